@@ -1,0 +1,282 @@
+"""Every error that llmspell raises, in one tree.
+
+::
+
+    LlmspellError
+    ├── SettingsError             a setting is wrong: file, line, key
+    ├── PluginError               a plugin cannot be used
+    │   └── PluginRequiredError   a required plugin is missing: operations are refused
+    ├── HookError                 a hook is wrong
+    │   ├── HookRegistrationError   its declaration is refused
+    │   ├── HookOrderError          its constraints form a cycle
+    │   ├── HookFailedError         it raised, and says that this is to be raised
+    │   ├── HookTimeoutError        it took longer than it may
+    │   └── UnsupportedResultError  its answer is not accepted at its point
+    ├── OperationError            an operation did not complete
+    │   ├── OperationCancelledError   a hook cancelled it
+    │   ├── OperationTimeoutError     its deadline passed
+    │   └── DepthLimitError           operations are nested too deeply, or redirected too often
+    ├── ComponentNotFoundError    nothing has this address
+    ├── InvalidInputError         a value does not fit: field
+    ├── SecurityError             a rule forbids it: rule
+    ├── ResourceLimitError        a limit is exceeded: resource, limit
+    ├── ToolError                 a tool could not do what it was asked
+    └── ScriptError               a script failed: file, line
+
+Invariant: a message is one line, ``<where>: <what was wrong>; <what to do>``, and the same facts are attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "ComponentNotFoundError",
+    "DepthLimitError",
+    "HookError",
+    "HookFailedError",
+    "HookOrderError",
+    "HookRegistrationError",
+    "HookTimeoutError",
+    "InvalidInputError",
+    "LlmspellError",
+    "OperationCancelledError",
+    "OperationError",
+    "OperationTimeoutError",
+    "PluginError",
+    "PluginRequiredError",
+    "ResourceLimitError",
+    "ScriptError",
+    "SecurityError",
+    "SettingsError",
+    "ToolError",
+    "UnsupportedResultError",
+]
+
+
+class LlmspellError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        code: A stable word for programs, such as ``denied`` or ``timeout``.
+    """
+
+    code: str = "error"
+
+
+class SettingsError(LlmspellError):
+    """A setting is wrong, or not allowed where it stands."""
+
+    code = "invalid_settings"
+
+    def __init__(self, message: str, *, origin: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.origin = origin
+        self.key = key
+
+
+class PluginError(LlmspellError):
+    """A plugin cannot be loaded, registered or found."""
+
+    code = "plugin"
+
+    def __init__(self, message: str, *, plugin: str = "") -> None:
+        super().__init__(message)
+        self.plugin = plugin
+
+
+class PluginRequiredError(PluginError):
+    """A required plugin is not there, so the host refuses to run operations."""
+
+    code = "plugin_required"
+
+
+class HookError(LlmspellError):
+    """A hook is wrong; says which and where."""
+
+    code = "hook"
+
+    def __init__(self, message: str, *, hook: str = "", point: str = "") -> None:
+        super().__init__(message)
+        self.hook = hook
+        self.point = point
+
+
+class HookRegistrationError(HookError):
+    """A hook's declaration is refused."""
+
+    code = "hook_registration"
+
+
+class HookOrderError(HookError):
+    """The order constraints of a point's hooks form a cycle."""
+
+    code = "hook_order"
+
+
+class HookFailedError(HookError):
+    """A hook raised and its ``on_error`` is ``raise``; the cause is chained."""
+
+    code = "hook_failed"
+
+
+class HookTimeoutError(HookError):
+    """A hook took longer than its ``timeout_s``."""
+
+    code = "hook_timeout"
+
+
+class UnsupportedResultError(HookError):
+    """A hook answered with a result that its point, or its kind, does not accept.
+
+    Attributes:
+        result: The name of the result it gave.
+        accepted: The names of the results that are accepted there.
+    """
+
+    code = "unsupported_result"
+
+    def __init__(self, message: str, *, hook: str, point: str, result: str, accepted: Sequence[str]) -> None:
+        super().__init__(message, hook=hook, point=point)
+        self.result = result
+        self.accepted = tuple(accepted)
+
+
+class OperationError(LlmspellError):
+    """An operation did not complete."""
+
+    code = "operation"
+
+    def __init__(self, message: str, *, operation: str = "", component: str = "") -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.component = component
+
+
+class OperationCancelledError(OperationError):
+    """A hook cancelled the operation; final for it.
+
+    Attributes:
+        hook: The name of the hook that cancelled.
+        point: The point at which it did.
+        reason: What it said.
+        code: ``denied``, ``approval_required`` or a word of the hook's own.
+    """
+
+    def __init__(
+        self, message: str, *, hook: str, point: str, reason: str, code: str, operation: str = "", component: str = ""
+    ) -> None:
+        super().__init__(message, operation=operation, component=component)
+        self.hook = hook
+        self.point = point
+        self.reason = reason
+        self.code = code
+
+
+class OperationTimeoutError(OperationError):
+    """The operation's own deadline passed.
+
+    Attributes:
+        limit_s: The time it had, in seconds.
+    """
+
+    code = "timeout"
+
+    def __init__(self, message: str, *, limit_s: float, operation: str = "", component: str = "") -> None:
+        super().__init__(message, operation=operation, component=component)
+        self.limit_s = limit_s
+
+
+class DepthLimitError(OperationError):
+    """Operations are nested too deeply, or one was redirected too often."""
+
+    code = "depth_limit"
+
+
+class ComponentNotFoundError(LlmspellError):
+    """Nothing is registered under this address."""
+
+    code = "not_found"
+
+    def __init__(self, message: str, *, address: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+
+
+class InvalidInputError(LlmspellError):
+    """A value does not fit its type or range.
+
+    Attributes:
+        field: The dotted path of the value.
+    """
+
+    code = "invalid_input"
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class SecurityError(LlmspellError):
+    """A security rule forbids it.
+
+    Attributes:
+        rule: The name of the rule: ``level``, ``path``, ``host``, ``environment`` or ``process``.
+    """
+
+    code = "forbidden"
+
+    def __init__(self, message: str, *, rule: str = "") -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+class ResourceLimitError(LlmspellError):
+    """A limit on memory, time, instructions or size is exceeded.
+
+    Attributes:
+        resource: ``memory_bytes``, ``time_s``, ``instructions``, ``output_bytes`` ...
+        limit: The limit, in the unit that the resource's name carries.
+    """
+
+    code = "resource_limit"
+
+    def __init__(self, message: str, *, resource: str = "", limit: float = 0) -> None:
+        super().__init__(message)
+        self.resource = resource
+        self.limit = limit
+
+
+class ToolError(LlmspellError):
+    """A tool could not do what it was asked.
+
+    Attributes:
+        code: The tool's own word for it, ``tool`` if it has none.
+        details: More facts for programs.
+    """
+
+    code = "tool"
+
+    def __init__(self, message: str, *, code: str = "tool", details: object = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
+
+
+class ScriptError(LlmspellError):
+    """A script failed.
+
+    Attributes:
+        file: The script's name as given.
+        line: The line that failed, from 1; 0 if it is not known.
+        trace: The script language's own stack trace, if it has one.
+    """
+
+    code = "script"
+
+    def __init__(self, message: str, *, file: str = "", line: int = 0, trace: str = "", code: str = "script") -> None:
+        super().__init__(message)
+        self.file = file
+        self.line = line
+        self.trace = trace
+        self.code = code

@@ -1,0 +1,236 @@
+"""What a script language is, and the language-neutral script interface that it reflects on.
+
+The interface is written once, as `ScriptObject` classes with documented methods. A language adapter turns them into
+tables, objects or whatever its language has.
+
+Invariant: only plain values, script functions and script objects cross; never a Python object. One slice of a runtime
+at a time. Sizes in bytes, durations in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+from msgspec import Struct
+
+from .context import HookContext
+from .plugin import Services
+from .results import HookResult
+from .script import ScriptRun
+
+__all__ = [
+    "HookAdapter",
+    "Language",
+    "ScriptFunction",
+    "ScriptGlobal",
+    "ScriptInterface",
+    "ScriptLimits",
+    "ScriptMethod",
+    "ScriptObject",
+    "ScriptScope",
+    "script_method",
+    "script_methods",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_ATTRIBUTE = "llmspell_script_method"
+
+
+class ScriptLimits(Struct, frozen=True):
+    """What a script may use.
+
+    Attributes:
+        memory_bytes: Of its runtime.
+        instructions: Of its runtime, in all; 0 for no limit.
+        time_s: Of processor time in its runtime; waiting for the host does not count.
+        callback_s: For one slice of a callback.
+        slices: ``thread`` or ``loop``.
+    """
+
+    memory_bytes: int = 50_000_000
+    instructions: int = 0
+    time_s: float = 30.0
+    callback_s: float = 0.02
+    slices: str = "thread"
+
+
+class ScriptMethod(Struct, frozen=True):
+    """How a method is offered.
+
+    Attributes:
+        function: The method's name in Python.
+        names: Every spelling that scripts may use.
+        pure: It neither waits nor touches the host, so it runs inside the slice, on whatever thread.
+    """
+
+    function: str
+    names: tuple[str, ...]
+    pure: bool = False
+
+
+def script_method(*aliases: str, name: str = "", pure: bool = False) -> Callable[[F], F]:
+    """Offer the method below to scripts, in snake case, camel case and under these aliases.
+
+    Args:
+        aliases: Further spellings.
+        name: The spelling, where it is no Python name (``end``, ``print``).
+        pure: See `ScriptMethod`.
+    """
+
+    def mark(function: F) -> F:
+        own = name or function.__name__
+        head, *rest = own.split("_")
+        camel = head + "".join(word.capitalize() for word in rest)
+        names = tuple(dict.fromkeys((own, camel, *aliases)))
+        setattr(function, _ATTRIBUTE, ScriptMethod(function.__name__, names, pure))
+        return function
+
+    return mark
+
+
+def script_methods(of: type) -> dict[str, ScriptMethod]:
+    """Answer every spelling of every method that a class offers to scripts."""
+    offered: dict[str, ScriptMethod] = {}
+    for attribute in dir(of):
+        method = getattr(getattr(of, attribute, None), _ATTRIBUTE, None)
+        if isinstance(method, ScriptMethod):
+            offered.update(dict.fromkeys(method.names, method))
+    return offered
+
+
+class ScriptObject:
+    """A host object that scripts may hold: its marked methods, and the fields it names.
+
+    A method's arguments are plain values, `ScriptFunction` and `ScriptObject`; so is its answer (tuples for several
+    answers). Methods may be async. Whatever they raise becomes an error of the script's language.
+    """
+
+    def script_fields(self) -> Mapping[str, Any]:
+        """Answer the constant fields; they are read once."""
+        return {}
+
+    def script_lookup(self, name: str) -> Any:
+        """Answer a field that is made on demand (``Tool.calculator``), or None. Must neither wait nor fail."""
+        return None
+
+    def script_text(self) -> str:
+        """Answer what ``tostring`` says of it."""
+        return type(self).__name__
+
+
+@runtime_checkable
+class ScriptFunction(Protocol):
+    """A function of the script, callable from the host while the script lives."""
+
+    async def __call__(self, *arguments: Any) -> Any:
+        """Run it and answer what it returns, plain; a tuple for several answers."""
+
+
+class ScriptScope(Protocol):
+    """One run of a script, as its globals see it."""
+
+    @property
+    def id(self) -> str:
+        """Unique within the host."""
+
+    @property
+    def language(self) -> str:
+        """The language's name."""
+
+    @property
+    def script(self) -> ScriptRun:
+        """What runs."""
+
+    @property
+    def adapter(self) -> HookAdapter:
+        """How this language's hooks take contexts and give results."""
+
+    def write(self, text: str, /) -> None:
+        """Write to the script's output; callable on any thread."""
+
+    def read_line(self) -> str | None:
+        """Answer the next line of the script's input, without its end; None at the end. Blocks."""
+
+    def on_close(self, callback: Callable[[], None], /) -> None:
+        """Call this when the script ends."""
+
+
+class ScriptGlobal(ScriptObject):
+    """A global of the script interface, one object for each run; an entry point in ``llmspell.globals``.
+
+    Attributes:
+        name: The global's name in scripts.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, services: Services, scope: ScriptScope) -> None:
+        self.services = services
+        self.scope = scope
+
+
+class ScriptInterface(Protocol):
+    """What a language adapter is given for one run."""
+
+    @property
+    def scope(self) -> ScriptScope:
+        """The run."""
+
+    @property
+    def services(self) -> Services:
+        """What the adapter may use of the host."""
+
+    @property
+    def limits(self) -> ScriptLimits:
+        """What the script may use."""
+
+    @property
+    def globals(self) -> Mapping[str, Any]:
+        """The globals by name: script objects and plain values."""
+
+    async def call(self, target: ScriptObject, method: str, arguments: Sequence[Any], /) -> Any:
+        """Call a method of a script object as a script does.
+
+        Raises:
+            InvalidInputError: There is no such method, or the arguments do not fit.
+        """
+
+    def call_pure(self, target: ScriptObject, method: str, arguments: Sequence[Any], /) -> Any:
+        """Call a pure method, on whatever thread."""
+
+
+class HookAdapter(Protocol):
+    """How a language's hooks take contexts and give results; the original's HookAdapter."""
+
+    def adapt_context(self, context: HookContext[Any], /) -> Any:
+        """Answer the context as a plain value."""
+
+    def adapt_result(self, value: Any, context: HookContext[Any], /) -> HookResult | None:
+        """Answer the result that a hook's return value stands for.
+
+        Raises:
+            InvalidInputError: It stands for none.
+        """
+
+
+@runtime_checkable
+class Language(Protocol):
+    """A script language; an entry point in ``llmspell.languages``.
+
+    Attributes:
+        name: ``lua`` ...
+        extensions: Of its files, such as ``(".lua",)``.
+        hook_adapter: How its hooks take contexts and give results.
+    """
+
+    name: ClassVar[str]
+    extensions: ClassVar[tuple[str, ...]]
+    hook_adapter: HookAdapter
+
+    async def run(self, script: ScriptRun, interface: ScriptInterface, /) -> Any:
+        """Run a script to its end and answer its value, plain.
+
+        Raises:
+            ScriptError: It failed, or a limit ended it.
+        """

@@ -1,0 +1,70 @@
+"""The topic plugin: what became of each plugin as it was loaded, and what a plugin is constructed with."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from msgspec import Struct
+
+from .context import HookContext
+from .points import Phase, hookpoint
+from .results import HookResult
+
+__all__ = ["PluginInfo", "Services", "plugin_failed", "plugin_loaded"]
+
+T = TypeVar("T")
+
+
+class PluginInfo(Struct, frozen=True):
+    """What is known of a plugin without importing it, and how its loading went.
+
+    Attributes:
+        name: Its entry point's name.
+        group: The entry point group, such as ``llmspell.plugins``.
+        distribution: The package that brings it; empty if it was handed over in code.
+        version: That package's version.
+        module: ``package.module:attribute``.
+        required: Whether settings require it.
+        error: Why it failed, empty if it did not.
+    """
+
+    name: str
+    group: str = "llmspell.plugins"
+    distribution: str = ""
+    version: str = ""
+    module: str = ""
+    required: bool = False
+    error: str = ""
+
+
+@runtime_checkable
+class Services(Protocol):
+    """What a plugin may use of the host and of other plugins, asked for by protocol."""
+
+    def get(self, protocol: type[T], /) -> T:
+        """Answer the service that keeps this protocol.
+
+        Raises:
+            ComponentNotFoundError: No plugin offers it.
+        """
+
+    def settings(self, plugin: str, /) -> dict[str, Any]:
+        """Answer the plain settings of a plugin."""
+
+
+@hookpoint(phase=Phase.NOTICE, topic="plugin")
+def plugin_loaded(context: HookContext[PluginInfo]) -> HookResult | None:
+    """A plugin is loaded and its hooks are registered.
+
+    When: once for each, after all of them have been tried.
+    Subject: the plugin.
+    """
+
+
+@hookpoint(phase=Phase.NOTICE, topic="plugin")
+def plugin_failed(context: HookContext[PluginInfo]) -> HookResult | None:
+    """A plugin could not be imported, constructed or registered.
+
+    When: once for each, after all of them have been tried.
+    Subject: the plugin, with its error.
+    """

@@ -1,0 +1,173 @@
+"""Hook points: where the host asks its hooks.
+
+A point is a typed function, declared once with `hookpoint`; its pluggy spec, its script name, its colon alias, what it
+accepts and its reference page all come from that one declaration.
+
+Invariant: a point stands in the code together with what fires it, and accepts only results that are honoured there.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+import pluggy
+from msgspec import Struct
+
+from .results import RESULT_TYPES
+
+__all__ = ["ACCEPTED", "PROJECT", "HookPoint", "Phase", "custom_point", "hookpoint", "points_of", "script_name_of"]
+
+PROJECT: Final = "llmspell"
+"""The pluggy project name."""
+
+_ATTRIBUTE = "llmspell_point"
+_spec = pluggy.HookspecMarker(PROJECT)
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Phase(enum.Enum):
+    """When a point is asked, which settles the results that it accepts."""
+
+    BEFORE = "before"
+    AROUND = "around"
+    AFTER = "after"
+    ERROR = "error"
+    DECISION = "decision"
+    CHECK = "check"
+    NOTICE = "notice"
+
+
+_ALL = frozenset(result.__name__ for result in RESULT_TYPES)
+ACCEPTED: Final[dict[Phase, frozenset[str]]] = {
+    Phase.BEFORE: _ALL,
+    Phase.AFTER: _ALL,
+    Phase.ERROR: _ALL,
+    Phase.AROUND: frozenset(),
+    Phase.DECISION: frozenset({"Continue", "Modified", "Replace", "Cancel", "Skipped"}),
+    Phase.CHECK: frozenset({"Continue", "Cancel", "Skipped"}),
+    Phase.NOTICE: frozenset({"Continue", "Fork", "Skipped"}),
+}
+"""The results that each phase accepts."""
+
+
+class HookPoint(Struct, frozen=True):
+    """One point.
+
+    Attributes:
+        name: In snake case, as hook functions spell it.
+        phase: When it is asked.
+        topic: ``tool``, ``system`` ...
+        subject: The type of the context's subject.
+        value: The type that ``Modified`` and ``Replace`` carry at error points, else the subject's.
+        script_name: In camel case, as the original spells it.
+        alias: The colon form.
+        aliases: Further names from the original.
+        accepts: The names of the results it accepts.
+        doc: Its docstring.
+    """
+
+    name: str
+    phase: Phase
+    topic: str
+    subject: type
+    value: type
+    script_name: str
+    alias: str
+    aliases: tuple[str, ...]
+    accepts: frozenset[str]
+    doc: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every spelling that a script may use."""
+        return (self.name, self.script_name, self.alias, *self.aliases)
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return self.doc.partition("\n")[0]
+
+
+class _Declaration(Struct, frozen=True):
+    phase: Phase
+    topic: str
+    value: type | None
+    aliases: tuple[str, ...]
+
+
+def hookpoint(*, phase: Phase, topic: str, value: type | None = None, aliases: Sequence[str] = ()) -> Callable[[F], F]:
+    """Declare the function below as a hook point.
+
+    Args:
+        phase: When it is asked; settles what it accepts.
+        topic: The topic under which it is listed, and the first half of its colon alias.
+        value: At error points, the type of the result that a recovery yields.
+        aliases: Further names under which scripts may know it.
+    """
+
+    def declare(function: F) -> F:
+        setattr(function, _ATTRIBUTE, _Declaration(phase, topic, value, tuple(aliases)))
+        return _spec(function)
+
+    return declare
+
+
+def points_of(namespace: object) -> Iterator[HookPoint]:
+    """Yield the points that a module or class declares, in order of declaration.
+
+    Raises:
+        TypeError: A declaration's one parameter is not ``context: HookContext[...]``.
+    """
+    for name, function in list(vars(namespace).items()):
+        declaration = getattr(function, _ATTRIBUTE, None)
+        if isinstance(declaration, _Declaration):
+            yield _point(name, function, declaration)
+
+
+def _point(name: str, function: Callable[..., object], declaration: _Declaration) -> HookPoint:
+    subject = _subject_type(name, function)
+    return HookPoint(
+        name=name,
+        phase=declaration.phase,
+        topic=declaration.topic,
+        subject=subject,
+        value=declaration.value or subject,
+        script_name=script_name_of(name),
+        alias=_alias(name, declaration.topic),
+        aliases=declaration.aliases,
+        accepts=ACCEPTED[declaration.phase],
+        doc=inspect.getdoc(function) or "",
+    )
+
+
+def _subject_type(name: str, function: Callable[..., object]) -> type:
+    hints = typing.get_type_hints(function)
+    arguments = typing.get_args(hints.get("context"))
+    if list(inspect.signature(function).parameters) != ["context"] or len(arguments) != 1:
+        raise TypeError(f"hook point {name}: its one parameter must be 'context: HookContext[Subject]'")
+    subject: type = arguments[0]
+    return subject
+
+
+def script_name_of(name: str) -> str:
+    """Answer the camel-case name: ``before_tool_execution`` becomes ``BeforeToolExecution``."""
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _alias(name: str, topic: str) -> str:
+    words = name.split("_")
+    if topic in words:
+        words.remove(topic)
+    return f"{topic}:{'_'.join(words)}"
+
+
+def custom_point(name: str) -> HookPoint:
+    """Answer the point for ``custom:<name>``: anyone may fire it and hook it, its subject is any value."""
+    full = f"custom:{name}"
+    doc = f"A point of the users' own, named {name}.\n\nSubject: whatever was given to it."
+    subject: Any = object
+    return HookPoint(full, Phase.BEFORE, "custom", subject, subject, full, full, (), ACCEPTED[Phase.BEFORE], doc)

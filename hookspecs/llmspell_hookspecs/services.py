@@ -1,0 +1,260 @@
+"""The host's services, each a protocol that plugins ask `Services` for.
+
+Sizes in bytes, durations in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from .points import HookPoint
+
+__all__ = [
+    "Calls",
+    "Clock",
+    "FileAccess",
+    "HookHandle",
+    "HookInfo",
+    "Hooks",
+    "HttpResponse",
+    "NetworkAccess",
+    "SettingsAccess",
+    "Tools",
+]
+
+
+@runtime_checkable
+class Calls(Protocol):
+    """Runs any component by its address, through the runner."""
+
+    async def call(self, address: str, input: Any = None, /, *, deadline_s: float | None = None) -> Any:
+        """Run it and answer its result.
+
+        Raises:
+            ComponentNotFoundError: Nothing has this address.
+            OperationCancelledError: A hook cancelled it.
+            OperationTimeoutError: The deadline passed.
+        """
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """The time, so that tests can set it."""
+
+    def now_s(self) -> float:
+        """Answer the seconds since the epoch."""
+
+    def monotonic_s(self) -> float:
+        """Answer seconds that only grow."""
+
+
+@runtime_checkable
+class FileAccess(Protocol):
+    """Judges paths by the rules in settings."""
+
+    def resolve(self, path: str, mode: Literal["read", "write"], /) -> str:
+        """Answer the path with every link resolved.
+
+        Raises:
+            SecurityError: It is outside what may be touched, hidden, or denied.
+        """
+
+    def roots(self, mode: Literal["read", "write"], /) -> tuple[str, ...]:
+        """Answer the folders that may be touched so."""
+
+
+class HttpResponse(Struct, frozen=True):
+    """An answer over HTTP, read whole.
+
+    Attributes:
+        status: The status code.
+        headers: Lower-case names.
+        body: The bytes.
+        url: Where it came from, after redirects.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+@runtime_checkable
+class NetworkAccess(Protocol):
+    """Judges hosts by the rules in settings, and talks HTTP to pinned addresses only."""
+
+    async def resolve(self, url: str, /) -> tuple[str, ...]:
+        """Answer the addresses of the URL's host, all of them judged.
+
+        Raises:
+            SecurityError: The scheme, port, host or one of its addresses is not allowed.
+        """
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        /,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        addresses: Sequence[str] = (),
+        timeout_s: float = 30.0,
+        max_bytes: int = 10 * 1024 * 1024,
+    ) -> HttpResponse:
+        """Send a request; each redirect is judged and pinned anew.
+
+        Args:
+            addresses: What the host was pinned to; resolved here if empty.
+
+        Raises:
+            SecurityError: The host or a redirect is not allowed.
+            ResourceLimitError: The answer is larger than ``max_bytes``.
+            ToolError: The connection failed.
+        """
+
+
+class HookInfo(Struct, frozen=True):
+    """What is known of a registered hook.
+
+    Attributes:
+        id: Unique within the host.
+        name: Unique within its plugin and point.
+        plugin: Who registered it.
+        point: The point's name.
+        kind: ``transform``, ``guard``, ``wrap`` or ``observe``.
+        priority: The smaller comes first.
+        language: ``python``, ``lua`` ...
+        match: The pattern for component names, None for all.
+        enabled: Whether it is called.
+        breaker: ``closed``, ``open``, ``half_open``, or ``none`` for kinds without one.
+        tags: For listing.
+        calls: How often it was called.
+        failures: How often it failed.
+        total_ns: How long its calls took together.
+        scope: The id of the script that registered it, empty for plugins.
+    """
+
+    id: str
+    name: str
+    plugin: str
+    point: str
+    kind: str
+    priority: int
+    language: str
+    match: str | None
+    enabled: bool
+    breaker: str
+    tags: tuple[str, ...]
+    calls: int
+    failures: int
+    total_ns: int
+    scope: str = ""
+
+
+class HookHandle(Protocol):
+    """A registration; dropping it does not unregister."""
+
+    @property
+    def id(self) -> str:
+        """Unique within the host."""
+
+    @property
+    def point(self) -> HookPoint:
+        """Where it is registered."""
+
+    @property
+    def info(self) -> HookInfo:
+        """What is known of it now."""
+
+    def unregister(self) -> bool:
+        """Take it out; False if it was out already."""
+
+    def enable(self, enabled: bool = True, /) -> None:
+        """Call it, or call it no longer."""
+
+
+@runtime_checkable
+class Hooks(Protocol):
+    """Registration at run time."""
+
+    def register(
+        self,
+        point: str,
+        function: Callable[..., Any],
+        /,
+        *,
+        plugin: str = "code",
+        language: str = "python",
+        scope: str = "",
+        **options: Any,
+    ) -> HookHandle:
+        """Register a hook.
+
+        Args:
+            point: Any spelling of a point, or ``custom:<name>``.
+            function: Takes the context; an async generator function for a wrap.
+            plugin: Who registers.
+            language: What it is written in.
+            scope: A script's id; its hooks go when it ends.
+            options: Those of `HookOptions`.
+
+        Raises:
+            HookRegistrationError: The point is unknown, or an option is wrong.
+        """
+
+    def list(self, point: str = "") -> list[HookInfo]:
+        """Answer the registered hooks, in the order in which they are called."""
+
+    def point(self, name: str, /) -> HookPoint:
+        """Answer the point with this name or alias.
+
+        Raises:
+            HookRegistrationError: There is none; the message has the nearest three.
+        """
+
+    async def fire(self, name: str, value: Any, /) -> Any:
+        """Fire ``custom:<name>`` and answer the value as the hooks leave it."""
+
+    def unregister_scope(self, scope: str, /) -> int:
+        """Take out all hooks of a script; answers how many."""
+
+
+@runtime_checkable
+class Tools(Protocol):
+    """What tools there are; each question passes the discovery points."""
+
+    async def discover(self, category: str = "", tag: str = "") -> tuple[Mapping[str, Any], ...]:
+        """Answer what each tool that fits tells of itself."""
+
+    def names(self) -> tuple[str, ...]:
+        """Answer the canonical names, without importing anything."""
+
+    def canonical(self, name: str, /) -> str | None:
+        """Answer the canonical name for a name or alias, or None."""
+
+    def describe(self, name: str, /) -> Mapping[str, Any]:
+        """Answer name, description, category, version, level, aliases and the parameters' JSON schema.
+
+        Raises:
+            ComponentNotFoundError: There is no such tool.
+        """
+
+
+@runtime_checkable
+class SettingsAccess(Protocol):
+    """The settings as plain values, secrets masked."""
+
+    def plain(self, section: str = "", /) -> Any:
+        """Answer a section, or all; None if there is no such section."""
+
+    async def change(self, key: str, value: Any, /, *, origin: str = "code") -> None:
+        """Change one setting, after the hooks at ``configuration_change`` agreed.
+
+        Raises:
+            SettingsError: The key or value is wrong, or the change loosens policy and the origin may not.
+            OperationCancelledError: A hook refused it.
+        """

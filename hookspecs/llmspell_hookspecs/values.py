@@ -1,0 +1,39 @@
+"""Plain values (JSON-like), read-only and back.
+
+Invariant: `freeze` answers mapping views and tuples all the way down; `thaw` answers fresh dicts and lists. Neither
+touches values of other types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["freeze", "thaw"]
+
+_ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def freeze(value: Any) -> Any:
+    """Answer the value with every dict as a mapping view and every list as a tuple, all the way down."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if kind is dict or kind is MappingProxyType:
+        return MappingProxyType({key: freeze(item) for key, item in value.items()})
+    if kind is list or kind is tuple:
+        return tuple([freeze(item) for item in value])
+    return value
+
+
+def thaw(value: Any) -> Any:
+    """Answer the value with every mapping as a dict and every sequence as a list, fresh all the way down."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [thaw(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""llmspell_plugins."""

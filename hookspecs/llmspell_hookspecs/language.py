@@ -169,6 +169,10 @@ class ScriptGlobal(ScriptObject):
         self.services = services
         self.scope = scope
 
+    def script_globals(self) -> Mapping[str, Any]:
+        """Answer the names that scripts see and what stands under them: this object, or plain values (``ARGS``)."""
+        return {self.name: self}
+
 
 class ScriptInterface(Protocol):
     """What a language adapter is given for one run."""

@@ -1,0 +1,94 @@
+"""One run of a script: where it writes to and reads from, and what is to be undone when it ends.
+
+Invariant: every callback given to `on_close` runs exactly once, the last one first, whatever the others do; one that
+comes when the scope is closed already runs at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from llmspell_hookspecs import HookAdapter, ScriptRun
+
+__all__ = ["Scope"]
+
+_logger = logging.getLogger("llmspell.script")
+
+
+class Scope:
+    """One run of a script; keeps the contract's ``ScriptScope``.
+
+    Attributes:
+        id: Unique within the host.
+        script: What runs.
+        adapter: How the language's hooks take contexts and give results.
+        stack: Set by a language that can tell its call stack: answers frames from the innermost outwards, each with
+            ``function``, ``file`` and ``line``; called within a slice of the script.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        script: ScriptRun,
+        adapter: HookAdapter,
+        *,
+        write: Callable[[str], object] | None = None,
+        read_line: Callable[[], str | None] | None = None,
+    ) -> None:
+        self.id = id
+        self.script = script
+        self.adapter = adapter
+        self.stack: Callable[[], Sequence[Mapping[str, Any]]] | None = None
+        self._write = write or _write_stdout
+        self._read_line = read_line or _read_stdin
+        self._callbacks: list[Callable[[], None]] = []
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def language(self) -> str:
+        """The language's name."""
+        return self.script.language
+
+    def write(self, text: str, /) -> None:
+        """Write to the script's output; callable on any thread, one text at a time."""
+        with self._lock:
+            self._write(text)
+
+    def read_line(self) -> str | None:
+        """Answer the next line of the script's input, without its end; None at the end. Blocks."""
+        return self._read_line()
+
+    def on_close(self, callback: Callable[[], None], /) -> None:
+        """Call this when the script ends, or now if it has ended."""
+        if self._closed:
+            self._undo(callback)
+        else:
+            self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """Undo what the script set up; a second call does nothing."""
+        self._closed = True
+        while self._callbacks:
+            self._undo(self._callbacks.pop())
+
+    def _undo(self, callback: Callable[[], None]) -> None:
+        """Call one; its failure must not keep the others from theirs."""
+        try:
+            callback()
+        except Exception as error:
+            _logger.warning("%s: a clean-up failed: %s", self.script.name, error, exc_info=error)
+
+
+def _write_stdout(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _read_stdin() -> str | None:
+    line = sys.stdin.readline()
+    return line.removesuffix("\n") if line else None

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmspell.scripting import Interface, Scope, load_globals
+from llmspell_hookspecs import (
+    InvalidInputError,
+    PluginError,
+    ScriptFunction,
+    ScriptGlobal,
+    ScriptLimits,
+    ScriptObject,
+    ScriptRun,
+    ScriptScope,
+    Services,
+    script_method,
+)
+
+
+class Box(ScriptGlobal):
+    name = "Box"
+
+    @script_method()
+    async def put_in(self, name: str, parameters: Mapping[str, Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        return {"name": name, "parameters": parameters}
+
+    @script_method("size", pure=True)
+    def count_up(self, start: int = 1, flag: bool | None = None) -> Any:
+        return [start, flag]
+
+    @script_method(pure=True)
+    def gather(self, items: Sequence[Any], ratio: float, callback: ScriptFunction | None = None) -> Any:
+        return [items, ratio, callback is not None]
+
+    @script_method(name="__call", pure=True)
+    def spell(self, *values: Any) -> Any:
+        return list(values)
+
+    @script_method(pure=True)
+    def fail(self) -> None:
+        raise KeyError("as raised")
+
+    def hidden(self) -> str:
+        return "not for scripts"
+
+
+class Plain(ScriptGlobal):
+    name = "plain"
+
+    def script_globals(self) -> Mapping[str, Any]:
+        return {"PLAIN": {0: "zero", "x": 1}, "plain": [1]}
+
+
+def make_scope(**options: Any) -> Scope:
+    return Scope("s1", ScriptRun("return 1", "lua", "a.lua"), None, **options)  # type: ignore[arg-type]
+
+
+def interface() -> tuple[Interface, Box]:
+    scope = make_scope()
+    box = Box(None, scope)  # type: ignore[arg-type]
+    return Interface(scope, None, ScriptLimits(), {"Box": box}), box  # type: ignore[arg-type]
+
+
+def call(method: str, *arguments: Any) -> Any:
+    made, box = interface()
+
+    async def main() -> Any:
+        return await made.call(box, method, arguments)
+
+    return trio.run(main)
+
+
+def test_an_async_method_is_awaited_under_both_spellings() -> None:
+    expected = {"name": "a", "parameters": {"b": 1}}
+
+    assert call("put_in", "a", {"b": 1}) == expected
+    assert call("putIn", "a", {"b": 1}) == expected
+
+
+def test_a_sync_method_answers_at_once_and_under_its_alias() -> None:
+    made, box = interface()
+
+    assert made.call_pure(box, "size", [5]) == [5, None]
+    assert call("countUp", 5, True) == [5, True]
+
+
+def test_nothing_stands_for_an_argument_left_out() -> None:
+    assert call("count_up", None, None) == [1, None]
+    assert call("count_up", 2, None, None, None) == [2, None]
+
+
+def test_a_number_without_fraction_is_a_whole_number() -> None:
+    assert call("count_up", 3.0) == [3, None]
+
+
+def test_an_empty_table_is_a_list_or_a_table_as_wanted() -> None:
+    assert call("gather", {}, 1) == [[], 1, False]
+    assert call("put_in", "a", []) == {"name": "a", "parameters": {}}
+
+
+def test_a_receiver_given_first_is_left_out() -> None:
+    made, box = interface()
+
+    assert made.call_pure(box, "count_up", [box, 7]) == [7, None]
+    assert made.call_pure(box, "__call", [box, 7]) == [box, 7]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        ("put_in", [], "Box.put_in: expected (name, parameters), got 0 arguments; name is missing"),
+        ("put_in", ["a"], "Box.put_in: expected (name, parameters), got 1 argument; parameters is missing"),
+        ("putIn", ["a", {}, 3], "Box.putIn: expected (name, parameters), got 3 arguments; leave out the last 1"),
+        ("put_in", [5, {}], "Box.put_in: expected (name, parameters), got name = 5; name must be a string"),
+        ("put_in", ["a", "b"], "got parameters = 'b'; parameters must be a table"),
+        ("put_in", [None, {}], "got name = nothing; name must be a string"),
+        ("count_up", [1.5], "expected (start?, flag?), got start = 1.5; start must be a whole number"),
+        ("count_up", [True], "start must be a whole number"),
+        ("count_up", [1, "yes"], "flag must be a boolean"),
+        ("gather", ["abc", 1], "items must be a list"),
+        ("gather", [[], "1"], "ratio must be a number"),
+        ("gather", [[], 1, "print"], "callback must be a function"),
+        ("gather", [{"a": 1}, 1], "got items = a table; items must be a list"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(method: str, arguments: list[Any], message: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        call(method, *arguments)
+
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_method_names_the_nearest() -> None:
+    with pytest.raises(InvalidInputError, match=r"Box\.gathr: there is no such method; did you mean gather\?"):
+        call("gathr")
+
+
+def test_only_marked_methods_can_be_reached() -> None:
+    for name in ("hidden", "__init__", "__class__", "script_text", "services"):
+        with pytest.raises(InvalidInputError, match="there is no such method"):
+            call(name)
+
+
+def test_a_method_that_asks_the_host_is_refused_as_pure() -> None:
+    made, box = interface()
+
+    with pytest.raises(InvalidInputError, match=r"Box\.put_in: it is not pure, it asks the host"):
+        made.call_pure(box, "put_in", ["a", {}])
+
+
+def test_an_error_of_the_method_itself_goes_through_unchanged() -> None:
+    with pytest.raises(KeyError, match="as raised"):
+        call("fail")
+
+
+@given(
+    st.lists(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dictionaries(st.text(), st.none())
+    )
+)
+def test_any_arguments_end_in_an_answer_or_in_a_clear_error(arguments: list[Any]) -> None:
+    made, box = interface()
+
+    for method in ("count_up", "gather"):
+        try:
+            made.call_pure(box, method, arguments)
+        except InvalidInputError as error:
+            assert str(error).startswith(f"Box.{method}: expected (")
+
+
+def test_an_object_that_is_no_global_is_called_by_its_class() -> None:
+    class Handle(ScriptObject):
+        @script_method()
+        def close(self) -> None: ...
+
+    made, _ = interface()
+
+    with pytest.raises(InvalidInputError, match=r"Handle\.close: expected \(\), got 1 argument"):
+        trio.run(made.call, Handle(), "close", [1])
+
+
+def test_clean_ups_run_last_first_and_each_on_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    scope, ran = make_scope(), []
+
+    def broken() -> None:
+        ran.append("broken")
+        raise ValueError("no")
+
+    scope.on_close(lambda: ran.append("first"))
+    scope.on_close(broken)
+    scope.on_close(lambda: ran.append("last"))
+    with caplog.at_level(logging.WARNING, "llmspell.script"):
+        scope.close()
+        scope.close()
+    scope.on_close(lambda: ran.append("late"))
+
+    assert ran == ["last", "broken", "first", "late"]
+    assert "a.lua: a clean-up failed: no" in caplog.text
+
+
+def test_output_and_input_are_the_given_ones() -> None:
+    written: list[str] = []
+    lines = iter(["one", "two"])
+    scope = make_scope(write=written.append, read_line=lambda: next(lines, None))
+
+    scope.write("a\n")
+
+    assert written == ["a\n"]
+    assert [scope.read_line(), scope.read_line(), scope.read_line()] == ["one", "two", None]
+    assert scope.language == "lua"
+
+
+def test_without_writer_a_scope_writes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    make_scope().write("seen")
+
+    assert capsys.readouterr().out == "seen"
+
+
+def test_globals_are_constructed_for_the_run() -> None:
+    scope = make_scope()
+
+    found = load_globals([("box", Box), ("plain", Plain)], None, scope)  # type: ignore[arg-type]
+
+    assert sorted(found) == ["Box", "PLAIN", "plain"]
+    assert found["Box"].scope is scope
+    assert found["PLAIN"][0] == "zero"
+
+
+def test_a_global_that_cannot_be_constructed_names_its_plugin() -> None:
+    def factory(services: Services, scope: ScriptScope) -> ScriptGlobal:
+        raise RuntimeError("no luck")
+
+    with pytest.raises(
+        PluginError, match="script global mine: it cannot be constructed: RuntimeError: no luck"
+    ) as caught:
+        load_globals([("box", Box), ("mine", factory)], None, make_scope())  # type: ignore[arg-type]
+
+    assert caught.value.plugin == "mine"
+
+
+def test_two_globals_of_one_name_are_refused() -> None:
+    with pytest.raises(PluginError, match="script global Box: both box and other bring it"):
+        load_globals([("box", Box), ("other", Box)], None, make_scope())  # type: ignore[arg-type]

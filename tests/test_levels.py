@@ -1,0 +1,54 @@
+"""Levels and memory accounts."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from llmspell.security.levels import judge_level
+from llmspell.security.limits import MemoryAccount
+from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, SecurityLevel
+
+
+@pytest.mark.parametrize("level", list(SecurityLevel))
+@pytest.mark.parametrize("highest", list(SecurityLevel))
+def test_a_level_runs_up_to_the_highest(level: SecurityLevel, highest: SecurityLevel) -> None:
+    if level <= highest:
+        judge_level("tool:x", level, highest)
+        return
+    with pytest.raises(SecurityError, match=r"security\.level") as caught:
+        judge_level("tool:x", level, highest)
+    assert caught.value.rule == "level"
+
+
+def test_an_account_counts_up_to_its_limit() -> None:
+    account = MemoryAccount(100, "tool:x")
+    account.charge(60)
+    with pytest.raises(ResourceLimitError, match="tool:x") as caught:
+        account.charge(41)
+    account.charge(40)
+    assert account.used_bytes == 100
+    assert (caught.value.resource, caught.value.limit) == ("memory_bytes", 100)
+
+
+def test_a_negative_charge_is_refused() -> None:
+    account = MemoryAccount(100, "tool:x")
+    with pytest.raises(InvalidInputError):
+        account.charge(-1)
+    assert account.used_bytes == 0
+
+
+def test_charges_from_threads_are_all_counted() -> None:
+    account = MemoryAccount(10_000, "tool:x")
+
+    def charge_often() -> None:
+        for _ in range(1000):
+            account.charge(1)
+
+    threads = [threading.Thread(target=charge_often) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert account.used_bytes == 8000

@@ -1,1 +1,26 @@
-"""settings."""
+"""Settings: layers with origin, policy that only tightens, errors that name the line and the nearest right key."""
+
+from __future__ import annotations
+
+from .key import join, split
+from .layers import LoadedSettings, change, load_settings
+from .model import Settings
+from .origin import Origin
+from .policy import Policy, resolve_root
+from .secret import is_secret_name
+from .view import plain, rows
+
+__all__ = [
+    "LoadedSettings",
+    "Origin",
+    "Policy",
+    "Settings",
+    "change",
+    "is_secret_name",
+    "join",
+    "load_settings",
+    "plain",
+    "resolve_root",
+    "rows",
+    "split",
+]

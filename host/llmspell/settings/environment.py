@@ -1,0 +1,117 @@
+"""Settings from the environment: ``LLMSPELL_SECTION__KEY``, and the original's flat names.
+
+Invariant: a variable with ``__`` in its name is a setting or an error; a flat one that is no setting is left alone, for
+plugins read variables of their own, but one that is nearly a setting's name is warned about.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from llmspell_hookspecs import SettingsError
+
+from .schema import annotation_of, known_keys
+
+__all__ = ["PREFIX", "from_environment", "parse_text", "suspicious"]
+
+PREFIX: Final = "LLMSPELL_"
+_PLACES: Final = frozenset({"CONFIG", "CONFIG_HOME", "DATA_HOME"})
+"""Variables that say where settings lie, and are none themselves."""
+
+Value = tuple[tuple[str, ...], Any]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number; give one") from None
+
+
+def _on(text: str) -> bool:
+    known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither true nor false; give one of them") from None
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+_READ: Final = ("security", "paths", "read")
+_WRITE: Final = ("security", "paths", "write")
+_HOSTS: Final = ("security", "hosts", "allowed")
+_FLAT: Final[dict[str, Callable[[str], list[Value]]]] = {
+    "DEFAULT_ENGINE": lambda text: [(("default_language",), text)],
+    "ENGINE": lambda text: [(("default_language",), text)],
+    "SCRIPT_TIMEOUT_SECONDS": lambda text: [(("scripts", "time_s"), _number(text))],
+    "MAX_MEMORY_BYTES": lambda text: [(("scripts", "memory_bytes"), text)],
+    "MAX_EXECUTION_TIME_MS": lambda text: [(("limits", "operation_time_s"), _number(text) / 1000)],
+    "ALLOW_FILE_ACCESS": lambda text: [(path, [".", "<tmp>"] if _on(text) else []) for path in (_READ, _WRITE)],
+    "ALLOW_NETWORK_ACCESS": lambda text: [(_HOSTS, ["*"] if _on(text) else [])],
+    "TOOLS_ALLOWED_PATHS": lambda text: [(path, _listed(text)) for path in (_READ, _WRITE)],
+}
+"""The original's variables for which there is a setting here."""
+
+
+def from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Yield variable, path and value of each setting in the environment, the original's names first.
+
+    Raises:
+        SettingsError: A variable names no setting, or its value cannot be read.
+    """
+    names = [name for name in sorted(environment) if name.startswith(PREFIX)]
+    for name in names:
+        if convert := _FLAT.get(name.removeprefix(PREFIX)):
+            try:
+                for path, value in convert(environment[name]):
+                    yield name, path, value
+            except ValueError as error:
+                raise SettingsError(f"{name}: {error}", origin=name) from None
+    for name in names:
+        path = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        if len(path) > 1 or path in known_keys():
+            yield name, path, parse_text(path, environment[name])
+
+
+def suspicious(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a warning for each flat variable that is nearly the name of a setting."""
+    known = {*_FLAT, *_PLACES, *(path[0].upper() for path in known_keys() if len(path) == 1)}
+    for name in sorted(environment):
+        rest = name.removeprefix(PREFIX)
+        if rest != name and rest not in known and "__" not in rest:
+            near = difflib.get_close_matches(rest, known, 1, 0.85)
+            if near:
+                yield f"{name}: there is no such setting; did you mean {PREFIX}{near[0]}?"
+
+
+def parse_text(path: tuple[str, ...], text: str) -> Any:
+    """Answer the value that a person means by this text, for the key's type.
+
+    A list is a TOML array, or entries between commas; ``none`` stands for no limit; keys of plugins and tools hold
+    TOML, or else text.
+    """
+    annotation = annotation_of(path)
+    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    if type(None) in options and text.strip().lower() in ("", "none"):
+        return None
+    if annotation is None or typing.get_origin(annotation) not in (None, tuple, types.UnionType, typing.Literal):
+        return _toml(text)
+    if typing.get_origin(annotation) is tuple:
+        parsed = _toml(text) if text.strip().startswith("[") else text
+        return _listed(parsed) if isinstance(parsed, str) else parsed
+    return text
+
+
+def _toml(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

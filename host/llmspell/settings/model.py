@@ -1,0 +1,289 @@
+"""The settings: every key, its type, its default, and what those who are not trusted may do to it.
+
+Invariant: each field carries a `Policy`; what a plugin's or tool's own keys permit only they know, so those are locked.
+Frozen. Sizes in bytes, durations in seconds unless a name ends in another unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from .policy import Policy
+from .secret import is_secret_name, reveal, wrap
+
+__all__ = [
+    "HookSettings",
+    "HostRules",
+    "LimitSettings",
+    "LoggingSettings",
+    "PathRules",
+    "PerformanceSettings",
+    "PluginSettings",
+    "PluginTable",
+    "ScriptSettings",
+    "SecuritySettings",
+    "Settings",
+    "ToolSettings",
+]
+
+Names: TypeAlias = tuple[str, ...]
+
+DENIED_PATHS: Names = (
+    "**/.ssh",
+    "**/.ssh/**",
+    "**/.gnupg",
+    "**/.gnupg/**",
+    "**/.aws/**",
+    "**/.kube/**",
+    "**/.docker/config.json",
+    "**/.netrc",
+    "**/.pgpass",
+    "**/.env",
+    "**/.env.*",
+    "**/id_rsa*",
+    "**/id_ed25519*",
+    "**/*.pem",
+)
+ENVIRONMENT: Names = ("HOME", "USER", "LOGNAME", "LANG", "LC_*", "PATH", "PWD", "SHELL", "TERM", "TZ", "LLMSPELL_*")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PluginTable(BaseModel):
+    """``[plugins.NAME]``: the host's keys, and beside them the plugin's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    enabled: Annotated[bool | None, Policy.LOCKED] = Field(
+        default=None, description="Whether it is loaded; wins over plugins.disabled."
+    )
+    required: Annotated[bool | None, Policy.ON_ONLY] = Field(
+        default=None, description="Whether operations are refused while it is not loaded; wins over plugins.required."
+    )
+    distribution: Annotated[str, Policy.LOCKED] = Field(default="", description="The only package that may bring it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hide_secrets(cls, value: Any) -> Any:
+        return wrap(value)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The plugin's own keys, secrets revealed: hand them to its Settings and to nobody else."""
+        revealed: dict[str, Any] = reveal(self.__pydantic_extra__ or {})
+        return revealed
+
+
+class PluginSettings(BaseModel):
+    """``[plugins]``: which plugins are loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, PluginTable] = Field(init=False)
+
+    disabled: Annotated[Names, Policy.LOCKED] = Field(
+        default=(), description="Names of plugins that are never imported."
+    )
+    required: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
+        default=(), description="Names of plugins without which operations are refused."
+    )
+    trust: Annotated[Literal["listed", "all"], Policy.LOCKED] = Field(
+        default="all", description="Load the plugins of every installed package, or of those in plugins.trusted only."
+    )
+    trusted: Annotated[Names, Policy.LOCKED] = Field(
+        default=(), description="Packages whose plugins load if trust is listed."
+    )
+    prefer: Annotated[Mapping[str, str], Policy.LOCKED] = Field(
+        default={}, description="For a name that two packages bring: the package that wins."
+    )
+
+
+class HookSettings(_Section):
+    """``[hooks]``: how hooks are called."""
+
+    breaker: Annotated[Literal["default", "production", "conservative", "off"], Policy.LOCKED] = Field(
+        default="default", description="The circuit breaker's profile for transforms."
+    )
+    timeout_s: Annotated[float | None, Policy.LOCKED] = Field(
+        default=None, gt=0, description="For async hooks that name no timeout of their own."
+    )
+    disabled: Annotated[Names, Policy.LOCKED] = Field(
+        default=(), description="Hooks that are not called: plugin.hook, or globs."
+    )
+
+
+class PathRules(_Section):
+    """``[security.paths]``: what scripts and tools may touch. Relative to the project's folder."""
+
+    read: Annotated[Names, Policy.PATHS_WITHIN] = Field(default=(".", "<tmp>"), description="Folders that may be read.")
+    write: Annotated[Names, Policy.PATHS_WITHIN] = Field(
+        default=(".", "<tmp>"), description="Folders that may be written."
+    )
+    denied: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
+        default=DENIED_PATHS, description="Globs that are refused wherever they lie; a project file adds to them."
+    )
+
+
+class HostRules(_Section):
+    """``[security.hosts]``: which hosts scripts and tools may talk to."""
+
+    allowed: Annotated[Names, Policy.SUBSET_ONLY] = Field(default=("*",), description="Globs of host names.")
+    denied: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
+        default=(), description="Globs of host names; win over allowed, and a project file adds to them."
+    )
+    allow_private: Annotated[bool, Policy.OFF_ONLY] = Field(
+        default=False, description="Whether loopback, link-local and private addresses may be reached."
+    )
+
+
+class SecuritySettings(_Section):
+    """``[security]``: what may be touched."""
+
+    level: Annotated[Literal["safe", "restricted", "privileged"], Policy.LOWER_ONLY] = Field(
+        default="privileged", description="The highest level of a component that runs."
+    )
+    paths: PathRules = PathRules()
+    hosts: HostRules = HostRules()
+    environment: Annotated[Names, Policy.SUBSET_ONLY] = Field(
+        default=ENVIRONMENT,
+        description="Globs of variables that scripts may read; a secret's name must be spelled out.",
+    )
+
+    def reads_variable(self, name: str) -> bool:
+        """Answer whether scripts may read this environment variable."""
+        if is_secret_name(name):
+            return name in self.environment
+        return any(fnmatchcase(name, pattern) for pattern in self.environment)
+
+
+class LimitSettings(_Section):
+    """``[limits]``: bounds of operations."""
+
+    depth: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=32, ge=1, le=1000, description="How deep operations may nest."
+    )
+    hops: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=8, ge=0, le=1000, description="How often one may be redirected."
+    )
+    operation_time_s: Annotated[float | None, Policy.LOWER_ONLY] = Field(
+        default=None, gt=0, description="The deadline of every operation; none if it is left out."
+    )
+
+
+class ScriptSettings(_Section):
+    """``[scripts]``: what a script may use."""
+
+    memory_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=50_000_000, ge=1_000_000, description="Of its runtime."
+    )
+    instructions: Annotated[int, Policy.LOWER_ONLY_ZERO_UNLIMITED] = Field(
+        default=0, ge=0, description="Of its runtime, in all; 0 for no limit."
+    )
+    time_s: Annotated[float, Policy.LOWER_ONLY] = Field(
+        default=30.0, gt=0, description="Of processor time in its runtime."
+    )
+    callback_s: Annotated[float, Policy.LOWER_ONLY] = Field(
+        default=0.02, gt=0, description="For one slice of a callback."
+    )
+    slices: Annotated[Literal["thread", "loop"], Policy.LOWER_ONLY] = Field(
+        default="thread", description="Where a script runs; loop only for short scripts that are trusted."
+    )
+
+
+class ToolSettings(BaseModel):
+    """``[tools]``: what a tool call may use; ``[tools.NAME]`` holds the tool's own keys."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
+
+    disabled: Annotated[Names, Policy.SUPERSET_ONLY] = Field(default=(), description="Names of tools that do not run.")
+    time_s: Annotated[float, Policy.LOWER_ONLY] = Field(default=30.0, gt=0, description="How long a call may take.")
+    memory_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=256 * 1024 * 1024, ge=1, description="What a call may hold."
+    )
+    output_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=64 * 1024 * 1024, ge=1, description="How large a result may be, as JSON."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hide_secrets(cls, value: Any) -> Any:
+        return {key: wrap(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+class PerformanceSettings(_Section):
+    """``[performance]``: from when on the host gives notice."""
+
+    slow_operation_ms: Annotated[float | None, Policy.LOWER_ONLY] = Field(
+        default=None, gt=0, description="An operation that takes longer fires performance_threshold_exceeded."
+    )
+    memory_high_bytes: Annotated[int | None, Policy.LOWER_ONLY] = Field(
+        default=None, gt=0, description="The process's memory above which memory_usage_high fires."
+    )
+    cpu_high_percent: Annotated[float | None, Policy.LOWER_ONLY] = Field(
+        default=None, gt=0, description="The process's processor use above which cpu_usage_high fires; 100 is one core."
+    )
+    sample_interval_s: Annotated[float, Policy.LOWER_ONLY] = Field(
+        default=5.0, ge=0.01, description="How often memory and processor use are measured."
+    )
+
+
+class LoggingSettings(_Section):
+    """``[logging]``: what the host writes to standard error."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error", "off"], Policy.FREE] = Field(
+        default="warning", description="The least severity that is written."
+    )
+
+
+class Settings(_Section):
+    """All of llmspell's settings."""
+
+    default_language: Annotated[str, Policy.FREE] = Field(
+        default="lua", min_length=1, description="The language of a script whose file name does not tell."
+    )
+    plugins: PluginSettings = PluginSettings()
+    hooks: HookSettings = HookSettings()
+    security: SecuritySettings = SecuritySettings()
+    limits: LimitSettings = LimitSettings()
+    scripts: ScriptSettings = ScriptSettings()
+    tools: ToolSettings = ToolSettings()
+    performance: PerformanceSettings = PerformanceSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    def host_table(self, name: str) -> PluginTable:
+        """Answer ``[plugins.NAME]``; one with the defaults if there is none."""
+        return (self.plugins.__pydantic_extra__ or {}).get(name) or PluginTable()
+
+    def plugin_table(self, name: str) -> dict[str, Any]:
+        """Answer a plugin's own settings, secrets revealed, for its Settings model to validate."""
+        return self.host_table(name).own
+
+    def tool_table(self, name: str) -> dict[str, Any]:
+        """Answer a tool's own settings, secrets revealed, for its Settings model to validate."""
+        table: dict[str, Any] = reveal((self.tools.__pydantic_extra__ or {}).get(name, {}))
+        return table
+
+    def plugin_enabled(self, name: str) -> bool:
+        """Answer whether a plugin is to be loaded."""
+        enabled = self.host_table(name).enabled
+        return name not in self.plugins.disabled if enabled is None else enabled
+
+    def plugin_required(self, name: str) -> bool:
+        """Answer whether operations are refused while a plugin is not loaded."""
+        required = self.host_table(name).required
+        return name in self.plugins.required if required is None else required
+
+    def required_plugins(self) -> tuple[str, ...]:
+        """Answer the names of all plugins that are required."""
+        names = dict.fromkeys((*self.plugins.required, *(self.plugins.__pydantic_extra__ or {})))
+        return tuple(name for name in names if self.plugin_required(name))
+
+    def plugin_distribution(self, name: str) -> str:
+        """Answer the only package that may bring this plugin; empty if any may."""
+        return self.host_table(name).distribution or self.plugins.prefer.get(name, "")

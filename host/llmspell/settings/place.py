@@ -1,0 +1,60 @@
+"""Where settings lie: the user's file, the project's file, the user's data.
+
+Invariant: of several files in one folder the first of `PROJECT_FILES` is read. The search upward ends at the
+repository's root, below the home folder (whose ``.config`` is the user's own), or at the root of the file system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+__all__ = ["PROJECT_FILES", "data_dir", "find_project", "project_dir_of", "user_file"]
+
+PROJECT_FILES: Final = ("llmspell.toml", ".llmspell.toml", "config/llmspell.toml", ".config/llmspell.toml")
+
+
+def user_file(environment: Mapping[str, str]) -> Path:
+    """Answer where the user's settings lie; ``LLMSPELL_CONFIG_HOME`` names another folder."""
+    folder = environment.get("LLMSPELL_CONFIG_HOME")
+    if folder:
+        return Path(folder) / "llmspell.toml"
+    import platformdirs
+
+    return platformdirs.user_config_path("llmspell") / "llmspell.toml"
+
+
+def data_dir(environment: Mapping[str, str]) -> Path:
+    """Answer where the user's data lie; ``LLMSPELL_DATA_HOME`` names another folder."""
+    folder = environment.get("LLMSPELL_DATA_HOME")
+    if folder:
+        return Path(folder)
+    import platformdirs
+
+    return platformdirs.user_data_path("llmspell")
+
+
+def find_project(cwd: Path) -> Path | None:
+    """Answer the nearest project file, from this folder up to the repository's root or the home folder."""
+    for folder in _folders(cwd):
+        for name in PROJECT_FILES:
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def project_dir_of(file: Path) -> Path:
+    """Answer the project's folder for a project file, which may lie in ``config/`` or ``.config/``."""
+    folder = file.resolve().parent
+    return folder.parent if folder.name in ("config", ".config") else folder
+
+
+def _folders(cwd: Path) -> Iterator[Path]:
+    home = Path.home()
+    for folder in (cwd, *cwd.parents):
+        if folder == home and folder != cwd:
+            return
+        yield folder
+        if (folder / ".git").exists() or folder == home:
+            return

@@ -1,0 +1,82 @@
+"""What the model knows of a key: its type, its rule, the keys near it.
+
+Invariant: every key that `Settings` accepts has a rule; keys of a plugin's or a tool's own are `Policy.LOCKED`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from .key import join
+from .model import PluginSettings, PluginTable, Settings
+from .policy import Policy
+
+__all__ = ["annotation_of", "field_of", "known_keys", "nearest", "order_of", "policy_of"]
+
+
+def field_of(path: Sequence[str]) -> FieldInfo | None:
+    """Answer the model's field for a key; None for a section, and for what is a plugin's or a tool's own."""
+    model: Any = Settings
+    field: FieldInfo | None = None
+    for name in path:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return field
+        field = model.model_fields.get(name)
+        if field is None and model is not PluginSettings:
+            return None
+        model = PluginTable if field is None else field.annotation
+    return None if isinstance(model, type) and issubclass(model, BaseModel) else field
+
+
+def annotation_of(path: Sequence[str]) -> Any:
+    """Answer the type of a key's value; None for what is a plugin's or a tool's own."""
+    field = field_of(path)
+    return None if field is None else field.annotation
+
+
+def policy_of(path: Sequence[str]) -> Policy:
+    """Answer the rule of a key."""
+    field = field_of(path)
+    rules = [item for item in field.metadata if isinstance(item, Policy)] if field else []
+    return rules[0] if rules else Policy.LOCKED
+
+
+def order_of(path: Sequence[str]) -> tuple[str, ...]:
+    """Answer the words that a key may hold, from the strictest to the loosest; none if it holds no words."""
+    annotation = annotation_of(path)
+    return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+
+
+@functools.cache
+def known_keys() -> tuple[tuple[str, ...], ...]:
+    """Answer the paths of all keys whose names are fixed."""
+    return tuple(_keys(Settings, ()))
+
+
+def _keys(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _keys(inner, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def nearest(path: Sequence[str]) -> str:
+    """Answer the key that was probably meant, or nothing."""
+    plugin = len(path) == 3 and path[0] == "plugins"
+    known = [(*path[:2], name) for name in PluginTable.model_fields] if plugin else known_keys()
+    names = {join(item): item for item in known}
+    sections = {join(item[:length]) for item in known for length in range(1, len(item))}
+    near = difflib.get_close_matches(join(path), [*names, *sorted(sections)], 1, 0.6)
+    if near:
+        return near[0]
+    same_end = [name for name, item in names.items() if difflib.get_close_matches(path[-1], [item[-1]], 1, 0.8)]
+    return same_end[0] if same_end else ""

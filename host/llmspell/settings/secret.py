@@ -1,0 +1,49 @@
+"""Which settings and variables are secrets, and how they are hidden.
+
+Invariant: a text under a secret's name is a ``SecretStr`` from when it is read until its plugin is handed it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+__all__ = ["MASK", "is_secret_name", "mask", "reveal", "wrap"]
+
+MASK: Final = "********"
+_NAME = re.compile(r"key|token|passw|secret|credential|private", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Answer whether a key or variable of this name holds a secret."""
+    return _NAME.search(name) is not None
+
+
+def wrap(value: Any, *, secret: bool = False) -> Any:
+    """Answer the value with each text under a secret's name as a ``SecretStr``."""
+    if isinstance(value, Mapping):
+        return {key: wrap(item, secret=secret or is_secret_name(str(key))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [wrap(item, secret=secret) for item in value]
+    return SecretStr(value) if secret and isinstance(value, str) else value
+
+
+def reveal(value: Any) -> Any:
+    """Answer the value with each ``SecretStr`` as the text that it hides."""
+    return _replace(value, SecretStr.get_secret_value)
+
+
+def mask(value: Any) -> Any:
+    """Answer the value as plain dicts and lists, with each ``SecretStr`` masked."""
+    return _replace(value, lambda secret: MASK if secret.get_secret_value() else "")
+
+
+def _replace(value: Any, change: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _replace(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace(item, change) for item in value]
+    return change(value) if isinstance(value, SecretStr) else value

@@ -32,7 +32,7 @@ class Priority(enum.IntEnum):
     LOWEST = 2147483647
 
 
-class HookKind(str, enum.Enum):
+class HookKind(enum.StrEnum):
     """What a hook is for; see DESIGN.md, "Four kinds of hook"."""
 
     TRANSFORM = "transform"
@@ -53,6 +53,7 @@ class HookOptions(Struct, frozen=True):
         timeout_s: How long an async (or threaded) hook may take.
         on_error: What a transform's failure does: ``continue`` counts it, ``raise`` fails the operation.
         thread: Run a sync hook in a worker thread.
+        waits: Its time is a declared wait (a rate limiter's sleep), so the breaker never counts it as slow.
         replayable: Whether the journal may replay it.
         name: Unique within its plugin and point; the function's name if empty.
         specname: The point, where the function has another name.
@@ -67,6 +68,7 @@ class HookOptions(Struct, frozen=True):
     timeout_s: float | None = None
     on_error: Literal["continue", "raise"] = "continue"
     thread: bool = False
+    waits: bool = False
     replayable: bool = True
     name: str = ""
     specname: str = ""

@@ -108,7 +108,13 @@ class NetworkAccess(Protocol):
         """Send a request; each redirect is judged and pinned anew.
 
         Args:
+            method: ``GET``, ``POST`` ...
+            url: Whole, with its scheme.
+            headers: To send.
+            content: The body.
             addresses: What the host was pinned to; resolved here if empty.
+            timeout_s: For all of it.
+            max_bytes: Of the answer's body, decoded.
 
         Raises:
             SecurityError: The host or a redirect is not allowed.

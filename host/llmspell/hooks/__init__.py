@@ -1,1 +1,32 @@
-"""hooks."""
+"""Hooks: registration, order, compiled chains, dispatch, breakers, trace."""
+
+from __future__ import annotations
+
+from .breaker import PROFILES, Breaker, BreakerProfile, BreakerState
+from .catalog import PointCatalog
+from .chain import Chain
+from .dispatch import advance, advance_waiting, judge, observe, unsupported
+from .hook import Hook
+from .registry import Handle, HookRegistry
+from .timer import BreakerTimer
+from .trace import Tracer, TraceRow
+
+__all__ = [
+    "PROFILES",
+    "Breaker",
+    "BreakerProfile",
+    "BreakerState",
+    "BreakerTimer",
+    "Chain",
+    "Handle",
+    "Hook",
+    "HookRegistry",
+    "PointCatalog",
+    "TraceRow",
+    "Tracer",
+    "advance",
+    "advance_waiting",
+    "judge",
+    "observe",
+    "unsupported",
+]

@@ -1,0 +1,68 @@
+"""The catalogue of hook points: every point under every spelling.
+
+Invariant: a name leads to one point. Unknown names are errors that say the nearest three.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from llmspell_hookspecs import HookPoint, HookRegistrationError, custom_point
+
+__all__ = ["PointCatalog"]
+
+
+class PointCatalog:
+    """Points by name, script name, alias and further names."""
+
+    def __init__(self, points: Iterable[HookPoint] = ()) -> None:
+        self._points: dict[str, HookPoint] = {}
+        self._spellings: dict[str, str] = {}
+        for point in points:
+            self.add(point)
+
+    def add(self, point: HookPoint) -> None:
+        """Take a point in.
+
+        Raises:
+            HookRegistrationError: One of its names belongs to another point.
+        """
+        for spelling in point.names:
+            known = self._spellings.get(spelling)
+            if known is not None and self._points[known] != point:
+                message = f"hook point {point.name}: the name {spelling!r} belongs to {known}; choose another"
+                raise HookRegistrationError(message, point=point.name)
+        self._points[point.name] = point
+        self._spellings.update(dict.fromkeys(point.names, point.name))
+
+    def __iter__(self) -> Iterable[HookPoint]:  # type: ignore[misc]
+        return iter(self._points.values())
+
+    def get(self, name: str) -> HookPoint:
+        """Answer the point with this name in snake case, as the host itself uses it."""
+        point = self._points.get(name)
+        return custom_point(name.removeprefix("custom:")) if point is None else point
+
+    def resolve(self, name: str) -> tuple[HookPoint, str | None]:
+        """Answer the point that any spelling names, and the component pattern in it (``tool:calc*:before_execution``).
+
+        Raises:
+            HookRegistrationError: There is no such point.
+        """
+        if name.startswith("custom:") and len(name) > len("custom:"):
+            return custom_point(name.removeprefix("custom:")), None
+        known = self._spellings.get(name)
+        if known is not None:
+            return self._points[known], None
+        topic, _, rest = name.partition(":")
+        pattern, _, moment = rest.rpartition(":")
+        known = self._spellings.get(f"{topic}:{moment}") if pattern else None
+        if known is not None:
+            return self._points[known], None if pattern == "*" else pattern
+        raise HookRegistrationError(self._unknown(name), point=name)
+
+    def _unknown(self, name: str) -> str:
+        folded = {spelling.lower(): spelling for spelling in self._spellings}
+        near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.0)
+        return f"Unknown hook point: {name}; the nearest are {', '.join(folded[word] for word in near)}"

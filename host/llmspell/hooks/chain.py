@@ -1,0 +1,55 @@
+"""A compiled chain: the hooks of one point for one component, by kind, in order.
+
+Invariant: a chain is immutable and never built per call; whatever changes the set of hooks drops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from llmspell_hookspecs import HookKind, HookPoint
+
+from .hook import Hook
+
+__all__ = ["Chain", "compile_chain"]
+
+
+class Chain:
+    """The hooks of one point for one component.
+
+    Attributes:
+        point: The point.
+        transforms: In order; without those whose breaker is open.
+        guards: In order.
+        wraps: In order of entry.
+        observers: In order.
+        waits: Whether any transform must be awaited.
+    """
+
+    __slots__ = ("guards", "observers", "point", "transforms", "waits", "wraps")
+
+    def __init__(self, point: HookPoint, hooks: Iterable[Hook]) -> None:
+        kinds: dict[HookKind, list[Hook]] = {kind: [] for kind in HookKind}
+        for hook in hooks:
+            kinds[hook.options.kind].append(hook)
+        self.point = point
+        self.transforms = tuple(kinds[HookKind.TRANSFORM])
+        self.guards = tuple(kinds[HookKind.GUARD])
+        self.wraps = tuple(kinds[HookKind.WRAP])
+        self.observers = tuple(kinds[HookKind.OBSERVE])
+        self.waits = any(hook.awaits for hook in self.transforms)
+
+
+def compile_chain(point: HookPoint, hooks: Iterable[Hook], component: str) -> Chain | None:
+    """Answer the chain of the hooks that are called for this component, or None if none are."""
+    called = [hook for hook in hooks if hook.enabled and _matches(hook, component) and not _is_open(hook)]
+    return Chain(point, called) if called else None
+
+
+def _matches(hook: Hook, component: str) -> bool:
+    return hook.options.match is None or fnmatchcase(component, hook.options.match)
+
+
+def _is_open(hook: Hook) -> bool:
+    return hook.breaker is not None and hook.breaker.state == "open"

@@ -1,0 +1,155 @@
+"""Calling the hooks of a chain: the hot path.
+
+Transforms are called until one answers; what the answer means is the runner's business. Guards fail closed, observers
+never fail. Each hook costs one clock reading.
+
+Invariant: ``trio.Cancelled`` is never counted as a hook's error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import perf_counter_ns
+from typing import Any
+
+from llmspell_hookspecs import (
+    Cancel,
+    Continue,
+    HookContext,
+    HookError,
+    HookFailedError,
+    HookResult,
+    Skipped,
+    UnsupportedResultError,
+)
+
+from .hook import Hook
+
+__all__ = ["advance", "advance_waiting", "judge", "observe", "unsupported"]
+
+_log = logging.getLogger("llmspell.hooks")
+
+
+def advance(hooks: Sequence[Hook], start: int, context: HookContext[Any]) -> tuple[int, HookResult | None]:
+    """Call sync transforms from ``start`` on until one answers.
+
+    Returns:
+        Where to go on, and the answer; ``(len(hooks), None)`` when there is none left.
+
+    Raises:
+        HookFailedError: A hook failed whose ``on_error`` is ``raise``.
+    """
+    clock = perf_counter_ns
+    before = clock()
+    for index in range(start, len(hooks)):
+        hook = hooks[index]
+        try:
+            answer = hook.invoke(context)
+        except Exception as error:
+            _failed(hook, error)
+            before = clock()
+            continue
+        now = clock()
+        elapsed = now - before
+        before = now
+        hook.calls += 1
+        hook.total_ns += elapsed
+        if elapsed >= hook.slow_ns:
+            hook.breaker.took(elapsed)  # type: ignore[union-attr]
+        if answer is not None:
+            return index + 1, answer
+    return len(hooks), None
+
+
+async def advance_waiting(
+    hooks: Sequence[Hook], start: int, context: HookContext[Any]
+) -> tuple[int, HookResult | None]:
+    """As `advance`, for chains in which some hook must be awaited."""
+    clock = perf_counter_ns
+    before = clock()
+    for index in range(start, len(hooks)):
+        hook = hooks[index]
+        try:
+            answer = hook.invoke(context)
+            if hook.awaits:
+                answer = await answer
+        except Exception as error:
+            _failed(hook, error)
+            before = clock()
+            continue
+        now = clock()
+        elapsed = now - before
+        before = now
+        hook.calls += 1
+        hook.total_ns += elapsed
+        if elapsed >= hook.slow_ns:
+            hook.breaker.took(elapsed)  # type: ignore[union-attr]
+        if answer is not None:
+            return index + 1, answer
+    return len(hooks), None
+
+
+def _failed(hook: Hook, error: Exception) -> None:
+    hook.calls += 1
+    hook.failed()
+    where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
+    if hook.options.on_error == "raise":
+        message = f"{where}: it failed: {_text(error)}; mend it, or say on_error='continue'"
+        raise HookFailedError(message, hook=hook.name, point=hook.point.name) from error
+    _log.warning("%s: it failed and was passed over: %s", where, _text(error))
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+async def judge(hooks: Sequence[Hook], context: HookContext[Any]) -> tuple[Hook, Cancel, Exception | None] | None:
+    """Ask the guards; answer the first that cancels with its Cancel and, if it failed, why; None if all agree."""
+    for hook in hooks:
+        before = perf_counter_ns()
+        failure: Exception | None = None
+        try:
+            answer = hook.invoke(context)
+            if hook.awaits:
+                answer = await answer
+            if not (answer is None or isinstance(answer, Continue | Cancel | Skipped)):
+                raise unsupported(hook, answer, ("Continue", "Cancel", "Skipped"))
+        except Exception as error:
+            hook.failed()
+            failure, answer = error, Cancel(f"the guard failed: {_text(error)}", "guard_failed")
+            if isinstance(error, HookError):
+                answer = Cancel(_text(error), "guard_failed")
+        hook.calls += 1
+        hook.total_ns += perf_counter_ns() - before
+        if isinstance(answer, Cancel):
+            return hook, answer, failure
+    return None
+
+
+async def observe(hooks: Sequence[Hook], context: HookContext[Any]) -> None:
+    """Call every observer; what they answer is ignored, what they raise is counted."""
+    for hook in hooks:
+        before = perf_counter_ns()
+        try:
+            answer = hook.invoke(context)
+            if hook.awaits:
+                await answer
+        except Exception as error:
+            hook.failed()
+            _log.warning(
+                "hook %s.%s at %s: the observer failed: %s", hook.plugin, hook.name, hook.point.name, _text(error)
+            )
+        hook.calls += 1
+        hook.total_ns += perf_counter_ns() - before
+
+
+def unsupported(hook: Hook, answer: object, accepted: Sequence[str]) -> UnsupportedResultError:
+    """Answer the error for a result that is not accepted from this hook."""
+    name = type(answer).__name__
+    listed = ", ".join(accepted) or "nothing"
+    message = (
+        f"hook {hook.plugin}.{hook.name} at {hook.point.name}: it answered {name}; "
+        f"a {hook.options.kind.value} may answer {listed} there"
+    )
+    return UnsupportedResultError(message, hook=hook.name, point=hook.point.name, result=name, accepted=accepted)

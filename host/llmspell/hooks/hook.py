@@ -1,0 +1,163 @@
+"""A registered hook: the function, how it is called, and what has become of its calls.
+
+Invariant: ``invoke`` is what chains call. It is the function itself wherever that is possible; a timeout, a thread or a
+trace is put around it once, here, and never asked about per call.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from llmspell_hookspecs import (
+    HookContext,
+    HookInfo,
+    HookKind,
+    HookOptions,
+    HookPoint,
+    HookRegistrationError,
+    HookTimeoutError,
+    Phase,
+)
+
+from .breaker import Breaker
+
+__all__ = ["NEVER_SLOW_NS", "Hook"]
+
+NEVER_SLOW_NS: Final = 1 << 62
+
+
+class Hook:
+    """One function at one point.
+
+    Attributes:
+        invoke: What the chain calls with the context.
+        awaits: Whether what it answers must be awaited.
+        slow_ns: From how long on a call is reported to the breaker.
+        calls: How often it was called.
+        failures: How often it failed.
+        total_ns: How long the calls took together.
+    """
+
+    __slots__ = (
+        "awaits",
+        "breaker",
+        "calls",
+        "enabled",
+        "failures",
+        "function",
+        "id",
+        "invoke",
+        "language",
+        "name",
+        "options",
+        "plugin",
+        "point",
+        "scope",
+        "sequence",
+        "slow_ns",
+        "total_ns",
+    )
+
+    def __init__(
+        self,
+        point: HookPoint,
+        function: Callable[..., Any],
+        options: HookOptions,
+        *,
+        sequence: int,
+        plugin: str,
+        language: str = "python",
+        scope: str = "",
+    ) -> None:
+        self.point = point
+        self.function = function
+        self.options = options
+        self.sequence = sequence
+        self.plugin = plugin
+        self.language = language
+        self.scope = scope
+        self.name = options.name or getattr(function, "__name__", type(function).__name__)
+        self.id = f"{plugin}.{self.name}@{point.name}#{sequence}"
+        self.enabled = True
+        self.breaker: Breaker | None = None
+        self.slow_ns = NEVER_SLOW_NS
+        self.calls = 0
+        self.failures = 0
+        self.total_ns = 0
+        self._check()
+        self.awaits = options.thread or _is_async(function)
+        self.invoke: Callable[[HookContext[Any]], Any] = self._invocation()
+
+    @property
+    def info(self) -> HookInfo:
+        """What is known of it now."""
+        return HookInfo(
+            id=self.id,
+            name=self.name,
+            plugin=self.plugin,
+            point=self.point.name,
+            kind=self.options.kind.value,
+            priority=self.options.priority,
+            language=self.language,
+            match=self.options.match,
+            enabled=self.enabled,
+            breaker=self.breaker.state if self.breaker else "none",
+            tags=self.options.tags,
+            calls=self.calls,
+            failures=self.failures,
+            total_ns=self.total_ns,
+            scope=self.scope,
+        )
+
+    def failed(self) -> None:
+        """Count a failure, and tell the breaker."""
+        self.failures += 1
+        if self.breaker is not None:
+            self.breaker.failed()
+
+    def _check(self) -> None:
+        kind, around = self.options.kind, self.point.phase is Phase.AROUND
+        if around != (kind is HookKind.WRAP):
+            fix = f"kind='wrap' and {self.point.name} belong together; use the before, after or error point"
+            self._refuse(f"a {kind.value} cannot stand here", fix if not around else "say kind='wrap'")
+        if kind is HookKind.GUARD and self.point.phase is Phase.NOTICE:
+            self._refuse("a notice asks nobody, so a guard cannot stand here", "say kind='observe'")
+        if around and not inspect.isasyncgenfunction(self.function):
+            self._refuse("a wrap must be an async generator with one yield", "write 'async def' with one 'yield'")
+        if self.options.timeout_s is not None and not (self.options.thread or _is_async(self.function)):
+            self._refuse("a sync function cannot be given a timeout", "make it async, or say thread=True")
+        if self.options.thread and _is_async(self.function):
+            self._refuse("an async function needs no thread", "leave thread=True out")
+
+    def _refuse(self, problem: str, remedy: str) -> None:
+        message = f"hook {self.plugin}.{self.name} at {self.point.name}: {problem}; {remedy}"
+        raise HookRegistrationError(message, hook=self.name, point=self.point.name)
+
+    def _invocation(self) -> Callable[[HookContext[Any]], Any]:
+        function: Callable[[HookContext[Any]], Any] = self.function
+        if self.options.thread:
+            function = self._threaded
+        return function if self.options.timeout_s is None else self._timed(function, self.options.timeout_s)
+
+    async def _threaded(self, context: HookContext[Any]) -> Any:
+        return await trio.to_thread.run_sync(self.function, context, abandon_on_cancel=True)
+
+    def _timed(self, function: Callable[..., Any], limit_s: float) -> Callable[[HookContext[Any]], Any]:
+        async def within(context: HookContext[Any]) -> Any:
+            with trio.move_on_after(limit_s) as scope:
+                return await function(context)
+            if scope.cancelled_caught:
+                message = f"hook {self.plugin}.{self.name} at {self.point.name}: it took longer than {limit_s:g} s"
+                raise HookTimeoutError(message, hook=self.name, point=self.point.name)
+            return None
+
+        return within
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
+    return inspect.iscoroutinefunction(target)

@@ -1,0 +1,79 @@
+"""Which operation is running: frames that follow tasks and threads by a context variable.
+
+Invariant: a frame knows the one around it, so depth, root and correlation come from the running operation and never
+from an argument. Ids are made when they are first read.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any, Final
+
+from llmspell_hookspecs import ComponentRef, OperationRef
+
+__all__ = ["CURRENT", "Frame"]
+
+
+class Frame:
+    """One running operation.
+
+    Attributes:
+        owner: The runner; frames of another host do not count.
+        parent: The operation around it.
+        number: Unique within the runner.
+        component: What runs.
+        depth: How many operations are around it.
+        hops: How often it was redirected.
+        language: Where it was asked for.
+        flights: The cache keys that it leads.
+    """
+
+    __slots__ = ("component", "depth", "flights", "hops", "language", "number", "owner", "parent")
+
+    def __init__(
+        self, owner: Any, parent: Frame | None, number: int, component: ComponentRef, hops: int, language: str
+    ) -> None:
+        self.owner = owner
+        self.parent = parent
+        self.number = number
+        self.component = component
+        self.hops = hops
+        if parent is None:
+            self.depth = 0
+            self.language = language or "python"
+        else:
+            self.depth = parent.depth + 1
+            self.language = language or parent.language
+        self.flights: tuple[Any, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Unique within the host."""
+        return f"{self.owner.prefix}-{self.number}"
+
+    @property
+    def root(self) -> Frame:
+        """The outermost operation."""
+        frame = self
+        while frame.parent is not None:
+            frame = frame.parent
+        return frame
+
+    def leads(self, key: Any) -> bool:
+        """Answer whether this operation, or one around it, leads the flight of this cache key."""
+        frame: Frame | None = self
+        while frame is not None:
+            if key in frame.flights:
+                return True
+            frame = frame.parent
+        return False
+
+    def ref(self, attempt: int = 1) -> OperationRef:
+        """Answer what hooks are told of it."""
+        root = self.root.id
+        parent = self.parent.id if self.parent is not None else ""
+        return OperationRef(self.id, f"c-{root}", parent, root, "", attempt, self.hops, self.depth)
+
+
+CURRENT: Final[ContextVar[Frame | None]] = ContextVar("llmspell_operation", default=None)
+"""The frame of the running operation."""

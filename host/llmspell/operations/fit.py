@@ -1,0 +1,84 @@
+"""Fitting what a hook answers to the type that its point carries.
+
+Invariant: what is answered here is frozen all the way down and of the type asked for; a misfit names its field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from llmspell_hookspecs import InvalidInputError, freeze, thaw
+
+__all__ = ["fit", "freeze_fields", "plain", "thaw_fields"]
+
+T = TypeVar("T")
+
+
+def freeze_fields(value: T) -> T:
+    """Answer a struct with read-only containers, or any other value frozen."""
+    return _each(value, freeze)
+
+
+def thaw_fields(value: T) -> T:
+    """Answer a struct with fresh dicts and lists, or any other value thawed."""
+    return _each(value, thaw)
+
+
+def _each(value: Any, change: Any) -> Any:
+    if not isinstance(value, Struct):
+        return change(value)
+    fields = [getattr(value, name) for name in value.__struct_fields__]
+    changed = [_each(field, change) if isinstance(field, Struct) else change(field) for field in fields]
+    if all(new is old for new, old in zip(changed, fields, strict=True)):
+        return value
+    return type(value)(*changed)
+
+
+def plain(value: Any) -> Any:
+    """Answer the value as fresh dicts, lists and atoms; what is none of those by its `repr`."""
+    if isinstance(value, Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float | bool | bytes) else repr(value)
+
+
+def fit(value: Any, wanted: type, where: str, current: Any = None) -> Any:
+    """Answer the value as the wanted type, frozen.
+
+    Args:
+        value: Of that type, or a mapping of its fields.
+        wanted: A struct type, or ``object`` for anything.
+        where: Who answered what, for the error.
+        current: Fields that a mapping leaves out keep this one's values.
+
+    Raises:
+        InvalidInputError: It does not fit; names the field.
+    """
+    if wanted is object or isinstance(value, wanted):
+        return freeze_fields(value)
+    if not isinstance(value, Mapping):
+        message = f"{where}: a {type(value).__name__} is no {wanted.__name__}; give one, or a mapping of its fields"
+        raise InvalidInputError(message)
+    fields: tuple[str, ...] = wanted.__struct_fields__  # type: ignore[attr-defined]
+    unknown = [str(key) for key in value if key not in fields]
+    if unknown:
+        message = f"{where}: {wanted.__name__} has no field {unknown[0]!r}; it has {', '.join(fields)}"
+        raise InvalidInputError(message, field=unknown[0])
+    kept = {} if current is None else {name: getattr(current, name) for name in fields}
+    try:
+        return freeze_fields(msgspec.convert({**{k: _loose(v) for k, v in kept.items()}, **thaw(value)}, wanted))
+    except msgspec.ValidationError as error:
+        field = str(error).rpartition("`$.")[2].rstrip("`")
+        message = f"{where}: it does not fit {wanted.__name__}: {error}"
+        raise InvalidInputError(message, field=field) from error
+
+
+def _loose(value: Any) -> Any:
+    return plain(value) if isinstance(value, Struct) else thaw(value)

@@ -1,0 +1,107 @@
+"""Forks: calls that run beside an operation.
+
+Invariant: a fork never cancels the body, and its error is an outcome. Starting one waits until its call is past its
+guards, so what is denied is denied at once. When the operation ends, forks that still run are cancelled, or joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import trio
+
+from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome
+
+from .wraps import LAST_MOMENTS_S
+
+__all__ = ["Forks", "failure_of"]
+
+CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Answer an error as hooks see it."""
+    return Failure(type(error).__name__, str(error) or type(error).__name__, getattr(error, "code", "error"), error)
+
+
+class _Running:
+    __slots__ = ("call", "done", "join", "outcome", "scope")
+
+    def __init__(self, call: Call, join: bool) -> None:
+        self.call = call
+        self.join = join
+        self.scope = trio.CancelScope()
+        self.done = trio.Event()
+        self.outcome = ForkOutcome(call, "cancelled")
+
+
+class Forks:
+    """The forks of one operation.
+
+    Args:
+        nursery: The host's; the tasks end when the operation does.
+        run: Runs a call, and tells when it is past its guards.
+    """
+
+    def __init__(self, nursery: trio.Nursery, run: CallRunner) -> None:
+        self._nursery = nursery
+        self._run = run
+        self._running: list[_Running] = []
+
+    async def start(self, forks: Sequence[Fork]) -> None:
+        """Start every call of these forks."""
+        for fork in forks:
+            for call in fork.calls:
+                running = _Running(call, fork.join)
+                self._running.append(running)
+                await self._nursery.start(self._task, running)
+
+    async def join(self) -> None:
+        """Wait for those that are to be joined."""
+        for running in self._running:
+            if running.join:
+                await running.done.wait()
+
+    async def finish(self) -> tuple[ForkOutcome, ...]:
+        """Join or cancel what still runs, and answer how each ended."""
+        for running in self._running:
+            if not running.join:
+                running.scope.cancel()
+        try:
+            for running in self._running:
+                await running.done.wait()
+        except trio.Cancelled:
+            await self._abandon()
+            raise
+        return self.outcomes()
+
+    def outcomes(self) -> tuple[ForkOutcome, ...]:
+        """Answer how each ended so far."""
+        return tuple(running.outcome for running in self._running)
+
+    async def _abandon(self) -> None:
+        for running in self._running:
+            running.scope.cancel()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_MOMENTS_S):
+            for running in self._running:
+                await running.done.wait()
+
+    async def _task(self, running: _Running, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        told = False
+
+        def started() -> None:
+            nonlocal told
+            if not told:
+                told = True
+                task_status.started()
+
+        try:
+            with running.scope:
+                value = await self._run(running.call, started)
+                running.outcome = ForkOutcome(running.call, "completed", value)
+        except Exception as error:
+            running.outcome = ForkOutcome(running.call, "failed", None, failure_of(error))
+        finally:
+            running.done.set()
+            started()

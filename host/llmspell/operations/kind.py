@@ -1,0 +1,87 @@
+"""What an operation is: its kind (which points stand around it) and the one asked for.
+
+Invariant: both are data. The runner is the only place that gives them effect. Durations in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from llmspell_hookspecs import ComponentRef
+
+__all__ = ["Asker", "Operation", "OperationKind", "same"]
+
+
+def same(value: Any) -> Any:
+    """Answer the value."""
+    return value
+
+
+class OperationKind(Struct, frozen=True):
+    """Which points stand around a kind of operation, and what it yields.
+
+    Attributes:
+        name: ``tool``, ``script`` ...
+        before: The point before it.
+        around: The point around its body; empty for none.
+        after: The point after it; empty for none.
+        error: The point at its failure; empty for none.
+        timeout: The notice when its deadline passes; empty for none.
+        result: The type of what it yields.
+        to_result: Makes that of a bare value.
+        payload: What a Redirect's target is given, from the subject or from the result.
+    """
+
+    name: str
+    before: str
+    around: str = ""
+    after: str = ""
+    error: str = ""
+    timeout: str = ""
+    result: type = object
+    to_result: Callable[[Any], Any] = same
+    payload: Callable[[Any], Any] = same
+
+
+class Asker(Protocol):
+    """How a preparing operation asks its checks and decisions."""
+
+    async def ask(self, point: str, subject: Any) -> Any:
+        """Ask a point of the operation and answer the subject as its hooks leave it.
+
+        Raises:
+            OperationCancelledError: A hook cancelled.
+        """
+
+
+class Operation(Struct, frozen=True):
+    """An operation that is asked for.
+
+    Attributes:
+        kind: Its kind.
+        component: What runs.
+        subject: What it is asked to do.
+        body: Does it, given the approved subject.
+        prepare: Validates, resolves and allocates; answers the subject that the guards see and the body gets.
+        release: Gives back what was allocated, whatever became of it.
+        deadline_s: How long it may take in all.
+        repeatable: Whether the body may run again after it ran.
+        hops: How often it was redirected so far.
+        started: Told once the operation is past its guards, or has ended.
+        language: Where it was asked for; empty for that of the operation around it.
+    """
+
+    kind: OperationKind
+    component: ComponentRef
+    subject: Any
+    body: Callable[[Any], Awaitable[Any]]
+    prepare: Callable[[Any, Asker], Awaitable[Any]] | None = None
+    release: Callable[[Asker], Awaitable[None]] | None = None
+    deadline_s: float | None = None
+    repeatable: bool = False
+    hops: int = 0
+    started: Callable[[], None] | None = None
+    language: str = ""

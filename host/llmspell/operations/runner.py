@@ -1,0 +1,202 @@
+"""The runner: the only place that runs operations.
+
+Invariant: an operation without hooks costs two look-ups and a frame, then its body. Everything else goes through
+`Execution`. Nothing runs while a required plugin is missing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import trio
+from msgspec import Struct
+
+from llmspell.hooks import Chain, HookRegistry, Tracer
+from llmspell_hookspecs import (
+    Call,
+    ComponentRef,
+    DepthLimitError,
+    HookContext,
+    Metadata,
+    PluginRequiredError,
+)
+
+from .asking import ask_chain
+from .cache import ResultCache
+from .correlation import CURRENT, Frame
+from .execution import Execution
+from .fit import freeze_fields
+from .forks import Forks
+from .kind import Operation, OperationKind
+
+__all__ = ["Caller", "Chains", "Runner", "RunnerLimits"]
+
+
+class Chains(Struct, frozen=True):
+    """The chains around a kind of operation of one component."""
+
+    before: Chain | None
+    around: Chain | None
+    after: Chain | None
+    error: Chain | None
+
+
+class RunnerLimits(Struct, frozen=True):
+    """How far operations may go.
+
+    Attributes:
+        depth: How many operations may be around one.
+        hops: How often one may be redirected.
+        slow_ms: From how long on an operation is reported as slow; None for never.
+        operation_time_s: How long any operation may take; None for no limit.
+    """
+
+    depth: int = 32
+    hops: int = 8
+    slow_ms: float | None = None
+    operation_time_s: float | None = None
+
+
+class Caller(Protocol):
+    """Runs whatever has an address."""
+
+    async def __call__(
+        self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None
+    ) -> Any:
+        """Run it and answer its result."""
+
+
+class Runner:
+    """Runs operations.
+
+    Args:
+        registry: The hooks.
+        limits: How far operations may go.
+        nursery: The host's; forks run in it.
+        call: Runs whatever has an address.
+        tracer: Records what hooks do, if given.
+
+    Attributes:
+        prefix: Of the ids of operations.
+        refusal: Why no operation may run; empty if they may.
+        results: What hooks asked to keep.
+        problems: What hooks answered wrongly at notices outside any operation.
+    """
+
+    def __init__(
+        self,
+        registry: HookRegistry,
+        limits: RunnerLimits,
+        nursery: trio.Nursery,
+        call: Caller,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self.registry = registry
+        self.limits = limits
+        self.slow_ms = limits.slow_ms
+        self.call = call
+        self.tracer = tracer
+        self.prefix = secrets.token_hex(4)
+        self.refusal = ""
+        self.results = ResultCache(trio.current_time)
+        self.problems: list[Exception] = []
+        self._nursery = nursery
+        self._numbers = itertools.count(1)
+        self._chains: dict[tuple[str, str], Chains | None] = {}
+        registry.on_change = self._chains.clear
+
+    async def run(self, operation: Operation) -> Any:
+        """Run an operation and answer its result.
+
+        Raises:
+            OperationCancelledError: A hook cancelled it.
+            OperationTimeoutError: Its deadline passed.
+            DepthLimitError: It is nested too deeply, or was redirected too often.
+            PluginRequiredError: A required plugin is missing.
+            Exception: Whatever its body raised, if no hook recovered it.
+        """
+        around = CURRENT.get()
+        frame = Frame(
+            self,
+            around if around is not None and around.owner is self else None,
+            next(self._numbers),
+            operation.component,
+            operation.hops,
+            operation.language,
+        )
+        if self.refusal or frame.depth > self.limits.depth or operation.hops > self.limits.hops:
+            raise self._refused(frame)
+        key = (operation.kind.before, operation.component.name)
+        try:
+            chains = self._chains[key]
+        except KeyError:
+            chains = self._compile(key, operation.kind)
+        token = CURRENT.set(frame)
+        try:
+            if chains is None and operation.prepare is None and operation.deadline_s is None and self.slow_ms is None:
+                if operation.started is not None:
+                    operation.started()
+                return operation.kind.to_result(await operation.body(operation.subject))
+            return await Execution(self, operation, frame, chains or _NO_CHAINS).run()
+        finally:
+            CURRENT.reset(token)
+
+    def _compile(self, key: tuple[str, str], kind: OperationKind) -> Chains | None:
+        points = (kind.before, kind.around, kind.after, kind.error)
+        chains = Chains(*(self.registry.chain(point, key[1]) if point else None for point in points))
+        compiled = None if chains == _NO_CHAINS else chains
+        if len(self._chains) >= 1024:
+            self._chains.clear()
+        self._chains[key] = compiled
+        return compiled
+
+    def _refused(self, frame: Frame) -> Exception:
+        component = f"{frame.component.kind}:{frame.component.name}"
+        if self.refusal:
+            return PluginRequiredError(f"{component}: {self.refusal}")
+        what, limit = ("nested", self.limits.depth) if frame.depth > self.limits.depth else ("redirected", self.limits.hops)
+        message = f"{component}: it is {what} more than {limit} times; look for a hook that matches its own call"
+        return DepthLimitError(message, operation=frame.id, component=component)
+
+    def forks(self) -> Forks:
+        """Answer room for the forks of an operation."""
+        return Forks(self._nursery, self._run_fork)
+
+    async def _run_fork(self, call: Call, started: Callable[[], None]) -> Any:
+        return await self.call(call, started=started)
+
+    async def ask(self, point: str, subject: Any, component: ComponentRef | None = None) -> Any:
+        """Ask a check, decision or notice outside any operation, or beside the one that runs.
+
+        Raises:
+            OperationCancelledError: A hook cancelled.
+            UnsupportedResultError: A hook answered what the point does not accept.
+        """
+        component = component or ComponentRef("system", "host")
+        chain = self.registry.chain(point, component.name)
+        if chain is None:
+            return subject
+        frame = CURRENT.get()
+        if frame is None or frame.owner is not self:
+            frame = Frame(self, None, next(self._numbers), component, 0, "")
+        context = HookContext(point, freeze_fields(subject), component, frame.ref(), Metadata(), frame.language)
+        answer = await ask_chain(chain, context)
+        if answer.forks:
+            forks = self.forks()
+            await forks.start(answer.forks)
+            if any(fork.join for fork in answer.forks):
+                await forks.join()
+        return answer.subject
+
+    async def notify(self, point: str, subject: Any, component: ComponentRef | None = None) -> None:
+        """Give a notice of the host's own; what hooks answer wrongly there is kept in ``problems``."""
+        try:
+            await self.ask(point, subject, component)
+        except Exception as error:
+            self.problems.append(error)
+
+
+_NO_CHAINS = Chains(None, None, None, None)

@@ -1,0 +1,94 @@
+"""Wraps: async generators with one yield, entered around the body and left last in first out, in one task.
+
+Invariant: a wrap is sent the result or thrown the exception and changes neither. What it does wrong (no yield, a second
+yield, an error of its own) is counted and replaces nothing. On cancellation its clean-up runs shielded, 100 ms at most.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from time import perf_counter_ns
+from typing import Any, Final
+
+import trio
+
+from llmspell.hooks import Hook
+from llmspell_hookspecs import HookContext
+
+__all__ = ["LAST_MOMENTS_S", "enclose"]
+
+LAST_MOMENTS_S: Final = 0.1
+"""How long clean-up may take once an operation is cancelled."""
+
+_log = logging.getLogger("llmspell.hooks")
+_Entered = tuple[Hook, AsyncGenerator[Any, Any]]
+
+
+async def enclose(wraps: Sequence[Hook], context: HookContext[Any], body: Callable[[], Awaitable[Any]]) -> Any:
+    """Run the body inside the wraps and answer its result."""
+    entered: list[_Entered] = []
+    try:
+        for hook in wraps:
+            generator = await _enter(hook, context)
+            if generator is not None:
+                entered.append((hook, generator))
+        value = await body()
+    except trio.Cancelled as error:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_MOMENTS_S):
+            await _leave_all(entered, error)
+        raise
+    except Exception as error:
+        await _leave_all(entered, error)
+        raise
+    await _leave_all(entered, None, value)
+    return value
+
+
+async def _enter(hook: Hook, context: HookContext[Any]) -> AsyncGenerator[Any, Any] | None:
+    before = perf_counter_ns()
+    hook.calls += 1
+    generator: AsyncGenerator[Any, Any] = hook.invoke(context)
+    try:
+        await generator.__anext__()
+    except StopAsyncIteration:
+        _misbehaved(hook, "it did not yield")
+        return None
+    except Exception as error:
+        _misbehaved(hook, f"it failed: {error}")
+        return None
+    hook.total_ns += perf_counter_ns() - before
+    return generator
+
+
+async def _leave_all(entered: list[_Entered], error: BaseException | None, value: Any = None) -> None:
+    while entered:
+        hook, generator = entered.pop()
+        before = perf_counter_ns()
+        await _leave(hook, generator, error, value)
+        hook.total_ns += perf_counter_ns() - before
+
+
+async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseException | None, value: Any) -> None:
+    try:
+        if error is None:
+            await generator.asend(value)
+        else:
+            await generator.athrow(error)
+    except StopAsyncIteration:
+        return
+    except trio.Cancelled as cancelled:
+        if cancelled is not error:
+            raise
+        return
+    except Exception as own:
+        if own is not error:
+            _misbehaved(hook, f"it failed: {own}")
+        return
+    _misbehaved(hook, "it yielded twice")
+    await generator.aclose()
+
+
+def _misbehaved(hook: Hook, problem: str) -> None:
+    hook.failed()
+    _log.warning("hook %s.%s at %s: %s", hook.plugin, hook.name, hook.point.name, problem)

@@ -78,17 +78,19 @@ class _Stack:
         self.project_dir = project_dir
         self.tables: dict[str, Any] = {}
         self.origins: dict[str, Origin] = {}
+        self.places: dict[tuple[str, ...], Origin] = {}
         self.settings = Settings()
         self.files: dict[str, Path] = {}
 
     def lay(self, layer: _Layer) -> list[Violation]:
         """Lay a layer on the others; answers what it loosens."""
         leaves = [path for path, _ in flatten(layer.table)]
-        for path in leaves:
-            self.origins[join(path)] = _nearest(layer.origins, path) or Origin(layer.name)
+        found = {path: _nearest(layer.origins, path) or Origin(layer.name) for path in leaves}
+        self.origins |= {join(path): origin for path, origin in found.items()}
+        self.places |= {**layer.origins, **found}
         table = _grown(layer.table, self.settings) if layer.name == "project" else layer.table
         self.tables = _merged(self.tables, _hidden(table))
-        before, self.settings = self.settings, _validated(self.tables, self.origins)
+        before, self.settings = self.settings, _validated(self.tables, self.places)
         return violations(before, self.settings, leaves, self.project_dir)
 
 
@@ -144,7 +146,7 @@ def change(loaded: LoadedSettings, key: str, value: Any, origin: str) -> LoadedS
     tables = _merged(loaded.tables, _hidden(table))
     leaves = [path for path, _ in flatten(table)]
     origins = {**loaded.origins, **{join(path): Origin(origin) for path in leaves}}
-    settings = _validated(tables, origins)
+    settings = _validated(tables, {path: Origin(origin) for path in leaves})
     loosened = violations(loaded.settings, settings, leaves, loaded.project_dir)
     if loosened and origin not in TRUSTED_ORIGINS:
         raise SettingsError(
@@ -255,12 +257,11 @@ def _hidden(table: Mapping[str, Any]) -> dict[str, Any]:
     return hidden
 
 
-def _validated(tables: Mapping[str, Any], origins: Mapping[str, Origin]) -> Settings:
+def _validated(tables: Mapping[str, Any], places: Mapping[tuple[str, ...], Origin]) -> Settings:
     try:
         return Settings.model_validate(tables)
     except ValidationError as error:
-        known = {split(key): origin for key, origin in origins.items()}
-        raise diagnose(error, lambda path: _nearest(known, path) or DEFAULT) from None
+        raise diagnose(error, lambda path: _nearest(places, path) or DEFAULT) from None
 
 
 def _nearest(origins: Mapping[tuple[str, ...], Origin], path: Sequence[str]) -> Origin | None:

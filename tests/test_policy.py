@@ -1,0 +1,286 @@
+"""Project files and scripts may tighten policy, never loosen it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from llmspell.settings import LoadedSettings, Policy, change, load_settings
+from llmspell.settings.model import PluginTable, Settings
+from llmspell.settings.policy import covers, loosens
+from llmspell.settings.trust import is_trusted, trust, untrust
+from llmspell_hookspecs import SettingsError
+
+
+class Layers:
+    """A project and a user whose files are written by the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = folder / "project"
+        (self.project / ".git").mkdir(parents=True)
+        self.environment = {"LLMSPELL_CONFIG_HOME": str(folder / "user"), "LLMSPELL_DATA_HOME": str(folder / "data")}
+        (folder / "user").mkdir()
+        self.user_file = folder / "user" / "llmspell.toml"
+        self.project_file = self.project / "llmspell.toml"
+
+    def load(self, project: str = "", user: str = "", **options: Any) -> LoadedSettings:
+        self.user_file.write_text(user)
+        self.project_file.write_text(project)
+        return load_settings(cwd=self.project, environment=self.environment, **options)
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> Layers:
+    return Layers(tmp_path)
+
+
+LOOSENING = {
+    "plugins.disabled": '[plugins]\ndisabled = ["audit"]',
+    "plugins.trust": '[plugins]\ntrust = "listed"',
+    "plugins.trusted": '[plugins]\ntrusted = ["evil"]',
+    "plugins.prefer": '[plugins.prefer]\naudit = "evil"',
+    "plugins.audit.enabled": "[plugins.audit]\nenabled = false",
+    "plugins.audit.distribution": '[plugins.audit]\ndistribution = "evil"',
+    "plugins.audit.deny": "[plugins.audit]\ndeny = []",
+    "hooks.breaker": '[hooks]\nbreaker = "off"',
+    "hooks.timeout_s": "[hooks]\ntimeout_s = 0.001",
+    "hooks.disabled": '[hooks]\ndisabled = ["audit.*"]',
+    "security.paths.read": '[security.paths]\nread = ["/"]',
+    "security.paths.write": '[security.paths]\nwrite = ["/etc"]',
+    "security.hosts.allow_private": "[security.hosts]\nallow_private = true",
+    "security.environment": '[security]\nenvironment = ["*"]',
+    "limits.depth": "[limits]\ndepth = 33",
+    "limits.hops": "[limits]\nhops = 9",
+    "scripts.memory_bytes": "[scripts]\nmemory_bytes = 500000000",
+    "scripts.time_s": "[scripts]\ntime_s = 31",
+    "scripts.callback_s": "[scripts]\ncallback_s = 1",
+    "scripts.slices": '[scripts]\nslices = "loop"',
+    "tools.time_s": "[tools]\ntime_s = 31",
+    "tools.memory_bytes": "[tools]\nmemory_bytes = 9999999999",
+    "tools.output_bytes": "[tools]\noutput_bytes = 9999999999",
+    "tools.http_request.max_redirects": "[tools.http_request]\nmax_redirects = 99",
+    "performance.sample_interval_s": "[performance]\nsample_interval_s = 60",
+}
+
+
+@pytest.mark.parametrize("key", LOOSENING)
+def test_a_project_file_that_loosens_is_refused_with_key_line_and_remedy(layers: Layers, key: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        layers.load(project=f"# a project\n{LOOSENING[key]}\n")
+
+    assert refusal.value.key == key or refusal.value.key.startswith(key)
+    assert str(refusal.value).startswith(f"{layers.project_file}:3: {key}")
+    assert f"llmspell trust {layers.project}" in str(refusal.value)
+    assert str(layers.user_file) in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", LOOSENING)
+def test_what_a_project_may_not_loosen_the_user_may(layers: Layers, key: str) -> None:
+    loaded = layers.load(user=LOOSENING[key])
+
+    assert any(origin.layer == "user" for origin in loaded.origins.values())
+
+
+@pytest.mark.parametrize("key", LOOSENING)
+def test_what_the_user_has_set_the_project_may_repeat(layers: Layers, key: str) -> None:
+    loaded = layers.load(user=LOOSENING[key], project=LOOSENING[key])
+
+    assert {origin.layer for origin in loaded.origins.values()} == {"project"}
+
+
+STRICT_USER = """
+default_language = "lua"
+[plugins.audit]
+required = true
+[limits]
+operation_time_s = 5
+[scripts]
+instructions = 1000
+[security]
+level = "restricted"
+[security.hosts]
+allowed = ["*.example.com", "example.org"]
+[performance]
+slow_operation_ms = 10
+memory_high_bytes = 1000
+cpu_high_percent = 50
+"""
+
+
+@pytest.mark.parametrize(
+    "project",
+    [
+        "[plugins.audit]\nrequired = false",
+        '[security]\nlevel = "privileged"',
+        '[security.hosts]\nallowed = ["*"]',
+        '[security.hosts]\nallowed = ["*.com"]',
+        '[security.hosts]\nallowed = ["example.org", "evil.org"]',
+        "[limits]\noperation_time_s = 6",
+        "[scripts]\ninstructions = 0",
+        "[scripts]\ninstructions = 1001",
+        "[performance]\nslow_operation_ms = 11",
+        "[performance]\nmemory_high_bytes = 1001",
+        "[performance]\ncpu_high_percent = 51",
+    ],
+)
+def test_a_project_file_may_not_undo_what_the_user_tightened(layers: Layers, project: str) -> None:
+    with pytest.raises(SettingsError, match="loosens policy"):
+        layers.load(user=STRICT_USER, project=project)
+
+
+@pytest.mark.parametrize(
+    "project",
+    [
+        "[plugins.audit]\nrequired = true",
+        "[plugins.audit]\nenabled = true",
+        '[plugins]\nrequired = ["other"]',
+        '[security]\nlevel = "safe"',
+        '[security.hosts]\nallowed = ["api.example.com", "*.eu.example.com"]',
+        '[security.hosts]\nallowed = []\ndenied = ["example.org"]',
+        '[security.paths]\nread = ["data"]\nwrite = []',
+        '[security]\nenvironment = ["HOME", "LC_ALL"]',
+        "[limits]\ndepth = 4\nhops = 0\noperation_time_s = 4.5",
+        "[scripts]\ninstructions = 999",
+        '[tools]\ntime_s = 1\ndisabled = ["http_request"]',
+        "[performance]\nslow_operation_ms = 9",
+        'default_language = "javascript"\n[logging]\nlevel = "debug"',
+    ],
+)
+def test_a_project_file_may_tighten(layers: Layers, project: str) -> None:
+    loaded = layers.load(user=STRICT_USER, project=project)
+
+    assert "project" in {origin.layer for origin in loaded.origins.values()}
+
+
+def test_what_a_project_denies_is_added_to_what_the_user_denies(layers: Layers) -> None:
+    loaded = layers.load(
+        user='[security.hosts]\ndenied = ["a"]\n[plugins]\nrequired = ["audit"]',
+        project='[security.hosts]\ndenied = ["b"]\n[plugins]\nrequired = ["other"]\n[security.paths]\ndenied = ["x"]',
+    )
+
+    assert loaded.settings.security.hosts.denied == ("a", "b")
+    assert loaded.settings.required_plugins() == ("audit", "other")
+    assert set(Settings().security.paths.denied) < set(loaded.settings.security.paths.denied)
+
+
+def test_a_project_file_may_not_reach_outside_through_a_link(layers: Layers) -> None:
+    os.symlink("/etc", layers.project / "inside")
+
+    with pytest.raises(SettingsError, match=r"security\.paths\.read"):
+        layers.load(project='[security.paths]\nread = ["inside"]')
+
+
+def test_a_project_file_may_not_switch_on_what_the_user_disabled(layers: Layers) -> None:
+    with pytest.raises(SettingsError, match=r"plugins\.audit\.enabled = True"):
+        layers.load(user='[plugins]\ndisabled = ["audit"]', project="[plugins.audit]\nenabled = true")
+
+
+def test_a_trusted_project_file_may_loosen_until_it_changes(layers: Layers) -> None:
+    text = "[limits]\ndepth = 99\n"
+    layers.project_file.write_text(text)
+
+    trust(layers.project_file, layers.environment)
+
+    assert layers.load(project=text).settings.limits.depth == 99
+    with pytest.raises(SettingsError):
+        layers.load(project=text + "hops = 99\n")
+    assert layers.load(project=text).settings.limits.depth == 99
+    assert untrust(layers.project_file, layers.environment)
+    with pytest.raises(SettingsError):
+        layers.load(project=text)
+
+
+def test_trust_is_for_one_folder(layers: Layers, tmp_path: Path) -> None:
+    layers.project_file.write_text("x")
+    other = tmp_path / "llmspell.toml"
+    other.write_text("x")
+
+    trust(layers.project_file, layers.environment)
+
+    assert is_trusted(layers.project_file, b"x", layers.environment)
+    assert not is_trusted(other, b"x", layers.environment)
+    assert not untrust(other, layers.environment)
+
+
+def test_a_file_named_by_a_person_is_trusted(layers: Layers, tmp_path: Path) -> None:
+    named = tmp_path / "mine.toml"
+    named.write_text("[limits]\ndepth = 77")
+
+    loaded = layers.load(project="[limits]\ndepth = 500", config=named)
+
+    assert loaded.settings.limits.depth == 77
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("limits.depth", 64),
+        ("security.paths.read", ["/"]),
+        ("security", {"level": "safe", "environment": ["*"]}),
+        ("plugins.audit", {"enabled": False}),
+        ("plugins.audit.enabled", False),
+        ("security.paths.denied", []),
+        ("plugins.required", []),
+        ("hooks.disabled", ["*"]),
+    ],
+)
+def test_a_script_may_not_loosen(layers: Layers, key: str, value: Any) -> None:
+    loaded = layers.load(user='[plugins]\nrequired = ["audit"]')
+
+    with pytest.raises(SettingsError, match=r"^script: .* loosens policy"):
+        change(loaded, key, value, "script")
+
+
+def test_a_script_may_tighten_and_code_may_do_both(layers: Layers) -> None:
+    loaded = layers.load()
+
+    tightened = change(loaded, "limits.depth", 3, "script")
+    loosened = change(tightened, "limits.depth", 50, "code")
+
+    assert (loaded.settings.limits.depth, tightened.settings.limits.depth) == (32, 3)
+    assert tightened.origin("limits.depth").layer == "script"
+    assert loosened.settings.limits.depth == 50
+
+
+def test_a_change_with_a_wrong_value_names_the_key(layers: Layers) -> None:
+    with pytest.raises(SettingsError, match=r"code: limits\.depth is 'deep'; it should be a valid integer"):
+        change(layers.load(), "limits.depth", "deep", "code")
+
+
+def test_every_key_has_a_rule() -> None:
+    def without_rule(model: type[BaseModel], above: str) -> list[str]:
+        missing = []
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                missing += without_rule(field.annotation, f"{above}{name}.")
+            elif not any(isinstance(item, Policy) for item in field.metadata):
+                missing.append(above + name)
+        return missing
+
+    assert without_rule(Settings, "") + without_rule(PluginTable, "plugins.NAME.") == []
+
+
+GLOBS = st.text("ab.*?", max_size=6)
+
+
+@given(GLOBS, GLOBS, st.text("ab.", max_size=6))
+def test_a_glob_that_is_covered_matches_nothing_that_its_cover_does_not(wide: str, narrow: str, name: str) -> None:
+    from fnmatch import fnmatchcase
+
+    if covers(wide, narrow) and fnmatchcase(name, narrow):
+        assert fnmatchcase(name, wide)
+
+
+LIMITS = st.none() | st.floats(0.1, 100)
+
+
+@given(LIMITS, LIMITS, st.floats(0.1, 200))
+def test_a_lower_limit_never_lets_more_through(old: float | None, new: float | None, used: float) -> None:
+    if not loosens(Policy.LOWER_ONLY, old, new) and (new is None or used <= new):
+        assert old is None or used <= old

@@ -1,0 +1,360 @@
+"""Settings: layers, origins, errors that name the line and the nearest right key, editing that keeps comments."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmspell.settings import LoadedSettings, Settings, change, join, load_settings, plain, rows, split
+from llmspell.settings.document import set_plugin_enabled
+from llmspell.settings.location import lines_of
+from llmspell_hookspecs import SettingsError
+
+
+class Folders:
+    """A user's and a project's folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.user = root / "user" / "llmspell.toml"
+        self.user.parent.mkdir()
+        self.project = root / "project"
+        (self.project / ".git").mkdir(parents=True)
+        self.environment = {"LLMSPELL_CONFIG_HOME": str(self.user.parent), "LLMSPELL_DATA_HOME": str(root / "data")}
+
+    def load(
+        self, overrides: Any = None, *, environment: dict[str, str] | None = None, **options: Any
+    ) -> LoadedSettings:
+        options.setdefault("cwd", self.project)
+        return load_settings(overrides, environment={**self.environment, **(environment or {})}, **options)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path)
+
+
+def test_each_layer_lies_on_the_one_before_and_each_value_knows_where_it_came_from(folders: Folders) -> None:
+    folders.user.write_text("[limits]\ndepth = 31\nhops = 7\n[scripts]\ntime_s = 20\n[tools]\ntime_s = 5\n")
+    (folders.project / "llmspell.toml").write_text(
+        "\n[limits]\nhops = 6\n[scripts]\ntime_s = 19\n[tools]\ntime_s = 4\n"
+    )
+    loaded = folders.load(
+        {"tools": {"time_s": 2.5}},
+        environment={"LLMSPELL_SCRIPTS__TIME_S": "18", "LLMSPELL_TOOLS__TIME_S": "3.5"},
+        command_line={"tools.time_s": "3"},
+    )
+
+    settings = loaded.settings
+    assert (settings.limits.depth, settings.limits.hops) == (31, 6)
+    assert (settings.scripts.time_s, settings.tools.time_s) == (18, 2.5)
+    assert loaded.origin("security.level").layer == "default"
+    assert str(loaded.origin("limits.depth")) == f"{folders.user}:2"
+    assert str(loaded.origin("limits.hops")) == f"{folders.project / 'llmspell.toml'}:3"
+    assert str(loaded.origin("scripts.time_s")) == "LLMSPELL_SCRIPTS__TIME_S"
+    assert loaded.origin("tools.time_s").layer == "code"
+
+
+def test_the_command_line_wins_over_the_environment(folders: Folders) -> None:
+    loaded = folders.load(environment={"LLMSPELL_LIMITS__DEPTH": "3"}, command_line={"limits.depth": "4"})
+
+    assert loaded.settings.limits.depth == 4
+    assert str(loaded.origin("limits.depth")) == "--set limits.depth"
+
+
+def test_false_means_the_defaults_alone(folders: Folders) -> None:
+    folders.user.write_text("this is no TOML")
+
+    loaded = folders.load(False, environment={"LLMSPELL_LIMITS__DEPTH": "3"})
+
+    assert loaded.settings == Settings()
+
+
+@pytest.mark.parametrize("name", ["llmspell.toml", ".llmspell.toml", "config/llmspell.toml", ".config/llmspell.toml"])
+def test_the_project_file_is_found_upward(folders: Folders, name: str) -> None:
+    file = folders.project / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("[limits]\ndepth = 9")
+    deep = folders.project / "a" / "b"
+    deep.mkdir(parents=True)
+
+    loaded = folders.load(cwd=deep)
+
+    assert loaded.settings.limits.depth == 9
+    assert loaded.project_dir == folders.project
+
+
+def test_a_file_above_the_repository_is_not_read(folders: Folders) -> None:
+    (folders.project.parent / "llmspell.toml").write_text("[limits]\ndepth = 9")
+
+    loaded = folders.load()
+
+    assert loaded.settings.limits.depth == 32
+    assert loaded.project_dir == folders.project
+
+
+def test_without_a_project_file_the_current_folder_is_the_project(folders: Folders) -> None:
+    inner = folders.project / "inner"
+    inner.mkdir()
+
+    assert folders.load(cwd=inner).project_dir == inner
+
+
+def test_a_named_file_takes_the_project_files_place(folders: Folders, tmp_path: Path) -> None:
+    (folders.project / "llmspell.toml").write_text("[limits]\ndepth = 9\nhops = 1")
+    named = tmp_path / "other.toml"
+    named.write_text("[limits]\ndepth = 100")
+
+    loaded = folders.load(config=named)
+
+    assert (loaded.settings.limits.depth, loaded.settings.limits.hops) == (100, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "key", "value"),
+    [
+        ("LLMSPELL_DEFAULT_LANGUAGE", "123", "default_language", "123"),
+        ("LLMSPELL_PLUGINS__DISABLED", "a, b", "plugins.disabled", ["a", "b"]),
+        ("LLMSPELL_PLUGINS__DISABLED", '["a,b"]', "plugins.disabled", ["a,b"]),
+        ("LLMSPELL_PLUGINS__DISABLED", "", "plugins.disabled", []),
+        ("LLMSPELL_PLUGINS__AUDIT__ENABLED", "off", "plugins.audit.enabled", False),
+        ("LLMSPELL_PLUGINS__AUDIT__SIZE", "12", "plugins.audit.size", 12),
+        ("LLMSPELL_PLUGINS__AUDIT__FILE", "a/b.log", "plugins.audit.file", "a/b.log"),
+        ("LLMSPELL_PLUGINS__PREFER__AUDIT", "llmspell-audit", "plugins.prefer.audit", "llmspell-audit"),
+        ("LLMSPELL_LIMITS__OPERATION_TIME_S", "none", "limits.operation_time_s", None),
+        ("LLMSPELL_SECURITY__HOSTS__ALLOW_PRIVATE", "true", "security.hosts.allow_private", True),
+        ("LLMSPELL_DEFAULT_ENGINE", "javascript", "default_language", "javascript"),
+        ("LLMSPELL_SCRIPT_TIMEOUT_SECONDS", "12", "scripts.time_s", 12),
+        ("LLMSPELL_MAX_EXECUTION_TIME_MS", "1500", "limits.operation_time_s", 1.5),
+        ("LLMSPELL_MAX_MEMORY_BYTES", "2000000", "scripts.memory_bytes", 2_000_000),
+        ("LLMSPELL_ALLOW_FILE_ACCESS", "false", "security.paths.read", []),
+        ("LLMSPELL_ALLOW_NETWORK_ACCESS", "false", "security.hosts.allowed", []),
+        ("LLMSPELL_TOOLS_ALLOWED_PATHS", "/a,/b", "security.paths.write", ["/a", "/b"]),
+    ],
+)
+def test_a_variable_is_read_as_its_keys_type(folders: Folders, name: str, text: str, key: str, value: Any) -> None:
+    loaded = folders.load(environment={name: text})
+
+    assert plain(loaded, key) == value
+    assert str(loaded.origin(key)) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[limits]\ndeepth = 3", ":2: there is no setting limits.deepth; did you mean limits.depth?"),
+        ("\n\n[limit]\ndepth = 3", ":3: there is no setting limit; did you mean limits?"),
+        ("[security.pathz]\nread = []", ":1: there is no setting security.pathz; did you mean security.paths?"),
+        ('[plugins]\ndisabeld = ["a"]', ":2: there is no setting plugins.disabeld; did you mean plugins.disabled?"),
+        ("[limits]\n# no number\ndepth = 'ten'", ":3: limits.depth is 'ten'; it should be a valid integer"),
+        ("[limits]\ndepth = 0", ":2: limits.depth is 0; it should be greater than or equal to 1"),
+        ("[security]\nlevel = 'save'", ":2: security.level is 'save'; did you mean safe?"),
+        ("[security]\nlevel = 'x'", ":2: security.level is 'x'; use one of safe, restricted, privileged"),
+        ("[security.hosts]\nallowed = '*'", ":2: security.hosts.allowed is '*'; it is a list: write [\"...\"]"),
+        ("limits = 3", ":1: limits is 3; it is a table: write [limits]"),
+        ("[tools]\nnap = 3", ":2: tools.nap is 3; it is a table: write [tools.nap]"),
+        (
+            "[plugins.audit]\nenabled = 'perhaps'",
+            ":2: plugins.audit.enabled is 'perhaps'; it should be a valid boolean",
+        ),
+        ("[plugins]\ndisabled = [1]", ":2: plugins.disabled is 1; it should be a valid string"),
+        ("a b", ":1: is no TOML: Expected '=' after a key in a key/value pair (at line 1, column 3); mend it"),
+    ],
+)
+def test_what_is_wrong_names_file_line_and_remedy(folders: Folders, text: str, message: str) -> None:
+    folders.user.write_text(text)
+
+    with pytest.raises(SettingsError) as error:
+        folders.load()
+
+    assert str(error.value) == f"{folders.user}{message}"
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_variable_is_named(folders: Folders) -> None:
+    with pytest.raises(
+        SettingsError, match=r"^LLMSPELL_LIMITS__DEEPTH: there is no setting limits\.deepth; did you mean"
+    ):
+        folders.load(environment={"LLMSPELL_LIMITS__DEEPTH": "3"})
+    with pytest.raises(SettingsError, match=r"^LLMSPELL_SCRIPT_TIMEOUT_SECONDS: 'soon' is no number"):
+        folders.load(environment={"LLMSPELL_SCRIPT_TIMEOUT_SECONDS": "soon"})
+
+
+def test_a_wrong_option_is_named(folders: Folders) -> None:
+    with pytest.raises(SettingsError, match=r"^--set limits\.depth: limits\.depth is 'x'"):
+        folders.load(command_line={"limits.depth": "x"})
+    with pytest.raises(SettingsError, match=r"'a\.\.b' is no key"):
+        folders.load(command_line={"a..b": "x"})
+
+
+def test_a_file_that_is_not_there_is_named(folders: Folders, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"gone\.toml: cannot be read: No such file"):
+        folders.load(config=tmp_path / "gone.toml")
+
+
+def test_what_looks_mistyped_is_warned_about(folders: Folders) -> None:
+    folders.user.write_text("[plugins.audit]\nrequierd = true")
+
+    warnings = folders.load(environment={"LLMSPELL_DEFAULT_LANGAUGE": "lua"}).warnings
+
+    assert warnings == (
+        "LLMSPELL_DEFAULT_LANGAUGE: there is no such setting; did you mean LLMSPELL_DEFAULT_LANGUAGE?",
+        f"{folders.user}:2: plugins.audit.requierd is taken as the plugin's own; did you mean required?",
+    )
+
+
+def test_a_secret_reaches_its_plugin_and_nobody_else(folders: Folders) -> None:
+    secret = {"api_key": "hunter2", "nested": {"db_password": ["hunter2"]}, "max_tokens": 5, "name": "audit"}
+
+    loaded = folders.load({"plugins": {"audit": secret}, "tools": {"mail": {"smtp_password": "hunter2"}}})
+
+    assert loaded.settings.plugin_table("audit") == secret
+    assert loaded.settings.tool_table("mail") == {"smtp_password": "hunter2"}
+    assert "hunter2" not in repr(loaded) + repr(list(rows(loaded))) + repr(plain(loaded))
+    assert plain(loaded, "plugins.audit.max_tokens") == 5
+    assert plain(loaded, "plugins.audit.api_key") == "********"
+
+
+def test_a_secret_is_in_no_error(folders: Folders) -> None:
+    (folders.project / "llmspell.toml").write_text("[plugins.audit]\napi_key = 'hunter2'")
+
+    with pytest.raises(SettingsError) as error:
+        folders.load()
+
+    assert "hunter2" not in str(error.value)
+
+
+def test_the_plain_view_is_a_copy(folders: Folders) -> None:
+    loaded = folders.load()
+
+    plain(loaded, "plugins")["disabled"].append("audit")
+
+    assert plain(loaded, "plugins")["disabled"] == []
+    assert plain(loaded, "no.such.section") is None
+
+
+def test_a_change_leaves_the_old_settings_as_they_were(folders: Folders) -> None:
+    loaded = folders.load({"tools": {"mail": {"host": "a", "port": 1}}})
+
+    changed = change(loaded, "tools.mail.host", "b", "code")
+
+    assert loaded.settings.tool_table("mail") == {"host": "a", "port": 1}
+    assert changed.settings.tool_table("mail") == {"host": "b", "port": 1}
+
+
+@pytest.mark.parametrize(
+    ("table", "enabled", "required"),
+    [
+        ({}, True, False),
+        ({"disabled": ["audit"]}, False, False),
+        ({"disabled": ["audit"], "audit": {"enabled": True}}, True, False),
+        ({"required": ["audit"]}, True, True),
+        ({"audit": {"required": True, "enabled": False}}, False, True),
+    ],
+)
+def test_a_plugins_own_switch_wins_over_the_lists(folders: Folders, table: Any, enabled: bool, required: bool) -> None:
+    settings = folders.load({"plugins": table}).settings
+
+    assert settings.plugin_enabled("audit") is enabled
+    assert settings.plugin_required("audit") is required
+    assert settings.required_plugins() == (("audit",) if required else ())
+
+
+def test_scripts_read_no_secret_variable_unless_it_is_spelled_out(folders: Folders) -> None:
+    default = folders.load().settings.security
+    spelled = folders.load({"security": {"environment": ["LLMSPELL_API_KEY"]}}).settings.security
+
+    assert default.reads_variable("HOME")
+    assert default.reads_variable("LLMSPELL_LIMITS__DEPTH")
+    assert not default.reads_variable("LLMSPELL_API_KEY")
+    assert not default.reads_variable("AWS_REGION")
+    assert spelled.reads_variable("LLMSPELL_API_KEY")
+
+
+def test_disabling_a_plugin_keeps_comments_and_layout(tmp_path: Path) -> None:
+    file = tmp_path / "llmspell.toml"
+    file.write_text('# mine\n[plugins]\ndisabled = [\n  "old", # too slow\n]\n\n[limits] # few\ndepth = 3\n')
+
+    assert set_plugin_enabled(file, "audit", enabled=False)
+
+    text = file.read_text()
+    assert tomllib.loads(text) == {"plugins": {"disabled": ["old", "audit"]}, "limits": {"depth": 3}}
+    assert "# mine" in text
+    assert "# too slow" in text
+    assert "[limits] # few" in text
+
+
+def test_enabling_undoes_disabling(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "llmspell.toml"
+
+    disabled = set_plugin_enabled(file, "audit", enabled=False)
+    again = set_plugin_enabled(file, "audit", enabled=False)
+    enabled = set_plugin_enabled(file, "audit", enabled=True)
+
+    assert (disabled, again, enabled) == (True, False, True)
+    assert tomllib.loads(file.read_text())["plugins"]["disabled"] == []
+
+
+def test_a_plugins_own_switch_is_turned_where_it_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "llmspell.toml"
+    file.write_text("[plugins.audit]\nenabled = true # keep\n")
+
+    set_plugin_enabled(file, "audit", enabled=False)
+
+    table = tomllib.loads(file.read_text())["plugins"]
+    assert not Settings.model_validate({"plugins": table}).plugin_enabled("audit")
+    assert "# keep" in file.read_text()
+
+
+def test_enabling_what_is_not_disabled_writes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "llmspell.toml"
+
+    assert not set_plugin_enabled(file, "audit", enabled=True)
+    assert not file.exists()
+
+
+def test_lines_are_found_in_any_layout() -> None:
+    text = (
+        '# c = 1\na = """\nb = 2\n[x]\n"""\n"q.r".s = [ # =\n  1,\n  {t = 2},\n]\n\n[ x . "y" ] # [z]\n'
+        "  k = '''\nm = 1'''\n[[list]]\nn = 1\n"
+    )
+
+    assert lines_of(text) == {
+        ("a",): 2,
+        ("q.r", "s"): 6,
+        ("x", "y"): 11,
+        ("x", "y", "k"): 12,
+        ("list",): 14,
+        ("list", "n"): 15,
+    }
+
+
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="\"'\\", exclude_categories=["C", "Z"]), min_size=1, max_size=5
+)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
+def test_splitting_undoes_joining(path: list[str]) -> None:
+    assert split(join(path)) == tuple(path)
+
+
+VALUES = st.integers() | st.text(max_size=20) | st.lists(st.text(max_size=5), max_size=3)
+
+
+@given(st.dictionaries(NAMES, VALUES | st.dictionaries(NAMES, VALUES, max_size=3), max_size=4))
+def test_every_key_that_tomllib_reads_has_the_line_that_it_stands_on(table: dict[str, Any]) -> None:
+    text = tomlkit.dumps(table)
+
+    lines = lines_of(text)
+
+    for name, value in table.items():
+        if not isinstance(value, dict):
+            assert text.split("\n")[lines[(name,)] - 1].lstrip().startswith((name, f'"{name}'))
+        for inner in value if isinstance(value, dict) else ():
+            assert text.split("\n")[lines[(name, inner)] - 1].lstrip().startswith((inner, f'"{inner}'))

@@ -1,0 +1,265 @@
+"""Which hosts may be talked to: judges URLs and addresses by the rules of ``security.hosts``.
+
+Invariant: a host is allowed only if its name, its port and every one of its addresses are; what is judged is the number
+that a connection would go to, never how the URL spells it (``0x7f.1``, ``2130706433``, ``[::ffff:127.0.0.1]``). Address
+blocks: the special-purpose registries of IANA (RFC 6890).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from msgspec import Struct
+
+from llmspell_hookspecs import InvalidInputError, SecurityError
+
+__all__ = ["BLOCKED_PORTS", "HostJudge", "HostRules", "Target", "shown_url"]
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+BLOCKED_PORTS = frozenset(
+    {22, 23, 25, 110, 135, 139, 445, 1433, 3306, 3389, 5432, 5900, 6379, 8020, 9200, 11211, 27017}
+)
+_PORT_OF = {"http": 80, "https": 443}
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
+
+_METADATA_NAMES = frozenset(
+    {
+        "instance-data",
+        "instance-data.ec2.internal",
+        "metadata",
+        "metadata.azure.internal",
+        "metadata.goog",
+        "metadata.google.internal",
+        "metadata.packet.net",
+        "metadata.tencentyun.com",
+    }
+)
+_METADATA_ADDRESSES = frozenset(
+    map(
+        ip_address,
+        ("169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"),
+    )
+)
+_SPECIAL: tuple[tuple[Network, str], ...] = tuple(
+    (ip_network(block), label)
+    for block, label in (
+        ("0.0.0.0/8", "unspecified"),
+        ("10.0.0.0/8", "private"),
+        ("100.64.0.0/10", "shared by carriers"),
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link-local"),
+        ("172.16.0.0/12", "private"),
+        ("192.0.0.0/24", "reserved"),
+        ("192.0.2.0/24", "for documentation"),
+        ("192.88.99.0/24", "a 6to4 relay"),
+        ("192.168.0.0/16", "private"),
+        ("198.18.0.0/15", "for benchmarks"),
+        ("198.51.100.0/24", "for documentation"),
+        ("203.0.113.0/24", "for documentation"),
+        ("224.0.0.0/4", "multicast"),
+        ("240.0.0.0/4", "reserved"),
+        ("::1/128", "loopback"),
+        ("::ffff:0:0/96", "IPv4-mapped"),
+        ("64:ff9b::/96", "NAT64"),
+        ("64:ff9b:1::/48", "NAT64"),
+        ("2001::/23", "reserved"),
+        ("2001:db8::/32", "for documentation"),
+        ("2002::/16", "6to4"),
+        ("3fff::/20", "for documentation"),
+        ("fc00::/7", "private"),
+        ("fe80::/10", "link-local"),
+        ("ff00::/8", "multicast"),
+    )
+)
+_GLOBAL_V6 = IPv6Network("2000::/3")
+_EMBEDS_V4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+
+
+class HostRules(Struct, frozen=True):
+    """Which hosts may be talked to.
+
+    Attributes:
+        allowed: Globs of host names, addresses, or networks such as ``10.0.0.0/8``.
+        denied: The same; wins over all else.
+        allow_private: Whether loopback, link-local, private and reserved addresses may be reached.
+        private: Hosts whose addresses may be of that kind all the same; as ``allowed``. Only a host that is spelled out
+            here may be a cloud's metadata service.
+        blocked_ports: Ports that no URL may name.
+    """
+
+    allowed: tuple[str, ...] = ("*",)
+    denied: tuple[str, ...] = ()
+    allow_private: bool = False
+    private: tuple[str, ...] = ()
+    blocked_ports: frozenset[int] = BLOCKED_PORTS
+
+
+class Target(Struct, frozen=True):
+    """Where a URL leads.
+
+    Attributes:
+        scheme: ``http`` or ``https``.
+        host: In ASCII and lower case, without brackets and a last dot.
+        port: The port, the scheme's own if the URL names none.
+        shown: The URL for messages, without user, query and fragment.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    shown: str
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Answer what two URLs have in common that may share credentials."""
+        return (self.scheme, self.host, self.port)
+
+
+class HostJudge:
+    """Judges where URLs lead."""
+
+    def __init__(self, rules: HostRules) -> None:
+        self._rules = rules
+
+    def locate(self, url: str) -> Target:
+        """Answer where a URL leads, judged by all that can be judged without its addresses.
+
+        Raises:
+            InvalidInputError: It is no URL.
+            SecurityError: Its scheme, port or host is not allowed, or it holds a user.
+        """
+        target = _parse(url)
+        if target.port in self._rules.blocked_ports:
+            raise _refused(target, f"port {target.port} is blocked", "use another port")
+        if _matches(self._rules.denied, target.host, ()):
+            raise _refused(target, "the host is denied", "the setting security.hosts.denied refuses it")
+        if not _matches(self._rules.allowed, target.host, ()) and not any(map(_network, self._rules.allowed)):
+            raise self._not_allowed(target)
+        if target.host in _METADATA_NAMES and target.host not in self._rules.private:
+            raise _refused(target, "a cloud's metadata service", "nothing but its name in the rules allows it")
+        return target
+
+    def judge(self, target: Target, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Answer the addresses of a located host, all of them judged.
+
+        Raises:
+            SecurityError: There is none, or one of them is not allowed.
+        """
+        numbers = [_number(address, target) for address in addresses]
+        if not numbers:
+            raise _refused(target, "the host has no address", "check its name")
+        rules = self._rules
+        if any(_matches(rules.denied, "", (number,)) for number in numbers):
+            raise _refused(target, "an address is denied", "the setting security.hosts.denied refuses it")
+        if not all(_matches(rules.allowed, target.host, (number,)) for number in numbers):
+            raise self._not_allowed(target)
+        for number in numbers:
+            self._judge_number(target, number)
+        return tuple(dict.fromkeys(map(str, numbers)))
+
+    def _judge_number(self, target: Target, number: Address) -> None:
+        if {number, _embedded(number)} & _METADATA_ADDRESSES:
+            if not {str(number), target.host} & set(self._rules.private):
+                reason = f"its address {number} is a cloud's metadata service"
+                raise _refused(target, reason, "nothing but its name in the rules allows it")
+            return
+        kind = _kind(number)
+        if kind and not self._rules.allow_private and not _matches(self._rules.private, target.host, (number,)):
+            reason = f"its address {number} is {kind}"
+            raise _refused(target, reason, "only the setting security.hosts.allow_private allows it")
+
+    def _not_allowed(self, target: Target) -> SecurityError:
+        hosts = ", ".join(self._rules.allowed) or "no host"
+        return _refused(target, "the host is not allowed", f"allowed is {hosts}; security.hosts.allowed allows more")
+
+
+def shown_url(url: str) -> str:
+    """Answer a URL as messages may show it: without user, query and fragment, which may hold secrets."""
+    scheme, separator, rest = url.partition("://")
+    bare = re.split(r"[?#]", rest if separator else url, maxsplit=1)[0]
+    authority, slash, path = bare.partition("/")
+    text = f"{scheme}{separator}" * bool(separator) + authority.rpartition("@")[2] + slash + path
+    printable = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return printable if len(printable) <= 200 else printable[:200] + "..."
+
+
+def _parse(url: str) -> Target:
+    """The parts of a URL by the parser that also builds the request: two parsers could disagree."""
+    import httpx
+
+    shown = shown_url(url)
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError, TypeError):
+        message = f"{shown}: not a URL; give one such as https://example.com/path"
+        raise InvalidInputError(message, field="url") from None
+    host = parsed.raw_host.decode("ascii").lower().rstrip(".")
+    if parsed.scheme not in _PORT_OF:
+        raise SecurityError(f"{shown}: the scheme {parsed.scheme!r} is not allowed; use http or https", rule="host")
+    if parsed.userinfo:
+        raise SecurityError(f"{shown}: a URL may not hold a user; give credentials apart", rule="host")
+    if not _HOST.fullmatch(host):
+        raise SecurityError(f"{shown}: the host {host[:80]!r} is not allowed; use a plain name", rule="host")
+    port = _PORT_OF[parsed.scheme] if parsed.port is None else parsed.port
+    if not 0 < port < 65536:
+        raise InvalidInputError(f"{shown}: {port} is not a port; use 1 to 65535", field="url")
+    return Target(parsed.scheme, host, port, shown)
+
+
+def _number(address: str, target: Target) -> Address:
+    try:
+        number = ip_address(address)
+    except ValueError as error:
+        raise _refused(target, f"{address!r} is not an address", "pin a host to numbers only") from error
+    if isinstance(number, IPv6Address) and number.scope_id:
+        raise _refused(target, f"its address {address} is link-local", "use an address without a zone")
+    return number
+
+
+def _kind(number: Address) -> str:
+    """Which special kind of address it is; empty for a public one."""
+    for network, label in _SPECIAL:
+        if number in network:
+            return label
+    return "" if isinstance(number, IPv4Address) or number in _GLOBAL_V6 else "reserved"
+
+
+def _embedded(number: Address) -> Address:
+    """The IPv4 address inside an IPv6 one, or the address itself."""
+    if isinstance(number, IPv4Address):
+        return number
+    if number.sixtofour is not None:
+        return number.sixtofour
+    if any(number in network for network in _EMBEDS_V4):
+        return IPv4Address(int(number) & 0xFFFFFFFF)
+    return number
+
+
+def _matches(patterns: Iterable[str], host: str, numbers: Sequence[Address]) -> bool:
+    return any(_matches_one(pattern, host, numbers) for pattern in patterns)
+
+
+def _matches_one(pattern: str, host: str, numbers: Sequence[Address]) -> bool:
+    network = _network(pattern)
+    if network is not None:
+        return any(number in network or _embedded(number) in network for number in numbers)
+    folded = pattern.lower().rstrip(".")
+    spelled = [str(form) for number in numbers for form in (number, _embedded(number))]
+    return any(fnmatchcase(text, folded) for text in (host, *spelled) if text)
+
+
+def _network(pattern: str) -> Network | None:
+    """The network or single address that a pattern names, if it names one."""
+    try:
+        return ip_network(pattern.strip("[]"), strict=False)
+    except ValueError:
+        return None
+
+
+def _refused(target: Target, reason: str, remedy: str) -> SecurityError:
+    return SecurityError(f"{target.shown}: {reason}; {remedy}", rule="host")

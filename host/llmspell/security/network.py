@@ -1,0 +1,290 @@
+"""HTTP to judged hosts only: resolves once, judges every address, and connects to those addresses and no other.
+
+Invariant: between judgement and connection no name is resolved again; TLS and the Host header keep the name, the
+connection goes to the number. Each redirect is judged and pinned anew; no proxy, cookie or netrc of the environment is
+used; nothing is kept between two requests. Sizes in bytes, durations in seconds.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmspell_hookspecs import HttpResponse, InvalidInputError, ToolError
+
+from .body import CODINGS, read_body, too_large
+from .hosts import HostJudge, HostRules, Target, shown_url
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["PinnedNetwork", "Resolver", "resolve_name"]
+
+Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+
+_MAX_REDIRECTS = 5
+_CONNECT_TIMEOUT_S = 10.0
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_DEFAULT_HEADERS = {"Accept": "*/*", "User-Agent": "llmspell"}
+_OWN_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
+)
+_HARMLESS_HEADERS = frozenset(
+    {"accept", "accept-language", "cache-control", "content-type", "content-language", "range", "user-agent"}
+)
+
+
+class _Request(Struct, frozen=True):
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    content: bytes | None
+    max_bytes: int
+
+
+class PinnedNetwork:
+    """Talks HTTP by the rules; keeps the protocol NetworkAccess."""
+
+    def __init__(
+        self, rules: HostRules, *, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Judge by these rules.
+
+        Args:
+            rules: Which hosts may be talked to.
+            resolver: Answers the addresses of a name and port; the system's if None.
+            tls: Which certificates are trusted; those of certifi, or of ``SSL_CERT_FILE``, if None.
+        """
+        self._judge = HostJudge(rules)
+        self._resolver = resolver or resolve_name
+        self._tls = tls
+        self._tls_lock = trio.Lock()
+        self._loaded = False
+
+    async def resolve(self, url: str, /) -> tuple[str, ...]:
+        """Answer the addresses of the URL's host, all of them judged.
+
+        Raises:
+            InvalidInputError: It is no URL.
+            SecurityError: The scheme, port, host or one of its addresses is not allowed.
+            ToolError: The name cannot be resolved.
+        """
+        await self._load()
+        return await self._pin(self._judge.locate(url))
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        /,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        addresses: Sequence[str] = (),
+        timeout_s: float = 30.0,
+        max_bytes: int = 10 * 1024 * 1024,
+    ) -> HttpResponse:
+        """Send a request and answer the whole response.
+
+        Args:
+            method: As in HTTP; not CONNECT and not TRACE.
+            url: Whole, with its scheme.
+            headers: To send; those that frame the message are the transport's own.
+            content: The body.
+            addresses: What the host was pinned to; judged again. Resolved here if empty.
+            timeout_s: For all of it, redirects included.
+            max_bytes: Of the answer's body, on the wire and decoded.
+
+        Raises:
+            InvalidInputError: The method, URL or a header cannot be sent.
+            SecurityError: The host or a redirect is not allowed.
+            ResourceLimitError: The answer is larger than ``max_bytes``.
+            ToolError: The connection failed, or took too long; ``code`` says which.
+        """
+        request = _Request(_checked_method(method), url, _checked_headers(headers or {}), content, max_bytes)
+        with trio.move_on_after(timeout_s):
+            await self._load()
+            return await self._follow(request, tuple(addresses))
+        message = f"{shown_url(url)}: no whole answer within {timeout_s:g} s; ask again, or allow more time"
+        raise ToolError(message, code="timeout")
+
+    async def _follow(self, request: _Request, addresses: Sequence[str]) -> HttpResponse:
+        """Send, and go where redirects lead."""
+        for _ in range(_MAX_REDIRECTS + 1):
+            target = self._judge.locate(request.url)
+            pinned = self._judge.judge(target, addresses) if addresses else await self._pin(target)
+            answer = await self._send(request, target, pinned)
+            if isinstance(answer, HttpResponse):
+                return answer
+            request, addresses = answer, ()
+        message = f"{shown_url(request.url)}: more than {_MAX_REDIRECTS} redirects; name the last URL itself"
+        raise ToolError(message, code="redirects")
+
+    async def _pin(self, target: Target) -> tuple[str, ...]:
+        try:
+            addresses = await self._resolver(target.host, target.port)
+        except (OSError, UnicodeError) as error:
+            message = f"{target.shown}: the host {target.host!r} cannot be resolved ({error}); check its name"
+            raise ToolError(message, code="connection") from error
+        return self._judge.judge(target, addresses)
+
+    async def _send(self, request: _Request, target: Target, addresses: Sequence[str]) -> HttpResponse | _Request:
+        """The answer, or the request that a redirect asks for."""
+        import httpx
+
+        tls = await self._trusted() if target.scheme == "https" else _plain_context()
+        async with httpx.AsyncHTTPTransport(verify=tls, trust_env=False) as transport:
+            try:
+                response = await _connect(transport, request, target, addresses)
+                redirected = _redirected(request, response, target)
+                if redirected is not None:
+                    return redirected
+                return await _read(response, request, target)
+            except httpx.LocalProtocolError:
+                # Its text, and the error itself, may quote a header that is a secret.
+                message = f"{target.shown}: the request cannot be sent as HTTP; check method and headers"
+                raise InvalidInputError(message, field="headers") from None
+            except httpx.TransportError as error:
+                message = f"{target.shown}: {_why(error)}; check that the server is there"
+                raise ToolError(message, code="connection") from error
+
+    async def _load(self) -> None:
+        """Import the HTTP library in a thread, once: it takes longer than the loop may be held."""
+        if not self._loaded:
+            await trio.to_thread.run_sync(_open_transport)
+            self._loaded = True
+
+    async def _trusted(self) -> ssl.SSLContext:
+        """The context that trusts; made once, in a thread, since it reads all certificates."""
+        import httpx
+
+        async with self._tls_lock:
+            if self._tls is None:
+                self._tls = await trio.to_thread.run_sync(httpx.create_ssl_context)
+            return self._tls
+
+
+async def resolve_name(host: str, port: int) -> tuple[str, ...]:
+    """Answer the addresses that the system has for a name, in its order; looked up in a thread.
+
+    Raises:
+        OSError: There is none.
+    """
+    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+async def _connect(
+    transport: httpx.AsyncHTTPTransport, request: _Request, target: Target, addresses: Sequence[str]
+) -> httpx.Response:
+    """The head of the answer, from the first address that a connection can be made to."""
+    import httpx
+
+    for last, address in enumerate(addresses, start=1 - len(addresses)):
+        try:
+            return await transport.handle_async_request(_pinned(request, target, address))
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            if last == 0:
+                raise
+    raise httpx.ConnectError("no address")
+
+
+def _pinned(request: _Request, target: Target, address: str) -> httpx.Request:
+    """The request as it goes to one address: the connection to the number, everything else under the name."""
+    import httpx
+
+    url = httpx.URL(request.url)
+    headers = {
+        **_DEFAULT_HEADERS,
+        **request.headers,
+        "Host": url.netloc.decode("ascii"),
+        "Accept-Encoding": CODINGS,
+        "Connection": "close",
+    }
+    extensions = {"sni_hostname": target.host, "timeout": {"connect": _CONNECT_TIMEOUT_S}}
+    numbered = url.copy_with(host=address, fragment=None)
+    return httpx.Request(request.method, numbered, headers=headers, content=request.content, extensions=extensions)
+
+
+def _redirected(request: _Request, response: httpx.Response, target: Target) -> _Request | None:
+    """The request that a redirect asks for; without its credentials if it leads elsewhere."""
+    import httpx
+
+    location = response.headers.get("location")
+    if location is None or response.status_code not in (301, 302, 303, 307, 308):
+        return None
+    try:
+        url = httpx.URL(request.url).join(location)
+    except (httpx.InvalidURL, UnicodeError):
+        message = f"{target.shown}: redirects to something that is no URL; name the last URL itself"
+        raise ToolError(message, code="redirects") from None
+    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    headers = dict(request.headers)
+    if (url.scheme, url.raw_host.decode("ascii").lower().rstrip("."), port) != target.origin:
+        headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS_HEADERS}
+    becomes_get = response.status_code == 303 and request.method != "HEAD"
+    if becomes_get or (response.status_code in (301, 302) and request.method == "POST"):
+        headers = {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
+        return replace(request, method="GET", url=str(url), headers=headers, content=None)
+    return replace(request, url=str(url), headers=headers)
+
+
+async def _read(response: httpx.Response, request: _Request, target: Target) -> HttpResponse:
+    headers = dict(response.headers.items())
+    promised = headers.get("content-length", "")
+    if request.method != "HEAD" and promised.isdecimal() and int(promised) > request.max_bytes:
+        raise too_large(target.shown, request.max_bytes)
+    body = await read_body(response, request.max_bytes, target.shown)
+    return HttpResponse(response.status_code, headers, body, request.url)
+
+
+def _checked_method(method: str) -> str:
+    name = method.upper()
+    if not _TOKEN.fullmatch(name) or name in ("CONNECT", "TRACE"):
+        raise InvalidInputError(f"the method {name[:40]!r} cannot be used; use one such as GET or POST", field="method")
+    return name
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, if they can be sent; a value is never shown, it may be a secret."""
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise InvalidInputError(f"{name[:80]!r} cannot be a header's name; use letters and '-'", field="headers")
+        if name.lower() in _OWN_HEADERS or name.lower().startswith("proxy-"):
+            message = f"the header {name!r} is set by the connection itself; leave it out"
+            raise InvalidInputError(message, field=f"headers.{name}")
+        if not _VALUE.fullmatch(value):
+            message = f"the value of the header {name!r} holds line breaks or signs beyond latin-1; encode it"
+            raise InvalidInputError(message, field=f"headers.{name}")
+    return {name: value.strip() for name, value in headers.items() if name.lower() != "accept-encoding"}
+
+
+def _why(error: BaseException) -> str:
+    """What went wrong; the library's own error often has no words, but what lies under it has."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = " ".join(str(cause).split())
+        if text:
+            return f"the connection failed ({text})"
+        cause = cause.__cause__ or cause.__context__
+    return f"the connection failed ({type(error).__name__})"
+
+
+def _open_transport() -> None:
+    """Make the library import all that it puts off to its first transport."""
+    import httpx
+
+    httpx.AsyncHTTPTransport(verify=_plain_context(), trust_env=False)
+
+
+def _plain_context() -> ssl.SSLContext:
+    """A context that trusts nothing, for connections without TLS; cheap, since it reads no certificates."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

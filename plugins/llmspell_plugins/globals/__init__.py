@@ -1,1 +1,1 @@
-"""globals."""
+"""The script globals that ship in the box, each an entry point in ``llmspell.globals``."""

@@ -1,0 +1,87 @@
+"""A tool's answer as scripts see it, and a tool's failure as scripts hear of it.
+
+The envelope's keys lie at the top (``operation``, ``success``, ``result``, ``message``, ``error``, ``metadata``);
+beside them ``text`` (raw content, else the envelope as JSON), ``data`` (JSON content parsed, else the result) and
+``_raw_text``.
+
+Invariant: a failure says ``Tool execution failed:`` and keeps the code of its cause; a denial stays a denial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+from llmspell_hookspecs import (
+    InvalidInputError,
+    LlmspellError,
+    OperationCancelledError,
+    ResourceLimitError,
+    ToolError,
+    ToolResult,
+    thaw,
+)
+
+from .json_text import is_small, parse_text, write_text
+
+__all__ = ["answer_of", "failure_of"]
+
+
+async def answer_of(answer: Any) -> dict[str, Any]:
+    """Answer the table that a script is given for what a tool answered."""
+    result = answer if isinstance(answer, ToolResult) else ToolResult(answer)
+    envelope = {
+        "operation": result.operation,
+        "success": result.success,
+        "result": await _thawed(result.result),
+        "message": result.message,
+        "error": thaw(result.error),
+        "metadata": thaw(result.metadata),
+    }
+    text = result.text if result.text is not None else await _envelope_text(envelope)
+    parsed = await _parsed(result.text)
+    data = envelope["result"] if parsed is None else parsed
+    return {**envelope, "text": text, "data": data, "_raw_text": text}
+
+
+def failure_of(name: str, error: LlmspellError) -> LlmspellError:
+    """Answer the error that a script is given for a tool's failure.
+
+    Args:
+        name: The tool, as the script called it.
+        error: Why the call failed.
+    """
+    if isinstance(error, OperationCancelledError):
+        verb = "denied" if error.code == "denied" else f"cancelled ({error.code})"
+        message = f"Tool execution failed: {name} was {verb} by hook {error.hook} at {error.point}: {error.reason}"
+        return OperationCancelledError(
+            message, hook=error.hook, point=error.point, reason=error.reason, code=error.code, component=error.component
+        )
+    details = error.details if isinstance(error, ToolError) else None
+    return ToolError(f"Tool execution failed: {error}", code=error.code, details=details)
+
+
+async def _thawed(value: Any) -> Any:
+    if is_small(value):
+        return thaw(value)
+    return await trio.to_thread.run_sync(thaw, value)
+
+
+async def _envelope_text(envelope: Mapping[str, Any]) -> str:
+    kept = {key: value for key, value in envelope.items() if value not in (None, "", {})}
+    try:
+        return await write_text(kept, pretty=True)
+    except InvalidInputError:  # bytes and the like: the result itself still crosses
+        return str(envelope["message"])
+
+
+async def _parsed(text: str | None) -> Any:
+    """Answer what a JSON object or list in the text stands for, or None if it is none."""
+    if text is None or text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return await parse_text(text)
+    except (InvalidInputError, ResourceLimitError):
+        return None

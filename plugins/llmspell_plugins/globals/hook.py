@@ -1,0 +1,244 @@
+"""The global Hook: a script's hooks, registered beside everybody else's and gone when the script ends.
+
+Invariant: a script changes only hooks that it registered itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+
+from llmspell_hookspecs import (
+    HookHandle,
+    HookPoint,
+    HookRegistrationError,
+    Hooks,
+    InvalidInputError,
+    ResourceLimitError,
+    ScriptGlobal,
+    ScriptObject,
+    ScriptScope,
+    Services,
+    script_method,
+    thaw,
+)
+
+from .hook_callback import callback_for
+from .hook_listing import describe_hook, describe_point, select
+from .hook_options import ScriptHookOptions, read_request
+
+__all__ = ["Hook", "ScriptHook"]
+
+_MOST: Final = 1_000
+
+
+class ScriptHook(ScriptObject):
+    """A registration that a script made; dropping it does not unregister."""
+
+    def __init__(self, handle: HookHandle, options: ScriptHookOptions) -> None:
+        self.handle = handle
+        self.options = options
+        self.live = True
+
+    @script_method()
+    def id(self) -> str:
+        """Answer the hook's id, unique within the host.
+
+        Raises:
+            HookRegistrationError: It is unregistered.
+        """
+        return self._alive("id").id
+
+    @script_method("point")
+    def hook_point(self) -> str:
+        """Answer the name of the point at which it is registered.
+
+        Raises:
+            HookRegistrationError: It is unregistered.
+        """
+        return self._alive("hook_point").point.script_name
+
+    @script_method()
+    def unregister(self) -> bool:
+        """Take it out; false if it was out already."""
+        was, self.live = self.live, False
+        return was and self.handle.unregister()
+
+    @script_method()
+    def enable(self, enabled: bool = True) -> None:
+        """Call it from now on, or with false no longer.
+
+        Raises:
+            HookRegistrationError: It is unregistered.
+        """
+        self._alive("enable").enable(enabled)
+
+    @script_method()
+    def disable(self) -> None:
+        """Call it no longer.
+
+        Raises:
+            HookRegistrationError: It is unregistered.
+        """
+        self._alive("disable").enable(False)
+
+    @script_method()
+    def info(self) -> dict[str, Any]:
+        """Answer what ``Hook.list`` says of it.
+
+        Raises:
+            HookRegistrationError: It is unregistered.
+        """
+        handle = self._alive("info")
+        return describe_hook(handle.info, handle.point, self.options)
+
+    def script_text(self) -> str:
+        """Answer which hook it is."""
+        return f"Hook {self.handle.id}" if self.live else "Hook (unregistered)"
+
+    def _alive(self, method: str) -> HookHandle:
+        if not self.live:
+            raise HookRegistrationError(f"Hook handle.{method}: the hook is unregistered; register it again")
+        return self.handle
+
+
+class Hook(ScriptGlobal):
+    """Register hooks, list them, and fire points of one's own."""
+
+    name: ClassVar[str] = "Hook"
+
+    def __init__(self, services: Services, scope: ScriptScope) -> None:
+        super().__init__(services, scope)
+        self._mine: list[ScriptHook] = []
+        self._made = 0
+
+    @script_method()
+    def register(self, point: Any, function: Any = None, options: Any = None) -> ScriptHook:
+        """Register a hook at a point.
+
+        Args:
+            point: Any spelling of a point (see ``points``), or a table with ``point``, ``handler`` and the options.
+            function: Is called with the context; answers nothing, a word, or a table that stands for a result.
+            options: A priority, or a table: priority, name, kind (transform, guard, observe, wrap), match, timeout_ms,
+                before, after, tags, on_error, enabled, description, version.
+
+        Raises:
+            HookRegistrationError: The point is unknown, or the hook cannot stand there.
+            InvalidInputError: An option is unknown or wrong.
+        """
+        request = read_request(point, function, options)
+        self._forget()
+        if len(self._mine) >= _MOST:
+            message = f"Hook.register: this script has {_MOST} hooks, which is the most; unregister some"
+            raise ResourceLimitError(message, resource="hooks", limit=_MOST)
+        hook = ScriptHook(self._enter(request.point, request.function, request.options), request.options)
+        self._mine.append(hook)
+        return hook
+
+    @script_method()
+    def unregister(self, hook: Any) -> bool:
+        """Take out a hook of this script; false if it is out already or not this script's.
+
+        Args:
+            hook: What ``register`` answered, or ``{name = ...}``.
+
+        Raises:
+            InvalidInputError: It is neither.
+        """
+        if isinstance(hook, ScriptObject):
+            return any(mine is hook and mine.unregister() for mine in self._mine)
+        return sum(mine.unregister() for mine in self._named(hook, "unregister")) > 0
+
+    @script_method()
+    def enable(self, hook: Any, enabled: bool = True) -> bool:
+        """Call a hook of this script, or with false no longer; answers whether there is one.
+
+        Args:
+            hook: What ``register`` answered, its id or name, or ``{name = ...}``.
+            enabled: Whether it is to be called.
+        """
+        chosen = [hook] if isinstance(hook, ScriptHook) and hook in self._mine else self._named(hook, "enable")
+        for mine in chosen:
+            mine.enable(enabled)
+        return bool(chosen)
+
+    @script_method()
+    def disable(self, hook: Any) -> bool:
+        """Call a hook of this script no longer; answers whether there is one."""
+        return self.enable(hook, False)
+
+    @script_method()
+    def list(self, filters: Any = None) -> Sequence[dict[str, Any]]:
+        """Answer the registered hooks, in the order in which they are called.
+
+        Args:
+            filters: Nothing, a point, a glob over points (``agent:*``), or a table with any of point, hook_point,
+                language, priority, tag, name, kind, plugin, enabled.
+        """
+        hooks = self._hooks
+        mine = {each.handle.id: each.options for each in self._mine if each.live}
+        return [describe_hook(info, hooks.point(info.point), mine.get(info.id)) for info in select(hooks, filters)]
+
+    @script_method()
+    def points(self) -> Sequence[dict[str, Any]]:
+        """Answer the points there are, each with its names, topic, phase and accepted results."""
+        hooks = self._hooks
+        known = hooks.points() if isinstance(hooks, _KnowsPoints) else []
+        return [describe_point(point) for point in known]
+
+    @script_method()
+    async def fire(self, name: str, value: Any = None) -> Any:
+        """Fire ``custom:<name>`` and answer the value as its hooks leave it.
+
+        Raises:
+            OperationCancelledError: A hook cancelled it.
+        """
+        return thaw(await self._hooks.fire(name.removeprefix("custom:"), value))
+
+    @property
+    def _hooks(self) -> Hooks:
+        return self.services.get(Hooks)
+
+    def _enter(self, point: str, function: Any, options: ScriptHookOptions) -> HookHandle:
+        if not self._made:
+            self.scope.on_close(self._leave)
+        self._made += 1
+        language = self.scope.language
+        handle = self._hooks.register(
+            point,
+            callback_for(function, options.kind, self.scope, f"{language}_{self._made}"),
+            plugin=f"script:{self.scope.script.name}",
+            language=language,
+            scope=self.scope.id,
+            tags=tuple(dict.fromkeys(("cross-language", language, *options.tags))),
+            **options.for_registry(),
+        )
+        if not options.enabled:
+            handle.enable(False)
+        return handle
+
+    def _leave(self) -> None:
+        self._hooks.unregister_scope(self.scope.id)
+
+    def _forget(self) -> None:
+        """Drop what is unregistered."""
+        self._mine = [mine for mine in self._mine if mine.live]
+
+    def _named(self, hook: Any, method: str) -> Sequence[ScriptHook]:
+        """Answer this script's hooks of a name or id."""
+        name = hook.get("name", hook.get("id")) if isinstance(hook, dict) else hook
+        if isinstance(name, ScriptObject):
+            return []
+        if not isinstance(name, str):
+            message = f"Hook.{method}: expected a hook or {{name = ...}}; give what Hook.register answered"
+            raise InvalidInputError(message, field="hook")
+        live = [mine for mine in self._mine if mine.live]
+        return [mine for mine in live if name in (mine.handle.id, mine.handle.info.name)]
+
+
+@runtime_checkable
+class _KnowsPoints(Protocol):
+    """A registry that lists its points."""
+
+    def points(self) -> Sequence[HookPoint]:
+        """Answer every point there is."""

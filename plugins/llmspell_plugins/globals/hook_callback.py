@@ -1,0 +1,73 @@
+"""A script's function as a hook: given the context as a plain value, its answer taken for one of the nine results.
+
+Invariant: a failure of the script is raised, never swallowed, so a guard whose script fails or has ended denies. A wrap
+is called when the operation starts; the function that it returns is called when it ends, with result and error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import msgspec
+
+from llmspell_hookspecs import HookContext, HookKind, HookResult, ScriptFunction, ScriptScope, thaw
+
+__all__ = ["callback_for"]
+
+
+def callback_for(function: ScriptFunction, kind: HookKind, scope: ScriptScope, name: str) -> Callable[..., Any]:
+    """Answer the hook that calls a script's function.
+
+    Args:
+        function: The script's function.
+        kind: What the hook is for.
+        scope: The run that the function belongs to.
+        name: What the hook is called if its options do not say.
+    """
+    makers = {HookKind.WRAP: _wrap, HookKind.OBSERVE: _observer}
+    hook = makers.get(kind, _decider)(function, scope)
+    hook.__name__ = name
+    return hook
+
+
+def _decider(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
+    async def decide(context: HookContext[Any]) -> HookResult | None:
+        answer = _first(await function(scope.adapter.adapt_context(context)))
+        return scope.adapter.adapt_result(answer, context)
+
+    return decide
+
+
+def _observer(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
+    async def observe(context: HookContext[Any]) -> None:
+        await function(scope.adapter.adapt_context(context))
+
+    return observe
+
+
+def _wrap(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
+    async def enclose(context: HookContext[Any]) -> AsyncGenerator[None, Any]:
+        finish = _first(await function(scope.adapter.adapt_context(context)))
+        outcome: tuple[Any, str | None] = (None, "cancelled")
+        try:
+            result = yield
+            outcome = (_plain(result), None)
+        except Exception as error:
+            outcome = (None, str(error))
+            raise
+        finally:
+            if callable(finish):
+                await finish(*outcome)
+
+    return enclose
+
+
+def _plain(result: Any) -> Any:
+    return thaw(msgspec.structs.asdict(result) if isinstance(result, msgspec.Struct) else result)
+
+
+def _first(answer: Any) -> Any:
+    if isinstance(answer, tuple):
+        return answer[0] if answer else None
+    return answer

@@ -1,0 +1,109 @@
+"""The registered hooks and the points as scripts see them, and the filters that choose among the hooks.
+
+Invariant: an entry has the original's fields (name, priority, language, version, description, tags) and ours beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from llmspell_hookspecs import HookInfo, HookPoint, Hooks, InvalidInputError
+
+from .hook_options import ScriptHookOptions, priority_from
+
+__all__ = ["describe_hook", "describe_point", "select"]
+
+_FILTERS: Final = ("point", "hook_point", "language", "priority", "tag", "name", "kind", "plugin", "enabled")
+_GLOB: Final = frozenset("*?[")
+
+
+def describe_hook(info: HookInfo, point: HookPoint, options: ScriptHookOptions | None) -> dict[str, Any]:
+    """Answer an entry of ``Hook.list``.
+
+    Args:
+        info: What the registry knows.
+        point: Where the hook stands.
+        options: What the script said of it; None if this script did not register it.
+    """
+    said = options or ScriptHookOptions()
+    return {
+        "id": info.id,
+        "name": info.name,
+        "plugin": info.plugin,
+        "point": point.script_name,
+        "hook_point": point.script_name,
+        "kind": str(info.kind),
+        "priority": f"Priority({info.priority})",
+        "language": info.language,
+        "version": said.version,
+        "description": said.description or f"{info.language} hook for {point.script_name}",
+        "tags": list(info.tags),
+        "match": info.match,
+        "enabled": info.enabled,
+        "breaker": str(info.breaker),
+        "calls": info.calls,
+        "failures": info.failures,
+        "mine": options is not None,
+    }
+
+
+def describe_point(point: HookPoint) -> dict[str, Any]:
+    """Answer an entry of ``Hook.points``."""
+    return {
+        "name": point.script_name,
+        "snake_name": point.name,
+        "alias": point.alias,
+        "aliases": list(point.aliases),
+        "topic": point.topic,
+        "phase": point.phase.value,
+        "accepts": sorted(point.accepts),
+        "description": point.summary,
+    }
+
+
+def select(hooks: Hooks, filters: Any) -> list[HookInfo]:
+    """Answer the hooks that fit, in the order in which they are called.
+
+    Args:
+        hooks: The registry.
+        filters: None, a point's name, a glob over the points' names, or a table of filters.
+
+    Raises:
+        HookRegistrationError: A point or a priority is unknown.
+        InvalidInputError: A filter is unknown or of the wrong type.
+    """
+    if filters is None or isinstance(filters, list):
+        filters = {}
+    wanted = {"point": filters} if isinstance(filters, str) else filters
+    if not isinstance(wanted, Mapping):
+        raise InvalidInputError("Hook.list: the filter must be a point's name or a table; give one of these")
+    for name in wanted:
+        if name not in _FILTERS:
+            raise InvalidInputError(f"Hook.list: there is no filter {name!r}; there are {', '.join(_FILTERS)}")
+    found = _at_point(hooks, wanted.get("point") or wanted.get("hook_point"))
+    return [info for info in found if _fits(info, wanted)]
+
+
+def _at_point(hooks: Hooks, point: Any) -> list[HookInfo]:
+    if point is None:
+        return hooks.list()
+    if not isinstance(point, str):
+        raise InvalidInputError(f"Hook.list: the point must be a name, not {point!r}; see Hook.points()", field="point")
+    if not _GLOB & set(point):
+        return hooks.list(hooks.point(point).name)
+    return [info for info in hooks.list() if _matches(hooks.point(info.point), point)]
+
+
+def _matches(point: HookPoint, pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in (*point.names, f"{point.topic}:{point.name}"))
+
+
+def _fits(info: HookInfo, wanted: Mapping[str, Any]) -> bool:
+    if "priority" in wanted and info.priority != priority_from(wanted["priority"]):
+        return False
+    if "tag" in wanted and wanted["tag"] not in info.tags:
+        return False
+    simple = ("language", "name", "kind", "plugin", "enabled")
+    return all(getattr(info, name) == wanted[name] for name in simple if name in wanted)

@@ -1,0 +1,83 @@
+"""The global Tool: find tools and run them, through the same runner as everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from llmspell_hookspecs import Calls, LlmspellError, ScriptGlobal, Tools, script_method
+
+from .envelope import answer_of, failure_of
+from .tool_entry import ToolEntry, ToolHandle
+
+__all__ = ["ToolGlobal"]
+
+
+class ToolGlobal(ScriptGlobal):
+    """Find tools and run them."""
+
+    name: ClassVar[str] = "Tool"
+
+    def script_lookup(self, name: str) -> ToolHandle | None:
+        """Answer the tool of this name or alias, or None: ``Tool.calculator``."""
+        return self._handle(name)
+
+    @script_method()
+    async def list(self) -> Sequence[ToolEntry]:
+        """Answer all tools, each with name, description, version and category; as a text each is its name."""
+        return [ToolEntry(each) for each in await self._tools.discover()]
+
+    @script_method()
+    async def discover(
+        self, filters: Mapping[str, Any] | str | None = None, tag: str | None = None
+    ) -> Sequence[ToolEntry]:
+        """Answer the tools that fit.
+
+        Args:
+            filters: ``{category=, tag=}``, or the category itself.
+            tag: A part of the name or description, if the category came by itself.
+        """
+        given = {"category": filters} if isinstance(filters, str) else dict(filters or {})
+        wanted = str(given.get("tag") or tag or "")
+        return [ToolEntry(each) for each in await self._tools.discover(str(given.get("category") or ""), wanted)]
+
+    @script_method()
+    async def categories(self) -> Sequence[str]:
+        """Answer the categories that have tools, sorted."""
+        return sorted({str(each.get("category", "")) for each in await self._tools.discover()})
+
+    @script_method()
+    def exists(self, name: str) -> bool:
+        """Answer whether there is such a tool, or one with such an alias."""
+        return self._tools.canonical(name) is not None
+
+    @script_method("get_by_name", "getByName")
+    def get(self, name: str) -> ToolHandle | None:
+        """Answer the tool with ``description``, ``version``, ``schema`` and ``execute``, or nothing."""
+        return self._handle(name)
+
+    @script_method("execute", "invoke_async", "invokeAsync", "execute_async", "executeAsync", "call")
+    async def invoke(self, name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Run a tool and answer its envelope, with ``text`` and ``data`` beside it.
+
+        Args:
+            name: The tool's name or an alias.
+            parameters: What it is given.
+
+        Raises:
+            ToolError: It failed; the text begins with ``Tool execution failed:``.
+            OperationCancelledError: A hook denied it; the text names the hook and its reason.
+        """
+        try:
+            answer = await self.services.get(Calls).call(f"tool:{name}", dict(parameters or {}))
+        except LlmspellError as error:
+            raise failure_of(name, error) from error
+        return await answer_of(answer)
+
+    @property
+    def _tools(self) -> Tools:
+        return self.services.get(Tools)
+
+    def _handle(self, name: str) -> ToolHandle | None:
+        canonical = self._tools.canonical(name)
+        return None if canonical is None else ToolHandle(canonical, self._tools, self.invoke)

@@ -1,1 +1,21 @@
-"""security."""
+"""Security: levels, paths, hosts, child processes and limits; each judges by plain rules that the host makes of settings."""
+
+from __future__ import annotations
+
+from .hosts import HostJudge, HostRules
+from .levels import judge_level
+from .limits import MemoryAccount
+from .network import PinnedNetwork
+from .paths import PathJudge, PathRules
+from .process import ProcessPool
+
+__all__ = [
+    "HostJudge",
+    "HostRules",
+    "MemoryAccount",
+    "PathJudge",
+    "PathRules",
+    "PinnedNetwork",
+    "ProcessPool",
+    "judge_level",
+]

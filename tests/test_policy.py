@@ -120,6 +120,7 @@ cpu_high_percent = 50
         '[security]\nlevel = "privileged"',
         '[security.hosts]\nallowed = ["*"]',
         '[security.hosts]\nallowed = ["*.com"]',
+        '[security.hosts]\nallowed = ["0.0.0.0/0"]',
         '[security.hosts]\nallowed = ["example.org", "evil.org"]',
         "[limits]\noperation_time_s = 6",
         "[scripts]\ninstructions = 0",
@@ -264,6 +265,11 @@ def test_every_key_has_a_rule() -> None:
         return missing
 
     assert without_rule(Settings, "") + without_rule(PluginTable, "plugins.NAME.") == []
+
+
+def test_a_network_is_no_glob() -> None:
+    assert not covers("1*", "1.0.0.0/0")
+    assert covers("*", "1.0.0.0/0")
 
 
 GLOBS = st.text("ab.*?", max_size=6)

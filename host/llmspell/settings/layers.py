@@ -33,7 +33,7 @@ from .secret import is_secret_name, mask, wrap
 from .tighten import Violation, value_at, violations
 from .trust import is_trusted
 
-__all__ = ["LoadedSettings", "change", "load_settings"]
+__all__ = ["LoadedSettings", "change", "load_settings", "loosening"]
 
 TRUSTED_ORIGINS: Final = frozenset({"code", "user", "command line"})
 _PLACE = re.compile(r"at line (\d+)")
@@ -157,6 +157,17 @@ def change(loaded: LoadedSettings, key: str, value: Any, origin: str) -> LoadedS
     return msgspec.structs.replace(loaded, settings=settings, origins=origins, tables=tables)
 
 
+def loosening(file: Path, *, cwd: Path, environment: Mapping[str, str]) -> list[str]:
+    """Answer what a project file loosens, each as ``key = value``, so that a person sees what to trust.
+
+    Raises:
+        SettingsError: A file cannot be read, or a key or value is wrong.
+    """
+    stack = _Stack(_project_dir(file, cwd.resolve()))
+    _lay_user(stack, user_file(environment))
+    return [_assignment(violation) for violation in stack.lay(_read(file, "project")[0])]
+
+
 def _lay_user(stack: _Stack, file: Path) -> None:
     if file.is_file():
         stack.files["user"] = file
@@ -180,8 +191,12 @@ def _lay_project(stack: _Stack, file: Path, environment: Mapping[str, str], *, t
 
 
 def _refused(violation: Violation) -> str:
-    key, shown = join(violation.path), mask(wrap(violation.new, secret=is_secret_name(violation.path[-1])))
-    return f"{key} = {shown!r} loosens policy, and here it may {violation.policy.value}"
+    return f"{_assignment(violation)} loosens policy, and here it may {violation.policy.value}"
+
+
+def _assignment(violation: Violation) -> str:
+    shown = mask(wrap(violation.new, secret=is_secret_name(violation.path[-1])))
+    return f"{join(violation.path)} = {shown!r}"
 
 
 def _read(file: Path, layer: str) -> tuple[_Layer, bytes]:

@@ -33,20 +33,18 @@ __all__ = [
 Names: TypeAlias = tuple[str, ...]
 
 DENIED_PATHS: Names = (
-    "**/.ssh",
-    "**/.ssh/**",
-    "**/.gnupg",
-    "**/.gnupg/**",
-    "**/.aws/**",
-    "**/.kube/**",
-    "**/.docker/config.json",
-    "**/.netrc",
-    "**/.pgpass",
-    "**/.env",
-    "**/.env.*",
-    "**/id_rsa*",
-    "**/id_ed25519*",
-    "**/*.pem",
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".kube",
+    ".docker/config.json",
+    ".netrc",
+    ".pgpass",
+    ".env",
+    ".env.*",
+    "id_rsa*",
+    "id_ed25519*",
+    "*.pem",
 )
 ENVIRONMENT: Names = ("HOME", "USER", "LOGNAME", "LANG", "LC_*", "PATH", "PWD", "SHELL", "TERM", "TZ", "LLMSPELL_*")
 
@@ -125,16 +123,19 @@ class PathRules(_Section):
         default=(".", "<tmp>"), description="Folders that may be written."
     )
     denied: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
-        default=DENIED_PATHS, description="Globs that are refused wherever they lie; a project file adds to them."
+        default=DENIED_PATHS,
+        description="Globs of names, or of paths, that are refused wherever they lie; a project file adds to them.",
     )
 
 
 class HostRules(_Section):
     """``[security.hosts]``: which hosts scripts and tools may talk to."""
 
-    allowed: Annotated[Names, Policy.SUBSET_ONLY] = Field(default=("*",), description="Globs of host names.")
+    allowed: Annotated[Names, Policy.SUBSET_ONLY] = Field(
+        default=("*",), description="Globs of host names, or networks."
+    )
     denied: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
-        default=(), description="Globs of host names; win over allowed, and a project file adds to them."
+        default=(), description="Globs of host names, or networks; win over allowed, and a project file adds to them."
     )
     allow_private: Annotated[bool, Policy.OFF_ONLY] = Field(
         default=False, description="Whether loopback, link-local and private addresses may be reached."

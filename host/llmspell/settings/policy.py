@@ -75,6 +75,8 @@ def covers(wide: str, narrow: str) -> bool:
     """Answer whether all that the glob ``narrow`` matches is matched by ``wide`` too; when in doubt, False."""
     if wide in ("*", narrow):
         return True
+    if "/" in narrow:  # A network, which is no glob.
+        return False
     wild = any(sign in narrow for sign in "*?[")
     if wild and any(sign in wide for sign in "?[]"):
         return False

@@ -1,0 +1,108 @@
+"""``llmspell config``: what counts, where it came from, and whether it is right."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .group import LazyGroup
+from .invocation import Invocation, global_options
+
+__all__ = ["config"]
+
+
+@click.group(cls=LazyGroup)
+@global_options
+def config() -> None:
+    """Show and check the settings."""
+
+
+@config.command("show")
+@click.argument("section", default="")
+@click.option("--origin", is_flag=True, help="Say where each value came from.")
+@global_options
+@click.pass_obj
+def config_show(invocation: Invocation, section: str, origin: bool) -> None:
+    """Show the settings that count, all or those of SECTION; secrets are masked."""
+    from llmspell.settings import plain, rows, split
+
+    from .output import print_json, print_rows
+
+    loaded = invocation.load_settings()
+    value = plain(loaded, section)
+    if value is None and not _is_key(section):
+        raise click.UsageError(f"there is no section {section!r}; 'llmspell config show' lists all")
+    if invocation.json and not origin:
+        print_json(value)
+        return
+    above = split(section) if section else ()
+    found = [row for row in rows(loaded) if split(row.key)[: len(above)] == above]
+    if invocation.json:
+        print_json([{"key": row.key, "value": row.value, "origin": _described(row.origin)} for row in found])
+    elif origin:
+        lines = [{"key": row.key, "value": _toml(row.value), "origin": str(row.origin)} for row in found]
+        print_rows(lines, ("key", "value", "origin"), empty="nothing is set")
+    else:
+        for row in found:
+            click.echo(f"{row.key} = {_toml(row.value)}")
+
+
+@config.command("path")
+@global_options
+@click.pass_obj
+def config_path(invocation: Invocation) -> None:
+    """Show which settings files are read."""
+    from llmspell.settings.place import find_project, user_file
+
+    from .output import print_json, print_rows
+
+    project = invocation.config or find_project(Path.cwd())
+    files = [("user", user_file(os.environ)), ("project", project or Path.cwd() / "llmspell.toml")]
+    found = [{"layer": layer, "path": str(path), "exists": path.is_file()} for layer, path in files]
+    if invocation.json:
+        print_json(found)
+    else:
+        print_rows(found, ("layer", "path", "exists"), empty="")
+
+
+@config.command("validate")
+@global_options
+@click.pass_obj
+def config_validate(invocation: Invocation) -> None:
+    """Check the settings.
+
+    What is wrong is named with file, line and the nearest right key.
+    """
+    from .output import print_json
+
+    loaded = invocation.load_settings()
+    files = [str(path) for path in loaded.files.values()]
+    if invocation.json:
+        print_json({"valid": True, "files": files, "warnings": list(loaded.warnings)})
+    else:
+        click.echo(f"the settings are valid ({', '.join(files) or 'no file, defaults only'})")
+
+
+def _is_key(section: str) -> bool:
+    from llmspell.settings import split
+    from llmspell.settings.schema import field_of
+
+    return field_of(split(section)) is not None
+
+
+def _described(origin: Any) -> dict[str, Any]:
+    return {"layer": origin.layer, "source": origin.source, "line": origin.line}
+
+
+def _toml(value: Any) -> str:
+    """A value as one would write it."""
+    import json
+
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,116 @@
+"""What every command is given: the options that all of them take, before the noun or behind the verb.
+
+Invariant: an option means the same wherever it stands; the one nearer to the end wins, and ``--set`` collects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from llmspell.settings import LoadedSettings
+
+__all__ = ["Invocation", "global_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Invocation:
+    """One call of the command line.
+
+    Attributes:
+        config: The file that takes the project file's place.
+        values: What ``--set`` gave, by key.
+        json: Whether to print JSON.
+        debug: Whether to show tracebacks.
+        verbose: How often ``-v`` was given.
+    """
+
+    def __init__(self) -> None:
+        self.config: Path | None = None
+        self.values: dict[str, str] = {}
+        self.json = False
+        self.debug = False
+        self.verbose = 0
+
+    def load_settings(self) -> LoadedSettings:
+        """Answer the settings as this call sees them, and write their warnings.
+
+        Raises:
+            SettingsError: They are wrong.
+        """
+        from llmspell.settings import load_settings
+
+        level = {0: {}, 1: {"logging.level": "info"}}.get(self.verbose, {"logging.level": "debug"})
+        loaded = load_settings(config=self.config, command_line={**level, **self.values})
+        if loaded.settings.logging.level in ("debug", "info", "warning"):
+            for warning in loaded.warnings:
+                click.echo(f"llmspell: warning: {warning}", err=True)
+        return loaded
+
+
+def _set_values(context: click.Context, _: click.Parameter, pairs: tuple[str, ...]) -> None:
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise click.BadParameter(f"{pair!r} has no '='; write it as limits.depth=8", context)
+        context.ensure_object(Invocation).values[key.strip()] = value
+
+
+def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value is None or value is False or value == 0:
+        return
+    invocation = context.ensure_object(Invocation)
+    match parameter.name:
+        case "config":
+            invocation.config = value
+        case "output":
+            invocation.json = value == "json"
+        case "debug":
+            invocation.debug = True
+        case "verbose":
+            invocation.verbose += value
+
+
+_OPTIONS = (
+    click.option(
+        "-c",
+        "--config",
+        type=click.Path(path_type=Path),
+        callback=_store,
+        expose_value=False,
+        help="Read FILE in place of the project's llmspell.toml.",
+        metavar="FILE",
+    ),
+    click.option(
+        "--set",
+        "pairs",
+        multiple=True,
+        callback=_set_values,
+        expose_value=False,
+        help="Set one setting; may be given several times.",
+        metavar="KEY=VALUE",
+    ),
+    click.option(
+        "--output",
+        type=click.Choice(["text", "json"]),
+        callback=_store,
+        expose_value=False,
+        help="Print for people or for programs.",
+    ),
+    click.option("--debug", is_flag=True, callback=_store, expose_value=False, help="Show tracebacks."),
+    click.option(
+        "-v", "--verbose", count=True, callback=_store, expose_value=False, help="Say more; twice for everything."
+    ),
+)
+
+
+def global_options(function: F) -> F:
+    """Let a command take the options that all commands take."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function

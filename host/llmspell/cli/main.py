@@ -1,0 +1,90 @@
+"""Where the command line begins and ends.
+
+Invariant: bad input is one line on standard error and never a traceback, unless ``--debug`` is given. Exit codes:
+0 done, 1 a script or tool failed, 2 wrong usage or settings, 130 interrupted, 141 nobody reads the output, 143
+terminated.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from .group import LazyGroup
+from .invocation import Invocation, global_options
+
+__all__ = ["cli", "main"]
+
+COMMANDS = {
+    "run": ("llmspell.cli.run:run", "Run a script."),
+    "exec": ("llmspell.cli.run:exec_", "Run code that is given on the command line."),
+    "plugin": ("llmspell.cli.plugin:plugin", "List, switch and examine plugins."),
+    "hook": ("llmspell.cli.hook:hook", "List hook points and hooks, and show their order."),
+    "tool": ("llmspell.cli.tool:tool", "List, describe and invoke tools."),
+    "config": ("llmspell.cli.config:config", "Show and check the settings."),
+    "trust": ("llmspell.cli.trust:trust", "Let a project's settings file loosen policy."),
+    "untrust": ("llmspell.cli.trust:untrust", "Let it only tighten policy again."),
+    "version": ("llmspell.cli.version:version", "Print the version."),
+}
+
+
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"llmspell {version('llmspell')}")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="A noun answers to its plural too: llmspell tools list.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@global_options
+def cli() -> None:
+    """A plugin host for language-model agents, tools and workflows."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    invocation = Invocation()
+    sys.exit(_run(invocation, arguments))
+
+
+def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
+    try:
+        result = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="llmspell",
+            standalone_mode=False,
+            obj=invocation,
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except KeyboardInterrupt:
+        click.echo("llmspell: interrupted", err=True)
+        return 130
+    except click.Abort:
+        return 130
+    except Exception as error:
+        from .failure import report
+
+        return report(error, debug=invocation.debug, verbose=invocation.verbose > 0)
+    finally:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout() -> None:
+    """Keep the interpreter from complaining, as it ends, that nobody reads."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,214 @@
+"""``llmspell plugin``: what is installed, what of it is switched on, and what is wrong with it.
+
+Invariant: all but ``doctor`` read metadata and settings only and import no plugin, so they work however broken one is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .group import LazyGroup
+from .invocation import Invocation, global_options
+
+if TYPE_CHECKING:
+    from llmspell.settings import Settings
+    from llmspell_hookspecs import PluginInfo
+
+__all__ = ["plugin"]
+
+_PROJECT = click.option(
+    "--user/--project", "user", default=True, help="Whose settings file to edit; the user's if left out."
+)
+
+
+@click.group(cls=LazyGroup)
+@global_options
+def plugin() -> None:
+    """List, switch and examine plugins."""
+
+
+@plugin.command("list")
+@click.option("--group", default="", help="Only this group: plugins, tools, languages, globals.")
+@global_options
+@click.pass_obj
+def plugin_list(invocation: Invocation, group: str) -> None:
+    """List the installed plugins; none is imported."""
+    from llmspell.plugins.discovery import scan_all
+
+    from .output import print_json, print_rows
+
+    settings = invocation.load_settings().settings
+    rows = [_described(info, settings) for info in scan_all()]
+    wanted = [row for row in rows if group.removeprefix("llmspell.") in ("", row["group"].removeprefix("llmspell."))]
+    if invocation.json:
+        print_json(wanted)
+    else:
+        columns = ("name", "group", "distribution", "version", "status", "required", "error")
+        print_rows(wanted, columns, empty="no plugin is installed")
+
+
+@plugin.command("info")
+@click.argument("name")
+@global_options
+@click.pass_obj
+def plugin_info(invocation: Invocation, name: str) -> None:
+    """Say what is known of the plugin NAME; it is not imported."""
+    from llmspell.plugins.discovery import scan_all
+    from llmspell.settings import plain
+
+    from .output import print_json
+
+    loaded = invocation.load_settings()
+    found = [info for info in scan_all() if info.name == name]
+    if not found:
+        raise _unknown(name)
+    rows = [_described(info, loaded.settings) for info in found]
+    for row in rows:
+        row["settings"] = plain(loaded, f'plugins."{name}"') or {}
+    if invocation.json:
+        print_json(rows if len(rows) > 1 else rows[0])
+        return
+    for row in rows:
+        for key, value in row.items():
+            if value not in ("", None, {}):
+                click.echo(f"{key + ':':14}{value}")
+
+
+@plugin.command("enable")
+@click.argument("name")
+@_PROJECT
+@global_options
+@click.pass_obj
+def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
+    """Load the plugin NAME from now on."""
+    _switch(invocation, name, enabled=True, user=user)
+
+
+@plugin.command("disable")
+@click.argument("name")
+@_PROJECT
+@global_options
+@click.pass_obj
+def plugin_disable(invocation: Invocation, name: str, user: bool) -> None:
+    """Do not even import the plugin NAME from now on."""
+    _switch(invocation, name, enabled=False, user=user)
+
+
+@plugin.command("doctor")
+@global_options
+@click.pass_obj
+def plugin_doctor(invocation: Invocation) -> None:
+    """Import each plugin that is switched on, by itself, and say what is wrong.
+
+    Ends with 1 if one cannot be loaded.
+    """
+    import msgspec
+
+    from llmspell.plugins.doctor import examine
+
+    from .failure import Exit
+    from .output import print_json, print_rows
+
+    findings = examine(invocation.load_settings().settings)
+    if invocation.json:
+        print_json([msgspec.structs.asdict(finding) for finding in findings])
+    else:
+        rows = [
+            {
+                "name": finding.plugin.name,
+                "group": finding.plugin.group,
+                "distribution": finding.plugin.distribution,
+                "status": finding.status,
+                "hooks": finding.hooks or None,
+                "time": f"{finding.elapsed_ms:.0f} ms",
+                "message": finding.message,
+            }
+            for finding in findings
+        ]
+        columns = ("name", "group", "distribution", "status", "hooks", "time", "message")
+        print_rows(rows, columns, empty="no plugin is installed")
+    broken = [finding.plugin.name for finding in findings if finding.status == "failed"]
+    if broken:
+        raise Exit(1, f"{len(broken)} of {len(findings)} plugins cannot be loaded: {', '.join(broken)}")
+
+
+def _described(info: PluginInfo, settings: Settings) -> dict[str, Any]:
+    """A plugin as a row, with what the settings make of it."""
+    from llmspell.plugins.discovery import choose
+
+    status, error = "disabled", ""
+    if settings.plugin_enabled(info.name):
+        chosen = [item.info for item in choose(info.group, settings) if item.info.name == info.name]
+        match = [item for item in chosen if (item.distribution, item.module) == (info.distribution, info.module)]
+        error = match[0].error if match else "settings prefer another package that brings it"
+        status = "refused" if error else "enabled"
+    return {
+        "name": info.name,
+        "group": info.group,
+        "distribution": info.distribution,
+        "version": info.version,
+        "module": info.module,
+        "status": status,
+        "required": settings.plugin_required(info.name),
+        "error": error,
+    }
+
+
+def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> None:
+    from llmspell.settings.document import set_plugin_enabled
+
+    from .output import print_json
+
+    file = _file(invocation, user=user)
+    if not enabled and name not in _installed():
+        raise _unknown(name)
+    changed = set_plugin_enabled(file, name, enabled=enabled)
+    if not changed and enabled and name not in _installed():
+        raise _unknown(name)
+    word = "enabled" if enabled else "disabled"
+    if invocation.json:
+        print_json({"plugin": name, "enabled": enabled, "file": str(file), "changed": changed})
+    else:
+        click.echo(f"{name} is {word} in {file}" if changed else f"{name} was {word} already in {file}")
+    _warn_if_overruled(invocation, name, enabled=enabled)
+
+
+def _warn_if_overruled(invocation: Invocation, name: str, *, enabled: bool) -> None:
+    """Say so if another layer of settings has the last word."""
+    from llmspell_hookspecs import SettingsError
+
+    try:
+        loaded = invocation.load_settings()
+    except SettingsError as error:
+        click.echo(f"llmspell: warning: {error}", err=True)
+        return
+    if loaded.settings.plugin_enabled(name) is not enabled:
+        own = loaded.origin(f'plugins."{name}".enabled')
+        origin = own if own.layer != "default" else loaded.origin("plugins.disabled")
+        word = "disabled" if enabled else "enabled"
+        click.echo(f"llmspell: warning: {name} is still {word}, for {origin} says so", err=True)
+
+
+def _file(invocation: Invocation, *, user: bool) -> Path:
+    from llmspell.settings.place import find_project, user_file
+
+    if user:
+        return user_file(os.environ)
+    return invocation.config or find_project(Path.cwd()) or Path.cwd() / "llmspell.toml"
+
+
+def _installed() -> set[str]:
+    from llmspell.plugins.discovery import scan_all
+
+    return {info.name for info in scan_all()}
+
+
+def _unknown(name: str) -> click.UsageError:
+    near = difflib.get_close_matches(name, sorted(_installed()), 1)
+    hint = f"did you mean {near[0]}?" if near else "'llmspell plugin list' shows what is"
+    return click.UsageError(f"plugin {name!r} is not installed; {hint}")

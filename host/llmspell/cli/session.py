@@ -1,0 +1,80 @@
+"""Opens a host for one command and closes it whatever happens: the one ``trio.run``.
+
+Invariant: the first Ctrl-C or SIGTERM cancels everything and waits for it to end cleanly; the second Ctrl-C ends the
+process at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from .failure import Exit
+from .invocation import Invocation
+
+if TYPE_CHECKING:
+    from llmspell.host import Host
+
+__all__ = ["run_cancellable", "with_host"]
+
+T = TypeVar("T")
+_ENDINGS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
+
+
+def with_host(function: Callable[[Host], Awaitable[T]], invocation: Invocation, *, trace: bool = False) -> T:
+    """Open a host with this call's settings, run the function with it, close the host, answer what it answered."""
+    from llmspell.host import Host
+
+    loaded = invocation.load_settings()
+
+    async def use() -> T:
+        async with Host.open(settings=loaded, trace=trace) as host:
+            return await function(host)
+
+    return run_cancellable(use)
+
+
+def run_cancellable(function: Callable[[], Awaitable[T]]) -> T:
+    """Run an async function to its end, or until a signal cancels it.
+
+    Raises:
+        Exit: A signal did.
+    """
+    received: list[signal.Signals] = []
+    answers: list[T] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+            await nursery.start(_watch, received, scope)
+            with scope:
+                answers.append(await function())
+            nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(main)
+    except Exception as error:
+        if not received:
+            raise
+        raise Exit(*_ENDINGS[received[0]]) from error
+    if received:
+        raise Exit(*_ENDINGS[received[0]])
+    return answers[0]
+
+
+async def _watch(
+    received: list[signal.Signals],
+    scope: trio.CancelScope,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with trio.open_signal_receiver(*_ENDINGS) as signals:
+        task_status.started()
+        async for number in signals:
+            if received:
+                os._exit(130)
+            received.append(signal.Signals(number))
+            scope.cancel()

@@ -1,0 +1,168 @@
+"""``llmspell tool``: which tools there are, what they take, and a call of one.
+
+Invariant: a call from here goes through the runner like any other, so every hook sees it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .group import LazyGroup
+from .invocation import Invocation, global_options
+
+if TYPE_CHECKING:
+    from llmspell.host import Host
+
+__all__ = ["tool"]
+
+
+@click.group(cls=LazyGroup)
+@global_options
+def tool() -> None:
+    """List, describe and invoke tools."""
+
+
+@tool.command("list")
+@click.option("--category", default="", help="Only the tools of this category.")
+@click.option("--tag", default="", help="Only the tools whose name or description contains this.")
+@global_options
+@click.pass_obj
+def tool_list(invocation: Invocation, category: str, tag: str) -> None:
+    """List the tools."""
+    from .output import print_json, print_rows
+    from .session import with_host
+
+    async def use(host: Host) -> list[dict[str, Any]]:
+        return [dict(item) for item in await host.tools.discover(category, tag)]
+
+    rows = with_host(use, invocation)
+    if invocation.json:
+        print_json(rows)
+    else:
+        print_rows(rows, ("name", "category", "level", "version", "description"), empty="there are no such tools")
+
+
+@tool.command("info")
+@click.argument("name")
+@global_options
+@click.pass_obj
+def tool_info(invocation: Invocation, name: str) -> None:
+    """Describe the tool NAME and its parameters."""
+    from .output import print_json, print_rows
+    from .session import with_host
+
+    async def use(host: Host) -> Mapping[str, Any]:
+        return host.tools.describe(name)
+
+    described = with_host(use, invocation)
+    if invocation.json:
+        print_json(described)
+        return
+    click.echo(f"{described['name']} {described['version']}: {described['description']}")
+    click.echo(f"category {described['category']}, level {described['level']}")
+    if described.get("aliases"):
+        click.echo(f"also called {', '.join(described['aliases'])}")
+    click.echo("")
+    print_rows(_parameters(_schema(described)), ("parameter", "type", "required", "default", "description"), empty="")
+
+
+@tool.command("invoke")
+@click.argument("name")
+@click.argument("parameters", nargs=-1, type=click.UNPROCESSED)
+@global_options
+@click.pass_obj
+def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...]) -> None:
+    """Call the tool NAME.
+
+    PARAMETERS are one JSON object, @FILE or - for a file or standard input that holds one, or pairs such as
+    operation=read path=notes.txt.
+    """
+    from .failure import Exit
+    from .output import print_json, print_value
+    from .session import with_host
+
+    given = _whole(parameters)
+
+    async def use(host: Host) -> Any:
+        described = host.tools.describe(name)
+        values = _paired(parameters, _schema(described)) if given is None else given
+        return await host.call(f"tool:{described['name']}", values)
+
+    result = with_host(use, invocation)
+    if invocation.json:
+        print_json(result)
+    else:
+        print_value(result.text if result.text is not None else result.result)
+    if not result.success:
+        error = result.error or {}
+        raise Exit(1, f"tool {name}: {result.message or error.get('message') or 'it answers that it failed'}")
+
+
+def _schema(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema: Mapping[str, Any] = described.get("schema") or described.get("parameters") or {}
+    return schema
+
+
+def _whole(parameters: Sequence[str]) -> dict[str, Any] | None:
+    """The parameters, if they were given as one JSON object."""
+    if len(parameters) != 1 or not parameters[0].lstrip().startswith(("{", "@", "-")):
+        return None
+    text = parameters[0]
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"the parameters are no JSON: {error}; write an object or key=value pairs") from error
+    if not isinstance(value, dict):
+        raise click.UsageError("the parameters are no JSON object; write an object or key=value pairs")
+    return value
+
+
+def _paired(pairs: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters from ``key=value`` pairs: text where the tool takes text, else JSON."""
+    values = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign:
+            raise click.UsageError(f"{pair!r} has no '='; write an object or key=value pairs")
+        values[key] = text if "string" in _types(schema, key) else _json(text)
+    return values
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _types(schema: Mapping[str, Any], name: str) -> set[str]:
+    """The JSON types that a parameter may have."""
+    properties = schema.get("properties", {})
+    found = properties.get(name, {})
+    choices = [*found.get("anyOf", ()), *found.get("oneOf", ()), found]
+    resolved = [schema.get("$defs", {}).get(item.get("$ref", "").rpartition("/")[2], item) for item in choices]
+    return {str(item["type"]) for item in resolved if "type" in item}
+
+
+def _parameters(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    required = schema.get("required", ())
+    return [
+        {
+            "parameter": name,
+            "type": " or ".join(sorted(_types(schema, name) - {"null"})) or "any",
+            "required": name in required,
+            "default": item.get("default"),
+            "description": item.get("description", ""),
+        }
+        for name, item in schema.get("properties", {}).items()
+    ]

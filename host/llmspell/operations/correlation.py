@@ -25,10 +25,11 @@ class Frame:
         depth: How many operations are around it.
         hops: How often it was redirected.
         language: Where it was asked for.
+        attempt: From 1.
         flights: The cache keys that it leads.
     """
 
-    __slots__ = ("component", "depth", "flights", "hops", "language", "number", "owner", "parent")
+    __slots__ = ("attempt", "component", "depth", "flights", "hops", "language", "number", "owner", "parent")
 
     def __init__(
         self, owner: Any, parent: Frame | None, number: int, component: ComponentRef, hops: int, language: str
@@ -38,6 +39,7 @@ class Frame:
         self.number = number
         self.component = component
         self.hops = hops
+        self.attempt = 1
         if parent is None:
             self.depth = 0
             self.language = language or "python"
@@ -68,11 +70,11 @@ class Frame:
             frame = frame.parent
         return False
 
-    def ref(self, attempt: int = 1) -> OperationRef:
+    def ref(self) -> OperationRef:
         """Answer what hooks are told of it."""
         root = self.root.id
         parent = self.parent.id if self.parent is not None else ""
-        return OperationRef(self.id, f"c-{root}", parent, root, "", attempt, self.hops, self.depth)
+        return OperationRef(self.id, f"c-{root}", parent, root, "", self.attempt, self.hops, self.depth)
 
 
 CURRENT: Final[ContextVar[Frame | None]] = ContextVar("llmspell_operation", default=None)

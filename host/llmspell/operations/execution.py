@@ -37,6 +37,7 @@ from llmspell_hookspecs import (
     Replace,
     ResourceLimitError,
     Retry,
+    ScriptError,
     SecurityError,
     SlowOperation,
     Violation,
@@ -92,6 +93,7 @@ class Execution:
         "_ended_after",
         "_forks",
         "_frame",
+        "_limit_s",
         "_metadata",
         "_operation",
         "_outcome",
@@ -110,7 +112,8 @@ class Execution:
         self._chains = chains
         self._metadata = Metadata()
         self._ref = frame.ref()
-        self._deadline = None if operation.deadline_s is None else trio.current_time() + operation.deadline_s
+        self._limit_s = _least(operation.deadline_s, runner.limits.operation_time_s)
+        self._deadline = None if self._limit_s is None else trio.current_time() + self._limit_s
         self._attempts_allowed = 1 << 31
         self._approved: Any = _NOTHING
         self._proposed: Any = operation.subject
@@ -165,17 +168,18 @@ class Execution:
                 await self._wait(again)
 
     async def _wait(self, again: _Again) -> None:
-        attempt = self._ref.attempt + 1
+        attempt = self._frame.attempt + 1
         self._note(again.hook, "Retry", f"attempt {attempt} after {again.retry.delay_s:g} s")
         if self._deadline is not None and trio.current_time() + again.retry.delay_s > self._deadline:
             raise self._too_late()
         if again.retry.delay_s > 0:
             await trio.sleep(again.retry.delay_s)
-        self._ref = self._frame.ref(attempt)
+        self._frame.attempt = attempt
+        self._ref = self._frame.ref()
 
     def _may_retry(self, retry: Retry) -> bool:
         self._attempts_allowed = min(self._attempts_allowed, max(1, retry.max_attempts))
-        return self._ref.attempt < self._attempts_allowed
+        return self._frame.attempt < self._attempts_allowed
 
     async def _attempt(self, original: bool) -> Any:
         try:
@@ -200,7 +204,7 @@ class Execution:
         raise self._too_late()
 
     def _too_late(self) -> OperationTimeoutError:
-        component, limit_s = self._component_text(), self._operation.deadline_s or 0.0
+        component, limit_s = self._component_text(), self._limit_s or 0.0
         message = f"{component}: it took longer than {limit_s:g} s; give it more time or less to do"
         return OperationTimeoutError(message, limit_s=limit_s, operation=self._frame.id, component=component)
 
@@ -266,7 +270,7 @@ class Execution:
             if self._may_retry(answer):
                 raise _Again(proposal.hook, answer, original=True)
             text = self._component_text()
-            message = f"{text}: {where(proposal.hook)} asked for a retry after attempt {self._ref.attempt}, the last one"
+            message = f"{text}: {where(proposal.hook)} asked for a retry after attempt {self._frame.attempt}, the last one"
             raise OperationError(message, operation=self._frame.id, component=text)
         await self._start_forks(self._wanted)
         if proposal is None:
@@ -492,6 +496,8 @@ class Execution:
             await self.ask("security_violation", Violation(error.rule, str(error)))
         elif isinstance(error, ResourceLimitError):
             await self.ask("resource_limit_exceeded", LimitExceeded(error.resource, error.limit, str(error)))
+        elif isinstance(error, ScriptError) and error.code.endswith("_limit"):
+            await self.ask("resource_limit_exceeded", LimitExceeded(error.code.removesuffix("_limit"), 0, str(error)))
 
     # What hooks are given.
 
@@ -524,6 +530,10 @@ class Execution:
 
 def _is_partial(value: dict[str, Any], wanted: type) -> bool:
     return bool(value) and set(value) <= set(wanted.__struct_fields__)  # type: ignore[attr-defined]
+
+
+def _least(first: float | None, second: float | None) -> float | None:
+    return second if first is None else first if second is None else min(first, second)
 
 
 def _chained(error: Exception, cancelled: OperationCancelledError) -> Exception:

@@ -21,6 +21,7 @@ from llmspell_hookspecs import (
     DepthLimitError,
     HookContext,
     Metadata,
+    OperationRef,
     PluginRequiredError,
 )
 
@@ -95,8 +96,6 @@ class Runner:
         tracer: Tracer | None = None,
     ) -> None:
         self.registry = registry
-        self.limits = limits
-        self.slow_ms = limits.slow_ms
         self.call = call
         self.tracer = tracer
         self.prefix = secrets.token_hex(4)
@@ -105,6 +104,7 @@ class Runner:
         self.problems: list[Exception] = []
         self._nursery = nursery
         self._numbers = itertools.count(1)
+        self.limit(limits)
         self._chains: dict[tuple[str, str], Chains | None] = {}
         registry.on_change = self._chains.clear
 
@@ -136,13 +136,26 @@ class Runner:
             chains = self._compile(key, operation.kind)
         token = CURRENT.set(frame)
         try:
-            if chains is None and operation.prepare is None and operation.deadline_s is None and self.slow_ms is None:
+            if chains is None and operation.prepare is None and operation.deadline_s is None and not self._measured:
                 if operation.started is not None:
                     operation.started()
                 return operation.kind.to_result(await operation.body(operation.subject))
             return await Execution(self, operation, frame, chains or _NO_CHAINS).run()
         finally:
             CURRENT.reset(token)
+
+    def limit(self, limits: RunnerLimits) -> None:
+        """Hold operations to these limits from now on."""
+        self.limits = limits
+        self.slow_ms = limits.slow_ms
+        self._measured = limits.slow_ms is not None or limits.operation_time_s is not None
+
+    def current(self) -> OperationRef:
+        """Answer the operation that runs."""
+        frame = CURRENT.get()
+        if frame is None or frame.owner is not self:
+            raise LookupError("no operation of this host runs here")
+        return frame.ref()
 
     def _compile(self, key: tuple[str, str], kind: OperationKind) -> Chains | None:
         points = (kind.before, kind.around, kind.after, kind.error)

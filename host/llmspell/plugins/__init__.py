@@ -1,1 +1,25 @@
-"""plugins."""
+"""Plugins: found by entry point, loaded inside a guard, registered through pluggy."""
+
+from __future__ import annotations
+
+from .discovery import GROUPS, OWN, PLUGINS, Candidate, choose, scan, scan_all
+from .loading import construct, load
+from .plugins import Plugins, plugin_name
+from .registrar import Registrar
+from .shelf import Shelf
+
+__all__ = [
+    "GROUPS",
+    "OWN",
+    "PLUGINS",
+    "Candidate",
+    "Plugins",
+    "Registrar",
+    "Shelf",
+    "choose",
+    "construct",
+    "load",
+    "plugin_name",
+    "scan",
+    "scan_all",
+]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .interface import Interface
+from .languages import Languages
 from .loading import GlobalFactory, load_globals
 from .scope import Scope
+from .script_runner import ScriptRunner
 
-__all__ = ["GlobalFactory", "Interface", "Scope", "load_globals"]
+__all__ = ["GlobalFactory", "Interface", "Languages", "Scope", "ScriptRunner", "load_globals"]

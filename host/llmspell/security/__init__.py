@@ -1,8 +1,8 @@
-"""Security: levels, paths, hosts, child processes and limits; each judges by plain rules that the host makes of settings."""
+"""Security: levels, paths, hosts, child processes and limits, by plain rules that the host makes of its settings."""
 
 from __future__ import annotations
 
-from .hosts import HostJudge, HostRules
+from .hosts import HostRules
 from .levels import judge_level
 from .limits import MemoryAccount
 from .network import PinnedNetwork
@@ -10,7 +10,6 @@ from .paths import PathJudge, PathRules
 from .process import ProcessPool
 
 __all__ = [
-    "HostJudge",
     "HostRules",
     "MemoryAccount",
     "PathJudge",

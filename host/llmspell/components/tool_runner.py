@@ -1,0 +1,284 @@
+"""Running tools: what a tool call adds to the operation around it.
+
+The eight phases: validation, security check, allocation (here, in `prepare`), before, after, error, timeout (the
+runner's), release.
+
+Invariant: a tool runs with exactly the parameters that the guards saw: validated, with paths resolved and hosts pinned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct, structs
+from pydantic import BaseModel, ValidationError
+
+from llmspell.operations import Asker, Operation, OperationKind, Runner, plain, thaw_fields
+from llmspell.policy import Policies
+from llmspell.security import ProcessPool, judge_level
+from llmspell_hookspecs import (
+    ComponentRef,
+    FileAccess,
+    HostAccess,
+    InvalidInputError,
+    NetworkAccess,
+    PathAccess,
+    ResourceAllocation,
+    ResourceLimitError,
+    SecurityError,
+    Services,
+    Tool,
+    ToolCall,
+    ToolDiscovery,
+    ToolLimits,
+    ToolListing,
+    ToolResult,
+    thaw,
+)
+
+from .addresses import CallOptions
+from .envelope import bare, to_listing, to_tool_result
+from .tool_context import CallContext
+from .tool_registry import ToolRegistry
+
+__all__ = ["TOOL", "TOOL_DISCOVERY", "ToolRunner"]
+
+TOOL: Final = OperationKind(
+    name="tool",
+    before="before_tool_execution",
+    around="around_tool_execution",
+    after="after_tool_execution",
+    error="tool_error",
+    timeout="tool_timeout",
+    result=ToolResult,
+    to_result=to_tool_result,
+    payload=bare,
+)
+TOOL_DISCOVERY: Final = OperationKind(
+    name="tool_discovery",
+    before="before_tool_discovery",
+    after="after_tool_discovery",
+    result=ToolListing,
+    to_result=to_listing,
+    payload=plain,
+)
+
+
+class _House(Struct, frozen=True):
+    """What every call needs of the host."""
+
+    runner: Runner
+    policies: Policies
+    services: Services
+    processes: ProcessPool
+
+    def limits(self, tool: Tool[Any]) -> ToolLimits:
+        """Answer what a call of this tool may use at most."""
+        highest = self.policies.tool_limits
+        return ToolLimits(
+            min(tool.limits.time_s, highest.time_s),
+            min(tool.limits.memory_bytes, highest.memory_bytes),
+            min(tool.limits.output_bytes, highest.output_bytes),
+        )
+
+
+class _Prepared(Struct):
+    """What `prepare` settled for one attempt."""
+
+    model: BaseModel | None = None
+    allocation: ResourceAllocation | None = None
+
+
+class ToolRunner:
+    """Runs tools by name.
+
+    Args:
+        tools: The tools.
+        runner: Runs operations.
+        policies: What may be touched and used; they may change while the host runs.
+        services: What tools may use.
+        processes: Child processes for what cannot be interrupted.
+    """
+
+    def __init__(
+        self,
+        tools: ToolRegistry,
+        runner: Runner,
+        policies: Policies,
+        services: Services,
+        processes: ProcessPool,
+    ) -> None:
+        self._tools = tools
+        self._house = _House(runner, policies, services, processes)
+
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> ToolResult:  # noqa: A002
+        """Run a tool; see `ComponentRunner`."""
+        tool = self._tools.get(name)
+        call = _Call(self._house, tool)
+        limits = self._house.limits(tool)
+        deadline_s = limits.time_s if options.deadline_s is None else min(limits.time_s, options.deadline_s)
+        result: ToolResult = await self._house.runner.run(
+            Operation(
+                kind=TOOL,
+                component=ComponentRef("tool", tool.name, f"tool:{tool.name}"),
+                subject=ToolCall(tool.name, _parameters(tool, input), tool.category, tool.level.name.lower()),
+                body=call.body,
+                prepare=call.prepare,
+                release=call.release,
+                deadline_s=deadline_s,
+                repeatable=tool.repeatable,
+                hops=options.hops,
+                started=options.started,
+            )
+        )
+        return result
+
+    async def discover(self, category: str = "", tag: str = "") -> tuple[Mapping[str, Any], ...]:
+        """Answer what each tool that fits tells of itself; see the contract's `Tools`."""
+        listing: ToolListing = await self._house.runner.run(
+            Operation(
+                kind=TOOL_DISCOVERY,
+                component=ComponentRef("tool_discovery", "tools"),
+                subject=ToolDiscovery(category, tag),
+                body=self._search,
+                repeatable=True,
+            )
+        )
+        return tuple(listing.tools)
+
+    def names(self) -> tuple[str, ...]:
+        """Answer the canonical names, without importing anything."""
+        return self._tools.names()
+
+    def canonical(self, name: str, /) -> str | None:
+        """Answer the canonical name for a name or alias, or None."""
+        return self._tools.canonical(name)
+
+    def describe(self, name: str, /) -> Mapping[str, Any]:
+        """Answer all that a tool tells of itself, with the JSON schema of its parameters."""
+        return self._tools.describe(name)
+
+    async def _search(self, question: ToolDiscovery) -> ToolListing:
+        found = [
+            tool
+            for tool in self._tools.summaries()
+            if question.category in ("", tool["category"]) and _mentions(tool, question.tag)
+        ]
+        return ToolListing(tuple(found))
+
+
+class _Call:
+    """One call on its way through `prepare`, body and `release`."""
+
+    def __init__(self, house: _House, tool: Tool[Any]) -> None:
+        self._house = house
+        self._tool = tool
+        self._prepared = _Prepared()
+
+    async def prepare(self, call: ToolCall, asker: Asker) -> ToolCall:
+        """Validate, check and allocate; answers the call as it will run."""
+        if call.name != self._tool.name:
+            message = f"tool:{self._tool.name}: a hook changed the name to {call.name!r}; answer Redirect instead"
+            raise InvalidInputError(message, field="name")
+        model = _validated(self._tool, call.parameters)
+        call = structs.replace(call, parameters=model.model_dump())
+        call = await asker.ask("tool_parameter_validation", call)
+        judge_level(f"tool:{call.name}", self._tool.level, self._house.policies.level)
+        if call.name in self._house.policies.disabled_tools:
+            message = f"tool:{call.name}: settings disable it; take it out of tools.disabled"
+            raise SecurityError(message, rule="tool")
+        call, self._prepared.model = await self._resolved(call, model)
+        call = await asker.ask("tool_security_check", call)
+        await self._allocate(call, asker)
+        return call
+
+    async def _resolved(self, call: ToolCall, model: BaseModel) -> tuple[ToolCall, BaseModel]:
+        files, network = self._house.services.get(FileAccess), self._house.services.get(NetworkAccess)
+        paths: dict[str, str] = {}
+        addresses: dict[str, tuple[str, ...]] = {}
+        for access in self._tool.access(model):
+            value = getattr(model, access.field)
+            if value is None:
+                continue
+            if isinstance(access, PathAccess):
+                paths[access.field] = files.resolve(str(value), access.mode)
+            elif isinstance(access, HostAccess):
+                addresses[access.field] = await network.resolve(str(value))
+        parameters = {**call.parameters, **paths}
+        resolved = structs.replace(call, parameters=parameters, addresses=addresses)
+        return resolved, model.model_copy(update=paths)
+
+    async def _allocate(self, call: ToolCall, asker: Asker) -> None:
+        given = self._house.limits(self._tool)
+        allocation = ResourceAllocation(call, given)
+        self._prepared.allocation = allocation
+        decided: ResourceAllocation = await asker.ask("tool_resource_allocated", allocation)
+        for name in given.__struct_fields__:
+            if getattr(decided.limits, name) > getattr(given, name):
+                message = f"tool:{call.name}: a hook raised limits.{name} above {getattr(given, name):g}; lower it only"
+                raise InvalidInputError(message, field=f"limits.{name}")
+        self._prepared.allocation = ResourceAllocation(call, decided.limits)
+
+    async def body(self, call: ToolCall) -> ToolResult:
+        """Run the tool with what was prepared."""
+        prepared = self._prepared
+        limits = prepared.allocation.limits if prepared.allocation is not None else self._tool.limits
+        context = CallContext(
+            self._house.runner.current(), limits, thaw_fields(call), self._house.services, self._house.processes
+        )
+        result = to_tool_result(await self._tool.run(prepared.model, context))
+        if _outgrows(result, limits.output_bytes):
+            message = f"tool:{call.name}: its result is larger than {limits.output_bytes} bytes; ask for less"
+            raise ResourceLimitError(message, resource="output_bytes", limit=limits.output_bytes)
+        return result
+
+    async def release(self, asker: Asker) -> None:
+        """Give back what was allocated."""
+        allocation, self._prepared = self._prepared.allocation, _Prepared()
+        if allocation is not None:
+            await asker.ask("tool_resource_released", allocation)
+
+
+def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        message = f"tool:{tool.name}: its input is a {kind}; give a mapping of {', '.join(tool.parameters.model_fields)}"
+        raise InvalidInputError(message)
+    return given
+
+
+def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
+    try:
+        return tool.parameters.model_validate(thaw(parameters))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "parameters"
+        known = ", ".join(tool.parameters.model_fields)
+        message = f"tool:{tool.name}: parameter {field}: {first['msg']}; it takes {known}"
+        raise InvalidInputError(message, field=field) from error
+
+
+def _mentions(tool: Mapping[str, Any], tag: str) -> bool:
+    text = " ".join([tool["name"], tool["description"], *tool["aliases"]])
+    return tag.lower() in text.lower()
+
+
+def _outgrows(result: ToolResult, limit_bytes: int) -> bool:
+    """Whether the result's strings, bytes and items add up to more than the limit; stops as soon as they do."""
+    size, waiting = 0, [result.result, result.text, result.metadata]
+    while waiting and size <= limit_bytes:
+        value = waiting.pop()
+        if isinstance(value, str | bytes):
+            size += len(value)
+        elif isinstance(value, Mapping):
+            size += 2 * len(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            size += 2 * len(value)
+            waiting.extend(value)
+        else:
+            size += 4
+    return size > limit_bytes

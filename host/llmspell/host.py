@@ -1,0 +1,305 @@
+"""The host: opens, wires and closes everything.
+
+Invariant: several hosts live in one process and share nothing; whatever a host started has ended when its block is
+left, also on cancellation.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import trio
+from msgspec import Struct
+
+from llmspell.components import Addresses, ToolRegistry, ToolRunner
+from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
+from llmspell.load import watch_load
+from llmspell.operations import Runner
+from llmspell.plugins import Candidate, Plugins, choose, construct, load, plugin_name
+from llmspell.policy import Policies, runner_limits
+from llmspell.scripting import GlobalFactory, Languages, ScriptRunner
+from llmspell.security import ProcessPool
+from llmspell.services import (
+    FileService,
+    HookService,
+    HostClock,
+    NetworkService,
+    ServiceTable,
+    SettingsService,
+)
+from llmspell.settings import LoadedSettings, Settings, load_settings
+from llmspell.version import VERSION
+from llmspell_hookspecs import (
+    Calls,
+    Clock,
+    ComponentRef,
+    FileAccess,
+    Hooks,
+    HostState,
+    NetworkAccess,
+    PluginInfo,
+    ScriptGlobal,
+    ScriptRun,
+    SettingsAccess,
+    Tool,
+    Tools,
+    plugin,
+    points_of,
+    script,
+    system,
+    tool,
+)
+
+__all__ = ["Host"]
+
+SettingsArgument = LoadedSettings | Mapping[str, Any] | Literal[False] | None
+_log = logging.getLogger("llmspell")
+
+
+class _Handed(Struct):
+    """What was handed over in code, by what it is."""
+
+    hooks: list[Any]
+    tools: list[Any]
+    languages: list[Any]
+    globals: list[Any]
+
+
+class Host:
+    """A running plugin host; open it with `Host.open`.
+
+    Attributes:
+        hooks: Register, list and fire hooks.
+        tools: What tools there are.
+        settings: The settings as they are now.
+        plugins: What became of each hook plugin.
+    """
+
+    hooks: HookService
+    tools: ToolRunner
+    settings: SettingsService
+    plugins: Plugins
+
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        nursery: trio.Nursery,
+        processes: ProcessPool,
+        *,
+        trace: bool = False,
+        write: Callable[[str], object] | None = None,
+    ) -> None:
+        """Wire the rooms; nothing is loaded yet."""
+        self._tracer = Tracer() if trace else None
+        self._timer = BreakerTimer()
+        self._policies = Policies(loaded)
+        self._addresses = Addresses()
+        self._services = ServiceTable(lambda name: self.settings.loaded.settings.plugin_table(name))
+        self._processes = processes
+        self._write = write
+        self._registry = self._make_registry(loaded.settings)
+        self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
+        self.hooks = HookService(self._registry, self._runner)
+        self.settings = SettingsService(loaded, self._runner, self._apply)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: SettingsArgument = None,
+        *,
+        plugins: Iterable[Any] = (),
+        discover: bool = True,
+        trace: bool = False,
+        write: Callable[[str], object] | None = None,
+    ) -> AsyncIterator[Host]:
+        """Open a host for the block.
+
+        Args:
+            settings: On top of the layers; False for the defaults alone; what `load_settings` answered as it is.
+            plugins: Handed over in code: modules, classes or objects with hooks, tools, languages, script globals.
+            discover: Whether plugins of other packages are loaded by their entry points.
+            trace: Whether ``host.trace`` records what every hook does.
+            write: Where scripts write to; standard output if None.
+
+        Raises:
+            SettingsError: The settings are wrong.
+        """
+        loaded = settings if isinstance(settings, LoadedSettings) else load_settings(settings)
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            async with ProcessPool() as processes:
+                host = cls(loaded, nursery, processes, trace=trace, write=write)
+                try:
+                    await host._start(_sorted(plugins), discover=discover, nursery=nursery)
+                    yield host
+                except Exception as error:
+                    failure = error
+                finally:
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+                        await host._stop()
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def call(
+        self, address: str, input: Any = None, /, *, deadline_s: float | None = None  # noqa: A002
+    ) -> Any:
+        """Run any component by its address: ``tool:calculator``, ``script:tour.lua``.
+
+        Args:
+            address: ``kind:name``.
+            input: What it is given.
+            deadline_s: How long it may take; its own limit counts as well.
+
+        Returns:
+            Its result; for a tool the envelope, a `ToolResult`.
+
+        Raises:
+            ComponentNotFoundError: Nothing has this address.
+            OperationCancelledError: A hook cancelled it.
+            OperationTimeoutError: A deadline passed.
+        """
+        return await self._addresses.call(address, input, deadline_s=deadline_s)
+
+    async def run_script(self, path: str | os.PathLike[str], arguments: Sequence[str] = ()) -> Any:
+        """Run a script file and answer its value, plain.
+
+        Raises:
+            ScriptError: It cannot be read, or it failed.
+        """
+        return await self._scripts.run_file(path, arguments)
+
+    async def run_source(
+        self, source: str, language: str | None = None, *, name: str = "script", arguments: Sequence[str] = ()
+    ) -> Any:
+        """Run a script given as text and answer its value, plain.
+
+        Raises:
+            ScriptError: It failed.
+        """
+        language = language or self.settings.loaded.settings.default_language
+        return await self._scripts.run_script(ScriptRun(source, language, name, "", tuple(arguments)))
+
+    @property
+    def trace(self) -> Sequence[TraceRow]:
+        """What every hook did, in order, if the host was opened with ``trace``."""
+        return self._tracer.rows if self._tracer is not None else ()
+
+    @property
+    def problems(self) -> Sequence[Exception]:
+        """What hooks answered wrongly at notices outside any operation."""
+        return self._runner.problems
+
+    def _make_registry(self, settings: Settings) -> HookRegistry:
+        catalog = PointCatalog(point for topic in (system, plugin, script, tool) for point in points_of(topic))
+        hooks = settings.hooks
+        registry = HookRegistry(
+            catalog,
+            profile=PROFILES.get(hooks.breaker),
+            timeout_s=hooks.timeout_s,
+            disabled=hooks.disabled,
+            tracer=self._tracer,
+        )
+        registry.on_breaker = self._breaker_changed
+        return registry
+
+    def _breaker_changed(self, hook: Hook, state: BreakerState) -> None:
+        _log.warning("hook %s.%s at %s: its breaker is %s", hook.plugin, hook.name, hook.point.name, state)
+        if state == "open" and hook.breaker is not None:
+            self._timer.schedule(hook.breaker)
+
+    async def _start(self, handed: _Handed, *, discover: bool, nursery: trio.Nursery) -> None:
+        settings = self.settings.loaded.settings
+        self._wire(settings, handed, discover=discover)
+        nursery.start_soon(self._timer.run)
+        self.plugins = Plugins(self._registry, settings, self._services)
+        self.plugins.load(handed.hooks, discover=discover)
+        self._runner.refusal = self.plugins.refusal()
+        for info in self.plugins.infos:
+            if info.error:
+                _log.warning("%s", info.error)
+            component = ComponentRef("plugin", info.name, f"plugin:{info.name}")
+            await self._runner.notify("plugin_failed" if info.error else "plugin_loaded", info, component)
+        performance = settings.performance
+        if performance.memory_high_bytes is not None or performance.cpu_high_percent is not None:
+            nursery.start_soon(watch_load, performance, self._runner.notify)
+        await self._runner.notify("system_startup", self._state())
+
+    def _wire(self, settings: Settings, handed: _Handed, *, discover: bool) -> None:
+        def chosen(group: str) -> list[Candidate]:
+            return choose(group, settings, discover=discover)
+
+        tools = ToolRegistry(chosen("llmspell.tools"), settings, self._services)
+        languages = Languages(chosen("llmspell.languages"), settings, self._services)
+        for item in handed.tools:
+            tools.put(item)
+        for item in handed.languages:
+            languages.put(item)
+        self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)
+        globals_of = _Globals(chosen("llmspell.globals"), handed.globals)
+        self._scripts = ScriptRunner(
+            languages, self._runner, self._policies, self._services, globals_of, self._write
+        )
+        self._addresses.add("tool", self.tools)
+        self._addresses.add("script", self._scripts)
+        self._offer()
+
+    def _offer(self) -> None:
+        self._services.offer(Calls, self._addresses)
+        self._services.offer(Clock, HostClock())
+        self._services.offer(FileAccess, FileService(self._policies))
+        self._services.offer(Hooks, self.hooks)
+        self._services.offer(NetworkAccess, NetworkService(self._policies))
+        self._services.offer(SettingsAccess, self.settings)
+        self._services.offer(Tools, self.tools)
+
+    def _apply(self, loaded: LoadedSettings) -> None:
+        self._policies.apply(loaded)
+        self._runner.limit(runner_limits(loaded))
+
+    async def _stop(self) -> None:
+        if hasattr(self, "plugins"):
+            await self._runner.notify("system_shutdown", self._state())
+            await self.plugins.close()
+
+    def _state(self) -> HostState:
+        return HostState(VERSION, self.plugins.loaded, self.plugins.failed)
+
+
+class _Globals:
+    """The globals of scripts: loaded when the first script runs."""
+
+    def __init__(self, candidates: Iterable[Candidate], handed: Iterable[type[ScriptGlobal]]) -> None:
+        self._candidates = list(candidates)
+        self._factories: list[tuple[str, GlobalFactory]] = [(plugin_name(item), item) for item in handed]
+        self._loaded = False
+
+    def __call__(self) -> Iterable[tuple[str, GlobalFactory]]:
+        """Answer their names and factories."""
+        if not self._loaded:
+            for candidate in self._candidates:
+                if not candidate.info.error:
+                    self._factories.append((candidate.info.name, load(candidate.info, candidate.point)))
+            self._loaded = True
+        return self._factories
+
+
+def _sorted(plugins: Iterable[Any]) -> _Handed:
+    handed = _Handed([], [], [], [])
+    for item in plugins:
+        kind = item if inspect.isclass(item) else type(item)
+        if issubclass(kind, Tool):
+            handed.tools.append(item)
+        elif issubclass(kind, ScriptGlobal):
+            handed.globals.append(item)
+        elif all(hasattr(kind, name) for name in ("extensions", "hook_adapter", "run")):
+            handed.languages.append(item)
+        else:
+            handed.hooks.append(item)
+    return handed

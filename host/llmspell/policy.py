@@ -1,0 +1,62 @@
+"""What components may touch and use now: the judges that the settings ask for.
+
+Invariant: one value holds all of it; a change of settings makes a new one, and whoever judges asks for it at each call.
+"""
+
+from __future__ import annotations
+
+from llmspell.operations import RunnerLimits
+from llmspell.security import HostRules, PathJudge, PathRules, PinnedNetwork
+from llmspell.settings import LoadedSettings
+from llmspell_hookspecs import ScriptLimits, SecurityLevel, ToolLimits
+
+__all__ = ["Policies", "runner_limits"]
+
+
+class Policies:
+    """The judges of one host.
+
+    Args:
+        loaded: The settings.
+
+    Attributes:
+        level: The highest level of a component that runs.
+        files: Judges paths.
+        network: Judges hosts, and talks to those that are allowed.
+        tool_limits: What a tool call may use at most.
+        script_limits: What a script may use.
+        disabled_tools: Names of tools that do not run.
+    """
+
+    level: SecurityLevel
+    files: PathJudge
+    network: PinnedNetwork
+    tool_limits: ToolLimits
+    script_limits: ScriptLimits
+    disabled_tools: frozenset[str]
+
+    def __init__(self, loaded: LoadedSettings) -> None:
+        self.apply(loaded)
+
+    def apply(self, loaded: LoadedSettings) -> None:
+        """Judge by these settings from now on."""
+        settings = loaded.settings
+        paths, hosts, scripts = settings.security.paths, settings.security.hosts, settings.scripts
+        self.level = SecurityLevel[settings.security.level.upper()]
+        self.files = PathJudge(
+            PathRules(paths.read, paths.write, paths.denied),
+            str(loaded.project_dir),
+            settings_files=[str(file) for file in loaded.files.values()],
+        )
+        self.network = PinnedNetwork(HostRules(hosts.allowed, hosts.denied, hosts.allow_private))
+        self.tool_limits = ToolLimits(settings.tools.time_s, settings.tools.memory_bytes, settings.tools.output_bytes)
+        self.script_limits = ScriptLimits(
+            scripts.memory_bytes, scripts.instructions, scripts.time_s, scripts.callback_s, scripts.slices
+        )
+        self.disabled_tools = frozenset(settings.tools.disabled)
+
+
+def runner_limits(loaded: LoadedSettings) -> RunnerLimits:
+    """Answer how far operations may go by these settings."""
+    limits, performance = loaded.settings.limits, loaded.settings.performance
+    return RunnerLimits(limits.depth, limits.hops, performance.slow_operation_ms, limits.operation_time_s)

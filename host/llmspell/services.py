@@ -1,0 +1,213 @@
+"""The services that the host offers to plugins, scripts and the people who embed it, each by its protocol.
+
+Invariant: a service judges by the settings of the moment, and whatever it does on someone's behalf goes through the
+runner.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeVar
+
+import trio
+
+from llmspell.hooks import Handle, HookRegistry
+from llmspell.operations import Operation, OperationKind, Runner
+from llmspell.policy import Policies
+from llmspell.settings import LoadedSettings, change, plain
+from llmspell_hookspecs import (
+    Calls,
+    Clock,
+    ComponentNotFoundError,
+    ComponentRef,
+    ConfigurationChange,
+    FileAccess,
+    HookInfo,
+    HookPoint,
+    Hooks,
+    HttpResponse,
+    NetworkAccess,
+    SettingsAccess,
+    Tools,
+)
+
+__all__ = ["FileService", "HookService", "HostClock", "NetworkService", "ServiceTable", "SettingsService"]
+
+T = TypeVar("T")
+
+
+
+class ServiceTable:
+    """Services by protocol; keeps the contract's ``Services``.
+
+    Args:
+        plugin_settings: Answers a plugin's own table.
+    """
+
+    def __init__(self, plugin_settings: Callable[[str], dict[str, Any]]) -> None:
+        self._plugin_settings = plugin_settings
+        self._offered: dict[type[Any], Any] = {}
+
+    def offer(self, protocol: type[Any], service: Any) -> None:
+        """Offer a service under its protocol."""
+        self._offered[protocol] = service
+
+    def get(self, protocol: type[T], /) -> T:
+        """Answer the service that keeps this protocol."""
+        service = self._offered.get(protocol)
+        if service is None:
+            known = ", ".join(offered.__name__ for offered in self._offered)
+            name = getattr(protocol, "__name__", str(protocol))
+            raise ComponentNotFoundError(f"service {name}: nothing offers it; there are {known}", address=name)
+        found: T = service
+        return found
+
+    def settings(self, plugin: str, /) -> dict[str, Any]:
+        """Answer the plain settings of a plugin."""
+        return self._plugin_settings(plugin)
+
+
+class HostClock:
+    """The time; monotonic time is trio's, so that a test's clock counts."""
+
+    def now_s(self) -> float:
+        """Answer the seconds since the epoch."""
+        return time.time()
+
+    def monotonic_s(self) -> float:
+        """Answer seconds that only grow."""
+        return trio.current_time()
+
+
+class FileService:
+    """Judges paths by the settings of the moment."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    def resolve(self, path: str, mode: Literal["read", "write"], /) -> str:
+        """Answer the path with every link resolved."""
+        return self._policies.files.resolve(path, mode)
+
+    def roots(self, mode: Literal["read", "write"], /) -> tuple[str, ...]:
+        """Answer the folders that may be touched so."""
+        return self._policies.files.roots(mode)
+
+
+class NetworkService:
+    """Judges hosts by the settings of the moment, and talks HTTP to pinned addresses only."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    async def resolve(self, url: str, /) -> tuple[str, ...]:
+        """Answer the addresses of the URL's host, all of them judged."""
+        return await self._policies.network.resolve(url)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        /,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        addresses: Sequence[str] = (),
+        timeout_s: float = 30.0,
+        max_bytes: int = 10 * 1024 * 1024,
+    ) -> HttpResponse:
+        """Send a request; see the contract's `NetworkAccess`."""
+        return await self._policies.network.request(
+            method,
+            url,
+            headers=headers,
+            content=content,
+            addresses=addresses,
+            timeout_s=timeout_s,
+            max_bytes=max_bytes,
+        )
+
+
+class HookService:
+    """Registration, listing and firing; ``host.hooks``."""
+
+    def __init__(self, registry: HookRegistry, runner: Runner) -> None:
+        self._registry = registry
+        self._runner = runner
+
+    def register(
+        self,
+        point: str,
+        function: Callable[..., Any],
+        /,
+        *,
+        plugin: str = "code",
+        language: str = "python",
+        scope: str = "",
+        **options: Any,
+    ) -> Handle:
+        """Register a hook; see the contract's `Hooks`."""
+        return self._registry.register(point, function, plugin=plugin, language=language, scope=scope, **options)
+
+    def list(self, point: str = "") -> list[HookInfo]:
+        """Answer the registered hooks, in the order in which they are called."""
+        return [info for info, _ in self._registry.order(point)]
+
+    def order(self, point: str = "") -> Sequence[tuple[HookInfo, str]]:
+        """Answer the hooks of a point (or of all) in order, each with what settles its place."""
+        return self._registry.order(point)
+
+    def points(self) -> Sequence[HookPoint]:
+        """Answer every point there is."""
+        return self._registry.points()
+
+    def point(self, name: str, /) -> HookPoint:
+        """Answer the point with this name or alias."""
+        return self._registry.point(name)
+
+    def unregister_scope(self, scope: str, /) -> int:
+        """Take out all hooks of a script; answers how many."""
+        return self._registry.unregister_scope(scope)
+
+    async def fire(self, name: str, value: Any, /) -> Any:
+        """Fire ``custom:<name>`` and answer the value as the hooks leave it.
+
+        Raises:
+            OperationCancelledError: A hook cancelled.
+        """
+        point = self._registry.point(name if name.startswith("custom:") else f"custom:{name}")
+        component = ComponentRef("custom", point.name.removeprefix("custom:"), point.name)
+        kind = OperationKind(name="custom", before=point.name)
+        return await self._runner.run(Operation(kind=kind, component=component, subject=value, body=_same))
+
+
+async def _same(value: Any) -> Any:
+    return value
+
+
+class SettingsService:
+    """The settings as they are now; ``host.settings``.
+
+    Args:
+        loaded: As they were read.
+        runner: Asks the hooks before a change.
+        applied: Told the settings after each change.
+    """
+
+    def __init__(self, loaded: LoadedSettings, runner: Runner, applied: Callable[[LoadedSettings], None]) -> None:
+        self.loaded = loaded
+        self._runner = runner
+        self._applied = applied
+
+    def plain(self, section: str = "", /) -> Any:
+        """Answer a section, or all, with secrets masked; None if there is no such section."""
+        return plain(self.loaded, section)
+
+    async def change(self, key: str, value: Any, /, *, origin: str = "code") -> None:
+        """Change one setting, after the hooks at ``configuration_change`` agreed."""
+        changed = change(self.loaded, key, value, origin)
+        old, new = plain(self.loaded, key), plain(changed, key)
+        await self._runner.ask("configuration_change", ConfigurationChange(key, old, new, origin))
+        self.loaded = change(self.loaded, key, value, origin)
+        self._applied(self.loaded)

@@ -133,7 +133,7 @@ def hook_options(**values: Any) -> HookOptions:
     return HookOptions(**values)
 
 
-class _Marker(pluggy.HookimplMarker):
+class _Marker(pluggy.HookimplMarker):  # type: ignore[misc]  # final for type checkers only
     """pluggy's marker with our options instead of pluggy's."""
 
     @overload  # type: ignore[override]

@@ -35,7 +35,8 @@ class ToolRegistry:
 
     def put(self, tool: Any) -> None:
         """Take in a tool that was handed over in code: a class or an object."""
-        made = tool(None, self._services) if inspect.isclass(tool) else tool
+        constructor: Any = tool
+        made = constructor(None, self._services) if inspect.isclass(tool) else constructor
         self._shelf.put(made.name, made)
         self._aliases = None
 

@@ -6,7 +6,7 @@ Invariant: a name leads to one point. Unknown names are errors that say the near
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from llmspell_hookspecs import HookPoint, HookRegistrationError, custom_point
 
@@ -36,7 +36,7 @@ class PointCatalog:
         self._points[point.name] = point
         self._spellings.update(dict.fromkeys(point.names, point.name))
 
-    def __iter__(self) -> Iterable[HookPoint]:  # type: ignore[misc]
+    def __iter__(self) -> Iterator[HookPoint]:
         return iter(self._points.values())
 
     def get(self, name: str) -> HookPoint:

@@ -194,11 +194,7 @@ class HookRegistry:
         mine = [hook for hook in self if hook.scope == scope]
         return sum(self.remove(hook) for hook in mine)
 
-    def list(self, point: str = "") -> list[HookInfo]:
-        """Answer the registered hooks, in the order in which they are called."""
-        return [info for info, _ in self.order(point)]
-
-    def order(self, point: str = "") -> list[tuple[HookInfo, str]]:  # type: ignore[valid-type]
+    def order(self, point: str = "") -> list[tuple[HookInfo, str]]:
         """Answer the hooks of a point (or of all) in order, each with what settles its place."""
         names = [self.point(point).name] if point else list(self._hooks)
         return [(hook.info, reason(hook)) for name in names for hook in self._hooks.get(name, ())]
@@ -207,7 +203,7 @@ class HookRegistry:
         """Answer the point with this name or alias."""
         return self.catalog.resolve(name)[0]
 
-    def points(self) -> list[HookPoint]:  # type: ignore[valid-type]
+    def points(self) -> list[HookPoint]:
         """Answer every point there is."""
         return list(self.catalog)
 
@@ -219,7 +215,7 @@ class HookRegistry:
         self._chains.clear()
         self.on_change()
 
-    def _free_name(self, hook: Hook, present: list[Hook], *, named: bool) -> str:  # type: ignore[valid-type]
+    def _free_name(self, hook: Hook, present: list[Hook], *, named: bool) -> str:
         taken = {other.name for other in present if other.plugin == hook.plugin}
         if hook.name not in taken:
             return hook.name
@@ -243,6 +239,6 @@ class HookRegistry:
         if self._tracer is not None:
             hook.invoke = self._tracer.around(hook)
 
-    def _in_order(self, hooks: list[Hook]) -> list[Hook]:  # type: ignore[valid-type]
+    def _in_order(self, hooks: list[Hook]) -> list[Hook]:
         kinds = {kind: [hook for hook in hooks if hook.options.kind is kind] for kind in HookKind}
         return [hook for kind in HookKind for hook in ordered(kinds[kind])]

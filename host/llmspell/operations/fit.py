@@ -20,12 +20,14 @@ T = TypeVar("T")
 
 def freeze_fields(value: T) -> T:
     """Answer a struct with read-only containers, or any other value frozen."""
-    return _each(value, freeze)
+    frozen: T = _each(value, freeze)
+    return frozen
 
 
 def thaw_fields(value: T) -> T:
     """Answer a struct with fresh dicts and lists, or any other value thawed."""
-    return _each(value, thaw)
+    thawed: T = _each(value, thaw)
+    return thawed
 
 
 def _each(value: Any, change: Any) -> Any:

@@ -20,7 +20,7 @@ from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo, Services
 __all__ = ["construct", "load", "validated"]
 
 
-class _Single(ExtensionManager):  # type: ignore[misc]
+class _Single(ExtensionManager[Any]):
     """A stevedore manager of exactly one entry point."""
 
     def __init__(self, point: EntryPoint) -> None:
@@ -68,8 +68,9 @@ def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Se
     settings = validated(model, table, f"{section}.{info.name}") if model is not None else None
     if not inspect.isclass(target):
         return target
+    constructor: Any = target
     try:
-        return target() if target.__init__ is object.__init__ else target(settings, services)
+        return constructor() if target.__init__ is object.__init__ else constructor(settings, services)
     except (Exception, SystemExit) as error:
         raise _problem(info, "its constructor failed", error) from error
 

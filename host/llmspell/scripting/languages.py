@@ -30,7 +30,7 @@ class Languages:
 
     def put(self, language: Any) -> None:
         """Take in a language that was handed over in code: a class or an object."""
-        made = language() if inspect.isclass(language) else language
+        made: Any = language() if inspect.isclass(language) else language
         self._shelf.put(made.name, made)
 
     def names(self) -> tuple[str, ...]:

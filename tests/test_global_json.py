@@ -8,8 +8,8 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from llmspell.scripting import Scope
 
+from llmspell.scripting import Scope
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptObject, ScriptRun, ToolResult
 from llmspell_plugins.globals.json import Json
 from llmspell_plugins.globals.json_text import LARGEST_TEXT, is_small, parse_text, write_text

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llmspell.scripting import Interface, Scope
 
+from llmspell.scripting import Interface, Scope
 from llmspell_hookspecs import ScriptLimits, ScriptRun
 from llmspell_plugins.globals.arguments import Arguments, parse_arguments
 from llmspell_plugins.globals.logger import Logger

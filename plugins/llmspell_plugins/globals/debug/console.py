@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -37,7 +38,7 @@ class Debug(ScriptGlobal):
     def __init__(self, services: Services, scope: ScriptScope) -> None:
         super().__init__(services, scope)
         self._clock = services.get(Clock)
-        self._timers = Timers(self._clock.monotonic_s)
+        self._timers = Timers(time.perf_counter)  # the host's monotonic clock is for the loop, a slice is in a thread
         self._filters = ModuleFilters()
         self._captured = Captured()
         self._level = Level.INFO

@@ -54,8 +54,10 @@ def failure_of(name: str, error: LlmspellError) -> LlmspellError:
         error: Why the call failed.
     """
     if isinstance(error, OperationCancelledError):
-        verb = "denied" if error.code == "denied" else f"cancelled ({error.code})"
-        message = f"Tool execution failed: {name} was {verb} by hook {error.hook} at {error.point}: {error.reason}"
+        code = "" if error.code == "denied" else f" ({error.code})"
+        message = (
+            f"Tool execution failed: {name} was denied{code} by hook {error.hook} at {error.point}: {error.reason}"
+        )
         return OperationCancelledError(
             message, hook=error.hook, point=error.point, reason=error.reason, code=error.code, component=error.component
         )

@@ -82,6 +82,8 @@ def select(hooks: Hooks, filters: Any) -> list[HookInfo]:
     for name in wanted:
         if name not in _FILTERS:
             raise InvalidInputError(f"Hook.list: there is no filter {name!r}; there are {', '.join(_FILTERS)}")
+    if "priority" in wanted:
+        wanted = {**wanted, "priority": priority_from(wanted["priority"])}
     found = _at_point(hooks, wanted.get("point") or wanted.get("hook_point"))
     return [info for info in found if _fits(info, wanted)]
 
@@ -101,9 +103,7 @@ def _matches(point: HookPoint, pattern: str) -> bool:
 
 
 def _fits(info: HookInfo, wanted: Mapping[str, Any]) -> bool:
-    if "priority" in wanted and info.priority != priority_from(wanted["priority"]):
-        return False
     if "tag" in wanted and wanted["tag"] not in info.tags:
         return False
-    simple = ("language", "name", "kind", "plugin", "enabled")
+    simple = ("language", "priority", "name", "kind", "plugin", "enabled")
     return all(getattr(info, name) == wanted[name] for name in simple if name in wanted)

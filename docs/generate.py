@@ -1,0 +1,147 @@
+"""Writes the generated references: hook points, results, tools, settings, script globals.
+
+``python docs/generate.py`` writes them; a test holds the files against what this module answers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from llmspell.settings import Policy, Settings
+from llmspell_hookspecs import (
+    RESULT_TYPES,
+    HookPoint,
+    ScriptGlobal,
+    Tool,
+    plugin,
+    points_of,
+    script,
+    script_methods,
+    system,
+    tool,
+)
+
+__all__ = ["references"]
+
+FOLDER = Path(__file__).parent / "reference"
+_NOTE = "<!-- Written by docs/generate.py; edit the docstrings instead. -->"
+
+
+def references() -> dict[str, str]:
+    """Answer every reference page by its file name."""
+    return {
+        "hook-points.md": _points(),
+        "results.md": _results(),
+        "tools.md": _tools(),
+        "settings.md": _settings(),
+        "script-globals.md": _globals(),
+    }
+
+
+def all_points() -> list[HookPoint]:
+    """Answer every point that llmspell declares."""
+    return [point for topic in (system, plugin, script, tool) for point in points_of(topic)]
+
+
+def _page(title: str, *parts: str) -> str:
+    return "\n\n".join([f"# {title}", _NOTE, *parts]) + "\n"
+
+
+def _points() -> str:
+    parts = ["Any of the names may be used. `custom:<name>` is there for points of your own."]
+    topic = ""
+    for point in all_points():
+        if point.topic != topic:
+            topic = point.topic
+            parts.append(f"## {topic}")
+        names = ", ".join(f"`{name}`" for name in point.names[1:])
+        accepts = ", ".join(sorted(point.accepts)) or "nothing: it takes wraps"
+        parts.append(
+            f"### {point.name}\n\n{point.doc}\n\n"
+            f"Phase: {point.phase.value}. Subject: `{point.subject.__name__}`. Also: {names}. Accepts: {accepts}."
+        )
+    return _page("Hook points", *parts)
+
+
+def _results() -> str:
+    names = [result.__name__ for result in RESULT_TYPES]
+    rows = [f"| point | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    rows += [
+        f"| {point.name} | {' | '.join('yes' if name in point.accepts else '-' for name in names)} |"
+        for point in all_points()
+    ]
+    texts = [f"## {result.__name__}\n\n{inspect.getdoc(result)}" for result in RESULT_TYPES]
+    return _page("Results", "What each point accepts; each cell is tested.", "\n".join(rows), *texts)
+
+
+def _tools() -> str:
+    parts = []
+    for point in sorted(_own("llmspell.tools"), key=lambda point: point.name):
+        kind: type[Tool[Any]] = point.load()
+        fields = "\n".join(_fields(kind.parameters))
+        parts.append(
+            f"## {kind.name}\n\n{inspect.getdoc(kind)}\n\n"
+            f"Category {kind.category}, level {kind.level.name.lower()}. Also: {', '.join(kind.aliases) or 'none'}.\n\n"
+            f"{fields}"
+        )
+    return _page("Tools", *parts)
+
+
+def _fields(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        default = "required" if field.is_required() else f"default `{field.get_default(call_default_factory=True)!r}`"
+        yield f"- `{name}` ({default}): {field.description or ''}"
+
+
+def _settings() -> str:
+    rows = ["| key | default | a project file may | meaning |", "|---|---|---|---|", *_setting_rows("", Settings)]
+    return _page("Settings", "\n".join(rows))
+
+
+def _setting_rows(prefix: str, model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind: Any = field.annotation
+        if inspect.isclass(kind) and issubclass(kind, BaseModel):
+            yield from _setting_rows(f"{prefix}{name}.", kind)
+            continue
+        policy = next((item for item in field.metadata if isinstance(item, Policy)), None)
+        if policy is None:
+            policy = next((item for item in get_args(kind) if isinstance(item, Policy)), None)
+        default = repr(field.get_default(call_default_factory=True)).replace("|", "\\|")
+        allowed = policy.value if policy is not None else ""
+        yield f"| `{prefix}{name}` | `{default}` | {allowed} | {field.description or ''} |"
+
+
+def _globals() -> str:
+    parts = ["Every method answers to its snake-case and its camel-case name."]
+    for point in sorted(_own("llmspell.globals"), key=lambda point: point.name.lower()):
+        kind: type[ScriptGlobal] = point.load()
+        methods = {method.function: method for method in script_methods(kind).values()}
+        lines = [f"## {point.name}", inspect.getdoc(kind) or ""]
+        for name, method in sorted(methods.items()):
+            text = textwrap.indent(inspect.getdoc(getattr(kind, name)) or "", "  ").strip()
+            lines.append(f"- `{'`, `'.join(method.names)}`: {text}")
+        parts.append("\n\n".join(lines))
+    return _page("Script globals", *parts)
+
+
+def _own(group: str) -> list[Any]:
+    return [point for point in entry_points(group=group) if point.dist is not None and point.dist.name == "llmspell"]
+
+
+def main() -> None:
+    """Write every page."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in references().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The documents tell the truth: references are what the code says, README's commands and examples run."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_references_are_what_the_code_says() -> None:
+    pages = generator().references()
+
+    stale = [name for name, text in pages.items() if (ROOT / "docs" / "reference" / name).read_text() != text]
+
+    assert stale == [], "run python docs/generate.py"
+
+
+def test_the_documents_name_exactly_the_points_there_are() -> None:
+    declared = {point.name for point in generator().all_points()}
+
+    named = set(re.findall(r"^### (\w+)$", (ROOT / "docs" / "reference" / "hook-points.md").read_text(), re.MULTILINE))
+
+    assert named == declared
+
+
+def blocks(language: str, file: str = "README.md") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+
+
+def test_the_first_plugin_of_the_readme_refuses_what_it_says(tmp_path: Path) -> None:
+    plugin, use = blocks("python")[:2]
+    (tmp_path / "careful.py").write_text(plugin)
+    (tmp_path / "use.py").write_text(use)
+
+    answer = subprocess.run([sys.executable, "use.py"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert answer.returncode == 0, answer.stderr
+    assert "denied" in answer.stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if line])
+def test_each_command_of_the_readme_runs(line: str, tmp_path: Path) -> None:
+    if "pip install" in line or "pytest" in line:
+        pytest.skip("this very command installs and runs the tests; .ci/run runs it on a fresh environment")
+    command = line.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+    command = command.replace("llmspell ", f"{Path(sys.executable).parent / 'llmspell'} ", 1)
+
+    answer = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout

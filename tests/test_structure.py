@@ -1,0 +1,178 @@
+"""The guard tests: what DESIGN.md and the house style say of the structure, held."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = {"llmspell_hookspecs": "hookspecs", "llmspell": "host", "llmspell_plugins": "plugins"}
+MAY_IMPORT = {
+    "llmspell_hookspecs": {"llmspell_hookspecs"},
+    "llmspell": {"llmspell", "llmspell_hookspecs"},
+    "llmspell_plugins": {"llmspell_plugins", "llmspell_hookspecs"},
+}
+TOP_FOLDERS = ("host", "plugins", "hookspecs", "contrib", "examples", "tests", "benchmarks", "docs")
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / SOURCES[package] / package).rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.lineno, node.module.partition(".")[0]
+
+
+def all_modules() -> list[Path]:
+    return [path for package in SOURCES for path in modules(package)]
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_imports_follow_the_table_in_the_design(package: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in modules(package)
+        for line, name in imported(ast.parse(path.read_text()))
+        if name in SOURCES and name not in MAY_IMPORT[package]
+    ]
+
+    assert wrong == []
+
+
+def test_the_contract_imports_only_pluggy_msgspec_and_pydantic_beside_the_standard_library() -> None:
+    import sys
+
+    allowed = {*sys.stdlib_module_names, "pluggy", "msgspec", "pydantic", "llmspell_hookspecs"}
+
+    foreign = {
+        name
+        for path in modules("llmspell_hookspecs")
+        for _, name in imported(ast.parse(path.read_text()))
+        if name not in allowed
+    }
+
+    assert foreign == set()
+
+
+def test_example_and_contrib_packages_import_the_contract_only() -> None:
+    packages = [*(ROOT / "examples" / "plugins").glob("*/src"), *(ROOT / "contrib").glob("*/src")]
+
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for package in packages
+        for path in package.rglob("*.py")
+        for line, name in imported(ast.parse(path.read_text()))
+        if name in ("llmspell", "llmspell_plugins")
+    ]
+
+    assert packages
+    assert wrong == []
+
+
+def test_the_package_map_in_setup_cfg_is_the_tree() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = config["options"]["packages"].split()
+
+    present = sorted(
+        ".".join(path.parent.relative_to(ROOT / SOURCES[package]).parts)
+        for package in SOURCES
+        for path in modules(package)
+        if path.name == "__init__.py"
+    )
+
+    assert sorted(listed) == present
+
+
+def test_every_entry_point_of_ours_loads() -> None:
+    ours = [
+        point
+        for group in ("llmspell.tools", "llmspell.languages", "llmspell.globals", "console_scripts", "pytest11")
+        for point in entry_points(group=group)
+        if point.dist is not None and point.dist.name == "llmspell"
+    ]
+
+    assert len(ours) >= 17
+    assert all(point.load() is not None for point in ours)
+
+
+def test_every_face_lists_what_it_exports_sorted_and_exports_it() -> None:
+    for path in all_modules():
+        tree = ast.parse(path.read_text())
+        names = [
+            ast.literal_eval(node.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+        ]
+        if not names:
+            continue
+        package = next(package for package, root in SOURCES.items() if path.is_relative_to(ROOT / root / package))
+        module = ".".join(path.relative_to(ROOT / SOURCES[package]).with_suffix("").parts).removesuffix(".__init__")
+        loaded = importlib.import_module(module)
+        assert sorted(names[0]) == sorted(set(names[0])), module
+        assert all(hasattr(loaded, name) for name in names[0]), module
+
+
+def test_every_module_has_a_docstring() -> None:
+    bare = [str(path.relative_to(ROOT)) for path in all_modules() if not ast.get_docstring(ast.parse(path.read_text()))]
+
+    assert bare == []
+
+
+def test_nobody_catches_base_exceptions_leaves_stubs_or_notes_to_self() -> None:
+    found = []
+    for path in all_modules():
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ExceptHandler):
+                caught = "" if node.type is None else ast.unparse(node.type)
+                if node.type is None or "BaseException" in caught:
+                    found.append(f"{path.name}:{node.lineno} catches {caught or 'everything'}")
+            if isinstance(node, ast.Name) and node.id == "NotImplementedError":
+                found.append(f"{path.name}:{node.lineno} is a stub")
+        found += [f"{path.name} has a {word}" for word in ("TO" + "DO", "FIX" + "ME", "XX" + "X ") if word in text]
+
+    assert found == []
+
+
+def test_long_modules_say_why() -> None:
+    unexplained = []
+    for path in all_modules():
+        text = path.read_text()
+        docstring = ast.get_docstring(ast.parse(text)) or ""
+        if text.count("\n") > 400 and "longer than most because" not in docstring:
+            unexplained.append(str(path.relative_to(ROOT)))
+
+    assert unexplained == []
+
+
+@pytest.mark.parametrize("folder", TOP_FOLDERS)
+def test_each_top_folder_has_a_short_readme(folder: str) -> None:
+    readme = ROOT / folder / "README.md"
+
+    assert readme.is_file()
+    assert len(readme.read_text().splitlines()) <= 25
+
+
+def test_importing_the_packages_has_no_side_effect_on_heavy_libraries() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, llmspell, llmspell_hookspecs, llmspell.testing.plugin;"
+        "print(sorted({'litellm', 'lupa', 'rich', 'httpx', 'trio'} & set(sys.modules)))"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == "[]"

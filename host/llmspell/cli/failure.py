@@ -31,7 +31,7 @@ def report(error: Exception, *, debug: bool, verbose: bool) -> int:
     if isinstance(error, Exit):
         _write(str(error))
         return error.code
-    if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):
+    if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):  # A script's print met it.
         return 141
     if debug:
         traceback.print_exception(error)

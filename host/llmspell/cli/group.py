@@ -54,6 +54,15 @@ class LazyGroup(click.Group):
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would end with 1, and without a word, if nobody reads what it prints."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            from .failure import Exit
+
+            raise Exit(141) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         rows = [(name, text) for name, (_, text) in self._lazy.items()]

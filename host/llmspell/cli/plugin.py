@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def plugin_list(invocation: Invocation, group: str) -> None:
     from .output import print_json, print_rows
 
     settings = invocation.load_settings().settings
-    rows = [_described(info, settings) for info in scan_all()]
+    rows = _described(scan_all(), settings)
     wanted = [row for row in rows if group.removeprefix("llmspell.") in ("", row["group"].removeprefix("llmspell."))]
     if invocation.json:
         print_json(wanted)
@@ -67,7 +68,7 @@ def plugin_info(invocation: Invocation, name: str) -> None:
     found = [info for info in scan_all() if info.name == name]
     if not found:
         raise _unknown(name)
-    rows = [_described(info, loaded.settings) for info in found]
+    rows = _described(found, loaded.settings)
     for row in rows:
         row["settings"] = plain(loaded, f'plugins."{name}"') or {}
     if invocation.json:
@@ -137,16 +138,24 @@ def plugin_doctor(invocation: Invocation) -> None:
         raise Exit(1, f"{len(broken)} of {len(findings)} plugins cannot be loaded: {', '.join(broken)}")
 
 
-def _described(info: PluginInfo, settings: Settings) -> dict[str, Any]:
-    """A plugin as a row, with what the settings make of it."""
+def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str, Any]]:
+    """Plugins as rows, with what the settings make of them."""
     from llmspell.plugins.discovery import choose
 
-    status, error = "disabled", ""
-    if settings.plugin_enabled(info.name):
-        chosen = [item.info for item in choose(info.group, settings) if item.info.name == info.name]
-        match = [item for item in chosen if (item.distribution, item.module) == (info.distribution, info.module)]
-        error = match[0].error if match else "settings prefer another package that brings it"
-        status = "refused" if error else "enabled"
+    groups = dict.fromkeys(info.group for info in infos)
+    chosen = {_identity(item.info): item.info.error for group in groups for item in choose(group, settings)}
+    return [_row(info, settings, chosen.get(_identity(info))) for info in infos]
+
+
+def _row(info: PluginInfo, settings: Settings, objection: str | None) -> dict[str, Any]:
+    """One plugin; the objection is None if it was not chosen."""
+    status, error = "enabled", objection or ""
+    if not settings.plugin_enabled(info.name):
+        status = "disabled"
+    elif objection is None:
+        status, error = "refused", "settings prefer another package that brings it"
+    elif objection:
+        status = "refused"
     return {
         "name": info.name,
         "group": info.group,
@@ -157,6 +166,10 @@ def _described(info: PluginInfo, settings: Settings) -> dict[str, Any]:
         "required": settings.plugin_required(info.name),
         "error": error,
     }
+
+
+def _identity(info: PluginInfo) -> tuple[str, ...]:
+    return (info.group, info.name, info.distribution, info.module)
 
 
 def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> None:

@@ -65,7 +65,7 @@ def _run(invocation: Invocation, use: Callable[[Host], Awaitable[Any]], *, expla
 
     try:
         value = with_host(traced, invocation, trace=explain)
-    except BaseException:
+    except Exception:
         if explain and traces:
             _print_trace(invocation, traces[0], None)
         raise

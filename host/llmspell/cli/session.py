@@ -15,6 +15,7 @@ import trio
 
 from .failure import Exit
 from .invocation import Invocation
+from .log import write_log
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -30,6 +31,7 @@ def with_host(function: Callable[[Host], Awaitable[T]], invocation: Invocation, 
     from llmspell.host import Host
 
     loaded = invocation.load_settings()
+    write_log(loaded.settings.logging.level)
 
     async def use() -> T:
         async with Host.open(settings=loaded, trace=trace) as host:

@@ -69,7 +69,7 @@ def tool_info(invocation: Invocation, name: str) -> None:
     if described.get("aliases"):
         click.echo(f"also called {', '.join(described['aliases'])}")
     click.echo("")
-    print_rows(_parameters(_schema(described)), ("parameter", "type", "required", "default", "description"), empty="")
+    print_rows(_parameters(described["schema"]), ("parameter", "type", "required", "default", "description"), empty="")
 
 
 @tool.command("invoke")
@@ -91,7 +91,7 @@ def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...]) 
 
     async def use(host: Host) -> Any:
         described = host.tools.describe(name)
-        values = _paired(parameters, _schema(described)) if given is None else given
+        values = _paired(parameters, described["schema"]) if given is None else given
         return await host.call(f"tool:{described['name']}", values)
 
     result = with_host(use, invocation)
@@ -102,11 +102,6 @@ def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...]) 
     if not result.success:
         error = result.error or {}
         raise Exit(1, f"tool {name}: {result.message or error.get('message') or 'it answers that it failed'}")
-
-
-def _schema(described: Mapping[str, Any]) -> Mapping[str, Any]:
-    schema: Mapping[str, Any] = described.get("schema") or described.get("parameters") or {}
-    return schema
 
 
 def _whole(parameters: Sequence[str]) -> dict[str, Any] | None:

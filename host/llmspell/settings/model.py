@@ -235,7 +235,7 @@ class PerformanceSettings(_Section):
 
 
 class LoggingSettings(_Section):
-    """``[logging]``: what the host writes to standard error."""
+    """``[logging]``: what the command line writes to standard error; who embeds the host sets up Python's logging."""
 
     level: Annotated[Literal["debug", "info", "warning", "error", "off"], Policy.FREE] = Field(
         default="warning", description="The least severity that is written."

@@ -1,0 +1,470 @@
+"""The command line: nouns and verbs, exit codes, one-line errors, signals, plugins that are broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmspell.cli.main import main
+
+TOOLS = '''
+from pydantic import BaseModel
+import trio
+from llmspell_hookspecs import Tool, ToolContext, ToolError, ToolResult
+
+class Parameters(BaseModel):
+    """."""
+    text: str = ""
+    count: int = 1
+    tags: list[str] = []
+
+class Echo(Tool[Parameters]):
+    """Answer what it was given."""
+    name = "echo_back"
+    async def run(self, parameters: Parameters, context: ToolContext) -> object:
+        if parameters.text == "fail":
+            raise ToolError("echo_back: it was told to fail; say something else")
+        if parameters.text == "no":
+            return ToolResult(success=False, message="it would not")
+        return parameters.model_dump()
+
+class Sleeper(Tool[Parameters]):
+    """Sleep until cancelled."""
+    name = "sleeper"
+    async def run(self, parameters: Parameters, context: ToolContext) -> object:
+        print("asleep", flush=True)
+        try:
+            await trio.sleep_forever()
+        finally:
+            print("woken", flush=True)
+'''
+GUARD = """
+from llmspell_hookspecs import Cancel, hookimpl
+
+@hookimpl(kind="guard", name="no_secrets")
+def before_tool_execution(context):
+    if context.subject.parameters.get("text") == "secret":
+        return Cancel("secrets stay here")
+
+@hookimpl(name="shout", specname="before_tool_execution")
+def shout(context):
+    if context.subject.parameters.get("text") == "loud":
+        return context.modify(parameters={**context.subject.parameters, "text": "LOUD"})
+"""
+
+
+class Machine:
+    """A machine with a home, a project, and packages that are installed as pip leaves them."""
+
+    def __init__(self, root: Path) -> None:
+        self.project = root / "project"
+        (self.project / ".git").mkdir(parents=True)
+        self.site = root / "site"
+        self.site.mkdir()
+        self.user_file = root / "user" / "llmspell.toml"
+        self.user_file.parent.mkdir()
+        self.environment = {
+            "LLMSPELL_CONFIG_HOME": str(self.user_file.parent),
+            "LLMSPELL_DATA_HOME": str(root / "data"),
+        }
+
+    def install(self, name: str, source: str, entry_points: str) -> None:
+        (self.site / f"{name}.py").write_text(source)
+        metadata = self.site / f"{name}-1.2.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (metadata / "entry_points.txt").write_text(textwrap.dedent(entry_points))
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.site), "HOME": str(self.site), **self.environment}
+        return subprocess.Popen(
+            [sys.executable, "-m", "llmspell", *arguments],
+            cwd=self.project,
+            env=known,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=options.pop("stdout", subprocess.PIPE),
+            stderr=subprocess.PIPE,
+            **options,
+        )
+
+    def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(stdin, timeout=30)
+        return process.returncode, out, err
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.fixture
+def equipped(machine: Machine) -> Machine:
+    machine.install(
+        "toolbox",
+        TOOLS + GUARD,
+        """
+        [llmspell.tools]
+        echo_back = toolbox:Echo
+        sleeper = toolbox:Sleeper
+        [llmspell.plugins]
+        guardian = toolbox
+        """,
+    )
+    return machine
+
+
+@pytest.fixture
+def here(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the command line in this process: code, output, error output."""
+    monkeypatch.chdir(machine.project)
+    for name, value in machine.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from llmspell.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'trio', 'pydantic', 'msgspec', 'rich', 'pluggy', 'stevedore', 'lupa', 'llmspell_hookspecs'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
+    )
+
+    for arguments in (["--help"], ["tool", "--help"], ["run", "--help"], ["hook", "point", "--help"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        assert "Usage: llmspell" in done.stdout
+        assert "heavy: []" in done.stdout
+
+
+def test_every_verb_has_help(here: Any) -> None:
+    verbs = ["run", "exec", "plugin list", "plugin info", "plugin enable", "plugin disable", "plugin doctor"]
+    verbs += ["hook point list", "hook point show", "hook list", "hook order", "tool list", "tool info", "tool invoke"]
+    verbs += ["config show", "config path", "config validate", "trust", "untrust", "version"]
+
+    for verb in verbs:
+        code, out, _ = here(*verb.split(), "--help")
+        assert code == 0
+        assert out.startswith(f"Usage: llmspell {verb}")
+
+
+@pytest.mark.parametrize("words", ["plugins list", "hooks list", "hooks points list", "tools list"])
+def test_a_noun_answers_to_its_plural(here: Any, words: str) -> None:
+    code, out, err = here(*words.split(), "--output", "json")
+
+    assert (code, err) == (0, "")
+    assert isinstance(json.loads(out), list)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plugni", "list"], "llmspell: there is no command 'plugni'; did you mean plugin?\n"),
+        (["plugin", "lst"], "llmspell: there is no command 'lst'; did you mean list?\n"),
+        (["run"], "llmspell: Missing argument 'FILE'; see llmspell run --help\n"),
+        (
+            ["run", "gone.lua"],
+            "llmspell: Invalid value for 'FILE': File 'gone.lua' does not exist; see llmspell run --help\n",
+        ),
+        (
+            ["--set", "a", "version"],
+            "llmspell: Invalid value for '--set': 'a' has no '='; write it as limits.depth=8\n",
+        ),
+        (["config", "show", "limit"], "llmspell: there is no section 'limit'; 'llmspell config show' lists all\n"),
+        (["plugin", "info", "lau"], "llmspell: plugin 'lau' is not installed; did you mean lua?\n"),
+        (["trust"], None),
+        (["tool", "info", "calculater"], None),
+        (["tool", "invoke", "calculater"], None),
+        (["tool", "invoke", "calculator", "{"], None),
+        (["tool", "invoke", "calculator", "input"], None),
+        (["hook", "order", "before_tool_executoin"], None),
+        (["hook", "point", "show", "nothing"], None),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(here: Any, arguments: list[str], message: str | None) -> None:
+    code, out, err = here(*arguments)
+
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("llmspell: ")
+    assert message is None or err == message
+
+
+def test_wrong_settings_are_one_line_and_code_2(here: Any, machine: Machine) -> None:
+    machine.user_file.write_text("[limits]\ndepht = 3")
+
+    code, out, err = here("config", "validate")
+
+    line = f"llmspell: {machine.user_file}:2: there is no setting limits.depht; did you mean limits.depth?\n"
+    assert (code, out, err) == (2, "", line)
+
+
+def test_a_project_file_that_loosens_is_refused_until_it_is_trusted(here: Any, machine: Machine) -> None:
+    file = machine.project / "llmspell.toml"
+    file.write_text("[limits]\ndepth = 99\n")
+
+    refused = here("config", "show", "limits.depth")
+    trusted = here("trust", ".")
+    shown = here("config", "show", "limits.depth")
+    untrusted = here("untrust", ".")
+    again = here("config", "show", "limits.depth")
+
+    assert refused[0] == 2
+    assert f"run 'llmspell trust {machine.project}'" in refused[2]
+    assert trusted[:2] == (0, f"{file} is trusted until it changes\n  it sets limits.depth = 99\n")
+    assert shown[:2] == (0, "limits.depth = 99\n")
+    assert untrusted[:2] == (0, f"{file} is trusted no longer\n")
+    assert again == refused
+
+
+def test_config_show_says_where_each_value_came_from(here: Any, machine: Machine) -> None:
+    machine.user_file.write_text("[limits]\nhops = 3\n")
+
+    code, out, _ = here("config", "show", "limits", "--origin", "--set", "limits.depth=5")
+
+    assert code == 0
+    assert [line.split() for line in out.splitlines()] == [
+        ["key", "value", "origin"],
+        ["limits.depth", "5", "--set", "limits.depth"],
+        ["limits.hops", "3", f"{machine.user_file}:2"],
+        ["limits.operation_time_s", "none", "default"],
+    ]
+
+
+def test_config_show_masks_secrets(here: Any) -> None:
+    for options in ([], ["--origin"], ["--output", "json"], ["--output", "json", "--origin"]):
+        _, out, _ = here("config", "show", "--set", "plugins.audit.api_key=hunter2", *options)
+        assert "hunter2" not in out
+        assert "********" in out
+
+
+def test_config_path_names_both_files(here: Any, machine: Machine) -> None:
+    machine.user_file.write_text("")
+
+    code, out, _ = here("config", "path", "--output", "json")
+
+    project = str(machine.project / "llmspell.toml")
+    assert (code, json.loads(out)) == (
+        0,
+        [
+            {"layer": "user", "path": str(machine.user_file), "exists": True},
+            {"layer": "project", "path": project, "exists": False},
+        ],
+    )
+
+
+def test_an_option_means_the_same_before_the_noun_and_behind_the_verb(here: Any) -> None:
+    before = here("--output", "json", "--set", "limits.depth=5", "config", "show", "limits")
+    behind = here("config", "show", "limits", "--output", "json", "--set", "limits.depth=5")
+
+    assert before == behind
+    assert json.loads(before[1])["depth"] == 5
+
+
+def test_warnings_go_to_standard_error(here: Any, machine: Machine) -> None:
+    machine.user_file.write_text("[plugins.audit]\nrequierd = true")
+
+    _, out, err = here("config", "validate")
+    _, _, quiet = here("config", "validate", "--set", "logging.level=error")
+
+    assert "valid" in out
+    assert err.startswith(f"llmspell: warning: {machine.user_file}:2: plugins.audit.requierd is taken")
+    assert quiet == ""
+
+
+def test_version_is_the_distributions(here: Any) -> None:
+    from importlib.metadata import version
+
+    assert here("--version") == (0, f"llmspell {version('llmspell')}\n", "")
+    assert json.loads(here("version", "--output", "json")[1])["llmspell"] == version("llmspell")
+
+
+BROKEN = {
+    "syntax": "def (:\n",
+    "missing": "import no_such_module\n",
+    "exits": "raise SystemExit(7)\n",
+    "asserts": "assert False\n",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_management_commands_work_with_a_broken_plugin(machine: Machine, kind: str) -> None:
+    machine.install("broken", BROKEN[kind], "[llmspell.plugins]\nbroken = broken\n[llmspell.tools]\nbad = broken:Bad")
+
+    listed = machine.run("plugin", "list", "--group", "plugins", "--output", "json")
+    doctor = machine.run("plugin", "doctor", "--output", "json")
+    disabled = machine.run("plugin", "disable", "broken")
+    after = machine.run("plugin", "doctor", "--output", "json")
+
+    assert listed[0] == 0
+    assert [(row["name"], row["distribution"], row["status"]) for row in json.loads(listed[1])] == [
+        ("broken", "broken", "enabled")
+    ]
+    assert doctor[0] == 1
+    finding = next(row for row in json.loads(doctor[1]) if row["plugin"]["name"] == "broken")
+    assert finding["status"] == "failed"
+    assert "Traceback" not in doctor[2]
+    assert disabled[0] == 0
+    assert next(row for row in json.loads(after[1]) if row["plugin"]["name"] == "broken")["status"] == "disabled"
+
+
+def test_listing_and_switching_import_no_plugin(machine: Machine) -> None:
+    witness = machine.site / "imported"
+    source = f"open({str(witness)!r}, 'w')\n"
+    machine.install("spy", source, "[llmspell.plugins]\nspy = spy\n[llmspell.tools]\nspy_tool = spy:Tool")
+
+    results = [
+        machine.run("plugin", verb, *names)
+        for verb, names in (("list", ()), ("info", ("spy",)), ("disable", ("spy",)), ("enable", ("spy",)))
+    ]
+
+    assert [code for code, _, _ in results] == [0, 0, 0, 0]
+    assert not witness.exists()
+
+
+def test_a_disabled_plugin_is_never_imported(machine: Machine) -> None:
+    witness = machine.site / "imported"
+    machine.install("spy", f"open({str(witness)!r}, 'w')\n", "[llmspell.plugins]\nspy = spy\n")
+    machine.run("plugin", "disable", "spy")
+
+    listed = machine.run("tool", "list")
+    doctor = machine.run("plugin", "doctor")
+
+    assert listed[0] == 0
+    assert not witness.exists(), doctor
+    machine.run("plugin", "enable", "spy")
+    machine.run("tool", "list")
+    assert witness.exists()
+
+
+def test_switching_a_plugin_edits_the_users_file_and_keeps_comments(here: Any, machine: Machine) -> None:
+    machine.user_file.write_text("# mine\n")
+
+    first = here("plugin", "disable", "calculator")
+    second = here("plugin", "disable", "calculator")
+    shown = json.loads(here("plugin", "info", "calculator", "--output", "json")[1])
+
+    assert first == (0, f"calculator is disabled in {machine.user_file}\n", "")
+    assert second == (0, f"calculator was disabled already in {machine.user_file}\n", "")
+    assert machine.user_file.read_text().startswith("# mine\n")
+    assert shown["status"] == "disabled"
+
+
+def test_switching_says_if_another_layer_has_the_last_word(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSPELL_PLUGINS__CALCULATOR__ENABLED", "true")
+
+    code, _, err = here("plugin", "disable", "calculator")
+
+    assert code == 0
+    assert err == (
+        "llmspell: warning: calculator is still enabled, for LLMSPELL_PLUGINS__CALCULATOR__ENABLED says so\n"
+    )
+
+
+def test_disabling_in_the_project_file_says_that_it_needs_trust(here: Any, machine: Machine) -> None:
+    code, out, err = here("plugin", "disable", "calculator", "--project")
+
+    assert (code, out) == (0, f"calculator is disabled in {machine.project / 'llmspell.toml'}\n")
+    assert "loosens policy" in err
+    assert "llmspell trust" in err
+
+
+def test_a_tool_is_called_with_pairs_json_a_file_or_standard_input(equipped: Machine) -> None:
+    (equipped.project / "call.json").write_text('{"text": "12", "count": 3}')
+    expected = {"text": "12", "count": 3, "tags": []}
+
+    by_pairs = equipped.run("tool", "invoke", "echo_back", "text=12", "count=3")
+    by_json = equipped.run("tool", "invoke", "echo_back", '{"text": "12", "count": 3}')
+    by_file = equipped.run("tool", "invoke", "echo_back", "@call.json")
+    by_stdin = equipped.run("tool", "invoke", "echo_back", "-", stdin='{"text": "12", "count": 3}')
+    envelope = equipped.run("tool", "invoke", "echo_back", "text=12", "count=3", "--output", "json")
+
+    for code, out, err in (by_pairs, by_json, by_file, by_stdin):
+        assert (code, err) == (0, "")
+        assert json.loads(out) == expected
+    assert json.loads(envelope[1])["result"] == expected
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["text=fail"], "llmspell: echo_back: it was told to fail; say something else\n"),
+        (["text=no"], "llmspell: tool echo_back: it would not\n"),
+        (["count=many"], None),
+    ],
+)
+def test_a_tool_that_fails_is_one_line_and_code_1(equipped: Machine, pairs: list[str], message: str | None) -> None:
+    code, _, err = equipped.run("tool", "invoke", "echo_back", *pairs)
+
+    assert (code, err.count("\n")) == (1, 1)
+    assert message is None or err == message
+
+
+def test_a_guard_denies_what_the_command_line_asks_for(equipped: Machine) -> None:
+    code, out, err = equipped.run("tool", "invoke", "echo_back", "text=secret")
+
+    assert (code, out) == (1, "")
+    assert "secrets stay here" in err
+    assert "no_secrets" in err
+
+
+def test_the_order_of_hooks_is_shown_with_its_reason(equipped: Machine) -> None:
+    code, out, _ = equipped.run("hook", "order", "BeforeToolExecution", "--output", "json")
+
+    rows = json.loads(out)
+    assert code == 0
+    assert [(row["order"], row["kind"], row["plugin"], row["hook"]) for row in rows] == [
+        (1, "transform", "guardian", "shout"),
+        (2, "guard", "guardian", "no_secrets"),
+    ]
+    assert all(row["why"] for row in rows)
+
+
+def test_a_traceback_is_shown_with_debug_only(equipped: Machine) -> None:
+    plain = equipped.run("tool", "invoke", "echo_back", "text=fail")
+    debug = equipped.run("--debug", "tool", "invoke", "echo_back", "text=fail")
+
+    assert "Traceback" not in plain[2]
+    assert "Traceback" in debug[2]
+    assert debug[0] == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_cancels_everything_cleanly(equipped: Machine, number: signal.Signals, code: int) -> None:
+    process = equipped.start("tool", "invoke", "sleeper")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "asleep\n"
+
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+
+    assert (process.returncode, out) == (code, "woken\n")
+    assert err == {130: "llmspell: interrupted\n", 143: "llmspell: terminated\n"}[code]
+
+
+def test_nobody_reading_is_no_error(machine: Machine) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    process = machine.start("hook", "point", "list", stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=30)
+
+    assert (process.returncode, err) == (141, "")

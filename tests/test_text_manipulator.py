@@ -158,6 +158,12 @@ def test_no_text_breaks_an_operation(text: str, operation: str) -> None:
     assert answer["result_length"] == len(answer["result"])
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.text("ab\r\n"))
+def test_lines_are_cut_as_python_cuts_them(text: str) -> None:
+    assert list(wording.lines(text)) == text.splitlines(keepends=True)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.text(), st.integers(1, 40))
 def test_wrapping_keeps_the_words_and_the_width(text: str, width: int) -> None:

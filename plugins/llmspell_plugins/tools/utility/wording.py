@@ -28,7 +28,6 @@ __all__ = [
 _PIECE = 65_536
 _BATCH = 10_000
 _WORD = re.compile(r"\S+")
-_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _ALPHANUMERIC = re.compile(r"[^\W_]+")
 _JOINERS = "\u200c\u200d"
 
@@ -47,7 +46,17 @@ def joined(separator: str, parts: Iterable[str]) -> str:
 
 def lines(text: str) -> Iterator[str]:
     """Yield the lines with their ends: LF, CR LF or CR."""
-    return (match.group() for match in _LINE.finditer(text))
+    start, feed, carriage = 0, text.find("\n"), text.find("\r")
+    while start < len(text):
+        if 0 <= feed < start:
+            feed = text.find("\n", start)
+        if 0 <= carriage < start:
+            carriage = text.find("\r", start)
+        last = min((position for position in (feed, carriage) if position >= 0), default=len(text) - 1)
+        if last == carriage and feed == carriage + 1:
+            last = feed
+        yield text[start : last + 1]
+        start = last + 1
 
 
 def words(text: str) -> Iterator[str]:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.scripting import Scope
@@ -49,6 +50,7 @@ def test_what_is_written_is_read_back(value: Any) -> None:
     assert trio.run(main) == (value, value)
 
 
+@settings(max_examples=15, deadline=None)
 @given(VALUES)
 def test_the_patient_way_says_the_same_as_the_quick_one(value: Any) -> None:
     padded = [value, "x" * 70_000, list(range(20_000))]
@@ -58,6 +60,11 @@ def test_the_patient_way_says_the_same_as_the_quick_one(value: Any) -> None:
     assert not is_small(padded)
     assert text == json.dumps(padded, ensure_ascii=False, separators=(",", ":"))
     assert trio.run(parse_text, text) == padded
+
+
+@given(VALUES)
+def test_pretty_text_is_the_same_the_quick_way(value: Any) -> None:
+    assert trio.run(partial(write_text, value, pretty=True)) == json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def test_a_large_text_leaves_the_loop_free() -> None:

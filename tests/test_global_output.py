@@ -82,8 +82,8 @@ def test_arguments_are_named_positional_and_counted_from_the_scripts_name() -> N
 
     found = Arguments(None, scope_for("lua", [], *given)).script_globals()  # type: ignore[arg-type]
 
-    named = {"key": "value", "flag": "true", "n": "-5", "eq": "a=b", "last": "true"}
-    positional = {0: "tour.lua", 1: "in.csv", 2: "out.csv", 3: "--raw"}
+    named: dict[int | str, str] = {"key": "value", "flag": "true", "n": "-5", "eq": "a=b", "last": "true"}
+    positional: dict[int | str, str] = {0: "tour.lua", 1: "in.csv", 2: "out.csv", 3: "--raw"}
     assert found == {"ARGS": {**positional, **named}, "arg": positional}
 
 

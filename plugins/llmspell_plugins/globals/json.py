@@ -43,6 +43,10 @@ class Json(ScriptGlobal):
     async def query(self, value: Any, program: str) -> Any:
         """Answer what a jq program makes of a value; the tool json_processor runs it.
 
+        Args:
+            value: A value; a string is taken for JSON text.
+            program: A jq program, such as ``.items[0]``.
+
         Raises:
             InvalidInputError: The program is empty.
             ToolError: It is wrong, or fails on this value.

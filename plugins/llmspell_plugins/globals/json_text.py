@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 import trio
 
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptObject
@@ -51,7 +52,8 @@ async def write_text(value: Any, *, pretty: bool = False) -> str:
         InvalidInputError: It holds a function or bytes, or is nested too deeply or in a circle.
     """
     if is_small(value):
-        return _encoder(pretty=pretty).encode(plain(value))
+        text = _encoder(pretty=False).encode(plain(value))
+        return msgspec.json.format(text, indent=2) if pretty else text
     return await trio.to_thread.run_sync(_write_patiently, value, pretty, abandon_on_cancel=True)
 
 

@@ -468,3 +468,154 @@ def test_nobody_reading_is_no_error(machine: Machine) -> None:
     _, err = process.communicate(timeout=30)
 
     assert (process.returncode, err) == (141, "")
+
+
+LANGUAGE = '''
+import json
+from llmspell_hookspecs import Calls, ScriptError
+
+class Adapter:
+    def adapt_context(self, context): return None
+    def adapt_result(self, value, context): return None
+
+class Toy:
+    """A language of four words: say, call, fail, return."""
+    name = "toy"
+    extensions = (".toy",)
+    hook_adapter = Adapter()
+
+    def __init__(self, settings=None, services=None): pass
+
+    async def run(self, script, interface):
+        for number, line in enumerate(script.source.splitlines(), 1):
+            word, _, rest = line.partition(" ")
+            if word == "say":
+                interface.scope.write(rest + " " + ",".join(script.arguments) + chr(10))
+            elif word == "call":
+                name, _, values = rest.partition(" ")
+                await interface.services.get(Calls).call("tool:" + name, json.loads(values or "{}"))
+            elif word == "fail":
+                raise ScriptError(f"{script.name}:{number}: {rest}", file=script.name, line=number, trace="the trace")
+            elif word == "return":
+                return json.loads(rest)
+'''
+
+
+@pytest.fixture
+def scripted(equipped: Machine) -> Machine:
+    equipped.install("toylang", LANGUAGE, "[llmspell.languages]\ntoy = toylang:Toy\n")
+    equipped.user_file.write_text('default_language = "toy"\n')
+    return equipped
+
+
+def test_a_script_gets_what_stands_behind_the_dashes(scripted: Machine) -> None:
+    (scripted.project / "a.toy").write_text("say hello\nreturn 3")
+
+    plain = scripted.run("run", "a.toy", "--", "--fast", "x")
+    as_json = scripted.run("run", "--output", "json", "a.toy")
+
+    assert plain == (0, "hello --fast,x\n", "")
+    assert as_json == (0, "hello \n3\n", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "as_json"),
+    [
+        ('return "a b"', "a b\n", '"a b"\n'),
+        ("return 3", "3\n", "3\n"),
+        ("return null", "", "null\n"),
+        ("return [1]", "[\n  1\n]\n", "[\n  1\n]\n"),
+    ],
+)
+def test_exec_prints_what_the_code_answers(scripted: Machine, code: str, printed: str, as_json: str) -> None:
+    assert scripted.run("exec", code) == (0, printed, "")
+    assert scripted.run("exec", code, "--language", "toy", "--output", "json") == (0, as_json, "")
+
+
+def test_a_script_that_fails_names_file_and_line_with_code_1(scripted: Machine) -> None:
+    (scripted.project / "a.toy").write_text("say hello\nfail it broke")
+
+    plain = scripted.run("run", "a.toy")
+    verbose = scripted.run("-v", "run", "a.toy")
+
+    assert plain == (1, "hello \n", "llmspell: a.toy:2: it broke\n")
+    assert verbose[2].endswith("llmspell: a.toy:2: it broke\nthe trace\n")
+
+
+def test_a_language_that_is_not_there_is_named(scripted: Machine) -> None:
+    code, _, err = scripted.run("exec", "x", "--language", "toi")
+
+    assert (code, err.count("\n")) == (2, 1)
+    assert "toy" in err
+
+
+def test_explain_shows_what_each_hook_did(scripted: Machine) -> None:
+    code, out, err = scripted.run("exec", 'call echo_back {"text": "loud"}\nreturn 1', "--language", "toy", "--explain")
+
+    heading, *rows = out.splitlines()[1:]
+    assert (code, err, out.splitlines()[0]) == (0, "", "1")
+    assert heading.split() == ["order", "point", "component", "hook", "kind", "answer", "time", "change"]
+    assert [row.split()[:6] for row in rows] == [
+        ["1", "before_tool_execution", "tool:echo_back", "guardian.shout", "transform", "Modified"],
+        ["2", "before_tool_execution", "tool:echo_back", "guardian.no_secrets", "guard", "Continue"],
+    ]
+    assert '"loud" -> "LOUD"' in rows[0]
+
+
+def test_explain_follows_a_script_that_was_denied(scripted: Machine) -> None:
+    source = 'call echo_back {"text": "secret"}'
+
+    code, out, err = scripted.run("exec", source, "--language", "toy", "--explain", "--output", "json")
+
+    trace = json.loads(out)["trace"]
+    assert code == 1
+    assert "secrets stay here" in err
+    assert [(row["hook"], row["result"], row["detail"]) for row in trace][:2] == [
+        ("shout", "Continue", ""),
+        ("no_secrets", "Cancel", "secrets stay here"),
+    ]
+
+
+def test_a_required_plugin_that_is_broken_stops_scripts_and_not_the_listing(scripted: Machine) -> None:
+    scripted.install("broken", "1 / 0\n", "[llmspell.plugins]\nbroken = broken\n")
+    scripted.user_file.write_text('default_language = "toy"\n[plugins]\nrequired = ["broken"]\n')
+
+    refused = scripted.run("exec", "return 1")
+    listed = scripted.run("plugin", "list", "--output", "json")
+
+    assert refused[0] == 1
+    assert "broken" in refused[2]
+    assert listed[0] == 0
+    assert next(row for row in json.loads(listed[1]) if row["name"] == "broken")["required"] is True
+
+
+def test_the_log_is_written_at_the_level_in_settings(scripted: Machine) -> None:
+    scripted.install("broken", "1 / 0\n", "[llmspell.plugins]\nbroken = broken\n")
+
+    default = scripted.run("exec", "return 1")
+    quiet = scripted.run("exec", "return 1", "--set", "logging.level=off")
+
+    assert default[2].startswith("llmspell: warning: plugin broken")
+    assert quiet == (0, "1\n", "")
+
+
+def test_a_table_fits_the_terminal(machine: Machine) -> None:
+    import pty
+
+    leader, follower = pty.openpty()
+    process = machine.start("hook", "point", "list", stdout=follower)
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(leader, 4096)
+        except OSError:
+            break
+        shown += piece
+        if not piece:
+            break
+    process.communicate(timeout=30)
+    os.close(leader)
+
+    assert process.returncode == 0
+    assert b"before_tool_execution" in shown

@@ -43,7 +43,7 @@ def point_list(invocation: Invocation, topic: str) -> None:
     if invocation.json:
         print_json(rows)
     else:
-        print_rows(rows, ("name", "topic", "phase", "script_name", "summary"), empty="there are no such points")
+        print_rows(rows, ("name", "phase", "summary"), empty="there are no such points")
 
 
 @point.command("show")

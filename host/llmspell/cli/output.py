@@ -56,8 +56,8 @@ def _print_styled(headings: Iterable[str], cells: Iterable[Sequence[str]]) -> No
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for place, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=place == 0)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

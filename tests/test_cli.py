@@ -45,6 +45,14 @@ class Sleeper(Tool[Parameters]):
             await trio.sleep_forever()
         finally:
             print("woken", flush=True)
+
+class Stubborn(Tool[Parameters]):
+    """Sleep whatever comes."""
+    name = "stubborn"
+    async def run(self, parameters: Parameters, context: ToolContext) -> object:
+        print("asleep", flush=True)
+        with trio.CancelScope(shield=True):
+            await trio.sleep_forever()
 '''
 GUARD = """
 from llmspell_hookspecs import Cancel, hookimpl
@@ -116,6 +124,7 @@ def equipped(machine: Machine) -> Machine:
         [llmspell.tools]
         echo_back = toolbox:Echo
         sleeper = toolbox:Sleeper
+        stubborn = toolbox:Stubborn
         [llmspell.plugins]
         guardian = toolbox
         """,
@@ -276,6 +285,15 @@ def test_an_option_means_the_same_before_the_noun_and_behind_the_verb(here: Any)
 
     assert before == behind
     assert json.loads(before[1])["depth"] == 5
+
+
+def test_a_file_named_in_the_environment_takes_the_project_files_place(here: Any, machine: Machine) -> None:
+    (machine.project / "other.toml").write_text("[limits]\ndepth = 99\n")
+    machine.environment["LLMSPELL_CONFIG"] = "other.toml"
+
+    code, out, _ = machine.run("config", "show", "limits.depth")
+
+    assert (code, out) == (0, "limits.depth = 99\n")
 
 
 def test_warnings_go_to_standard_error(here: Any, machine: Machine) -> None:
@@ -457,6 +475,20 @@ def test_a_signal_cancels_everything_cleanly(equipped: Machine, number: signal.S
 
     assert (process.returncode, out) == (code, "woken\n")
     assert err == {130: "llmspell: interrupted\n", 143: "llmspell: terminated\n"}[code]
+
+
+def test_the_second_interrupt_ends_what_will_not_be_cancelled(equipped: Machine) -> None:
+    process = equipped.start("tool", "invoke", "stubborn")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "asleep\n"
+
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+
+    assert process.returncode == 130
 
 
 def test_nobody_reading_is_no_error(machine: Machine) -> None:

@@ -140,6 +140,7 @@ def test_a_project_file_may_not_undo_what_the_user_tightened(layers: Layers, pro
     [
         "[plugins.audit]\nrequired = true",
         "[plugins.audit]\nenabled = true",
+        "[plugins.other]\n[tools.mail]\n[limits]",
         '[plugins]\nrequired = ["other"]',
         '[security]\nlevel = "safe"',
         '[security.hosts]\nallowed = ["api.example.com", "*.eu.example.com"]',

@@ -83,6 +83,7 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         callback=_store,
         expose_value=False,
+        envvar="LLMSPELL_CONFIG",
         help="Read FILE in place of the project's llmspell.toml.",
         metavar="FILE",
     ),

@@ -52,6 +52,8 @@ def value_at(settings: Settings, path: Sequence[str]) -> Any:
     value: Any = settings
     for name in path:
         value = getattr(value, name, None) if isinstance(value, BaseModel) else _item(value, name)
+    if value is None and len(path) == 2:  # A table that is not there says what an empty one says.
+        return {"plugins": PluginTable(), "tools": {}}.get(path[0])
     return value
 
 

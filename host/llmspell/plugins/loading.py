@@ -70,7 +70,7 @@ def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Se
         return target
     constructor: Any = target
     try:
-        return constructor() if target.__init__ is object.__init__ else constructor(settings, services)
+        return constructor(settings, services) if inspect.signature(constructor).parameters else constructor()
     except (Exception, SystemExit) as error:
         raise _problem(info, "its constructor failed", error) from error
 

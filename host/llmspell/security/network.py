@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -188,13 +189,10 @@ async def _connect(
     """The head of the answer, from the first address that a connection can be made to."""
     import httpx
 
-    for last, address in enumerate(addresses, start=1 - len(addresses)):
-        try:
+    for address in addresses[:-1]:
+        with suppress(httpx.ConnectError, httpx.ConnectTimeout):
             return await transport.handle_async_request(_pinned(request, target, address))
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            if last == 0:
-                raise
-    raise httpx.ConnectError("no address")
+    return await transport.handle_async_request(_pinned(request, target, addresses[-1]))
 
 
 def _pinned(request: _Request, target: Target, address: str) -> httpx.Request:

@@ -64,5 +64,8 @@ class PointCatalog:
 
     def _unknown(self, name: str) -> str:
         folded = {spelling.lower(): spelling for spelling in self._spellings}
-        near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.0)
-        return f"Unknown hook point: {name}; the nearest are {', '.join(folded[word] for word in near)}"
+        close = difflib.get_close_matches(name.lower(), folded, n=len(folded), cutoff=0.0)
+        nearest: dict[str, str] = {}
+        for word in close:
+            nearest.setdefault(self._spellings[folded[word]], folded[word])
+        return f"Unknown hook point: {name}; the nearest are {', '.join(list(nearest.values())[:3])}"

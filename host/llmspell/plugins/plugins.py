@@ -101,7 +101,8 @@ class Plugins:
             plugin = construct(info, target, self._settings.plugin_table(info.name), self._services)
             self._registrar.take(plugin, info.name)
         except LlmspellError as error:
-            self.infos.append(structs.replace(info, error=str(error)))
+            text = str(error) if info.name in str(error) else f"plugin {info.name}: {error}"
+            self.infos.append(structs.replace(info, error=text))
             return
         self._objects.append((info.name, plugin))
         self.infos.append(info)

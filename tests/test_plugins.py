@@ -1,0 +1,255 @@
+"""Plugins: found by entry point, loaded inside a guard, enabled, trusted, required, and told of."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from packages import install
+
+from llmspell import Host
+from llmspell.plugins import scan
+from llmspell.plugins.doctor import examine
+from llmspell.settings import load_settings
+from llmspell_hookspecs import (
+    HookContext,
+    OperationCancelledError,
+    PluginInfo,
+    PluginRequiredError,
+    ToolResult,
+    hookimpl,
+)
+
+GUARD = """
+from llmspell_hookspecs import Cancel, HookContext, ToolCall, hookimpl
+
+@hookimpl(kind="guard")
+def before_tool_execution(context: HookContext[ToolCall]):
+    return Cancel("refused by the package")
+"""
+WITH_SETTINGS = """
+from pydantic import BaseModel
+from llmspell_hookspecs import Cancel, HookContext, ToolCall, hookimpl
+
+class Plugin:
+    class Settings(BaseModel, extra="forbid"):
+        reason: str = "by default"
+
+    def __init__(self, settings, services):
+        self.reason = settings.reason
+
+    @hookimpl(kind="guard")
+    def before_tool_execution(self, context: HookContext[ToolCall]):
+        return Cancel(self.reason)
+"""
+BROKEN = {
+    "ImportError": "import a_module_that_is_not_there\n",
+    "SyntaxError": "def broken(:\n",
+    "SystemExit": "import sys\nsys.exit(3)\n",
+    "AssertionError": "assert False, 'no'\n",
+    "wrong argument": GUARD.replace("context: HookContext[ToolCall]", "call"),
+    "wrong subject": GUARD.replace("HookContext[ToolCall]", "HookContext[ScriptRun]"),
+    "unknown point": GUARD.replace("before_tool_execution", "before_tool_exekution"),
+    "constructor": WITH_SETTINGS.replace("self.reason = settings.reason", "raise RuntimeError('no')"),
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Answer a folder on the path; the modules that came from it are forgotten."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in [name for name in sys.modules if name.endswith("_module")]:
+        del sys.modules[name]
+
+
+def settings(**plugins: Any) -> Mapping[str, Any]:
+    return {"plugins": plugins}
+
+
+def calculate(*, layers: Mapping[str, Any] | None = None, watch: Callable[[Host], None] | None = None) -> Any:
+    async def main() -> Any:
+        async with Host.open(layers or {}) as host:
+            if watch is not None:
+                watch(host)
+            return await host.call("tool:calculator", {"input": "2 + 2"})
+
+    return trio.run(main)
+
+
+def test_an_installed_package_is_loaded_and_refuses(site: Path) -> None:
+    install(site, "strict-package", name="strict", code=GUARD)
+
+    with pytest.raises(OperationCancelledError, match="refused by the package"):
+        calculate()
+
+
+def test_a_disabled_plugin_is_never_imported(site: Path) -> None:
+    marker = install(site, "strict-package", name="strict", code=GUARD)
+
+    result = calculate(layers=settings(disabled=["strict"]))
+
+    assert isinstance(result, ToolResult)
+    assert not marker.exists()
+    assert "strict_package_module" not in sys.modules
+
+
+def test_listing_imports_nothing(site: Path) -> None:
+    marker = install(site, "strict-package", name="strict", code=GUARD)
+
+    found = scan("llmspell.plugins")
+
+    assert PluginInfo("strict", "llmspell.plugins", "strict-package", "1.0", "strict_package_module") in found
+    assert not marker.exists()
+
+
+def test_without_discovery_only_what_is_built_in_loads(site: Path) -> None:
+    marker = install(site, "strict-package", name="strict", code=GUARD)
+
+    async def main() -> Any:
+        async with Host.open({}, discover=False) as host:
+            return await host.call("tool:calculator", {"input": "2 + 2"})
+
+    assert trio.run(main).success
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("code", BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_is_named_and_stops_nothing(site: Path, code: str) -> None:
+    install(site, "broken-package", name="broken", code=code)
+    seen: list[PluginInfo] = []
+
+    class Witness:
+        @hookimpl(kind="observe")
+        def plugin_failed(self, context: HookContext[PluginInfo]) -> None:
+            seen.append(context.subject)
+
+    async def main() -> Any:
+        async with Host.open({}, plugins=[Witness()]) as host:
+            assert host.plugins.failed == ("broken",)
+            assert not host.hooks.list("before_tool_execution")
+            return await host.call("tool:calculator", {"input": "2 + 2"})
+
+    result = trio.run(main)
+
+    assert result.result["result"] == 4
+    assert [info.name for info in seen] == ["broken"]
+    assert "broken" in seen[0].error
+    assert "\n" not in seen[0].error
+
+
+def test_a_required_plugin_that_is_broken_refuses_operations_with_its_name(site: Path) -> None:
+    install(site, "broken-package", name="broken", code=BROKEN["SyntaxError"])
+
+    with pytest.raises(PluginRequiredError, match=r"required plugin broken is not loaded.*SyntaxError"):
+        calculate(layers=settings(broken={"required": True}))
+
+
+def test_a_required_plugin_that_is_not_installed_refuses_operations() -> None:
+    with pytest.raises(PluginRequiredError, match="required plugin ghost is not loaded: it is not installed"):
+        calculate(layers=settings(required=["ghost"]))
+
+
+def test_a_plugin_of_a_package_that_is_not_listed_is_not_imported(site: Path) -> None:
+    marker = install(site, "strict-package", name="strict", code=GUARD)
+
+    result = calculate(layers=settings(trust="listed"))
+
+    assert result.success
+    assert not marker.exists()
+
+
+def test_a_plugin_of_a_listed_package_is_loaded(site: Path) -> None:
+    install(site, "strict-package", name="strict", code=GUARD)
+
+    with pytest.raises(OperationCancelledError):
+        calculate(layers=settings(trust="listed", trusted=["Strict_Package"]))
+
+
+def test_two_packages_that_bring_the_same_name_are_both_refused_until_one_is_preferred(site: Path) -> None:
+    first = install(site, "first-package", name="strict", code=GUARD)
+    second = install(site, "second-package", name="strict", code=GUARD.replace("refused by", "from second:"))
+    errors: list[str] = []
+
+    calculate(layers={}, watch=lambda host: errors.extend(info.error for info in host.plugins.infos))
+    with pytest.raises(OperationCancelledError, match="from second"):
+        calculate(layers=settings(prefer={"strict": "second-package"}))
+
+    assert any("first-package and second-package both bring it" in error for error in errors)
+    assert not first.exists()
+    assert second.exists()
+
+
+def test_a_plugin_is_constructed_with_its_settings(site: Path) -> None:
+    install(site, "polite-package", name="polite", code=WITH_SETTINGS)
+
+    with pytest.raises(OperationCancelledError, match="because I say so"):
+        calculate(layers=settings(polite={"reason": "because I say so"}))
+
+
+def test_a_plugin_s_wrong_setting_is_named_by_its_key(site: Path) -> None:
+    install(site, "polite-package", name="polite", code=WITH_SETTINGS)
+    errors: list[str] = []
+
+    calculate(
+        layers=settings(polite={"reeson": "x"}),
+        watch=lambda host: errors.extend(info.error for info in host.plugins.infos),
+    )
+
+    assert any("plugins.polite.reeson" in error for error in errors)
+
+
+def test_settings_for_a_plugin_that_takes_none_are_an_error(site: Path) -> None:
+    install(site, "strict-package", name="strict", code=GUARD)
+    errors: list[str] = []
+
+    calculate(
+        layers=settings(strict={"colour": "red"}),
+        watch=lambda host: errors.extend(info.error for info in host.plugins.infos),
+    )
+
+    assert any("plugins.strict.colour: this plugin takes no settings" in error for error in errors)
+
+
+def test_a_package_s_tool_answers_to_its_address(site: Path) -> None:
+    code = """
+from pydantic import BaseModel
+from llmspell_hookspecs import Tool
+
+class Nothing(BaseModel):
+    pass
+
+class Plugin(Tool[Nothing]):
+    '''Say hello.'''
+    name = "greeter"
+
+    async def run(self, parameters, context):
+        return "hello"
+"""
+    install(site, "greeting-package", name="greeter", code=code, group="llmspell.tools")
+
+    async def main() -> Any:
+        async with Host.open({}) as host:
+            return await host.call("tool:greeter")
+
+    assert trio.run(main).result == "hello"
+
+
+def test_the_doctor_names_what_is_broken_disabled_and_missing(site: Path) -> None:
+    install(site, "broken-package", name="broken", code=BROKEN["SystemExit"])
+    install(site, "strict-package", name="strict", code=GUARD)
+    install(site, "sleeping-package", name="sleeping", code=GUARD)
+    loaded = load_settings({"plugins": {"disabled": ["sleeping"], "required": ["ghost"]}})
+
+    findings = {finding.plugin.name: finding for finding in examine(loaded.settings)}
+
+    assert findings["broken"].status == "failed"
+    assert "SystemExit" in findings["broken"].message
+    assert (findings["strict"].status, findings["strict"].hooks) == ("ok", 1)
+    assert findings["sleeping"].status == "disabled"
+    assert findings["ghost"].status == "failed"
+    assert findings["calculator"].status == "ok"

@@ -1,0 +1,79 @@
+"""A hook's context as a plain table, with the names that the original's guides use beside the subject's own.
+
+Invariant: whatever a hook does with the table, the context stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from llmspell_hookspecs import Failure, HookContext, script_name_of
+
+__all__ = ["ALIASES", "data_of", "table_of"]
+
+ALIASES: Final = {"tool_name": "name", "input": "parameters", "output": "result"}
+"""Names that the original's guides use, and the fields that they stand for where the subject has such a field."""
+
+
+def table_of(context: HookContext[Any]) -> dict[str, Any]:
+    """Answer the table that a script's hook is given."""
+    point = context.point
+    component = context.component
+    operation = context.operation
+    plain: dict[str, Any] = {
+        "point": point if ":" in point else script_name_of(point),
+        "correlation_id": operation.correlation_id,
+        "component_id": {
+            "type": component.kind.capitalize(),
+            "component_type": component.kind.capitalize(),
+            "name": component.name,
+            "id": component.id,
+        },
+        "language": context.language,
+        "metadata": _plain(context.metadata),
+        "operation": _plain(operation),
+        "data": data_of(context),
+    }
+    if context.request is not None:
+        plain["request"] = _plain(context.request)
+        plain["elapsed_ms"] = context.elapsed_ns / 1e6
+    if context.outcome is not None:
+        plain["outcome"] = _plain(context.outcome)
+    if context.forks:
+        plain["forks"] = _plain(context.forks)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """Answer a value with structs and read-only containers as fresh plain ones; an error is its text."""
+    if isinstance(value, msgspec.Struct):
+        return {field: _plain(getattr(value, field)) for field in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, BaseException) else value
+
+
+def data_of(context: HookContext[Any]) -> Any:
+    """Answer the subject's fields with the guides' names beside them; what is no struct as it is."""
+    subject = context.subject
+    if not isinstance(subject, msgspec.Struct):
+        return _plain(subject)
+    data: dict[str, Any] = _plain(subject)
+    if isinstance(subject, Failure):
+        data.pop("error")
+        data["error"] = data["error_message"] = subject.message
+    for alias, field in ALIASES.items():
+        if alias not in data and field in data:
+            data[alias] = data[field]
+    request = context.request
+    if request is not None:
+        for alias, field in (("tool_name", "name"), ("parameters", "parameters"), ("input", "parameters")):
+            if alias not in data and hasattr(request, field):
+                data[alias] = _plain(getattr(request, field))
+    data["attempt"] = context.operation.attempt
+    return data

@@ -1,0 +1,161 @@
+"""One Lua runtime with its kernel: what the slices call. All of it is sync, and used by one thread at a time.
+
+Invariant: only bytes and numbers cross to Lua, besides three Python functions that scripts cannot see. Whoever calls
+`close` must be the only one who uses it. Sizes in bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.resources
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+__all__ = ["LOOP_STRIDE", "THREAD_STRIDE", "Engine", "Outcome"]
+
+Outcome = tuple[Any, ...]
+"""How a slice ended: ``done`` and bytes; ``request``, number, method and bytes; or ``error``, ``limit``, ``syntax``."""
+
+THREAD_STRIDE: Final = 250
+LOOP_STRIDE: Final = 100
+"""Instructions between two counts. On the loop they are closer, since one instruction may copy megabytes."""
+
+_PARTS: Final = ("kernel", "pack", "objects", "patterns", "stdlib", "files")
+_FUNCTIONS: Final = (
+    "autopsy",
+    "call",
+    "drop",
+    "flush",
+    "forget_functions",
+    "frames",
+    "proceed",
+    "run",
+    "set_global",
+    "set_instruction_limit",
+    "take_released",
+    "wipe",
+)
+_KERNEL_BYTES: Final = 4 * 1024 * 1024
+_SPARE_BYTES: Final = 1024 * 1024
+
+
+@functools.cache
+def _source(part: str) -> bytes:
+    return importlib.resources.files(__package__).joinpath(f"{part}.lua").read_bytes()
+
+
+def _refuse(_target: object, name: object, _writing: bool) -> NoReturn:
+    raise AttributeError(f"{name!r}: Python's attributes are not for scripts")
+
+
+class Engine:
+    """One Lua runtime.
+
+    Args:
+        memory_bytes: What it may hold.
+        instructions: How many it may run, 0 for any number.
+        check: Answers why the slice must end, or None.
+        ask: Answers a question of the script at once, as bytes.
+    """
+
+    def __init__(
+        self,
+        memory_bytes: int,
+        instructions: int,
+        check: Callable[[], bytes | None],
+        ask: Callable[[bytes, int, bytes, bytes], bytes],
+    ) -> None:
+        from lupa import lua54
+
+        self._memory_error: type[Exception] = lua54.LuaMemoryError
+        self._error: type[Exception] = lua54.LuaError
+        self._lua: Any = lua54.LuaRuntime(
+            encoding=None,
+            register_eval=False,
+            register_builtins=False,
+            attribute_filter=_refuse,
+            max_memory=_KERNEL_BYTES,
+        )
+        self._kernel: dict[str, Any] = self._load(check, ask)
+        self._kernel["set_instruction_limit"](instructions)
+        self._memory_bytes = memory_bytes
+        self._own_bytes: int = self._lua.get_memory_used()
+        self.allow(None)
+
+    def _load(self, check: Callable[[], bytes | None], ask: Callable[..., bytes]) -> dict[str, Any]:
+        kernel = self._lua.execute(b"return {}")
+        kernel[b"host_check"], kernel[b"host_ask"] = check, ask
+        load = self._lua.execute(b"local K = ... return function(part) load(part, '=[host]', 't')(K) end", kernel)
+        for part in _PARTS:
+            load(_source(part))
+        return {name: kernel[name.encode()] for name in _FUNCTIONS}
+
+    @property
+    def used_bytes(self) -> int:
+        """What the script holds; may be asked at any time, on any thread."""
+        return int(self._lua.get_memory_used()) - self._own_bytes
+
+    def allow(self, memory_bytes: int | None) -> None:
+        """Let the script hold so much, or all that it may; may be called at any time, on any thread."""
+        most = self._memory_bytes if memory_bytes is None else min(memory_bytes, self._memory_bytes)
+        self._lua.set_max_memory(max(most + self._own_bytes, 1))
+
+    def set_global(self, name: str, payload: bytes) -> None:
+        """Give the script a global.
+
+        Raises:
+            MemoryError: The script may not hold so much.
+        """
+        try:
+            self._kernel["set_global"](name.encode(), payload)
+        except self._memory_error as error:
+            raise MemoryError from error
+
+    def slice(self, function: str, *arguments: Any) -> Outcome:
+        """Call ``run``, ``call``, ``proceed`` or ``flush`` of the kernel and answer how the slice ended."""
+        try:
+            outcome: Outcome = self._kernel[function](*arguments)
+        except self._memory_error:
+            return self._autopsy(arguments[0])
+        except self._error as error:
+            return (b"error", str(error).encode(), b"", b"")
+        return outcome
+
+    def _autopsy(self, number: int) -> Outcome:
+        """Answer where a coroutine was when memory ran out; telling it takes memory, too."""
+        self._lua.set_max_memory(self.used_bytes + self._own_bytes + _SPARE_BYTES)
+        try:
+            outcome: Outcome = self._kernel["autopsy"](number)
+        except (self._memory_error, self._error):
+            return (b"limit", b"memory", b"", b"")
+        return outcome
+
+    def tidy(self, dropped: Sequence[int], functions: Sequence[int]) -> list[tuple[int, int]]:
+        """Let go of coroutines and functions that nobody waits for; answers objects that Lua let go of, and counts."""
+        for number in dropped:
+            self._kernel["drop"](number)
+        try:
+            if functions:
+                self._kernel["forget_functions"](struct.pack(f">{len(functions)}q", *functions))
+            released = self._kernel["take_released"]()
+        except self._memory_error:
+            return []
+        return list(struct.iter_unpack(">II", released))
+
+    def frames(self) -> list[tuple[str, str, int]]:
+        """Answer the stack of the coroutine that asks the host just now: function, file and line of each frame."""
+        flat = [text.decode("utf-8", "replace") for text in self._kernel["frames"]().values()]
+        return [(flat[i], flat[i + 1], int(flat[i + 2])) for i in range(0, len(flat), 3)]
+
+    def wipe(self) -> None:
+        """Let go of all that the script made; takes long if that is much."""
+        self.allow(None)
+        with contextlib.suppress(self._memory_error, self._error):
+            self._kernel["wipe"]()
+
+    def close(self) -> None:
+        """Let go of the runtime, which closes it."""
+        self._kernel.clear()
+        self._lua = None

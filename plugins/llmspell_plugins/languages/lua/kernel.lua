@@ -1,0 +1,404 @@
+-- Limits, coroutines and slices: what runs a script piece by piece and can always stop it.
+--
+-- Invariant: no coroutine without the count hook; no way for a script to see, catch or outlive a limit that was hit:
+-- each place where an error can be caught asks `K.check` first.
+
+local K = ...
+local clock, error, getmetatable, next, rawget, select, type, tostring =
+  os.clock, error, getmetatable, next, rawget, select, type, tostring
+local match, sub = string.match, string.sub
+local create, resume, yield, running, status, close, isyieldable =
+  coroutine.create, coroutine.resume, coroutine.yield, coroutine.running, coroutine.status, coroutine.close,
+  coroutine.isyieldable
+local sethook, getinfo, traceback = debug.sethook, debug.getinfo, debug.traceback
+local collectgarbage, real_load, real_pcall, setmetatable = collectgarbage, load, pcall, setmetatable
+
+local NO_MEMORY <const> = "not enough memory"
+local MEMORY <const> = "memory"
+local HERE <const> = "[host]"
+
+-- What a limit throws, and what marks a yield as a request to the host. Scripts see neither.
+local LIMIT = setmetatable({}, { __tostring = function() return "limit" end, __metatable = false })
+local TAG = {}
+
+local weak = { __mode = "k" }
+local threads = {}
+local tops = setmetatable({}, weak)
+local waiting = setmetatable({}, weak)
+local strides = setmetatable({}, weak)
+local origins = setmetatable({}, weak)
+local dead, dead_where, dead_trace
+local stride = 250
+local spent, spent_limit = 0, 0
+local last = clock()
+
+-- Where a script's code stands on a stack: "name:line:", or nothing.
+local function place(co, level)
+  while true do
+    local info = getinfo(co, level, "Sl")
+    if not info then
+      return nil
+    end
+    if info.what ~= "C" and info.source ~= "=" .. HERE and info.currentline > 0 then
+      return info.short_src .. ":" .. info.currentline .. ":"
+    end
+    level = level + 1
+  end
+end
+
+local function die(why, co)
+  dead = why
+  local where = co or running()
+  dead_where = place(where, co and 0 or 2)
+  dead_trace = traceback(where)
+  last = 0
+  error(LIMIT, 0)
+end
+
+-- Asks whether the script may go on; the count hook, and every function that may take long.
+local function tick()
+  if dead then
+    error(LIMIT, 0)
+  end
+  spent = spent + stride
+  local now = clock()
+  local past = now - last
+  if past > 0.001 or past < 0 then
+    last = now
+    local why = K.host_check()
+    if why then
+      sethook(running(), tick, "", 1)
+      die(why)
+    end
+    local co = running()
+    if past > 0.05 and strides[co] and strides[co] > 10 then
+      strides[co] = 10
+      sethook(co, tick, "", 10)
+    end
+  end
+  if spent_limit > 0 and spent > spent_limit then
+    sethook(running(), tick, "", 1)
+    die("instructions")
+  end
+end
+K.tick = tick
+
+-- Counts work that a C function is about to do, `cost` in instructions.
+function K.charge(cost)
+  spent = spent + cost
+  return tick()
+end
+
+-- Passes on what a protected call answered, unless a limit was hit inside it.
+local function check(ok, ...)
+  if dead then
+    error(LIMIT, 0)
+  end
+  if not ok then
+    local message = ...
+    if message == NO_MEMORY then
+      die(MEMORY)
+    elseif type(message) == "string" and sub(message, 1, #HERE) == HERE then
+      return false, match(message, "^%[host%]:%d+: (.*)$") or message
+    end
+  end
+  return ok, ...
+end
+K.check = check
+
+function K.pcall(f, ...)
+  return check(real_pcall(f, ...))
+end
+
+-- Calls the handler after the stack is gone, so that it may ask the host like any other code.
+local function handled(handler, ok, ...)
+  if ok then
+    return true, ...
+  end
+  local _, answer = K.pcall(handler, ...)
+  return false, answer
+end
+
+function K.xpcall(f, handler, ...)
+  if type(handler) ~= "function" then
+    error("bad argument #2 to 'xpcall' (function expected, got " .. type(handler) .. ")", 2)
+  end
+  return handled(handler, K.pcall(f, ...))
+end
+
+local function watch(co)
+  strides[co] = stride
+  sethook(co, tick, "", stride)
+  return co
+end
+
+function K.create(f)
+  if type(f) ~= "function" then
+    error("bad argument #1 to 'create' (function expected)", 2)
+  end
+  return watch(create(f))
+end
+
+-- Hands a request of a coroutine inside on to the one around it, until the host has answered.
+local function settle(co, ok, first, ...)
+  if ok and first == TAG and not dead then
+    waiting[co] = true
+    local answer = yield(TAG, ...)
+    waiting[co] = nil
+    return settle(co, resume(co, answer))
+  end
+  if not ok and not dead and first == NO_MEMORY then
+    die(MEMORY, co)
+  end
+  return check(ok, first, ...)
+end
+
+function K.resume(co, ...)
+  if type(co) ~= "thread" then
+    error("bad argument #1 to 'resume' (coroutine expected)", 2)
+  end
+  tick()
+  if waiting[co] or tops[co] then
+    return false, "cannot resume non-suspended coroutine"
+  end
+  if strides[co] and strides[co] > stride then
+    watch(co)
+  end
+  return settle(co, resume(co, ...))
+end
+
+function K.close(co)
+  if type(co) ~= "thread" then
+    error("bad argument #1 to 'close' (coroutine expected)", 2)
+  end
+  local state = K.status(co)
+  if state ~= "suspended" and state ~= "dead" then
+    error("cannot close a " .. state .. " coroutine", 2)
+  end
+  return check(close(co))
+end
+
+local function unwrap(co, ok, ...)
+  if ok then
+    return ...
+  end
+  if status(co) == "dead" then
+    K.close(co)
+  end
+  local message = ...
+  error(message, 0)
+end
+
+function K.wrap(f)
+  local co = K.create(f)
+  return function(...)
+    return unwrap(co, K.resume(co, ...))
+  end
+end
+
+function K.status(co)
+  if type(co) ~= "thread" then
+    error("bad argument #1 to 'status' (coroutine expected)", 2)
+  end
+  if waiting[co] or (tops[co] and co ~= running()) then
+    return "normal"
+  end
+  return status(co)
+end
+
+function K.running()
+  local co = running()
+  return co, tops[co] == true
+end
+
+function K.isyieldable()
+  return not tops[running()] and isyieldable()
+end
+
+function K.yield(...)
+  if tops[running()] then
+    error("attempt to yield from outside a coroutine", 2)
+  end
+  return yield(...)
+end
+
+-- Ends the slice with a request and answers what the host answers, as bytes.
+function K.request(where, id, method, payload)
+  if not isyieldable() then
+    error(where .. ": the host cannot be asked from inside a metamethod or closing value that Lua itself calls", 0)
+  end
+  return yield(TAG, id, method, payload)
+end
+
+-- Code of the script -------------------------------------------------------------------------------------------------
+
+function K.compile(source, name, env)
+  return real_load(source, name, "t", env)
+end
+
+-- An error's text, told by a coroutine of its own because __tostring is the script's.
+local function text_of(value)
+  if type(value) == "string" then
+    return value
+  end
+  local co = watch(create(function()
+    local message = type(value) == "table" and not K.has_text(value) and rawget(value, "message")
+    return type(message) == "string" and message or K.tostring(value)
+  end))
+  tops[co] = true
+  local ok, text = resume(co)
+  if ok and type(text) == "string" then
+    return text
+  end
+  return "an error of type " .. type(value)
+end
+
+-- Where it failed; or where the callback begins, when a tail call has taken its frame.
+local function place_of(co)
+  local where = place(co, 0)
+  local origin = not where and origins[co] and getinfo(origins[co], "S")
+  if origin and origin.what ~= "C" and origin.source ~= "=" .. HERE then
+    where = origin.short_src .. ":" .. origin.linedefined .. ":"
+  end
+  return where
+end
+
+local function failure(co, value)
+  if not dead and value == NO_MEMORY then
+    dead, dead_trace = MEMORY, traceback(co)
+  end
+  if dead then
+    return "limit", dead, dead_where or place_of(co) or "", dead_trace or ""
+  end
+  local where, trace = place_of(co), traceback(co)
+  local text = text_of(value)
+  if not dead then
+    real_pcall(close, co)
+  end
+  if dead then
+    return "limit", dead, dead_where or where or "", dead_trace or trace
+  end
+  return "error", text, where or "", trace
+end
+
+local function lost(id, ...)
+  threads[id] = nil
+  return ...
+end
+
+local function report(id, ok, first, ...)
+  local co = threads[id]
+  if ok and first == TAG and not dead then
+    return "request", ...
+  end
+  if ok and not dead then
+    threads[id] = nil
+    return "done", first
+  end
+  return lost(id, failure(co, first))
+end
+
+-- Tells what became of a coroutine that ran out of memory so badly that not even that could be told.
+function K.autopsy(id)
+  local co = threads[id]
+  if not co then
+    return "limit", MEMORY, "", ""
+  end
+  return lost(id, failure(co, NO_MEMORY))
+end
+
+local function begin_slice(width)
+  dead, dead_where, dead_trace = nil, nil, nil
+  stride = width
+  last = clock()
+end
+
+local function start(id, width, body, ...)
+  begin_slice(width)
+  local co = watch(create(body))
+  tops[co] = true
+  threads[id] = co
+  return report(id, resume(co, ...))
+end
+
+local function pack_answer(where, ...)
+  return K.pack_values(where, select("#", ...), ...)
+end
+
+-- Begins to run a script's source; answers how the first slice ended.
+function K.run(id, width, source, name)
+  begin_slice(width)
+  local main, message = K.compile(source, name, K.env)
+  if not main then
+    return "syntax", message
+  end
+  return start(id, width, function()
+    return pack_answer("return", main())
+  end)
+end
+
+-- Begins to call a kept function with packed arguments.
+function K.call(id, width, function_id, payload)
+  local f = K.kept_function(function_id)
+  return start(id, width, function()
+    origins[running()] = f
+    return pack_answer("return", f(K.unpack_values(payload, 1)))
+  end)
+end
+
+-- Writes out what the script has not.
+function K.flush(id, width)
+  return start(id, width, function()
+    return pack_answer("return", K.flush_files())
+  end)
+end
+
+-- Goes on with the host's answer.
+function K.proceed(id, width, answer)
+  begin_slice(width)
+  local co = threads[id]
+  if strides[co] > stride then
+    watch(co)
+  end
+  return report(id, resume(co, answer))
+end
+
+function K.drop(id)
+  threads[id] = nil
+end
+
+function K.set_instruction_limit(n)
+  spent_limit = n
+end
+
+-- The frames of the coroutine that asks, for Debug.stackTrace; flat: function, file, line, ...
+function K.frames()
+  local out, level = {}, 0
+  local co = K.asking
+  while co and level < 200 do
+    local info = getinfo(co, level, "nSl")
+    if not info then
+      break
+    end
+    if info.what ~= "C" and info.source ~= "=" .. HERE then
+      out[#out + 1] = info.name or (info.what == "main" and "main chunk") or "?"
+      out[#out + 1] = info.short_src
+      out[#out + 1] = tostring(info.currentline)
+    end
+    level = level + 1
+  end
+  return out
+end
+
+-- Lets go of all that the script made, so that closing the runtime is quick.
+function K.wipe()
+  for key in next, threads do
+    threads[key] = nil
+  end
+  for key in next, K do
+    K[key] = nil
+  end
+  getmetatable("").__index = nil
+  collectgarbage()
+  collectgarbage()
+end

@@ -1,0 +1,37 @@
+"""The Lua language: Lua 5.4 by lupa, sandboxed and limited.
+
+Invariant: one runtime for each run, and nothing of it is left behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from llmspell_hookspecs import HookAdapter, ScriptInterface, ScriptRun
+from llmspell_plugins.languages.adapter import PlainHookAdapter
+
+__all__ = ["Lua"]
+
+
+class Lua:
+    """Lua 5.4, sandboxed."""
+
+    name: ClassVar[str] = "lua"
+    extensions: ClassVar[tuple[str, ...]] = (".lua",)
+
+    def __init__(self) -> None:
+        self.hook_adapter: HookAdapter = PlainHookAdapter()
+
+    async def run(self, script: ScriptRun, interface: ScriptInterface, /) -> Any:
+        """Run a script to its end and answer its value, plain; a tuple for several.
+
+        Raises:
+            ScriptError: It failed, or a limit ended it.
+        """
+        from .session import Session
+
+        session = Session(script, interface)
+        try:
+            return await session.run()
+        finally:
+            await session.close()

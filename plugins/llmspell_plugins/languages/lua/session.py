@@ -1,0 +1,217 @@
+"""One run of a Lua script: its slices, its requests to the host, its callbacks, its end.
+
+Invariant: a request ends its slice; the host answers it on trio; the next slice begins with the answer. When the run is
+over nothing of Lua's is left, and its functions answer that their script has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import trio
+
+from llmspell_hookspecs import ScriptError, ScriptInterface, ScriptObject, ScriptRun
+
+from .budget import Budget
+from .convert import Crossing, is_light
+from .desk import Desk
+from .engine import Engine, Outcome
+from .failures import chunk_of, script_failure
+from .function import LuaFunction
+from .slices import Slices
+from .system import System
+
+__all__ = ["Session"]
+
+_WIPE_BYTES = 1024 * 1024
+
+
+class Session:
+    """One run of a script."""
+
+    def __init__(self, script: ScriptRun, interface: ScriptInterface) -> None:
+        self._script = script
+        self._interface = interface
+        self._limits = interface.limits
+        self._released: deque[int] = deque()
+        self._dropped: list[int] = []
+        self._numbers = itertools.count(1)
+        self._closed = False
+        self._lock = trio.Lock()
+        self._budget = Budget(self._limits.time_s)
+        self._crossing = Crossing(self._make_function)
+        self._system = System(interface)
+        self._desk = Desk(self._crossing, interface, self._system)
+        self._engine = Engine(self._limits.memory_bytes, self._limits.instructions, self._budget.check, self._desk.ask)
+        self._slices = Slices(self._engine, self._budget, self._limits.callback_s, self._limits.slices == "loop")
+
+    def _make_function(self, number: int) -> LuaFunction:
+        return LuaFunction(number, self._call, self._released, self._make_function)
+
+    # The main script and its callbacks
+
+    async def run(self) -> Any:
+        """Run the script to its end and answer its value.
+
+        Raises:
+            ScriptError: It failed, or a limit ended it.
+        """
+        scope: Any = self._interface.scope
+        if hasattr(scope, "stack"):
+            scope.stack = self._frames
+        source, name = _source_of(self._script), f"@{chunk_of(self._script.name)}".encode()
+        number = next(self._numbers)
+
+        def begin(stride: int) -> Outcome:
+            try:
+                for each, value in self._interface.globals.items():
+                    self._engine.set_global(each, self._crossing.pack(value))
+            except MemoryError:
+                return (b"limit", b"memory", b"", b"")
+            return self._engine.slice("run", number, stride, source, name)
+
+        try:
+            value = await self._drive(number, begin, callback=False, light=True)
+        except ScriptError:
+            with contextlib.suppress(ScriptError):
+                await self._flush()
+            raise
+        await self._flush()
+        return value
+
+    async def _flush(self) -> None:
+        """Write out what the script has written to files that it left open."""
+        if self._system.has_files:
+            number = next(self._numbers)
+            await self._drive(
+                number, lambda stride: self._engine.slice("flush", number, stride), callback=False, light=True
+            )
+
+    async def _call(self, function: int, arguments: Sequence[Any]) -> Any:
+        """Call a function of the script."""
+        number = next(self._numbers)
+
+        def begin(stride: int) -> Outcome:
+            return self._engine.slice("call", number, stride, function, self._crossing.pack_values(arguments))
+
+        return await self._drive(number, begin, callback=True, light=is_light(arguments))
+
+    async def _drive(self, number: int, begin: Callable[[int], Outcome], *, callback: bool, light: bool) -> Any:
+        """Run slice after slice until a coroutine has ended; answer its value."""
+        finished = False
+        try:
+            outcome = await self._slice(begin, callback, light)
+            while outcome[0] == b"request":
+                answer, light = await self._answer(*outcome[1:])
+                outcome = await self._slice(partial(self._proceed, number, answer), callback, light)
+            finished = True
+        finally:
+            if not finished:
+                self._dropped.append(number)
+        if outcome[0] != b"done":
+            raise self._failure(outcome, callback)
+        values = outcome[1]
+        return tuple(values) if len(values) > 1 else (values[0] if values else None)
+
+    def _proceed(self, number: int, answer: Callable[[], bytes], stride: int) -> Outcome:
+        return self._engine.slice("proceed", number, stride, answer())
+
+    async def _answer(
+        self, target: ScriptObject | None, method: str, arguments: Sequence[Any]
+    ) -> tuple[Callable[[], bytes], bool]:
+        """Do what the script asks for; answer what packs the answer, within the next slice, and whether it is light."""
+        try:
+            if target is None:
+                value = await self._system.answer(method, list(arguments))
+            else:
+                value = await self._interface.call(target, method, arguments)
+        except Exception as error:  # whatever it is becomes an error of the script
+            refusal = self._desk.refusal(error)
+            return (lambda: refusal), True
+        return partial(self._desk.pack_answer, value), is_light(value)
+
+    async def _slice(self, work: Callable[[int], Outcome], callback: bool, light: bool) -> Outcome:
+        """Run one slice when no other runs."""
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
+            if self._closed:
+                name = self._script.name
+                raise ScriptError(
+                    f"{name}: the script has ended; its functions cannot be called", file=name, code="ended"
+                )
+            place = self._slices.place(callback, light)
+            return await self._slices.run(place, partial(self._work, work))
+        finally:
+            self._lock.release()
+
+    def _work(self, work: Callable[[int], Outcome], stride: int) -> Outcome:
+        """Do one slice: what Lua does, and what is to be converted and tidied up behind it."""
+        outcome = work(stride)
+        if outcome[0] == b"done":
+            outcome = (b"done", self._crossing.unpack(outcome[1]))
+        elif outcome[0] == b"request":
+            _, number, method, payload = outcome
+            target = self._crossing.objects.find(number) if number else None
+            outcome = (b"request", target, method.decode(), self._crossing.unpack(payload))
+        self._tidy()
+        return outcome
+
+    def _tidy(self) -> None:
+        dropped, self._dropped = self._dropped, []
+        functions = [self._released.popleft() for _ in range(len(self._released))]
+        for number, count in self._engine.tidy(dropped, functions):
+            self._crossing.objects.release(number, count)
+
+    # Its end
+
+    def _failure(self, outcome: Outcome, callback: bool) -> ScriptError:
+        kind, *texts = (text.decode("utf-8", "replace") for text in outcome)
+        text, where, trace = [*texts, "", ""][:3]
+        error = script_failure(kind, text, where, trace, name=self._script.name, limits=self._limits, callback=callback)
+        told = self._desk.last_error
+        if told is not None and text.endswith(told[0]):
+            error.__cause__ = told[1]
+        return error
+
+    def _frames(self) -> list[dict[str, Any]]:
+        """Answer the script's stack; called by a pure method, within a slice."""
+        name, chunk = self._script.name, chunk_of(self._script.name)
+        return [
+            {"function": function, "file": name if file == chunk else file, "line": line}
+            for function, file, line in self._engine.frames()
+        ]
+
+    async def close(self) -> None:
+        """End whatever still runs, close the files and let go of the runtime."""
+        self._closed = True
+        self._budget.stopped = True
+        with trio.CancelScope(shield=True):
+            async with self._lock:
+                if self._system.has_files:
+                    await trio.to_thread.run_sync(self._system.close)
+                if self._engine.used_bytes > _WIPE_BYTES:
+                    await trio.to_thread.run_sync(self._engine.wipe)
+                self._engine.close()
+        self._crossing.objects.clear()
+        self._desk.last_error = None
+        scope: Any = self._interface.scope
+        if hasattr(scope, "stack"):
+            scope.stack = None
+
+
+def _source_of(script: ScriptRun) -> bytes:
+    """Answer the source as Lua takes it: without a byte order mark, its first line a comment if it begins with #.
+
+    A closing value around it keeps ``return f()`` from being a tail call, which would lose the line.
+    """
+    text = script.source.removeprefix("\ufeff")
+    comment = "--" if text.startswith("#") else ""
+    return f"local _llmspell_ <close> = nil {comment}{text}".encode("utf-8", "surrogateescape")

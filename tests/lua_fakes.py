@@ -1,0 +1,219 @@
+"""A script interface without a host, for the tests of the Lua language."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import trio
+
+from llmspell_hookspecs import (
+    ComponentNotFoundError,
+    FileAccess,
+    InvalidInputError,
+    ScriptLimits,
+    ScriptObject,
+    ScriptRun,
+    SecurityError,
+    SettingsAccess,
+    script_method,
+    script_methods,
+)
+from llmspell_plugins.languages.lua.language import Lua
+
+
+class Scope:
+    def __init__(self, script: ScriptRun, lines: Sequence[str] = ()) -> None:
+        self.id = "scope-1"
+        self.language = "lua"
+        self.script = script
+        self.adapter = None
+        self.stack: Any = None
+        self.written: list[str] = []
+        self.lines = list(lines)
+
+    def write(self, text: str) -> None:
+        self.written.append(text)
+
+    def read_line(self) -> str | None:
+        return self.lines.pop(0) if self.lines else None
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        pass
+
+
+class Files:
+    def __init__(self, root: str) -> None:
+        self.root = os.path.realpath(root)
+
+    def resolve(self, path: str, mode: str) -> str:
+        resolved = os.path.realpath(os.path.join(self.root, path))
+        if not resolved.startswith(self.root + os.sep):
+            raise SecurityError(f"path: {path} is outside {self.root}; allow it", rule="path")
+        return resolved
+
+    def roots(self, mode: str) -> tuple[str, ...]:
+        return (self.root,)
+
+
+class Settings:
+    def __init__(self, environment: Sequence[str]) -> None:
+        self.environment = list(environment)
+
+    def plain(self, section: str = "") -> Any:
+        return self.environment if section == "security.environment" else None
+
+    async def change(self, key: str, value: Any, *, origin: str = "code") -> None:
+        raise InvalidInputError("no")
+
+
+class Services:
+    def __init__(self, known: dict[type, Any]) -> None:
+        self.known = known
+
+    def get(self, protocol: type) -> Any:
+        if protocol not in self.known:
+            raise ComponentNotFoundError(f"services: no {protocol.__name__}; offer one")
+        return self.known[protocol]
+
+    def settings(self, plugin: str) -> dict[str, Any]:
+        return {}
+
+
+class Interface:
+    def __init__(self, scope: Scope, services: Services, limits: ScriptLimits, globals: Mapping[str, Any]) -> None:
+        self.scope = scope
+        self.services = services
+        self.limits = limits
+        self.globals = globals
+
+    async def call(self, target: ScriptObject, method: str, arguments: Sequence[Any]) -> Any:
+        answer = self.call_pure(target, method, arguments)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    def call_pure(self, target: ScriptObject, method: str, arguments: Sequence[Any]) -> Any:
+        function = script_methods(type(target))[method].function
+        return getattr(target, function)(*arguments)
+
+
+class Print(ScriptObject):
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    @script_method(name="__call", pure=True)
+    def call(self, *values: Any) -> None:
+        self.scope.write("\t".join(values) + "\n")
+
+
+class Counter(ScriptObject):
+    """An object of a script's own, with fields."""
+
+    alive = 0
+
+    def __init__(self, start: int) -> None:
+        self.value = start
+
+    def script_fields(self) -> Mapping[str, Any]:
+        return {"start": self.value, "tags": ["a", "b"]}
+
+    def script_text(self) -> str:
+        return f"counter at {self.value}"
+
+    @script_method("bump")
+    async def add_one(self, by: int = 1) -> int:
+        await trio.lowlevel.checkpoint()
+        self.value += by
+        return self.value
+
+    @script_method(pure=True)
+    def peek(self) -> int:
+        return self.value
+
+
+class Host(ScriptObject):
+    """What the tests' scripts call."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+        self.kept: list[Any] = []
+
+    def script_lookup(self, name: str) -> Any:
+        return Counter(int(name[1:])) if name.startswith("c") and name[1:].isdigit() else None
+
+    @script_method()
+    async def echo(self, *values: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        self.seen.append(values)
+        return values
+
+    @script_method(pure=True)
+    def same(self, *values: Any) -> Any:
+        self.seen.append(values)
+        return values
+
+    @script_method()
+    async def call_back(self, function: Any, *values: Any) -> Any:
+        return await function(*values)
+
+    @script_method()
+    def keep(self, function: Any) -> None:
+        self.kept.append(function)
+
+    @script_method()
+    async def fail(self, text: str = "host: it failed; try less") -> None:
+        await trio.lowlevel.checkpoint()
+        raise InvalidInputError(text)
+
+    @script_method(pure=True)
+    def fail_now(self) -> None:
+        raise KeyError("gone\naway")
+
+    @script_method()
+    async def sleep(self, seconds: float) -> float:
+        await trio.sleep(seconds)
+        return seconds
+
+    @script_method()
+    def counter(self, start: int = 0) -> Counter:
+        return Counter(start)
+
+
+class Run:
+    """One script run; the outcome and what it wrote."""
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        name: str = "test.lua",
+        root: str = "/nowhere",
+        environment: Sequence[str] = (),
+        lines: Sequence[str] = (),
+        globals: Mapping[str, Any] | None = None,
+        **limits: Any,
+    ) -> None:
+        self.script = ScriptRun(source, "lua", name)
+        self.scope = Scope(self.script, lines)
+        self.host = Host()
+        services = Services({FileAccess: Files(root), SettingsAccess: Settings(environment)})
+        offered = {"Host": self.host, "print": Print(self.scope), **(globals or {})}
+        self.interface = Interface(self.scope, services, ScriptLimits(**limits), offered)
+
+    async def start(self) -> Any:
+        return await Lua().run(self.script, self.interface)
+
+    @property
+    def output(self) -> str:
+        return "".join(self.scope.written)
+
+
+def run(source: str, **options: Any) -> Any:
+    return trio.run(Run(source, **options).start)
+
+
+def output_of(source: str, **options: Any) -> str:
+    made = Run(source, **options)
+    trio.run(made.start)
+    return made.output

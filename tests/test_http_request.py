@@ -168,6 +168,7 @@ def test_headers_of_the_caller_win_over_defaults() -> None:
         (b"gr\xfc", "text/plain", "gr\ufffd"),
         (b"x", "text/plain; charset=nonsense", "eA=="),
         (b"", "application/json", ""),
+        (b"[" + b"1," * 200_000 + b"2]", "application/json", [*[1] * 200_000, 2]),
     ],
 )
 def test_the_body_is_decoded_by_its_type(body: bytes, kind: str, decoded: Any) -> None:

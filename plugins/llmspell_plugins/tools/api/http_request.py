@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +30,7 @@ from llmspell_hookspecs import (
     ToolError,
     ToolResult,
 )
+from llmspell_plugins.tools.data.json_text import decode
 
 from .credentials import Authentication, Headers, auth_headers, redact, revealed, secrets_in
 from .retry import RetryOptions, delay_s
@@ -36,6 +38,7 @@ from .retry import RetryOptions, delay_s
 __all__ = ["HttpRequest", "HttpRequestParameters", "HttpRequestSettings"]
 
 _TEXTS = ("text/", "application/xml", "application/javascript", "application/x-www-form-urlencoded")
+_SMALL_JSON_BYTES = 262_144
 _WORTH_RETRYING = ("connection", "timeout")
 
 
@@ -214,16 +217,21 @@ def _decoded(content: bytes, content_type: str) -> tuple[Any, str]:
     kind, _, options = content_type.lower().partition(";")
     kind = kind.strip()
     if kind in ("application/json", "text/json") or kind.endswith("+json"):
-        try:
-            return msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf")), "json"
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            pass
+        with suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError, ToolError):
+            return _parsed(content.removeprefix(b"\xef\xbb\xbf")), "json"
     charset = options.partition("charset=")[2].partition(";")[0].strip(" \"'") or "utf-8"
     lenient = kind.startswith(_TEXTS) or kind.endswith("+xml")
     try:
         return content.decode(charset, "replace" if lenient else "strict"), "text"
     except (UnicodeError, LookupError):
         return base64.b64encode(content).decode("ascii"), "base64"
+
+
+def _parsed(content: bytes) -> Any:
+    """The value of a JSON text; a long one by the decoder that lets other threads run in between."""
+    if len(content) <= _SMALL_JSON_BYTES:
+        return msgspec.json.decode(content)
+    return decode(content.decode("utf-8"), "http_request")
 
 
 def _without_query(url: str) -> str:

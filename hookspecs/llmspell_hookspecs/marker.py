@@ -54,7 +54,6 @@ class HookOptions(Struct, frozen=True):
         on_error: What a transform's failure does: ``continue`` counts it, ``raise`` fails the operation.
         thread: Run a sync hook in a worker thread.
         waits: Its time is a declared wait (a rate limiter's sleep), so the breaker never counts it as slow.
-        replayable: Whether the journal may replay it.
         name: Unique within its plugin and point; the function's name if empty.
         specname: The point, where the function has another name.
         tags: For listing.
@@ -69,7 +68,6 @@ class HookOptions(Struct, frozen=True):
     on_error: Literal["continue", "raise"] = "continue"
     thread: bool = False
     waits: bool = False
-    replayable: bool = True
     name: str = ""
     specname: str = ""
     tags: tuple[str, ...] = ()

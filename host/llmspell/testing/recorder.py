@@ -131,7 +131,7 @@ def _observers(points: Iterable[HookPoint]) -> None:
 
 
 def _observer(point: str) -> Callable[[HookRecorder, HookContext[Any]], None]:
-    @hookimpl(kind="observe", priority=Priority.LOWEST, specname=point, name="record", replayable=False)
+    @hookimpl(kind="observe", priority=Priority.LOWEST, specname=point, name="record")
     def record(self: HookRecorder, context: HookContext[Any]) -> None:
         self.record(context)
 

@@ -146,6 +146,16 @@ class ScriptScope(Protocol):
     def adapter(self) -> HookAdapter:
         """How this language's hooks take contexts and give results."""
 
+    @property
+    def stack(self) -> Callable[[], Sequence[Mapping[str, Any]]] | None:
+        """Answers the script's call stack, innermost first, if the language tells it; a language sets it.
+
+        Each frame has ``function``, ``file`` and ``line``. It is called within a slice of the script.
+        """
+
+    @stack.setter
+    def stack(self, tell: Callable[[], Sequence[Mapping[str, Any]]] | None) -> None: ...
+
     def write(self, text: str, /) -> None:
         """Write to the script's output; callable on any thread."""
 

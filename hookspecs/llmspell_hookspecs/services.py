@@ -215,6 +215,9 @@ class Hooks(Protocol):
     def list(self, point: str = "") -> list[HookInfo]:
         """Answer the registered hooks, in the order in which they are called."""
 
+    def points(self) -> Sequence[HookPoint]:
+        """Answer every point there is."""
+
     def point(self, name: str, /) -> HookPoint:
         """Answer the point with this name or alias.
 

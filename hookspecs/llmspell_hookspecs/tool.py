@@ -204,7 +204,7 @@ class Tool(Generic[P]):
     Attributes:
         name: The canonical name.
         aliases: Further names.
-        category: ``filesystem``, ``web``, ``api``, ``analysis``, ``data``, ``system``, ``media``, ``utility`` or another.
+        category: ``filesystem``, ``web``, ``api``, ``analysis``, ``data``, ``system``, ``media``, ``utility`` ...
         level: What it may touch.
         description: For people and models; the class's docstring if empty.
         limits: What one call may use.

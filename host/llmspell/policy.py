@@ -48,7 +48,7 @@ class Policies:
             str(loaded.project_dir),
             settings_files=[str(file) for file in loaded.files.values()],
         )
-        self.network = PinnedNetwork(HostRules(hosts.allowed, hosts.denied, hosts.allow_private))
+        self.network = PinnedNetwork(HostRules(hosts.allowed, hosts.denied, hosts.allow_private, hosts.private))
         self.tool_limits = ToolLimits(settings.tools.time_s, settings.tools.memory_bytes, settings.tools.output_bytes)
         self.script_limits = ScriptLimits(
             scripts.memory_bytes, scripts.instructions, scripts.time_s, scripts.callback_s, scripts.slices

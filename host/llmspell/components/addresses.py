@@ -32,7 +32,7 @@ class CallOptions(Struct, frozen=True):
 class ComponentRunner(Protocol):
     """Runs the components of one kind."""
 
-    async def run(self, name: str, input: Any, options: CallOptions, /) -> Any:  # noqa: A002
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> Any:
         """Run the component of this name and answer its result.
 
         Raises:
@@ -51,7 +51,12 @@ class Addresses:
         self._runners[kind] = runner
 
     async def call(
-        self, address: str, input: Any = None, /, *, deadline_s: float | None = None  # noqa: A002
+        self,
+        address: str,
+        input: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
     ) -> Any:
         """Run any component by its address; see the contract's `Calls`."""
         return await self._call(address, input, CallOptions(deadline_s))

@@ -50,4 +50,6 @@ class CallContext:
 
     async def run_process(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """Run a module-level function in a child process held to the limits; a cancellation kills it."""
-        return await self._processes.run(function, *arguments, memory_bytes=self.limits.memory_bytes)
+        return await self._processes.run(
+            function, *arguments, memory_bytes=self.limits.memory_bytes, output_bytes=self.limits.output_bytes
+        )

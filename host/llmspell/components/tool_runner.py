@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 
-from llmspell.operations import Asker, Operation, OperationKind, Runner, plain, thaw_fields
+from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_fields, plain, thaw_fields
 from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
 from llmspell_hookspecs import (
@@ -112,7 +112,7 @@ class ToolRunner:
         self._tools = tools
         self._house = _House(runner, policies, services, processes)
 
-    async def run(self, name: str, input: Any, options: CallOptions, /) -> ToolResult:  # noqa: A002
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> ToolResult:
         """Run a tool; see `ComponentRunner`."""
         tool = self._tools.get(name)
         call = _Call(self._house, tool)
@@ -182,7 +182,8 @@ class _Call:
             message = f"tool:{self._tool.name}: a hook changed the name to {call.name!r}; answer Redirect instead"
             raise InvalidInputError(message, field="name")
         model = _validated(self._tool, call.parameters)
-        call = structs.replace(call, parameters=model.model_dump())
+        level = self._tool.level.name.lower()  # a hook may write what it likes into the call; guards see what is so
+        call = ToolCall(self._tool.name, model.model_dump(), self._tool.category, level)
         call = await asker.ask("tool_parameter_validation", call)
         judge_level(f"tool:{call.name}", self._tool.level, self._house.policies.level)
         if call.name in self._house.policies.disabled_tools:
@@ -218,6 +219,10 @@ class _Call:
             if getattr(decided.limits, name) > getattr(given, name):
                 message = f"tool:{call.name}: a hook raised limits.{name} above {getattr(given, name):g}; lower it only"
                 raise InvalidInputError(message, field=f"limits.{name}")
+        if decided.call is not call and decided.call != freeze_fields(call):
+            message = f"tool:{call.name}: a hook changed the call at its allocation; do so at before_tool_execution"
+            raise InvalidInputError(message, field="call")
+        asker.hold(decided.limits.time_s)
         self._prepared.allocation = ResourceAllocation(call, decided.limits)
 
     async def body(self, call: ToolCall) -> ToolResult:
@@ -245,7 +250,9 @@ def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:
         return {}
     if not isinstance(given, Mapping):
         kind = type(given).__name__
-        message = f"tool:{tool.name}: its input is a {kind}; give a mapping of {', '.join(tool.parameters.model_fields)}"
+        message = (
+            f"tool:{tool.name}: its input is a {kind}; give a mapping of {', '.join(tool.parameters.model_fields)}"
+        )
         raise InvalidInputError(message)
     return given
 

@@ -181,6 +181,7 @@ class HookRegistry:
         if hook not in hooks:
             return False
         self._hooks[hook.point.name] = [other for other in hooks if other is not hook]
+        hook.retire()
         self.changed()
         return True
 
@@ -216,7 +217,7 @@ class HookRegistry:
         self.on_change()
 
     def _free_name(self, hook: Hook, present: list[Hook], *, named: bool) -> str:
-        taken = {other.name for other in present if other.plugin == hook.plugin}
+        taken = {other.name for other in present if (other.plugin, other.scope) == (hook.plugin, hook.scope)}
         if hook.name not in taken:
             return hook.name
         if named:
@@ -228,14 +229,15 @@ class HookRegistry:
         if self._profile is not None and hook.options.kind is HookKind.TRANSFORM:
 
             def told(state: BreakerState) -> None:
-                if not hook.options.waits:
-                    hook.slow_ns = breaker.slow_ns
+                hook.slow_ns = breaker.slow_ns
                 self.changed()
                 self.on_breaker(hook, state)
 
-            breaker = Breaker(self._profile, monotonic, told)
+            waits = hook.options.waits
+            profile = structs.replace(self._profile, slow_s=NEVER_SLOW_NS / 1e9) if waits else self._profile
+            breaker = Breaker(profile, monotonic, told)
             hook.breaker = breaker
-            hook.slow_ns = NEVER_SLOW_NS if hook.options.waits else breaker.slow_ns
+            hook.slow_ns = breaker.slow_ns
         if self._tracer is not None:
             hook.invoke = self._tracer.around(hook)
 

@@ -78,9 +78,13 @@ def _candidates(group: str) -> list[Candidate]:
 
 def _outvoted(candidate: Candidate, all_of: Sequence[Candidate], settings: Settings) -> bool:
     preferred = settings.plugin_distribution(candidate.info.name)
-    return bool(preferred) and _canonical(preferred) != _canonical(candidate.info.distribution) and any(
-        other.info.name == candidate.info.name and _canonical(other.info.distribution) == _canonical(preferred)
-        for other in all_of
+    return (
+        bool(preferred)
+        and _canonical(preferred) != _canonical(candidate.info.distribution)
+        and any(
+            other.info.name == candidate.info.name and _canonical(other.info.distribution) == _canonical(preferred)
+            for other in all_of
+        )
     )
 
 
@@ -92,11 +96,16 @@ def _judged(candidate: Candidate, all_of: Sequence[Candidate], settings: Setting
 def _objection(info: PluginInfo, all_of: Sequence[Candidate], settings: Settings) -> str:
     preferred = settings.plugin_distribution(info.name)
     if preferred and _canonical(preferred) != _canonical(info.distribution):
-        return f"plugin {info.name}: settings want it from {preferred}, which is not installed; it comes from {info.distribution}"
+        return (
+            f"plugin {info.name}: settings want it from {preferred}, but it comes from {info.distribution}; "
+            f"install {preferred}, or change plugins.prefer"
+        )
     brought = sorted({other.info.distribution for other in all_of if other.info.name == info.name})
     if len(brought) > 1 and not preferred:
         packages = " and ".join(brought)
-        return f"plugin {info.name}: {packages} both bring it; say which wins: plugins.prefer.{info.name} = {brought[0]!r}"
+        return (
+            f"plugin {info.name}: {packages} both bring it; say which wins: plugins.prefer.{info.name} = {brought[0]!r}"
+        )
     if settings.plugins.trust == "listed" and not _is_trusted(info.distribution, settings.plugins.trusted):
         return (
             f"plugin {info.name}: its package {info.distribution} is not listed; "

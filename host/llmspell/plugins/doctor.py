@@ -12,7 +12,16 @@ from msgspec import Struct, structs
 
 from llmspell.hooks import HookRegistry, PointCatalog
 from llmspell.settings import Settings
-from llmspell_hookspecs import ComponentNotFoundError, LlmspellError, PluginInfo, plugin, points_of, script, system, tool
+from llmspell_hookspecs import (
+    ComponentNotFoundError,
+    LlmspellError,
+    PluginInfo,
+    plugin,
+    points_of,
+    script,
+    system,
+    tool,
+)
 
 from .discovery import GROUPS, PLUGINS, Candidate, choose, scan_all
 from .loading import construct, load
@@ -44,9 +53,11 @@ def examine(settings: Settings) -> list[Finding]:
     candidates = [candidate for group in GROUPS for candidate in choose(group, settings)]
     findings = [_examine_one(candidate, settings) for candidate in candidates]
     seen = {(finding.plugin.group, finding.plugin.name) for finding in findings}
-    for info in scan_all():
-        if (info.group, info.name) not in seen:
-            findings.append(Finding(info, "disabled", "it is disabled, so it is not imported"))
+    findings += [
+        Finding(info, "disabled", "it is disabled, so it is not imported")
+        for info in scan_all()
+        if (info.group, info.name) not in seen
+    ]
     present = {finding.plugin.name for finding in findings if finding.plugin.group == PLUGINS}
     for name in settings.required_plugins():
         if name not in present:

@@ -84,7 +84,9 @@ class ScriptRunner:
         try:
             source = await trio.Path(name).read_text(encoding="utf-8")
         except OSError as error:
-            raise ScriptError(f"{name}: it cannot be read: {error.strerror}; name a file that can", file=name) from error
+            raise ScriptError(
+                f"{name}: it cannot be read: {error.strerror}; name a file that can", file=name
+            ) from error
         except UnicodeDecodeError as error:
             raise ScriptError(f"{name}: it is not UTF-8; save it as UTF-8", file=name) from error
         language = self._languages.of_file(name).name
@@ -110,7 +112,7 @@ class ScriptRunner:
         )
         return result.value
 
-    async def run(self, name: str, input: Any, options: CallOptions, /) -> ScriptResult:  # noqa: A002
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> ScriptResult:
         """Run a script file by its address; see `ComponentRunner`."""
         arguments = input.get("arguments", ()) if isinstance(input, Mapping) else ()
         if not isinstance(arguments, list | tuple):

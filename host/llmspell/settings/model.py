@@ -137,6 +137,9 @@ class HostRules(_Section):
     denied: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
         default=(), description="Globs of host names, or networks; win over allowed, and a project file adds to them."
     )
+    private: Annotated[Names, Policy.SUBSET_ONLY] = Field(
+        default=(), description="Globs of hosts, addresses or networks that may be reached though they are private."
+    )
     allow_private: Annotated[bool, Policy.OFF_ONLY] = Field(
         default=False, description="Whether loopback, link-local and private addresses may be reached."
     )

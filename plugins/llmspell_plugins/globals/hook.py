@@ -6,11 +6,10 @@ Invariant: a script changes only hooks that it registered itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final
 
 from llmspell_hookspecs import (
     HookHandle,
-    HookPoint,
     HookRegistrationError,
     Hooks,
     InvalidInputError,
@@ -183,7 +182,7 @@ class Hook(ScriptGlobal):
     def points(self) -> Sequence[dict[str, Any]]:
         """Answer the points there are, each with its names, topic, phase and accepted results."""
         hooks = self._hooks
-        known = hooks.points() if isinstance(hooks, _KnowsPoints) else []
+        known = hooks.points()
         return [describe_point(point) for point in known]
 
     @script_method()
@@ -234,11 +233,3 @@ class Hook(ScriptGlobal):
             raise InvalidInputError(message, field="hook")
         live = [mine for mine in self._mine if mine.live]
         return [mine for mine in live if name in (mine.handle.id, mine.handle.info.name)]
-
-
-@runtime_checkable
-class _KnowsPoints(Protocol):
-    """A registry that lists its points."""
-
-    def points(self) -> Sequence[HookPoint]:
-        """Answer every point there is."""

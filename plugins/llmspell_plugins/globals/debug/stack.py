@@ -8,24 +8,16 @@ answer says that there is none.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Final
 
 from llmspell_hookspecs import InvalidInputError, ScriptScope
 
 __all__ = ["stack_json", "stack_text"]
 
-Frames = Sequence[Mapping[str, Any]]
 _OPTIONS: Final = ("max_depth", "capture_locals", "capture_upvalues", "include_source")
 _DEPTH: Final = 50
 _EXTRAS: Final = {"capture_locals": "locals", "capture_upvalues": "upvalues", "include_source": "source"}
-
-
-@runtime_checkable
-class _TellsStack(Protocol):
-    """A scope whose language may tell its stack."""
-
-    stack: Callable[[], Frames] | None
 
 
 def stack_text(scope: ScriptScope, options: Mapping[str, Any]) -> str:
@@ -63,7 +55,7 @@ def _frames(scope: ScriptScope, options: Mapping[str, Any]) -> list[dict[str, An
     most = options.get("max_depth", _DEPTH)
     if isinstance(most, bool) or not isinstance(most, int | float) or most < 1:
         raise InvalidInputError(f"Debug.stack_trace: max_depth must be a number from 1, not {most!r}; correct it")
-    source = scope.stack if isinstance(scope, _TellsStack) else None
+    source = scope.stack
     if source is None:
         return None
     dropped = {field for option, field in _EXTRAS.items() if not options.get(option)}

@@ -20,7 +20,7 @@ from llmspell.components import Addresses, ToolRegistry, ToolRunner
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
 from llmspell.operations import Runner
-from llmspell.plugins import Candidate, Plugins, choose, construct, load, plugin_name
+from llmspell.plugins import Candidate, Plugins, choose, load, plugin_name
 from llmspell.policy import Policies, runner_limits
 from llmspell.scripting import GlobalFactory, Languages, ScriptRunner
 from llmspell.security import ProcessPool
@@ -42,7 +42,6 @@ from llmspell_hookspecs import (
     Hooks,
     HostState,
     NetworkAccess,
-    PluginInfo,
     ScriptGlobal,
     ScriptRun,
     SettingsAccess,
@@ -148,7 +147,12 @@ class Host:
             raise failure
 
     async def call(
-        self, address: str, input: Any = None, /, *, deadline_s: float | None = None  # noqa: A002
+        self,
+        address: str,
+        input: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
     ) -> Any:
         """Run any component by its address: ``tool:calculator``, ``script:tour.lua``.
 
@@ -243,11 +247,10 @@ class Host:
             languages.put(item)
         self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)
         globals_of = _Globals(chosen("llmspell.globals"), handed.globals)
-        self._scripts = ScriptRunner(
-            languages, self._runner, self._policies, self._services, globals_of, self._write
-        )
+        self._scripts = ScriptRunner(languages, self._runner, self._policies, self._services, globals_of, self._write)
         self._addresses.add("tool", self.tools)
         self._addresses.add("script", self._scripts)
+        self._addresses.add("custom", self.hooks)
         self._offer()
 
     def _offer(self) -> None:

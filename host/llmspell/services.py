@@ -8,34 +8,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import trio
 
+from llmspell.components import CallOptions
 from llmspell.hooks import Handle, HookRegistry
-from llmspell.operations import Operation, OperationKind, Runner
+from llmspell.operations import Operation, OperationKind, Runner, fit
 from llmspell.policy import Policies
 from llmspell.settings import LoadedSettings, change, plain
 from llmspell_hookspecs import (
-    Calls,
-    Clock,
     ComponentNotFoundError,
     ComponentRef,
     ConfigurationChange,
-    FileAccess,
+    Failure,
     HookInfo,
     HookPoint,
-    Hooks,
     HttpResponse,
-    NetworkAccess,
-    SettingsAccess,
-    Tools,
+    LlmspellError,
+    Phase,
+    custom_point,
 )
 
 __all__ = ["FileService", "HookService", "HostClock", "NetworkService", "ServiceTable", "SettingsService"]
 
 T = TypeVar("T")
-
 
 
 class ServiceTable:
@@ -171,19 +168,45 @@ class HookService:
         return self._registry.unregister_scope(scope)
 
     async def fire(self, name: str, value: Any, /) -> Any:
-        """Fire ``custom:<name>`` and answer the value as the hooks leave it.
+        """Fire ``custom:<name>``, or a point that a plugin declared, and answer the value as the hooks leave it.
 
         Raises:
             OperationCancelledError: A hook cancelled.
+            HookRegistrationError: The host itself fires this point.
+            InvalidInputError: The value is not of the point's type.
         """
-        point = self._registry.point(name if name.startswith("custom:") else f"custom:{name}")
-        component = ComponentRef("custom", point.name.removeprefix("custom:"), point.name)
-        kind = OperationKind(name="custom", before=point.name)
-        return await self._runner.run(Operation(kind=kind, component=component, subject=value, body=_same))
+        return await self._fire(self._registry.catalog.fireable(name), value, CallOptions())
+
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> Any:
+        """Fire ``custom:<name>`` by its address; see `ComponentRunner`."""
+        return await self._fire(custom_point(name), input, options)
+
+    async def _fire(self, point: HookPoint, value: Any, options: CallOptions) -> Any:
+        component = ComponentRef(point.topic, point.name.removeprefix("custom:"), point.alias)
+        if not isinstance(value, point.subject):
+            value = fit(value, point.subject, f"fire {point.name}")
+        if point.phase in (Phase.CHECK, Phase.DECISION, Phase.NOTICE):
+            return await self._runner.ask(point.name, value, component)
+        stands: dict[str, Any] = {point.phase.value: point.name}
+        operation = Operation(
+            kind=OperationKind(point.topic, result=point.value, **stands),
+            component=component,
+            subject=value,
+            body=_fail if point.phase is Phase.ERROR else _same,
+            deadline_s=options.deadline_s,
+            repeatable=True,
+            hops=options.hops,
+            started=options.started,
+        )
+        return await self._runner.run(operation)
 
 
 async def _same(value: Any) -> Any:
     return value
+
+
+async def _fail(failure: Failure) -> Any:
+    raise failure.error if isinstance(failure.error, Exception) else LlmspellError(failure.message)
 
 
 class SettingsService:

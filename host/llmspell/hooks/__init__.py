@@ -8,6 +8,7 @@ from .chain import Chain
 from .dispatch import advance, advance_waiting, judge, observe, unsupported
 from .hook import Hook
 from .registry import Handle, HookRegistry
+from .signature import check_subject
 from .timer import BreakerTimer
 from .trace import Tracer, TraceRow
 
@@ -26,6 +27,7 @@ __all__ = [
     "Tracer",
     "advance",
     "advance_waiting",
+    "check_subject",
     "judge",
     "observe",
     "unsupported",

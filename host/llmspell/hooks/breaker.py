@@ -53,14 +53,19 @@ class Breaker:
         profile: When it opens and closes.
         clock: Answers seconds that only grow.
         changed: Told the new state.
+
+    Attributes:
+        state: What it is now.
+        openings: How often it opened.
     """
 
-    __slots__ = ("_changed", "_clock", "_failures", "_good", "_open_s", "_profile", "_slow", "state")
+    __slots__ = ("_changed", "_clock", "_failures", "_good", "_open_s", "_profile", "_slow", "openings", "state")
 
     def __init__(
         self, profile: BreakerProfile, clock: Callable[[], float], changed: Callable[[BreakerState], None]
     ) -> None:
         self.state: BreakerState = "closed"
+        self.openings = 0
         self._profile = profile
         self._clock = clock
         self._changed = changed
@@ -124,4 +129,5 @@ class Breaker:
 
     def _become(self, state: BreakerState) -> None:
         self.state = state
+        self.openings += state == "open"
         self._changed(state)

@@ -14,13 +14,18 @@ __all__ = ["PointCatalog"]
 
 
 class PointCatalog:
-    """Points by name, script name, alias and further names."""
+    """Points by name, script name, alias and further names.
+
+    Args:
+        points: Those that the host itself fires; what is added later belongs to plugins, and anyone may fire it.
+    """
 
     def __init__(self, points: Iterable[HookPoint] = ()) -> None:
         self._points: dict[str, HookPoint] = {}
         self._spellings: dict[str, str] = {}
         for point in points:
             self.add(point)
+        self._own = frozenset(self._points)
 
     def add(self, point: HookPoint) -> None:
         """Take a point in.
@@ -43,6 +48,22 @@ class PointCatalog:
         """Answer the point with this name in snake case, as the host itself uses it."""
         point = self._points.get(name)
         return custom_point(name.removeprefix("custom:")) if point is None else point
+
+    def fireable(self, name: str) -> HookPoint:
+        """Answer the point that anyone may fire under this name: a plugin's, or else ``custom:<name>``.
+
+        Raises:
+            HookRegistrationError: It is one of the host's own.
+        """
+        known = self._spellings.get(name)
+        if known is None:
+            return custom_point(name.removeprefix("custom:"))
+        if known in self._own:
+            message = (
+                f"fire {name}: the host alone fires this point; fire custom:<name>, or a point that a plugin declares"
+            )
+            raise HookRegistrationError(message, point=known)
+        return self._points[known]
 
     def resolve(self, name: str) -> tuple[HookPoint, str | None]:
         """Answer the point that any spelling names, and the component pattern in it (``tool:calc*:before_execution``).

@@ -24,10 +24,11 @@ class Chain:
         guards: In order.
         wraps: In order of entry.
         observers: In order.
+        observer_steps: The same, in groups of which only the last may wait.
         waits: Whether any transform must be awaited.
     """
 
-    __slots__ = ("guards", "observers", "point", "transforms", "waits", "wraps")
+    __slots__ = ("guards", "observer_steps", "observers", "point", "transforms", "waits", "wraps")
 
     def __init__(self, point: HookPoint, hooks: Iterable[Hook]) -> None:
         kinds: dict[HookKind, list[Hook]] = {kind: [] for kind in HookKind}
@@ -38,7 +39,18 @@ class Chain:
         self.guards = tuple(kinds[HookKind.GUARD])
         self.wraps = tuple(kinds[HookKind.WRAP])
         self.observers = tuple(kinds[HookKind.OBSERVE])
+        self.observer_steps = _steps(self.observers)
         self.waits = any(hook.awaits for hook in self.transforms)
+
+
+def _steps(hooks: tuple[Hook, ...]) -> tuple[tuple[Hook, ...], ...]:
+    steps: list[tuple[Hook, ...]] = []
+    first = 0
+    for index, hook in enumerate(hooks, 1):
+        if hook.awaits or index == len(hooks):
+            steps.append(hooks[first:index])
+            first = index
+    return tuple(steps)
 
 
 def compile_chain(point: HookPoint, hooks: Iterable[Hook], component: str) -> Chain | None:

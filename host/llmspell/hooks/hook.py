@@ -7,7 +7,7 @@ trace is put around it once, here, and never asked about per call.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import trio
@@ -25,7 +25,7 @@ from llmspell_hookspecs import (
 
 from .breaker import Breaker
 
-__all__ = ["NEVER_SLOW_NS", "Hook"]
+__all__ = ["NEVER_SLOW_NS", "Hook", "name_of"]
 
 NEVER_SLOW_NS: Final = 1 << 62
 
@@ -80,7 +80,7 @@ class Hook:
         self.plugin = plugin
         self.language = language
         self.scope = scope
-        self.name = options.name or getattr(function, "__name__", type(function).__name__)
+        self.name = options.name or name_of(function)
         self.id = f"{plugin}.{self.name}@{point.name}#{sequence}"
         self.enabled = True
         self.breaker: Breaker | None = None
@@ -119,6 +119,13 @@ class Hook:
         if self.breaker is not None:
             self.breaker.failed()
 
+    def retire(self) -> None:
+        """Call the function no longer, not even for operations whose chains still hold this hook."""
+        if self.options.kind is HookKind.WRAP:
+            self.invoke = _encloses_nothing
+        else:
+            self.invoke = _goes_on_waiting if self.awaits else _goes_on
+
     def _check(self) -> None:
         kind, around = self.options.kind, self.point.phase is Phase.AROUND
         if around != (kind is HookKind.WRAP):
@@ -128,6 +135,8 @@ class Hook:
             self._refuse("a notice asks nobody, so a guard cannot stand here", "say kind='observe'")
         if around and not inspect.isasyncgenfunction(self.function):
             self._refuse("a wrap must be an async generator with one yield", "write 'async def' with one 'yield'")
+        if around and (self.options.thread or self.options.timeout_s is not None):
+            self._refuse("a wrap has neither a thread nor a timeout", "leave it to the operation's deadline")
         if self.options.timeout_s is not None and not (self.options.thread or _is_async(self.function)):
             self._refuse("a sync function cannot be given a timeout", "make it async, or say thread=True")
         if self.options.thread and _is_async(self.function):
@@ -158,6 +167,23 @@ class Hook:
         return within
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """Answer what a hook is called that was given no name."""
+    name: str = getattr(function, "__name__", type(function).__name__)
+    return name
+
+
 def _is_async(function: Callable[..., Any]) -> bool:
-    target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
-    return inspect.iscoroutinefunction(target)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _goes_on(context: HookContext[Any]) -> None:
+    return None
+
+
+async def _goes_on_waiting(context: HookContext[Any]) -> None:
+    return None
+
+
+async def _encloses_nothing(context: HookContext[Any]) -> AsyncIterator[None]:
+    yield

@@ -56,7 +56,9 @@ def _sorted(hooks: list[Hook], later: list[set[int]]) -> list[Hook]:
 
 def _cycle(hooks: list[Hook], later: list[set[int]], stuck: set[int]) -> HookOrderError:
     index, path = min(stuck), []
-    earlier = {other: min(i for i in stuck if other in later[i]) for other in stuck if any(other in later[i] for i in stuck)}
+    earlier = {
+        other: min(i for i in stuck if other in later[i]) for other in stuck if any(other in later[i] for i in stuck)
+    }
     while index not in path:
         path.append(index)
         index = earlier[index]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
+from threading import RLock
 from time import monotonic
 from typing import Any, Final
 
@@ -26,8 +27,9 @@ from llmspell_hookspecs import (
 from .breaker import Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
 from .chain import Chain, compile_chain
-from .hook import NEVER_SLOW_NS, Hook
+from .hook import NEVER_SLOW_NS, Hook, name_of
 from .order import ordered, reason
+from .signature import check_signature
 from .trace import Tracer
 
 __all__ = ["Handle", "HookRegistry"]
@@ -106,6 +108,7 @@ class HookRegistry:
         self._timeout_s = timeout_s
         self._disabled = disabled
         self._tracer = tracer
+        self._lock = RLock()  # hooks with thread=True may register hooks
         self._hooks: dict[str, list[Hook]] = {}
         self._chains: dict[tuple[str, str], Chain | None] = {}
         self._sequence = itertools.count(1)
@@ -145,12 +148,13 @@ class HookRegistry:
         if hook.awaits and options.timeout_s is None and self._timeout_s is not None:
             options = structs.replace(options, timeout_s=self._timeout_s)
             hook = Hook(point, function, options, sequence=hook.sequence, plugin=plugin, language=language, scope=scope)
-        present = self._hooks.get(point.name, [])
-        hook.name = self._free_name(hook, present, named=bool(options.name))
-        hook.enabled = not any(fnmatchcase(f"{plugin}.{hook.name}", pattern) for pattern in self._disabled)
-        self._equip(hook)
-        self._hooks[point.name] = self._in_order([*present, hook])
-        self.changed()
+        with self._lock:
+            present = self._hooks.get(point.name, [])
+            hook.name = self._free_name(hook, present, named=bool(options.name))
+            hook.enabled = not any(fnmatchcase(f"{plugin}.{hook.name}", pattern) for pattern in self._disabled)
+            self._equip(hook)
+            self._hooks[point.name] = self._in_order([*present, hook])
+            self.changed()
         return hook
 
     def register(
@@ -172,17 +176,19 @@ class HookRegistry:
         if not callable(function):
             message = f"hook at {point}: {function!r} cannot be called; give a function that takes the context"
             raise HookRegistrationError(message, point=point)
+        check_signature(function, f"hook {plugin}.{checked.name or name_of(function)}", resolved)
         hook = self.add(resolved, function, checked, plugin=plugin, language=language, scope=scope)
         return Handle(self, hook)
 
     def remove(self, hook: Hook) -> bool:
         """Take a hook out; False if it was out already."""
-        hooks = self._hooks.get(hook.point.name, [])
-        if hook not in hooks:
-            return False
-        self._hooks[hook.point.name] = [other for other in hooks if other is not hook]
-        hook.retire()
-        self.changed()
+        with self._lock:
+            hooks = self._hooks.get(hook.point.name, [])
+            if hook not in hooks:
+                return False
+            self._hooks[hook.point.name] = [other for other in hooks if other is not hook]
+            hook.retire()
+            self.changed()
         return True
 
     def remove_plugin(self, plugin: str) -> None:
@@ -209,7 +215,7 @@ class HookRegistry:
         return list(self.catalog)
 
     def __iter__(self) -> Iterator[Hook]:
-        return (hook for hooks in self._hooks.values() for hook in hooks)
+        return (hook for hooks in list(self._hooks.values()) for hook in hooks)
 
     def changed(self) -> None:
         """Drop every compiled chain."""

@@ -1,4 +1,4 @@
-"""The trace behind ``explain``: which hooks fired, in what order, what each answered, how long it took, what it changed.
+"""The trace behind ``explain``: which hooks fired, in what order, what each answered and changed, how long it took.
 
 Invariant: tracing is put around a hook once, when it is registered; where it is off it costs nothing. Secrets do not
 enter: values are shown as far as a change needs, cut to 200 characters, with secret-looking fields masked.

@@ -6,7 +6,7 @@ what the transforms left; observers are told in any case. What a point does not 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from llmspell.hooks import Chain, Hook, advance, advance_waiting, judge, observe, unsupported
 from llmspell_hookspecs import (
@@ -21,6 +21,7 @@ from llmspell_hookspecs import (
 )
 
 from .fit import fit
+from .forks import failure_of
 
 __all__ = ["Answer", "ask_chain", "cancellation", "where"]
 
@@ -77,20 +78,27 @@ async def ask_chain(chain: Chain, context: HookContext[Any]) -> Answer:
     try:
         decided = await _transforms(chain, context, answer)
         if decided is not None:
-            outcome = Outcome("running", decided[1], where(decided[0]))
-            if isinstance(decided[1], Cancel):
-                raise cancellation(decided[0], decided[1], context)
+            hook, result = decided
+            outcome = Outcome("running", result, f"{hook.plugin}.{hook.name}")
+            if isinstance(result, Cancel):
+                raise cancellation(hook, result, context)
         verdict = await judge(chain.guards, _with(context, answer.subject, outcome)) if chain.guards else None
         if verdict is not None:
-            outcome = Outcome("cancelled", verdict[1], where(verdict[0]))
+            outcome = Outcome("running", verdict[1], f"{verdict[0].plugin}.{verdict[0].name}")
             raise cancellation(verdict[0], verdict[1], context, verdict[2])
-    except Exception:
+    except Exception as error:
         if chain.observers:
-            await observe(chain.observers, _with(context, answer.subject, outcome or Outcome("cancelled")))
+            await observe(chain.observers, _with(context, answer.subject, _ended(outcome, error)))
         raise
     if chain.observers:
-        await observe(chain.observers, _with(context, answer.subject, outcome))
+        await observe(chain.observers, _with(context, answer.subject, outcome or Outcome()))
     return answer
+
+
+def _ended(outcome: Outcome | None, error: Exception) -> Outcome:
+    status: Literal["cancelled", "failed"] = "cancelled" if isinstance(error, OperationCancelledError) else "failed"
+    decided = outcome or Outcome()
+    return Outcome(status, decided.decision, decided.hook, failure_of(error))
 
 
 async def _transforms(chain: Chain, context: HookContext[Any], answer: Answer) -> tuple[Hook, HookResult] | None:

@@ -2,13 +2,15 @@
 
 Invariant: proposals take effect only after every guard has passed; a hook's Cancel is final; every value that leaves
 passes the after-guards once; the operation ends exactly once, with its terminal observers and its release. The terminal
-observers are those of the after point when it ended there, and those of the error point otherwise.
+observers are those of the after point if it completed or was cancelled there, and those of the error point otherwise.
 
 The module is longer than most because its steps share one state and are read together.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +27,6 @@ from llmspell_hookspecs import (
     ForkOutcome,
     HookContext,
     HookResult,
-    LimitExceeded,
     Metadata,
     Modified,
     OperationCancelledError,
@@ -35,12 +36,8 @@ from llmspell_hookspecs import (
     Phase,
     Redirect,
     Replace,
-    ResourceLimitError,
     Retry,
-    ScriptError,
-    SecurityError,
     SlowOperation,
-    Violation,
     freeze,
 )
 
@@ -50,6 +47,7 @@ from .correlation import Frame
 from .fit import fit, freeze_fields, thaw_fields
 from .forks import Forks, failure_of
 from .kind import Operation
+from .notices import notice_of
 from .wraps import LAST_MOMENTS_S, enclose
 
 if TYPE_CHECKING:
@@ -85,6 +83,7 @@ class Execution:
     __slots__ = (
         "_approved",
         "_attempts_allowed",
+        "_began_s",
         "_body_value",
         "_cancelled",
         "_chains",
@@ -93,13 +92,16 @@ class Execution:
         "_ended_after",
         "_forks",
         "_frame",
+        "_late",
         "_limit_s",
         "_metadata",
         "_operation",
         "_outcome",
         "_proposed",
+        "_questions",
         "_ref",
         "_runner",
+        "_scope",
         "_stores",
         "_subject",
         "_wanted",
@@ -113,7 +115,10 @@ class Execution:
         self._metadata = Metadata()
         self._ref = frame.ref()
         self._limit_s = _least(operation.deadline_s, runner.limits.operation_time_s)
-        self._deadline = None if self._limit_s is None else trio.current_time() + self._limit_s
+        self._began_s = trio.current_time()
+        self._deadline = None if self._limit_s is None else self._began_s + self._limit_s
+        self._scope: trio.CancelScope | None = None
+        self._late: OperationTimeoutError | None = None
         self._attempts_allowed = 1 << 31
         self._approved: Any = _NOTHING
         self._proposed: Any = operation.subject
@@ -126,19 +131,17 @@ class Execution:
         self._forks: Forks | None = None
         self._wanted: list[Fork] = []
         self._stores: list[tuple[CacheKey, float, Any]] = []
+        self._questions: dict[tuple[str, str, str], Any] = {}
 
     async def run(self) -> Any:
         """Run it and answer its result."""
         started = perf_counter_ns()
+        value: Any = _NOTHING
         try:
             value = await self._until_settled()
-        except trio.Cancelled as error:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_MOMENTS_S):
-                await self._end("cancelled", failure_of(error), started)
-            raise
-        except Exception as error:
-            await self._end("cancelled" if error is self._cancelled else "failed", failure_of(error), started)
-            raise
+        finally:
+            if value is _NOTHING:
+                await self._end_without(sys.exception(), started)
         await self._end("completed", value, started)
         return thaw_fields(value)
 
@@ -151,10 +154,19 @@ class Execution:
             answer = await ask_chain(chain, self._context(chain, freeze_fields(subject)))
         except OperationCancelledError as error:
             self._cancelled = error
+            self._outcome = Outcome("cancelled", Cancel(error.reason, error.code), error.hook)
             raise
         if answer.forks:
             await self._start_forks(answer.forks)
         return answer.subject
+
+    def hold(self, time_s: float) -> None:
+        """Shorten the deadline; see `Asker`."""
+        if self._limit_s is not None and time_s < self._limit_s:
+            self._limit_s = time_s
+            self._deadline = self._began_s + time_s
+            if self._scope is not None:
+                self._scope.deadline = self._deadline
 
     # Attempts.
 
@@ -168,12 +180,14 @@ class Execution:
                 await self._wait(again)
 
     async def _wait(self, again: _Again) -> None:
-        attempt = self._frame.attempt + 1
-        self._note(again.hook, "Retry", f"attempt {attempt} after {again.retry.delay_s:g} s")
-        if self._deadline is not None and trio.current_time() + again.retry.delay_s > self._deadline:
-            raise self._too_late()
-        if again.retry.delay_s > 0:
-            await trio.sleep(again.retry.delay_s)
+        attempt, delay_s = self._frame.attempt + 1, max(0.0, again.retry.delay_s)
+        self._note(again.hook, "Retry", f"attempt {attempt} after {delay_s:g} s")
+        if self._deadline is not None and trio.current_time() + delay_s > self._deadline:
+            error = self._late or self._too_late()
+            if error is not again.__cause__:
+                await self._notices(error)
+            raise error from (again.__cause__ if error is not again.__cause__ else error.__cause__)
+        await trio.sleep(delay_s)
         self._frame.attempt = attempt
         self._ref = self._frame.ref()
 
@@ -184,29 +198,43 @@ class Execution:
     async def _attempt(self, original: bool) -> Any:
         try:
             value = await self._timed(self._produce, original)
-        except OperationCancelledError as error:
-            if error is self._cancelled:
-                raise
-            return await self._recover(error)
-        except _Again:
-            raise
         except Exception as error:
-            return await self._recover(error)
+            if error is self._cancelled or isinstance(error, _Again):
+                raise
+            return await self._failed(error)
         if self._chains.after is None:
             return value
-        return await self._timed(self._settle, value)
+        try:
+            return await self._timed(self._settle, value)
+        except OperationTimeoutError as error:
+            if error is not self._late:
+                raise
+            return await self._failed(error)
 
-    async def _timed(self, step: Any, argument: Any) -> Any:
+    async def _failed(self, error: Exception) -> Any:
+        """Recover within the deadline; what passed it already has no time left to be held to."""
+        if error is self._late:
+            return await self._recover(error)
+        try:
+            return await self._timed(self._recover, error)
+        except OperationTimeoutError as late:
+            if late is self._late:
+                await self._notices(late)
+            raise
+
+    async def _timed(self, step: Callable[[Any], Awaitable[Any]], argument: Any) -> Any:
         if self._deadline is None:
             return await step(argument)
-        with trio.CancelScope(deadline=self._deadline):
+        self._scope = trio.CancelScope(deadline=self._deadline)
+        with self._scope:
             return await step(argument)
         raise self._too_late()
 
     def _too_late(self) -> OperationTimeoutError:
         component, limit_s = self._component_text(), self._limit_s or 0.0
         message = f"{component}: it took longer than {limit_s:g} s; give it more time or less to do"
-        return OperationTimeoutError(message, limit_s=limit_s, operation=self._frame.id, component=component)
+        self._late = OperationTimeoutError(message, limit_s=limit_s, operation=self._frame.id, component=component)
+        return self._late
 
     # Steps 1 to 4: propose, prepare, approve, run.
 
@@ -214,7 +242,14 @@ class Execution:
         chain = self._chains.before
         self._wanted = []
         self._outcome = None
-        self._subject = freeze_fields(self._operation.subject) if original else self._approved
+        self._body_value = _NOTHING
+        self._elapsed_ns = 0
+        if original:
+            self._approved = _NOTHING
+            self._stores.clear()
+            self._proposed = self._subject = freeze_fields(self._operation.subject)
+        else:
+            self._subject = self._approved
         try:
             proposal = await self._approve(chain, original)
         except Exception as error:
@@ -265,14 +300,16 @@ class Execution:
         return self._cancelled
 
     async def _take_effect(self, proposal: _Proposal | None, subject: Any) -> Any:
+        await self._start_forks(self._wanted)
         answer = None if proposal is None else proposal.answer
         if isinstance(answer, Retry) and proposal is not None:
             if self._may_retry(answer):
                 raise _Again(proposal.hook, answer, original=True)
             text = self._component_text()
-            message = f"{text}: {where(proposal.hook)} asked for a retry after attempt {self._frame.attempt}, the last one"
+            message = (
+                f"{text}: {where(proposal.hook)} asked for a retry after attempt {self._frame.attempt}, the last one"
+            )
             raise OperationError(message, operation=self._frame.id, component=text)
-        await self._start_forks(self._wanted)
         if proposal is None:
             return await self._run_body(subject)
         if isinstance(answer, Redirect):
@@ -284,14 +321,16 @@ class Execution:
         around = self._chains.around
         try:
             if around is None:
-                value = await self._operation.body(subject)
+                self._body_value = await self._body(subject)
             else:
                 context = self._context(around, subject)
-                value = await enclose(around.wraps, context, lambda: self._operation.body(subject))
+                self._body_value = await enclose(around.wraps, context, lambda: self._body(subject))
         finally:
             self._elapsed_ns = perf_counter_ns() - started
-        self._body_value = freeze_fields(self._operation.kind.to_result(value))
         return self._body_value
+
+    async def _body(self, subject: Any) -> Any:
+        return freeze_fields(self._operation.kind.to_result(await self._operation.body(subject)))
 
     # Step 5: settle.
 
@@ -302,6 +341,7 @@ class Execution:
         self._outcome = None
         self._wanted = []
         self._ended_after = True
+        self._stores = [store for store in self._stores if store[2] is _NOTHING]
         self._subject = value
         value, proposal = await self._transforms(chain, value)
         self._subject = value
@@ -348,7 +388,7 @@ class Execution:
         if proposal is None:
             raise error
         if isinstance(proposal.answer, Retry):
-            if self._repeats(proposal):
+            if not _is_denied(error) and self._repeats(proposal):
                 raise _Again(proposal.hook, proposal.answer, original=False) from error
             raise error
         value = proposal.value
@@ -420,7 +460,10 @@ class Execution:
 
     async def _cached(self, hook: Hook, cache: Cache, subject: Any, phase: Phase) -> Any:
         results = self._runner.results
-        about = subject if phase is Phase.BEFORE else self._proposed
+        asked = (hook.plugin, cache.key, cache.scope)
+        if phase is Phase.BEFORE:
+            self._questions[asked] = subject
+        about = self._questions.get(asked, self._proposed)
         key = results.key(self._frame, self._operation.kind.name, hook.plugin, cache, about)
         if phase is Phase.AFTER:
             self._stores.append((key, cache.ttl_s, subject))
@@ -440,19 +483,43 @@ class Execution:
 
     # Step 6: end.
 
+    async def _end_without(self, error: BaseException | None, started: int) -> None:
+        """End without a result: as failed, or as cancelled by a hook or by the caller."""
+        failure = failure_of(error) if error is not None else Failure("Cancelled", "Cancelled", "cancelled")
+        if isinstance(error, Exception):
+            await self._end("cancelled" if error is self._cancelled else "failed", failure, started)
+        else:
+            await self._hurry(self._last_steps("cancelled", failure, started))
+
     async def _end(self, status: Status, subject: Any, started: int) -> None:
-        """Run what is left, in order; a cancellation on the way leaves the rest 100 ms."""
-        steps = iter(self._last_steps(status, subject, started))
+        steps = self._last_steps(status, subject, started)
+        problem: Exception | None = None
         try:
             for step in steps:
-                await step
-        except trio.Cancelled:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_MOMENTS_S):
-                for step in steps:
+                try:
                     await step
+                except Exception as error:
+                    problem = problem or error
+        except trio.Cancelled:
+            await self._hurry(steps)
             raise
+        if problem is not None and status == "completed":
+            raise problem
+        if problem is not None:
+            self._runner.problems.append(problem)
 
-    def _last_steps(self, status: Status, subject: Any, started: int) -> Any:
+    async def _hurry(self, steps: Iterator[Awaitable[None]]) -> None:
+        """Run the steps shielded. When the 100 ms are over each still begins, and ends where it first waits."""
+        deadline = trio.current_time() + LAST_MOMENTS_S
+        for step in steps:
+            with trio.CancelScope(shield=True, deadline=deadline):
+                try:
+                    await step
+                except Exception as error:
+                    self._runner.problems.append(error)
+
+    def _last_steps(self, status: Status, subject: Any, started: int) -> Iterator[Awaitable[None]]:
+        """Yield what is left to do, in order. A cancellation ends one step, never the ones after it."""
         self._keep(status)
         if self._operation.started is not None:
             self._operation.started()
@@ -461,11 +528,16 @@ class Execution:
         withheld = self._ended_after and isinstance(subject, Failure) and subject.error is self._cancelled
         chain = self._chains.after if status == "completed" or withheld else self._chains.error
         if chain is not None and chain.observers:
-            yield observe(chain.observers, self._last_context(chain, status, subject))
+            context = self._last_context(chain, status, subject)
+            for observers in chain.observer_steps:
+                yield observe(observers, context)
         if self._operation.release is not None:
             yield self._operation.release(self)
         if self._runner.slow_ms is not None:
             yield self._report_slow((perf_counter_ns() - started) / 1e6, self._runner.slow_ms)
+        if self._forks is not None:
+            yield self._forks.finish()
+            self._note_forks(self._forks.outcomes())
 
     def _keep(self, status: Status) -> None:
         if status == "completed":
@@ -489,15 +561,13 @@ class Execution:
             await self.ask("performance_threshold_exceeded", SlowOperation(elapsed_ms, threshold_ms))
 
     async def _notices(self, error: Exception) -> None:
-        if isinstance(error, OperationTimeoutError) and error.operation == self._frame.id:
+        if error is self._late:
             if self._operation.kind.timeout:
                 await self.ask(self._operation.kind.timeout, self._proposed)
-        elif isinstance(error, SecurityError):
-            await self.ask("security_violation", Violation(error.rule, str(error)))
-        elif isinstance(error, ResourceLimitError):
-            await self.ask("resource_limit_exceeded", LimitExceeded(error.resource, error.limit, str(error)))
-        elif isinstance(error, ScriptError) and error.code.endswith("_limit"):
-            await self.ask("resource_limit_exceeded", LimitExceeded(error.code.removesuffix("_limit"), 0, str(error)))
+            return
+        notice = notice_of(error)
+        if notice is not None:
+            await self.ask(*notice)
 
     # What hooks are given.
 
@@ -526,6 +596,24 @@ class Execution:
             self._runner.tracer.note(
                 hook.point.name, result, detail, component=self._component_text(), operation=self._frame.id
             )
+
+    def _note_forks(self, outcomes: tuple[ForkOutcome, ...]) -> None:
+        if self._runner.tracer is None:
+            return
+        component, operation = self._component_text(), self._frame.id
+        for outcome in outcomes:
+            why = "" if outcome.error is None else f": {outcome.error.message}"
+            detail = f"{outcome.call.address} {outcome.status}{why}"
+            self._runner.tracer.note("", "Fork", detail, component=component, operation=operation)
+
+
+def _is_denied(error: BaseException | None) -> bool:
+    """Whether a hook cancelled what the error comes from: an operation within this one."""
+    while error is not None:
+        if isinstance(error, OperationCancelledError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _is_partial(value: dict[str, Any], wanted: type) -> bool:

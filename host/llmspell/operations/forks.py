@@ -22,15 +22,17 @@ CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
 
 def failure_of(error: BaseException) -> Failure:
     """Answer an error as hooks see it."""
-    return Failure(type(error).__name__, str(error) or type(error).__name__, getattr(error, "code", "error"), error)
+    code = getattr(error, "code", "error") if isinstance(error, Exception) else "cancelled"
+    return Failure(type(error).__name__, str(error) or type(error).__name__, code, error)
 
 
 class _Running:
-    __slots__ = ("call", "done", "join", "outcome", "scope")
+    __slots__ = ("begun", "call", "done", "join", "outcome", "scope")
 
     def __init__(self, call: Call, join: bool) -> None:
         self.call = call
         self.join = join
+        self.begun = False
         self.scope = trio.CancelScope()
         self.done = trio.Event()
         self.outcome = ForkOutcome(call, "cancelled")
@@ -55,7 +57,11 @@ class Forks:
             for call in fork.calls:
                 running = _Running(call, fork.join)
                 self._running.append(running)
-                await self._nursery.start(self._task, running)
+                try:
+                    await self._nursery.start(self._task, running)
+                finally:
+                    if not running.begun:
+                        running.done.set()
 
     async def join(self) -> None:
         """Wait for those that are to be joined."""
@@ -63,8 +69,8 @@ class Forks:
             if running.join:
                 await running.done.wait()
 
-    async def finish(self) -> tuple[ForkOutcome, ...]:
-        """Join or cancel what still runs, and answer how each ended."""
+    async def finish(self) -> None:
+        """Join or cancel what still runs."""
         for running in self._running:
             if not running.join:
                 running.scope.cancel()
@@ -74,7 +80,6 @@ class Forks:
         except trio.Cancelled:
             await self._abandon()
             raise
-        return self.outcomes()
 
     def outcomes(self) -> tuple[ForkOutcome, ...]:
         """Answer how each ended so far."""
@@ -88,6 +93,7 @@ class Forks:
                 await running.done.wait()
 
     async def _task(self, running: _Running, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        running.begun = True
         told = False
 
         def started() -> None:

@@ -25,7 +25,7 @@ class OperationKind(Struct, frozen=True):
 
     Attributes:
         name: ``tool``, ``script`` ...
-        before: The point before it.
+        before: The point before it; empty for none.
         around: The point around its body; empty for none.
         after: The point after it; empty for none.
         error: The point at its failure; empty for none.
@@ -36,7 +36,7 @@ class OperationKind(Struct, frozen=True):
     """
 
     name: str
-    before: str
+    before: str = ""
     around: str = ""
     after: str = ""
     error: str = ""
@@ -55,6 +55,9 @@ class Asker(Protocol):
         Raises:
             OperationCancelledError: A hook cancelled.
         """
+
+    def hold(self, time_s: float) -> None:
+        """Shorten the deadline of the operation, if it has one, to this time from its start."""
 
 
 class Operation(Struct, frozen=True):

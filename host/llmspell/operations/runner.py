@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 from msgspec import Struct
@@ -29,11 +30,15 @@ from .asking import ask_chain
 from .cache import ResultCache
 from .correlation import CURRENT, Frame
 from .execution import Execution
-from .fit import freeze_fields
+from .fit import freeze_fields, thaw_fields
 from .forks import Forks
 from .kind import Operation, OperationKind
+from .notices import notice_of
 
 __all__ = ["Caller", "Chains", "Runner", "RunnerLimits"]
+
+
+_PROBLEMS: Final = 1000
 
 
 class Chains(Struct, frozen=True):
@@ -64,9 +69,7 @@ class RunnerLimits(Struct, frozen=True):
 class Caller(Protocol):
     """Runs whatever has an address."""
 
-    async def __call__(
-        self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None
-    ) -> Any:
+    async def __call__(self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
         """Run it and answer its result."""
 
 
@@ -84,7 +87,7 @@ class Runner:
         prefix: Of the ids of operations.
         refusal: Why no operation may run; empty if they may.
         results: What hooks asked to keep.
-        problems: What hooks answered wrongly at notices outside any operation.
+        problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
     """
 
     def __init__(
@@ -101,7 +104,7 @@ class Runner:
         self.prefix = secrets.token_hex(4)
         self.refusal = ""
         self.results = ResultCache(trio.current_time)
-        self.problems: list[Exception] = []
+        self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
         self._nursery = nursery
         self._numbers = itertools.count(1)
         self.limit(limits)
@@ -129,17 +132,24 @@ class Runner:
         )
         if self.refusal or frame.depth > self.limits.depth or operation.hops > self.limits.hops:
             raise self._refused(frame)
-        key = (operation.kind.before, operation.component.name)
+        kind = operation.kind
+        key = (kind.before or kind.around or kind.after or kind.error, operation.component.name)
         try:
             chains = self._chains[key]
         except KeyError:
-            chains = self._compile(key, operation.kind)
+            chains = self._compile(key, kind)
         token = CURRENT.set(frame)
         try:
             if chains is None and operation.prepare is None and operation.deadline_s is None and not self._measured:
                 if operation.started is not None:
                     operation.started()
-                return operation.kind.to_result(await operation.body(operation.subject))
+                try:
+                    return kind.to_result(await operation.body(operation.subject))
+                except Exception as error:
+                    notice = notice_of(error)
+                    if notice is not None:
+                        await self.ask(*notice, operation.component)
+                    raise
             return await Execution(self, operation, frame, chains or _NO_CHAINS).run()
         finally:
             CURRENT.reset(token)
@@ -170,7 +180,9 @@ class Runner:
         component = f"{frame.component.kind}:{frame.component.name}"
         if self.refusal:
             return PluginRequiredError(f"{component}: {self.refusal}")
-        what, limit = ("nested", self.limits.depth) if frame.depth > self.limits.depth else ("redirected", self.limits.hops)
+        what, limit = (
+            ("nested", self.limits.depth) if frame.depth > self.limits.depth else ("redirected", self.limits.hops)
+        )
         message = f"{component}: it is {what} more than {limit} times; look for a hook that matches its own call"
         return DepthLimitError(message, operation=frame.id, component=component)
 
@@ -192,17 +204,23 @@ class Runner:
         chain = self.registry.chain(point, component.name)
         if chain is None:
             return subject
-        frame = CURRENT.get()
-        if frame is None or frame.owner is not self:
-            frame = Frame(self, None, next(self._numbers), component, 0, "")
+        around = CURRENT.get()
+        around = around if around is not None and around.owner is self else None
+        asking = Frame(self, around, next(self._numbers), component, 0, "")
+        if asking.depth > self.limits.depth:
+            raise self._refused(asking)
+        frame = around or asking
         context = HookContext(point, freeze_fields(subject), component, frame.ref(), Metadata(), frame.language)
-        answer = await ask_chain(chain, context)
-        if answer.forks:
-            forks = self.forks()
-            await forks.start(answer.forks)
-            if any(fork.join for fork in answer.forks):
+        token = CURRENT.set(asking)
+        try:
+            answer = await ask_chain(chain, context)
+            if answer.forks:
+                forks = self.forks()
+                await forks.start(answer.forks)
                 await forks.join()
-        return answer.subject
+        finally:
+            CURRENT.reset(token)
+        return thaw_fields(answer.subject)
 
     async def notify(self, point: str, subject: Any, component: ComponentRef | None = None) -> None:
         """Give a notice of the host's own; what hooks answer wrongly there is kept in ``problems``."""

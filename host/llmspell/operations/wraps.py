@@ -7,7 +7,9 @@ yield, an error of its own) is counted and replaces nothing. On cancellation its
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -22,25 +24,23 @@ LAST_MOMENTS_S: Final = 0.1
 """How long clean-up may take once an operation is cancelled."""
 
 _log = logging.getLogger("llmspell.hooks")
+_NOTHING: Any = object()
 _Entered = tuple[Hook, AsyncGenerator[Any, Any]]
 
 
 async def enclose(wraps: Sequence[Hook], context: HookContext[Any], body: Callable[[], Awaitable[Any]]) -> Any:
     """Run the body inside the wraps and answer its result."""
     entered: list[_Entered] = []
+    value: Any = _NOTHING
     try:
         for hook in wraps:
             generator = await _enter(hook, context)
             if generator is not None:
                 entered.append((hook, generator))
         value = await body()
-    except trio.Cancelled as error:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_MOMENTS_S):
-            await _leave_all(entered, error)
-        raise
-    except Exception as error:
-        await _leave_all(entered, error)
-        raise
+    finally:
+        if value is _NOTHING:
+            await _leave_all(entered, sys.exception())
     await _leave_all(entered, None, value)
     return value
 
@@ -62,14 +62,38 @@ async def _enter(hook: Hook, context: HookContext[Any]) -> AsyncGenerator[Any, A
 
 
 async def _leave_all(entered: list[_Entered], error: BaseException | None, value: Any = None) -> None:
-    while entered:
+    """Leave the wraps, last in first out; from a cancellation on, shielded."""
+    while entered and (error is None or isinstance(error, Exception)):
         hook, generator = entered.pop()
-        before = perf_counter_ns()
-        await _leave(hook, generator, error, value)
-        hook.total_ns += perf_counter_ns() - before
+        left = False
+        try:
+            await _leave(hook, generator, error, value)
+            left = True
+        finally:
+            if not left:
+                await _leave_shielded(entered, sys.exception())
+    if entered:
+        await _leave_shielded(entered, error)
+
+
+async def _leave_shielded(entered: list[_Entered], error: BaseException | None) -> None:
+    """Leave the rest; each wrap throws the cancellation back, which goes on once all of them are left."""
+    deadline = trio.current_time() + LAST_MOMENTS_S
+    async with AsyncExitStack() as stack:
+        for hook, generator in entered:
+            stack.push_async_callback(_leave_within, deadline, hook, generator, error)
+        entered.clear()
+
+
+async def _leave_within(
+    deadline: float, hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseException | None
+) -> None:
+    with trio.CancelScope(shield=True, deadline=deadline):
+        await _leave(hook, generator, error, None)
 
 
 async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseException | None, value: Any) -> None:
+    before = perf_counter_ns()
     try:
         if error is None:
             await generator.asend(value)
@@ -77,16 +101,21 @@ async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseExc
             await generator.athrow(error)
     except StopAsyncIteration:
         return
-    except trio.Cancelled as cancelled:
-        if cancelled is not error:
-            raise
-        return
     except Exception as own:
         if own is not error:
             _misbehaved(hook, f"it failed: {own}")
         return
+    finally:
+        hook.total_ns += perf_counter_ns() - before
     _misbehaved(hook, "it yielded twice")
-    await generator.aclose()
+    await _close(hook, generator)
+
+
+async def _close(hook: Hook, generator: AsyncGenerator[Any, Any]) -> None:
+    try:
+        await generator.aclose()
+    except Exception as own:
+        _misbehaved(hook, f"it failed: {own}")
 
 
 def _misbehaved(hook: Hook, problem: str) -> None:

@@ -8,18 +8,15 @@ Invariant: a plugin is registered with all of its hooks or with none.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pluggy
 
-from llmspell.hooks import HookRegistry
+from llmspell.hooks import HookRegistry, check_subject
 from llmspell_hookspecs import PROJECT, HookError, HookOptions, HookPoint, HookRegistrationError, points_of
 
 __all__ = ["Registrar"]
-
-_ANNOTATION = re.compile(r"HookContext\[(?:.*\.)?(\w+)\]$")
 
 
 class Registrar(pluggy.PluginManager):
@@ -95,11 +92,7 @@ def _check(function: Callable[..., Any], plugin: str, point: HookPoint) -> None:
     parameters = list(inspect.signature(function).parameters)
     if parameters != ["context"]:
         raise _wrong(function, plugin, point, f"it takes ({', '.join(parameters)})", "its one argument is 'context'")
-    annotation = getattr(function, "__annotations__", {}).get("context")
-    found = _ANNOTATION.search(annotation if isinstance(annotation, str) else str(annotation or ""))
-    if found and found[1] not in (point.subject.__name__, "Any", "object"):
-        wanted = f"annotate it as HookContext[{point.subject.__name__}]"
-        raise _wrong(function, plugin, point, f"it expects HookContext[{found[1]}]", wanted)
+    check_subject(function, "context", f"hook {plugin}.{getattr(function, '__name__', 'hook')}", point)
 
 
 def _wrong(function: Callable[..., Any], plugin: str, point: HookPoint, problem: str, remedy: str) -> HookError:

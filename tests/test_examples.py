@@ -1,0 +1,97 @@
+"""Every example runs, through the command line, and prints what it is said to print."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmspell.testing import TemporarySettings
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TOUR = """
+== 1. Hooks
+  signs    transform  at BeforeToolExecution
+  careful  guard      at BeforeToolExecution
+  notes    transform  at ToolError
+  count    observe    at ToolError
+  count    observe    at AfterToolExecution
+
+== 2. A JSON file
+  title: first quarter
+  regions: 2, the highest target is for the south
+
+== 3. A CSV file
+  12 rows, 5 columns
+  first row: 120 tea for 540.00 EUR
+
+== 4. Sales against targets
+  [transform signs]  5705.00 / 6000 x 100  becomes  5705.00 / 6000 * 100
+  north: 5705.00 of 6000 EUR, 95.1 %
+  [transform signs]  6901.25 / 6500 x 100  becomes  6901.25 / 6500 * 100
+  south: 6901.25 of 6500 EUR, 106.2 %
+
+== 5. Files, and a refusal
+  wrote report.txt, 85 bytes
+  [guard careful]    refuses to delete report.txt
+  deleted: false
+  because: denied by hook script:examples/tour.lua.careful at before_tool_execution: the tour keeps its files
+  without the guard: deleted
+  [transform notes]  the read failed, so the answer is an empty text
+  notes: 0 characters
+
+== 6. What the observer counted
+  file_operations  completed 4, refused 1, failed 0
+  json_processor   completed 1, refused 0, failed 0
+  text_manipulator completed 2, refused 0, failed 0
+  csv_analyzer     completed 3, refused 0, failed 0
+  calculator       completed 4, refused 0, failed 0
+"""
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def examples(llmspell_settings: TemporarySettings) -> Path:
+    """A copy of the examples in the current folder, for they write beside themselves."""
+    folder = llmspell_settings.project / "examples"
+    shutil.copytree(EXAMPLES / "data", folder / "data")
+    shutil.copy(EXAMPLES / "tour.lua", folder)
+    return folder
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "llmspell", "run", *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_tour_prints_what_each_tool_and_hook_did(examples: Path) -> None:
+    printed = run("examples/tour.lua")
+
+    assert printed.splitlines() == TOUR.splitlines()
+
+
+def test_the_tour_leaves_nothing_behind(examples: Path) -> None:
+    before = sorted(examples.rglob("*"))
+
+    run("examples/tour.lua")
+
+    assert sorted(examples.rglob("*")) == before
+
+
+def test_the_tour_explains_itself(examples: Path) -> None:
+    explained = run("--explain", "examples/tour.lua").splitlines()[len(TOUR.splitlines()) :]
+
+    assert any("careful" in line and "guard" in line and "Cancel" in line for line in explained)
+    assert any("signs" in line and "Modified" in line for line in explained)
+    assert any("notes" in line and "Replace" in line for line in explained)
+
+
+def test_every_script_among_the_examples_is_run_here() -> None:
+    assert [path.name for path in sorted(EXAMPLES.glob("*.lua"))] == ["tour.lua"]

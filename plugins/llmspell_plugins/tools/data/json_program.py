@@ -56,12 +56,13 @@ def validate(text: str, schema_text: str) -> str:
     from jsonschema.validators import Draft202012Validator, validator_for
     from referencing.exceptions import Unresolvable
 
-    value, schema = decode(text, _INPUT), decode(schema_text, "json_processor: schema")
+    value = decode(text, _INPUT)
+    schema: Any = decode(schema_text, "json_processor: schema")
     if not isinstance(schema, dict | bool):
         raise _invalid_schema("it is no object")
     if isinstance(schema, dict) and not isinstance(schema.get("$schema", ""), str):
         raise _invalid_schema(f"its $schema is {schema['$schema']!r}, no address")
-    validator = validator_for(schema, default=Draft202012Validator)
+    validator: Any = validator_for(schema, default=Draft202012Validator)
     try:
         validator.check_schema(schema)
         errors = [_told(error) for error in _checker(validator, schema).iter_errors(value)]

@@ -1,0 +1,96 @@
+"""The command: ``python -m benchmarks hooks|operations|startup [--json]`` and ``compare [FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from .comparison import BASELINE, TOLERANCE, find_slower, read_ratios, read_run, store
+from .peers import find_peers
+from .report import ratios, to_json, to_table
+from .timing import Run
+
+GROUPS: Final = {"hooks": 201, "operations": 201, "startup": 11}
+"""The groups and how often each is timed if nothing else is said."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run groups, or compare a run; answer the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    words: list[str] = options.what
+    if words[0] == "compare":
+        if len(words) > 2:
+            parser.error("compare takes one file, or none")
+        return _compare(words[1:], options)
+    for word in words:
+        if word not in GROUPS:
+            parser.error(f"there is no group {word!r}; there are {', '.join(GROUPS)}")
+    run = trio.run(_measure, list(dict.fromkeys(words)), options.rounds)
+    _write(to_json(run) if options.json else to_table(run))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Time llmspell beside its peers.")
+    parser.add_argument("what", nargs="+", help=f"{', '.join(GROUPS)}; or: compare [FILE]")
+    parser.add_argument("--json", action="store_true", help="print the run for programs")
+    parser.add_argument("--rounds", type=_positive, help="how often each contender is timed")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="compare: by which part a ratio may grow")
+    parser.add_argument("--baseline", type=Path, default=BASELINE, help="compare: the stored ratios")
+    parser.add_argument("--store", action="store_true", help="compare: store the run's ratios instead")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return number
+
+
+async def _measure(groups: Sequence[str], rounds: int | None) -> Run:
+    from . import hooks, operations, startup
+
+    peers, absent = find_peers()
+    run = Run(absent=tuple(absent))
+    for group in groups:
+        count = rounds or GROUPS[group]
+        if group == "hooks":
+            part = await hooks.measure_hooks(peers, count)
+        elif group == "operations":
+            part = await operations.measure_operations(peers, count)
+        else:
+            part = await startup.measure_startup(count)
+        run = run.joined(part)
+    return run
+
+
+def _compare(files: Sequence[str], options: argparse.Namespace) -> int:
+    if files:
+        try:
+            now = read_run(Path(files[0]))
+        except (OSError, ValueError) as error:
+            _write(f"compare: {error}")
+            return 2
+    else:
+        now = ratios(trio.run(_measure, list(GROUPS), options.rounds).timings)
+    if options.store:
+        store(now, options.baseline)
+        return 0
+    slower = find_slower(now, read_ratios(options.baseline), options.tolerance)
+    _write("\n".join(slower) or f"compare: nothing got slower by more than {options.tolerance:.0%}")
+    return 1 if slower else 0
+
+
+def _write(text: str) -> None:
+    print(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

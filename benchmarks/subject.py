@@ -1,0 +1,65 @@
+"""What is timed: our runner with hooks that do nothing, around a body that does nothing.
+
+Invariant: the code that is timed is the host's own, wired as the host wires it, with breakers, timing and all nine
+results on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from llmspell.components.tool_runner import TOOL
+from llmspell.hooks import PROFILES, HookRegistry, PointCatalog
+from llmspell.operations import Operation, OperationKind, Runner, RunnerLimits
+from llmspell_hookspecs import Call, ComponentRef, HookContext, ToolCall, points_of, tool
+
+__all__ = [
+    "CALL",
+    "COMPONENT",
+    "COUNTS",
+    "POINT",
+    "answer",
+    "make_operation",
+    "make_runner",
+    "nothing",
+    "nothing_waiting",
+]
+
+COUNTS: Final = (1, 5, 10)
+POINT: Final = TOOL.before
+COMPONENT: Final = ComponentRef("tool", "calculator", "tool:calculator")
+CALL: Final = ToolCall("calculator", {"input": "2 + 2"}, "utility", "safe")
+_KIND: Final = OperationKind("tool", TOOL.before, TOOL.around, TOOL.after, TOOL.error)
+
+
+def nothing(context: HookContext[ToolCall]) -> None:
+    """Answer nothing."""
+
+
+async def nothing_waiting(context: HookContext[ToolCall]) -> None:
+    """Answer nothing, awaited."""
+
+
+async def answer(call: ToolCall) -> int:
+    """Answer 4: the body of every operation."""
+    return 4
+
+
+async def _call_nobody(call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
+    raise LookupError("no hook of a benchmark calls anything")
+
+
+def make_runner(nursery: trio.Nursery, hook: Callable[[HookContext[ToolCall]], Any], count: int) -> Runner:
+    """Answer a runner with that many hooks before a tool call."""
+    registry = HookRegistry(PointCatalog(points_of(tool)), profile=PROFILES["default"])
+    for _ in range(count):
+        registry.register(POINT, hook)
+    return Runner(registry, RunnerLimits(), nursery, _call_nobody)
+
+
+def make_operation() -> Operation:
+    """Answer a bare operation."""
+    return Operation(_KIND, COMPONENT, CALL, answer)

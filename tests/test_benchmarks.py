@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def rows_of(done: subprocess.CompletedProcess[str]) -> dict[str, set[str]]:
+    assert done.returncode == 0, done.stderr
+    rows: dict[str, set[str]] = {}
+    for row in json.loads(done.stdout)["rows"]:
+        assert row["median_ns"] > 0 or row["row"].startswith("one ")
+        rows.setdefault(row["row"], set()).add(row["contender"])
+    return rows
+
+
+def a_run(**medians: float) -> str:
+    rows = [{"row": "sync hooks, 5", "contender": name, "median_ns": ns} for name, ns in medians.items()]
+    return json.dumps({"rows": rows})
+
+
+def compare(folder: Path, now: str, before: str) -> subprocess.CompletedProcess[str]:
+    (folder / "before.json").write_text(before)
+    (folder / "now.json").write_text(now)
+    baseline = str(folder / "baseline.json")
+    assert run("compare", str(folder / "before.json"), "--baseline", baseline, "--store").returncode == 0
+    return run("compare", str(folder / "now.json"), "--baseline", baseline)
+
+
+def test_hooks_yields_its_rows_with_us_and_a_floor_in_each() -> None:
+    rows = rows_of(run("hooks", "--json", "--rounds", "1"))
+
+    assert list(rows) == ["hook point, no hook"] + [f"{k} hooks, {n}" for k in ("sync", "async") for n in (1, 5, 10)]
+    for contenders in rows.values():
+        assert {"llmspell", "pluggy"} <= contenders
+        assert any(name.startswith("floor") for name in contenders)
+
+
+def test_operations_yields_its_rows_and_the_cost_of_one_hook_more() -> None:
+    rows = rows_of(run("operations", "--json", "--rounds", "1"))
+
+    assert {"bare operation", "host.call of a tool", "host.call, guard, transform and observer"} <= set(rows)
+    assert {"one sync hook more", "one async hook more", "operation, 5 async hooks"} <= set(rows)
+    assert all("llmspell" in contenders for contenders in rows.values())
+
+
+def test_startup_yields_its_rows_and_help_imports_nothing_heavy() -> None:
+    done = run("startup", "--json", "--rounds", "1")
+
+    assert list(rows_of(done)) == ["llmspell --help", "llmspell version", "script", "import"]
+    assert json.loads(done.stdout)["notes"][0].startswith("llmspell --help imports none of ")
+
+
+def test_a_table_names_the_bars_and_the_peers_that_are_absent(tmp_path: Path) -> None:
+    hide = "import sys; sys.modules['strands'] = None; from benchmarks.__main__ import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", hide, "hooks", "--rounds", "1"], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert "absent: strands-agents is not installed" in done.stdout
+    assert "[bar: half of strands-agents: not judged]" in done.stdout
+    assert "[bar: 60 ns over the floor" in done.stdout
+
+
+def test_compare_names_a_row_that_got_slower_than_everyone_beside_it(tmp_path: Path) -> None:
+    done = compare(
+        tmp_path, now=a_run(llmspell=300, floor=100, pluggy=200), before=a_run(llmspell=100, floor=100, pluggy=200)
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == "sync hooks, 5: 3.00 x floor, was 1.00 x\n"
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        a_run(llmspell=500, floor=500, pluggy=1000),
+        a_run(llmspell=110, floor=100, pluggy=200),
+        a_run(llmspell=105, floor=50, pluggy=200),
+        a_run(llmspell=50, floor=100, pluggy=200),
+    ],
+    ids=["a slower machine", "within the tolerance", "a floor that was lucky", "faster"],
+)
+def test_compare_is_content_with(tmp_path: Path, now: str) -> None:
+    done = compare(tmp_path, now=now, before=a_run(llmspell=100, floor=100, pluggy=200))
+
+    assert (done.returncode, done.stdout) == (0, "compare: nothing got slower by more than 30%\n")
+
+
+def test_the_stored_baseline_knows_every_row() -> None:
+    stored: dict[str, Any] = json.loads((ROOT / "benchmarks" / "baseline.json").read_text())
+
+    assert {"hook point, no hook", "sync hooks, 10", "bare operation", "llmspell --help"} <= set(stored)
+
+
+def test_a_word_that_is_no_group_and_a_file_without_a_run_are_wrong_usage(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text("[]")
+
+    assert run("speed").returncode == 2
+    assert "there is no group 'speed'" in run("speed").stderr
+    assert run("compare", str(wrong)).returncode == 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,7 +170,7 @@ def _convert(table: Table, options: CsvOptions) -> _Answer:
 def _filter(table: Table, options: CsvOptions) -> _Answer:
     if options.filter is None:
         raise ToolError("csv_analyzer: options.filter: there is none; give 'column > value'", code="invalid_input")
-    return _rows(table, table.names, list(filtered(table, options.filter)))
+    return _rows(table, table.names, filtered(table, options.filter))
 
 
 def _transform(table: Table, options: CsvOptions) -> _Answer:
@@ -178,7 +178,7 @@ def _transform(table: Table, options: CsvOptions) -> _Answer:
         what = "csv_analyzer: options: there is nothing to do; give add_columns or rename_columns"
         raise ToolError(what, code="invalid_input")
     names, rows = transformed(table, options.add_columns, options.rename_columns)
-    return _rows(table, names, list(rows))
+    return _rows(table, names, rows)
 
 
 def _validate(table: Table, options: CsvOptions) -> _Answer:
@@ -193,9 +193,17 @@ def _sample(table: Table, options: CsvOptions) -> _Answer:
     return _rows(table, table.names, sampled(table, options.size, options.method, options.seed))
 
 
-def _rows(table: Table, names: Sequence[str], rows: Sequence[Sequence[str]]) -> _Answer:
-    text = written(names if table.reading.has_headers else None, rows, table.delimiter)
-    return text, text, {"count": len(rows), "columns": list(names)}
+def _rows(table: Table, names: Sequence[str], rows: Iterable[Sequence[str]]) -> _Answer:
+    count = 0
+
+    def counted() -> Iterator[Sequence[str]]:
+        nonlocal count
+        for row in rows:
+            count += 1
+            yield row
+
+    text = written(names if table.reading.has_headers else None, counted(), table.delimiter)
+    return text, text, {"count": count, "columns": list(names)}
 
 
 def _unreadable(path: str, error: OSError) -> ToolError:

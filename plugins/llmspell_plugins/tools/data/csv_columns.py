@@ -102,7 +102,9 @@ def described(table: Table) -> tuple[int, list[dict[str, Any]]]:
         for column, cell in zip(columns, row, strict=True):
             if not table.is_null(cell):
                 column.see(cell)
-    return count, [column.described(name, count) for name, column in zip(table.names, columns, strict=True)]
+    columns.reverse()
+    # Each column is freed once it is described: to free millions of cells at once would hold all other threads.
+    return count, [columns.pop().described(name, count) for name in table.names]
 
 
 class _Type:

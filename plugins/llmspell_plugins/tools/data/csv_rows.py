@@ -7,7 +7,7 @@ import operator
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -70,18 +70,14 @@ def _test(table: Table, symbol: str, value: str) -> Callable[[str], bool]:
     return fits
 
 
-def sampled(table: Table, size: int, method: str, seed: int) -> list[list[str]]:
-    """Answer the first rows, or some by chance (the same for the same seed), in their order."""
+def sampled(table: Table, size: int, method: str, seed: int) -> Iterable[list[str]]:
+    """Yield the first rows, or some by chance (the same for the same seed), in their order."""
     if method == "head":
-        return list(islice(table.rows(), size))
+        return islice(table.rows(), size)
+    count = sum(1 for _ in table.rows())
     chance = random.Random(seed)  # noqa: S311 - a sample, no secret
-    kept: list[tuple[int, list[str]]] = []
-    for index, row in enumerate(table.rows()):
-        if len(kept) < size:
-            kept.append((index, row))
-        elif (place := chance.randrange(index + 1)) < size:
-            kept[place] = (index, row)
-    return [row for _, row in sorted(kept)]
+    chosen = set(chance.sample(range(count), min(size, count)))
+    return (row for index, row in enumerate(table.rows()) if index in chosen)
 
 
 def transformed(

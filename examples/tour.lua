@@ -11,7 +11,6 @@ local function section(title)
   print("== " .. title)
 end
 
--- 1. Hooks ------------------------------------------------------------------------------------------------------------
 -- A hook stands at a point and is given a context. context.data is what the point is about: before a tool runs, the
 -- call; after it, the result. What the hook returns decides what happens next; nothing means "go on".
 
@@ -65,8 +64,6 @@ for _, hook in ipairs(Hook.list()) do
   end
 end
 
--- 2. JSON -------------------------------------------------------------------------------------------------------------
-
 section("2. A JSON file")
 
 local text = Tool.invoke("file_operations", {operation = "read", path = data .. "targets.json"}).text
@@ -75,8 +72,6 @@ local best = Tool.invoke("json_processor", {input = text, query = ".regions | ma
 local title = Tool.invoke("text_manipulator", {operation = "trim", input = targets.title}).result.result
 print("  title: " .. title)
 print("  regions: " .. #targets.regions .. ", the highest target is for the " .. best)
-
--- 3. CSV --------------------------------------------------------------------------------------------------------------
 
 section("3. A CSV file")
 
@@ -92,8 +87,6 @@ local with_revenue = Tool.invoke("csv_analyzer", {
 local rows = Tool.invoke("csv_analyzer", {operation = "convert", input = with_revenue}).result
 local first = rows[1]
 print(string.format("  first row: %d %s for %.2f %s", first.units, first.product, first.revenue, targets.currency))
-
--- 4. Calculate --------------------------------------------------------------------------------------------------------
 
 section("4. Sales against targets")
 
@@ -115,8 +108,6 @@ for _, region in ipairs(targets.regions) do
   report[#report + 1] = string.format("%s, %.1f %%", line, percent)
   print("  " .. report[#report])
 end
-
--- 5. Write, and try to delete -----------------------------------------------------------------------------------------
 
 section("5. Files, and a refusal")
 
@@ -140,8 +131,6 @@ print("  without the guard: " .. answer.message:match("^%a+"))
 
 local notes = Tool.invoke("file_operations", {operation = "read", path = data .. "no-such-notes.txt"}).text
 print("  notes: " .. #notes .. " characters")
-
--- 6. What the observer saw --------------------------------------------------------------------------------------------
 
 section("6. What the observer counted")
 

@@ -60,7 +60,7 @@ class Audit:
     name = "audit"
     Settings = AuditSettings
 
-    def __init__(self, settings: AuditSettings, services: Services) -> None:  # noqa: ARG002 - the host gives both
+    def __init__(self, settings: AuditSettings, services: Services) -> None:
         self._deny_deletes = settings.deny_deletes
         self._redact = settings.redact
         self._log = AuditLog(settings.log.expanduser().absolute())

@@ -52,7 +52,7 @@ def llmspell_output() -> ScriptOutput:
 
 @pytest.fixture
 def llmspell_host(
-    llmspell_settings: TemporarySettings,  # noqa: ARG001 - the host is to see these settings only
+    llmspell_settings: TemporarySettings,
     llmspell_output: ScriptOutput,
 ) -> HostRunner:
     """Runs an async function with an open host: ``llmspell_host(main, plugins=[...], settings={...})``.

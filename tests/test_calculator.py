@@ -168,6 +168,8 @@ def test_what_is_no_expression_is_refused(text: str) -> None:
 def test_a_refusal_says_where_and_what_would_do() -> None:
     assert refused("1 + $").details == {"position": 4}
     assert "character 5" in str(refused("1 + $"))
+    assert "something is missing at its end (character 4)" in str(refused("2 +"))
+    assert "at '* 3' (character 5)" in str(refused("2 + * 3"))
     assert "sqrt" in str(refused("sqr(4)"))
     assert "write sin(x)" in str(refused("sin()"))
     assert "'y' has no value" in str(refused("y + 1"))

@@ -96,12 +96,12 @@ class _Tokens:
         try:
             tree = ast.parse(source, mode="eval")
         except SyntaxError as error:
-            position = self._position((error.offset or 1) - 1)
-            raise self._wrong(f"it goes wrong at {self.text[position:][:20]!r}", position) from None
+            # The offset is 0 where an expression ends too early.
+            ended = not error.offset
+            raise self._astray(len(self.text) if ended else self._position((error.offset or 1) - 1)) from None
         for node in ast.walk(tree):
             if not isinstance(node, _NODES + _NODE_PARTS):
-                position = self._position(getattr(node, "col_offset", 0))
-                raise self._wrong(f"it goes wrong at {self.text[position:][:20]!r}", position)
+                raise self._astray(self._position(getattr(node, "col_offset", 0)))
             if isinstance(node, ast.Call):
                 self._check_call(node)
         return tree.body
@@ -176,6 +176,11 @@ class _Tokens:
                 return start
             length += len(token) + 1
         return len(self.text)
+
+    def _astray(self, position: int) -> ToolError:
+        rest = self.text[position:]
+        what = f"it goes wrong at {rest[:20]!r}" if rest.strip() else "something is missing at its end"
+        return self._wrong(what, position)
 
     def _wrong(self, what: str, position: int) -> ToolError:
         return _invalid(f"{self.text[:60]!r}: {what} (character {position + 1})", "correct it there", position=position)

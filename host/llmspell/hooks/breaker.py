@@ -75,9 +75,9 @@ class Breaker:
         self._open_s = profile.open_s
 
     @property
-    def slow_ns(self) -> int:
+    def slow_s(self) -> float:
         """From how long on a call is to be reported; 0 while it probes, so that every call is."""
-        return 0 if self.state == "half_open" else int(self._profile.slow_s * 1e9)
+        return 0.0 if self.state == "half_open" else self._profile.slow_s
 
     @property
     def open_s(self) -> float:
@@ -91,9 +91,9 @@ class Breaker:
         elif self.state == "closed" and self._full(self._failures):
             self._become("open")
 
-    def took(self, elapsed_ns: int) -> None:
+    def took(self, elapsed_s: float) -> None:
         """Count a call that succeeded but took this long, or any call while half open."""
-        slow = elapsed_ns >= self._profile.slow_s * 1e9
+        slow = elapsed_s >= self._profile.slow_s
         if self.state == "half_open":
             if slow:
                 self._reopen()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from llmspell_hookspecs import HookKind, HookPoint
+from llmspell_hookspecs import HookKind, HookPoint, Phase
 
 from .hook import Hook
 
@@ -20,6 +20,8 @@ class Chain:
 
     Attributes:
         point: The point.
+        name: Its name.
+        late: Whether hooks there are told what was asked and how long it took.
         transforms: In order; without those whose breaker is open.
         guards: In order.
         wraps: In order of entry.
@@ -28,13 +30,15 @@ class Chain:
         waits: Whether any transform must be awaited.
     """
 
-    __slots__ = ("guards", "observer_steps", "observers", "point", "transforms", "waits", "wraps")
+    __slots__ = ("guards", "late", "name", "observer_steps", "observers", "point", "transforms", "waits", "wraps")
 
     def __init__(self, point: HookPoint, hooks: Iterable[Hook]) -> None:
         kinds: dict[HookKind, list[Hook]] = {kind: [] for kind in HookKind}
         for hook in hooks:
             kinds[hook.options.kind].append(hook)
         self.point = point
+        self.name = point.name
+        self.late = point.phase in (Phase.AFTER, Phase.ERROR)
         self.transforms = tuple(kinds[HookKind.TRANSFORM])
         self.guards = tuple(kinds[HookKind.GUARD])
         self.wraps = tuple(kinds[HookKind.WRAP])

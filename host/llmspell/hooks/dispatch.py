@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from time import perf_counter_ns
+from time import perf_counter
 from typing import Any
 
 from llmspell_hookspecs import (
@@ -31,19 +31,18 @@ __all__ = ["advance", "advance_waiting", "judge", "observe", "unsupported"]
 _log = logging.getLogger("llmspell.hooks")
 
 
-def advance(hooks: Sequence[Hook], start: int, context: HookContext[Any]) -> tuple[int, HookResult | None]:
+def advance(hooks: Sequence[Hook], start: int, context: HookContext[Any]) -> tuple[int, HookResult] | None:
     """Call sync transforms from ``start`` on until one answers.
 
     Returns:
-        Where to go on, and the answer; ``(len(hooks), None)`` when there is none left.
+        Where to go on, and the answer; None if none answered.
 
     Raises:
         HookFailedError: A hook failed whose ``on_error`` is ``raise``.
     """
-    clock = perf_counter_ns
+    clock = perf_counter
     before = clock()
-    for index in range(start, len(hooks)):
-        hook = hooks[index]
+    for hook in hooks[start:] if start else hooks:
         try:
             answer = hook.invoke(context)
         except Exception as error:
@@ -51,25 +50,24 @@ def advance(hooks: Sequence[Hook], start: int, context: HookContext[Any]) -> tup
             before = clock()
             continue
         now = clock()
-        elapsed = now - before
+        elapsed_s = now - before
         before = now
         hook.calls += 1
-        hook.total_ns += elapsed
-        if elapsed >= hook.slow_ns:
-            hook.breaker.took(elapsed)  # type: ignore[union-attr]
+        hook.total_s += elapsed_s
+        if elapsed_s >= hook.slow_s:
+            hook.breaker.took(elapsed_s)  # type: ignore[union-attr]
         if answer is not None:
-            return index + 1, answer
-    return len(hooks), None
+            return hooks.index(hook, start) + 1, answer
+    return None
 
 
 async def advance_waiting(
     hooks: Sequence[Hook], start: int, context: HookContext[Any]
-) -> tuple[int, HookResult | None]:
+) -> tuple[int, HookResult] | None:
     """As `advance`, for chains in which some hook must be awaited."""
-    clock = perf_counter_ns
+    clock = perf_counter
     before = clock()
-    for index in range(start, len(hooks)):
-        hook = hooks[index]
+    for hook in hooks[start:] if start else hooks:
         try:
             answer = hook.invoke(context)
             if hook.awaits:
@@ -79,15 +77,15 @@ async def advance_waiting(
             before = clock()
             continue
         now = clock()
-        elapsed = now - before
+        elapsed_s = now - before
         before = now
         hook.calls += 1
-        hook.total_ns += elapsed
-        if elapsed >= hook.slow_ns:
-            hook.breaker.took(elapsed)  # type: ignore[union-attr]
+        hook.total_s += elapsed_s
+        if elapsed_s >= hook.slow_s:
+            hook.breaker.took(elapsed_s)  # type: ignore[union-attr]
         if answer is not None:
-            return index + 1, answer
-    return len(hooks), None
+            return hooks.index(hook, start) + 1, answer
+    return None
 
 
 def _failed(hook: Hook, error: Exception) -> None:
@@ -107,7 +105,7 @@ def _text(error: BaseException) -> str:
 async def judge(hooks: Sequence[Hook], context: HookContext[Any]) -> tuple[Hook, Cancel, Exception | None] | None:
     """Ask the guards; answer the first that cancels with its Cancel and, if it failed, why; None if all agree."""
     for hook in hooks:
-        before = perf_counter_ns()
+        before = perf_counter()
         failure: Exception | None = None
         try:
             answer = hook.invoke(context)
@@ -121,7 +119,7 @@ async def judge(hooks: Sequence[Hook], context: HookContext[Any]) -> tuple[Hook,
             if isinstance(error, HookError):
                 answer = Cancel(_text(error), "guard_failed")
         hook.calls += 1
-        hook.total_ns += perf_counter_ns() - before
+        hook.total_s += perf_counter() - before
         if isinstance(answer, Cancel):
             return hook, answer, failure
     return None
@@ -130,7 +128,7 @@ async def judge(hooks: Sequence[Hook], context: HookContext[Any]) -> tuple[Hook,
 async def observe(hooks: Sequence[Hook], context: HookContext[Any]) -> None:
     """Call every observer; what they answer is ignored, what they raise is counted."""
     for hook in hooks:
-        before = perf_counter_ns()
+        before = perf_counter()
         try:
             answer = hook.invoke(context)
             if hook.awaits:
@@ -141,7 +139,7 @@ async def observe(hooks: Sequence[Hook], context: HookContext[Any]) -> None:
                 "hook %s.%s at %s: the observer failed: %s", hook.plugin, hook.name, hook.point.name, _text(error)
             )
         hook.calls += 1
-        hook.total_ns += perf_counter_ns() - before
+        hook.total_s += perf_counter() - before
 
 
 def unsupported(hook: Hook, answer: object, accepted: Sequence[str]) -> UnsupportedResultError:

@@ -7,8 +7,9 @@ trace is put around it once, here, and never asked about per call.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Any
 
 import trio
 
@@ -25,9 +26,7 @@ from llmspell_hookspecs import (
 
 from .breaker import Breaker
 
-__all__ = ["NEVER_SLOW_NS", "Hook", "name_of"]
-
-NEVER_SLOW_NS: Final = 1 << 62
+__all__ = ["Hook", "name_of"]
 
 
 class Hook:
@@ -36,10 +35,10 @@ class Hook:
     Attributes:
         invoke: What the chain calls with the context.
         awaits: Whether what it answers must be awaited.
-        slow_ns: From how long on a call is reported to the breaker.
+        slow_s: From how long on a call is reported to the breaker.
         calls: How often it was called.
         failures: How often it failed.
-        total_ns: How long the calls took together.
+        total_s: How long the calls took together; Python adds floats faster than nanoseconds.
     """
 
     __slots__ = (
@@ -58,8 +57,8 @@ class Hook:
         "point",
         "scope",
         "sequence",
-        "slow_ns",
-        "total_ns",
+        "slow_s",
+        "total_s",
     )
 
     def __init__(
@@ -84,10 +83,10 @@ class Hook:
         self.id = f"{plugin}.{self.name}@{point.name}#{sequence}"
         self.enabled = True
         self.breaker: Breaker | None = None
-        self.slow_ns = NEVER_SLOW_NS
+        self.slow_s = math.inf
         self.calls = 0
         self.failures = 0
-        self.total_ns = 0
+        self.total_s = 0.0
         self._check()
         self.awaits = options.thread or _is_async(function)
         self.invoke: Callable[[HookContext[Any]], Any] = self._invocation()
@@ -109,7 +108,7 @@ class Hook:
             tags=self.options.tags,
             calls=self.calls,
             failures=self.failures,
-            total_ns=self.total_ns,
+            total_ns=int(self.total_s * 1e9),
             scope=self.scope,
         )
 

@@ -7,6 +7,7 @@ twice, at most 1024 chains are kept. A handle that is dropped does not unregiste
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from threading import RLock
@@ -27,7 +28,7 @@ from llmspell_hookspecs import (
 from .breaker import Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
 from .chain import Chain, compile_chain
-from .hook import NEVER_SLOW_NS, Hook, name_of
+from .hook import Hook, name_of
 from .order import ordered, reason
 from .signature import check_signature
 from .trace import Tracer
@@ -235,15 +236,15 @@ class HookRegistry:
         if self._profile is not None and hook.options.kind is HookKind.TRANSFORM:
 
             def told(state: BreakerState) -> None:
-                hook.slow_ns = breaker.slow_ns
+                hook.slow_s = breaker.slow_s
                 self.changed()
                 self.on_breaker(hook, state)
 
             waits = hook.options.waits
-            profile = structs.replace(self._profile, slow_s=NEVER_SLOW_NS / 1e9) if waits else self._profile
+            profile = structs.replace(self._profile, slow_s=math.inf) if waits else self._profile
             breaker = Breaker(profile, monotonic, told)
             hook.breaker = breaker
-            hook.slow_ns = breaker.slow_ns
+            hook.slow_s = breaker.slow_s
         if self._tracer is not None:
             hook.invoke = self._tracer.around(hook)
 

@@ -102,15 +102,14 @@ def _ended(outcome: Outcome | None, error: Exception) -> Outcome:
 
 
 async def _transforms(chain: Chain, context: HookContext[Any], answer: Answer) -> tuple[Hook, HookResult] | None:
-    index, count = 0, len(chain.transforms)
-    while index < count:
-        if chain.waits:
-            index, result = await advance_waiting(chain.transforms, index, context)
-        else:
-            index, result = advance(chain.transforms, index, context)
-        if result is None:
+    transforms, index = chain.transforms, 0
+    while index < len(transforms):
+        waits = chain.waits
+        answered = await advance_waiting(transforms, index, context) if waits else advance(transforms, index, context)
+        if answered is None:
             return None
-        hook = chain.transforms[index - 1]
+        index, result = answered
+        hook = transforms[index - 1]
         if type(result).__name__ not in chain.point.accepts:
             raise unsupported(hook, result, sorted(chain.point.accepts))
         if isinstance(result, Modified | Replace):

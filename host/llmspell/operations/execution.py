@@ -411,16 +411,18 @@ class Execution:
 
     async def _transforms(self, chain: Chain, subject: Any) -> tuple[Any, _Proposal | None]:
         transforms, index = chain.transforms, 0
-        context = self._context(chain, subject)
-        phase = chain.point.phase
         proposal: _Proposal | None = None
+        if not transforms:
+            return subject, proposal
+        waits, phase = chain.waits, chain.point.phase
+        context = self._context(chain, subject)
         while index < len(transforms):
-            if chain.waits:
-                index, answer = await advance_waiting(transforms, index, context)
-            else:
-                index, answer = advance(transforms, index, context)
-            if answer is None:
+            answered = (
+                await advance_waiting(transforms, index, context) if waits else advance(transforms, index, context)
+            )
+            if answered is None:
                 break
+            index, answer = answered
             hook = transforms[index - 1]
             if type(answer).__name__ not in chain.point.accepts:
                 raise unsupported(hook, answer, sorted(chain.point.accepts))
@@ -574,9 +576,9 @@ class Execution:
     def _context(
         self, chain: Chain, subject: Any, *, outcome: Outcome | None = None, forks: tuple[ForkOutcome, ...] = ()
     ) -> HookContext[Any]:
-        late = chain.point.phase in (Phase.AFTER, Phase.ERROR)
+        late = chain.late
         return HookContext(
-            chain.point.name,
+            chain.name,
             subject,
             self._frame.component,
             self._ref,

@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from time import perf_counter_ns
+from time import perf_counter
 from typing import Any, Final
 
 import trio
@@ -46,7 +46,7 @@ async def enclose(wraps: Sequence[Hook], context: HookContext[Any], body: Callab
 
 
 async def _enter(hook: Hook, context: HookContext[Any]) -> AsyncGenerator[Any, Any] | None:
-    before = perf_counter_ns()
+    before = perf_counter()
     hook.calls += 1
     generator: AsyncGenerator[Any, Any] = hook.invoke(context)
     try:
@@ -57,7 +57,7 @@ async def _enter(hook: Hook, context: HookContext[Any]) -> AsyncGenerator[Any, A
     except Exception as error:
         _misbehaved(hook, f"it failed: {error}")
         return None
-    hook.total_ns += perf_counter_ns() - before
+    hook.total_s += perf_counter() - before
     return generator
 
 
@@ -93,7 +93,7 @@ async def _leave_within(
 
 
 async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseException | None, value: Any) -> None:
-    before = perf_counter_ns()
+    before = perf_counter()
     try:
         if error is None:
             await generator.asend(value)
@@ -106,7 +106,7 @@ async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseExc
             _misbehaved(hook, f"it failed: {own}")
         return
     finally:
-        hook.total_ns += perf_counter_ns() - before
+        hook.total_s += perf_counter() - before
     _misbehaved(hook, "it yielded twice")
     await _close(hook, generator)
 

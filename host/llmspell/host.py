@@ -301,7 +301,7 @@ def _sorted(plugins: Iterable[Any]) -> _Handed:
             handed.tools.append(item)
         elif issubclass(kind, ScriptGlobal):
             handed.globals.append(item)
-        elif all(hasattr(kind, name) for name in ("extensions", "hook_adapter", "run")):
+        elif all(hasattr(item, name) for name in ("extensions", "hook_adapter", "run")):
             handed.languages.append(item)
         else:
             handed.hooks.append(item)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import trio
 
-from llmspell.components import CallOptions
+from llmspell.components import CallOptions, bare
 from llmspell.hooks import Handle, HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, fit
+from llmspell.operations import plain as plain_value
 from llmspell.policy import Policies
 from llmspell.settings import LoadedSettings, change, plain
 from llmspell_hookspecs import (
@@ -182,14 +184,17 @@ class HookService:
         return await self._fire(custom_point(name), input, options)
 
     async def _fire(self, point: HookPoint, value: Any, options: CallOptions) -> Any:
-        component = ComponentRef(point.topic, point.name.removeprefix("custom:"), point.alias)
+        name = point.name.removeprefix("custom:") if point.topic == "custom" else point.topic
+        component = ComponentRef(point.topic, name, f"{point.topic}:{name}")
         if not isinstance(value, point.subject):
             value = fit(value, point.subject, f"fire {point.name}")
         if point.phase in (Phase.CHECK, Phase.DECISION, Phase.NOTICE):
             return await self._runner.ask(point.name, value, component)
         stands: dict[str, Any] = {point.phase.value: point.name}
         operation = Operation(
-            kind=OperationKind(point.topic, result=point.value, **stands),
+            kind=OperationKind(
+                point.topic, result=point.value, to_result=partial(_to_value, point), payload=plain_value, **stands
+            ),
             component=component,
             subject=value,
             body=_fail if point.phase is Phase.ERROR else _same,
@@ -199,6 +204,11 @@ class HookService:
             started=options.started,
         )
         return await self._runner.run(operation)
+
+
+def _to_value(point: HookPoint, value: Any) -> Any:
+    held = bare(value)
+    return held if isinstance(held, point.value) else fit(held, point.value, f"fire {point.name}")
 
 
 async def _same(value: Any) -> Any:

@@ -232,7 +232,8 @@ class _Call:
         context = CallContext(
             self._house.runner.current(), limits, thaw_fields(call), self._house.services, self._house.processes
         )
-        result = to_tool_result(await self._tool.run(prepared.model, context))
+        answer = await self._tool.run(prepared.model, context)
+        result = answer if isinstance(answer, ToolResult) else ToolResult(result=answer)
         if _outgrows(result, limits.output_bytes):
             message = f"tool:{call.name}: its result is larger than {limits.output_bytes} bytes; ask for less"
             raise ResourceLimitError(message, resource="output_bytes", limit=limits.output_bytes)

@@ -1,0 +1,364 @@
+"""What the tests of the kernel share: tools and a language handed over in code, plugins made of hooks, a scenario a point.
+
+A `Bench` holds what the scenarios do to the host and what they saw: how often bodies ran, and with what.
+"""
+
+from __future__ import annotations
+
+import itertools
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import trio
+import trio.testing
+from pydantic import BaseModel, ConfigDict
+
+import deploy_points
+from deploy_points import Deployment
+from llmspell import Host
+from llmspell.settings import load_settings
+from llmspell_hookspecs import (
+    Call,
+    Calls,
+    Failure,
+    HookContext,
+    HookPoint,
+    HookResult,
+    OperationTimeoutError,
+    PathAccess,
+    ResourceLimitError,
+    ScriptError,
+    ScriptInterface,
+    ScriptRun,
+    SecurityError,
+    Tool,
+    ToolContext,
+    ToolError,
+    custom_point,
+    hookimpl,
+    plugin,
+    points_of,
+    script,
+    system,
+    tool,
+)
+
+T = TypeVar("T")
+Body = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
+
+POINTS: list[HookPoint] = [point for topic in (system, plugin, script, tool) for point in points_of(topic)]
+"""Every point that the host declares."""
+ALL_POINTS = [*POINTS, custom_point("thing"), *points_of(deploy_points)]
+"""... and those that plugins and users bring."""
+
+
+class Anything(BaseModel):
+    """Parameters of any name."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Made(Tool[Anything]):
+    """A tool made by a test."""
+
+    name = "made"
+    body: ClassVar[Body]
+
+    async def run(self, parameters: Anything, context: ToolContext) -> Any:
+        return await type(self).body(parameters.model_dump(), context)
+
+
+def make_tool(name: str, body: Body, **attributes: Any) -> type[Tool[Any]]:
+    """Answer a tool that does this."""
+    namespace = {"name": name, "body": staticmethod(body), "repeatable": True, "__doc__": f"The {name}.", **attributes}
+    return type(name, (_Made,), namespace)
+
+
+def make_plugin(name: str, *hooks: tuple[str, Callable[..., Any], Mapping[str, Any]]) -> types.ModuleType:
+    """Answer a plugin module with these hooks: point, function, options."""
+    module = types.ModuleType(name)
+    for number, (point, function, options) in enumerate(hooks):
+        marked = hookimpl(specname=point, **options)(_own(function))
+        setattr(module, f"hook_{number}", marked)
+    return module
+
+
+def _own(function: Callable[..., Any]) -> Callable[..., Any]:
+    def hook(context: HookContext[Any]) -> Any:
+        return function(context)
+
+    return hook
+
+
+class MiniLanguage:
+    """A language of four sentences; anything else is answered as it is."""
+
+    name: ClassVar[str] = "mini"
+    extensions: ClassVar[tuple[str, ...]] = (".mini",)
+
+    def __init__(self, bench: Bench | None = None) -> None:
+        self.hook_adapter = self
+        self._bench = bench
+
+    def adapt_context(self, context: HookContext[Any], /) -> Any:
+        return {"point": context.point}
+
+    def adapt_result(self, value: Any, context: HookContext[Any], /) -> HookResult | None:
+        return None
+
+    async def run(self, script: ScriptRun, interface: ScriptInterface, /) -> Any:
+        """Answer the text, run a tool, fail, or exceed a limit."""
+        if self._bench is not None:
+            await self._bench.ran(script.source)
+        verb, _, rest = script.source.partition(" ")
+        if verb == "call":
+            return (await interface.services.get(Calls).call(rest)).result
+        if verb == "fail":
+            raise ScriptError(f"{script.name}: {rest}", file=script.name)
+        if verb == "exceed":
+            raise ScriptError(f"{script.name}: too much memory", file=script.name, code="memory_limit")
+        return {"text": script.source}
+
+
+class Bench:
+    """What the scenarios act on.
+
+    Attributes:
+        runs: What the bodies were given, in order.
+        side: How often the tool ``side`` ran.
+        failing: How often the next bodies fail.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[Any] = []
+        self.side = 0
+        self.failing = 0
+        self.limits: list[Any] = []
+
+    async def ran(self, given: Any) -> None:
+        """A body ran."""
+        self.runs.append(given)
+        if self.failing:
+            self.failing -= 1
+            raise ToolError("it broke", code="broken")
+
+    async def echo(self, parameters: dict[str, Any], context: ToolContext) -> Any:
+        """The tool ``echo``."""
+        self.limits.append(context.limits)
+        await self.ran(parameters)
+        match parameters.get("do"):
+            case "deny":
+                raise SecurityError("echo: forbidden", rule="path")
+            case "exceed":
+                raise ResourceLimitError("echo: too much", resource="memory_bytes", limit=1)
+            case "sleep":
+                await trio.sleep(0.05)
+        return {"text": parameters.get("text", "")}
+
+    async def other(self, parameters: dict[str, Any], context: ToolContext) -> Any:
+        """The tool ``other``: where Redirects lead."""
+        return {"text": "other", "tools": [{"name": "other"}]}
+
+    async def aside(self, parameters: dict[str, Any], context: ToolContext) -> Any:
+        """The tool ``side``: what Forks run."""
+        self.side += 1
+        return None
+
+    @property
+    def plugins(self) -> list[Any]:
+        """What is handed over."""
+        tools = [make_tool("echo", self.echo), make_tool("other", self.other), make_tool("side", self.aside)]
+        return [*tools, MiniLanguage(self), deploy_points]
+
+
+class Refused:
+    """A plugin that cannot be registered."""
+
+    @hookimpl
+    def before_nothing_at_all(self, context: HookContext[Any]) -> None:
+        return None
+
+
+@asynccontextmanager
+async def opened(*plugins: Any, settings: Mapping[str, Any] | None = None, **options: Any) -> AsyncIterator[Host]:
+    """Open a host with these plugins, these settings and nothing else."""
+    loaded = load_settings(settings or {}, environment={}, cwd=Path(__file__).parent)
+    async with Host.open(loaded, plugins=plugins, discover=False, **options) as host:
+        yield host
+
+
+def run(main: Callable[[], Awaitable[T]], *, virtual: bool = False) -> T:
+    """Run an async test, on a clock that jumps if ``virtual``."""
+    clock = trio.testing.MockClock(autojump_threshold=0) if virtual else None
+
+    async def bounded() -> T:
+        with trio.fail_after(1e6 if virtual else 20):
+            return await main()
+
+    return trio.run(bounded, clock=clock)
+
+
+# How each point is made to fire. A scenario answers the text that comes out.
+
+Fire = Callable[[Host, Bench], Awaitable[Any]]
+
+
+async def call_echo(host: Host, bench: Bench) -> Any:
+    """Call the tool."""
+    return (await host.call("tool:echo", {"text": "plain"})).result["text"]
+
+
+async def fail_echo(host: Host, bench: Bench) -> Any:
+    """Call the tool, which fails once."""
+    bench.failing = 1
+    return (await host.call("tool:echo", {"text": "plain"})).result["text"]
+
+
+async def late_echo(host: Host, bench: Bench) -> Any:
+    """Call the tool with too little time."""
+    return (await host.call("tool:echo", {"do": "sleep"}, deadline_s=0.01)).result["text"]
+
+
+def doing(what: str) -> Fire:
+    """Answer a scenario in which the tool does this."""
+
+    async def fire(host: Host, bench: Bench) -> Any:
+        return (await host.call("tool:echo", {"do": what, "text": "plain"})).result["text"]
+
+    return fire
+
+
+async def run_mini(host: Host, bench: Bench) -> Any:
+    """Run a script."""
+    return (await host.run_source("plain", "mini"))["text"]
+
+
+async def fail_mini(host: Host, bench: Bench) -> Any:
+    """Run a script that fails once."""
+    bench.failing = 1
+    return (await host.run_source("plain", "mini"))["text"]
+
+
+async def discover(host: Host, bench: Bench) -> Any:
+    """Ask which tools there are."""
+    return [found["name"] for found in await host.tools.discover(tag="echo")][0]
+
+
+async def change(host: Host, bench: Bench) -> Any:
+    """Change a setting."""
+    await host.settings.change("limits.hops", 3)
+    return "plain"
+
+
+async def nothing(host: Host, bench: Bench) -> Any:
+    """Leave it to the host's own opening and closing."""
+    return "plain"
+
+
+async def busy(host: Host, bench: Bench) -> Any:
+    """Keep the processor busy until it is noticed."""
+    for _ in range(20):
+        with trio.move_on_after(0.02):
+            while True:
+                await trio.lowlevel.checkpoint()
+    return "plain"
+
+
+def firing(name: str, value: Any = Deployment("plain")) -> Fire:  # noqa: B008 - frozen
+    """Answer a scenario that fires a point that anyone may fire."""
+
+    async def fire(host: Host, bench: Bench) -> Any:
+        left = await host.hooks.fire(name, value)
+        return left["text"] if isinstance(left, dict) else left.text
+
+    return fire
+
+
+SCENARIOS: dict[str, Fire] = {
+    "system_startup": nothing,
+    "system_shutdown": nothing,
+    "plugin_loaded": nothing,
+    "plugin_failed": nothing,
+    "memory_usage_high": busy,
+    "cpu_usage_high": busy,
+    "configuration_change": change,
+    "resource_limit_exceeded": doing("exceed"),
+    "security_violation": doing("deny"),
+    "performance_threshold_exceeded": doing("sleep"),
+    "before_script_run": run_mini,
+    "around_script_run": run_mini,
+    "after_script_run": run_mini,
+    "script_error": fail_mini,
+    "before_tool_discovery": discover,
+    "after_tool_discovery": discover,
+    "tool_parameter_validation": call_echo,
+    "tool_security_check": call_echo,
+    "tool_resource_allocated": call_echo,
+    "before_tool_execution": call_echo,
+    "around_tool_execution": call_echo,
+    "after_tool_execution": call_echo,
+    "tool_error": fail_echo,
+    "tool_timeout": late_echo,
+    "tool_resource_released": call_echo,
+    "custom:thing": firing("custom:thing", {"text": "plain"}),
+    "before_deploy": firing("before_deploy"),
+    "around_deploy": firing("around_deploy"),
+    "after_deploy": firing("after_deploy"),
+    "deploy_error": firing("deploy_error", Failure("Broken", "it broke", "broken")),
+    "deploy_choice": firing("deploy_choice"),
+    "deploy_check": firing("deploy_check"),
+    "deploy_notice": firing("deploy_notice"),
+}
+FAILS: dict[str, type[Exception]] = {
+    "resource_limit_exceeded": ResourceLimitError,
+    "security_violation": SecurityError,
+    "script_error": ToolError,
+    "tool_error": ToolError,
+    "tool_timeout": OperationTimeoutError,
+    "deploy_error": Exception,
+}
+"""Which scenarios end in an error of their own."""
+SETTINGS: dict[str, Mapping[str, Any]] = {
+    "memory_usage_high": {"performance": {"memory_high_bytes": 1, "sample_interval_s": 0.01}},
+    "cpu_usage_high": {"performance": {"cpu_high_percent": 0.001, "sample_interval_s": 0.01}},
+    "performance_threshold_exceeded": {"performance": {"slow_operation_ms": 1}},
+}
+MORE_PLUGINS: dict[str, list[Any]] = {"plugin_failed": [Refused]}
+HOST_LEVEL = frozenset(
+    {"system_startup", "system_shutdown", "plugin_loaded", "plugin_failed", "memory_usage_high", "cpu_usage_high"}
+)
+"""Points that the host asks on nobody's behalf; there a wrong answer is kept in ``host.problems``."""
+
+
+def side_call() -> Call:
+    """Answer what Forks run."""
+    return Call("tool:side")
+
+
+def numbered(prefix: str) -> Callable[[], str]:
+    """Answer a maker of names."""
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}{next(numbers)}"
+
+
+__all__ = [
+    "ALL_POINTS",
+    "FAILS",
+    "HOST_LEVEL",
+    "MORE_PLUGINS",
+    "POINTS",
+    "SCENARIOS",
+    "SETTINGS",
+    "Bench",
+    "MiniLanguage",
+    "PathAccess",
+    "make_plugin",
+    "make_tool",
+    "numbered",
+    "opened",
+    "run",
+    "side_call",
+]

@@ -13,6 +13,7 @@ from typing import Any
 __all__ = ["freeze", "thaw"]
 
 _ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
+_NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 
 
 def freeze(value: Any) -> Any:
@@ -21,9 +22,13 @@ def freeze(value: Any) -> Any:
     if kind in _ATOMS:
         return value
     if kind is dict or kind is MappingProxyType:
-        return MappingProxyType({key: freeze(item) for key, item in value.items()})
+        if not value:
+            return _NOTHING
+        return MappingProxyType(
+            {key: item if type(item) in _ATOMS else freeze(item) for key, item in value.items()}
+        )
     if kind is list or kind is tuple:
-        return tuple([freeze(item) for item in value])
+        return tuple([item if type(item) in _ATOMS else freeze(item) for item in value])
     return value
 
 
@@ -32,8 +37,8 @@ def thaw(value: Any) -> Any:
     kind = type(value)
     if kind in _ATOMS:
         return value
-    if isinstance(value, Mapping):
-        return {key: thaw(item) for key, item in value.items()}
+    if kind is dict or kind is MappingProxyType or isinstance(value, Mapping):
+        return {key: item if type(item) in _ATOMS else thaw(item) for key, item in value.items()}
     if kind is list or kind is tuple:
-        return [thaw(item) for item in value]
+        return [item if type(item) in _ATOMS else thaw(item) for item in value]
     return value

@@ -5,7 +5,7 @@ Invariant: what is answered here is frozen all the way down and of the type aske
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ from llmspell_hookspecs import InvalidInputError, freeze, thaw
 __all__ = ["fit", "freeze_fields", "plain", "thaw_fields"]
 
 T = TypeVar("T")
+_ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def freeze_fields(value: T) -> T:
@@ -30,14 +31,20 @@ def thaw_fields(value: T) -> T:
     return thawed
 
 
-def _each(value: Any, change: Any) -> Any:
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     if not isinstance(value, Struct):
         return change(value)
-    fields = [getattr(value, name) for name in value.__struct_fields__]
-    changed = [_each(field, change) if isinstance(field, Struct) else change(field) for field in fields]
-    if all(new is old for new, old in zip(changed, fields, strict=True)):
-        return value
-    return type(value)(*changed)
+    changed: list[Any] | None = None
+    for index, name in enumerate(value.__struct_fields__):
+        field = getattr(value, name)
+        if type(field) in _ATOMS:
+            continue
+        new = _each(field, change)
+        if new is not field:
+            if changed is None:
+                changed = [getattr(value, each) for each in value.__struct_fields__]
+            changed[index] = new
+    return value if changed is None else type(value)(*changed)
 
 
 def plain(value: Any) -> Any:

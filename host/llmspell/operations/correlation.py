@@ -9,12 +9,14 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, Final
 
+from msgspec import Struct
+
 from llmspell_hookspecs import ComponentRef, OperationRef
 
 __all__ = ["CURRENT", "Frame"]
 
 
-class Frame:
+class Frame(Struct, eq=False):
     """One running operation.
 
     Attributes:
@@ -22,31 +24,22 @@ class Frame:
         parent: The operation around it.
         number: Unique within the runner.
         component: What runs.
-        depth: How many operations are around it.
         hops: How often it was redirected.
         language: Where it was asked for.
+        depth: How many operations are around it.
         attempt: From 1.
         flights: The cache keys that it leads.
     """
 
-    __slots__ = ("attempt", "component", "depth", "flights", "hops", "language", "number", "owner", "parent")
-
-    def __init__(
-        self, owner: Any, parent: Frame | None, number: int, component: ComponentRef, hops: int, language: str
-    ) -> None:
-        self.owner = owner
-        self.parent = parent
-        self.number = number
-        self.component = component
-        self.hops = hops
-        self.attempt = 1
-        if parent is None:
-            self.depth = 0
-            self.language = language or "python"
-        else:
-            self.depth = parent.depth + 1
-            self.language = language or parent.language
-        self.flights: tuple[Any, ...] = ()
+    owner: Any
+    parent: Frame | None
+    number: int
+    component: ComponentRef
+    hops: int
+    language: str
+    depth: int = 0
+    attempt: int = 1
+    flights: tuple[Any, ...] = ()
 
     @property
     def id(self) -> str:

@@ -121,19 +121,16 @@ class Runner:
             PluginRequiredError: A required plugin is missing.
             Exception: Whatever its body raised, if no hook recovered it.
         """
+        kind, component, hops, limits = operation.kind, operation.component, operation.hops, self.limits
         around = CURRENT.get()
-        frame = Frame(
-            self,
-            around if around is not None and around.owner is self else None,
-            next(self._numbers),
-            operation.component,
-            operation.hops,
-            operation.language,
-        )
-        if self.refusal or frame.depth > self.limits.depth or operation.hops > self.limits.hops:
+        if around is not None and around.owner is self:
+            depth, language = around.depth + 1, operation.language or around.language
+        else:
+            around, depth, language = None, 0, operation.language or "python"
+        frame = Frame(self, around, next(self._numbers), component, hops, language, depth)
+        if self.refusal or depth > limits.depth or hops > limits.hops:
             raise self._refused(frame)
-        kind = operation.kind
-        key = (kind.before or kind.around or kind.after or kind.error, operation.component.name)
+        key = (kind.before or kind.around or kind.after or kind.error, component.name)
         try:
             chains = self._chains[key]
         except KeyError:
@@ -148,7 +145,7 @@ class Runner:
                 except Exception as error:
                     notice = notice_of(error)
                     if notice is not None:
-                        await self.ask(*notice, operation.component)
+                        await self.ask(*notice, component)
                     raise
             return await Execution(self, operation, frame, chains or _NO_CHAINS).run()
         finally:
@@ -200,13 +197,14 @@ class Runner:
             OperationCancelledError: A hook cancelled.
             UnsupportedResultError: A hook answered what the point does not accept.
         """
-        component = component or ComponentRef("system", "host")
+        component = component or _HOST
         chain = self.registry.chain(point, component.name)
         if chain is None:
             return subject
         around = CURRENT.get()
         around = around if around is not None and around.owner is self else None
-        asking = Frame(self, around, next(self._numbers), component, 0, "")
+        depth, language = (0, "python") if around is None else (around.depth + 1, around.language)
+        asking = Frame(self, around, next(self._numbers), component, 0, language, depth)
         if asking.depth > self.limits.depth:
             raise self._refused(asking)
         frame = around or asking
@@ -230,4 +228,5 @@ class Runner:
             self.problems.append(error)
 
 
-_NO_CHAINS = Chains(None, None, None, None)
+_HOST: Final = ComponentRef("system", "host")
+_NO_CHAINS: Final = Chains(None, None, None, None)

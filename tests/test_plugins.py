@@ -253,3 +253,15 @@ def test_the_doctor_names_what_is_broken_disabled_and_missing(site: Path) -> Non
     assert findings["sleeping"].status == "disabled"
     assert findings["ghost"].status == "failed"
     assert findings["calculator"].status == "ok"
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_plugin_that_keeps_a_service(site: Path) -> None:
+    code = WITH_SETTINGS.replace(
+        "self.reason = settings.reason",
+        "from llmspell_hookspecs import Calls\n        self.calls, self.reason = services.get(Calls), settings.reason",
+    )
+    install(site, "keeping-package", name="keeping", code=code)
+
+    findings = {finding.plugin.name: finding for finding in examine(load_settings({}).settings)}
+
+    assert findings["keeping"].status == "ok", findings["keeping"].message

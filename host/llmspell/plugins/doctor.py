@@ -87,12 +87,24 @@ def _hooks(info: PluginInfo, target: Any, settings: Settings) -> int:
 
 
 class _NoServices:
-    """Services outside a host: there are none."""
+    """Services outside a host: a constructor may ask for one and keep it, but not use it."""
 
     def get(self, protocol: type[Any], /) -> Any:
-        """Say that there are none."""
-        raise ComponentNotFoundError(f"service {protocol.__name__}: there is none outside a running host")
+        """Answer what stands for the service."""
+        return _Unavailable(protocol.__name__)
 
     def settings(self, plugin: str, /) -> dict[str, Any]:
         """Answer no settings."""
         return {}
+
+
+class _Unavailable:
+    """What stands for a service that only a running host has."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        """Say that it cannot be used yet."""
+        message = f"service {self._name}: {attribute} cannot be used in a constructor; use it when a hook is called"
+        raise ComponentNotFoundError(message, address=self._name)

@@ -7,13 +7,13 @@ from typing import Any
 
 import trio
 
-from llmspell.operations import Runner
+from llmspell.operations import Operation, Runner
 from llmspell.operations.correlation import Frame
 from llmspell.operations.execution import Execution
 from llmspell.operations.runner import Chains
 
 from .peers import Peer
-from .subject import CALL, COMPONENT, COUNTS, POINT, make_operation, make_runner, nothing, nothing_waiting
+from .subject import CALL, COMPONENT, COUNTS, KIND, POINT, answer, make_runner, nothing, nothing_waiting
 from .timing import OURS, Bar, Contender, Row, Run, measure
 
 __all__ = ["measure_hooks"]
@@ -83,20 +83,16 @@ def _waiting(nursery: trio.Nursery, peers: Sequence[Peer], count: int) -> Row:
 
 
 def _dispatch(runner: Runner) -> Callable[[], Any]:
-    """Answer the step of a running operation that asks its transforms: look-up, context, hooks, breaker, timing.
+    """Answer the step of a running operation that asks its transforms: context, hooks, breaker, timing.
 
-    It is a private step, because timing a whole operation here would hide what one point costs.
+    An operation looks its chains up once, for all its points. The step is a private one, because timing the whole
+    operation would hide what one point costs.
     """
-    frame = Frame(runner, None, 1, COMPONENT, 0, "python")
-    execution = Execution(runner, make_operation(), frame, Chains(None, None, None, None))
-    chain, name = runner.registry.chain, COMPONENT.name
-
-    def dispatch() -> Any:
-        found = chain(POINT, name)
-        assert found is not None
-        return execution._transforms(found, CALL)
-
-    return dispatch
+    frame = Frame(runner, None, COMPONENT, 0, "python")
+    execution = Execution(runner, Operation(KIND, COMPONENT, CALL, answer), frame, Chains(None, None, None, None))
+    chain = runner.registry.chain(POINT, COMPONENT.name)
+    assert chain is not None
+    return lambda: execution._transforms(chain, CALL)
 
 
 def _entered(peers: Sequence[Peer], count: int, *, waits: bool) -> list[Contender]:

@@ -10,10 +10,11 @@ import trio
 from pydantic import BaseModel
 
 from llmspell import Host
+from llmspell.operations import Operation
 from llmspell_hookspecs import HookContext, Tool, ToolContext, ToolResult
 
 from .peers import Peer
-from .subject import CALL, COUNTS, answer, make_operation, make_runner, nothing, nothing_waiting
+from .subject import CALL, COMPONENT, COUNTS, KIND, answer, make_runner, nothing, nothing_waiting
 from .timing import OURS, Bar, Contender, Difference, Row, Run, measure
 
 __all__ = ["measure_operations"]
@@ -44,7 +45,7 @@ def _bare(nursery: trio.Nursery) -> Row:
     runner = make_runner(nursery, nothing, 0)
     contenders = [
         Contender(_FLOOR, lambda: answer(CALL), waits=True),
-        Contender(OURS, lambda: runner.run(make_operation()), waits=True),
+        Contender(OURS, lambda: runner.run(Operation(KIND, COMPONENT, CALL, answer)), waits=True),
     ]
     return Row("bare operation", contenders, _BARE)
 
@@ -65,7 +66,7 @@ def _with_hooks(nursery: trio.Nursery, peers: Sequence[Peer], count: int, *, wai
 
     contenders = [
         Contender(_FLOOR, floor_waiting if waits else floor_sync, waits=True),
-        Contender(OURS, lambda: runner.run(make_operation()), waits=True),
+        Contender(OURS, lambda: runner.run(Operation(KIND, COMPONENT, CALL, answer)), waits=True),
     ]
     for peer in peers:
         dispatch = peer.waiting(count) if waits else peer.sync(count)

@@ -13,16 +13,16 @@ import trio
 
 from llmspell.components.tool_runner import TOOL
 from llmspell.hooks import PROFILES, HookRegistry, PointCatalog
-from llmspell.operations import Operation, OperationKind, Runner, RunnerLimits
+from llmspell.operations import OperationKind, Runner, RunnerLimits
 from llmspell_hookspecs import Call, ComponentRef, HookContext, ToolCall, points_of, tool
 
 __all__ = [
     "CALL",
     "COMPONENT",
     "COUNTS",
+    "KIND",
     "POINT",
     "answer",
-    "make_operation",
     "make_runner",
     "nothing",
     "nothing_waiting",
@@ -32,7 +32,7 @@ COUNTS: Final = (1, 5, 10)
 POINT: Final = TOOL.before
 COMPONENT: Final = ComponentRef("tool", "calculator", "tool:calculator")
 CALL: Final = ToolCall("calculator", {"input": "2 + 2"}, "utility", "safe")
-_KIND: Final = OperationKind("tool", TOOL.before, TOOL.around, TOOL.after, TOOL.error)
+KIND: Final = OperationKind("tool", TOOL.before, TOOL.around, TOOL.after, TOOL.error)
 
 
 def nothing(context: HookContext[ToolCall]) -> None:
@@ -58,8 +58,3 @@ def make_runner(nursery: trio.Nursery, hook: Callable[[HookContext[ToolCall]], A
     for _ in range(count):
         registry.register(POINT, hook)
     return Runner(registry, RunnerLimits(), nursery, _call_nobody)
-
-
-def make_operation() -> Operation:
-    """Answer a bare operation."""
-    return Operation(_KIND, COMPONENT, CALL, answer)

@@ -142,8 +142,9 @@ def _turned(contenders: Sequence[Contender], number: int) -> list[Contender]:
 
 
 async def _size(contender: Contender) -> int:
-    """Answer how many calls make a batch; warms up on the way."""
+    """Answer how many calls make a batch; what is done only at the first call is done here."""
     size = 1
+    await _time(contender, size)
     while True:
         took = await _time(contender, size) * size
         if took >= _BATCH_NS or size >= 1 << 20:
@@ -153,7 +154,7 @@ async def _size(contender: Contender) -> int:
 
 async def _time(contender: Contender, size: int) -> float:
     run = _await_often if contender.waits else _call_often
-    await run(contender.call, size // 8)
+    await run(contender.call, 1 + size // 8)
     started = perf_counter_ns()
     await run(contender.call, size)
     return (perf_counter_ns() - started) / size

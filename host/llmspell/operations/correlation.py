@@ -22,28 +22,30 @@ class Frame(Struct, eq=False):
     Attributes:
         owner: The runner; frames of another host do not count.
         parent: The operation around it.
-        number: Unique within the runner.
         component: What runs.
         hops: How often it was redirected.
         language: Where it was asked for.
         depth: How many operations are around it.
+        number: Unique within the runner, once the id was read; 0 until then.
         attempt: From 1.
         flights: The cache keys that it leads.
     """
 
     owner: Any
     parent: Frame | None
-    number: int
     component: ComponentRef
     hops: int
     language: str
     depth: int = 0
+    number: int = 0
     attempt: int = 1
     flights: tuple[Any, ...] = ()
 
     @property
     def id(self) -> str:
         """Unique within the host."""
+        if not self.number:
+            self.number = next(self.owner.numbers)
         return f"{self.owner.prefix}-{self.number}"
 
     @property

@@ -32,7 +32,7 @@ from .correlation import CURRENT, Frame
 from .execution import Execution
 from .fit import freeze_fields, thaw_fields
 from .forks import Forks
-from .kind import Operation, OperationKind
+from .kind import Operation, OperationKind, same
 from .notices import notice_of
 
 __all__ = ["Caller", "Chains", "Runner", "RunnerLimits"]
@@ -85,6 +85,7 @@ class Runner:
 
     Attributes:
         prefix: Of the ids of operations.
+        numbers: What follows it.
         refusal: Why no operation may run; empty if they may.
         results: What hooks asked to keep.
         problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
@@ -106,7 +107,7 @@ class Runner:
         self.results = ResultCache(trio.current_time)
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
         self._nursery = nursery
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1)
         self.limit(limits)
         self._chains: dict[tuple[str, str], Chains | None] = {}
         registry.on_change = self._chains.clear
@@ -121,14 +122,14 @@ class Runner:
             PluginRequiredError: A required plugin is missing.
             Exception: Whatever its body raised, if no hook recovered it.
         """
-        kind, component, hops, limits = operation.kind, operation.component, operation.hops, self.limits
+        kind, component, hops = operation.kind, operation.component, operation.hops
         around = CURRENT.get()
         if around is not None and around.owner is self:
             depth, language = around.depth + 1, operation.language or around.language
         else:
             around, depth, language = None, 0, operation.language or "python"
-        frame = Frame(self, around, next(self._numbers), component, hops, language, depth)
-        if self.refusal or depth > limits.depth or hops > limits.hops:
+        frame = Frame(self, around, component, hops, language, depth)
+        if depth > self._depth or hops > self._hops or self.refusal:
             raise self._refused(frame)
         key = (kind.before or kind.around or kind.after or kind.error, component.name)
         try:
@@ -141,7 +142,8 @@ class Runner:
                 if operation.started is not None:
                     operation.started()
                 try:
-                    return kind.to_result(await operation.body(operation.subject))
+                    value = await operation.body(operation.subject)
+                    return value if kind.to_result is same else kind.to_result(value)
                 except Exception as error:
                     notice = notice_of(error)
                     if notice is not None:
@@ -155,6 +157,7 @@ class Runner:
         """Hold operations to these limits from now on."""
         self.limits = limits
         self.slow_ms = limits.slow_ms
+        self._depth, self._hops = limits.depth, limits.hops
         self._measured = limits.slow_ms is not None or limits.operation_time_s is not None
 
     def current(self) -> OperationRef:
@@ -204,7 +207,7 @@ class Runner:
         around = CURRENT.get()
         around = around if around is not None and around.owner is self else None
         depth, language = (0, "python") if around is None else (around.depth + 1, around.language)
-        asking = Frame(self, around, next(self._numbers), component, 0, language, depth)
+        asking = Frame(self, around, component, 0, language, depth)
         if asking.depth > self.limits.depth:
             raise self._refused(asking)
         frame = around or asking

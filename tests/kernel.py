@@ -1,10 +1,11 @@
-"""What the tests of the kernel share: tools and a language handed over in code, plugins made of hooks, a scenario a point.
+"""What the tests of the kernel share: tools and a language handed over in code, plugins of hooks, a scenario a point.
 
 A `Bench` holds what the scenarios do to the host and what they saw: how often bodies ran, and with what.
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -87,6 +88,10 @@ def make_plugin(name: str, *hooks: tuple[str, Callable[..., Any], Mapping[str, A
 
 
 def _own(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Answer the function as one that may be marked, and whose argument is named as hooks' are."""
+    if inspect.isfunction(function) and list(inspect.signature(function).parameters) == ["context"]:
+        return function
+
     def hook(context: HookContext[Any]) -> Any:
         return function(context)
 
@@ -160,7 +165,7 @@ class Bench:
 
     async def other(self, parameters: dict[str, Any], context: ToolContext) -> Any:
         """The tool ``other``: where Redirects lead."""
-        return {"text": "other", "tools": [{"name": "other"}]}
+        return {"tools": [{"name": "other"}]} if {"tag", "tools"} & set(parameters) else {"text": "other"}
 
     async def aside(self, parameters: dict[str, Any], context: ToolContext) -> Any:
         """The tool ``side``: what Forks run."""
@@ -244,7 +249,8 @@ async def fail_mini(host: Host, bench: Bench) -> Any:
 
 async def discover(host: Host, bench: Bench) -> Any:
     """Ask which tools there are."""
-    return [found["name"] for found in await host.tools.discover(tag="echo")][0]
+    listed = await host.tools.discover(tag="echo")
+    return listed[0]["name"]
 
 
 async def change(host: Host, bench: Bench) -> Any:

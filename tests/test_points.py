@@ -32,11 +32,8 @@ def seen_at(point: HookPoint) -> list[HookContext[Any]]:
         seen.append(context)
         yield
 
-    if point.phase is Phase.AROUND:
-        marked = make_plugin("watcher", (point.name, seen.append, {}))
-        marked.hook_0 = _marked_wrap(point, wrap)
-    else:
-        marked = make_plugin("watcher", (point.name, seen.append, {"kind": "observe"}))
+    around = point.phase is Phase.AROUND
+    marked = make_plugin("watcher", (point.name, wrap, {"kind": "wrap"}) if around else watching(point.name, seen))
 
     async def main() -> None:
         plugins = [*bench.plugins, *MORE_PLUGINS.get(point.name, ()), marked]
@@ -50,10 +47,9 @@ def seen_at(point: HookPoint) -> list[HookContext[Any]]:
     return seen
 
 
-def _marked_wrap(point: HookPoint, wrap: Any) -> Any:
-    from llmspell_hookspecs import hookimpl
-
-    return hookimpl(specname=point.name, kind="wrap")(wrap)
+def watching(point: str, seen: list[HookContext[Any]]) -> tuple[str, Any, dict[str, Any]]:
+    """Answer an observer that remembers what it was given."""
+    return point, seen.append, {"kind": "observe"}
 
 
 @pytest.mark.parametrize("point", ALL_POINTS, ids=lambda point: point.name)

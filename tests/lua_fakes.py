@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -94,8 +95,11 @@ class Interface:
         return await answer if inspect.isawaitable(answer) else answer
 
     def call_pure(self, target: ScriptObject, method: str, arguments: Sequence[Any]) -> Any:
-        function = script_methods(type(target))[method].function
+        function = _methods(type(target))[method].function
         return getattr(target, function)(*arguments)
+
+
+_methods = functools.cache(script_methods)
 
 
 class Print(ScriptObject):

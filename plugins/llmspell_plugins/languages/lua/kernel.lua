@@ -381,7 +381,7 @@ function K.frames()
       break
     end
     if info.what ~= "C" and info.source ~= "=" .. HERE then
-      out[#out + 1] = info.name or (info.what == "main" and "main chunk") or "?"
+      out[#out + 1] = info.what == "main" and "main chunk" or info.name or "?"
       out[#out + 1] = info.short_src
       out[#out + 1] = tostring(info.currentline)
     end

@@ -47,8 +47,8 @@ class Session:
         self._crossing = Crossing(self._make_function)
         self._system = System(interface)
         self._desk = Desk(self._crossing, interface, self._system)
-        self._engine = Engine(self._limits.memory_bytes, self._limits.instructions, self._budget.check, self._desk.ask)
-        self._slices = Slices(self._engine, self._budget, self._limits.callback_s, self._limits.slices == "loop")
+        self._engine: Engine
+        self._slices: Slices
 
     def _make_function(self, number: int) -> LuaFunction:
         return LuaFunction(number, self._call, self._released, self._make_function)
@@ -61,9 +61,7 @@ class Session:
         Raises:
             ScriptError: It failed, or a limit ended it.
         """
-        scope: Any = self._interface.scope
-        if hasattr(scope, "stack"):
-            scope.stack = self._frames
+        await self._open()
         source, name = _source_of(self._script), f"@{chunk_of(self._script.name)}".encode()
         number = next(self._numbers)
 
@@ -83,6 +81,18 @@ class Session:
             raise
         await self._flush()
         return value
+
+    async def _open(self) -> None:
+        """Make the runtime, off the loop: the first one in a process loads the library."""
+        inline, callback_s = self._limits.slices == "loop", self._limits.callback_s
+        make = partial(
+            Engine, self._limits.memory_bytes, self._limits.instructions, self._budget.check, self._desk.ask
+        )
+        self._engine = make() if inline else await trio.to_thread.run_sync(make)
+        self._slices = Slices(self._engine, self._budget, callback_s, inline)
+        scope: Any = self._interface.scope
+        if hasattr(scope, "stack"):
+            scope.stack = self._frames
 
     async def _flush(self) -> None:
         """Write out what the script has written to files that it left open."""
@@ -197,14 +207,18 @@ class Session:
             async with self._lock:
                 if self._system.has_files:
                     await trio.to_thread.run_sync(self._system.close)
-                if self._engine.used_bytes > _WIPE_BYTES:
-                    await trio.to_thread.run_sync(self._engine.wipe)
-                self._engine.close()
+                if hasattr(self, "_engine"):
+                    await self._let_go()
         self._crossing.objects.clear()
         self._desk.last_error = None
         scope: Any = self._interface.scope
         if hasattr(scope, "stack"):
             scope.stack = None
+
+    async def _let_go(self) -> None:
+        if self._engine.used_bytes > _WIPE_BYTES:
+            await trio.to_thread.run_sync(self._engine.wipe)
+        self._engine.close()
 
 
 def _source_of(script: ScriptRun) -> bytes:

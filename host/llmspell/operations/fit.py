@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from llmspell_hookspecs import InvalidInputError, freeze, thaw
 
@@ -34,15 +34,15 @@ def thaw_fields(value: T) -> T:
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     if not isinstance(value, Struct):
         return change(value)
+    fields = structs.astuple(value)
     changed: list[Any] | None = None
-    for index, name in enumerate(value.__struct_fields__):
-        field = getattr(value, name)
+    for index, field in enumerate(fields):
         if type(field) in _ATOMS:
             continue
         new = _each(field, change)
         if new is not field:
             if changed is None:
-                changed = [getattr(value, each) for each in value.__struct_fields__]
+                changed = list(fields)
             changed[index] = new
     return value if changed is None else type(value)(*changed)
 

@@ -6,7 +6,10 @@ what the transforms left; observers are told in any case. What a point does not 
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Literal
+
+import trio
 
 from llmspell.hooks import Chain, Hook, advance, advance_waiting, judge, observe, unsupported
 from llmspell_hookspecs import (
@@ -22,6 +25,7 @@ from llmspell_hookspecs import (
 
 from .fit import fit
 from .forks import failure_of
+from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Answer", "ask_chain", "cancellation", "where"]
 
@@ -66,8 +70,13 @@ class Answer:
         self.forks: list[Fork] = []
 
 
-async def ask_chain(chain: Chain, context: HookContext[Any]) -> Answer:
+async def ask_chain(chain: Chain, context: HookContext[Any], until_s: float = inf) -> Answer:
     """Ask every hook of the chain.
+
+    Args:
+        chain: The hooks.
+        context: What they are given.
+        until_s: When a cancellation has come, until when observers may take their time, on trio's clock.
 
     Raises:
         OperationCancelledError: A hook cancelled.
@@ -87,12 +96,24 @@ async def ask_chain(chain: Chain, context: HookContext[Any]) -> Answer:
             outcome = Outcome("running", verdict[1], f"{verdict[0].plugin}.{verdict[0].name}")
             raise cancellation(verdict[0], verdict[1], context, verdict[2])
     except Exception as error:
-        if chain.observers:
-            await observe(chain.observers, _with(context, answer.subject, _ended(outcome, error)))
+        await _tell(chain, _with(context, answer.subject, _ended(outcome, error)), until_s)
         raise
-    if chain.observers:
-        await observe(chain.observers, _with(context, answer.subject, outcome or Outcome()))
+    await _tell(chain, _with(context, answer.subject, outcome or Outcome()), until_s)
     return answer
+
+
+async def _tell(chain: Chain, context: HookContext[Any], until_s: float) -> None:
+    """Tell every observer, even if a cancellation comes while one waits."""
+    steps = iter(chain.observer_steps)
+    try:
+        for observers in steps:
+            await observe(observers, context)
+    except trio.Cancelled:
+        deadline = min(until_s, trio.current_time() + LAST_MOMENTS_S)
+        for observers in steps:
+            with trio.CancelScope(shield=True, deadline=deadline):
+                await observe(observers, context)
+        raise
 
 
 def _ended(outcome: Outcome | None, error: Exception) -> Outcome:

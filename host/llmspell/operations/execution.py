@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from math import inf
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -104,6 +105,7 @@ class Execution:
         "_scope",
         "_stores",
         "_subject",
+        "_until_s",
         "_wanted",
     )
 
@@ -119,6 +121,7 @@ class Execution:
         self._deadline = None if self._limit_s is None else self._began_s + self._limit_s
         self._scope: trio.CancelScope | None = None
         self._late: OperationTimeoutError | None = None
+        self._until_s = inf
         self._attempts_allowed = 1 << 31
         self._approved: Any = _NOTHING
         self._proposed: Any = operation.subject
@@ -151,7 +154,7 @@ class Execution:
         if chain is None:
             return subject
         try:
-            answer = await ask_chain(chain, self._context(chain, freeze_fields(subject)))
+            answer = await ask_chain(chain, self._context(chain, freeze_fields(subject)), self._until_s)
         except OperationCancelledError as error:
             self._cancelled = error
             self._outcome = Outcome("cancelled", Cancel(error.reason, error.code), error.hook)
@@ -414,16 +417,20 @@ class Execution:
         proposal: _Proposal | None = None
         if not transforms:
             return subject, proposal
-        waits, phase = chain.waits, chain.point.phase
-        context = self._context(chain, subject)
-        while index < len(transforms):
+        waits, frame = chain.waits, self._frame
+        context = (  # the hot path, without a call
+            self._context(chain, subject)
+            if chain.late
+            else HookContext(chain.name, subject, frame.component, self._ref, self._metadata, frame.language)
+        )
+        while True:
             answered = (
                 await advance_waiting(transforms, index, context) if waits else advance(transforms, index, context)
             )
             if answered is None:
-                break
+                return subject, proposal
             index, answer = answered
-            hook = transforms[index - 1]
+            hook, phase = transforms[index - 1], chain.point.phase
             if type(answer).__name__ not in chain.point.accepts:
                 raise unsupported(hook, answer, sorted(chain.point.accepts))
             if isinstance(answer, Modified) and phase is Phase.ERROR:
@@ -443,7 +450,6 @@ class Execution:
                 return subject, self._propose(hook, answer, self._as_result(hook, answer.value, current))
             elif isinstance(answer, Cancel | Redirect | Retry):
                 return subject, self._propose(hook, answer)
-        return subject, proposal
 
     def _propose(self, hook: Hook, answer: HookResult, value: Any = _NOTHING) -> _Proposal:
         self._outcome = Outcome("running", answer, f"{hook.plugin}.{hook.name}")
@@ -512,9 +518,9 @@ class Execution:
 
     async def _hurry(self, steps: Iterator[Awaitable[None]]) -> None:
         """Run the steps shielded. When the 100 ms are over each still begins, and ends where it first waits."""
-        deadline = trio.current_time() + LAST_MOMENTS_S
+        self._until_s = trio.current_time() + LAST_MOMENTS_S
         for step in steps:
-            with trio.CancelScope(shield=True, deadline=deadline):
+            with trio.CancelScope(shield=True, deadline=self._until_s):
                 try:
                     await step
                 except Exception as error:
@@ -574,18 +580,21 @@ class Execution:
     # What hooks are given.
 
     def _context(
-        self, chain: Chain, subject: Any, *, outcome: Outcome | None = None, forks: tuple[ForkOutcome, ...] = ()
+        self, chain: Chain, subject: Any, outcome: Outcome | None = None, forks: tuple[ForkOutcome, ...] = ()
     ) -> HookContext[Any]:
-        late = chain.late
+        frame = self._frame
+        request, elapsed_ns = None, 0
+        if chain.late:
+            request, elapsed_ns = self._proposed if self._approved is _NOTHING else self._approved, self._elapsed_ns
         return HookContext(
             chain.name,
             subject,
-            self._frame.component,
+            frame.component,
             self._ref,
             self._metadata,
-            self._frame.language,
-            (self._proposed if self._approved is _NOTHING else self._approved) if late else None,
-            self._elapsed_ns if late else 0,
+            frame.language,
+            request,
+            elapsed_ns,
             outcome,
             forks,
         )

@@ -88,9 +88,10 @@ def make_plugin(name: str, *hooks: tuple[str, Callable[..., Any], Mapping[str, A
 
 
 def _own(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Answer the function as one that may be marked, and whose argument is named as hooks' are."""
-    if inspect.isfunction(function) and list(inspect.signature(function).parameters) == ["context"]:
-        return function
+    """Answer a copy that may be marked, and whose argument is named as hooks' are."""
+    if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
+        code = function.__code__
+        return types.FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
 
     def hook(context: HookContext[Any]) -> Any:
         return function(context)

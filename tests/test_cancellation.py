@@ -1,0 +1,289 @@
+"""A caller's cancellation, injected at each step of a tool call: the operation ends once and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import trio
+
+from kernel import make_plugin, make_tool, opened, run
+from llmspell import Host
+from llmspell_hookspecs import (
+    Cache,
+    Call,
+    Fork,
+    HookContext,
+    OperationTimeoutError,
+    PathAccess,
+    Retry,
+    ToolContext,
+    ToolError,
+)
+
+
+class CancelAtStep(trio.abc.Instrument):
+    """Cancels a scope when its task waits for the n-th time."""
+
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self._scope = scope
+        self._left = step
+        self._task = trio.lowlevel.current_task()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count the task's waits."""
+        if task is self._task:
+            if self._left == 0:
+                self._scope.cancel()
+            self._left -= 1
+
+    @property
+    def reached(self) -> bool:
+        """Whether the step came."""
+        return self._left < 0
+
+
+class Journal:
+    """What the hooks and the tool saw."""
+
+    def __init__(self, *, failing: bool) -> None:
+        self.failing = failing
+        self.counts: Counter[str] = Counter()
+        self.endings: list[str] = []
+        self.open_wraps: list[str] = []
+        self.unwound: list[str] = []
+        self.allocated: set[str] = set()
+        self.released: list[str] = []
+
+    def held(self, context: HookContext[Any]) -> None:
+        """Remember whose limits were allocated."""
+        self.allocated.add(context.operation.id)
+
+    def freed(self, context: HookContext[Any]) -> None:
+        """Remember whose limits were released."""
+        self.released.append(context.operation.id)
+
+    async def pause(self, what: str) -> None:
+        """Count, and wait a little."""
+        self.counts[what] += 1
+        await trio.sleep(0.001)
+
+    async def work(self, parameters: dict[str, Any], context: ToolContext) -> Any:
+        """The tool."""
+        await self.pause("body")
+        if self.failing and self.counts["body"] == 1:
+            raise ToolError("it broke")
+        return {"done": True}
+
+    async def aside(self, parameters: dict[str, Any], context: ToolContext) -> Any:
+        """What the forks run."""
+        self.counts["forks begun"] += 1
+        try:
+            await trio.sleep(0.004)
+        finally:
+            self.counts["forks ended"] += 1
+
+    def waiting(self, what: str, answer: Any = None) -> Any:
+        """Answer an async hook."""
+
+        async def hook(context: HookContext[Any]) -> Any:
+            await self.pause(what)
+            return answer
+
+        return hook
+
+    def observer(self, context: HookContext[Any]) -> None:
+        """Remember how the operation ended."""
+        assert context.outcome is not None
+        self.endings.append(context.outcome.status)
+
+    def wrap(self, name: str) -> Any:
+        """Answer a wrap whose entry and clean-up wait."""
+
+        async def hook(context: HookContext[Any]) -> Any:
+            self.open_wraps.append(name)
+            try:
+                await trio.sleep(0.001)
+                yield
+            finally:
+                assert self.open_wraps.pop() == name
+                await trio.sleep(0.001)
+                self.unwound.append(name)
+
+        return hook
+
+    @property
+    def hooks(self) -> Any:
+        """A plugin with hooks of every kind, most of which wait."""
+        own = {"match": "work"}
+        retry = Retry(delay_s=0.002, max_attempts=2)
+        return make_plugin(
+            "everywhere",
+            ("before_tool_execution", self.waiting("before"), own),
+            ("before_tool_execution", lambda context: Cache("k"), {**own, "priority": "low"}),
+            ("before_tool_execution", lambda context: Fork((Call("tool:aside"),)), own),
+            ("before_tool_execution", lambda context: Fork((Call("tool:aside"),), join=True), own),
+            ("before_tool_execution", self.waiting("before guard"), {**own, "kind": "guard", "timeout_s": 1}),
+            ("before_tool_execution", self.waiting("before observer"), {**own, "kind": "observe"}),
+            ("tool_parameter_validation", self.waiting("validation"), own),
+            ("tool_security_check", self.waiting("security"), own),
+            ("tool_resource_allocated", self.held, {**own, "priority": "high"}),
+            ("tool_resource_allocated", self.waiting("allocated"), own),
+            ("around_tool_execution", self.wrap("outer"), {**own, "kind": "wrap"}),
+            ("around_tool_execution", self.wrap("inner"), {**own, "kind": "wrap"}),
+            ("after_tool_execution", self.waiting("after"), own),
+            ("after_tool_execution", self.waiting("after guard"), {**own, "kind": "guard"}),
+            ("after_tool_execution", self.waiting("first"), {**own, "kind": "observe"}),
+            ("after_tool_execution", self.observer, {**own, "kind": "observe"}),
+            ("after_tool_execution", self.waiting("last"), {**own, "kind": "observe"}),
+            ("tool_error", self.waiting("error", retry), own),
+            ("tool_error", self.waiting("first"), {**own, "kind": "observe"}),
+            ("tool_error", self.observer, {**own, "kind": "observe"}),
+            ("tool_error", self.waiting("last"), {**own, "kind": "observe"}),
+            ("tool_resource_released", self.waiting("released"), {**own, "kind": "observe"}),
+            ("tool_resource_released", self.freed, {**own, "kind": "observe"}),
+        )
+
+
+def cancelled_at(step: int, journal: Journal) -> bool:
+    """Run the call, cancelled at this step; answers whether the step came."""
+    access = {"access": lambda self, parameters: [PathAccess("path")]}
+    tools = [make_tool("work", journal.work, **access), make_tool("aside", journal.aside)]
+
+    async def main() -> bool:
+        async with opened(*tools, journal.hooks) as host:
+            reached = await _interrupted(host, step)
+            ended = journal.counts["forks ended"]
+            assert journal.counts["forks begun"] == ended
+            with trio.fail_after(5):  # nobody leads the cache key any more
+                assert (await host.call("tool:work", {"path": __file__})).result == {"done": True}
+            return reached
+
+    return run(main, virtual=True)
+
+
+async def _interrupted(host: Host, step: int) -> bool:
+    with trio.CancelScope() as scope:
+        instrument = CancelAtStep(scope, step)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            await host.call("tool:work", {"path": __file__})
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    return instrument.reached
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["a call that succeeds", "a call that fails and is retried"])
+def test_a_call_cancelled_at_any_step_ends_exactly_once_and_releases_everything(failing: bool) -> None:
+    steps = 0
+    while True:
+        if not _ends_well(steps, Journal(failing=failing)):
+            break
+        steps += 1
+
+    assert steps > 20
+
+
+def _ends_well(step: int, journal: Journal) -> bool:
+    reached = cancelled_at(step, journal)
+
+    # the cancelled call, and the one after it, which must succeed or be served from the cache
+    assert len(journal.endings) == 2, (step, journal.endings)
+    assert journal.endings[1] == "completed"
+    assert journal.endings[0] in ("completed", "cancelled")
+    assert journal.counts["first"] == journal.counts["last"] == 2, (step, journal.counts)
+    assert journal.open_wraps == []
+    assert sorted(journal.released) == sorted(journal.allocated), step
+    return reached
+
+
+def test_clean_up_that_never_ends_holds_a_cancelled_call_for_a_tenth_of_a_second() -> None:
+    seen: list[str] = []
+
+    async def hang(context: HookContext[Any]) -> None:
+        seen.append("hung")
+        await trio.sleep_forever()
+
+    def note(context: HookContext[Any]) -> None:
+        assert context.outcome is None or context.outcome.status in ("running", "cancelled")
+        seen.append(context.point)
+
+    async def stubborn(context: HookContext[Any]) -> Any:
+        try:
+            yield
+        finally:
+            seen.append("wrap")
+            await trio.sleep_forever()
+
+    async def sleeper(parameters: dict[str, Any], context: ToolContext) -> Any:
+        await trio.sleep_forever()
+
+    hooks = make_plugin(
+        "stubborn",
+        ("around_tool_execution", stubborn, {"kind": "wrap"}),
+        ("around_tool_execution", _other_wrap(seen), {"kind": "wrap", "priority": "high"}),
+        ("tool_error", hang, {"kind": "observe", "priority": "high"}),
+        ("tool_error", note, {"kind": "observe"}),
+        ("tool_resource_released", note, {"kind": "observe"}),
+    )
+
+    async def main() -> float:
+        async with opened(make_tool("sleeper", sleeper), hooks) as host:
+            began = trio.current_time()
+            with trio.move_on_after(1):
+                await host.call("tool:sleeper")
+            return trio.current_time() - began
+
+    assert 1.1 <= run(main, virtual=True) <= 1.31
+    assert seen == ["wrap", "other wrap", "hung", "tool_error", "tool_resource_released"]
+
+
+def _other_wrap(seen: list[str]) -> Any:
+    async def wrap(context: HookContext[Any]) -> Any:
+        try:
+            yield
+        finally:
+            seen.append("other wrap")
+
+    return wrap
+
+
+def test_what_is_neither_an_error_nor_a_cancellation_ends_the_operation_too() -> None:
+    journal = Journal(failing=False)
+
+    async def leave(parameters: dict[str, Any], context: ToolContext) -> Any:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.cancel_scope.cancel()
+            raise SystemExit(3)
+
+    async def main() -> None:
+        async with opened(make_tool("work", leave), journal.hooks) as host:
+            await host.call("tool:work", {"path": __file__})
+
+    with pytest.raises(BaseException) as caught:
+        run(main, virtual=True)
+
+    assert isinstance(caught.value, SystemExit) or caught.group_contains(SystemExit)
+    assert journal.endings == ["cancelled"]
+    assert journal.unwound == ["inner", "outer"]
+    assert len(journal.released) == 1
+
+
+def test_a_deadline_is_an_error_and_unwinds_the_same_way() -> None:
+    journal = Journal(failing=False)
+
+    async def sleeper(parameters: dict[str, Any], context: ToolContext) -> Any:
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with opened(make_tool("work", sleeper), make_tool("aside", journal.aside), journal.hooks) as host:
+            await host.call("tool:work", {}, deadline_s=0.5)
+
+    with pytest.raises(OperationTimeoutError):
+        run(main, virtual=True)
+
+    assert journal.endings == ["failed"]
+    assert journal.unwound == ["inner", "outer"]
+    assert journal.counts["forks begun"] == journal.counts["forks ended"] == 2

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ class Machine:
     """A machine with a home, a project, and packages that are installed as pip leaves them."""
 
     def __init__(self, root: Path) -> None:
+        self.started: list[subprocess.Popen[str]] = []
         self.project = root / "project"
         (self.project / ".git").mkdir(parents=True)
         self.site = root / "site"
@@ -91,9 +93,16 @@ class Machine:
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
         (metadata / "entry_points.txt").write_text(textwrap.dedent(entry_points))
 
+    def close(self) -> None:
+        """End what a failed test left running."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.site), "HOME": str(self.site), **self.environment}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "llmspell", *arguments],
             cwd=self.project,
             env=known,
@@ -103,6 +112,8 @@ class Machine:
             stderr=subprocess.PIPE,
             **options,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
         process = self.start(*arguments)
@@ -111,8 +122,10 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -651,3 +664,36 @@ def test_a_table_fits_the_terminal(machine: Machine) -> None:
 
     assert process.returncode == 0
     assert b"before_tool_execution" in shown
+
+
+def test_an_interrupt_ends_a_lua_script_that_never_waits(machine: Machine) -> None:
+    (machine.project / "loop.lua").write_text('print("looping")\nwhile true do end\n')
+    process = machine.start("run", "loop.lua")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "looping\n"
+
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=5)
+
+    assert (process.returncode, err) == (130, "llmspell: interrupted\n")
+
+
+def test_a_lua_script_that_fails_names_file_and_line(machine: Machine) -> None:
+    (machine.project / "wrong.lua").write_text('print("a")\nlocal x = nil\nx.y = 3\n')
+
+    code, out, err = machine.run("run", "wrong.lua")
+
+    assert (code, out, err.count("\n")) == (1, "a\n", 1)
+    assert err.startswith("llmspell: wrong.lua:3: ")
+
+
+def test_a_script_whose_output_nobody_reads_ends_quietly(machine: Machine) -> None:
+    (machine.project / "talk.lua").write_text("for i = 1, 1e7 do print(i) end\n")
+    process = machine.start("run", "talk.lua")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+
+    process.stdout.close()
+    _, err = process.communicate(timeout=10)
+
+    assert (process.returncode, err) == (141, "")

@@ -43,8 +43,9 @@ def advance(hooks: Sequence[Hook], start: int, context: HookContext[Any]) -> tup
     clock = perf_counter
     before = clock()
     for hook in hooks[start:] if start else hooks:
+        invoke = hook.invoke  # called as a local: a call of an attribute looks for a method first
         try:
-            answer = hook.invoke(context)
+            answer = invoke(context)
         except Exception as error:
             _failed(hook, error)
             before = clock()
@@ -68,10 +69,9 @@ async def advance_waiting(
     clock = perf_counter
     before = clock()
     for hook in hooks[start:] if start else hooks:
+        invoke = hook.invoke
         try:
-            answer = hook.invoke(context)
-            if hook.awaits:
-                answer = await answer
+            answer = await invoke(context) if hook.awaits else invoke(context)
         except Exception as error:
             _failed(hook, error)
             before = clock()

@@ -265,3 +265,14 @@ def test_the_doctor_finds_nothing_wrong_with_a_plugin_that_keeps_a_service(site:
     findings = {finding.plugin.name: finding for finding in examine(load_settings({}).settings)}
 
     assert findings["keeping"].status == "ok", findings["keeping"].message
+
+
+def test_a_broken_language_does_not_stop_files_in_the_others(site: Path) -> None:
+    install(site, "broken-language", name="aaa", code=BROKEN["SyntaxError"], group="llmspell.languages")
+    (site / "notes.txt").write_text("return 1 + 1")
+
+    async def main() -> Any:
+        async with Host.open({}) as host:
+            return await host.run_script(site / "notes.txt")
+
+    assert trio.run(main) == 2

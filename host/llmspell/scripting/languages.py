@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any
 
 from llmspell.plugins import Candidate, Shelf, construct, load
 from llmspell.settings import Settings
-from llmspell_hookspecs import Language, PluginError, Services
+from llmspell_hookspecs import Language, LlmspellError, PluginError, Services
 
 __all__ = ["Languages"]
 
@@ -52,8 +52,14 @@ class Languages:
         default = self._shelf.get(self._settings.default_language)
         if not extension or extension in default.extensions:
             return default
-        languages = (self._shelf.get(name) for name in self._shelf.names())
-        return next((language for language in languages if extension in language.extensions), default)
+        return next((language for language in self._loadable() if extension in language.extensions), default)
+
+    def _loadable(self) -> Iterator[Language]:
+        for name in self._shelf.names():
+            try:
+                yield self._shelf.get(name)
+            except LlmspellError:  # named by `plugin doctor`; a broken language must not stop files in the others
+                continue
 
     def _load(self, candidate: Candidate) -> Language:
         info = candidate.info

@@ -111,21 +111,15 @@ class HookRegistry:
         self._tracer = tracer
         self._lock = RLock()  # hooks with thread=True may register hooks
         self._hooks: dict[str, list[Hook]] = {}
-        self._chains: dict[tuple[str, str], Chain | None] = {}
+        self._chains: dict[str, dict[str, Chain | None]] = {}
         self._sequence = itertools.count(1)
 
     def chain(self, point: str, component: str) -> Chain | None:
         """Answer the compiled chain of a point for a component, or None if no hook is called there."""
-        key = (point, component)
         try:
-            return self._chains[key]
+            return self._chains[point][component]
         except KeyError:
-            if len(self._chains) >= _KEPT:
-                self._chains.clear()
-            hooks = self._hooks.get(point, ())
-            compiled = compile_chain(self.catalog.get(point), hooks, component) if hooks else None
-            self._chains[key] = compiled
-            return compiled
+            return self._compile(point, component)
 
     def add(
         self,
@@ -222,6 +216,14 @@ class HookRegistry:
         """Drop every compiled chain."""
         self._chains.clear()
         self.on_change()
+
+    def _compile(self, point: str, component: str) -> Chain | None:
+        if sum(map(len, self._chains.values())) >= _KEPT:
+            self._chains.clear()
+        hooks = self._hooks.get(point, ())
+        compiled = compile_chain(self.catalog.get(point), hooks, component) if hooks else None
+        self._chains.setdefault(point, {})[component] = compiled
+        return compiled
 
     def _free_name(self, hook: Hook, present: list[Hook], *, named: bool) -> str:
         taken = {other.name for other in present if (other.plugin, other.scope) == (hook.plugin, hook.scope)}

@@ -38,6 +38,7 @@ from .notices import notice_of
 __all__ = ["Caller", "Chains", "Runner", "RunnerLimits"]
 
 
+_CHAINS: Final = 1024
 _PROBLEMS: Final = 1000
 
 
@@ -109,7 +110,7 @@ class Runner:
         self._nursery = nursery
         self.numbers = itertools.count(1)
         self.limit(limits)
-        self._chains: dict[tuple[str, str], Chains | None] = {}
+        self._chains: dict[str, dict[str, Chains | None]] = {}
         registry.on_change = self._chains.clear
 
     async def run(self, operation: Operation) -> Any:
@@ -131,11 +132,10 @@ class Runner:
         frame = Frame(self, around, component, hops, language, depth)
         if depth > self._depth or hops > self._hops or self.refusal:
             raise self._refused(frame)
-        key = (kind.before or kind.around or kind.after or kind.error, component.name)
         try:
-            chains = self._chains[key]
+            chains = self._chains[kind.before or kind.around or kind.after or kind.error][component.name]
         except KeyError:
-            chains = self._compile(key, kind)
+            chains = self._compile(kind, component.name)
         token = CURRENT.set(frame)
         try:
             if chains is None and operation.prepare is None and operation.deadline_s is None and not self._measured:
@@ -167,13 +167,14 @@ class Runner:
             raise LookupError("no operation of this host runs here")
         return frame.ref()
 
-    def _compile(self, key: tuple[str, str], kind: OperationKind) -> Chains | None:
+    def _compile(self, kind: OperationKind, component: str) -> Chains | None:
         points = (kind.before, kind.around, kind.after, kind.error)
-        chains = Chains(*(self.registry.chain(point, key[1]) if point else None for point in points))
+        chains = Chains(*(self.registry.chain(point, component) if point else None for point in points))
         compiled = None if chains == _NO_CHAINS else chains
-        if len(self._chains) >= 1024:
+        if sum(map(len, self._chains.values())) >= _CHAINS:
             self._chains.clear()
-        self._chains[key] = compiled
+        first = next((point for point in points if point), "")
+        self._chains.setdefault(first, {})[component] = compiled
         return compiled
 
     def _refused(self, frame: Frame) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -267,10 +268,8 @@ def test_wraps_are_not_entered_when_nothing_runs() -> None:
 
 
 async def swallowing(context: HookContext[Any]) -> Any:
-    try:
+    with contextlib.suppress(ToolError):
         yield
-    except ToolError:
-        pass
 
 
 async def exchanging(context: HookContext[Any]) -> Any:
@@ -395,10 +394,8 @@ def test_clean_up_in_a_wrap_is_shielded_from_the_cancellation_that_it_sees() -> 
 
 def test_a_wrap_that_swallows_a_cancellation_does_not_stop_it() -> None:
     async def swallowing_all(context: HookContext[Any]) -> Any:
-        try:
+        with contextlib.suppress(trio.Cancelled):
             yield
-        except trio.Cancelled:
-            pass
 
     async def sleeper(parameters: dict[str, Any], context: ToolContext) -> Any:
         await trio.sleep_forever()

@@ -6,7 +6,7 @@
 local K = ...
 local clock, error, getmetatable, next, rawget, select, type, tostring =
   os.clock, error, getmetatable, next, rawget, select, type, tostring
-local match, sub = string.match, string.sub
+local match, math_max, sub = string.match, math.max, string.sub
 local create, resume, yield, running, status, close, isyieldable =
   coroutine.create, coroutine.resume, coroutine.yield, coroutine.running, coroutine.status, coroutine.close,
   coroutine.isyieldable
@@ -15,6 +15,7 @@ local collectgarbage, real_load, real_pcall, setmetatable = collectgarbage, load
 
 local NO_MEMORY <const> = "not enough memory"
 local MEMORY <const> = "memory"
+local PCALLS <const> = 180
 local HERE <const> = "[host]"
 
 -- What a limit throws, and what marks a yield as a request to the host. Scripts see neither.
@@ -27,23 +28,48 @@ local tops = setmetatable({}, weak)
 local waiting = setmetatable({}, weak)
 local strides = setmetatable({}, weak)
 local origins = setmetatable({}, weak)
+local depths = setmetatable({}, weak)
 local dead, dead_where, dead_trace
 local stride = 250
 local spent, spent_limit = 0, 0
 local last = clock()
 
--- Where a script's code stands on a stack: "name:line:", or nothing.
-local function place(co, level)
-  while true do
+-- How many frames a coroutine has; asking for a frame costs its level, so it is not asked for one after the other.
+local function height(co)
+  local low, high = 0, 1
+  while getinfo(co, high, "l") do
+    low, high = high, high * 2
+  end
+  while high - low > 1 do
+    local middle = (low + high) // 2
+    if getinfo(co, middle, "l") then
+      low = middle
+    else
+      high = middle
+    end
+  end
+  return low
+end
+
+local function place_between(co, first, last)
+  for level = first, last do
     local info = getinfo(co, level, "Sl")
     if not info then
       return nil
-    end
-    if info.what ~= "C" and info.source ~= "=" .. HERE and info.currentline > 0 then
+    elseif info.what ~= "C" and info.source ~= "=" .. HERE and info.currentline > 0 then
       return info.short_src .. ":" .. info.currentline .. ":"
     end
-    level = level + 1
   end
+end
+
+-- Where a script's code stands on a stack: "name:line:", or nothing.
+local function place(co, level)
+  local where = place_between(co, level, level + 60)
+  if not where and getinfo(co, level + 61, "l") then
+    local last = height(co)
+    where = place_between(co, math_max(level + 61, last - 20), last)
+  end
+  return where
 end
 
 local function die(why, co)
@@ -106,8 +132,21 @@ local function check(ok, ...)
 end
 K.check = check
 
+local function leave(co, depth, ...)
+  depths[co] = depth
+  return check(...)
+end
+
+-- Nested no deeper than C would: in a coroutine each error that is caught gives back the C stack, so Lua's own bound
+-- does not hold, and to unwind a hundred thousand of them takes seconds.
 function K.pcall(f, ...)
-  return check(real_pcall(f, ...))
+  local co = running()
+  local depth = depths[co] or 0
+  if depth >= PCALLS then
+    return false, "stack overflow (" .. PCALLS .. " calls of pcall are within each other)"
+  end
+  depths[co] = depth + 1
+  return leave(co, depth, real_pcall(f, ...))
 end
 
 -- Calls the handler after the stack is gone, so that it may ask the host like any other code.

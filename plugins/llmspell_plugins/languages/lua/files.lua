@@ -317,6 +317,10 @@ function io.write(...)
   return methods.write(current.output, ...)
 end
 
+function io.flush()
+  return methods.flush(current.output)
+end
+
 function io.lines(path, ...)
   if path == nil then
     return methods.lines(current.input, ...)
@@ -353,6 +357,24 @@ end
 
 function io.popen(command)
   error("io.popen: scripts start no programs (" .. K.tostring(command) .. "); use a tool that may", 2)
+end
+
+function env.loadfile(path, ...)
+  local file, message = io.open(path)
+  if not file then
+    return nil, message
+  end
+  local source = methods.read(file, "a")
+  methods.close(file)
+  return env.load(find(source, "^#") and "--" .. source or source, "@" .. path, ...)
+end
+
+function env.dofile(path)
+  local chunk, message = env.loadfile(path)
+  if not chunk then
+    error(message, 2)
+  end
+  return chunk()
 end
 
 -- os -----------------------------------------------------------------------------------------------------------------

@@ -139,6 +139,14 @@ function meta.__tostring(proxy)
   return ask("text", records[proxy].id, "", "")
 end
 
+local function text_or_self(value)
+  return records[value] and meta.__tostring(value) or value
+end
+
+function meta.__concat(a, b)
+  return text_or_self(a) .. text_or_self(b)
+end
+
 function meta.__call(proxy, ...)
   local record = records[proxy]
   local pure = methods_of(record.class).methods.__call

@@ -95,7 +95,8 @@ def test_raw_text_is_the_text_and_the_result_the_data() -> None:
     answer = shelf(operation="read", text="three")
 
     assert (answer["text"], answer["_raw_text"], answer["data"]) == ("three", "three", {"size": 3})
-    assert (answer["operation"], answer["metadata"]) == ("read", {"count": 1})
+    assert (answer["operation"], answer["metadata"]["count"]) == ("read", 1)
+    assert answer["metadata"]["execution_time_ms"] > 0
 
 
 def test_text_that_is_json_is_parsed_as_data() -> None:

@@ -29,8 +29,13 @@ from .json_text import is_small, parse_text, write_text
 __all__ = ["answer_of", "failure_of"]
 
 
-async def answer_of(answer: Any) -> dict[str, Any]:
-    """Answer the table that a script is given for what a tool answered."""
+async def answer_of(answer: Any, elapsed_ms: float) -> dict[str, Any]:
+    """Answer the table that a script is given for what a tool answered.
+
+    Args:
+        answer: A tool's result, or the payload of one.
+        elapsed_ms: How long the call took; ``metadata.execution_time_ms`` says it.
+    """
     result = answer if isinstance(answer, ToolResult) else ToolResult(answer)
     envelope = {
         "operation": result.operation,
@@ -41,6 +46,7 @@ async def answer_of(answer: Any) -> dict[str, Any]:
         "metadata": thaw(result.metadata),
     }
     text = result.text if result.text is not None else await _envelope_text(envelope)
+    envelope["metadata"] = {"execution_time_ms": elapsed_ms, **envelope["metadata"]}
     parsed = await _parsed(result.text)
     data = envelope["result"] if parsed is None else parsed
     return {**envelope, "text": text, "data": data, "_raw_text": text}

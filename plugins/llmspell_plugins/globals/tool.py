@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from time import perf_counter_ns
 from typing import Any, ClassVar
 
-from llmspell_hookspecs import Calls, LlmspellError, ScriptGlobal, Tools, script_method
+from llmspell_hookspecs import Calls, LlmspellError, ScriptGlobal, ScriptScope, Services, Tools, script_method
 
 from .envelope import answer_of, failure_of
 from .tool_entry import ToolEntry, ToolHandle
@@ -17,6 +18,10 @@ class ToolGlobal(ScriptGlobal):
     """Find tools and run them."""
 
     name: ClassVar[str] = "Tool"
+
+    def __init__(self, services: Services, scope: ScriptScope) -> None:
+        super().__init__(services, scope)
+        self._handles: dict[str, ToolHandle] = {}
 
     def script_lookup(self, name: str) -> ToolHandle | None:
         """Answer the tool of this name or alias, or None: ``Tool.calculator``."""
@@ -68,11 +73,12 @@ class ToolGlobal(ScriptGlobal):
             ToolError: It failed; the text begins with ``Tool execution failed:``.
             OperationCancelledError: A hook denied it; the text names the hook and its reason.
         """
+        started = perf_counter_ns()
         try:
             answer = await self.services.get(Calls).call(f"tool:{name}", dict(parameters or {}))
         except LlmspellError as error:
             raise failure_of(name, error) from error
-        return await answer_of(answer)
+        return await answer_of(answer, (perf_counter_ns() - started) / 1e6)
 
     @property
     def _tools(self) -> Tools:
@@ -80,4 +86,8 @@ class ToolGlobal(ScriptGlobal):
 
     def _handle(self, name: str) -> ToolHandle | None:
         canonical = self._tools.canonical(name)
-        return None if canonical is None else ToolHandle(canonical, self._tools, self.invoke)
+        if canonical is None:
+            return None
+        if canonical not in self._handles:  # one each, so that Tool.x.execute(Tool.x, ...) knows its receiver
+            self._handles[canonical] = ToolHandle(canonical, self._tools, self.invoke)
+        return self._handles[canonical]

@@ -60,14 +60,20 @@ class ToolHandle(ScriptObject):
         return self._name
 
     @script_method("invoke", "call", "execute_async", "executeAsync")
-    async def execute(self, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def execute(
+        self, parameters: Mapping[str, Any] | None = None, rest: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Run the tool.
+
+        Args:
+            parameters: What it is given.
+            rest: What it is given, if a receiver of the script's own stands first: ``tool.execute({}, parameters)``.
 
         Raises:
             ToolError: It failed.
             OperationCancelledError: A hook denied it.
         """
-        return await self._invoke(self._name, parameters or {})
+        return await self._invoke(self._name, parameters or {} if rest is None else rest)
 
     @script_method()
     def get_schema(self) -> dict[str, Any]:

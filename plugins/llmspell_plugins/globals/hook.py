@@ -168,7 +168,7 @@ class Hook(ScriptGlobal):
 
     @script_method()
     def list(self, filters: Any = None) -> Sequence[dict[str, Any]]:
-        """Answer the registered hooks, in the order in which they are called.
+        """Answer the registered hooks: at one point in the order in which they are called, at several by priority.
 
         Args:
             filters: Nothing, a point, a glob over points (``agent:*``), or a table with any of point, hook_point,

@@ -5,7 +5,7 @@ Invariant: an entry has the original's fields (name, priority, language, version
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ def describe_point(point: HookPoint) -> dict[str, Any]:
 
 
 def select(hooks: Hooks, filters: Any) -> list[HookInfo]:
-    """Answer the hooks that fit, in the order in which they are called.
+    """Answer the hooks that fit: at one point in the order in which they are called, at several by priority.
 
     Args:
         hooks: The registry.
@@ -84,18 +84,25 @@ def select(hooks: Hooks, filters: Any) -> list[HookInfo]:
             raise InvalidInputError(f"Hook.list: there is no filter {name!r}; there are {', '.join(_FILTERS)}")
     if "priority" in wanted:
         wanted = {**wanted, "priority": priority_from(wanted["priority"])}
+    if isinstance(wanted.get("language"), str):
+        wanted = {**wanted, "language": wanted["language"].lower()}
     found = _at_point(hooks, wanted.get("point") or wanted.get("hook_point"))
     return [info for info in found if _fits(info, wanted)]
 
 
 def _at_point(hooks: Hooks, point: Any) -> list[HookInfo]:
     if point is None:
-        return hooks.list()
+        return _by_priority(hooks.list())
     if not isinstance(point, str):
         raise InvalidInputError(f"Hook.list: the point must be a name, not {point!r}; see Hook.points()", field="point")
-    if not _GLOB & set(point):
+    if not _GLOB & set(point) or point.count(":") > 1:  # tool:*:before_execution names a point for any component
         return hooks.list(hooks.point(point).name)
-    return [info for info in hooks.list() if _matches(hooks.point(info.point), point)]
+    return _by_priority(info for info in hooks.list() if _matches(hooks.point(info.point), point))
+
+
+def _by_priority(found: Iterable[HookInfo]) -> list[HookInfo]:
+    """Answer the hooks of several points as the original lists them; at one point their order is that of calls."""
+    return sorted(found, key=lambda info: info.priority)
 
 
 def _matches(point: HookPoint, pattern: str) -> bool:

@@ -9,6 +9,7 @@ Invariant: an option is checked before anything is registered; an unknown one na
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -22,10 +23,11 @@ __all__ = ["HookRequest", "ScriptHookOptions", "priority_from", "read_request"]
 _WHERE: Final = "Hook.register"
 _POINT: Final = ("point", "hook_point")
 _HANDLER: Final = ("handler", "callback", "fn")
+_LISTED: Final = re.compile(r"Priority\((-?\d{1,10})\)")
 
 
 def priority_from(value: Any) -> int:
-    """Answer the number of a priority as a script gives it: a word or a whole number.
+    """Answer the number of a priority as a script gives it: a word, a whole number, or as ``Hook.list`` shows it.
 
     Raises:
         HookRegistrationError: The word is none of the five.
@@ -33,6 +35,9 @@ def priority_from(value: Any) -> int:
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    listed = _LISTED.fullmatch(value) if isinstance(value, str) else None
+    if listed is not None:
+        value = int(listed[1])
     if isinstance(value, bool) or not isinstance(value, int | str):
         words = ", ".join(priority.name.lower() for priority in Priority)
         raise InvalidInputError(f"hook priority: {value!r} is none; use a number or one of {words}", field="priority")

@@ -105,7 +105,8 @@ def _modified(table: Mapping[str, Any], context: HookContext[Any]) -> HookResult
 def _replace(table: Mapping[str, Any], context: HookContext[Any]) -> HookResult:
     value = _first(table, context, "data", "value", "result", "replacement", "modified_data")
     subject = context.subject
-    if context.request is not None and not isinstance(subject, Failure) and isinstance(value, Mapping):
+    late = context.request is not None and not isinstance(subject, Failure)
+    if late and isinstance(value, Mapping) and set(value) <= {*data_of(context), *ALIASES}:
         return Replace(_changed(value, context))
     return Replace(value)
 

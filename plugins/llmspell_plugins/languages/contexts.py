@@ -10,12 +10,23 @@ from typing import Any, Final
 
 import msgspec
 
-from llmspell_hookspecs import Failure, HookContext, script_name_of
+from llmspell_hookspecs import Failure, HookContext, ToolCall, script_name_of
 
 __all__ = ["ALIASES", "data_of", "table_of"]
 
 ALIASES: Final = {"tool_name": "name", "input": "parameters", "output": "result"}
 """Names that the original's guides use, and the fields that they stand for where the subject has such a field."""
+
+_PHASES: Final = {
+    "tool_parameter_validation": "ParameterValidation",
+    "tool_security_check": "SecurityCheck",
+    "tool_resource_allocated": "ResourceAllocation",
+    "before_tool_execution": "PreExecution",
+    "after_tool_execution": "PostExecution",
+    "tool_error": "ErrorHandling",
+    "tool_timeout": "Timeout",
+    "tool_resource_released": "ResourceCleanup",
+}
 
 
 def table_of(context: HookContext[Any]) -> dict[str, Any]:
@@ -33,7 +44,7 @@ def table_of(context: HookContext[Any]) -> dict[str, Any]:
             "id": component.id,
         },
         "language": context.language,
-        "metadata": _plain(context.metadata),
+        "metadata": {**_facts_of(context), **_plain(context.metadata)},
         "operation": _plain(operation),
         "data": data_of(context),
     }
@@ -45,6 +56,20 @@ def table_of(context: HookContext[Any]) -> dict[str, Any]:
     if context.forks:
         plain["forks"] = _plain(context.forks)
     return plain
+
+
+def _facts_of(context: HookContext[Any]) -> dict[str, str]:
+    """Answer what the original puts into the metadata of a tool's hooks; nothing at the other points."""
+    held = (context.subject, getattr(context.subject, "call", None), context.request)
+    call = next((each for each in held if isinstance(each, ToolCall)), None)
+    if call is None:
+        return {}
+    facts = {
+        "tool_name": call.name,
+        "tool_category": call.category.capitalize(),
+        "security_level": call.level.capitalize(),
+    }
+    return {**facts, "execution_phase": _PHASES[context.point]} if context.point in _PHASES else facts
 
 
 def _plain(value: Any) -> Any:

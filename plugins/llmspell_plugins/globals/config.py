@@ -77,6 +77,7 @@ class Config(ScriptGlobal):
         allowed = {
             "allow_file_access": self.is_file_access_allowed(),
             "allow_network_access": self.is_network_access_allowed(),
+            "allow_process_spawn": False,
         }
         return {**self._table("security"), **allowed}
 
@@ -207,6 +208,9 @@ class Config(ScriptGlobal):
     async def _switches(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer the settings without the original's switches, once these are off or as they stand."""
         rest = dict(settings)
+        if rest.pop("allow_process_spawn", False):
+            message = "Config.set_security: allow_process_spawn is off and stays off; scripts start no programs"
+            raise SettingsError(message, origin=_ORIGIN, key="security")
         for switch, allowed, keys in (
             ("allow_file_access", self.is_file_access_allowed(), ("security.paths.read", "security.paths.write")),
             ("allow_network_access", self.is_network_access_allowed(), ("security.hosts.allowed",)),

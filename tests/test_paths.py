@@ -190,3 +190,12 @@ def test_whatever_is_answered_lies_below_an_allowed_folder(tmp_path: Path, parts
         return
     assert (resolved + "/").startswith(str(tmp_path / "work") + "/")
     assert os.path.realpath(resolved) == resolved
+
+
+def test_a_link_behind_a_circle_of_links_is_not_overlooked(tmp_path: Path) -> None:
+    judge = _judge(tmp_path)
+    (tmp_path / "work" / "out").symlink_to("..")
+    (tmp_path / "work" / "loop").symlink_to("loop")
+
+    with pytest.raises(SecurityError, match="circle"):
+        judge.resolve("work/loop/../out/a", "write")

@@ -145,7 +145,9 @@ def _allowed(roots: Sequence[str], mode: Mode) -> str:
 
 
 def _goes_in_a_circle(resolved: str) -> bool:
-    """Whether links are left, since `os.path.realpath` leaves a circle of them as it stands."""
+    """Whether links are left: `os.path.realpath` leaves a circle, and all that is behind it, as it stands."""
+    if os.path.realpath(resolved) != resolved:
+        return True
     try:
         return os.path.realpath(resolved, strict=True) != resolved
     except OSError as error:

@@ -24,6 +24,7 @@ __all__ = ["TraceRow", "Tracer", "difference"]
 _SECRET: Final = re.compile(r"password|secret|token|api_?key|authorization|credential", re.IGNORECASE)
 _LONGEST: Final = 200
 _KEPT: Final = 100_000
+_ABSENT: Final = object()
 
 
 class TraceRow(Struct, frozen=True):
@@ -148,7 +149,7 @@ def difference(old: Any, new: Any) -> str:
     before, after = _flat("", _plain(old)), _flat("", _plain(new))
     if not (isinstance(new, Struct) and type(new) is type(old)):
         after = {**({} if not isinstance(new, Mapping) else before), **after}
-    changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
+    changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
     return "; ".join(f"{key or 'value'}: {_shown(key, before)} -> {_shown(key, after)}" for key in changed)
 
 

@@ -259,9 +259,13 @@ def test_nothing_revives_what_a_hook_cancelled(name: str, revival: Any, point: s
 def test_a_stored_value_does_not_revive_a_cancelled_call() -> None:
     denying: list[bool] = []
 
+    def cache_and_deny_next(context: HookContext[Any]) -> Cache:
+        denying.append(True)
+        return Cache("k")
+
     def prepare(host: Host, bench: Bench) -> None:
         host.hooks.register(BEFORE, lambda context: Cancel("no") if denying else None, priority="high")
-        host.hooks.register(BEFORE, lambda context: (denying.append(True), Cache("k"))[1])
+        host.hooks.register(BEFORE, cache_and_deny_next)
 
     outcome, bench = calling(prepare, times=2)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import pytest
 import trio
@@ -560,7 +560,7 @@ def test_a_value_is_stored_as_it_stands_where_the_hook_after_stands() -> None:
 
 
 def test_scope_host_and_scope_session_are_different_keys() -> None:
-    scopes = iter(["host", "session", "host", "session"])
+    scopes: Iterator[Literal["host", "session"]] = iter(["host", "session", "host", "session"])
     cached = Cached(lambda context: Cache("k", scope=next(scopes)))
 
     async def main(host: Host) -> list[Any]:

@@ -580,3 +580,17 @@ def test_a_miss_goes_on_with_the_next_hook() -> None:
         return asked
 
     assert cached.go(main) == ["next"]
+
+
+def test_what_an_attempt_asked_to_keep_is_forgotten_when_it_starts_again() -> None:
+    def first(context: HookContext[Any]) -> Cache | None:
+        return Cache("k") if context.operation.attempt == 1 else None
+
+    cached = Cached(first)
+
+    async def main(host: Host) -> list[Any]:
+        again = lambda context: Retry(0, 2) if context.operation.attempt == 1 else None  # noqa: E731
+        host.hooks.register(BEFORE, again, priority="low")
+        return [await ask(host), await ask(host)]
+
+    assert cached.go(main) == [{"run": 1}, {"run": 2}]

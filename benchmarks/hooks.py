@@ -7,10 +7,7 @@ from typing import Any
 
 import trio
 
-from llmspell.operations import Operation, Runner
-from llmspell.operations.correlation import Frame
-from llmspell.operations.execution import Execution
-from llmspell.operations.runner import Chains
+from llmspell.operations import Chains, Course, Frame, Operation, Runner, propose
 
 from .peers import Peer
 from .subject import CALL, COMPONENT, COUNTS, KIND, POINT, answer, make_runner, nothing, nothing_waiting
@@ -85,14 +82,13 @@ def _waiting(nursery: trio.Nursery, peers: Sequence[Peer], count: int) -> Row:
 def _dispatch(runner: Runner) -> Callable[[], Any]:
     """Answer the step of a running operation that asks its transforms: context, hooks, breaker, timing.
 
-    An operation looks its chains up once, for all its points. The step is a private one, because timing the whole
-    operation would hide what one point costs.
+    An operation looks its chains up once, for all its points; timing all of it would hide what one point costs.
     """
     frame = Frame(runner, None, COMPONENT, 0, "python")
-    execution = Execution(runner, Operation(KIND, COMPONENT, CALL, answer), frame, Chains(None, None, None, None))
+    course = Course(runner, Operation(KIND, COMPONENT, CALL, answer), frame, Chains(None, None, None, None))
     chain = runner.registry.chain(POINT, COMPONENT.name)
     assert chain is not None
-    return lambda: execution._transforms(chain, CALL)
+    return lambda: propose(course, chain, CALL)
 
 
 def _entered(peers: Sequence[Peer], count: int, *, waits: bool) -> list[Contender]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from .correlation import CURRENT, Frame
+from .course import Chains, Course
 from .fit import fit, freeze_fields, plain, thaw_fields
-from .kind import Asker, Operation, OperationKind
-from .runner import Caller, Chains, Runner, RunnerLimits
+from .kind import Asker, Caller, Operation, OperationKind, RunnerLimits
+from .proposing import propose
+from .runner import Runner
 
 __all__ = [
     "CURRENT",
     "Asker",
     "Caller",
     "Chains",
+    "Course",
     "Frame",
     "Operation",
     "OperationKind",
@@ -20,5 +23,6 @@ __all__ = [
     "fit",
     "freeze_fields",
     "plain",
+    "propose",
     "thaw_fields",
 ]

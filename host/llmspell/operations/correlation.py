@@ -49,6 +49,11 @@ class Frame(Struct, eq=False):
         return f"{self.owner.prefix}-{self.number}"
 
     @property
+    def address(self) -> str:
+        """The component as ``kind:name``."""
+        return f"{self.component.kind}:{self.component.name}"
+
+    @property
     def root(self) -> Frame:
         """The outermost operation."""
         frame = self

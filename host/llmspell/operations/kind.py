@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from llmspell_hookspecs import ComponentRef
+from llmspell_hookspecs import Call, ComponentRef
 
-__all__ = ["Asker", "Operation", "OperationKind", "same"]
+__all__ = ["Asker", "Caller", "Operation", "OperationKind", "RunnerLimits", "same"]
 
 
 def same(value: Any) -> Any:
@@ -88,3 +88,26 @@ class Operation(Struct, frozen=True):
     hops: int = 0
     started: Callable[[], None] | None = None
     language: str = ""
+
+
+class RunnerLimits(Struct, frozen=True):
+    """How far operations may go.
+
+    Attributes:
+        depth: How many operations may be around one.
+        hops: How often one may be redirected.
+        slow_ms: From how long on an operation is reported as slow; None for never.
+        operation_time_s: How long any operation may take; None for no limit.
+    """
+
+    depth: int = 32
+    hops: int = 8
+    slow_ms: float | None = None
+    operation_time_s: float | None = None
+
+
+class Caller(Protocol):
+    """Runs whatever has an address."""
+
+    async def __call__(self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
+        """Run it and answer its result."""

@@ -10,12 +10,11 @@ import itertools
 import secrets
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import trio
-from msgspec import Struct
 
-from llmspell.hooks import Chain, HookRegistry, Tracer
+from llmspell.hooks import HookRegistry, Tracer
 from llmspell_hookspecs import (
     Call,
     ComponentRef,
@@ -29,49 +28,18 @@ from llmspell_hookspecs import (
 from .asking import ask_chain
 from .cache import ResultCache
 from .correlation import CURRENT, Frame
+from .course import Chains, Course
 from .execution import Execution
 from .fit import freeze_fields, thaw_fields
 from .forks import Forks
-from .kind import Operation, OperationKind, same
+from .kind import Caller, Operation, OperationKind, RunnerLimits, same
 from .notices import notice_of
 
-__all__ = ["Caller", "Chains", "Runner", "RunnerLimits"]
+__all__ = ["Runner"]
 
 
 _CHAINS: Final = 1024
 _PROBLEMS: Final = 1000
-
-
-class Chains(Struct, frozen=True):
-    """The chains around a kind of operation of one component."""
-
-    before: Chain | None
-    around: Chain | None
-    after: Chain | None
-    error: Chain | None
-
-
-class RunnerLimits(Struct, frozen=True):
-    """How far operations may go.
-
-    Attributes:
-        depth: How many operations may be around one.
-        hops: How often one may be redirected.
-        slow_ms: From how long on an operation is reported as slow; None for never.
-        operation_time_s: How long any operation may take; None for no limit.
-    """
-
-    depth: int = 32
-    hops: int = 8
-    slow_ms: float | None = None
-    operation_time_s: float | None = None
-
-
-class Caller(Protocol):
-    """Runs whatever has an address."""
-
-    async def __call__(self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
-        """Run it and answer its result."""
 
 
 class Runner:
@@ -149,7 +117,7 @@ class Runner:
                     if notice is not None:
                         await self.ask(*notice, component)
                     raise
-            return await Execution(self, operation, frame, chains or _NO_CHAINS).run()
+            return await Execution(Course(self, operation, frame, chains or _NO_CHAINS)).run()
         finally:
             CURRENT.reset(token)
 
@@ -178,7 +146,7 @@ class Runner:
         return compiled
 
     def _refused(self, frame: Frame) -> Exception:
-        component = f"{frame.component.kind}:{frame.component.name}"
+        component = frame.address
         if self.refusal:
             return PluginRequiredError(f"{component}: {self.refusal}")
         what, limit = (

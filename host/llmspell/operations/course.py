@@ -1,0 +1,206 @@
+"""The course of one operation: its state between the six steps, and what its hooks are told of it.
+
+Invariant: a course belongs to one operation and one task; what it hands to hooks is frozen, but for the metadata.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from llmspell.hooks import Chain, Hook, HookRegistry, Tracer
+from llmspell_hookspecs import (
+    Cancel,
+    Fork,
+    ForkOutcome,
+    HookContext,
+    Metadata,
+    OperationCancelledError,
+    Outcome,
+)
+
+from .asking import ask_chain, cancellation
+from .cache import CacheKey, ResultCache
+from .correlation import Frame
+from .deadline import Deadline
+from .fit import freeze_fields
+from .forks import Forks
+from .kind import Caller, Operation, RunnerLimits
+
+__all__ = ["NOTHING", "Chains", "Course", "House"]
+
+NOTHING: Final[Any] = object()
+"""Stands for a value that is not there yet."""
+
+
+class Chains(Struct, frozen=True):
+    """The chains around a kind of operation of one component."""
+
+    before: Chain | None
+    around: Chain | None
+    after: Chain | None
+    error: Chain | None
+
+
+class House(Protocol):
+    """What an operation needs of the runner."""
+
+    registry: HookRegistry
+    results: ResultCache
+    tracer: Tracer | None
+    call: Caller
+    limits: RunnerLimits
+    problems: deque[Exception]
+    slow_ms: float | None
+
+    def forks(self) -> Forks:
+        """Answer room for the forks of an operation."""
+
+
+class Course:
+    """The state of one operation.
+
+    Attributes:
+        house: The runner.
+        operation: What was asked for.
+        frame: Where it stands among the running operations.
+        chains: The hooks around it.
+        ref: What hooks are told of it, for the attempt that runs.
+        subject: What is judged now: the call, or the result.
+        proposed: The call as the transforms left it.
+        approved: The call as the guards let it pass; `NOTHING` until then.
+        body_value: What the body yielded in this attempt; `NOTHING` if it did not.
+        elapsed_ns: How long the body took.
+        outcome: What the hooks decided last.
+        cancelled: The hook's Cancel that ended it.
+        ended_after: Whether it got as far as the after point.
+        wanted: The forks that transforms asked for and guards have not let pass yet.
+        stores: What goes into the cache when it completes: key, time to live, value (`NOTHING`: the body's).
+        questions: About which subject each cache was asked.
+        deadline: How long it may take in all.
+        until_s: Until when what is left may take, once the caller has cancelled it.
+    """
+
+    __slots__ = (
+        "_forks",
+        "_metadata",
+        "approved",
+        "body_value",
+        "cancelled",
+        "chains",
+        "deadline",
+        "elapsed_ns",
+        "ended_after",
+        "frame",
+        "house",
+        "operation",
+        "outcome",
+        "proposed",
+        "questions",
+        "ref",
+        "stores",
+        "subject",
+        "until_s",
+        "wanted",
+    )
+
+    def __init__(self, house: House, operation: Operation, frame: Frame, chains: Chains) -> None:
+        self.house = house
+        self.operation = operation
+        self.frame = frame
+        self.chains = chains
+        self.ref = frame.ref()
+        self.subject: Any = operation.subject
+        self.proposed: Any = operation.subject
+        self.approved: Any = NOTHING
+        self.body_value: Any = NOTHING
+        self.elapsed_ns = 0
+        self.outcome: Outcome | None = None
+        self.cancelled: OperationCancelledError | None = None
+        self.ended_after = False
+        self.wanted: list[Fork] = []
+        self.stores: list[tuple[CacheKey, float, Any]] = []
+        self.questions: dict[tuple[str, str, str], Any] = {}
+        self.until_s = inf
+        limit_s = _least(operation.deadline_s, house.limits.operation_time_s)
+        self.deadline = Deadline(limit_s, frame)
+        self._metadata = Metadata()
+        self._forks: Forks | None = None
+
+    @property
+    def asked(self) -> Any:
+        """What was asked for: as approved, else as proposed."""
+        return self.proposed if self.approved is NOTHING else self.approved
+
+    @property
+    def component(self) -> str:
+        """The component as ``kind:name``."""
+        return self.frame.address
+
+    @property
+    def forks(self) -> Forks | None:
+        """The forks that were started, if any were."""
+        return self._forks
+
+    def context(
+        self, chain: Chain, subject: Any, outcome: Outcome | None = None, forks: tuple[ForkOutcome, ...] = ()
+    ) -> HookContext[Any]:
+        """Answer what the hooks of a chain are given."""
+        late = chain.late
+        return HookContext(
+            chain.name,
+            subject,
+            self.frame.component,
+            self.ref,
+            self._metadata,
+            self.frame.language,
+            self.asked if late else None,
+            self.elapsed_ns if late else 0,
+            outcome,
+            forks,
+        )
+
+    def cancel(self, hook: Hook, cancel: Cancel, subject: Any, cause: Exception | None = None) -> Exception:
+        """Note that a hook cancelled the operation, and answer the error that says so."""
+        self.outcome = Outcome("cancelled", cancel, f"{hook.plugin}.{hook.name}")
+        self.cancelled = cancellation(hook, cancel, self.context(Chain(hook.point, ()), subject), cause)
+        return self.cancelled
+
+    async def ask(self, point: str, subject: Any) -> Any:
+        """Ask a check, a decision or a notice of this operation; see `Asker`."""
+        chain = self.house.registry.chain(point, self.frame.component.name)
+        if chain is None:
+            return subject
+        try:
+            answer = await ask_chain(chain, self.context(chain, freeze_fields(subject)), self.until_s)
+        except OperationCancelledError as error:
+            self.cancelled = error
+            self.outcome = Outcome("cancelled", Cancel(error.reason, error.code), error.hook)
+            raise
+        await self.start_forks(answer.forks)
+        return answer.subject
+
+    def hold(self, time_s: float) -> None:
+        """Shorten the deadline; see `Asker`."""
+        self.deadline.hold(time_s)
+
+    async def start_forks(self, forks: list[Fork]) -> None:
+        """Start these forks; they end with the operation."""
+        if not forks:
+            return
+        if self._forks is None:
+            self._forks = self.house.forks()
+        await self._forks.start(forks)
+
+    def note(self, hook: Hook | None, result: str, detail: str) -> None:
+        """Record what the runner did, if the host traces."""
+        if self.house.tracer is not None:
+            point = hook.point.name if hook is not None else ""
+            self.house.tracer.note(point, result, detail, component=self.component, operation=self.frame.id)
+
+
+def _least(first: float | None, second: float | None) -> float | None:
+    return second if first is None else first if second is None else min(first, second)

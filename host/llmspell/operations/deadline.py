@@ -1,0 +1,68 @@
+"""The deadline of one operation: over all of its attempts and the waits between them. Times in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from llmspell_hookspecs import OperationTimeoutError
+
+from .correlation import Frame
+
+__all__ = ["Deadline"]
+
+
+class Deadline:
+    """How long an operation may take.
+
+    Args:
+        limit_s: How long, from now on; None for no limit.
+        frame: The operation.
+
+    Attributes:
+        passed: The error of the deadline, once it has passed.
+    """
+
+    __slots__ = ("_at_s", "_began_s", "_frame", "_limit_s", "_scope", "passed")
+
+    def __init__(self, limit_s: float | None, frame: Frame) -> None:
+        self._limit_s = limit_s
+        self._frame = frame
+        self._began_s = trio.current_time()
+        self._at_s = None if limit_s is None else self._began_s + limit_s
+        self._scope: trio.CancelScope | None = None
+        self.passed: OperationTimeoutError | None = None
+
+    def hold(self, time_s: float) -> None:
+        """Shorten it."""
+        if self._limit_s is not None and time_s < self._limit_s:
+            self._limit_s = time_s
+            self._at_s = self._began_s + time_s
+            if self._scope is not None:
+                self._scope.deadline = self._at_s
+
+    def leaves(self, time_s: float) -> bool:
+        """Answer whether so much time is left."""
+        return self._at_s is None or trio.current_time() + time_s <= self._at_s
+
+    async def over(self, step: Callable[[Any], Awaitable[Any]], argument: Any) -> Any:
+        """Run a step within what is left and answer its result.
+
+        Raises:
+            OperationTimeoutError: The deadline passed.
+        """
+        if self._at_s is None:
+            return await step(argument)
+        self._scope = trio.CancelScope(deadline=self._at_s)
+        with self._scope:
+            return await step(argument)
+        raise self.error()
+
+    def error(self) -> OperationTimeoutError:
+        """Answer the error of this deadline, and note that it has passed."""
+        limit_s, component = self._limit_s or 0.0, self._frame.address
+        message = f"{component}: it took longer than {limit_s:g} s; give it more time or less to do"
+        self.passed = OperationTimeoutError(message, limit_s=limit_s, operation=self._frame.id, component=component)
+        return self.passed

@@ -1,0 +1,118 @@
+"""The end of an operation: forks, terminal observers, release, notices; step 6 of DESIGN.md, section 4.
+
+Invariant: every operation ends exactly once. A cancellation on the way ends one step, never the ones after it; what is
+left then has 100 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator
+from time import perf_counter_ns
+from typing import Any, Literal
+
+import trio
+
+from llmspell.hooks import Chain, observe
+from llmspell_hookspecs import Failure, HookContext, Outcome, SlowOperation
+
+from .course import NOTHING, Course
+from .forks import failure_of
+from .wraps import LAST_MOMENTS_S
+
+__all__ = ["end", "end_without"]
+
+Status = Literal["completed", "failed", "cancelled"]
+
+
+async def end_without(course: Course, error: BaseException | None, started_ns: int) -> None:
+    """End without a result: as failed, or as cancelled by a hook or by the caller."""
+    failure = failure_of(error) if error is not None else Failure("Cancelled", "Cancelled", "cancelled")
+    if isinstance(error, Exception):
+        await end(course, "cancelled" if error is course.cancelled else "failed", failure, started_ns)
+    else:
+        await _hurry(course, _last_steps(course, "cancelled", failure, started_ns))
+
+
+async def end(course: Course, status: Status, subject: Any, started_ns: int) -> None:
+    """End with a result or a failure.
+
+    Raises:
+        UnsupportedResultError: The operation completed, and a hook of its release answered what it may not.
+    """
+    steps = _last_steps(course, status, subject, started_ns)
+    problem: Exception | None = None
+    try:
+        for step in steps:
+            try:
+                await step
+            except Exception as error:
+                problem = problem or error
+    except trio.Cancelled:
+        await _hurry(course, steps)
+        raise
+    if problem is not None and status == "completed":
+        raise problem
+    if problem is not None:
+        course.house.problems.append(problem)
+
+
+async def _hurry(course: Course, steps: Iterator[Awaitable[None]]) -> None:
+    """Run the steps shielded. When the 100 ms are over each still begins, and ends where it first waits."""
+    course.until_s = trio.current_time() + LAST_MOMENTS_S
+    for step in steps:
+        with trio.CancelScope(shield=True, deadline=course.until_s):
+            try:
+                await step
+            except Exception as error:
+                course.house.problems.append(error)
+
+
+def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -> Iterator[Awaitable[Any]]:
+    """Yield what is left to do, in order."""
+    _keep(course, status)
+    operation = course.operation
+    if operation.started is not None:
+        operation.started()
+    if course.forks is not None:
+        yield course.forks.finish()
+    withheld = course.ended_after and isinstance(subject, Failure) and subject.error is course.cancelled
+    chain = course.chains.after if status == "completed" or withheld else course.chains.error
+    if chain is not None and chain.observers:
+        context = _last_context(course, chain, status, subject)
+        for observers in chain.observer_steps:
+            yield observe(observers, context)
+    if operation.release is not None:
+        yield operation.release(course)
+    if course.house.slow_ms is not None:
+        yield _report_slow(course, (perf_counter_ns() - started_ns) / 1e6, course.house.slow_ms)
+    if course.forks is not None:
+        yield course.forks.finish()
+        for outcome in course.forks.outcomes():
+            why = "" if outcome.error is None else f": {outcome.error.message}"
+            course.note(None, "Fork", f"{outcome.call.address} {outcome.status}{why}")
+
+
+def _keep(course: Course, status: Status) -> None:
+    """Store what is to be stored, and let those who wait for it look again."""
+    results = course.house.results
+    if status == "completed":
+        for key, ttl_s, value in course.stores:
+            kept = course.body_value if value is NOTHING else value
+            if kept is not NOTHING:
+                results.store(key, kept, ttl_s)
+    results.leave(course.frame)
+
+
+def _last_context(course: Course, chain: Chain, status: Status, subject: Any) -> HookContext[Any]:
+    last = course.outcome or Outcome()
+    error = subject if isinstance(subject, Failure) else None
+    if chain is course.chains.after and error is not None:
+        subject = course.subject
+    outcome = Outcome(status, last.decision, last.hook, error)
+    forks = () if course.forks is None else course.forks.outcomes()
+    return course.context(chain, subject, outcome, forks)
+
+
+async def _report_slow(course: Course, elapsed_ms: float, threshold_ms: float) -> None:
+    if elapsed_ms > threshold_ms:
+        await course.ask("performance_threshold_exceeded", SlowOperation(elapsed_ms, threshold_ms))

@@ -1,0 +1,130 @@
+"""What the transforms of a point answer, and what each answer means there; the same in every phase.
+
+Invariant: Cancel, Replace, Redirect, Retry and a cache hit end the transforms; the others go on. What ends them is a
+proposal and nothing more: it takes effect when the guards have passed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from llmspell.hooks import Chain, Hook, advance, advance_waiting, unsupported
+from llmspell_hookspecs import (
+    Cache,
+    Cancel,
+    Fork,
+    HookResult,
+    Modified,
+    Outcome,
+    Phase,
+    Redirect,
+    Replace,
+    Retry,
+    freeze,
+)
+
+from .asking import where
+from .course import NOTHING, Course
+from .fit import fit
+
+__all__ = ["Proposal", "propose"]
+
+
+class Proposal(Struct, frozen=True):
+    """What ended the transforms.
+
+    Attributes:
+        hook: Who answered it.
+        answer: What it answered.
+        value: The result that it proposes; `NOTHING` if it proposes none.
+    """
+
+    hook: Hook
+    answer: HookResult
+    value: Any = NOTHING
+
+
+async def propose(course: Course, chain: Chain, subject: Any) -> tuple[Any, Proposal | None]:
+    """Ask the transforms of a chain.
+
+    Returns:
+        The subject as they left it, and what ended them.
+
+    Raises:
+        UnsupportedResultError: One answered what is no result.
+        InvalidInputError: One answered a value that does not fit.
+        HookFailedError: One failed whose ``on_error`` is ``raise``.
+    """
+    transforms, index = chain.transforms, 0
+    proposal: Proposal | None = None
+    if not transforms:
+        return subject, proposal
+    waits, phase = chain.waits, chain.point.phase
+    context = course.context(chain, subject)
+    while index < len(transforms):
+        answered = await advance_waiting(transforms, index, context) if waits else advance(transforms, index, context)
+        if answered is None:
+            break
+        index, answer = answered
+        hook = transforms[index - 1]
+        if type(answer).__name__ not in chain.point.accepts:
+            raise unsupported(hook, answer, sorted(chain.point.accepts))
+        if isinstance(answer, Modified) and phase is Phase.ERROR:
+            proposal = _proposal(course, hook, answer, _as_result(course, hook, answer.value, None))
+            context = course.context(chain, subject, course.outcome)
+        elif isinstance(answer, Modified):
+            subject = _changed(course, hook, answer.value, subject)
+            context = course.context(chain, subject)
+        elif isinstance(answer, Fork):
+            course.wanted.append(answer)
+        elif isinstance(answer, Cache):
+            stored = await _cached(course, hook, answer, subject)
+            if stored is not None:
+                return subject, _proposal(course, hook, answer, stored)
+        elif isinstance(answer, Replace):
+            current = subject if phase is Phase.AFTER else None
+            return subject, _proposal(course, hook, answer, _as_result(course, hook, answer.value, current))
+        elif isinstance(answer, Cancel | Redirect | Retry):
+            return subject, _proposal(course, hook, answer)
+    return subject, proposal
+
+
+def _proposal(course: Course, hook: Hook, answer: HookResult, value: Any = NOTHING) -> Proposal:
+    course.outcome = Outcome("running", answer, f"{hook.plugin}.{hook.name}")
+    return Proposal(hook, answer, value)
+
+
+def _changed(course: Course, hook: Hook, value: Any, subject: Any) -> Any:
+    if hook.point.phase is Phase.AFTER:
+        return _as_result(course, hook, value, subject)
+    return fit(value, hook.point.subject, where(hook), subject)
+
+
+def _as_result(course: Course, hook: Hook, value: Any, current: Any) -> Any:
+    wanted = course.operation.kind.result
+    if isinstance(value, dict) and wanted is not object and _is_partial(value, wanted):
+        return fit(value, wanted, where(hook), current)
+    return fit(course.operation.kind.to_result(freeze(value)), wanted, where(hook))
+
+
+def _is_partial(value: dict[str, Any], wanted: type) -> bool:
+    return bool(value) and set(value) <= set(wanted.__struct_fields__)  # type: ignore[attr-defined]
+
+
+async def _cached(course: Course, hook: Hook, cache: Cache, subject: Any) -> Any:
+    results, phase = course.house.results, hook.point.phase
+    asked = (hook.plugin, cache.key, cache.scope)
+    if phase is Phase.BEFORE:
+        course.questions[asked] = subject
+    about = course.questions.get(asked, course.proposed)
+    key = results.key(course.frame, course.operation.kind.name, hook.plugin, cache, about)
+    if phase is Phase.AFTER:
+        course.stores.append((key, cache.ttl_s, subject))
+        return None
+    stored = results.stale(key) if phase is Phase.ERROR else await results.enter(key, course.frame)
+    if phase is Phase.BEFORE and stored is None:
+        course.stores.append((key, cache.ttl_s, NOTHING))
+    course.note(hook, "Cache", "miss" if stored is None else "hit")
+    return None if stored is None else stored.value

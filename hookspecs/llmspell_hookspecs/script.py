@@ -52,7 +52,7 @@ class ScriptResult(Struct, frozen=True):
 def before_script_run(context: HookContext[ScriptRun]) -> HookResult | None:
     """A script is about to run.
 
-    When: once for each attempt.
+    When: guards and observers once for each attempt; transforms once for each that starts from the original script.
     Subject: the script.
     """
 

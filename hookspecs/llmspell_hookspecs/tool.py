@@ -309,7 +309,7 @@ def tool_resource_allocated(context: HookContext[ResourceAllocation]) -> HookRes
 def before_tool_execution(context: HookContext[ToolCall]) -> HookResult | None:
     """A tool is about to run.
 
-    When: once for each attempt.
+    When: guards and observers once for each attempt; transforms once for each that starts from the original call.
     Subject: the call; ``Modified`` replaces it, ``Redirect`` names another tool.
     """
 

@@ -260,6 +260,8 @@ def _number(table: Mapping[str, Any], name: str, context: HookContext[Any]) -> f
 
 
 def _shown(value: Any) -> str:
+    if callable(value):
+        return "a function"
     return repr(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
 
 

@@ -159,6 +159,9 @@ function string.rep(s, n, separator)
   local times = K.to_integer(n)
   if times and times > 0 and (type(s) == "string" or type(s) == "number") then
     local size = #tostring(s) + (type(separator) == "string" and #separator or 0)
+    if size == 0 then
+      return "" -- C would go round `times` times for it
+    end
     if times * (size + 0.0) > 1000 then
       charge(min(times * (size + 0.0), 1e9) // 64)
     end

@@ -195,7 +195,8 @@ def _refused(violation: Violation) -> str:
 
 
 def _assignment(violation: Violation) -> str:
-    shown = mask(wrap(violation.new, secret=is_secret_name(violation.path[-1])))
+    secret = policy_of(violation.path) is Policy.LOCKED and is_secret_name(violation.path[-1])
+    shown = mask(wrap(violation.new, secret=secret))
     return f"{join(violation.path)} = {shown!r}"
 
 
@@ -240,9 +241,7 @@ def _command_line_layer(values: Mapping[str, Any]) -> _Layer:
 
 
 def _project_dir(project: Path | None, cwd: Path) -> Path:
-    """The project file's folder if the current folder lies in it, else the current folder."""
-    folder = project_dir_of(project) if project is not None else cwd
-    return folder if cwd.is_relative_to(folder) else cwd
+    return cwd if project is None else project_dir_of(project, cwd)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,7 +153,7 @@ class SecuritySettings(_Section):
     )
     paths: PathRules = PathRules()
     hosts: HostRules = HostRules()
-    environment: Annotated[Names, Policy.SUBSET_ONLY] = Field(
+    environment: Annotated[Names, Policy.VARIABLES_WITHIN] = Field(
         default=ENVIRONMENT,
         description="Globs of variables that scripts may read; a secret's name must be spelled out.",
     )

@@ -6,6 +6,7 @@ repository's root, below the home folder (whose ``.config`` is the user's own), 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -44,10 +45,28 @@ def find_project(cwd: Path) -> Path | None:
     return None
 
 
-def project_dir_of(file: Path) -> Path:
-    """Answer the project's folder for a project file, which may lie in ``config/`` or ``.config/``."""
-    folder = file.resolve().parent
-    return folder.parent if folder.name in ("config", ".config") else folder
+def project_dir_of(file: Path, cwd: Path) -> Path:
+    """Answer the project's folder, to which relative paths in settings are relative.
+
+    It is where the file's name lies, never where a link leads: else a project could link to some file in ``/`` and so
+    widen all paths. Somebody else's file above the current folder does not widen them either.
+
+    Args:
+        file: The project file, which may lie in ``config/`` or ``.config/``.
+        cwd: The current folder, resolved.
+    """
+    folder = Path(os.path.abspath(file)).parent
+    if folder.name in ("config", ".config") and not cwd.is_relative_to(folder):
+        folder = folder.parent
+    folder = folder.resolve()
+    return folder if cwd == folder or (cwd.is_relative_to(folder) and _is_ours(file)) else cwd
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether it is ours or the administrator's; so is what has no owner."""
+    if not hasattr(os, "geteuid") or not os.path.lexists(file):
+        return True
+    return file.lstat().st_uid in (0, os.geteuid())
 
 
 def _folders(cwd: Path) -> Iterator[Path]:

@@ -14,6 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from .secret import is_secret_name
+
 __all__ = ["Policy", "covers", "loosens", "resolve_root"]
 
 
@@ -29,6 +31,7 @@ class Policy(enum.Enum):
     OFF_ONLY = "only be switched off"
     ON_ONLY = "only be switched on"
     SUBSET_ONLY = "only be narrowed"
+    VARIABLES_WITHIN = "only be narrowed, and not name a secret anew"
     PATHS_WITHIN = "only name folders inside those that stand"
     SUPERSET_ONLY = "only grow"
     LOCKED = "not be changed"
@@ -57,6 +60,9 @@ def loosens(policy: Policy, old: Any, new: Any, *, order: Sequence[str] = (), pr
             return not new
         case Policy.SUBSET_ONLY:
             return not all(any(covers(wide, narrow) for wide in old) for narrow in new)
+        case Policy.VARIABLES_WITHIN:
+            named = any(is_secret_name(name) and name not in old for name in new)
+            return named or loosens(Policy.SUBSET_ONLY, old, new)
         case Policy.PATHS_WITHIN:
             return not _within(old, new, project_dir)
         case Policy.SUPERSET_ONLY:

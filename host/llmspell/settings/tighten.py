@@ -51,7 +51,7 @@ def value_at(settings: Settings, path: Sequence[str]) -> Any:
         return _switch(settings, path[1], path[2])
     value: Any = settings
     for name in path:
-        value = getattr(value, name, None) if isinstance(value, BaseModel) else _item(value, name)
+        value = _item(value, name)
     if value is None and len(path) == 2:  # A table that is not there says what an empty one says.
         return {"plugins": PluginTable(), "tools": {}}.get(path[0])
     return value
@@ -67,4 +67,7 @@ def _switch(settings: Settings, plugin: str, name: str) -> Any:
 
 
 def _item(value: Any, name: str) -> Any:
+    """A key of a section or table; never an attribute that only Python knows."""
+    if isinstance(value, BaseModel):
+        return dict(value).get(name)
     return value.get(name) if isinstance(value, dict) else None

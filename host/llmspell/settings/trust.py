@@ -22,7 +22,7 @@ __all__ = ["is_trusted", "trust", "untrust"]
 
 def is_trusted(file: Path, content: bytes, environment: Mapping[str, str]) -> bool:
     """Answer whether a person has trusted this project file with this content."""
-    return _read(_store(environment)).get(str(file.resolve())) == _hash(content)
+    return _read(_store(environment)).get(_name(file)) == _hash(content)
 
 
 def trust(file: Path, environment: Mapping[str, str]) -> None:
@@ -36,14 +36,14 @@ def trust(file: Path, environment: Mapping[str, str]) -> None:
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}; trust a file that is there") from error
     store = _store(environment)
-    _write(store, {**_read(store), str(file.resolve()): _hash(content)})
+    _write(store, {**_read(store), _name(file): _hash(content)})
 
 
 def untrust(file: Path, environment: Mapping[str, str]) -> bool:
     """Trust it no longer; False if it was not trusted."""
     store = _store(environment)
     known = _read(store)
-    if known.pop(str(file.resolve()), None) is None:
+    if known.pop(_name(file), None) is None:
         return False
     _write(store, known)
     return True
@@ -51,6 +51,11 @@ def untrust(file: Path, environment: Mapping[str, str]) -> bool:
 
 def _store(environment: Mapping[str, str]) -> Path:
     return data_dir(environment) / "trusted.json"
+
+
+def _name(file: Path) -> str:
+    """The file's own place, not what a link leads to: whoever links to a trusted file is not trusted for it."""
+    return str(file.parent.resolve() / file.name)
 
 
 def _hash(content: bytes) -> str:

@@ -113,12 +113,16 @@ class ScriptRunner:
         return result.value
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ScriptResult:
-        """Run a script file by its address; see `ComponentRunner`."""
+        """Run a script file by its address; see `ComponentRunner`.
+
+        Who calls by address may be a script: it runs only files that it may read.
+        """
         arguments = input.get("arguments", ()) if isinstance(input, Mapping) else ()
         if not isinstance(arguments, list | tuple):
             message = f"script:{name}: its arguments are a {type(arguments).__name__}; give a list of texts"
             raise InvalidInputError(message, field="arguments")
-        return ScriptResult(await self.run_file(name, [str(argument) for argument in arguments], options))
+        path = self._policies.files.resolve(os.path.join(os.getcwd(), name), "read")
+        return ScriptResult(await self.run_file(path, [str(argument) for argument in arguments], options))
 
     async def _body(self, script: ScriptRun) -> ScriptResult:
         language = self._languages.get(script.language)

@@ -5,9 +5,10 @@
 
 local K = ...
 local env, charge = K.env, K.charge
-local error, math_type, select, setmetatable, tonumber, tostring, type =
-  error, math.type, select, setmetatable, tonumber, tostring, type
+local error, math_type, next, select, setmetatable, tonumber, tostring, type =
+  error, math.type, next, select, setmetatable, tonumber, tostring, type
 local concat, find, match, sub = table.concat, string.find, string.match, string.sub
+local pack, unpack = table.pack, env.table.unpack -- now: later they may be the script's
 local clock, date, difftime, time = os.clock, os.date, os.difftime, os.time
 local BLOCK <const> = 65536
 
@@ -168,10 +169,10 @@ local function read(state, ...)
   for i = 1, #formats do
     out[i] = read_one(state, formats[i])
     if out[i] == nil then
-      return env.table.unpack(out, 1, i)
+      return unpack(out, 1, i)
     end
   end
-  return env.table.unpack(out, 1, #formats)
+  return unpack(out, 1, #formats)
 end
 
 function methods.read(file, ...)
@@ -179,16 +180,16 @@ function methods.read(file, ...)
 end
 
 local function iterate(state, close, ...)
-  local formats = env.table.pack(...)
+  local formats = pack(...)
   return function()
     if state.closed then
       error("file is already closed", 2)
     end
-    local values = env.table.pack(read(state, env.table.unpack(formats, 1, formats.n)))
+    local values = pack(read(state, unpack(formats, 1, formats.n)))
     if values[1] == nil and close then
       close()
     end
-    return env.table.unpack(values, 1, values.n)
+    return unpack(values, 1, values.n)
   end
 end
 
@@ -276,7 +277,7 @@ end
 
 -- Writes out what is left, when the script ends.
 function K.flush_files()
-  for _, state in env.pairs(open_files) do
+  for _, state in next, open_files do
     flush(state)
   end
 end

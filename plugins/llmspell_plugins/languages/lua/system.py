@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fnmatch
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable
@@ -17,11 +18,13 @@ from typing import Any, BinaryIO, Final, Literal
 import trio
 
 from llmspell_hookspecs import FileAccess, LlmspellError, ScriptInterface, SettingsAccess
+from llmspell_plugins.tools.filesystem.anchor import anchored
 
 __all__ = ["System"]
 
 _MOST_FILES: Final = 200
 _MOST_BYTES: Final = 1024 * 1024
+_SECRET: Final = re.compile("key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!or)|cookie|dsn", re.IGNORECASE)
 _WHENCE: Final = {"set": os.SEEK_SET, "cur": os.SEEK_CUR, "end": os.SEEK_END}
 
 
@@ -81,9 +84,11 @@ class System:
             allowed = self._interface.services.get(SettingsAccess).plain("security.environment")
         except LlmspellError:
             return None
-        if not isinstance(allowed, list | tuple) or not any(fnmatch.fnmatchcase(name, each) for each in allowed):
+        if not isinstance(allowed, list | tuple):
             return None
-        return os.environ.get(name)
+        spelled_out = _SECRET.search(name) is not None
+        known = name in allowed if spelled_out else any(fnmatch.fnmatchcase(name, each) for each in allowed)
+        return os.environ.get(name) if known else None
 
     def _resolve(self, path: str | bytes, mode: Literal["read", "write"]) -> str:
         return self._interface.services.get(FileAccess).resolve(os.fsdecode(path), mode)
@@ -121,12 +126,16 @@ class System:
         return True
 
     def _remove(self, path: str | bytes) -> bool:
-        resolved = self._resolve(path, "write")
-        (os.rmdir if os.path.isdir(resolved) else os.remove)(resolved)
+        with anchored(self._resolve(path, "write")) as anchor:
+            is_folder = stat.S_ISDIR(anchor.status().st_mode)
+            (os.rmdir if is_folder else os.remove)(anchor.name, dir_fd=anchor.folder)
         return True
 
     def _rename(self, source: str | bytes, target: str | bytes) -> bool:
-        os.rename(self._resolve(source, "write"), self._resolve(target, "write"))
+        with anchored(self._resolve(source, "write")) as old, anchored(self._resolve(target, "write")) as new:
+            if stat.S_ISDIR(old.status().st_mode):
+                raise OSError(errno.EISDIR, "is a folder, and scripts rename files only")
+            os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
         return True
 
     def _make_temporary(self) -> str:
@@ -141,8 +150,9 @@ class System:
 
 
 def _open_itself(path: str, flags: int) -> int:
-    """Open a resolved path, which is no link any more; one that became a link, and what is no file, is refused."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    """Open a resolved path, which holds no link any more; one that does by now, and what is no file, is refused."""
+    with anchored(path) as anchor:
+        descriptor = anchor.open(flags)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)

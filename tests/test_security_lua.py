@@ -1,0 +1,126 @@
+"""What a script tries through the host: secrets, paths that change under way, files of the settings, other scripts."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from llmspell import Host
+from llmspell.settings import load_settings
+from llmspell_hookspecs import LlmspellError, ScriptError
+
+SETTINGS: dict[str, Any] = {"scripts": {"time_s": 1.0}}
+
+
+def run(source: str, project: Path, settings: dict[str, Any] | None = None) -> Any:
+    async def main() -> Any:
+        loaded = load_settings({**SETTINGS, **(settings or {})}, cwd=project, environment={})
+        with trio.fail_after(20):
+            async with Host.open(loaded, discover=False) as host:
+                return await host.run_source(source, name="attack.lua")
+
+    return trio.run(main)
+
+
+@pytest.mark.parametrize("count", ["1e18", "math.maxinteger"])
+def test_an_empty_text_is_repeated_at_once(count: str, tmp_path: Path) -> None:
+    assert run(f"return #string.rep('', {count}) + #(''):rep({count}, '')", tmp_path) == 0
+
+
+@pytest.mark.parametrize("name", ["LLMSPELL_API_KEY", "LLMSPELL_PLUGINS__AUDIT__TOKEN", "LLMSPELL_PASSPHRASE"])
+def test_a_script_reads_no_secret_that_only_a_glob_allows(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("LLMSPELL_COLOUR", "blue")
+
+    assert run(f"return {{os.getenv('{name}') or 'nothing', os.getenv('LLMSPELL_COLOUR')}}", tmp_path) == [
+        "nothing",
+        "blue",
+    ]
+
+
+def test_a_variable_that_is_spelled_out_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSPELL_API_KEY", "hunter2")
+
+    assert run(
+        "return os.getenv('LLMSPELL_API_KEY')", tmp_path, {"security": {"environment": ["LLMSPELL_API_KEY"]}}
+    ) == "hunter2"
+
+
+def test_files_work_when_the_script_has_replaced_the_library(tmp_path: Path) -> None:
+    source = """
+        local seen = 0
+        local function spy() seen = seen + 1 end
+        pairs, next, table.unpack, table.pack, table.concat, string.find = spy, spy, spy, spy, spy, spy
+        local f = io.open('a.txt', 'w') f:write('one\\ntwo\\n') f:flush()
+        for line in io.lines('a.txt') do end
+        return {seen, (io.open('a.txt'):read('a'))}
+    """
+
+    assert run(source, tmp_path) == [0, "one\ntwo\n"]
+
+
+def test_a_script_cannot_open_through_a_folder_that_became_a_link(tmp_path: Path) -> None:
+    """The folder is swapped for a link all the time; whenever it is a link the script is refused."""
+    project, outside = tmp_path / "project", tmp_path / "outside"
+    (project / "real").mkdir(parents=True)
+    outside.mkdir()
+    (project / "real" / "f").write_text("mine")
+    (outside / "f").write_text("secret")
+    (project / "link").symlink_to(outside)
+    ended = threading.Event()
+
+    def swap() -> None:
+        while not ended.is_set():
+            os.rename(project / "real", project / "tmp")
+            os.rename(project / "link", project / "real")
+            os.rename(project / "real", project / "link")
+            os.rename(project / "tmp", project / "real")
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        found = run(
+            "local found = {} for i = 1, 1500 do local f = io.open('real/f') if f then found[f:read('a')] = true "
+            "f:close() end end return found",
+            project,
+            {"scripts": {"time_s": 20.0}, "security": {"paths": {"read": ["."]}}},
+        )
+    finally:
+        ended.set()
+        swapper.join()
+
+    assert "secret" not in found
+
+
+def test_a_script_cannot_move_the_settings_away_with_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "llmspell.toml").write_text("[limits]\ndepth = 3\n")
+
+    moved = run("return (select(2, os.rename('config', 'old')))", tmp_path)
+
+    assert "folder" in moved
+    assert (tmp_path / "config" / "llmspell.toml").exists()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", ".hidden.lua", "/proc/self/environ"])
+def test_a_hook_cannot_redirect_to_a_script_that_scripts_may_not_read(path: str, tmp_path: Path) -> None:
+    (tmp_path / ".hidden.lua").write_text("return 'hidden'")
+    source = f"""
+        Hook.register('BeforeToolExecution', function()
+            return {{type = 'redirect', target = 'script:{path}'}}
+        end)
+        return Tool.invoke('calculator', {{operation = 'evaluate', input = '1+1'}})
+    """
+
+    with pytest.raises((ScriptError, LlmspellError)) as refused:
+        run(source, tmp_path)
+
+    assert "refused" in str(refused.value) or "outside what may be read" in str(refused.value)
+    assert "root:" not in str(refused.value)

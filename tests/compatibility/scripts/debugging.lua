@@ -30,7 +30,7 @@ print("rules: " .. Debug.getFilterSummary().total_rules)
 Debug.clearModuleFilters()
 
 print(Debug.dumpCompact({1, {deep = true}}, "value"))
-print((Debug.dump({name = "x", list = {1, 2}}):gsub("%s+", " ")))
+print((Debug.dump({list = {1, "x"}}):gsub("%s+", " ")))
 print(#Debug.dumpVerbose({a = 1}) > 0, Debug.dumpWithOptions({a = {b = {}}}, {max_depth = 1}) ~= nil)
 
 local function third() local trace = Debug.stackTrace({max_depth = 2}) return trace end

@@ -13,7 +13,7 @@ for _, method in ipairs({"GET", "POST", "PUT", "PATCH", "DELETE", "get"}) do
 end
 print("default", send{}.result.body.method)
 print("headers", send{headers = {["X-Mine"] = "yes"}}.result.body.headers["x-mine"])
-print("json", send{method = "POST", body = {list = {1, 2}, empty = {}}}.result.body.body)
+print("json", send{method = "POST", body = {1, {list = {2}}, {empty = {}}}}.result.body.body)
 print("text", send{method = "POST", body = "plain"}.result.body.body)
 print("basic", send{auth = {type = "basic", username = "a", password = "b"}}.result.status_code)
 print("bearer", send{auth = {type = "bearer", token = "t"}}.result.status_code)

@@ -1,16 +1,38 @@
-"""What a storage backend is: versioned entries under keys.
+"""What a storage backend is: versioned entries under keys; an entry point in ``llmspell.storage``.
 
-Invariant: `Storage.write` is atomic and durable when it returns; versions only grow.
+A backend is a class, constructed with ``(settings, services)`` where ``settings`` is an instance of its pydantic model
+``Settings``, and used within ``async with``, which opens and closes it. One that needs tasks of its own holds their
+nursery there, so the block is left in the task that entered it; any task may use it meanwhile.
+
+Invariant: `Storage.write` is atomic and durable when it returns; the versions of a key only grow.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Protocol, runtime_checkable
+from types import TracebackType
+from typing import Final, Protocol, Self, runtime_checkable
 
 from msgspec import Struct
 
-__all__ = ["Entry", "Storage"]
+from .errors import InvalidInputError, LlmspellError
+
+__all__ = ["MAX_KEY_BYTES", "Entry", "Storage", "StorageError", "check_batch", "check_key"]
+
+MAX_KEY_BYTES: Final = 511
+"""The longest key, in UTF-8: what LMDB takes."""
+
+
+class StorageError(LlmspellError):
+    """A storage cannot be opened, read or written.
+
+    Attributes:
+        code: ``busy`` if another process held its lock for too long, ``closed``, or ``storage``.
+    """
+
+    def __init__(self, message: str, *, code: str = "storage") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Entry(Struct, frozen=True):
@@ -18,7 +40,7 @@ class Entry(Struct, frozen=True):
 
     Attributes:
         value: The bytes.
-        version: Grows with each write of the key, from 1.
+        version: Grows with each write of the key, from 1; also when the key was deleted in between.
     """
 
     value: bytes
@@ -27,16 +49,35 @@ class Entry(Struct, frozen=True):
 
 @runtime_checkable
 class Storage(Protocol):
-    """A backend; one conformance suite holds all of them."""
+    """A backend; one conformance suite holds all of them (``llmspell.testing.StorageConformance``).
+
+    Keys are 1 to `MAX_KEY_BYTES` bytes in UTF-8, and are ordered by their code points.
+    """
+
+    async def __aenter__(self) -> Self:
+        """Open it.
+
+        Raises:
+            StorageError: It cannot be opened, or is open already.
+        """
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Close it."""
 
     async def get(self, key: str, /) -> Entry | None:
-        """Answer the entry, or None."""
+        """Answer the entry, or None.
+
+        It sees every write that returned in this process. What another process wrote may be missed for a moment, at
+        most 1 ms; `write` with ``expect`` never misses it.
+        """
 
     async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
-        """Write all of it or nothing; None deletes.
+        """Write all of it or nothing; None deletes. Cancelled, it has written all or nothing too.
 
         Args:
-            batch: The new values.
+            batch: The new values; they are read before anything is awaited.
             expect: The versions that the keys must have (0: absent) for the write to happen.
 
         Returns:
@@ -44,7 +85,41 @@ class Storage(Protocol):
         """
 
     def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
-        """Yield entries in order of keys, from behind ``after``, at most ``limit``."""
+        """Yield entries in order of keys, from behind ``after``, at most ``limit``.
+
+        What is written while it runs may be seen or not; each key comes at most once.
+        """
 
     async def close(self) -> None:
-        """Close it; what was written stays."""
+        """Close it after the writes under way; what was written stays. Closing again does nothing."""
+
+
+def check_key(key: str, /) -> bytes:
+    """Answer the key in UTF-8.
+
+    Raises:
+        InvalidInputError: It is empty, too long, or no Unicode text.
+    """
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"storage key {key!r}: it has a lone surrogate; take it out", field="key") from None
+    if 0 < len(encoded) <= MAX_KEY_BYTES:
+        return encoded
+    message = f"storage key {key[:40]!r}: it has {len(encoded)} bytes in UTF-8; give 1 to {MAX_KEY_BYTES}"
+    raise InvalidInputError(message, field="key")
+
+
+def check_batch(batch: Mapping[str, bytes | None], expect: Mapping[str, int] | None = None, /) -> None:
+    """Check what is to be written.
+
+    Raises:
+        InvalidInputError: A key is wrong (see `check_key`), or a value is not bytes.
+    """
+    for key, value in batch.items():
+        check_key(key)
+        if value is not None and not isinstance(value, bytes):
+            message = f"storage key {key[:40]!r}: its value is {type(value).__name__}; give bytes"
+            raise InvalidInputError(message, field="value")
+    for key in expect or ():
+        check_key(key)

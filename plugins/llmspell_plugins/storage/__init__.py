@@ -1,0 +1,3 @@
+"""Storage backends: memory, SQLite (the default) and LMDB."""
+
+from __future__ import annotations

@@ -1,0 +1,55 @@
+"""Committing a group of writes in one transaction, in a thread.
+
+Invariant: the row ``deleted`` of the counters is at least the version of every key that was ever deleted, and a new key
+starts above it; so versions grow over deletions, and nothing is kept of what is gone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from llmspell_plugins.storage.writer import Write
+
+__all__ = ["commit"]
+
+_PUT: Final = """
+    INSERT INTO entries (key, version, value)
+    VALUES (?, 1 + (SELECT value FROM counters WHERE name = 'deleted'), ?)
+    ON CONFLICT (key) DO UPDATE SET version = version + 1, value = excluded.value
+"""
+_DELETE: Final = "DELETE FROM entries WHERE key = ?"
+_VERSION: Final = "SELECT version FROM entries WHERE key = ?"
+_RAISE_FLOOR: Final = "UPDATE counters SET value = max(value, ?) WHERE name = 'deleted'"
+
+
+def commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    """Commit them all, each if its versions are as expected, or raise and commit none."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for write in writes:
+            write.written = _apply(connection, write)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _apply(connection: sqlite3.Connection, write: Write) -> bool:
+    for key, version in write.expect.items():
+        if _version(connection, key) != version:
+            return False
+    for key, value in write.batch.items():
+        if value is not None:
+            connection.execute(_PUT, (key, value))
+        elif version := _version(connection, key):
+            connection.execute(_DELETE, (key,))
+            connection.execute(_RAISE_FLOOR, (version,))
+    return True
+
+
+def _version(connection: sqlite3.Connection, key: str) -> int:
+    """Answer the key's version, 0 if it is absent."""
+    row = connection.execute(_VERSION, (key,)).fetchone()
+    return 0 if row is None else int(row[0])

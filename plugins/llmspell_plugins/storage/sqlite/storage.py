@@ -1,0 +1,163 @@
+"""The storage SQLite: point reads on the loop, everything else in threads.
+
+Invariant: three connections, one for each of the writer, the point reads and the scans, so none waits for another.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self, TypeVar
+
+import trio
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmspell_hookspecs import Entry, Services
+from llmspell_hookspecs.storage import StorageError, check_key
+from llmspell_plugins.storage.pages import Page, Pages
+from llmspell_plugins.storage.writer import GroupWriter, Write
+
+from .commit import commit
+from .connections import Durability, open_reader, open_writer, translated
+from .reading import MISSING, PointReader, read_entry, read_page
+from .upkeep import find_problems, vacuum
+
+__all__ = ["SQLite", "SQLiteSettings"]
+
+T = TypeVar("T")
+
+
+class SQLiteSettings(BaseModel):
+    """What ``sqlite`` takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path = Field(description="The file; it is made, readable by its owner only, if there is none.")
+    durability: Durability = Field(
+        default="full",
+        description="full: on the disk when a write returns. normal: it outlives the process, but a loss of power may "
+        "take the last writes. batched: as full, but commits keep batch_s apart, so that more writes share one.",
+    )
+    batch_s: float = Field(default=0.01, ge=0, le=1, description="For durability batched: from commit to commit.")
+    busy_s: float = Field(default=5.0, ge=0, le=3600, description="How long to wait while another process writes.")
+    cache_bytes: int = Field(default=16 * 1024 * 1024, ge=0, description="How much of what was read is kept.")
+
+
+class SQLite:
+    """A storage in one SQLite file, which several processes may share."""
+
+    name: ClassVar[str] = "sqlite"
+    Settings: ClassVar[type[SQLiteSettings]] = SQLiteSettings
+
+    def __init__(self, settings: SQLiteSettings, services: Services | None = None) -> None:
+        self._settings = settings
+        self._path = settings.path
+        self._opened: _Opened | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open it, making the file if there is none."""
+        if self._opened is not None:
+            raise StorageError(f"storage {self._path}: it is open already; open it once")
+        self._opened = await trio.to_thread.run_sync(_open, self._settings)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    async def get(self, key: str, /) -> Entry | None:
+        """Answer the entry, or None; see the contract's `Storage`."""
+        opened = self._opened or self._closed()
+        entry = opened.points.recall(key)
+        if entry is MISSING:
+            check_key(key)
+            entry = opened.points.read(key)
+            if entry is MISSING:
+                return await self._in_thread(opened, partial(read_entry, opened.scans, key))
+        return entry
+
+    async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
+        """Write all of it or nothing; see the contract's `Storage`."""
+        return await (self._opened or self._closed()).writer.write(batch, expect)
+
+    def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
+        """Yield entries in order of keys; see the contract's `Storage`."""
+
+        async def read(after: str, count: int) -> Page:
+            opened = self._opened or self._closed()
+            return await self._in_thread(opened, partial(read_page, opened.scans, prefix, after, count))
+
+        return Pages(read, prefix, after, limit)
+
+    async def close(self) -> None:
+        """Close it after the writes under way."""
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        with trio.CancelScope(shield=True):
+            async with opened.scanning:
+                await opened.writer.close(opened.close)
+
+    async def check(self) -> list[str]:
+        """Answer what is wrong with the file, one sentence each; it may be written meanwhile."""
+        opened = self._opened or self._closed()
+        return await self._in_thread(opened, partial(find_problems, opened.scans))
+
+    async def vacuum(self) -> None:
+        """Give the space of what was deleted back to the disk; writes wait meanwhile."""
+        opened = self._opened or self._closed()
+        with translated(self._path, self._settings.busy_s):
+            await opened.writer.alone(partial(vacuum, opened.writing))
+
+    async def _in_thread(self, opened: _Opened, work: Callable[[], T]) -> T:
+        async with opened.scanning:
+            if opened is not self._opened:
+                self._closed()
+            with translated(self._path, self._settings.busy_s):
+                return await trio.to_thread.run_sync(work)
+
+    def _closed(self) -> _Opened:
+        raise StorageError(f"storage {self._path}: it is closed; use it while it is open", code="closed")
+
+
+class _Opened(Struct):
+    """What there is while the storage is open."""
+
+    writing: sqlite3.Connection
+    scans: sqlite3.Connection
+    points: PointReader
+    writer: GroupWriter
+    scanning: trio.Lock
+
+    def close(self) -> None:
+        """Close the connections, the writer's last: it then moves the log into the file."""
+        self.points.close()
+        self.scans.close()
+        self.writing.close()
+
+
+def _open(settings: SQLiteSettings) -> _Opened:
+    path, busy_s = settings.path, settings.busy_s
+    with ExitStack() as stack:
+        writing = stack.enter_context(closing(open_writer(path, settings.durability, busy_s)))
+        scans = stack.enter_context(closing(open_reader(path, busy_s)))
+        points = PointReader(open_reader(path, 0.0), settings.cache_bytes)
+        stack.pop_all()
+
+    def commit_group(group: Sequence[Write]) -> None:
+        with translated(path, busy_s):
+            commit(writing, group)
+
+    def committed(group: Sequence[Write]) -> None:
+        for write in group:
+            points.forget(write.batch)
+
+    pause_s = settings.batch_s if settings.durability == "batched" else 0.0
+    return _Opened(writing, scans, points, GroupWriter(str(path), commit_group, committed, pause_s), trio.Lock())

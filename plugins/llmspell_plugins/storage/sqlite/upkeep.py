@@ -1,0 +1,26 @@
+"""Upkeep of the file: integrity and vacuum, through sqlite-utils. All of it blocks."""
+
+from __future__ import annotations
+
+import sqlite3
+
+__all__ = ["find_problems", "vacuum"]
+
+
+def find_problems(connection: sqlite3.Connection) -> list[str]:
+    """Answer what SQLite finds wrong with the file, one sentence each."""
+    from sqlite_utils import Database
+
+    try:
+        found = [next(iter(row.values())) for row in Database(connection).query("PRAGMA integrity_check")]
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+    return [] if found == ["ok"] else found
+
+
+def vacuum(connection: sqlite3.Connection) -> None:
+    """Write the file anew without its gaps, and empty the log."""
+    from sqlite_utils import Database
+
+    Database(connection).vacuum()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -119,7 +119,8 @@ async def _cached(course: Course, hook: Hook, cache: Cache, subject: Any) -> Any
     if phase is Phase.BEFORE:
         course.questions[asked] = subject
     about = course.questions.get(asked, course.proposed)
-    key = results.key(course.frame, course.operation.kind.name, hook.plugin, cache, about)
+    asker = hook.plugin if cache.scope == "host" else f"{hook.plugin} {hook.scope}".strip()
+    key = results.key(course.frame, course.operation.kind.name, asker, cache, about)
     if phase is Phase.AFTER:
         course.stores.append((key, cache.ttl_s, subject))
         return None

@@ -1,19 +1,32 @@
 """A script's function as a hook: given the context as a plain value, its answer taken for one of the nine results.
 
-Invariant: a failure of the script is raised, never swallowed, so a guard whose script fails or has ended denies. A wrap
-is called when the operation starts; the function that it returns is called when it ends, with result and error.
+Invariant: a failure of the script is raised, never swallowed, so a guard whose script fails or has ended denies. What
+stands for no result lets a transform's call go on, as in the original, with a warning; a guard denies then. A wrap is
+called when the operation starts; the function that it returns is called when it ends, with result and error.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from llmspell_hookspecs import HookContext, HookKind, HookResult, ScriptFunction, ScriptScope, thaw
+from llmspell_hookspecs import (
+    HookContext,
+    HookKind,
+    HookResult,
+    InvalidInputError,
+    ScriptFunction,
+    ScriptScope,
+    Skipped,
+    thaw,
+)
 
 __all__ = ["callback_for"]
+
+_log = logging.getLogger("llmspell.script")
 
 
 def callback_for(function: ScriptFunction, kind: HookKind, scope: ScriptScope, name: str) -> Callable[..., Any]:
@@ -25,18 +38,33 @@ def callback_for(function: ScriptFunction, kind: HookKind, scope: ScriptScope, n
         scope: The run that the function belongs to.
         name: What the hook is called if its options do not say.
     """
-    makers = {HookKind.WRAP: _wrap, HookKind.OBSERVE: _observer}
-    hook = makers.get(kind, _decider)(function, scope)
+    hook = _MAKERS[kind](function, scope)
     hook.__name__ = name
     return hook
 
 
-def _decider(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
+def _guard(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
     async def decide(context: HookContext[Any]) -> HookResult | None:
         answer = _first(await function(scope.adapter.adapt_context(context)))
         return scope.adapter.adapt_result(answer, context)
 
     return decide
+
+
+def _transform(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
+    decide = _guard(function, scope)
+
+    async def change(context: HookContext[Any]) -> HookResult | None:
+        try:
+            result: HookResult | None = await decide(context)
+        except InvalidInputError as error:
+            if error.field != "answer":
+                raise
+            _log.warning("%s: %s; the call goes on", scope.script.name, error)
+            return Skipped(str(error))
+        return result
+
+    return change
 
 
 def _observer(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
@@ -71,3 +99,11 @@ def _first(answer: Any) -> Any:
     if isinstance(answer, tuple):
         return answer[0] if answer else None
     return answer
+
+
+_MAKERS: Final = {
+    HookKind.TRANSFORM: _transform,
+    HookKind.GUARD: _guard,
+    HookKind.WRAP: _wrap,
+    HookKind.OBSERVE: _observer,
+}

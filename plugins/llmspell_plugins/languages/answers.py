@@ -267,4 +267,4 @@ def _shown(value: Any) -> str:
 
 def _refusal(context: HookContext[Any], what: str) -> InvalidInputError:
     advice = "" if ";" in what else f"; a hook returns {_STYLES}"
-    return InvalidInputError(f"hook at {context.point}: it returned {what}{advice}")
+    return InvalidInputError(f"hook at {context.point}: it returned {what}{advice}", field="answer")

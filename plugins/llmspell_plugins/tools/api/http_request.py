@@ -83,7 +83,7 @@ class HttpRequest(Tool[HttpRequestParameters]):
     Settings: ClassVar[type[BaseModel] | None] = HttpRequestSettings
     settings: HttpRequestSettings
 
-    def access(self, parameters: HttpRequestParameters) -> Sequence[Access]:  # noqa: ARG002 - the same for all
+    def access(self, parameters: HttpRequestParameters) -> Sequence[Access]:
         """Answer that the input is a URL."""
         return (HostAccess("input"),)
 

@@ -1,0 +1,430 @@
+"""The storage backends: the conformance suite over each of them, and what is each one's own."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from llmspell.testing.storage import StorageConformance
+from llmspell_hookspecs import Entry, InvalidInputError, Storage
+from llmspell_hookspecs.storage import StorageError
+from llmspell_plugins.storage.lmdb import Lmdb, LmdbSettings
+from llmspell_plugins.storage.memory import Memory
+from llmspell_plugins.storage.sqlite import SQLite, SQLiteSettings
+from llmspell_plugins.storage.writer import GroupWriter, Write
+
+
+class TestMemory(StorageConformance):
+    durable = False
+
+    def make(self, folder: Path) -> Storage:
+        return Memory()
+
+
+class TestSQLite(StorageConformance):
+    shared = True
+
+    def make(self, folder: Path) -> Storage:
+        return SQLite(SQLiteSettings(path=folder / "state.db"))
+
+
+class TestSQLiteWithoutCache(StorageConformance):
+    shared = True
+
+    def make(self, folder: Path) -> Storage:
+        return SQLite(SQLiteSettings(path=folder / "state.db", cache_bytes=0, durability="normal"))
+
+
+class TestSQLiteBatched(StorageConformance):
+    shared = True
+
+    def make(self, folder: Path) -> Storage:
+        return SQLite(SQLiteSettings(path=folder / "state.db", durability="batched", batch_s=0.0005))
+
+
+class TestLmdb(StorageConformance):
+    def make(self, folder: Path) -> Storage:
+        return Lmdb(LmdbSettings(path=folder / "state"))
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        with trio.fail_after(60):
+            await main()
+
+    trio.run(bounded)
+
+
+def sqlite(folder: Path, **settings: Any) -> SQLite:
+    return SQLite(SQLiteSettings(path=folder / "state.db", **settings))
+
+
+def test_writes_that_wait_share_a_commit() -> None:
+    sizes: list[int] = []
+
+    def commit(group: Any) -> None:
+        sizes.append(len(group))
+        time.sleep(0.02)
+        for write in group:
+            write.written = True
+
+    async def main() -> None:
+        writer = GroupWriter("test", commit, lambda group: None)
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(writer.write, {f"{number}": b""}, None)
+
+    run(main)
+
+    assert sizes in ([1, 49], [50])
+
+
+def test_a_write_that_cannot_be_committed_fails_alone() -> None:
+    committed: list[str] = []
+    errors: list[str] = []
+
+    def commit(group: Any) -> None:
+        if any("bad" in write.batch for write in group):
+            raise OSError("the disk says no")
+        committed.extend(key for write in group for key in write.batch)
+
+    async def main() -> None:
+        writer = GroupWriter("test", commit, lambda group: None)
+
+        async def put(key: str) -> None:
+            try:
+                await writer.write({key: b""}, None)
+            except OSError as error:
+                errors.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            for key in ("first", "a", "bad", "b"):
+                nursery.start_soon(put, key)
+
+    run(main)
+
+    assert sorted(committed) == ["a", "b", "first"]
+    assert errors == ["the disk says no"]
+
+
+def test_a_cancelled_write_that_has_not_begun_is_taken_out() -> None:
+    committed: list[str] = []
+
+    def commit(group: list[Write]) -> None:
+        time.sleep(0.05)
+        committed.extend(key for write in group for key in write.batch)
+
+    async def main() -> None:
+        writer = GroupWriter("test", commit, lambda group: None)  # type: ignore[arg-type]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.write, {"first": b""}, None)
+            await trio.sleep(0.01)
+            with trio.move_on_after(0.01):
+                await writer.write({"second": b""}, None)
+        await writer.write({"third": b""}, None)
+
+    run(main)
+
+    assert committed == ["first", "third"]
+
+
+def test_work_alone_goes_before_waiting_writes_and_hands_on_when_cancelled() -> None:
+    order: list[str] = []
+
+    def commit(group: Any) -> None:
+        time.sleep(0.02)
+        order.extend(key for write in group for key in write.batch)
+
+    async def main() -> None:
+        writer = GroupWriter("test", commit, lambda group: None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.write, {"first": b""}, None)
+            await trio.sleep(0.005)
+            nursery.start_soon(writer.write, {"second": b""}, None)
+            await trio.sleep(0.001)
+            with trio.move_on_after(0.001):
+                await writer.alone(lambda: order.append("cancelled"))
+            await writer.alone(lambda: order.append("alone"))
+
+    run(main)
+
+    assert order == ["first", "alone", "second"]
+
+
+def test_batched_commits_keep_their_distance(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with sqlite(tmp_path, durability="batched", batch_s=0.05) as storage:
+            started = trio.current_time()
+            for number in range(4):
+                await storage.write({f"{number}": b""})
+            assert trio.current_time() - started >= 0.15
+
+    run(main)
+
+
+@pytest.mark.parametrize(("durability", "level"), [("full", 2), ("normal", 1), ("batched", 2)])
+def test_the_durability_decides_whether_sqlite_waits_for_the_disk(tmp_path: Path, durability: str, level: int) -> None:
+    async def main() -> None:
+        async with sqlite(tmp_path, durability=durability) as storage:
+            assert storage._opened is not None
+            writing = storage._opened.writing
+            assert writing.execute("PRAGMA synchronous").fetchone() == (level,)
+            assert writing.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    run(main)
+
+
+def test_a_cached_read_sees_what_another_program_wrote(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with sqlite(tmp_path) as storage:
+            await storage.write({"key": b"ours"})
+            assert await storage.get("key") == Entry(b"ours", 1)
+            other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+            other.execute("UPDATE entries SET value = x'00', version = 2 WHERE key = 'key'")
+            other.close()
+            await trio.sleep(0.002)
+
+            assert await storage.get("key") == Entry(b"\x00", 2)
+            assert await storage.write({"key": b"ours"}, expect={"key": 2})
+
+    run(main)
+
+
+def test_the_cache_is_bounded(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with sqlite(tmp_path, cache_bytes=100_000) as storage:
+            await storage.write({f"{number}": b"x" * 10_000 for number in range(100)})
+            for number in range(100):
+                assert await storage.get(f"{number}") is not None
+            assert storage._opened is not None
+            cached = storage._opened.points._cache
+            assert 1 <= len(cached) <= 9
+
+    run(main)
+
+
+def test_the_loop_goes_on_while_large_values_are_written_and_read(tmp_path: Path) -> None:
+    gaps: list[float] = []
+
+    async def watch() -> None:
+        last = time.perf_counter()
+        while True:
+            await trio.sleep(0.001)
+            gaps.append(time.perf_counter() - last)
+            last = time.perf_counter()
+
+    async def main() -> None:
+        async with sqlite(tmp_path) as storage, trio.open_nursery() as nursery:
+            value = b"x" * 50_000_000
+            nursery.start_soon(watch)
+            for number in range(3):
+                await storage.write({"large": value[number:]})
+                entry = await storage.get("large")
+                assert entry is not None
+                assert len(entry.value) == 50_000_000 - number
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+    assert sorted(gaps)[-2] < 0.1
+
+
+def test_a_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+
+    async def main() -> None:
+        async with sqlite(folder) as storage, Lmdb(LmdbSettings(path=folder / "lmdb")) as other:
+            await storage.write({"secret": b"1"})
+            await other.write({"secret": b"1"})
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            assert {"state.db", "state.db-wal", "data.mdb"} <= {path.name for path in files}
+            assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+    run(main)
+
+
+def test_check_finds_nothing_in_a_good_file_and_something_in_a_damaged_one(tmp_path: Path) -> None:
+    async def fill() -> None:
+        async with sqlite(tmp_path) as storage:
+            await storage.write({f"{number:05}": b"x" * 500 for number in range(500)})
+            assert await storage.check() == []
+
+    async def check() -> None:
+        async with sqlite(tmp_path) as storage:
+            found = await storage.check()
+            assert found
+            assert all(isinstance(sentence, str) for sentence in found)
+
+    run(fill)
+    file = tmp_path / "state.db"
+    content = bytearray(file.read_bytes())
+    content[40_000:60_000] = b"\x5a" * 20_000
+    file.write_bytes(content)
+
+    run(check)
+
+
+def test_vacuum_gives_space_back_while_writes_wait(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with sqlite(tmp_path) as storage:
+            keys = [f"{number:05}" for number in range(500)]
+            await storage.write(dict.fromkeys(keys, b"x" * 10_000))
+            await storage.write(dict.fromkeys(keys))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(storage.vacuum)
+                nursery.start_soon(storage.write, {"kept": b"1"})
+            assert await storage.get("kept") is not None
+            assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 500_000
+
+    run(main)
+
+
+def test_the_schema_is_open_to_sqlite_utils(tmp_path: Path) -> None:
+    from sqlite_utils import Database
+
+    async def main() -> None:
+        async with sqlite(tmp_path) as storage:
+            await storage.write({"a": b"1"})
+
+    run(main)
+    connection = sqlite3.connect(tmp_path / "state.db")
+    rows = list(Database(connection).table("entries").rows)
+    connection.close()
+
+    assert rows == [{"key": "a", "version": 1, "value": b"1"}]
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, None])
+def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "state.db"
+    if content is None:
+        other = sqlite3.connect(file)
+        other.execute("CREATE TABLE theirs (x)")
+        other.close()
+    else:
+        file.write_bytes(content)
+    before = file.read_bytes()
+
+    async def main() -> None:
+        with pytest.raises(StorageError, match=r"state\.db: "):
+            await sqlite(tmp_path).__aenter__()
+
+    run(main)
+
+    assert file.read_bytes() == before
+
+
+def test_a_schema_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with sqlite(tmp_path):
+            pass
+        other = sqlite3.connect(tmp_path / "state.db")
+        other.execute("PRAGMA user_version = 99")
+        other.close()
+        with pytest.raises(StorageError, match="its schema is 99"):
+            await sqlite(tmp_path).__aenter__()
+
+    run(main)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    async def main() -> None:
+        with pytest.raises(StorageError, match=r"file/state\.db"):
+            await sqlite(tmp_path / "file").__aenter__()
+        with pytest.raises(StorageError, match="file/lmdb"):
+            await Lmdb(LmdbSettings(path=tmp_path / "file" / "lmdb")).__aenter__()
+
+    run(main)
+
+
+def test_a_write_against_a_lock_held_too_long_says_that_it_is_busy(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with sqlite(tmp_path, busy_s=0.05) as storage:
+            other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            started = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                for number in range(5):
+                    nursery.start_soon(fail, storage, f"{number}")
+            assert trio.current_time() - started < 2
+            assert await storage.get("0") is None
+            other.execute("ROLLBACK")
+            other.close()
+            assert await storage.write({"key": b"1"})
+
+    async def fail(storage: Storage, key: str) -> None:
+        with pytest.raises(StorageError, match=r"held its lock for 0\.05 s") as caught:
+            await storage.write({key: b"1"})
+        assert caught.value.code == "busy"
+
+    run(main)
+
+
+def test_a_full_lmdb_names_the_setting_and_keeps_what_it_had(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Lmdb(LmdbSettings(path=tmp_path, map_bytes=1 << 20)) as storage:
+            await storage.write({"small": b"1"})
+            with pytest.raises(StorageError, match="raise map_bytes"):
+                await storage.write({"large": b"x" * (2 << 20)})
+            assert await storage.get("small") == Entry(b"1", 1)
+            assert await storage.write({"small": b"2"})
+
+    run(main)
+
+
+def test_an_lmdb_folder_is_opened_once_in_a_process(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Lmdb(LmdbSettings(path=tmp_path)):
+            with pytest.raises(StorageError, match="already open"):
+                await Lmdb(LmdbSettings(path=tmp_path)).__aenter__()
+
+    run(main)
+
+
+def test_a_missing_lmdb_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+
+    async def main() -> None:
+        with pytest.raises(StorageError, match=r"pip install 'llmspell\[lmdb\]'"):
+            await Lmdb(LmdbSettings(path=tmp_path)).__aenter__()
+
+    run(main)
+
+
+@pytest.mark.parametrize("storage", [SQLite, Lmdb, Memory])
+def test_a_backend_has_a_name_and_validates_its_settings(storage: Any, tmp_path: Path) -> None:
+    assert storage.name in ("sqlite", "lmdb", "memory")
+    with pytest.raises(ValueError, match="extra"):
+        storage.Settings(path=tmp_path, wrong=1)
+
+
+def test_importing_the_backends_imports_neither_lmdb_nor_sqlite_utils() -> None:
+    import subprocess
+
+    code = (
+        "import sys, llmspell_plugins.storage.lmdb, llmspell_plugins.storage.sqlite, llmspell_plugins.storage.memory;"
+        "print(sorted({'lmdb', 'sqlite_utils'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_key_is_refused_with_its_length() -> None:
+    async def main() -> None:
+        async with Memory() as storage:
+            with pytest.raises(InvalidInputError, match="it has 512 bytes in UTF-8; give 1 to 511"):
+                await storage.write({"k" * 512: b""})
+
+    run(main)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import trio
-from packages import install
 
 from llmspell import Host
 from llmspell.plugins import scan
@@ -23,6 +22,7 @@ from llmspell_hookspecs import (
     ToolResult,
     hookimpl,
 )
+from packages import install
 
 GUARD = """
 from llmspell_hookspecs import Cancel, HookContext, ToolCall, hookimpl

@@ -90,7 +90,8 @@ class ScriptRunner:
         except UnicodeDecodeError as error:
             raise ScriptError(f"{name}: it is not UTF-8; save it as UTF-8", file=name) from error
         language = self._languages.of_file(name).name
-        script = ScriptRun(source, language, name, os.path.realpath(name), tuple(arguments))
+        resolved = str(await trio.Path(name).resolve())
+        script = ScriptRun(source, language, name, resolved, tuple(arguments))
         return await self.run_script(script, options)
 
     async def run_script(self, script: ScriptRun, options: CallOptions | None = None) -> Any:

@@ -1,3 +1,5 @@
+# ruff: noqa: E501  a script is easier to read on one line
+
 from __future__ import annotations
 
 import contextlib
@@ -11,10 +13,10 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from lua_fakes import Counter, Run, output_of, run
 
 from llmspell_hookspecs import InvalidInputError, Language, ScriptError, ScriptObject, script_method
 from llmspell_plugins.languages.lua.language import Lua
+from lua_fakes import Counter, Run, output_of, run
 
 
 def failure_of(source: str, **options: Any) -> ScriptError:

@@ -157,7 +157,14 @@ end
 
 local get_value
 
+local function bound(depth)
+  if depth > DEPTH then
+    error("a value from the host is nested deeper than " .. DEPTH .. " levels", 0)
+  end
+end
+
 local function get_array(s, i, n, depth)
+  bound(depth)
   local t, holes = {}, n == 0
   for k = 1, n do
     local v
@@ -174,6 +181,7 @@ local function get_array(s, i, n, depth)
 end
 
 local function get_map(s, i, n, depth)
+  bound(depth)
   local t = {}
   for _ = 1, n do
     local k, v
@@ -255,8 +263,6 @@ function get_value(s, i, depth)
     return mark - 256, i + 1
   elseif mark >= 0xa0 and mark < 0xc0 then
     return get_string(s, i + 1, mark - 0xa0)
-  elseif depth > DEPTH + 1 then
-    error("a value from the host is nested deeper than " .. DEPTH .. " levels", 0)
   elseif mark < 0x90 then
     return get_map(s, i + 1, mark - 0x80, depth)
   elseif mark < 0xa0 then

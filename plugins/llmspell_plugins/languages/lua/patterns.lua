@@ -337,6 +337,7 @@ local function slow_find(s, pattern, init)
       return i, e - 1, captured(m, pattern)
     end
   end
+  return nil
 end
 
 -- The functions of string --------------------------------------------------------------------------------------------
@@ -358,7 +359,7 @@ local function start_argument(init, n, name)
   if not whole then
     error("bad argument #3 to '" .. name .. "' (number expected, got " .. type(init) .. ")", 3)
   end
-  return whole > 0 and whole or max(n + whole + 1, 1)
+  return whole > 0 and whole or whole == 0 and 1 or max(n + whole + 1, 1)
 end
 
 -- Plain search in windows, so that its worst case (both lengths multiplied) can be stopped in between.
@@ -378,6 +379,7 @@ local function plain_find(s, p, init)
       return i + found - 1, i + found + m - 2
     end
   end
+  return nil
 end
 
 local function find(s, p, init)

@@ -85,9 +85,7 @@ class Session:
     async def _open(self) -> None:
         """Make the runtime, off the loop: the first one in a process loads the library."""
         inline, callback_s = self._limits.slices == "loop", self._limits.callback_s
-        make = partial(
-            Engine, self._limits.memory_bytes, self._limits.instructions, self._budget.check, self._desk.ask
-        )
+        make = partial(Engine, self._limits.memory_bytes, self._limits.instructions, self._budget.check, self._desk.ask)
         self._engine = make() if inline else await trio.to_thread.run_sync(make)
         self._slices = Slices(self._engine, self._budget, callback_s, inline)
         scope: Any = self._interface.scope

@@ -9,14 +9,20 @@ cancellation ends a slice within milliseconds and is not lost. Durations in seco
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import trio
 from msgspec import Struct
 
 from .budget import Budget
 from .engine import LOOP_STRIDE, THREAD_STRIDE, Engine, Outcome
+
+if TYPE_CHECKING:
+    import outcome
 
 __all__ = ["Place", "Slices"]
 
@@ -48,7 +54,6 @@ class Slices:
         self._budget = budget
         self._callback_s = callback_s
         self._inline = inline
-        self._limiter = trio.CapacityLimiter(1)
 
     def place(self, callback: bool, light: bool) -> Place:
         """Answer where the next slice runs.
@@ -73,21 +78,36 @@ class Slices:
         """
         if place.on_loop:
             return self._run_here(place, work)
-        ended = trio.Event()
-        token = trio.lowlevel.current_trio_token()
+        return await self._run_there(place, work)
 
-        def run_there() -> Outcome:
-            try:
-                return self._within(place, work)
-            finally:
-                token.run_sync_soon(ended.set)
+    async def _run_there(self, place: Place, work: Callable[[int], Outcome]) -> Outcome:
+        """Run a slice in a thread of its own; a cancellation stops it, and counts when the thread is back.
 
+        `trio.to_thread` cannot do that: it either waits for the thread untold, or leaves it behind.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
+        cancellations: list[Callable[[], NoReturn]] = []
+
+        def deliver(ended: outcome.Outcome[Outcome]) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(trio.lowlevel.reschedule, task, ended)
+
+        def stop(cancel: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
+            cancellations.append(cancel)
+            self._budget.stopped = True  # the count hook sees it
+            self._engine.allow(0)  # whatever allocates sees that
+            return trio.lowlevel.Abort.FAILED
+
+        run = contextvars.copy_context().run
+        trio.lowlevel.start_thread_soon(partial(run, self._within, place, work), deliver, "lua slice")
         try:
-            return await trio.to_thread.run_sync(run_there, abandon_on_cancel=True, limiter=self._limiter)
-        except trio.Cancelled:
-            with trio.CancelScope(shield=True):
-                await self._stop(ended)
-            raise
+            ended: Outcome = await trio.lowlevel.wait_task_rescheduled(stop)
+        finally:
+            self._budget.stopped = False
+        if cancellations:
+            cancellations[0]()
+        return ended
 
     @trio.lowlevel.enable_ki_protection
     def _run_here(self, place: Place, work: Callable[[int], Outcome]) -> Outcome:
@@ -101,10 +121,3 @@ class Slices:
         finally:
             self._budget.end()
             self._engine.allow(None)
-
-    async def _stop(self, ended: trio.Event) -> None:
-        """End the running slice: the count hook sees the flag, whatever allocates finds no memory."""
-        self._budget.stopped = True
-        self._engine.allow(0)
-        await ended.wait()
-        self._budget.stopped = False

@@ -20,6 +20,7 @@ from llmspell_hookspecs import (
     HookPoint,
     ScriptGlobal,
     Tool,
+    event,
     plugin,
     points_of,
     script,
@@ -47,7 +48,7 @@ def references() -> dict[str, str]:
 
 def all_points() -> list[HookPoint]:
     """Answer every point that llmspell declares."""
-    return [point for topic in (system, plugin, script, tool) for point in points_of(topic)]
+    return [point for topic in (system, plugin, script, tool, event) for point in points_of(topic)]
 
 
 def _page(title: str, *parts: str) -> str:

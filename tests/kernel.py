@@ -39,6 +39,7 @@ from llmspell_hookspecs import (
     ToolContext,
     ToolError,
     custom_point,
+    event,
     hookimpl,
     plugin,
     points_of,
@@ -50,7 +51,7 @@ from llmspell_hookspecs import (
 T = TypeVar("T")
 Body = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
 
-POINTS: list[HookPoint] = [point for topic in (system, plugin, script, tool) for point in points_of(topic)]
+POINTS: list[HookPoint] = [point for topic in (system, plugin, script, tool, event) for point in points_of(topic)]
 """Every point that the host declares."""
 ALL_POINTS = [*POINTS, custom_point("thing"), *points_of(deploy_points)]
 """... and those that plugins and users bring."""
@@ -284,6 +285,31 @@ def firing(name: str, value: Any = Deployment("plain")) -> Fire:  # noqa: B008 -
     return fire
 
 
+async def publish(host: Host, bench: Bench) -> Any:
+    """Publish an event, which somebody receives."""
+    async with host.events.subscribe("greeting.*") as greetings:
+        try:
+            return host.events.publish_nowait("greeting.sent", {"text": "plain"}).data["text"]
+        finally:
+            while (received := greetings.receive_nowait()) is not None:
+                bench.runs.append(received)
+
+
+async def mishandle(host: Host, bench: Bench) -> Any:
+    """Publish an event whose handler fails."""
+    handled = trio.Event()
+
+    def fail(received: Any) -> None:
+        handled.set()
+        raise ToolError("it broke", code="broken")
+
+    host.events.on("greeting.*", fail)
+    host.events.publish_nowait("greeting.sent")
+    await handled.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    return "plain"
+
+
 SCENARIOS: dict[str, Fire] = {
     "system_startup": nothing,
     "system_shutdown": nothing,
@@ -310,6 +336,9 @@ SCENARIOS: dict[str, Fire] = {
     "tool_error": fail_echo,
     "tool_timeout": late_echo,
     "tool_resource_released": call_echo,
+    "before_event_emit": publish,
+    "after_event_emit": publish,
+    "event_handler_error": mishandle,
     "custom:thing": firing("custom:thing", {"text": "plain"}),
     "before_deploy": firing("before_deploy"),
     "around_deploy": firing("around_deploy"),
@@ -335,7 +364,15 @@ SETTINGS: dict[str, Mapping[str, Any]] = {
 }
 MORE_PLUGINS: dict[str, list[Any]] = {"plugin_failed": [Refused]}
 HOST_LEVEL = frozenset(
-    {"system_startup", "system_shutdown", "plugin_loaded", "plugin_failed", "memory_usage_high", "cpu_usage_high"}
+    {
+        "system_startup",
+        "system_shutdown",
+        "plugin_loaded",
+        "plugin_failed",
+        "memory_usage_high",
+        "cpu_usage_high",
+        "event_handler_error",
+    }
 )
 """Points that the host asks on nobody's behalf; there a wrong answer is kept in ``host.problems``."""
 

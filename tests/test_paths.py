@@ -164,10 +164,11 @@ def test_a_denied_absolute_glob_refuses_only_there(tmp_path: Path) -> None:
     assert judge.resolve("work/open/closed", "read")
 
 
-def test_settings_files_are_read_but_never_written(tmp_path: Path) -> None:
+def test_settings_files_are_neither_read_nor_written(tmp_path: Path) -> None:
     judge = _judge(tmp_path, settings_files=("work/other.toml",))
     for path in ("work/llmspell.toml", "work/deep/LLMSPELL.toml", "work/other.toml"):
-        assert judge.resolve(path, "read")
+        with pytest.raises(SecurityError, match="secrets"):
+            judge.resolve(path, "read")
         with pytest.raises(SecurityError, match="settings"):
             judge.resolve(path, "write")
 

@@ -68,6 +68,7 @@ class HookPoint(Struct, frozen=True):
         aliases: Further names from the original.
         accepts: The names of the results it accepts.
         doc: Its docstring.
+        sync_only: Whether it is asked without waiting, so that its hooks must be sync.
     """
 
     name: str
@@ -80,6 +81,7 @@ class HookPoint(Struct, frozen=True):
     aliases: tuple[str, ...]
     accepts: frozenset[str]
     doc: str
+    sync_only: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,9 +99,19 @@ class _Declaration(Struct, frozen=True):
     topic: str
     value: type | None
     aliases: tuple[str, ...]
+    accepts: frozenset[str]
+    sync_only: bool
 
 
-def hookpoint(*, phase: Phase, topic: str, value: type | None = None, aliases: Sequence[str] = ()) -> Callable[[F], F]:
+def hookpoint(
+    *,
+    phase: Phase,
+    topic: str,
+    value: type | None = None,
+    aliases: Sequence[str] = (),
+    accepts: Sequence[str] | None = None,
+    sync_only: bool = False,
+) -> Callable[[F], F]:
     """Declare the function below as a hook point.
 
     Args:
@@ -107,10 +119,19 @@ def hookpoint(*, phase: Phase, topic: str, value: type | None = None, aliases: S
         topic: The topic under which it is listed, and the first half of its colon alias.
         value: At error points, the type of the result that a recovery yields.
         aliases: Further names under which scripts may know it.
+        accepts: The names of the results it accepts, of those of its phase; all of them if None.
+        sync_only: Whether it is asked without waiting, so that its hooks must be sync.
+
+    Raises:
+        ValueError: Its phase does not honour a result that it would accept.
     """
+    chosen = ACCEPTED[phase] if accepts is None else frozenset(accepts)
+    if not chosen <= ACCEPTED[phase]:
+        more = ", ".join(sorted(chosen - ACCEPTED[phase]))
+        raise ValueError(f"hook point: {phase.value} points do not accept {more}")
 
     def declare(function: F) -> F:
-        setattr(function, _ATTRIBUTE, _Declaration(phase, topic, value, tuple(aliases)))
+        setattr(function, _ATTRIBUTE, _Declaration(phase, topic, value, tuple(aliases), chosen, sync_only))
         return _spec(function)
 
     return declare
@@ -139,8 +160,9 @@ def _point(name: str, function: Callable[..., object], declaration: _Declaration
         script_name=script_name_of(name),
         alias=_alias(name, declaration.topic),
         aliases=declaration.aliases,
-        accepts=ACCEPTED[declaration.phase],
+        accepts=declaration.accepts,
         doc=inspect.getdoc(function) or "",
+        sync_only=declaration.sync_only,
     )
 
 

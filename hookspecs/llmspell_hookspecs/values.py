@@ -24,9 +24,10 @@ def freeze(value: Any) -> Any:
     if kind is dict or kind is MappingProxyType:
         if not value:
             return _NOTHING
-        return MappingProxyType(
-            {key: item if type(item) in _ATOMS else freeze(item) for key, item in value.items()}
-        )
+        for item in value.values():
+            if type(item) not in _ATOMS:
+                return MappingProxyType({key: freeze(item) for key, item in value.items()})
+        return MappingProxyType(value.copy())
     if kind is list or kind is tuple:
         return tuple([item if type(item) in _ATOMS else freeze(item) for item in value])
     return value

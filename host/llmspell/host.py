@@ -17,6 +17,7 @@ import trio
 from msgspec import Struct
 
 from llmspell.components import Addresses, ToolRegistry, ToolRunner
+from llmspell.events import Bus
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
 from llmspell.operations import Runner
@@ -38,6 +39,7 @@ from llmspell_hookspecs import (
     Calls,
     Clock,
     ComponentRef,
+    Events,
     FileAccess,
     Hooks,
     HostState,
@@ -47,6 +49,7 @@ from llmspell_hookspecs import (
     SettingsAccess,
     Tool,
     Tools,
+    event,
     plugin,
     points_of,
     script,
@@ -74,12 +77,14 @@ class Host:
 
     Attributes:
         hooks: Register, list and fire hooks.
+        events: Publish events and subscribe to them.
         tools: What tools there are.
         settings: The settings as they are now.
         plugins: What became of each hook plugin.
     """
 
     hooks: HookService
+    events: Bus
     tools: ToolRunner
     settings: SettingsService
     plugins: Plugins
@@ -104,6 +109,7 @@ class Host:
         self._registry = self._make_registry(loaded.settings)
         self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
         self.hooks = HookService(self._registry, self._runner)
+        self.events = Bus(self._registry, self._runner, nursery)
         self.settings = SettingsService(loaded, self._runner, self._apply)
 
     @classmethod
@@ -201,7 +207,7 @@ class Host:
         return self._runner.problems
 
     def _make_registry(self, settings: Settings) -> HookRegistry:
-        catalog = PointCatalog(point for topic in (system, plugin, script, tool) for point in points_of(topic))
+        catalog = PointCatalog(point for topic in (system, plugin, script, tool, event) for point in points_of(topic))
         hooks = settings.hooks
         registry = HookRegistry(
             catalog,
@@ -225,6 +231,7 @@ class Host:
         self.plugins = Plugins(self._registry, settings, self._services)
         self.plugins.load(handed.hooks, discover=discover)
         self._runner.refusal = self.plugins.refusal()
+        self.events.check()
         for info in self.plugins.infos:
             if info.error:
                 _log.warning("%s", info.error)
@@ -256,6 +263,7 @@ class Host:
     def _offer(self) -> None:
         self._services.offer(Calls, self._addresses)
         self._services.offer(Clock, HostClock())
+        self._services.offer(Events, self.events)
         self._services.offer(FileAccess, FileService(self._policies))
         self._services.offer(Hooks, self.hooks)
         self._services.offer(NetworkAccess, NetworkService(self._policies))
@@ -270,6 +278,7 @@ class Host:
         if hasattr(self, "plugins"):
             await self._runner.notify("system_shutdown", self._state())
             await self.plugins.close()
+        self.events.close()
 
     def _state(self) -> HostState:
         return HostState(VERSION, self.plugins.loaded, self.plugins.failed)

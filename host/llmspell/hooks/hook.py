@@ -119,7 +119,12 @@ class Hook:
             self.breaker.failed()
 
     def retire(self) -> None:
-        """Call the function no longer, not even for operations whose chains still hold this hook."""
+        """Call the function no longer, not even for operations whose chains still hold this hook.
+
+        Only a guard still judges those: else a transform that takes it out would get its own operation past it.
+        """
+        if self.options.kind is HookKind.GUARD:
+            return
         if self.options.kind is HookKind.WRAP:
             self.invoke = _encloses_nothing
         else:
@@ -138,6 +143,8 @@ class Hook:
             self._refuse("a wrap has neither a thread nor a timeout", "leave it to the operation's deadline")
         if self.options.timeout_s is not None and not (self.options.thread or _is_async(self.function)):
             self._refuse("a sync function cannot be given a timeout", "make it async, or say thread=True")
+        if self.point.sync_only and (self.options.thread or _is_async(self.function)):
+            self._refuse("the point is asked without waiting", "write a sync function, without thread=True")
         if self.options.thread and _is_async(self.function):
             self._refuse("an async function needs no thread", "leave thread=True out")
 

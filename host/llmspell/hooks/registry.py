@@ -89,7 +89,7 @@ class HookRegistry:
 
     Attributes:
         catalog: The points.
-        on_change: Told whenever a chain may have changed.
+        on_change: Called whenever a chain may have changed.
         on_breaker: Told a hook and its breaker's new state.
     """
 
@@ -103,7 +103,7 @@ class HookRegistry:
         tracer: Tracer | None = None,
     ) -> None:
         self.catalog = catalog
-        self.on_change: Callable[[], None] = lambda: None
+        self.on_change: list[Callable[[], object]] = []
         self.on_breaker: Callable[[Hook, BreakerState], None] = lambda hook, state: None
         self._profile = profile
         self._timeout_s = timeout_s
@@ -192,8 +192,8 @@ class HookRegistry:
             self.remove(hook)
 
     def unregister_scope(self, scope: str, /) -> int:
-        """Take out all hooks of a script; answers how many."""
-        mine = [hook for hook in self if hook.scope == scope]
+        """Take out all hooks of a script; answers how many. What no script registered has no scope, and stays."""
+        mine = [hook for hook in self if scope and hook.scope == scope]
         return sum(self.remove(hook) for hook in mine)
 
     def order(self, point: str = "") -> list[tuple[HookInfo, str]]:
@@ -215,7 +215,12 @@ class HookRegistry:
     def changed(self) -> None:
         """Drop every compiled chain."""
         self._chains.clear()
-        self.on_change()
+        for call in self.on_change:
+            call()
+
+    def hooked(self, point: str) -> bool:
+        """Answer whether any hook is registered at the point with this name."""
+        return bool(self._hooks.get(point))
 
     def _compile(self, point: str, component: str) -> Chain | None:
         if sum(map(len, self._chains.values())) >= _KEPT:

@@ -29,6 +29,7 @@ class Frame(Struct, eq=False):
         number: Unique within the runner, once the id was read; 0 until then.
         attempt: From 1.
         flights: The cache keys that it leads.
+        correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
     """
 
     owner: Any
@@ -40,6 +41,7 @@ class Frame(Struct, eq=False):
     number: int = 0
     attempt: int = 1
     flights: tuple[Any, ...] = ()
+    correlation: str = ""
 
     @property
     def id(self) -> str:
@@ -61,6 +63,12 @@ class Frame(Struct, eq=False):
             frame = frame.parent
         return frame
 
+    @property
+    def correlation_id(self) -> str:
+        """Shared by all that one cause set off."""
+        root = self.root
+        return root.correlation or f"c-{root.id}"
+
     def leads(self, key: Any) -> bool:
         """Answer whether this operation, or one around it, leads the flight of this cache key."""
         frame: Frame | None = self
@@ -72,9 +80,10 @@ class Frame(Struct, eq=False):
 
     def ref(self) -> OperationRef:
         """Answer what hooks are told of it."""
-        root = self.root.id
-        parent = self.parent.id if self.parent is not None else ""
-        return OperationRef(self.id, f"c-{root}", parent, root, "", self.attempt, self.hops, self.depth)
+        root = self.root
+        root_id, parent = root.id, self.parent.id if self.parent is not None else ""
+        correlation = root.correlation or f"c-{root_id}"
+        return OperationRef(self.id, correlation, parent, root_id, "", self.attempt, self.hops, self.depth)
 
 
 CURRENT: Final[ContextVar[Frame | None]] = ContextVar("llmspell_operation", default=None)

@@ -83,7 +83,7 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
             yield observe(observers, context)
     if operation.release is not None:
         yield operation.release(course)
-    if course.house.slow_ms is not None:
+    if course.house.slow_ms is not None and not operation.kind.sync:
         yield _report_slow(course, (perf_counter_ns() - started_ns) / 1e6, course.house.slow_ms)
     if course.forks is not None:
         yield course.forks.finish()

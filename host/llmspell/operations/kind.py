@@ -33,6 +33,8 @@ class OperationKind(Struct, frozen=True):
         result: The type of what it yields.
         to_result: Makes that of a bare value.
         payload: What a Redirect's target is given, from the subject or from the result.
+        identity: What of a subject makes two askings the same, for Cache.
+        sync: Whether it never waits: its hooks and body are sync, and nobody is told that it was slow.
     """
 
     name: str
@@ -44,6 +46,8 @@ class OperationKind(Struct, frozen=True):
     result: type = object
     to_result: Callable[[Any], Any] = same
     payload: Callable[[Any], Any] = same
+    identity: Callable[[Any], Any] = same
+    sync: bool = False
 
 
 class Asker(Protocol):

@@ -118,7 +118,7 @@ async def _cached(course: Course, hook: Hook, cache: Cache, subject: Any) -> Any
     asked = (hook.plugin, cache.key, cache.scope)
     if phase is Phase.BEFORE:
         course.questions[asked] = subject
-    about = course.questions.get(asked, course.proposed)
+    about = course.operation.kind.identity(course.questions.get(asked, course.proposed))
     asker = hook.plugin if cache.scope == "host" else f"{hook.plugin} {hook.scope}".strip()
     key = results.key(course.frame, course.operation.kind.name, asker, cache, about)
     if phase is Phase.AFTER:

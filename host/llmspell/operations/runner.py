@@ -79,7 +79,7 @@ class Runner:
         self.numbers = itertools.count(1)
         self.limit(limits)
         self._chains: dict[str, dict[str, Chains | None]] = {}
-        registry.on_change = self._chains.clear
+        registry.on_change.append(self._chains.clear)
 
     async def run(self, operation: Operation) -> Any:
         """Run an operation and answer its result.

@@ -53,7 +53,7 @@ class PathJudge:
         Args:
             rules: Which folders may be touched.
             base: The folder that relative paths, in rules and calls, are relative to.
-            settings_files: Files that are never written, beside every ``llmspell.toml``.
+            settings_files: Files that are never read or written, beside every ``llmspell.toml``.
         """
         self._base = os.path.realpath(base)
         self._roots: dict[Mode, tuple[str, ...]] = {
@@ -118,8 +118,9 @@ class PathJudge:
             return f"{', '.join(_SYSTEM_FOLDERS)} are refused"
         if self._denied(resolved):
             return "a glob of security.paths.denied refuses it"
-        if mode == "write" and self._is_settings_file(resolved):
-            return "settings of llmspell are never written by scripts and tools"
+        if self._is_settings_file(resolved):
+            verb = "read, since they may hold secrets," if mode == "read" else "written"
+            return f"settings of llmspell are never {verb} by scripts and tools"
         return ""
 
     def _denied(self, resolved: str) -> bool:

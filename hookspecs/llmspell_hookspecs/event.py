@@ -1,0 +1,280 @@
+"""The topic event: what an event is, how one is published and received, and the points around that.
+
+A topic is a name of segments, ``user.created`` or ``user:created``; both separators mean the same. In a pattern ``*``
+stands for one segment, at the end for all that follow, ``**`` for any number of them, ``?`` for a character, ``[abc]``
+for one of these, ``{a,b}`` for one of these texts.
+
+Invariant: each subscription has a bounded mailbox of its own, receives in the order of publishing, and accounts for
+every event that its patterns matched: matched = delivered + dropped + rejected + sampled + expired + discarded +
+pending. Everything here is called on the host's trio thread. Durations in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from .context import Failure, HookContext
+from .points import Phase, hookpoint
+from .results import HookResult
+
+__all__ = [
+    "Event",
+    "EventStats",
+    "Events",
+    "HandlerFailure",
+    "Subscription",
+    "SubscriptionInfo",
+    "after_event_emit",
+    "before_event_emit",
+    "event_handler_error",
+]
+
+
+class Event(Struct, frozen=True):
+    """Something that happened; the original's UniversalEvent.
+
+    Attributes:
+        type: Its topic, such as ``user.created``.
+        data: Any plain value, read-only.
+        id: Unique; given when it is published if it is empty.
+        language: Where it comes from.
+        timestamp: Seconds since the epoch; given when it is published if it is 0.
+        sequence: Grows with each event of the host; given when it is published, 0 until then.
+        correlation_id: Shared by all that one cause set off.
+        causation_id: The event or operation that set it off.
+        source: Who published it.
+        target: Whom it is for.
+        tags: For selecting.
+        priority: The smaller is the more urgent; told, never used for the order.
+        ttl_s: How long after its timestamp it is delivered; None for ever.
+        schema_version: Of this struct.
+    """
+
+    type: str
+    data: Any = None
+    id: str = ""
+    language: str = "python"
+    timestamp: float = 0.0
+    sequence: int = 0
+    correlation_id: str = ""
+    causation_id: str = ""
+    source: str = ""
+    target: str = ""
+    tags: tuple[str, ...] = ()
+    priority: int = 0
+    ttl_s: float | None = None
+    schema_version: str = "1.0"
+
+
+class HandlerFailure(Struct, frozen=True):
+    """A handler failed with an event; the subject at ``event_handler_error``.
+
+    Attributes:
+        event: The event.
+        subscription: The id of the handler's subscription.
+        patterns: What it is subscribed to.
+        failure: Why.
+    """
+
+    event: Event
+    subscription: str
+    patterns: tuple[str, ...]
+    failure: Failure
+
+
+class SubscriptionInfo(Struct, frozen=True):
+    """What is known of a subscription.
+
+    Attributes:
+        id: Unique within the host.
+        patterns: What it is subscribed to.
+        owner: Who subscribed.
+        language: Where.
+        capacity: How many events its mailbox holds.
+        overflow: What becomes of events that find it full.
+        matched: How many events its patterns matched.
+        delivered: How many it was given.
+        dropped: How many were pushed out, or not taken in, because the mailbox was full.
+        rejected: How many were refused, which their publishers were told.
+        sampled: How many its sampling left out.
+        expired: How many were too old when they were to be delivered.
+        discarded: How many were waiting when it was closed.
+        pending: How many are waiting.
+        failed: How many its handler failed with.
+    """
+
+    id: str
+    patterns: tuple[str, ...]
+    owner: str
+    language: str
+    capacity: int
+    overflow: str
+    matched: int
+    delivered: int
+    dropped: int
+    rejected: int
+    sampled: int
+    expired: int
+    discarded: int
+    pending: int
+    failed: int
+
+
+class EventStats(Struct, frozen=True):
+    """What became of all events so far; the counts of closed subscriptions stay in.
+
+    Attributes:
+        published: How many were published.
+        limited: How many the limit on their source refused.
+        subscriptions: How many subscriptions are open.
+        matched: As in `SubscriptionInfo`, summed up; likewise the rest.
+    """
+
+    published: int
+    limited: int
+    subscriptions: int
+    matched: int
+    delivered: int
+    dropped: int
+    rejected: int
+    sampled: int
+    expired: int
+    discarded: int
+    pending: int
+    failed: int
+
+
+class Subscription(Protocol):
+    """A mailbox and what fills it: an async context manager, and an async iterator for one task at a time."""
+
+    @property
+    def id(self) -> str:
+        """Unique within the host."""
+
+    @property
+    def info(self) -> SubscriptionInfo:
+        """What is known of it now."""
+
+    def open(self) -> None:
+        """Receive events from now on, as entering the block does."""
+
+    def close(self) -> None:
+        """Receive none any more; what waits is discarded. A second call does nothing."""
+
+    def receive_nowait(self) -> Event | None:
+        """Answer the next event, or None if none waits."""
+
+    async def receive(self, timeout_s: float | None = None, /) -> Event | None:
+        """Answer the next event, or None if none came within the time or the subscription is closed."""
+
+    async def __aenter__(self) -> Subscription: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+
+@runtime_checkable
+class Events(Protocol):
+    """Publishing and subscribing."""
+
+    def publish_nowait(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
+        """Publish without waiting.
+
+        Args:
+            event: The event, or its topic.
+            data: Its data, if a topic was given.
+            fields: Further fields of `Event`.
+
+        Returns:
+            The event as it was published.
+
+        Raises:
+            InvalidInputError: The topic or a field is wrong.
+            OperationCancelledError: A hook cancelled it.
+            ResourceLimitError: Its source publishes too fast, or a full mailbox that does not drop refused it; the
+                other subscriptions have it.
+        """
+
+    async def publish(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
+        """As `publish_nowait`, but wait until there is room in every mailbox whose overflow is ``block``."""
+
+    def subscribe(
+        self,
+        patterns: str | Sequence[str],
+        /,
+        *,
+        capacity: int = 1024,
+        overflow: str = "drop_oldest",
+        block_s: float | None = None,
+        owner: str = "code",
+        language: str = "python",
+    ) -> Subscription:
+        """Answer a subscription; it begins with its block.
+
+        Args:
+            patterns: One or several.
+            capacity: How many events its mailbox holds.
+            overflow: ``drop_oldest``, ``drop_newest``, ``block``, ``reject``, or ``sample(0.1)``: from four fifths of
+                the capacity on take this share of the events, in place of the oldest if it is full.
+            block_s: With ``block``, how long a publisher waits before it is refused; None for ever.
+            owner: Who subscribes.
+            language: Where.
+
+        Raises:
+            InvalidInputError: A pattern or an option is wrong.
+        """
+
+    def on(self, patterns: str | Sequence[str], handler: Callable[[Event], Any], /, **options: Any) -> Subscription:
+        """Call a function, sync or async, with each event until the subscription is closed.
+
+        Args:
+            patterns: One or several.
+            handler: Called with one event after the other; its failures go to ``event_handler_error``.
+            options: Those of `subscribe`.
+        """
+
+    def listens(self, topic: str, /) -> bool:
+        """Answer whether anybody would see an event of this topic: a subscription, or a hook."""
+
+    def subscriptions(self) -> Sequence[SubscriptionInfo]:
+        """Answer what is known of the open subscriptions, in the order in which they were opened."""
+
+    def stats(self) -> EventStats:
+        """Answer what became of all events so far."""
+
+
+_BEFORE = ("Continue", "Modified", "Cancel", "Replace", "Cache", "Skipped")
+
+
+@hookpoint(phase=Phase.BEFORE, topic="event", accepts=_BEFORE, sync_only=True)
+def before_event_emit(context: HookContext[Event]) -> HookResult | None:
+    """An event is about to be published.
+
+    When: once for each event; its sequence is still 0.
+    Subject: the event; with ``Replace`` and a cache hit nobody receives anything, and the publisher gets that event.
+    """
+
+
+@hookpoint(phase=Phase.AFTER, topic="event", accepts=_BEFORE, sync_only=True)
+def after_event_emit(context: HookContext[Event]) -> HookResult | None:
+    """An event was published: it lies in the mailboxes.
+
+    When: once for each event.
+    Subject: the event as its publisher gets it.
+    """
+
+
+@hookpoint(phase=Phase.NOTICE, topic="event", accepts=("Continue", "Skipped"), sync_only=True)
+def event_handler_error(context: HookContext[HandlerFailure]) -> HookResult | None:
+    """A handler failed with an event; it goes on with the next one.
+
+    When: once for each failure.
+    Subject: the failure.
+    """

@@ -1,0 +1,428 @@
+"""The bus: gives events their sequence, asks the hooks, and puts them into the mailboxes of whoever subscribed.
+
+Invariant: sequence numbers are given as events go into the mailboxes, so each subscriber receives in their order. With
+no hook at the event points and no limit on sources nothing but the mailboxes is asked. Every publisher that is refused
+is told. Called on the host's trio thread only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from math import inf
+from typing import Any, Final
+
+import trio
+from msgspec import structs
+
+from llmspell.hooks import HookRegistry
+from llmspell.operations import Operation, OperationKind, Runner, fit
+from llmspell.operations.correlation import CURRENT, Frame
+from llmspell_hookspecs import (
+    ComponentRef,
+    Event,
+    EventStats,
+    Failure,
+    HandlerFailure,
+    LlmspellError,
+    ResourceLimitError,
+    SubscriptionInfo,
+    freeze,
+)
+
+from .flow import Flow, FlowLimit
+from .mailbox import EVERY, Held, Mailbox, read_options
+from .subscription import Subscription
+from .topics import Topics
+
+__all__ = ["Bus"]
+
+_log = logging.getLogger("llmspell.events")
+_COUNTS: Final = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending", "failed")
+_SLICE_S: Final = 0.005
+
+
+class _Handling(Frame, eq=False):
+    """A handler that runs: what it does is caused by its event, and shares that one's correlation.
+
+    Attributes:
+        event: The event.
+        mailbox: The mailbox that it empties.
+    """
+
+    event: Event | None = None
+    mailbox: Mailbox | None = None
+
+
+def _identity(event: Event) -> tuple[Any, ...]:
+    return event.type, event.data, event.source, event.target, event.tags
+
+
+_EVENT: Final = OperationKind(
+    name="event",
+    before="before_event_emit",
+    after="after_event_emit",
+    result=Event,
+    identity=_identity,
+    sync=True,
+)
+
+
+class Bus:
+    """Publishing and subscribing; keeps the contract's `Events`.
+
+    Args:
+        registry: The hooks.
+        runner: Asks them.
+        nursery: The host's; handlers run in it.
+        limit: What each source may publish; None for no limit.
+        now_s: Answers the seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        registry: HookRegistry,
+        runner: Runner,
+        nursery: trio.Nursery,
+        *,
+        limit: FlowLimit | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._registry = registry
+        self._runner = runner
+        self._nursery = nursery
+        self._now_s = now_s
+        self._flow = None if limit is None else Flow(limit)
+        self._topics: Topics[Mailbox] = Topics()
+        self._routes = self._topics.routes
+        self._open: dict[Mailbox, Subscription] = {}
+        self._past = dict.fromkeys(_COUNTS, 0)
+        self._marks: list[tuple[Mailbox, str]] = []
+        self._full: list[Mailbox] = []
+        self._sequence = 0
+        self._drafts = 0
+        self._subscribed = 0
+        self._limited = 0
+        self._awaited = 0
+        self._prefix = f"{secrets.token_hex(4)}-"
+        self._hooked = False
+        registry.on_change.append(self.check)
+        self.check()
+
+    def check(self) -> None:
+        """See anew whether publishing has to ask anybody."""
+        self._hooked = self._registry.hooked("before_event_emit") or self._registry.hooked("after_event_emit")
+        self._guarded = self._hooked or self._flow is not None or bool(self._runner.refusal)
+
+    # Publishing.
+
+    def publish_nowait(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
+        """Publish without waiting; see the contract's `Events`."""
+        if fields or self._guarded or type(event) is not str:
+            made = self._publish_slowly(self._draft(event, data, fields))
+        else:
+            made = self._publish(event, data)
+        if self._full:
+            self._refuse(made)
+        return made
+
+    async def publish(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
+        """Publish, and wait for room where that is asked for; see the contract's `Events`."""
+        if fields or self._guarded or type(event) is not str:
+            made = self._publish_slowly(self._draft(event, data, fields))
+        else:
+            made = self._publish(event, data)
+        if self._full:
+            await self._wait(made)
+        self._awaited += 1
+        if self._awaited >= EVERY:
+            self._awaited = 0
+            await trio.lowlevel.checkpoint()
+        return made
+
+    def listens(self, topic: str, /) -> bool:
+        """Answer whether anybody would see an event of this topic: a subscription, or a hook."""
+        return self._hooked or bool(self._topics.route(topic))
+
+    def _publish(self, topic: str, data: Any) -> Event:
+        """Publish; whoever has no room and must be waited for or told stands in ``_full`` afterwards."""
+        route = self._routes.get(topic)
+        if route is None:
+            route = self._topics.route(topic)
+        self._sequence = sequence = self._sequence + 1
+        id = f"{self._prefix}{sequence}"
+        if CURRENT.get() is None:
+            event = Event(topic, freeze(data), id, "python", self._now_s(), sequence, id)
+        else:
+            language, correlation, causation = self._cause()
+            event = Event(topic, freeze(data), id, language, self._now_s(), sequence, correlation or id, causation)
+        for mailbox in route:
+            if mailbox.put(event):
+                self._full.append(mailbox)
+        if self._marks:
+            self._tell_marks()
+        return event
+
+    def _cause(self) -> tuple[str, str, str]:
+        """Answer language, correlation and causation from the handler or operation that runs."""
+        frame = CURRENT.get()
+        if frame is None or frame.owner is not self._runner:
+            return "python", "", ""
+        cause = frame.event.id if isinstance(frame, _Handling) and frame.event is not None else frame.id
+        return frame.language, frame.correlation_id, cause
+
+    def _draft(self, event: Event | str, data: Any, fields: dict[str, Any]) -> Event:
+        """Answer the event as hooks see it, all but the sequence filled in."""
+        language, correlation, causation = self._cause()
+        self._drafts += 1
+        id = f"{self._prefix}d{self._drafts}"
+        caused = {"language": language, "correlation_id": correlation, "causation_id": causation}
+        if isinstance(event, str):
+            given = {"type": event, "data": data, **caused, **fields}
+        else:
+            own = structs.asdict(event)
+            given = {**own, **{name: value for name, value in caused.items() if not own[name]}, **fields}
+        given["sequence"] = 0
+        given["data"] = freeze(given["data"])
+        given["id"] = given.get("id") or id
+        given["timestamp"] = given.get("timestamp") or self._now_s()
+        given["correlation_id"] = given["correlation_id"] or given["id"]
+        draft: Event = fit(given, Event, "event")
+        return draft
+
+    def _publish_slowly(self, draft: Event) -> Event:
+        self._topics.route(draft.type)
+        if self._flow is not None and not self._flow.admit(draft.source):
+            self._limited += 1
+            limit = self._flow.limit
+            message = f"event {draft.type}: {draft.source or 'code'} publishes more than {limit.rate:g} events a second"
+            raise ResourceLimitError(f"{message}; publish fewer", resource="events_per_s", limit=limit.rate)
+        try:
+            return self._emit(draft)
+        except LlmspellError:  # a hook withheld it after it was delivered
+            self._reject(self._taken())
+            raise
+        finally:
+            if self._marks:
+                self._tell_marks()
+
+    def _emit(self, draft: Event, skipped: Mailbox | None = None) -> Event:
+        """Put an event into the mailboxes, with the hooks around that; answer it as its publisher gets it."""
+
+        async def deliver(approved: Event) -> Event:
+            route = self._topics.route(approved.type)
+            self._sequence += 1
+            event = structs.replace(approved, sequence=self._sequence)
+            self._full += [mailbox for mailbox in route if mailbox is not skipped and mailbox.put(event)]
+            return event
+
+        if not self._hooked and not self._runner.refusal:
+            return _at_once(deliver(draft))  # nobody to ask
+        component = ComponentRef("event", draft.type, f"event:{draft.type}")
+        operation = Operation(_EVENT, component, draft, deliver, language=draft.language)
+        return _at_once(self._runner.run(operation))
+
+    # Full mailboxes.
+
+    def _taken(self) -> list[Mailbox]:
+        full, self._full = self._full, []
+        return full
+
+    def _reject(self, full: Sequence[Mailbox]) -> None:
+        for mailbox in full:
+            mailbox.reject()
+
+    def _refuse(self, event: Event) -> None:
+        full = self._taken()
+        self._reject(full)
+        raise self._refusal(event, full[0])
+
+    def _refusal(self, event: Event, mailbox: Mailbox) -> ResourceLimitError:
+        subscription = self._open.get(mailbox)
+        who = "a subscription" if subscription is None else f"subscription {subscription.id} of {subscription.owner}"
+        capacity = mailbox.options.capacity
+        message = f"event {event.type}: {who} has no room for it, its {capacity} are taken; publish slower"
+        return ResourceLimitError(message, resource="events_pending", limit=capacity)
+
+    async def _wait(self, event: Event) -> None:
+        """Hold the event at each mailbox that blocks, all at once so that no later event overtakes it."""
+        own = _emptied()
+        refused: list[Mailbox] = []
+        held: list[tuple[Mailbox, Held]] = []
+        for mailbox in self._taken():
+            blocks = mailbox.options.overflow == "block"
+            if blocks and not (own is not None and _waits_on(mailbox, own)):
+                held.append((mailbox, mailbox.hold(event)))
+            else:
+                mailbox.reject()
+                refused.append(mailbox)
+        if own is not None:
+            own.waits_for = tuple(mailbox for mailbox, _ in held)
+        try:
+            for mailbox, one in held:
+                patience_s = inf if mailbox.options.block_s is None else mailbox.options.block_s
+                with trio.move_on_after(patience_s):
+                    await one.admitted.wait()
+                if mailbox.withdraw(one):
+                    refused.append(mailbox)
+        finally:
+            for mailbox, one in held:
+                mailbox.withdraw(one)
+            if own is not None:
+                own.waits_for = ()
+        if refused:
+            raise self._refusal(event, refused[0])
+
+    # Subscribing.
+
+    def subscribe(
+        self,
+        patterns: str | Sequence[str],
+        /,
+        *,
+        capacity: int = 1024,
+        overflow: str = "drop_oldest",
+        block_s: float | None = None,
+        owner: str = "code",
+        language: str = "python",
+    ) -> Subscription:
+        """Answer a subscription; see the contract's `Events`."""
+        chosen = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        options = read_options(capacity, overflow, block_s)
+        Topics[None]().add(chosen, None)  # so that a wrong pattern is told here
+        self._subscribed += 1
+        mailbox = Mailbox(options, self._marked)
+        return Subscription(f"sub-{self._subscribed}", chosen, mailbox, (owner, language), self._enter)
+
+    def on(self, patterns: str | Sequence[str], handler: Callable[[Event], Any], /, **options: Any) -> Subscription:
+        """Call a function with each event until the subscription is closed; see the contract's `Events`."""
+        subscription = self.subscribe(patterns, **options)
+        subscription.open()
+        self._nursery.start_soon(self._handle, subscription, handler, name=f"events of {subscription.id}")
+        return subscription
+
+    def subscriptions(self) -> Sequence[SubscriptionInfo]:
+        """Answer what is known of the open subscriptions, in the order in which they were opened."""
+        return [subscription.info for subscription in self._open.values()]
+
+    def stats(self) -> EventStats:
+        """Answer what became of all events so far."""
+        counts = dict(self._past)
+        for info in self.subscriptions():
+            for name in _COUNTS:
+                counts[name] += getattr(info, name)
+        return EventStats(self._sequence, self._limited, len(self._open), **counts)
+
+    def close(self) -> None:
+        """Close every subscription."""
+        for subscription in list(self._open.values()):
+            subscription.close()
+
+    def _enter(self, subscription: Subscription) -> Callable[[], None]:
+        number = self._topics.add(subscription.patterns, subscription.mailbox)
+        self._open[subscription.mailbox] = subscription
+
+        def leave() -> None:
+            self._topics.remove(number)
+            del self._open[subscription.mailbox]
+            info = subscription.info
+            for name in _COUNTS:
+                self._past[name] += getattr(info, name)
+
+        return leave
+
+    async def _handle(self, subscription: Subscription, handler: Callable[[Event], Any]) -> None:
+        component = ComponentRef("event", subscription.patterns[0], subscription.id)
+        mailbox = subscription.mailbox
+        clock = time.perf_counter
+        began = clock()
+        async for event in subscription:
+            CURRENT.set(
+                _Handling(
+                    self._runner,
+                    None,
+                    component,
+                    0,
+                    subscription.language,
+                    correlation=event.correlation_id,
+                    event=event,
+                    mailbox=mailbox,
+                )
+            )
+            try:
+                answer = handler(event)
+                if answer is not None and inspect.isawaitable(answer):
+                    await answer
+            except Exception as error:
+                await self._handler_failed(subscription, event, error)
+            if clock() - began > _SLICE_S:
+                await trio.lowlevel.checkpoint()
+                began = clock()
+
+    async def _handler_failed(self, subscription: Subscription, event: Event, error: Exception) -> None:
+        subscription.failed += 1
+        _log.warning("event %s: the handler of %s failed: %s", event.type, subscription.id, error)
+        code = error.code if isinstance(error, LlmspellError) else "error"
+        failure = Failure(type(error).__name__, str(error), code, error)
+        subject = HandlerFailure(event, subscription.id, subscription.patterns, failure)
+        component = ComponentRef("event", event.type, f"event:{event.type}")
+        await self._runner.notify("event_handler_error", subject, component)
+
+    # Marks.
+
+    def _marked(self, mailbox: Mailbox, mark: str) -> None:
+        """A mailbox crossed a mark; told when nothing is half delivered."""
+        self._marks.append((mailbox, mark))
+        if mark == "low":
+            self._tell_marks()
+
+    def _tell_marks(self) -> None:
+        while self._marks:
+            mailbox, mark = self._marks.pop(0)
+            subscription = self._open.get(mailbox)
+            topic = f"event.mailbox.{mark}"
+            if subscription is None or not self.listens(topic):
+                continue
+            waits, self._full = self._full, []  # those of the event that crossed the mark
+            facts = {"subscription": subscription.id, "pending": mailbox.pending, "capacity": mailbox.options.capacity}
+            try:
+                self._emit(self._draft(topic, {**facts, "patterns": subscription.patterns}, {}), mailbox)
+            except LlmspellError as error:
+                self._runner.problems.append(error)
+            self._reject(self._taken())
+            self._full = waits
+
+
+def _emptied() -> Mailbox | None:
+    """Answer the mailbox that the running handler empties, if one runs."""
+    frame = CURRENT.get()
+    while frame is not None and not isinstance(frame, _Handling):
+        frame = frame.parent
+    return None if frame is None else frame.mailbox
+
+
+def _waits_on(mailbox: Mailbox, own: Mailbox) -> bool:
+    """Answer whether room in a mailbox can only come from the handler that asks: itself, or one that waits for it."""
+    waiting, seen = [mailbox], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if each is own:
+            return True
+        if id(each) not in seen:
+            seen.add(id(each))
+            waiting += each.waits_for
+    return False
+
+
+def _at_once(coroutine: Coroutine[Any, Any, Event]) -> Event:
+    """Run a coroutine that never waits to its end."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        event: Event = end.value
+        return event
+    coroutine.close()
+    raise RuntimeError("events: a hook at an event point waited")

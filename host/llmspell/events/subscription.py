@@ -1,0 +1,143 @@
+"""A subscription: a mailbox, the patterns that fill it, and the one who empties it.
+
+Invariant: its consumer yields to the scheduler at least every 64 events. Whoever holds it open, closing it frees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any
+
+import trio
+
+from llmspell_hookspecs import Event, InvalidInputError, SubscriptionInfo
+
+from .mailbox import EVERY, Mailbox
+
+__all__ = ["Subscription"]
+
+
+class Subscription:
+    """See the contract's `Subscription`.
+
+    Args:
+        id: Unique within the host.
+        patterns: What it is subscribed to.
+        mailbox: Its mailbox.
+        owner: Who subscribed.
+        language: Where.
+        opened: Called when it begins; answers what ends it.
+
+    Attributes:
+        failed: How many events its handler failed with.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        patterns: tuple[str, ...],
+        mailbox: Mailbox,
+        origin: tuple[str, str],
+        opened: Callable[[Subscription], Callable[[], None]],
+    ) -> None:
+        self.id = id
+        self.patterns = patterns
+        self.mailbox = mailbox
+        self.owner, self.language = origin
+        self.failed = 0
+        self._opened = opened
+        self._end: Callable[[], None] | None = None
+        self._iteration: Any = None  # an async generator; its attributes are in no type
+        self._taken = 0
+
+    @property
+    def info(self) -> SubscriptionInfo:
+        """What is known of it now."""
+        box = self.mailbox
+        return SubscriptionInfo(
+            id=self.id,
+            patterns=self.patterns,
+            owner=self.owner,
+            language=self.language,
+            capacity=box.options.capacity,
+            overflow=box.options.spelled,
+            matched=box.matched,
+            delivered=box.delivered,
+            dropped=box.dropped,
+            rejected=box.rejected,
+            sampled=box.sampled,
+            expired=box.expired,
+            discarded=box.discarded,
+            pending=box.pending,
+            failed=self.failed,
+        )
+
+    def open(self) -> None:
+        """Receive events from now on.
+
+        Raises:
+            InvalidInputError: It was closed, or a pattern is wrong.
+        """
+        if self.mailbox.closed:
+            raise InvalidInputError(f"subscription {self.id}: it is closed; subscribe again", field="subscription")
+        if self._end is None:
+            self._end = self._opened(self)
+
+    def close(self) -> None:
+        """Receive none any more; what waits is discarded. A second call does nothing."""
+        if not self.mailbox.closed:
+            self.mailbox.close()
+            if self._end is not None:
+                self._end()
+            self._finish()
+
+    def receive_nowait(self) -> Event | None:
+        """Answer the next event, or None if none waits."""
+        self._check()
+        return self.mailbox.take()
+
+    async def receive(self, timeout_s: float | None = None, /) -> Event | None:
+        """Answer the next event, or None if none came within the time or the subscription is closed."""
+        self._check()
+        self._taken += 1
+        if self._taken % EVERY == 0:
+            await trio.lowlevel.checkpoint()
+        event = self.mailbox.take()
+        if event is None and not self.mailbox.closed:
+            with trio.CancelScope(deadline=trio.current_time() + (float("inf") if timeout_s is None else timeout_s)):
+                while event is None and not self.mailbox.closed:
+                    await self.mailbox.wait()
+                    event = self.mailbox.take()
+        return event
+
+    async def __aenter__(self) -> Subscription:
+        self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Answer the iteration: one that was left with ``break`` goes on, one that was cancelled begins anew."""
+        self._check()
+        if self._iteration is None or self._iteration.ag_frame is None:
+            self._iteration = self.mailbox.events()
+        iteration: AsyncIterator[Event] = self._iteration
+        return iteration
+
+    def _finish(self) -> None:
+        """End an iteration that was left with ``break``: it waits at its yield, so closing it waits for nothing."""
+        iteration = self._iteration
+        if iteration is not None and iteration.ag_frame is not None and not iteration.ag_running:
+            try:
+                iteration.aclose().send(None)
+            except StopIteration:
+                self._iteration = None
+
+    def _check(self) -> None:
+        if self._end is None:
+            message = f"subscription {self.id}: it is not open; receive within 'async with'"
+            raise InvalidInputError(message, field="subscription")

@@ -95,7 +95,8 @@ class Interface:
         return await answer if inspect.isawaitable(answer) else answer
 
     def call_pure(self, target: ScriptObject, method: str, arguments: Sequence[Any]) -> Any:
-        function = _methods(type(target))[method].function
+        kind: Any = type(target)
+        function = _methods(kind)[method].function
         return getattr(target, function)(*arguments)
 
 
@@ -206,7 +207,8 @@ class Run:
         self.interface = Interface(self.scope, services, ScriptLimits(**limits), offered)
 
     async def start(self) -> Any:
-        return await Lua().run(self.script, self.interface)
+        interface: Any = self.interface
+        return await Lua().run(self.script, interface)
 
     @property
     def output(self) -> str:

@@ -7,8 +7,6 @@ is told. Called on the host's trio thread only.
 
 from __future__ import annotations
 
-import inspect
-import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,13 +18,11 @@ from msgspec import structs
 
 from llmspell.hooks import HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, fit
-from llmspell.operations.correlation import CURRENT, Frame
+from llmspell.operations.correlation import CURRENT
 from llmspell_hookspecs import (
     ComponentRef,
     Event,
     EventStats,
-    Failure,
-    HandlerFailure,
     LlmspellError,
     ResourceLimitError,
     SubscriptionInfo,
@@ -34,27 +30,14 @@ from llmspell_hookspecs import (
 )
 
 from .flow import Flow, FlowLimit
+from .handling import Handling, emptied, run_handler, waits_on
 from .mailbox import EVERY, Held, Mailbox, read_options
 from .subscription import Subscription
 from .topics import Topics
 
 __all__ = ["Bus"]
 
-_log = logging.getLogger("llmspell.events")
 _COUNTS: Final = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending", "failed")
-_SLICE_S: Final = 0.005
-
-
-class _Handling(Frame, eq=False):
-    """A handler that runs: what it does is caused by its event, and shares that one's correlation.
-
-    Attributes:
-        event: The event.
-        mailbox: The mailbox that it empties.
-    """
-
-    event: Event | None = None
-    mailbox: Mailbox | None = None
 
 
 def _identity(event: Event) -> tuple[Any, ...]:
@@ -171,7 +154,7 @@ class Bus:
         frame = CURRENT.get()
         if frame is None or frame.owner is not self._runner:
             return "python", "", ""
-        cause = frame.event.id if isinstance(frame, _Handling) and frame.event is not None else frame.id
+        cause = frame.event.id if isinstance(frame, Handling) and frame.event is not None else frame.id
         return frame.language, frame.correlation_id, cause
 
     def _draft(self, event: Event | str, data: Any, fields: dict[str, Any]) -> Event:
@@ -249,12 +232,12 @@ class Bus:
 
     async def _wait(self, event: Event) -> None:
         """Hold the event at each mailbox that blocks, all at once so that no later event overtakes it."""
-        own = _emptied()
+        own = emptied()
         refused: list[Mailbox] = []
         held: list[tuple[Mailbox, Held]] = []
         for mailbox in self._taken():
             blocks = mailbox.options.overflow == "block"
-            if blocks and not (own is not None and _waits_on(mailbox, own)):
+            if blocks and not (own is not None and waits_on(mailbox, own)):
                 held.append((mailbox, mailbox.hold(event)))
             else:
                 mailbox.reject()
@@ -301,7 +284,7 @@ class Bus:
         """Call a function with each event until the subscription is closed; see the contract's `Events`."""
         subscription = self.subscribe(patterns, **options)
         subscription.open()
-        self._nursery.start_soon(self._handle, subscription, handler, name=f"events of {subscription.id}")
+        self._nursery.start_soon(run_handler, self._runner, subscription, handler, name=subscription.id)
         return subscription
 
     def subscriptions(self) -> Sequence[SubscriptionInfo]:
@@ -334,43 +317,6 @@ class Bus:
 
         return leave
 
-    async def _handle(self, subscription: Subscription, handler: Callable[[Event], Any]) -> None:
-        component = ComponentRef("event", subscription.patterns[0], subscription.id)
-        mailbox = subscription.mailbox
-        clock = time.perf_counter
-        began = clock()
-        async for event in subscription:
-            CURRENT.set(
-                _Handling(
-                    self._runner,
-                    None,
-                    component,
-                    0,
-                    subscription.language,
-                    correlation=event.correlation_id,
-                    event=event,
-                    mailbox=mailbox,
-                )
-            )
-            try:
-                answer = handler(event)
-                if answer is not None and inspect.isawaitable(answer):
-                    await answer
-            except Exception as error:
-                await self._handler_failed(subscription, event, error)
-            if clock() - began > _SLICE_S:
-                await trio.lowlevel.checkpoint()
-                began = clock()
-
-    async def _handler_failed(self, subscription: Subscription, event: Event, error: Exception) -> None:
-        subscription.failed += 1
-        _log.warning("event %s: the handler of %s failed: %s", event.type, subscription.id, error)
-        code = error.code if isinstance(error, LlmspellError) else "error"
-        failure = Failure(type(error).__name__, str(error), code, error)
-        subject = HandlerFailure(event, subscription.id, subscription.patterns, failure)
-        component = ComponentRef("event", event.type, f"event:{event.type}")
-        await self._runner.notify("event_handler_error", subject, component)
-
     # Marks.
 
     def _marked(self, mailbox: Mailbox, mark: str) -> None:
@@ -394,27 +340,6 @@ class Bus:
                 self._runner.problems.append(error)
             self._reject(self._taken())
             self._full = waits
-
-
-def _emptied() -> Mailbox | None:
-    """Answer the mailbox that the running handler empties, if one runs."""
-    frame = CURRENT.get()
-    while frame is not None and not isinstance(frame, _Handling):
-        frame = frame.parent
-    return None if frame is None else frame.mailbox
-
-
-def _waits_on(mailbox: Mailbox, own: Mailbox) -> bool:
-    """Answer whether room in a mailbox can only come from the handler that asks: itself, or one that waits for it."""
-    waiting, seen = [mailbox], set[int]()
-    while waiting:
-        each = waiting.pop()
-        if each is own:
-            return True
-        if id(each) not in seen:
-            seen.add(id(each))
-            waiting += each.waits_for
-    return False
 
 
 def _at_once(coroutine: Coroutine[Any, Any, Event]) -> Event:

@@ -1,0 +1,97 @@
+"""Handlers: functions called with the events of a subscription, one after the other.
+
+Invariant: a handler that fails goes on with the next event, and its failure is told. What it does is caused by its
+event and shares that one's correlation. It yields to the scheduler at least every 64 events, and every 5 ms.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from llmspell.operations import Runner
+from llmspell.operations.correlation import CURRENT, Frame
+from llmspell_hookspecs import ComponentRef, Event, Failure, HandlerFailure, LlmspellError
+
+from .mailbox import Mailbox
+from .subscription import Subscription
+
+__all__ = ["Handling", "emptied", "run_handler", "waits_on"]
+
+_log = logging.getLogger("llmspell.events")
+_SLICE_S: Final = 0.005
+
+
+class Handling(Frame, eq=False):
+    """A handler that runs.
+
+    Attributes:
+        event: The event that it runs with.
+        mailbox: The mailbox that it empties.
+    """
+
+    event: Event | None = None
+    mailbox: Mailbox | None = None
+
+
+async def run_handler(runner: Runner, subscription: Subscription, handler: Callable[[Event], Any]) -> None:
+    """Call the handler with each event until the subscription is closed."""
+    component = ComponentRef("event", subscription.patterns[0], subscription.id)
+    began = time.perf_counter()
+    async for event in subscription:
+        CURRENT.set(
+            Handling(
+                runner,
+                None,
+                component,
+                0,
+                subscription.language,
+                correlation=event.correlation_id,
+                event=event,
+                mailbox=subscription.mailbox,
+            )
+        )
+        try:
+            answer = handler(event)
+            if answer is not None and inspect.isawaitable(answer):
+                await answer
+        except Exception as error:
+            await _tell(runner, subscription, event, error)
+        if time.perf_counter() - began > _SLICE_S:
+            await trio.lowlevel.checkpoint()
+            began = time.perf_counter()
+
+
+async def _tell(runner: Runner, subscription: Subscription, event: Event, error: Exception) -> None:
+    subscription.failed += 1
+    _log.warning("event %s: the handler of %s failed: %s", event.type, subscription.id, error)
+    code = error.code if isinstance(error, LlmspellError) else "error"
+    failure = Failure(type(error).__name__, str(error), code, error)
+    subject = HandlerFailure(event, subscription.id, subscription.patterns, failure)
+    await runner.notify("event_handler_error", subject, ComponentRef("event", event.type, f"event:{event.type}"))
+
+
+def emptied() -> Mailbox | None:
+    """Answer the mailbox that the running handler empties, if one runs."""
+    frame = CURRENT.get()
+    while frame is not None and not isinstance(frame, Handling):
+        frame = frame.parent
+    return None if frame is None else frame.mailbox
+
+
+def waits_on(mailbox: Mailbox, own: Mailbox) -> bool:
+    """Answer whether room in a mailbox can only come from the one who asks: its own, or one whose handler waits."""
+    waiting, seen = [mailbox], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if each is own:
+            return True
+        if id(each) not in seen:
+            seen.add(id(each))
+            waiting += each.waits_for
+    return False

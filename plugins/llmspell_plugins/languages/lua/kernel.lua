@@ -10,6 +10,7 @@ local match, math_max, sub = string.match, math.max, string.sub
 local create, resume, yield, running, status, close, isyieldable =
   coroutine.create, coroutine.resume, coroutine.yield, coroutine.running, coroutine.status, coroutine.close,
   coroutine.isyieldable
+local memory = collectgarbage
 local sethook, getinfo, traceback = debug.sethook, debug.getinfo, debug.traceback
 local collectgarbage, real_load, real_pcall, setmetatable = collectgarbage, load, pcall, setmetatable
 
@@ -31,7 +32,7 @@ local origins = setmetatable({}, weak)
 local depths = setmetatable({}, weak)
 local dead, dead_where, dead_trace
 local stride = 250
-local spent, spent_limit = 0, 0
+local spent, spent_limit, counts = 0, 0, 0
 local last = clock()
 
 -- How many frames a coroutine has; asking for a frame costs its level, so it is not asked for one after the other.
@@ -87,6 +88,12 @@ local function tick()
     error(LIMIT, 0)
   end
   spent = spent + stride
+  -- Reading the clock is a system call. In a thread, and with little in memory to copy, not every count needs it.
+  counts = counts + 1
+  if counts < 8 and stride > 100 and memory("count") < 4096 and (spent_limit == 0 or spent <= spent_limit) then
+    return
+  end
+  counts = 0
   local now = clock()
   local past = now - last
   if past > 0.001 or past < 0 then

@@ -12,6 +12,8 @@ from typing import Final
 
 from llmspell_plugins.storage.writer import Write
 
+from .connections import transaction
+
 __all__ = ["commit"]
 
 _PUT: Final = """
@@ -26,14 +28,9 @@ _RAISE_FLOOR: Final = "UPDATE counters SET value = max(value, ?) WHERE name = 'd
 
 def commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     """Commit them all, each if its versions are as expected, or raise and commit none."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         for write in writes:
             write.written = _apply(connection, write)
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def _apply(connection: sqlite3.Connection, write: Write) -> bool:

@@ -12,13 +12,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
 from llmspell_hookspecs.storage import StorageError
 
-__all__ = ["Durability", "open_reader", "open_writer", "translated"]
+__all__ = ["Durability", "open_reader", "open_writer", "transaction", "translated"]
 
 Durability = Literal["full", "normal", "batched"]
 APPLICATION_ID: Final = 0x6C6C6D73
@@ -39,6 +39,21 @@ def translated(path: Path, busy_s: float) -> Iterator[None]:
         raise StorageError(f"storage {path}: {error}; look at the file and its disk") from error
     except OSError as error:
         raise StorageError(f"storage {path}: {error.strerror}; name a file that can be written") from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Hold the writers' lock for the block, and commit, or roll back if it raises.
+
+    The lock is taken first, because SQLite gives up at once where two connections want to turn a read into a write.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def open_writer(path: Path, durability: Durability, busy_s: float) -> sqlite3.Connection:
@@ -83,17 +98,13 @@ def _connect(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
 
 def _claim(connection: sqlite3.Connection, path: Path) -> None:
     """Mark a new file as ours; refuse one that is somebody else's."""
-    with closing(connection.cursor()) as cursor:
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
-            (owner,) = cursor.execute("PRAGMA application_id").fetchone()
-            (tables,) = cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if owner != APPLICATION_ID and (owner or tables):
-                raise StorageError(f"storage {path}: another program made this file; name another one")
-            if owner != APPLICATION_ID:
-                cursor.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        finally:
-            cursor.execute("COMMIT")
+    with transaction(connection):
+        (owner,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if owner != APPLICATION_ID and (owner or tables):
+            raise StorageError(f"storage {path}: another program made this file; name another one")
+        if owner != APPLICATION_ID:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def _switch_to_wal(connection: sqlite3.Connection, busy_s: float) -> None:
@@ -117,10 +128,16 @@ def _make_schema(connection: sqlite3.Connection, path: Path) -> None:
         raise StorageError(message)
     if version == SCHEMA_VERSION:
         return
+    with transaction(connection):
+        _make_tables(connection)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make what is not there; another process may have been first."""
     from sqlite_utils import Database
 
     database = Database(connection)
-    # Each step does nothing the second time: two processes may make the schema at once.
     database.table("entries").create(
         {"key": str, "version": int, "value": bytes},
         pk="key",
@@ -130,8 +147,7 @@ def _make_schema(connection: sqlite3.Connection, path: Path) -> None:
     database.table("counters").create(
         {"name": str, "value": int}, pk="name", not_null={"name", "value"}, if_not_exists=True
     )
-    database.table("counters").insert({"name": "deleted", "value": 0}, ignore=True)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    database.execute("INSERT OR IGNORE INTO counters (name, value) VALUES ('deleted', 0)")
 
 
 def _primary(error: sqlite3.Error) -> int:

@@ -266,7 +266,8 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
         field = ".".join(str(part) for part in first["loc"]) or "parameters"
         known = ", ".join(tool.parameters.model_fields)
         message = f"tool:{tool.name}: parameter {field}: {first['msg']}; it takes {known}"
-        raise InvalidInputError(message, field=field) from error
+        # Not chained: pydantic's text quotes what was given, which may hold a secret.
+        raise InvalidInputError(message, field=field) from None
 
 
 def _mentions(tool: Mapping[str, Any], tag: str) -> bool:

@@ -1,6 +1,6 @@
 """Which settings and variables are secrets, and how they are hidden.
 
-Invariant: a text under a secret's name is a ``SecretStr`` from when it is read until its plugin is handed it.
+Invariant: a text under a secret's name, or with a password in a URL, is a ``SecretStr`` from when it is read until its plugin is handed it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pydantic import SecretStr
 __all__ = ["MASK", "is_secret_name", "mask", "reveal", "wrap"]
 
 MASK: Final = "********"
-_NAME = re.compile(r"key|token|passw|secret|credential|private", re.IGNORECASE)
+_NAME = re.compile(r"key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE)
+_USER = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def is_secret_name(name: str) -> bool:
@@ -23,12 +24,12 @@ def is_secret_name(name: str) -> bool:
 
 
 def wrap(value: Any, *, secret: bool = False) -> Any:
-    """Answer the value with each text under a secret's name as a ``SecretStr``."""
+    """Answer the value with each text under a secret's name, and each URL with a password, as a ``SecretStr``."""
     if isinstance(value, Mapping):
         return {key: wrap(item, secret=secret or is_secret_name(str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [wrap(item, secret=secret) for item in value]
-    return SecretStr(value) if secret and isinstance(value, str) else value
+    return SecretStr(value) if isinstance(value, str) and (secret or _USER.search(value)) else value
 
 
 def reveal(value: Any) -> Any:

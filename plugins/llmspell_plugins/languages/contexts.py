@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from pydantic import SecretStr
 
 from llmspell_hookspecs import Failure, HookContext, ToolCall, script_name_of
 
@@ -73,14 +74,14 @@ def _facts_of(context: HookContext[Any]) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Answer a value with structs and read-only containers as fresh plain ones; an error is its text."""
+    """Answer a value with structs and read-only containers as fresh plain ones; an error is its text, a secret masked."""
     if isinstance(value, msgspec.Struct):
         return {field: _plain(getattr(value, field)) for field in value.__struct_fields__}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, BaseException) else value
+    return str(value) if isinstance(value, BaseException | SecretStr) else value
 
 
 def data_of(context: HookContext[Any]) -> Any:

@@ -24,7 +24,7 @@ __all__ = ["System"]
 
 _MOST_FILES: Final = 200
 _MOST_BYTES: Final = 1024 * 1024
-_SECRET: Final = re.compile("key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!or)|cookie|dsn", re.IGNORECASE)
+_SECRET: Final = re.compile("key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE)
 _WHENCE: Final = {"set": os.SEEK_SET, "cur": os.SEEK_CUR, "end": os.SEEK_END}
 
 

@@ -1,0 +1,96 @@
+"""Where a secret must not turn up: settings that are shown, errors with their traces, what a script's hook is told."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from llmspell import Host
+from llmspell.settings import load_settings, plain
+from llmspell_hookspecs import Cache, HookContext, LlmspellError, Modified, ToolCall
+
+SECRET = "hunter2SECRET"
+
+
+def with_host(source: str, project: Path, **options: Any) -> Any:
+    async def main() -> Any:
+        loaded = load_settings({"security": {"hosts": {"allow_private": True}}}, cwd=project, environment={})
+        with trio.fail_after(20):
+            async with Host.open(loaded, discover=False, **options) as host:
+                return await host.run_source(source)
+
+    return trio.run(main)
+
+
+@pytest.mark.parametrize(
+    "key", ["token", "api_key", "password", "passphrase", "authorization", "auth", "cookie", "client_secret", "dsn"]
+)
+def test_a_plugins_secret_is_masked_wherever_settings_are_shown(key: str, tmp_path: Path) -> None:
+    table = {key: SECRET, "nested": {key: [SECRET]}, "url": f"postgres://user:{SECRET}@host/db", "author": "me"}
+
+    loaded = load_settings({"plugins": {"audit": table}}, cwd=tmp_path, environment={})
+
+    assert SECRET not in str(plain(loaded))
+    assert SECRET not in repr(loaded)
+    assert plain(loaded, "plugins.audit.author") == "me"
+    assert loaded.settings.plugin_table("audit") == table
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"type": "bearer", "tokn": SECRET},
+        {"type": "bearer", "token": SECRET, "more": 1},
+        {"type": "unknown", "key": SECRET},
+        SECRET,
+    ],
+)
+def test_parameters_that_are_refused_are_in_no_trace(auth: Any, tmp_path: Path) -> None:
+    async def main() -> str:
+        async with Host.open(load_settings({}, cwd=tmp_path, environment={}), discover=False) as host:
+            with pytest.raises(LlmspellError) as refused:
+                await host.call("tool:http_request", {"input": "http://example.org/", "auth": auth})
+            return "".join(traceback.format_exception(refused.value))
+
+    assert SECRET not in trio.run(main)
+
+
+def test_the_trace_masks_what_a_transform_put_in(tmp_path: Path) -> None:
+    def sign(context: HookContext[ToolCall]) -> Modified:
+        parameters = {**context.subject.parameters, "auth": {"type": "bearer", "token": SECRET}}
+        return Modified({"parameters": parameters})
+
+    async def main() -> str:
+        loaded = load_settings({"security": {"hosts": {"allow_private": True}}}, cwd=tmp_path, environment={})
+        async with Host.open(loaded, discover=False, trace=True) as host:
+            host.hooks.register("BeforeToolExecution", sign, name="sign")
+            host.hooks.register("BeforeToolExecution", lambda _: Cache("key", 5), name="cache", priority="low")
+            with pytest.raises(LlmspellError) as refused:
+                await host.call("tool:http_request", {"input": "http://127.0.0.1:1/"})
+            return repr(host.trace) + "".join(traceback.format_exception(refused.value))
+
+    told = trio.run(main)
+
+    assert "masked" in told
+    assert SECRET not in told
+
+
+def test_a_scripts_guard_judges_a_call_with_a_secret_and_is_not_told_it(tmp_path: Path) -> None:
+    source = f"""
+        local got = {{}}
+        Hook.register('BeforeToolExecution', function(c) got[#got + 1] = JSON.stringify(c) end, {{kind = 'guard'}})
+        Hook.register('ToolError', function(c) got[#got + 1] = JSON.stringify(c) end, {{kind = 'observe'}})
+        local auth = {{type = 'bearer', token = '{SECRET}'}}
+        pcall(Tool.invoke, 'http_request', {{input = 'http://127.0.0.1:1/', auth = auth}})
+        return got
+    """
+
+    told = with_host(source, tmp_path)
+
+    assert len(told) == 2
+    assert "***" in told[0]
+    assert SECRET not in str(told)

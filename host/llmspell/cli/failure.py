@@ -42,8 +42,8 @@ def report(error: Exception, *, debug: bool, verbose: bool) -> int:
         if verbose and isinstance(error, ScriptError) and error.trace:
             click.echo(error.trace, err=True)
         return 2 if isinstance(error, _USAGE) else 1
-    if isinstance(error, OSError) and error.filename is not None:
-        _write(f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and error.strerror:
+        _write(f"{error.filename or 'input or output'}: {error.strerror}")
         return 1
     hint = "" if debug else "; --debug shows where"
     _write(f"internal error: {type(error).__name__}: {error}{hint}")

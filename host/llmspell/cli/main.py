@@ -56,6 +56,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     invocation = Invocation()
+    _replace_closed_streams()
     sys.exit(_run(invocation, arguments))
 
 
@@ -80,6 +81,13 @@ def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
         return report(error, debug=invocation.debug, verbose=invocation.verbose > 0)
     finally:
         _let_go_of_stdout()
+
+
+def _replace_closed_streams() -> None:
+    """Let what was closed by whoever started us read as empty and swallow what is written."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
 
 
 def _let_go_of_stdout() -> None:

@@ -216,6 +216,9 @@ def _read(file: Path, layer: str) -> tuple[_Layer, bytes]:
         place = _PLACE.search(str(error))
         origin = f"{file}:{place[1]}" if place else str(file)
         raise SettingsError(f"{origin}: is no TOML: {error}; mend it", origin=origin) from error
+    except (RecursionError, ValueError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it is too long"
+        raise SettingsError(f"{file}: cannot be read: {reason}; mend it", origin=str(file)) from error
     return _Layer(
         layer, table, {path: Origin(layer, str(file), line) for path, line in lines_of(text).items()}
     ), content

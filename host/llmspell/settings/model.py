@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .policy import Policy
 from .secret import is_secret_name, reveal, wrap
@@ -126,6 +126,13 @@ class PathRules(_Section):
         default=DENIED_PATHS,
         description="Globs of names, or of paths, that are refused wherever they lie; a project file adds to them.",
     )
+
+    @field_validator("read", "write")
+    @classmethod
+    def _are_paths(cls, value: Names) -> Names:
+        if any("\0" in name for name in value):
+            raise ValueError("should hold no NUL; write paths")
+        return value
 
 
 class HostRules(_Section):

@@ -1,6 +1,7 @@
 """Which settings and variables are secrets, and how they are hidden.
 
-Invariant: a text under a secret's name, or with a password in a URL, is a ``SecretStr`` from when it is read until its plugin is handed it.
+Invariant: a text under a secret's name, or a URL with a password, is a ``SecretStr`` from when it is read until its
+plugin is handed it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pydantic import SecretStr
 __all__ = ["MASK", "is_secret_name", "mask", "reveal", "wrap"]
 
 MASK: Final = "********"
-_NAME = re.compile(r"key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE)
+_NAME = re.compile(
+    r"key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE
+)
 _USER = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 

@@ -278,8 +278,16 @@ end
 
 -- Code of the script -------------------------------------------------------------------------------------------------
 
+local function compiled(ok, main, message)
+  if ok then
+    return main, message
+  end
+  return nil, main
+end
+
+-- Protected, since what is nested too deeply would come with a trace of the kernel's own.
 function K.compile(source, name, env)
-  return real_load(source, name, "t", env)
+  return compiled(real_pcall(real_load, source, name, "t", env))
 end
 
 -- An error's text, told by a coroutine of its own because __tostring is the script's.

@@ -1,30 +1,37 @@
 """What the host does for Lua's io and os: files inside the policy, waiting, the script's output and input.
 
+Opening, removing and renaming a file are operations of the tool file_operations, so that whatever guards that tool guards
+them; a file that is only read is read by it. What is written to a file that is open goes straight to the file.
+
 Invariant: a path is judged before it is touched and opened without following links; nothing here blocks the loop; all
 files are closed when the script ends. Durations in seconds, sizes in bytes.
 """
 
 from __future__ import annotations
 
+import base64
 import errno
 import fnmatch
+import io
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, BinaryIO, Final, Literal
 
 import trio
 
-from llmspell_hookspecs import FileAccess, LlmspellError, ScriptInterface, SettingsAccess
+from llmspell_hookspecs import Calls, FileAccess, LlmspellError, ScriptInterface, SettingsAccess, ToolError
 from llmspell_plugins.tools.filesystem.anchor import anchored
 
 __all__ = ["System"]
 
 _MOST_FILES: Final = 200
 _MOST_BYTES: Final = 1024 * 1024
-_SECRET: Final = re.compile("key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    "key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE
+)
 _WHENCE: Final = {"set": os.SEEK_SET, "cur": os.SEEK_CUR, "end": os.SEEK_END}
 
 
@@ -35,12 +42,14 @@ class System:
         self._interface = interface
         self._files: dict[int, BinaryIO] = {}
         self._last = 0
-        self._waiting: dict[str, Callable[..., Any]] = {
-            "close": self._close,
+        self._operations: dict[str, Callable[..., Awaitable[Any]]] = {
             "open": self._open,
-            "read": self._read,
             "remove": self._remove,
             "rename": self._rename,
+        }
+        self._blocking: dict[str, Callable[..., Any]] = {
+            "close": self._close,
+            "read": self._read,
             "seek": self._seek,
             "tmpname": self._make_temporary,
             "write": self._write,
@@ -59,7 +68,9 @@ class System:
             line = await trio.to_thread.run_sync(self._interface.scope.read_line, abandon_on_cancel=True)
             return None if line is None else f"{line}\n"
         try:
-            return await trio.to_thread.run_sync(self._waiting[question], *arguments)
+            if question in self._operations:
+                return await self._operations[question](*arguments)
+            return await trio.to_thread.run_sync(self._blocking[question], *arguments)
         except OSError as error:
             named = _text(arguments[0]) + ": " if arguments and not isinstance(arguments[0], int) else ""
             return None, f"{named}{error.strerror or error}", error.errno
@@ -93,17 +104,38 @@ class System:
     def _resolve(self, path: str | bytes, mode: Literal["read", "write"]) -> str:
         return self._interface.services.get(FileAccess).resolve(os.fsdecode(path), mode)
 
-    def _open(self, path: str | bytes, mode: str) -> int:
+    async def _open(self, path: str | bytes, mode: str) -> int:
         if len(self._files) >= _MOST_FILES:
             raise ValueError(f"{_text(path)}: {_MOST_FILES} files are open; close some")
-        reads, writes = "r" in mode or "+" in mode, mode[0] in "wa" or "+" in mode
-        resolved = self._resolve(path, "write" if writes else "read")
-        if reads and writes:
-            resolved = self._resolve(resolved, "read")
-        file = open(resolved, mode.replace("b", "") + "b", opener=_open_itself)  # noqa: SIM115  closed by close()
+        file = await self._open_through_tool(os.fsdecode(path), mode.replace("b", ""))
         self._last += 1
-        self._files[self._last] = file  # type: ignore[assignment]
+        self._files[self._last] = file
         return self._last
+
+    async def _open_through_tool(self, path: str, mode: str) -> BinaryIO:
+        if mode == "r":
+            return io.BufferedReader(io.BytesIO(await self._read_whole(path)))  # type: ignore[arg-type,return-value]
+        if mode != "w" and "+" in mode and (mode == "r+" or await self._exists(path)):
+            await self._read_whole(path)
+        await self._operate("write" if mode[0] == "w" else "append", path=path, input="")
+        resolved = self._resolve(path, "write")
+        return await trio.to_thread.run_sync(_open_file, resolved, "a+b" if mode[0] == "a" else "r+b")
+
+    async def _read_whole(self, path: str) -> bytes:
+        answer = await self._operate("read", path=path, encoding="base64")
+        return base64.b64decode(answer.result["input"])
+
+    async def _exists(self, path: str) -> bool:
+        answer = await self._operate("exists", path=path)
+        return bool(answer.result["exists"])
+
+    async def _operate(self, operation: str, **parameters: str) -> Any:
+        """Run an operation of the file tool, with the same hooks as for everybody else."""
+        try:
+            calls = self._interface.services.get(Calls)
+            return await calls.call("tool:file_operations", {"operation": operation, **parameters})
+        except ToolError as error:
+            raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
 
     def _read(self, number: int, size: int) -> bytes | None:
         return self._files[number].read(min(size, _MOST_BYTES)) or None
@@ -125,17 +157,12 @@ class System:
             file.close()
         return True
 
-    def _remove(self, path: str | bytes) -> bool:
-        with anchored(self._resolve(path, "write")) as anchor:
-            is_folder = stat.S_ISDIR(anchor.status().st_mode)
-            (os.rmdir if is_folder else os.remove)(anchor.name, dir_fd=anchor.folder)
+    async def _remove(self, path: str | bytes) -> bool:
+        await self._operate("delete", path=os.fsdecode(path))
         return True
 
-    def _rename(self, source: str | bytes, target: str | bytes) -> bool:
-        with anchored(self._resolve(source, "write")) as old, anchored(self._resolve(target, "write")) as new:
-            if stat.S_ISDIR(old.status().st_mode):
-                raise OSError(errno.EISDIR, "is a folder, and scripts rename files only")
-            os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
+    async def _rename(self, source: str | bytes, target: str | bytes) -> bool:
+        await self._operate("move", source_path=os.fsdecode(source), target_path=os.fsdecode(target))
         return True
 
     def _make_temporary(self) -> str:
@@ -147,6 +174,10 @@ class System:
         descriptor, path = tempfile.mkstemp(prefix="lua_", dir=usual if inside else roots[0])
         os.close(descriptor)
         return path
+
+
+def _open_file(resolved: str, mode: str) -> BinaryIO:
+    return open(resolved, mode, opener=_open_itself)  # type: ignore[return-value]
 
 
 def _open_itself(path: str, flags: int) -> int:

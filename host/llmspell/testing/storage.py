@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -136,6 +135,20 @@ class StorageConformance:
                     versions.append(entry.version)
             assert versions[0] == 1
             assert versions == sorted(set(versions)), versions
+
+        self.run(tmp_path, test)
+
+    def test_versions_grow_however_others_are_deleted(self, tmp_path: Path) -> None:
+        async def test(storage: Storage) -> None:
+            for _ in range(5):
+                await storage.write({"often": b"1"})
+            await storage.write({"once": b"1"})
+            await storage.write({"often": None})
+            await storage.write({"once": None})
+            await storage.write({"often": b"1"})
+            entry = await storage.get("often")
+            assert entry is not None
+            assert entry.version > 5
 
         self.run(tmp_path, test)
 
@@ -354,22 +367,17 @@ class StorageConformance:
     def test_closing_ends_the_writes_under_way_first(self, tmp_path: Path) -> None:
         if not self.durable:
             pytest.skip("it keeps nothing")
-        written = set()
-
-        async def write(storage: Storage, key: str) -> None:
-            with suppress(StorageError):
-                await storage.write({key: b"1"})
-                written.add(key)
+        keys = [f"{number:02}" for number in range(20)]
 
         async def close(storage: Storage) -> None:
             async with trio.open_nursery() as nursery:
-                for number in range(20):
-                    nursery.start_soon(write, storage, f"{number}")
+                for key in keys:
+                    nursery.start_soon(storage.write, {key: b"1"})
                 await trio.sleep(0.0005)
                 await storage.close()
 
         async def read(storage: Storage) -> None:
-            assert {key for key, _ in await _all(storage)} == written
+            assert [key for key, _ in await _all(storage)] == keys
 
         self.run(tmp_path, close)
         self.run(tmp_path, read)

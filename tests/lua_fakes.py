@@ -11,9 +11,11 @@ from typing import Any
 import trio
 
 from llmspell_hookspecs import (
+    Calls,
     ComponentNotFoundError,
     FileAccess,
     InvalidInputError,
+    PathAccess,
     ScriptLimits,
     ScriptObject,
     ScriptRun,
@@ -23,6 +25,8 @@ from llmspell_hookspecs import (
     script_methods,
 )
 from llmspell_plugins.languages.lua.language import Lua
+from llmspell_plugins.tools.filesystem.file_operations import FileOperations, FileOperationsParameters
+from tool_caller import Context
 
 
 class Scope:
@@ -57,6 +61,25 @@ class Files:
 
     def roots(self, mode: str) -> tuple[str, ...]:
         return (self.root,)
+
+
+class FileCalls:
+    """Calls of the file tool, without a host."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    async def call(self, address: str, input: Any = None, /, *, deadline_s: float | None = None) -> Any:
+        assert address == "tool:file_operations"
+        parameters = FileOperationsParameters.model_validate(input)
+        tool = FileOperations()
+        paths = {
+            each.field: self._files.resolve(getattr(parameters, each.field), each.mode)
+            for each in tool.access(parameters)
+            if isinstance(each, PathAccess)
+        }
+        context: Any = Context(tool.limits, Services({FileAccess: self._files}))
+        return await tool.run(parameters.model_copy(update=paths), context)
 
 
 class Settings:
@@ -202,7 +225,9 @@ class Run:
         self.script = ScriptRun(source, "lua", name)
         self.scope = Scope(self.script, lines)
         self.host = Host()
-        services = Services({FileAccess: Files(root), SettingsAccess: Settings(environment)})
+        files = Files(root)
+        known: dict[type, Any] = {Calls: FileCalls(files), FileAccess: files, SettingsAccess: Settings(environment)}
+        services = Services(known)
         offered = {"Host": self.host, "print": Print(self.scope), **(globals or {})}
         self.interface = Interface(self.scope, services, ScriptLimits(**limits), offered)
 

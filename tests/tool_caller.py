@@ -11,11 +11,12 @@ import trio
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, Tool, ToolContext, ToolLimits, ToolResult
 
 
-class _Context:
+class Context:
     """A tool's context without a host."""
 
-    def __init__(self, limits: ToolLimits) -> None:
+    def __init__(self, limits: ToolLimits, services: Any = None) -> None:
         self.limits = limits
+        self.services = services
         self.charged = 0
 
     def charge(self, size_bytes: int, /) -> None:
@@ -39,7 +40,7 @@ async def acall(tool: type[Tool[Any]], **parameters: Any) -> ToolResult:
         raise InvalidInputError(
             f"{tool.name}: {first['msg']}; correct it", field=".".join(map(str, first["loc"]))
         ) from error
-    return cast(ToolResult, await tool().run(validated, cast(ToolContext, _Context(tool.limits))))
+    return cast(ToolResult, await tool().run(validated, cast(ToolContext, Context(tool.limits))))
 
 
 def call(tool: type[Tool[Any]], **parameters: Any) -> ToolResult:

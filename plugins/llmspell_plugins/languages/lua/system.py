@@ -1,7 +1,7 @@
 """What the host does for Lua's io and os: files inside the policy, waiting, the script's output and input.
 
-Opening, removing and renaming a file are operations of the tool file_operations, so that whatever guards that tool guards
-them; a file that is only read is read by it. What is written to a file that is open goes straight to the file.
+Opening, removing and renaming a file are operations of the tool file_operations, so that whatever guards that tool
+guards them; a file that is only read is read by it. What is written to a file that is open goes straight to the file.
 
 Invariant: a path is judged before it is touched and opened without following links; nothing here blocks the loop; all
 files are closed when the script ends. Durations in seconds, sizes in bytes.
@@ -114,7 +114,7 @@ class System:
 
     async def _open_through_tool(self, path: str, mode: str) -> BinaryIO:
         if mode == "r":
-            return io.BufferedReader(io.BytesIO(await self._read_whole(path)))  # type: ignore[arg-type,return-value]
+            return io.BufferedReader(io.BytesIO(await self._read_whole(path)))
         if mode != "w" and "+" in mode and (mode == "r+" or await self._exists(path)):
             await self._read_whole(path)
         await self._operate("write" if mode[0] == "w" else "append", path=path, input="")

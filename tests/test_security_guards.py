@@ -187,7 +187,7 @@ def test_a_script_loosens_nothing(change: str, tmp_path: Path) -> None:
         await host.settings.change("tools.disabled", ["csv_analyzer"])
         await host.settings.change("plugins.trust", "listed")
         before = host.settings.plain()
-        with pytest.raises(LlmspellError, match="loosens policy|it is a list"):
+        with pytest.raises(LlmspellError, match=r"loosens policy|it is a list"):
             await host.run_source(change)
         return before, host.settings.plain()
 

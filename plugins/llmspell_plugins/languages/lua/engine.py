@@ -26,6 +26,7 @@ _PARTS: Final = ("kernel", "pack", "objects", "patterns", "stdlib", "files")
 _FUNCTIONS: Final = (
     "autopsy",
     "call",
+    "collects_slowly",
     "drop",
     "flush",
     "forget_functions",
@@ -98,6 +99,11 @@ class Engine:
         for part in _compiled():
             load(part)
         return {name: kernel[name.encode()] for name in _FUNCTIONS}
+
+    @property
+    def collects_slowly(self) -> bool:
+        """Whether collecting the script's garbage may take long; to be asked between slices."""
+        return bool(self._kernel["collects_slowly"]())
 
     @property
     def used_bytes(self) -> int:

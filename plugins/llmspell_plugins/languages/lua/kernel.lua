@@ -18,6 +18,7 @@ local NO_MEMORY <const> = "not enough memory"
 local MEMORY <const> = "memory"
 local PCALLS <const> = 180
 local HERE <const> = "[host]"
+local LOOP_STRIDE <const> = 100
 
 -- What a limit throws, and what marks a yield as a request to the host. Scripts see neither.
 local LIMIT = setmetatable({}, { __tostring = function() return "limit" end, __metatable = false })
@@ -274,6 +275,24 @@ function K.request(where, id, method, payload)
     error(where .. ": the host cannot be asked from inside a metamethod or closing value that Lua itself calls", 0)
   end
   return yield(TAG, id, method, payload)
+end
+
+-- Whether the script may have made a weak table. Collecting those takes time that grows with the square of their size,
+-- in one go, and a metatable can be made weak at any time after it was set. So from the first one on, nothing of the
+-- script runs on the loop.
+local may_collect_slowly = false
+
+function K.leave_loop()
+  if may_collect_slowly then
+    return
+  elseif stride <= LOOP_STRIDE then
+    K.request("setmetatable", 0, "leave_loop", K.pack_values("setmetatable", 0))
+  end
+  may_collect_slowly = true
+end
+
+function K.collects_slowly()
+  return may_collect_slowly
 end
 
 -- Code of the script -------------------------------------------------------------------------------------------------

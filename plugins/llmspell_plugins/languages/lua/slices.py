@@ -1,7 +1,7 @@
 """Slices: who runs the runtime when, and where.
 
 A slice of the main script runs in a worker thread; a callback's runs on the loop, unless there is so much to copy or
-to collect that it could hold the loop.
+to collect, or to collect slowly, that it could hold the loop.
 
 Invariant: one slice at a time, under a lock; the loop never touches the runtime while a slice runs in a thread. A
 cancellation ends a slice within milliseconds and is not lost. Durations in seconds, sizes in bytes.
@@ -65,7 +65,7 @@ class Slices:
         if not callback:
             return Place(self._inline, LOOP_STRIDE if self._inline else THREAD_STRIDE)
         used = self._engine.used_bytes
-        if self._inline or (light and used < _LIGHT_BYTES):
+        if self._inline or (light and used < _LIGHT_BYTES and not self._engine.collects_slowly):
             return Place(True, LOOP_STRIDE, self._callback_s, used + _LOOP_BYTES)
         return Place(False, THREAD_STRIDE, self._callback_s)
 

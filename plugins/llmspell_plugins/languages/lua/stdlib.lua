@@ -87,6 +87,7 @@ function env.setmetatable(t, meta)
   if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
     error("setmetatable: __gc is not available to scripts; use a closing value (local x <close>)", 2)
   end
+  K.leave_loop()
   return setmetatable(t, meta)
 end
 

@@ -1,0 +1,265 @@
+"""The global Event: a script publishes, and receives by callback or by polling.
+
+Invariant: a script's subscriptions go when it ends, and it sees and ends no other's. What it publishes is marked as its
+own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
+
+import msgspec
+import trio
+
+from llmspell_hookspecs import (
+    Event,
+    Events,
+    InvalidInputError,
+    ResourceLimitError,
+    ScriptFunction,
+    ScriptGlobal,
+    ScriptScope,
+    Services,
+    Subscription,
+    script_method,
+    thaw,
+)
+
+from .event_options import SubscribeRequest, read_batch, read_publish, read_subscribe
+
+__all__ = ["EventGlobal"]
+
+_MOST: Final = 1_000
+_CAPACITY: Final = 100_000
+
+
+class EventGlobal(ScriptGlobal):
+    """Publish events and subscribe to them."""
+
+    name: ClassVar[str] = "Event"
+
+    def __init__(self, services: Services, scope: ScriptScope) -> None:
+        super().__init__(services, scope)
+        self._mine: dict[str, Subscription] = {}
+        scope.on_close(self._leave)
+
+    @script_method("emit")
+    async def publish(self, type: Any, data: Any = None, options: Any = None) -> bool:
+        """Publish an event; waits while subscribers who ask for that have no room.
+
+        Args:
+            type: The event's type, such as ``user.created``; or a table with event_type, data (or payload) and options.
+            data: Any plain value.
+            options: A table: ttl_seconds, correlation_id, causation_id, source, target, tags, priority, language,
+                persistent (a tag), or these under metadata.
+
+        Raises:
+            InvalidInputError: A part is missing or wrong.
+            OperationCancelledError: A hook cancelled it.
+            ResourceLimitError: The script publishes too fast, or a subscriber refused it.
+        """
+        request = read_publish("Event.publish", type, data, options)
+        fields = request.options.fields(f"script:{self.scope.script.name}", self.scope.language)
+        await self._events.publish(request.type, request.data, **fields)
+        await trio.lowlevel.checkpoint()  # handlers in the same script have their turn
+        return True
+
+    @script_method()
+    def subscribe(self, pattern: Any, handler: Any = None, options: Any = None) -> str:
+        """Subscribe; answers the subscription's id.
+
+        Args:
+            pattern: A pattern, a list of them, or a table with pattern, handler and the options.
+            handler: Is called with each event; without one, call ``receive``.
+            options: A table: overflow or backpressure (drop_oldest, drop_newest, block, reject, sample(0.1)),
+                max_queue_size, block_timeout_ms, language.
+
+        Raises:
+            InvalidInputError: A pattern or an option is wrong.
+        """
+        return self._subscribe(read_subscribe("Event.subscribe", pattern, handler, options))
+
+    @script_method()
+    def on(self, pattern: Any, handler: Any = None, options: Any = None) -> str:
+        """Call a function with each event; as ``subscribe`` with a handler.
+
+        Raises:
+            InvalidInputError: The handler is missing, or a pattern or an option is wrong.
+        """
+        request = read_subscribe("Event.on", pattern, handler, options)
+        if request.function is None:
+            raise InvalidInputError("Event.on: the handler is missing; give a function", field="handler")
+        return self._subscribe(request)
+
+    @script_method()
+    async def receive(self, subscription: Any, timeout_ms: float = 5000) -> dict[str, Any] | None:
+        """Answer the next event of a subscription, or nothing if none came within the time.
+
+        Raises:
+            InvalidInputError: This script has no such subscription.
+        """
+        event = await self._find("receive", subscription).receive(max(0.0, timeout_ms) / 1000)
+        return None if event is None else _table(event)
+
+    @script_method()
+    async def receive_batch(self, subscription: Any, options: Any = None) -> Sequence[dict[str, Any]]:
+        """Answer the events that wait, once there is one; none if none came within the time.
+
+        Args:
+            subscription: What ``subscribe`` answered.
+            options: A table: max_events, timeout_ms; or how many.
+
+        Raises:
+            InvalidInputError: This script has no such subscription.
+        """
+        wanted = read_batch("Event.receive_batch", options)
+        found = self._find("receive_batch", subscription)
+        event = await found.receive(wanted.timeout_ms / 1000)
+        batch: list[dict[str, Any]] = []
+        while event is not None:
+            batch.append(_table(event))
+            event = found.receive_nowait() if len(batch) < wanted.max_events else None
+        return batch
+
+    @script_method("off")
+    def unsubscribe(self, subscription: Any) -> bool:
+        """End a subscription of this script; false if there is no such one."""
+        found = self._mine.pop(subscription, None) if isinstance(subscription, str) else None
+        if found is not None:
+            found.close()
+        return found is not None
+
+    @script_method()
+    def unsubscribe_pattern(self, pattern: str) -> int:
+        """End this script's subscriptions to exactly this pattern; answers how many."""
+        chosen = [id for id, each in self._mine.items() if pattern in each.info.patterns]
+        return sum(self.unsubscribe(id) for id in chosen)
+
+    @script_method()
+    def list_subscriptions(self) -> Sequence[dict[str, Any]]:
+        """Answer this script's subscriptions: id, pattern, patterns, language, overflow, capacity, pending."""
+        infos = [each.info for each in self._mine.values()]
+        return [
+            {
+                "id": info.id,
+                "pattern": info.patterns[0],
+                "patterns": list(info.patterns),
+                "language": info.language,
+                "overflow": info.overflow,
+                "capacity": info.capacity,
+                "pending": info.pending,
+            }
+            for info in infos
+        ]
+
+    @script_method("get_subscription_stats")
+    def subscription_stats(self, subscription: Any) -> dict[str, Any]:
+        """Answer what became of the events that a subscription matched.
+
+        Raises:
+            InvalidInputError: This script has no such subscription.
+        """
+        info = self._find("subscription_stats", subscription).info
+        counts = thaw(msgspec.structs.asdict(info))
+        return {**counts, "pattern": info.patterns[0], "events_received": info.delivered, "queue_size": info.pending}
+
+    @script_method("stats")
+    def get_stats(self) -> dict[str, Any]:
+        """Answer what became of all events of the host, and how many subscriptions there are."""
+        stats, languages = self._events.stats(), Counter(info.language for info in self._events.subscriptions())
+        bus = msgspec.structs.asdict(stats)
+        return {
+            "event_bus_stats": {
+                **bus,
+                "total_published": stats.published,
+                "events_processed": stats.published,
+                "rate_limit_violations": stats.limited,
+                "buffer_size": stats.pending,
+            },
+            "bridge_stats": {
+                "active_subscriptions": stats.subscriptions,
+                "subscriptions_by_language": dict(languages),
+            },
+        }
+
+    @property
+    def _events(self) -> Events:
+        return self.services.get(Events)
+
+    def _subscribe(self, request: SubscribeRequest) -> str:
+        options = request.options
+        self._check_room(options.capacity)
+        given: dict[str, Any] = {
+            "capacity": options.capacity,
+            "overflow": options.overflow,
+            "block_s": options.block_timeout_ms / 1000,
+            "owner": f"script:{self.scope.script.name}",
+            "language": options.language or self.scope.language,
+        }
+        if request.function is None:
+            subscription = self._events.subscribe(request.patterns, **given)
+            subscription.open()
+        else:
+            subscription = self._events.on(request.patterns, _handler(request.function), **given)
+        self._mine[subscription.id] = subscription
+        return subscription.id
+
+    def _check_room(self, capacity: int) -> None:
+        if len(self._mine) >= _MOST:
+            message = f"Event.subscribe: this script has {_MOST} subscriptions, which is the most; unsubscribe some"
+            raise ResourceLimitError(message, resource="subscriptions", limit=_MOST)
+        if sum(each.info.capacity for each in self._mine.values()) + capacity > _CAPACITY:
+            message = f"Event.subscribe: this script's mailboxes would hold more than {_CAPACITY} events; ask for less"
+            raise ResourceLimitError(f"{message} with max_queue_size", resource="events_pending", limit=_CAPACITY)
+
+    def _leave(self) -> None:
+        for subscription in self._mine.values():
+            subscription.close()
+        self._mine.clear()
+
+    def _find(self, method: str, subscription: Any) -> Subscription:
+        found = self._mine.get(subscription) if isinstance(subscription, str) else None
+        if found is None:
+            message = (
+                f"Event.{method}: No active subscription found: {subscription!r}; give what Event.subscribe answered"
+            )
+            raise InvalidInputError(message, field="subscription")
+        return found
+
+
+def _handler(function: ScriptFunction) -> Callable[[Event], Awaitable[None]]:
+    async def handle(event: Event) -> None:
+        await function(_table(event))
+
+    return handle
+
+
+def _table(event: Event) -> dict[str, Any]:
+    """Answer the event as scripts know it, under the original's names and ours."""
+    data = thaw(event.data)
+    metadata = {
+        "correlation_id": event.correlation_id,
+        "causation_id": event.causation_id,
+        "source": event.source,
+        "target": event.target,
+        "tags": list(event.tags),
+        "priority": event.priority,
+        "ttl": event.ttl_s,
+    }
+    return {
+        "id": event.id,
+        "event_type": event.type,
+        "type": event.type,
+        "topic": event.type,
+        "data": data,
+        "payload": data,
+        "language": event.language,
+        "timestamp": datetime.fromtimestamp(event.timestamp, UTC).isoformat(),
+        "sequence": event.sequence,
+        "schema_version": event.schema_version,
+        "metadata": metadata,
+        **metadata,
+    }

@@ -1,0 +1,190 @@
+"""What a script may say when it publishes or subscribes, in each of the call styles that scripts know.
+
+Publishing: ``(type, data)``, ``(type, data, {ttl_seconds = 5})``, ``({event_type = ..., data = ..., source = ...})``.
+Subscribing: ``(pattern)``, ``(pattern, fn)``, ``(pattern, {max_queue_size = 50})``, ``(pattern, fn, {...})``,
+``({patterns})``, ``({pattern = ..., handler = fn, ...})``.
+
+Invariant: an option is checked before anything happens; an unknown one names those there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Struct
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from llmspell_hookspecs import InvalidInputError, ScriptFunction
+
+__all__ = ["BatchOptions", "PublishRequest", "SubscribeRequest", "read_batch", "read_publish", "read_subscribe"]
+
+_DATA_BYTES: Final = 256 * 1024
+_TYPE: Final = ("event_type", "type", "topic")
+_DATA: Final = ("data", "payload")
+_PATTERNS: Final = ("patterns", "pattern", "event_type", "type")
+_HANDLER: Final = ("handler", "callback", "fn")
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def _texts(value: Any) -> Any:
+    """One text stands for a list of one, and an empty table for an empty list."""
+    if isinstance(value, str):
+        return (value,)
+    return () if isinstance(value, Mapping) and not value else value
+
+
+def _strategy(value: Any) -> Any:
+    """``DropOldest`` stands for ``drop_oldest``, and ``backpressure`` for ``block``."""
+    if not isinstance(value, str):
+        return value
+    word = _WORD.sub("_", value).lower()
+    return "block" if word in ("backpressure", "back_pressure") else word
+
+
+class PublishOptions(BaseModel):
+    """What an event carries beside its type and data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    language: str = ""
+    correlation_id: str = ""
+    causation_id: str = ""
+    source: str = ""
+    target: str = ""
+    tags: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+    priority: int = 0
+    ttl_s: float | None = Field(default=None, ge=0, validation_alias=AliasChoices("ttl_seconds", "ttl", "ttl_s"))
+    persistent: bool = False
+
+    def fields(self, source: str, language: str) -> dict[str, Any]:
+        """Answer the event's fields; what the script names as the source is a part of the script."""
+        given = self.model_dump(exclude={"persistent"}, exclude_defaults=True)
+        given["source"] = f"{source}/{self.source}" if self.source else source
+        given.setdefault("language", language)
+        if self.persistent:
+            given["tags"] = tuple(dict.fromkeys((*self.tags, "persistent")))
+        return given
+
+
+class SubscribeOptions(BaseModel):
+    """How a subscription's mailbox is bounded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    language: str = ""
+    overflow: Annotated[str, BeforeValidator(_strategy)] = Field(
+        default="drop_oldest", validation_alias=AliasChoices("overflow", "backpressure", "strategy")
+    )
+    capacity: int = Field(
+        default=1000, ge=1, le=10_000, validation_alias=AliasChoices("capacity", "max_queue_size", "queue_size")
+    )
+    block_timeout_ms: float = Field(default=5000, ge=0)
+
+
+class BatchOptions(BaseModel):
+    """How many events to receive at once, and how long to wait for the first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_events: int = Field(default=100, ge=1, le=10_000)
+    timeout_ms: float = Field(default=5000, ge=0)
+
+
+class PublishRequest(Struct, frozen=True):
+    """What a script publishes."""
+
+    type: str
+    data: Any
+    options: PublishOptions
+
+
+class SubscribeRequest(Struct, frozen=True):
+    """What a script subscribes to; with no function it receives by polling."""
+
+    patterns: tuple[str, ...]
+    function: ScriptFunction | None
+    options: SubscribeOptions
+
+
+def read_publish(where: str, type: Any, data: Any, options: Any) -> PublishRequest:
+    """Answer what the arguments of ``Event.publish`` ask for.
+
+    Raises:
+        InvalidInputError: The type is missing, an option is wrong, or the data is not plain or too large.
+    """
+    given: Any = options or {}
+    if isinstance(type, Mapping):
+        rest = dict(type)
+        type, data = _take(rest, _TYPE), _take(rest, _DATA)
+        given = {**dict(rest.pop("metadata", None) or {}), **rest}
+    elif isinstance(given, Mapping):
+        given = {**dict(given.get("metadata") or {}), **{key: v for key, v in given.items() if key != "metadata"}}
+    if not isinstance(type, str) or not type:
+        raise InvalidInputError(f"{where}: the event type is missing; give a text such as 'user.created'", field="type")
+    _check_data(where, data)
+    return PublishRequest(type, data, _validated(where, PublishOptions, given))
+
+
+def read_subscribe(where: str, patterns: Any, first: Any, second: Any) -> SubscribeRequest:
+    """Answer what the arguments of ``Event.subscribe`` and ``Event.on`` ask for.
+
+    Raises:
+        InvalidInputError: The pattern is missing, or an option is wrong.
+    """
+    function, given = (first, second) if callable(first) or second is not None else (None, first)
+    if isinstance(patterns, Mapping) and patterns:
+        rest = dict(patterns)
+        patterns = _take(rest, _PATTERNS)
+        function = _take(rest, _HANDLER) or function
+        given = rest
+    chosen = (patterns,) if isinstance(patterns, str) else patterns
+    if not isinstance(chosen, Sequence) or not chosen or not all(isinstance(each, str) and each for each in chosen):
+        message = f"{where}: the pattern is missing; give a text such as 'user.*', or a list of them"
+        raise InvalidInputError(message, field="pattern")
+    if function is not None and not callable(function):
+        raise InvalidInputError(f"{where}: the handler is no function; give one that takes the event", field="handler")
+    return SubscribeRequest(tuple(chosen), function, _validated(where, SubscribeOptions, given or {}))
+
+
+def read_batch(where: str, options: Any) -> BatchOptions:
+    """Answer what the options of ``Event.receive_batch`` ask for; a bare number is how many.
+
+    Raises:
+        InvalidInputError: An option is wrong.
+    """
+    given = {"max_events": options} if isinstance(options, int | float) else options or {}
+    batch: BatchOptions = _validated(where, BatchOptions, given)
+    return batch
+
+
+def _take(rest: dict[Any, Any], names: Sequence[str]) -> Any:
+    """Take out the first of several spellings that is there."""
+    return next((rest.pop(name) for name in names if name in rest), None)
+
+
+def _check_data(where: str, data: Any) -> None:
+    try:
+        size_bytes = len(msgspec.json.encode(data))
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"{where}: the data is not plain: {error}; give texts, numbers, booleans and tables of them"
+        raise InvalidInputError(message, field="data") from error
+    if size_bytes > _DATA_BYTES:
+        message = f"{where}: the data has {size_bytes} bytes as JSON; publish at most {_DATA_BYTES}, or where it lies"
+        raise InvalidInputError(message, field="data")
+
+
+def _validated(where: str, model: type[Any], given: Any) -> Any:
+    if isinstance(given, list | tuple) and not given:
+        given = {}
+    if not isinstance(given, Mapping):
+        raise InvalidInputError(f"{where}: the options are a {type(given).__name__}; give a table", field="options")
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        known = ", ".join(model.model_fields)
+        raise InvalidInputError(f"{where}: {field}: {problem['msg']}; there are {known}", field=field) from error

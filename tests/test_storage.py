@@ -21,6 +21,8 @@ from llmspell_plugins.storage.memory import Memory
 from llmspell_plugins.storage.sqlite import SQLite, SQLiteSettings
 from llmspell_plugins.storage.writer import GroupWriter, Write
 
+ROOT = Path(__file__).parent.parent
+
 
 class TestMemory(StorageConformance):
     durable = False
@@ -149,10 +151,10 @@ def test_work_alone_goes_before_waiting_writes_and_hands_on_when_cancelled() -> 
             nursery.start_soon(writer.write, {"first": b""}, None)
             await trio.sleep(0.005)
             nursery.start_soon(writer.write, {"second": b""}, None)
+            nursery.start_soon(writer.alone, lambda: order.append("alone"))
             await trio.sleep(0.001)
             with trio.move_on_after(0.001):
                 await writer.alone(lambda: order.append("cancelled"))
-            await writer.alone(lambda: order.append("alone"))
 
     run(main)
 
@@ -262,6 +264,11 @@ def test_check_finds_nothing_in_a_good_file_and_something_in_a_damaged_one(tmp_p
             found = await storage.check()
             assert found
             assert all(isinstance(sentence, str) for sentence in found)
+            with pytest.raises(StorageError, match=r"state\.db: .*malformed"):
+                for number in range(500):
+                    await storage.get(f"{number:05}")
+            with pytest.raises(StorageError, match=r"state\.db: .*malformed"):
+                [key async for key, _ in storage.scan("")]
 
     run(fill)
     file = tmp_path / "state.db"
@@ -428,3 +435,21 @@ def test_a_key_is_refused_with_its_length() -> None:
                 await storage.write({"k" * 512: b""})
 
     run(main)
+
+
+@pytest.mark.long
+def test_the_benchmark_times_us_beside_a_floor_in_every_row() -> None:
+    import subprocess
+
+    code = (
+        "import trio; from benchmarks.storage import measure_storage;"
+        "print(*sorted({(t.row, t.contender) for t in trio.run(measure_storage, 1).timings}), sep='\\n')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    for row in ("durable write", "100 durable writes at once", "cached read", "cold read", "scan of 1000 entries"):
+        assert f"('{row}', 'llmspell')" in done.stdout
+        assert f"('{row}', 'floor: sqlite3')" in done.stdout

@@ -13,7 +13,8 @@ from llmspell_hookspecs import Entry, InvalidInputError
 
 __all__ = ["PAGE_BYTES", "PAGE_ENTRIES", "Page", "Pages", "ReadPage"]
 
-PAGE_ENTRIES: Final = 256
+PAGE_ENTRIES: Final = 1000
+"""The default limit of a scan, which thus takes one way to a thread and back."""
 PAGE_BYTES: Final = 1 << 20
 """A page ends with the entry that brings its values to this size."""
 

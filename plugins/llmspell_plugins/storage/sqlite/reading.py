@@ -69,7 +69,7 @@ class PointReader:
         """Answer from the file and remember it; MISSING if that is to be done in a thread."""
         try:
             row = self._connection.execute(_SMALL, (_LARGE_BYTES, key)).fetchone()
-        except sqlite3.OperationalError:
+        except sqlite3.Error:
             return MISSING
         if row is None:
             return self._remember(key, None)
@@ -97,7 +97,7 @@ class PointReader:
     def _refresh(self, now_s: float) -> None:
         try:
             (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        except sqlite3.OperationalError:
+        except sqlite3.Error:
             version = -1
         if version != self._seen or version == -1:
             self._empty()

@@ -107,8 +107,9 @@ class SQLite:
 
     async def check(self) -> list[str]:
         """Answer what is wrong with the file, one sentence each; it may be written meanwhile."""
-        opened = self._opened or self._closed()
-        return await self._in_thread(opened, partial(find_problems, opened.scans))
+        if self._opened is None:
+            self._closed()
+        return await trio.to_thread.run_sync(find_problems, self._path, self._settings.busy_s)
 
     async def vacuum(self) -> None:
         """Give the space of what was deleted back to the disk; writes wait meanwhile."""

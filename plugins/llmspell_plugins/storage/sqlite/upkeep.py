@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from .connections import open_reader
 
 __all__ = ["find_problems", "vacuum"]
 
 
-def find_problems(connection: sqlite3.Connection) -> list[str]:
-    """Answer what SQLite finds wrong with the file, one sentence each."""
+def find_problems(path: Path, busy_s: float) -> list[str]:
+    """Answer what SQLite finds wrong with the file, one sentence each.
+
+    Raises:
+        StorageError: It cannot be opened.
+    """
     from sqlite_utils import Database
 
-    try:
-        found = [next(iter(row.values())) for row in Database(connection).query("PRAGMA integrity_check")]
-    except sqlite3.DatabaseError as error:
-        return [str(error)]
+    with closing(open_reader(path, busy_s)) as connection:
+        try:
+            found = [next(iter(row.values())) for row in Database(connection).query("PRAGMA integrity_check")]
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
     return [] if found == ["ok"] else found
 
 

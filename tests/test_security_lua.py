@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -183,3 +186,37 @@ def test_setmetatable_in_a_callback_works_wherever_it_is_called(tmp_path: Path) 
     """
 
     assert run(source, tmp_path) == [1, 2]
+
+
+HOSTILE_HEAP = """
+local function chain(n)
+  local weak, key = setmetatable({}, {__mode = 'k'}), {}
+  for _ = 1, n do local following = {} weak[key] = following key = following end
+  return weak
+end
+for _ = 1, 50 do chain(150000) end
+"""
+
+
+@pytest.mark.long
+def test_a_heap_that_the_collector_never_finishes_with_is_abandoned(tmp_path: Path) -> None:
+    async def main() -> None:
+        layers = {"scripts": {"time_s": 0.5, "memory_bytes": 200_000_000}}
+        async with Host.open(layers) as host:
+            with trio.fail_after(30), pytest.raises(ScriptError, match="processor time"):
+                await host.run_source(HOSTILE_HEAP)
+            assert await host.run_source("return 1 + 1") == 2
+
+    trio.run(main)
+
+
+@pytest.mark.long
+def test_an_interrupt_ends_a_script_that_writes_into_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "llmspell", "exec", "print(('x'):rep(3e6))"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+
+        code = process.wait(timeout=20)
+
+    assert code == 130

@@ -5,6 +5,7 @@ Invariant: holds nothing of Lua's, so that Lua may hold it. Times are of the sli
 
 from __future__ import annotations
 
+import threading
 import time
 
 __all__ = ["Budget"]
@@ -20,6 +21,7 @@ class Budget:
 
     def __init__(self, time_s: float) -> None:
         self._time_s = time_s
+        self._clock: int | None = None
         self._started = 0.0
         self._allowed_s = 0.0
         self.used_s = 0.0
@@ -30,13 +32,26 @@ class Budget:
         """What the script has left."""
         return self._time_s - self.used_s
 
+    @property
+    def overdue_s(self) -> float:
+        """How long the running slice is past its time; may be asked on another thread than its own."""
+        clock = self._clock
+        if clock is None:
+            return 0.0
+        try:
+            return time.clock_gettime(clock) - self._started - self._allowed_s
+        except OSError:  # its thread has ended meanwhile
+            return 0.0
+
     def begin(self, most_s: float | None) -> None:
         """Begin a slice on this thread that may use ``most_s``, or all that is left."""
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
         self._started = time.thread_time()
         self._allowed_s = self.left_s if most_s is None else min(most_s, self.left_s)
 
     def end(self) -> None:
         """End the slice."""
+        self._clock = None
         self.used_s += time.thread_time() - self._started
 
     def check(self) -> bytes | None:

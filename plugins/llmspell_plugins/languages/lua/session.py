@@ -47,6 +47,7 @@ class Session:
         self._crossing = Crossing(self._make_function)
         self._system = System(interface)
         self._desk = Desk(self._crossing, interface, self._system)
+        self._watch = trio.CancelScope()
         self._engine: Engine
         self._slices: Slices
 
@@ -82,12 +83,18 @@ class Session:
         await self._flush()
         return value
 
+    async def _watched(self) -> None:
+        """Look after the slices, also of a run that is cancelled, until the run is over."""
+        with self._watch:
+            await self._slices.watch()
+
     async def _open(self) -> None:
         """Make the runtime, off the loop: the first one in a process loads the library."""
         inline, callback_s = self._limits.slices == "loop", self._limits.callback_s
         make = partial(Engine, self._limits.memory_bytes, self._limits.instructions, self._budget.check, self._desk.ask)
         self._engine = make() if inline else await trio.to_thread.run_sync(make)
         self._slices = Slices(self._engine, self._budget, callback_s, inline)
+        trio.lowlevel.spawn_system_task(self._watched)
         scope: Any = self._interface.scope
         if hasattr(scope, "stack"):
             scope.stack = self._frames
@@ -152,7 +159,7 @@ class Session:
         except trio.WouldBlock:
             await self._lock.acquire()
         try:
-            if self._closed:
+            if self._closed or self._slices.abandoned:
                 name = self._script.name
                 raise ScriptError(
                     f"{name}: the script has ended; its functions cannot be called", file=name, code="ended"
@@ -216,6 +223,9 @@ class Session:
             scope.stack = None
 
     async def _let_go(self) -> None:
+        self._watch.cancel()
+        if self._slices.abandoned:
+            return
         if self._engine.used_bytes > _WIPE_BYTES:
             await trio.to_thread.run_sync(self._engine.wipe)
         self._engine.close()

@@ -4,7 +4,9 @@ A slice of the main script runs in a worker thread; a callback's runs on the loo
 to collect, or to collect slowly, that it could hold the loop.
 
 Invariant: one slice at a time, under a lock; the loop never touches the runtime while a slice runs in a thread. A
-cancellation ends a slice within milliseconds and is not lost. Durations in seconds, sizes in bytes.
+cancellation ends a slice within milliseconds and is not lost. What nothing can end (Lua's collector at work on a
+hostile heap, a write into a pipe that nobody reads) is abandoned two seconds later, with its thread and its runtime.
+Durations in seconds, sizes in bytes.
 """
 
 from __future__ import annotations
@@ -13,21 +15,22 @@ import contextlib
 import contextvars
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
+import outcome
 import trio
 from msgspec import Struct
 
 from .budget import Budget
 from .engine import LOOP_STRIDE, THREAD_STRIDE, Engine, Outcome
 
-if TYPE_CHECKING:
-    import outcome
-
 __all__ = ["Place", "Slices"]
 
 _LIGHT_BYTES: Final = 2 * 1024 * 1024
 _LOOP_BYTES: Final = 8 * 1024 * 1024
+_PATIENCE_S: Final = 2.0
+_LOOK_S: Final = 0.25
+_TIMED_OUT: Final[Outcome] = (b"limit", b"time", b"", b"")
 
 
 class Place(Struct, frozen=True):
@@ -46,14 +49,35 @@ class Place(Struct, frozen=True):
     memory_bytes: int | None = None
 
 
+class _Running:
+    """A slice that runs in a thread."""
+
+    def __init__(self) -> None:
+        self.task = trio.lowlevel.current_task()
+        self.over = False
+        self.stopped_s: float | None = None
+
+    def end(self, ended: outcome.Outcome[Outcome]) -> None:
+        """Let the task go on; once."""
+        if not self.over:
+            self.over = True
+            trio.lowlevel.reschedule(self.task, ended)
+
+
 class Slices:
-    """Runs the slices of one script."""
+    """Runs the slices of one script.
+
+    Attributes:
+        abandoned: Whether a slice could not be ended; the runtime must never be touched again then.
+    """
 
     def __init__(self, engine: Engine, budget: Budget, callback_s: float, inline: bool) -> None:
+        self.abandoned = False
         self._engine = engine
         self._budget = budget
         self._callback_s = callback_s
         self._inline = inline
+        self._running: _Running | None = None
 
     def place(self, callback: bool, light: bool) -> Place:
         """Answer where the next slice runs.
@@ -86,17 +110,17 @@ class Slices:
         `trio.to_thread` cannot do that: it either waits for the thread untold, or leaves it behind.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
+        token = trio.lowlevel.current_trio_token()
+        running = self._running = _Running()
         cancellations: list[Callable[[], NoReturn]] = []
 
         def deliver(ended: outcome.Outcome[Outcome]) -> None:
             with contextlib.suppress(trio.RunFinishedError):
-                token.run_sync_soon(trio.lowlevel.reschedule, task, ended)
+                token.run_sync_soon(running.end, ended)
 
         def stop(cancel: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
             cancellations.append(cancel)
-            self._budget.stopped = True  # the count hook sees it
-            self._engine.allow(0)  # whatever allocates sees that
+            self._stop(running)
             return trio.lowlevel.Abort.FAILED
 
         run = contextvars.copy_context().run
@@ -104,10 +128,30 @@ class Slices:
         try:
             ended: Outcome = await trio.lowlevel.wait_task_rescheduled(stop)
         finally:
-            self._budget.stopped = False
+            self._running = None
+            self._budget.stopped = self.abandoned
         if cancellations:
             cancellations[0]()
         return ended
+
+    def _stop(self, running: _Running) -> None:
+        if running.stopped_s is None:
+            running.stopped_s = trio.current_time()
+            self._budget.stopped = True  # the count hook sees it
+            self._engine.allow(0)  # whatever allocates sees that
+
+    async def watch(self) -> None:
+        """Look after slices in threads until cancelled: stop one that is long past its time, abandon what goes on."""
+        while True:
+            await trio.sleep(_LOOK_S)
+            running = self._running
+            if running is None or running.over:
+                continue
+            if running.stopped_s is not None and trio.current_time() - running.stopped_s > _PATIENCE_S:
+                self.abandoned = True
+                running.end(outcome.Value(_TIMED_OUT))
+            elif running.stopped_s is None and self._budget.overdue_s > _PATIENCE_S:
+                self._stop(running)
 
     @trio.lowlevel.enable_ki_protection
     def _run_here(self, place: Place, work: Callable[[int], Outcome]) -> Outcome:

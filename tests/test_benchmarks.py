@@ -55,6 +55,20 @@ def test_operations_yields_its_rows_and_the_cost_of_one_hook_more() -> None:
     assert all("llmspell" in contenders for contenders in rows.values())
 
 
+def test_events_yields_its_rows_with_its_bars_and_names_absent_peers() -> None:
+    hide = "import sys; sys.modules['pyee'] = sys.modules['bubus'] = None; from benchmarks.__main__ import main; main()"
+    command = [sys.executable, "-c", hide, "events", "--rounds", "1", "--json"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    rows = rows_of(done)
+    assert {"llmspell", "llmspell, awaited", "trio memory channel", "asyncio.Queue"} <= rows[
+        "1000 events to one async subscriber"
+    ]
+    assert rows["1000 events, 1000 other patterns"] == {"llmspell", "llmspell, no other pattern"}
+    assert {"pyee", "bubus"} <= set(json.loads(done.stdout)["absent"])
+
+
 def test_startup_yields_its_rows_and_help_imports_nothing_heavy() -> None:
     done = run("startup", "--json", "--rounds", "1")
 

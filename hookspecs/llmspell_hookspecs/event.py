@@ -39,7 +39,7 @@ class Event(Struct, frozen=True):
 
     Attributes:
         type: Its topic, such as ``user.created``.
-        data: Any plain value, read-only.
+        data: Any plain value. Hooks see it read-only; whoever receives it shares it, so nobody changes it.
         id: Unique; given when it is published if it is empty.
         language: Where it comes from.
         timestamp: Seconds since the epoch; given when it is published if it is 0.

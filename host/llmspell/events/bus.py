@@ -26,7 +26,7 @@ from llmspell_hookspecs import (
     LlmspellError,
     ResourceLimitError,
     SubscriptionInfo,
-    freeze,
+    thaw,
 )
 
 from .flow import Flow, FlowLimit
@@ -104,20 +104,14 @@ class Bus:
 
     def publish_nowait(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
         """Publish without waiting; see the contract's `Events`."""
-        if fields or self._guarded or type(event) is not str:
-            made = self._publish_slowly(self._draft(event, data, fields))
-        else:
-            made = self._publish(event, data)
+        made = self._publish(event, data, fields)
         if self._full:
             self._refuse(made)
         return made
 
     async def publish(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
         """Publish, and wait for room where that is asked for; see the contract's `Events`."""
-        if fields or self._guarded or type(event) is not str:
-            made = self._publish_slowly(self._draft(event, data, fields))
-        else:
-            made = self._publish(event, data)
+        made = self._publish(event, data, fields)
         if self._full:
             await self._wait(made)
         self._awaited += 1
@@ -130,24 +124,26 @@ class Bus:
         """Answer whether anybody would see an event of this topic: a subscription, or a hook."""
         return self._hooked or bool(self._topics.route(topic))
 
-    def _publish(self, topic: str, data: Any) -> Event:
+    def _publish(self, event: Event | str, data: Any, fields: dict[str, Any]) -> Event:
         """Publish; whoever has no room and must be waited for or told stands in ``_full`` afterwards."""
-        route = self._routes.get(topic)
+        if fields or self._guarded or type(event) is not str:
+            return self._publish_slowly(self._draft(event, data, fields))
+        route = self._routes.get(event)
         if route is None:
-            route = self._topics.route(topic)
+            route = self._topics.route(event)
         self._sequence = sequence = self._sequence + 1
         id = f"{self._prefix}{sequence}"
         if CURRENT.get() is None:
-            event = Event(topic, freeze(data), id, "python", self._now_s(), sequence, id)
+            made = Event(event, data, id, "python", self._now_s(), sequence, id)
         else:
             language, correlation, causation = self._cause()
-            event = Event(topic, freeze(data), id, language, self._now_s(), sequence, correlation or id, causation)
+            made = Event(event, data, id, language, self._now_s(), sequence, correlation or id, causation)
         for mailbox in route:
-            if mailbox.put(event):
+            if mailbox.put(made):
                 self._full.append(mailbox)
         if self._marks:
             self._tell_marks()
-        return event
+        return made
 
     def _cause(self) -> tuple[str, str, str]:
         """Answer language, correlation and causation from the handler or operation that runs."""
@@ -169,7 +165,6 @@ class Bus:
             own = structs.asdict(event)
             given = {**own, **{name: value for name, value in caused.items() if not own[name]}, **fields}
         given["sequence"] = 0
-        given["data"] = freeze(given["data"])
         given["id"] = given.get("id") or id
         given["timestamp"] = given.get("timestamp") or self._now_s()
         given["correlation_id"] = given["correlation_id"] or given["id"]
@@ -198,7 +193,7 @@ class Bus:
         async def deliver(approved: Event) -> Event:
             route = self._topics.route(approved.type)
             self._sequence += 1
-            event = structs.replace(approved, sequence=self._sequence)
+            event = structs.replace(approved, sequence=self._sequence, data=thaw(approved.data))
             self._full += [mailbox for mailbox in route if mailbox is not skipped and mailbox.put(event)]
             return event
 

@@ -14,8 +14,7 @@ import pytest
 import trio
 
 from llmspell.testing.storage import StorageConformance
-from llmspell_hookspecs import Entry, InvalidInputError, Storage
-from llmspell_hookspecs.storage import StorageError
+from llmspell_hookspecs import Entry, InvalidInputError, Storage, StorageError
 from llmspell_plugins.storage.lmdb import Lmdb, LmdbSettings
 from llmspell_plugins.storage.memory import Memory
 from llmspell_plugins.storage.sqlite import SQLite, SQLiteSettings

@@ -38,6 +38,7 @@ from .errors import (
     ScriptError,
     SecurityError,
     SettingsError,
+    StorageError,
     ToolError,
     UnsupportedResultError,
 )
@@ -111,6 +112,7 @@ from .script import (
     before_script_run,
     script_error,
 )
+from .secret import is_secret_name
 from .services import (
     Calls,
     Clock,
@@ -124,8 +126,11 @@ from .services import (
     Tools,
 )
 from .storage import (
+    MAX_KEY_BYTES,
     Entry,
     Storage,
+    check_batch,
+    check_key,
 )
 from .system import (
     ConfigurationChange,
@@ -174,6 +179,7 @@ from .values import (
 
 __all__ = [
     "ACCEPTED",
+    "MAX_KEY_BYTES",
     "PROJECT",
     "RESULT_TYPES",
     "Access",
@@ -257,6 +263,7 @@ __all__ = [
     "Skipped",
     "SlowOperation",
     "Storage",
+    "StorageError",
     "Subscription",
     "SubscriptionInfo",
     "Tool",
@@ -280,6 +287,8 @@ __all__ = [
     "before_script_run",
     "before_tool_discovery",
     "before_tool_execution",
+    "check_batch",
+    "check_key",
     "configuration_change",
     "cpu_usage_high",
     "custom_point",
@@ -288,6 +297,7 @@ __all__ = [
     "hook_options",
     "hookimpl",
     "hookpoint",
+    "is_secret_name",
     "memory_usage_high",
     "performance_threshold_exceeded",
     "plugin_failed",

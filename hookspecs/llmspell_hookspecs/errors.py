@@ -21,7 +21,8 @@
     ├── SecurityError             a rule forbids it: rule
     ├── ResourceLimitError        a limit is exceeded: resource, limit
     ├── ToolError                 a tool could not do what it was asked
-    └── ScriptError               a script failed: file, line
+    ├── ScriptError               a script failed: file, line
+    └── StorageError              a storage cannot be opened, read or written
 
 Invariant: a message is one line, ``<where>: <what was wrong>; <what to do>``, and the same facts are attributes.
 """
@@ -49,6 +50,7 @@ __all__ = [
     "ScriptError",
     "SecurityError",
     "SettingsError",
+    "StorageError",
     "ToolError",
     "UnsupportedResultError",
 ]
@@ -279,4 +281,16 @@ class ScriptError(LlmspellError):
         self.file = file
         self.line = line
         self.trace = trace
+        self.code = code
+
+
+class StorageError(LlmspellError):
+    """A storage cannot be opened, read or written.
+
+    Attributes:
+        code: ``busy`` if another process held its lock for too long, ``closed``, or ``storage``.
+    """
+
+    def __init__(self, message: str, *, code: str = "storage") -> None:
+        super().__init__(message)
         self.code = code

@@ -15,24 +15,12 @@ from typing import Final, Protocol, Self, runtime_checkable
 
 from msgspec import Struct
 
-from .errors import InvalidInputError, LlmspellError
+from .errors import InvalidInputError
 
-__all__ = ["MAX_KEY_BYTES", "Entry", "Storage", "StorageError", "check_batch", "check_key"]
+__all__ = ["MAX_KEY_BYTES", "Entry", "Storage", "check_batch", "check_key"]
 
 MAX_KEY_BYTES: Final = 511
 """The longest key, in UTF-8: what LMDB takes."""
-
-
-class StorageError(LlmspellError):
-    """A storage cannot be opened, read or written.
-
-    Attributes:
-        code: ``busy`` if another process held its lock for too long, ``closed``, or ``storage``.
-    """
-
-    def __init__(self, message: str, *, code: str = "storage") -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Entry(Struct, frozen=True):

@@ -7,7 +7,6 @@ enter: values are shown as far as a change needs, cut to 200 characters, with se
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any, Final
@@ -15,13 +14,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from llmspell_hookspecs import HookContext, Modified, Replace, thaw
+from llmspell_hookspecs import HookContext, Modified, Replace, is_secret_name, thaw
 
 from .hook import Hook
 
 __all__ = ["TraceRow", "Tracer", "difference"]
 
-_SECRET: Final = re.compile(r"password|secret|token|api_?key|authorization|credential", re.IGNORECASE)
 _LONGEST: Final = 200
 _KEPT: Final = 100_000
 _ABSENT: Final = object()
@@ -171,7 +169,7 @@ def _flat(prefix: str, value: Any) -> dict[str, Any]:
 def _shown(key: str, values: Mapping[str, Any]) -> str:
     if key not in values:
         return "(none)"
-    if _SECRET.search(key):
+    if is_secret_name(key):
         return "[masked]"
     text = msgspec.json.encode(values[key], enc_hook=repr).decode()
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

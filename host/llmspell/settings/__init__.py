@@ -7,7 +7,6 @@ from .layers import LoadedSettings, change, load_settings
 from .model import Settings
 from .origin import Origin
 from .policy import Policy, resolve_root
-from .secret import is_secret_name
 from .view import plain, rows
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "Policy",
     "Settings",
     "change",
-    "is_secret_name",
     "join",
     "load_settings",
     "plain",

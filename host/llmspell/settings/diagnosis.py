@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs import SettingsError, is_secret_name
 
 from .key import join
 from .origin import Origin
 from .schema import field_of, nearest, order_of
-from .secret import MASK, is_secret_name
+from .secret import MASK
 
 __all__ = ["diagnose"]
 

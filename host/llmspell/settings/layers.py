@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 from pydantic import ValidationError
 
-from llmspell_hookspecs import SettingsError, thaw
+from llmspell_hookspecs import SettingsError, is_secret_name, thaw
 
 from .diagnosis import diagnose
 from .environment import from_environment, parse_text, suspicious
@@ -29,7 +29,7 @@ from .origin import DEFAULT, Origin
 from .place import find_project, project_dir_of, user_file
 from .policy import Policy
 from .schema import field_of, policy_of
-from .secret import is_secret_name, mask, wrap
+from .secret import mask, wrap
 from .tighten import Violation, value_at, violations
 from .trust import is_trusted
 

@@ -12,10 +12,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from llmspell_hookspecs import is_secret_name
+
 from .policy import Policy
-from .secret import is_secret_name, reveal, wrap
+from .secret import reveal, wrap
 
 __all__ = [
+    "EventSettings",
     "HookSettings",
     "HostRules",
     "LimitSettings",
@@ -244,6 +247,17 @@ class PerformanceSettings(_Section):
     )
 
 
+class EventSettings(_Section):
+    """``[events]``: how fast a source may publish."""
+
+    source_rate: Annotated[float | None, Policy.LOWER_ONLY] = Field(
+        default=None, gt=0, description="Events a second that one source may publish in the long run; None for any."
+    )
+    source_burst: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=1000, ge=1, description="Events that one source may publish at once, if source_rate is set."
+    )
+
+
 class LoggingSettings(_Section):
     """``[logging]``: what the command line writes to standard error; who embeds the host sets up Python's logging."""
 
@@ -265,6 +279,7 @@ class Settings(_Section):
     scripts: ScriptSettings = ScriptSettings()
     tools: ToolSettings = ToolSettings()
     performance: PerformanceSettings = PerformanceSettings()
+    events: EventSettings = EventSettings()
     logging: LoggingSettings = LoggingSettings()
 
     def host_table(self, name: str) -> PluginTable:

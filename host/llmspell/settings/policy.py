@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from .secret import is_secret_name
+from llmspell_hookspecs import is_secret_name
 
 __all__ = ["Policy", "covers", "loosens", "resolve_root"]
 

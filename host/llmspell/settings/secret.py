@@ -12,18 +12,12 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-__all__ = ["MASK", "is_secret_name", "mask", "reveal", "wrap"]
+from llmspell_hookspecs import is_secret_name
+
+__all__ = ["MASK", "mask", "reveal", "wrap"]
 
 MASK: Final = "********"
-_NAME = re.compile(
-    r"key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE
-)
 _USER = re.compile(r"://[^/@\s]*:[^/@\s]+@")
-
-
-def is_secret_name(name: str) -> bool:
-    """Answer whether a key or variable of this name holds a secret."""
-    return _NAME.search(name) is not None
 
 
 def wrap(value: Any, *, secret: bool = False) -> Any:

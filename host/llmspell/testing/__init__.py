@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from .isolation import TemporarySettings
     from .output import ScriptOutput
     from .recorder import HookRecorder, HookRow
+    from .storage import StorageConformance
 
-__all__ = ["HookRecorder", "HookRow", "HostRunner", "ScriptOutput", "TemporarySettings"]
+__all__ = ["HookRecorder", "HookRow", "HostRunner", "ScriptOutput", "StorageConformance", "TemporarySettings"]
 
 _ROOMS = {
     "HookRecorder": "recorder",
     "HookRow": "recorder",
     "HostRunner": "host_runner",
     "ScriptOutput": "output",
+    "StorageConformance": "storage",
     "TemporarySettings": "isolation",
 }
 

@@ -23,8 +23,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 
-from llmspell_hookspecs import Entry, InvalidInputError, Storage
-from llmspell_hookspecs.storage import MAX_KEY_BYTES, StorageError
+from llmspell_hookspecs import MAX_KEY_BYTES, Entry, InvalidInputError, Storage, StorageError
 
 from .storage_model import STEPS, Reopen, Step, StorageModel, take_step
 

@@ -11,8 +11,7 @@ from typing import Final
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from llmspell_hookspecs import Entry, Storage
-from llmspell_hookspecs.storage import MAX_KEY_BYTES
+from llmspell_hookspecs import MAX_KEY_BYTES, Entry, Storage
 
 __all__ = ["STEPS", "Reopen", "Step", "StorageModel", "take_step"]
 

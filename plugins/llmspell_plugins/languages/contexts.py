@@ -74,7 +74,7 @@ def _facts_of(context: HookContext[Any]) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Answer a value with structs and read-only containers as fresh plain ones; an error is its text, a secret masked."""
+    """Answer a value with structs and read-only containers as plain ones; an error is its text, a secret masked."""
     if isinstance(value, msgspec.Struct):
         return {field: _plain(getattr(value, field)) for field in value.__struct_fields__}
     if isinstance(value, Mapping):

@@ -19,8 +19,7 @@ import trio
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import Entry, Services
-from llmspell_hookspecs.storage import MAX_KEY_BYTES, StorageError, check_key
+from llmspell_hookspecs import MAX_KEY_BYTES, Entry, Services, StorageError, check_key
 
 from .pages import PAGE_BYTES, Page, Pages
 from .writer import GroupWriter, Write

@@ -13,8 +13,7 @@ from typing import ClassVar, Self
 import trio
 from pydantic import BaseModel, ConfigDict
 
-from llmspell_hookspecs import Entry, Services
-from llmspell_hookspecs.storage import StorageError, check_batch, check_key
+from llmspell_hookspecs import Entry, Services, StorageError, check_batch, check_key
 
 from .pages import Page, Pages
 

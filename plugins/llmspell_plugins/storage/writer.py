@@ -18,7 +18,7 @@ from typing import TypeVar
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs.storage import StorageError, check_batch
+from llmspell_hookspecs import StorageError, check_batch
 
 __all__ = ["GroupWriter", "Write"]
 

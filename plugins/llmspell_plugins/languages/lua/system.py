@@ -14,7 +14,6 @@ import errno
 import fnmatch
 import io
 import os
-import re
 import stat
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -22,16 +21,21 @@ from typing import Any, BinaryIO, Final, Literal
 
 import trio
 
-from llmspell_hookspecs import Calls, FileAccess, LlmspellError, ScriptInterface, SettingsAccess, ToolError
+from llmspell_hookspecs import (
+    Calls,
+    FileAccess,
+    LlmspellError,
+    ScriptInterface,
+    SettingsAccess,
+    ToolError,
+    is_secret_name,
+)
 from llmspell_plugins.tools.filesystem.anchor import anchored
 
 __all__ = ["System"]
 
 _MOST_FILES: Final = 200
 _MOST_BYTES: Final = 1024 * 1024
-_SECRET: Final = re.compile(
-    "key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE
-)
 _WHENCE: Final = {"set": os.SEEK_SET, "cur": os.SEEK_CUR, "end": os.SEEK_END}
 
 
@@ -97,7 +101,7 @@ class System:
             return None
         if not isinstance(allowed, list | tuple):
             return None
-        spelled_out = _SECRET.search(name) is not None
+        spelled_out = is_secret_name(name)
         known = name in allowed if spelled_out else any(fnmatch.fnmatchcase(name, each) for each in allowed)
         return os.environ.get(name) if known else None
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from llmspell_hookspecs.storage import StorageError
+from llmspell_hookspecs import StorageError
 
 __all__ = ["Durability", "open_reader", "open_writer", "transaction", "translated"]
 

@@ -17,8 +17,7 @@ import trio
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import Entry, Services
-from llmspell_hookspecs.storage import StorageError, check_key
+from llmspell_hookspecs import Entry, Services, StorageError, check_key
 from llmspell_plugins.storage.pages import Page, Pages
 from llmspell_plugins.storage.writer import GroupWriter, Write
 

@@ -16,9 +16,6 @@ import trio.testing
 
 from kernel import make_plugin, make_tool, opened, run
 from llmspell import Host
-from llmspell.events import Bus, FlowLimit
-from llmspell.hooks import HookRegistry, PointCatalog
-from llmspell.operations import Runner, RunnerLimits
 from llmspell_hookspecs import (
     Cache,
     Cancel,
@@ -306,21 +303,21 @@ def test_marks_are_told_to_others_once_for_each_crossing() -> None:
 
 
 def test_a_source_that_publishes_too_fast_is_refused_and_counted() -> None:
-    async def main() -> Any:
-        async with trio.open_nursery() as nursery:
-            registry = HookRegistry(PointCatalog())
-            runner = Runner(registry, RunnerLimits(), nursery, None)  # type: ignore[arg-type]
-            bus = Bus(registry, runner, nursery, limit=FlowLimit(0.001, 2))
-            for _ in range(2):
-                bus.publish_nowait("a", source="script:x")
-            with pytest.raises(ResourceLimitError, match=r"script:x publishes more than 0.001 events a second"):
-                bus.publish_nowait("a", source="script:x")
-            bus.publish_nowait("a", source="script:y")
-            return bus.stats()
+    async def main(host: Host) -> Any:
+        for _ in range(2):
+            host.events.publish_nowait("a", source="script:x")
+        with pytest.raises(ResourceLimitError, match=r"script:x publishes more than 0.001 events a second"):
+            host.events.publish_nowait("a", source="script:x")
+        host.events.publish_nowait("a", source="script:y")
+        await host.settings.change("events.source_burst", 1)
+        host.events.publish_nowait("a", source="script:x")
+        with pytest.raises(ResourceLimitError):
+            host.events.publish_nowait("a", source="script:x")
+        return host.events.stats()
 
-    stats = run(main)
+    stats = in_host(main, settings={"events": {"source_rate": 0.001, "source_burst": 2}})
 
-    assert (stats.published, stats.limited) == (3, 1)
+    assert (stats.published, stats.limited) == (4, 2)
 
 
 # Handlers.

@@ -17,7 +17,7 @@ import trio
 from msgspec import Struct
 
 from llmspell.components import Addresses, ToolRegistry, ToolRunner
-from llmspell.events import Bus
+from llmspell.events import Bus, FlowLimit
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
 from llmspell.operations import Runner
@@ -110,6 +110,7 @@ class Host:
         self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
         self.hooks = HookService(self._registry, self._runner)
         self.events = Bus(self._registry, self._runner, nursery)
+        self.events.limit(_flow_limit(loaded.settings))
         self.settings = SettingsService(loaded, self._runner, self._apply)
 
     @classmethod
@@ -273,6 +274,7 @@ class Host:
     def _apply(self, loaded: LoadedSettings) -> None:
         self._policies.apply(loaded)
         self._runner.limit(runner_limits(loaded))
+        self.events.limit(_flow_limit(loaded.settings))
 
     async def _stop(self) -> None:
         if hasattr(self, "plugins"):
@@ -300,6 +302,11 @@ class _Globals:
                     self._factories.append((candidate.info.name, load(candidate.info, candidate.point)))
             self._loaded = True
         return self._factories
+
+
+def _flow_limit(settings: Settings) -> FlowLimit | None:
+    rate = settings.events.source_rate
+    return None if rate is None else FlowLimit(rate, settings.events.source_burst)
 
 
 def _sorted(plugins: Iterable[Any]) -> _Handed:

@@ -61,7 +61,6 @@ class Bus:
         registry: The hooks.
         runner: Asks them.
         nursery: The host's; handlers run in it.
-        limit: What each source may publish; None for no limit.
         now_s: Answers the seconds since the epoch.
     """
 
@@ -71,14 +70,13 @@ class Bus:
         runner: Runner,
         nursery: trio.Nursery,
         *,
-        limit: FlowLimit | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._registry = registry
         self._runner = runner
         self._nursery = nursery
         self._now_s = now_s
-        self._flow = None if limit is None else Flow(limit)
+        self._flow: Flow | None = None
         self._topics: Topics[Mailbox] = Topics()
         self._routes = self._topics.routes
         self._open: dict[Mailbox, Subscription] = {}
@@ -99,6 +97,14 @@ class Bus:
         """See anew whether publishing has to ask anybody."""
         self._hooked = self._registry.hooked("before_event_emit") or self._registry.hooked("after_event_emit")
         self._guarded = self._hooked or self._flow is not None or bool(self._runner.refusal)
+
+    def limit(self, limit: FlowLimit | None) -> None:
+        """Hold each source to this limit from now on; None for no limit."""
+        if limit is None:
+            self._flow = None
+        elif self._flow is None or self._flow.limit != limit:
+            self._flow = Flow(limit)
+        self.check()
 
     # Publishing.
 
@@ -180,7 +186,7 @@ class Bus:
             raise ResourceLimitError(f"{message}; publish fewer", resource="events_per_s", limit=limit.rate)
         try:
             return self._emit(draft)
-        except LlmspellError:  # a hook withheld it after it was delivered
+        except Exception:  # a hook withheld it after it was delivered
             self._reject(self._taken())
             raise
         finally:

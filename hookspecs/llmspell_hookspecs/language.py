@@ -62,20 +62,24 @@ class ScriptMethod(Struct, frozen=True):
         function: The method's name in Python.
         names: Every spelling that scripts may use.
         pure: It neither waits nor touches the host, so it runs inside the slice, on whatever thread.
+        lenient: What cannot cross in its arguments (a table within itself, a key that is no text) is marked, not
+            refused.
     """
 
     function: str
     names: tuple[str, ...]
     pure: bool = False
+    lenient: bool = False
 
 
-def script_method(*aliases: str, name: str = "", pure: bool = False) -> Callable[[F], F]:
+def script_method(*aliases: str, name: str = "", pure: bool = False, lenient: bool = False) -> Callable[[F], F]:
     """Offer the method below to scripts, in snake case, camel case and under these aliases.
 
     Args:
         aliases: Further spellings.
         name: The spelling, where it is no Python name (``end``, ``print``).
         pure: See `ScriptMethod`.
+        lenient: See `ScriptMethod`.
     """
 
     def mark(function: F) -> F:
@@ -83,7 +87,7 @@ def script_method(*aliases: str, name: str = "", pure: bool = False) -> Callable
         head, *rest = own.split("_")
         camel = head + "".join(word.capitalize() for word in rest)
         names = tuple(dict.fromkeys((own, camel, *aliases)))
-        setattr(function, _ATTRIBUTE, ScriptMethod(function.__name__, names, pure))
+        setattr(function, _ATTRIBUTE, ScriptMethod(function.__name__, names, pure, lenient))
         return function
 
     return mark

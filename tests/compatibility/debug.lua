@@ -262,3 +262,13 @@ Logger:info("a") return "fine"
 --- logger: utils are probed
 return Utils == nil or type(Utils) == 'table'
 --> true
+
+--- debug: dump of a table within itself
+local t = {name = "t"}
+t.t = t
+return Debug.dump(t):find("circular", 1, true) ~= nil
+--> true
+
+--- debug: dump of keys that are no texts
+return Debug.dump({[true] = 1, [{}] = 2}):find("true", 1, true) ~= nil
+--> true

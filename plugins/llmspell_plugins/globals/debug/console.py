@@ -207,22 +207,22 @@ class Debug(ScriptGlobal):
         """Answer how the process has grown since each running timer started."""
         return memory_snapshot(self._timers, self._clock.now_s())
 
-    @script_method(pure=True)
+    @script_method(pure=True, lenient=True)
     def dump(self, value: Any, label: str = "") -> str:
         """Answer a value as text over many lines."""
         return dump(value, label)
 
-    @script_method(pure=True)
+    @script_method(pure=True, lenient=True)
     def dump_compact(self, value: Any, label: str = "") -> str:
         """Answer a value as text on one line."""
         return dump(value, label, COMPACT)
 
-    @script_method(pure=True)
+    @script_method(pure=True, lenient=True)
     def dump_verbose(self, value: Any, label: str = "") -> str:
         """Answer a value as text with more of everything, containers numbered."""
         return dump(value, label, VERBOSE)
 
-    @script_method(pure=True)
+    @script_method(pure=True, lenient=True)
     def dump_with_options(self, value: Any, options: Mapping[str, Any], label: str = "") -> str:
         """Answer a value as text.
 

@@ -80,22 +80,25 @@ local function methods_of(class)
   return known
 end
 
-local function invoke(record, method, pure, ...)
+local PURE, LENIENT = 1, 2
+
+local function invoke(record, method, flags, ...)
   K.tick()
   local where = method == "__call" and record.name or record.name .. "." .. method
-  local payload = K.pack_values(where, select("#", ...), ...)
-  if pure then
+  local pack = flags & LENIENT ~= 0 and K.pack_leniently or K.pack_values
+  local payload = pack(where, select("#", ...), ...)
+  if flags & PURE ~= 0 then
     return ask("pure", record.id, method, payload)
   end
   return opened(K.request(where, record.id, method, payload))
 end
 
-local function bind(proxy, method, pure)
+local function bind(proxy, method, flags)
   return function(...)
     if rawequal((...), proxy) then
-      return invoke(records[proxy], method, pure, select(2, ...))
+      return invoke(records[proxy], method, flags, select(2, ...))
     end
-    return invoke(records[proxy], method, pure, ...)
+    return invoke(records[proxy], method, flags, ...)
   end
 end
 
@@ -118,9 +121,9 @@ function meta.__index(proxy, key)
     return made
   end
   local class = methods_of(record.class)
-  local pure = class.methods[key]
-  if pure ~= nil and key ~= "__call" then
-    made = bind(proxy, key, pure)
+  local flags = class.methods[key]
+  if flags ~= nil and key ~= "__call" then
+    made = bind(proxy, key, flags)
     record.made[key] = made
     return made
   end
@@ -149,11 +152,11 @@ end
 
 function meta.__call(proxy, ...)
   local record = records[proxy]
-  local pure = methods_of(record.class).methods.__call
-  if pure == nil then
+  local flags = methods_of(record.class).methods.__call
+  if flags == nil then
     error("attempt to call a host object (" .. record.name .. ")", 2)
   end
-  return invoke(record, "__call", pure, ...)
+  return invoke(record, "__call", flags, ...)
 end
 
 function meta.__pairs(proxy)

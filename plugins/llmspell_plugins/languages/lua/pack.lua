@@ -98,6 +98,8 @@ local function put_map(out, t, where, path, depth)
     local kind = type(k)
     if kind == "number" then
       k = tostring(k)
+    elseif kind ~= "string" and path.lenient then
+      k = kind == "boolean" and tostring(k) or "<" .. kind .. ">"
     elseif kind ~= "string" then
       fail(where, "a key of type " .. kind .. " cannot be given to the host; use texts and numbers as keys")
     end
@@ -110,6 +112,9 @@ local function put_table(out, t, where, path, depth)
   local id, class = K.object_of(t)
   if id then
     out[#out + 1] = pack(">BbI4I4", 0xd7, 2, id, class)
+    return
+  elseif path[t] and path.lenient then
+    put_string(out, "<circular>")
     return
   elseif path[t] then
     fail(where, "a table contains itself; break the cycle")
@@ -145,14 +150,23 @@ function put_value(out, v, where, path, depth)
   end
 end
 
--- Answers n values as the bytes of one array.
-function K.pack_values(where, n, ...)
-  local out, path, values = {}, {}, { ... }
+local function pack_with(path, where, n, ...)
+  local out, values = {}, { ... }
   put_head(out, n, 0x90, 0xdc, 0xdd)
   for i = 1, n do
     put_value(out, values[i], where, path, 1)
   end
   return concat(out)
+end
+
+-- Answers n values as the bytes of one array.
+function K.pack_values(where, n, ...)
+  return pack_with({}, where, n, ...)
+end
+
+-- The same, but what cannot cross is marked.
+function K.pack_leniently(where, n, ...)
+  return pack_with({ lenient = true }, where, n, ...)
 end
 
 local get_value

@@ -40,7 +40,11 @@ class MailboxMachine(RuleBasedStateMachine):
         self.expected_marks: list[str] = []
         self.made = 0
 
-    @rule(old=st.booleans())
+    @rule(count=st.integers(1, 8), old=st.booleans())
+    def put_some(self, count: int, old: bool) -> None:
+        for _ in range(count):
+            self.put(old)
+
     def put(self, old: bool) -> None:
         self.made += 1
         event = Event("a", self.made, timestamp=1.0, ttl_s=0.5 if old else None)
@@ -78,7 +82,11 @@ class MailboxMachine(RuleBasedStateMachine):
         self.queue.append(event)
         return False
 
-    @rule()
+    @rule(count=st.integers(1, 12))
+    def take_some(self, count: int) -> None:
+        for _ in range(count):
+            self.take()
+
     def take(self) -> None:
         if self.mailbox.closed:
             assert self.mailbox.take() is None
@@ -109,7 +117,7 @@ class MailboxMachine(RuleBasedStateMachine):
         assert not self.mailbox.withdraw(held)
         self.count["rejected"] += 1
 
-    @precondition(lambda self: self.made > 20)
+    @precondition(lambda self: self.made > 60)
     @rule()
     def close(self) -> None:
         self.count["discarded"] += len(self.queue) + len(self.waiting)

@@ -63,10 +63,11 @@ class MailboxMachine(RuleBasedStateMachine):
     def model_put(self, event: Event) -> bool:
         """Answer whether the publisher must hear that there is no room."""
         capacity, overflow = self.options.capacity, self.options.overflow
-        if not self.high and len(self.queue) >= max(1, capacity * 4 // 5):
+        above = len(self.queue) >= max(1, capacity * 4 // 5)
+        if not self.high and above:
             self.high = True
             self.expected_marks.append("high")
-        if self.high and overflow == "sample":
+        if above and overflow == "sample":
             self.credit += self.options.rate
             if self.credit < 1:
                 self.count["sampled"] += 1

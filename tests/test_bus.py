@@ -286,8 +286,8 @@ def test_closing_lets_waiting_publishers_go() -> None:
 
 def test_marks_are_told_to_others_once_for_each_crossing() -> None:
     async def main(host: Host) -> Any:
-        async with host.events.subscribe("event.mailbox.*") as marks, host.events.subscribe("**", capacity=10) as all_:
-            for number in range(12):
+        async with host.events.subscribe("event.mailbox.*") as marks, host.events.subscribe("**", capacity=20) as all_:
+            for number in range(22):
                 host.events.publish_nowait("a", number)
             taken = waiting(all_)
             return waiting(marks), taken, all_.info
@@ -298,8 +298,9 @@ def test_marks_are_told_to_others_once_for_each_crossing() -> None:
         ("event.mailbox.high", info.id),
         ("event.mailbox.low", info.id),
     ]
-    assert marks[0].data["capacity"] == 10
-    assert [event.data for event in taken] == list(range(2, 12))
+    assert marks[0].data["capacity"] == 20
+    assert [mark.data["pending"] for mark in marks] == [17, 4]
+    assert [event.data for event in taken] == list(range(2, 22))
 
 
 def test_a_source_that_publishes_too_fast_is_refused_and_counted() -> None:

@@ -17,7 +17,7 @@ from llmspell.events.mailbox import Held, Mailbox, read_options
 from llmspell_hookspecs import Event, InvalidInputError
 
 COUNTS = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending")
-OVERFLOWS = ("drop_oldest", "drop_newest", "block", "reject", "sample(0.5)")
+OVERFLOWS = ("drop_oldest", "drop_newest", "block", "reject", "sample(0.4)")
 
 
 def account(mailbox: Mailbox) -> dict[str, int]:
@@ -139,7 +139,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
 
 TestMailbox = MailboxMachine.TestCase
-TestMailbox.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestMailbox.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 
 
 @pytest.mark.parametrize(

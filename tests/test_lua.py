@@ -657,7 +657,8 @@ def test_a_thousand_scripts_leave_nothing_behind() -> None:
 
     assert sum(type(each).__name__ == "LuaRuntime" for each in gc.get_objects()) == 0
     assert after[0][0] - before[0][0] < 8 * 1024
-    assert after[0][1:] == before[0][1:]
+    assert after[0][1] <= before[0][1]
+    assert after[0][2:] == before[0][2:]
 
 
 def resident_kib() -> int:

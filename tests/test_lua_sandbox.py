@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import gc
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -389,3 +391,41 @@ def test_a_thread_slice_that_is_cancelled_in_a_callback_leaves_the_memory_limit_
     """
 
     assert run(source, globals={"Made": Impatient()}, callback_s=5.0) == 20_000_000
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "source",
+    [
+        "while true do end",
+        "return #JSON.stringify({a = ('y'):rep(200000)})",
+        "for i = 1, 300 do pcall(JSON.stringify, {i}) end",
+        "return Tool.invoke('text_manipulator', {operation = 'uppercase', input = ('z'):rep(1000)}).success",
+        "return #Tool.invoke('text_manipulator', {operation = 'replace', input = ('z'):rep(1000),"
+        " options = {from = 'z', to = ('w'):rep(1000)}}).text",
+        "for i = 1, 300 do print(i) end",
+    ],
+)
+def test_nothing_that_crosses_breaks_a_process_whose_script_has_used_up_its_memory(source: str) -> None:
+    """Run beside a process of its own, since lupa would panic in C or keep the interpreter's lock for good."""
+    code = f"""
+import trio
+from llmspell import Host
+from llmspell_hookspecs import ScriptError
+
+async def main():
+    layers = {{"scripts": {{"memory_bytes": 2_000_000, "time_s": 0.1}}}}
+    async with Host.open(layers, write=lambda text: None) as host:
+        for held in range(900_000, 1_000_000, 3_700):
+            try:
+                await host.run_source("local keep = ('x'):rep(" + str(held) + ") " + {source!r})
+            except ScriptError as error:
+                assert error.code in ("memory_limit", "time_limit"), error
+    print("alive")
+
+trio.run(main)
+"""
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert answer.stdout == "alive\n", answer.stderr

@@ -1,7 +1,10 @@
 """One Lua runtime with its kernel: what the slices call. All of it is sync, and used by one thread at a time.
 
-Invariant: only bytes and numbers cross to Lua, besides three Python functions that scripts cannot see. Whoever calls
-`close` must be the only one who uses it. Sizes in bytes.
+Invariant: only bytes and numbers cross to Lua, besides three Python functions that scripts cannot see; and nothing
+crosses unless there is room for it. Where memory runs out while lupa hands something over, Lua jumps across lupa's
+frames: into Lua the process panics, back from Python the interpreter's lock stays held for good. So the limit is
+stretched before each crossing, and settled on the other side. Whoever calls `close` must be the only one who uses it.
+Sizes in bytes.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ _FUNCTIONS: Final = (
 )
 _KERNEL_BYTES: Final = 4 * 1024 * 1024
 _SPARE_BYTES: Final = 1024 * 1024
+_CROSSING_BYTES: Final = 64 * 1024
 
 
 @functools.cache
@@ -77,6 +81,8 @@ class Engine:
     ) -> None:
         from lupa import lua54
 
+        self._limit_bytes = _KERNEL_BYTES
+        self._stretched = False
         self._memory_error: type[Exception] = lua54.LuaMemoryError
         self._error: type[Exception] = lua54.LuaError
         self._lua: Any = lua54.LuaRuntime(
@@ -93,8 +99,19 @@ class Engine:
         self.allow(None)
 
     def _load(self, check: Callable[[], bytes | None], ask: Callable[..., bytes]) -> dict[str, Any]:
+        def check_with_room() -> bytes | None:
+            why = check()
+            if why is not None:
+                self._make_room(len(why))
+            return why
+
+        def ask_with_room(question: bytes, number: int, name: bytes, payload: bytes) -> bytes:
+            answer: bytes = ask(question, number, name, payload)
+            self._make_room(len(answer))
+            return answer
+
         kernel = self._lua.execute(b"return {}")
-        kernel[b"host_check"], kernel[b"host_ask"] = check, ask
+        kernel[b"host_check"], kernel[b"host_ask"], kernel[b"host_settle"] = check_with_room, ask_with_room, self.settle
         load = self._lua.execute(b"local K = ... return function(part) load(part, '=[host]', 'b')(K) end", kernel)
         for part in _compiled():
             load(part)
@@ -103,7 +120,7 @@ class Engine:
     @property
     def collects_slowly(self) -> bool:
         """Whether collecting the script's garbage may take long; to be asked between slices."""
-        return bool(self._kernel["collects_slowly"]())
+        return bool(self._enter("collects_slowly"))
 
     @property
     def used_bytes(self) -> int:
@@ -111,9 +128,32 @@ class Engine:
         return int(self._lua.get_memory_used()) - self._own_bytes
 
     def allow(self, memory_bytes: int | None) -> None:
-        """Let the script hold so much, or all that it may; may be called at any time, on any thread."""
+        """Let the script hold so much, or all that it may; between slices."""
         most = self._memory_bytes if memory_bytes is None else min(memory_bytes, self._memory_bytes)
-        self._lua.set_max_memory(max(most + self._own_bytes, 1))
+        self._limit_bytes = max(most + self._own_bytes, 1)
+        self._stretched = False
+        self._lua.set_max_memory(self._limit_bytes)
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Stretch the limit so that so much can cross; `settle` takes it back."""
+        needed = int(self._lua.get_memory_used()) + size_bytes + _CROSSING_BYTES
+        if needed > self._limit_bytes:
+            self._stretched = True
+            self._lua.set_max_memory(needed)
+
+    def settle(self) -> None:
+        """Take the limit back to what the script may hold; what is above it fails at its next allocation."""
+        if self._stretched:
+            self._stretched = False
+            self._lua.set_max_memory(self._limit_bytes)
+
+    def _enter(self, function: str, *arguments: Any) -> Any:
+        """Call a function of the kernel, with room for what it is given."""
+        self._make_room(sum(len(argument) for argument in arguments if isinstance(argument, bytes)))
+        try:
+            return self._kernel[function](*arguments)
+        finally:
+            self.settle()
 
     def set_global(self, name: str, payload: bytes) -> None:
         """Give the script a global.
@@ -122,14 +162,14 @@ class Engine:
             MemoryError: The script may not hold so much.
         """
         try:
-            self._kernel["set_global"](name.encode(), payload)
+            self._enter("set_global", name.encode(), payload)
         except self._memory_error as error:
             raise MemoryError from error
 
     def slice(self, function: str, *arguments: Any) -> Outcome:
         """Call ``run``, ``call``, ``proceed`` or ``flush`` of the kernel and answer how the slice ended."""
         try:
-            outcome: Outcome = self._kernel[function](*arguments)
+            outcome: Outcome = self._enter(function, *arguments)
         except self._memory_error:
             return self._autopsy(arguments[0])
         except self._error as error:
@@ -138,9 +178,10 @@ class Engine:
 
     def _autopsy(self, number: int) -> Outcome:
         """Answer where a coroutine was when memory ran out; telling it takes memory, too."""
-        self._lua.set_max_memory(self.used_bytes + self._own_bytes + _SPARE_BYTES)
+        self._limit_bytes = self.used_bytes + self._own_bytes + _SPARE_BYTES
+        self._lua.set_max_memory(self._limit_bytes)
         try:
-            outcome: Outcome = self._kernel["autopsy"](number)
+            outcome: Outcome = self._enter("autopsy", number)
         except (self._memory_error, self._error):
             return (b"limit", b"memory", b"", b"")
         return outcome
@@ -148,25 +189,25 @@ class Engine:
     def tidy(self, dropped: Sequence[int], functions: Sequence[int]) -> list[tuple[int, int]]:
         """Let go of coroutines and functions that nobody waits for; answers objects that Lua let go of, and counts."""
         for number in dropped:
-            self._kernel["drop"](number)
+            self._enter("drop", number)
         try:
             if functions:
-                self._kernel["forget_functions"](struct.pack(f">{len(functions)}q", *functions))
-            released = self._kernel["take_released"]()
+                self._enter("forget_functions", struct.pack(f">{len(functions)}q", *functions))
+            released = self._enter("take_released")
         except self._memory_error:
             return []
         return list(struct.iter_unpack(">II", released))
 
     def frames(self) -> list[tuple[str, str, int]]:
         """Answer the stack of the coroutine that asks the host just now: function, file and line of each frame."""
-        flat = [text.decode("utf-8", "replace") for text in self._kernel["frames"]().values()]
+        flat = [text.decode("utf-8", "replace") for text in self._enter("frames").values()]
         return [(flat[i], flat[i + 1], int(flat[i + 2])) for i in range(0, len(flat), 3)]
 
     def wipe(self) -> None:
         """Let go of all that the script made; takes long if that is much."""
         self.allow(None)
         with contextlib.suppress(self._memory_error, self._error):
-            self._kernel["wipe"]()
+            self._enter("wipe")
 
     def close(self) -> None:
         """Let go of the runtime, which closes it."""

@@ -400,6 +400,7 @@ end
 
 -- Begins to run a script's source; answers how the first slice ended.
 function K.run(id, width, source, name)
+  K.host_settle()
   begin_slice(width)
   local main, message = K.compile(source, name, K.env)
   if not main then
@@ -412,6 +413,7 @@ end
 
 -- Begins to call a kept function with packed arguments.
 function K.call(id, width, function_id, payload)
+  K.host_settle()
   local f = K.kept_function(function_id)
   return start(id, width, function()
     origins[running()] = f
@@ -421,6 +423,7 @@ end
 
 -- Writes out what the script has not.
 function K.flush(id, width)
+  K.host_settle()
   return start(id, width, function()
     return pack_answer("return", K.flush_files())
   end)
@@ -428,6 +431,7 @@ end
 
 -- Goes on with the host's answer.
 function K.proceed(id, width, answer)
+  K.host_settle()
   begin_slice(width)
   local co = threads[id]
   if strides[co] > stride then

@@ -66,6 +66,7 @@ K.opened = opened
 local function ask(what, id, method, payload)
   K.asking = running()
   local answer = K.host_ask(what, id, method, payload)
+  K.host_settle()
   K.asking = nil
   return opened(answer)
 end
@@ -195,6 +196,7 @@ end
 
 -- Puts a global in place; print is told texts, since only Lua knows how it shows its values.
 function K.set_global(name, payload)
+  K.host_settle()
   local value = K.unpack_value(payload, 1)
   if name == "print" and records[value] then
     local write = value

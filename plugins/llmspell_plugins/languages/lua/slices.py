@@ -138,7 +138,6 @@ class Slices:
         if running.stopped_s is None:
             running.stopped_s = trio.current_time()
             self._budget.stopped = True  # the count hook sees it
-            self._engine.allow(0)  # whatever allocates sees that
 
     async def watch(self) -> None:
         """Look after slices in threads until cancelled: stop one that is long past its time, abandon what goes on."""

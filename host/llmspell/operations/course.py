@@ -149,16 +149,20 @@ class Course:
         self, chain: Chain, subject: Any, outcome: Outcome | None = None, forks: tuple[ForkOutcome, ...] = ()
     ) -> HookContext[Any]:
         """Answer what the hooks of a chain are given."""
-        late = chain.late
+        frame = self.frame
+        if not chain.late:
+            return HookContext(
+                chain.name, subject, frame.component, self.ref, self._metadata, frame.language, None, 0, outcome, forks
+            )
         return HookContext(
             chain.name,
             subject,
-            self.frame.component,
+            frame.component,
             self.ref,
             self._metadata,
-            self.frame.language,
-            self.asked if late else None,
-            self.elapsed_ns if late else 0,
+            frame.language,
+            self.asked,
+            self.elapsed_ns,
             outcome,
             forks,
         )

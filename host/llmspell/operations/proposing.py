@@ -57,16 +57,24 @@ async def propose(course: Course, chain: Chain, subject: Any) -> tuple[Any, Prop
         InvalidInputError: One answered a value that does not fit.
         HookFailedError: One failed whose ``on_error`` is ``raise``.
     """
-    transforms, index = chain.transforms, 0
-    proposal: Proposal | None = None
+    transforms = chain.transforms
     if not transforms:
-        return subject, proposal
-    waits, phase = chain.waits, chain.point.phase
+        return subject, None
     context = course.context(chain, subject)
-    while index < len(transforms):
-        answered = await advance_waiting(transforms, index, context) if waits else advance(transforms, index, context)
-        if answered is None:
-            break
+    answered = await advance_waiting(transforms, 0, context) if chain.waits else advance(transforms, 0, context)
+    if answered is None:
+        return subject, None
+    return await _interpret(course, chain, subject, answered)
+
+
+async def _interpret(
+    course: Course, chain: Chain, subject: Any, answered: tuple[int, HookResult] | None
+) -> tuple[Any, Proposal | None]:
+    """Give the first answer its meaning, and go on with the transforms behind it."""
+    transforms, phase = chain.transforms, chain.point.phase
+    context = course.context(chain, subject)
+    proposal: Proposal | None = None
+    while answered is not None:
         index, answer = answered
         hook = transforms[index - 1]
         if type(answer).__name__ not in chain.point.accepts:
@@ -88,6 +96,9 @@ async def propose(course: Course, chain: Chain, subject: Any) -> tuple[Any, Prop
             return subject, _proposal(course, hook, answer, _as_result(course, hook, answer.value, current))
         elif isinstance(answer, Cancel | Redirect | Retry):
             return subject, _proposal(course, hook, answer)
+        answered = (
+            await advance_waiting(transforms, index, context) if chain.waits else advance(transforms, index, context)
+        )
     return subject, proposal
 
 

@@ -56,7 +56,7 @@ class Objects:
             raise InvalidInputError(f"host object {number}: the script does not hold it; ask for it anew") from None
 
     def describe(self, number: int) -> dict[str, Any]:
-        """Answer what a class offers: its name, for each method whether it is pure (1) and lenient (2), whether it has dynamic fields."""
+        """Answer what a class offers: its name, its methods as pure (1) and lenient (2), if it has dynamic fields."""
         kind: type[ScriptObject] = self._kinds[number]
         return {
             "name": kind.name if issubclass(kind, ScriptGlobal) else kind.__name__,

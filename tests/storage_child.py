@@ -1,7 +1,8 @@
 """What the storage crash tests run in processes of their own; prints JSON.
 
 ``kills KIND FOLDER COUNT SEED``: writers are forked, killed at a random moment, and the next one first looks for
-everything that was acknowledged. ``count KIND FOLDER TIMES``: counts up by compare-and-set.
+everything that was acknowledged. ``count KIND FOLDER TIMES TOGETHER``: counts up by compare-and-set, once
+so many processes are there.
 """
 
 from __future__ import annotations
@@ -101,8 +102,19 @@ async def write_on(storage: Storage, writer: int, number: int, out: int) -> None
         os.write(out, b"%d:%d\n" % (writer, number))
 
 
-async def count_up(kind: str, folder: Path, times: int) -> dict[str, int]:
+def meet(folder: Path, together: int) -> None:
+    """Wait until so many processes are here."""
+    place = folder.with_name(f"{folder.name}-meeting")
+    place.mkdir(parents=True, exist_ok=True)
+    (place / str(os.getpid())).touch()
+    latest_s = time.monotonic() + 60
+    while len(list(place.iterdir())) < together and time.monotonic() < latest_s:
+        time.sleep(0.001)
+
+
+async def count_up(kind: str, folder: Path, times: int, together: int) -> dict[str, int]:
     """Answer how many tries failed because the other process was there first."""
+    meet(folder, together)
     refused = 0
     async with make(kind, folder) as storage:
         for _ in range(times):
@@ -119,5 +131,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "kills":
         answer = kill_often(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
     else:
-        answer = trio.run(count_up, sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
+        answer = trio.run(count_up, sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
     print(json.dumps(answer))

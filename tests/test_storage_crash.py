@@ -50,7 +50,7 @@ def test_every_acknowledged_write_outlives_two_hundred_kills(tmp_path: Path, kin
 def test_processes_that_compare_and_set_lose_no_update(tmp_path: Path, kind: str) -> None:
     times = 200
 
-    refused = [answer["refused"] for answer in answers(*[["count", kind, tmp_path, times]] * 3)]
+    refused = [answer["refused"] for answer in answers(*[["count", kind, tmp_path, times, 3]] * 3)]
 
     async def read() -> None:
         async with make(kind, tmp_path) as storage:
@@ -65,7 +65,7 @@ def test_processes_that_compare_and_set_lose_no_update(tmp_path: Path, kind: str
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", "lmdb"])
 def test_many_processes_make_a_new_storage_at_once(tmp_path: Path, kind: str) -> None:
-    answers(*[["count", kind, tmp_path / "new", 3]] * 6)
+    answers(*[["count", kind, tmp_path / "new", 3, 6]] * 6)
 
     async def read() -> None:
         async with make(kind, tmp_path / "new") as storage:

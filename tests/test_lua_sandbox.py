@@ -371,9 +371,13 @@ def test_a_cancellation_at_any_step_of_the_start_ends_the_run(delay: int) -> Non
                 for _ in range(delay):
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
+            ended.append(True)
 
+    ended: list[bool] = []
     for _ in range(5):
         trio.run(main)
+
+    assert ended == [True] * 5
 
 
 def test_a_thread_slice_that_is_cancelled_in_a_callback_leaves_the_memory_limit_as_it_was() -> None:
@@ -429,3 +433,11 @@ trio.run(main)
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert answer.stdout == "alive\n", answer.stderr
+
+
+@pytest.mark.parametrize("slices", ["thread", "loop"])
+def test_the_time_of_slices_that_are_each_too_short_to_be_stopped_adds_up(slices: str) -> None:
+    with pytest.raises(ScriptError, match="processor time") as caught:
+        run("while true do Host.echo(1) end", time_s=0.1, slices=slices)
+
+    assert caught.value.code == "time_limit"

@@ -433,6 +433,7 @@ def test_a_wrap_that_is_cancelled_as_it_leaves_does_not_keep_the_others_from_lea
 
 def test_hooks_that_are_taken_out_are_called_no_longer_by_an_operation_that_runs_but_guards_still_judge_it() -> None:
     called: list[str] = []
+    taken_out: list[list[bool]] = []
 
     async def main() -> None:
         bench = Bench()
@@ -444,7 +445,7 @@ def test_hooks_that_are_taken_out_are_called_no_longer_by_an_operation_that_runs
             ]
 
             def leave(context: HookContext[Any]) -> None:
-                [handle.unregister() for handle in handles]
+                taken_out.append([handle.unregister() for handle in handles])
 
             host.hooks.register(BEFORE, leave)
             with pytest.raises(OperationCancelledError, match="dead"):
@@ -453,4 +454,5 @@ def test_hooks_that_are_taken_out_are_called_no_longer_by_an_operation_that_runs
 
     run(main)
 
+    assert taken_out == [[True] * 3, [False] * 3]
     assert called == []

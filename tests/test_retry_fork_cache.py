@@ -188,8 +188,9 @@ def test_a_retry_without_a_wait_still_lets_others_run() -> None:
     async def main() -> None:
         async with opened(make_tool("flaky", Flaky())) as host:
             host.hooks.register(BEFORE, lambda context: Retry(0, 1 << 30))
-            with trio.move_on_after(0.05):
+            with trio.move_on_after(0.05) as scope:
                 await host.call("tool:flaky")
+            assert scope.cancelled_caught
 
     run(main)
 

@@ -21,6 +21,7 @@
     ├── SecurityError             a rule forbids it: rule
     ├── ResourceLimitError        a limit is exceeded: resource, limit
     ├── ToolError                 a tool could not do what it was asked
+    ├── ProviderError             a model's provider could not answer: status, retry_after_s
     ├── ScriptError               a script failed: file, line
     └── StorageError              a storage cannot be opened, read or written
 
@@ -46,6 +47,7 @@ __all__ = [
     "OperationTimeoutError",
     "PluginError",
     "PluginRequiredError",
+    "ProviderError",
     "ResourceLimitError",
     "ScriptError",
     "SecurityError",
@@ -263,6 +265,35 @@ class ToolError(LlmspellError):
         super().__init__(message)
         self.code = code
         self.details = details
+
+
+class ProviderError(LlmspellError):
+    """A model's provider could not be asked, or its answer makes no sense.
+
+    Attributes:
+        code: ``rate_limited``, ``unavailable`` (5xx, overloaded), ``authentication``, ``invalid_request``,
+            ``connection``, ``timeout``, ``protocol`` (an answer that makes no sense) or ``provider``.
+        status: The HTTP status, 0 if there was none.
+        retry_after_s: How long the provider asks to wait; None if it does not say.
+        retryable: Whether asking again may help.
+    """
+
+    code = "provider"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "provider",
+        status: int = 0,
+        retry_after_s: float | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.retryable = retryable
 
 
 class ScriptError(LlmspellError):

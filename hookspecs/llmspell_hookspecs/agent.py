@@ -1,0 +1,468 @@
+"""The topic agent: what an agent is, what it is given and answers, and the points around its life and its runs.
+
+Invariant: an agent's conversation holds whole turns only: a run that fails or is cancelled leaves it as it was, and
+trimming never parts a tool's answer from the question for it. Durations in seconds.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+from pydantic import BaseModel, SecretStr
+
+from .context import Failure, HookContext, OperationRef
+from .model import Message, ModelUsage, ToolUse
+from .plugin import Services
+from .points import Phase, hookpoint
+from .results import HookResult
+from .values import freeze
+
+__all__ = [
+    "Agent",
+    "AgentChunk",
+    "AgentConfig",
+    "AgentContext",
+    "AgentHandle",
+    "AgentInfo",
+    "AgentInput",
+    "AgentKind",
+    "AgentOutput",
+    "AgentSink",
+    "Agents",
+    "ToolRecord",
+    "after_agent_execution",
+    "after_agent_init",
+    "after_agent_shutdown",
+    "agent_error",
+    "around_agent_execution",
+    "before_agent_execution",
+    "before_agent_init",
+    "before_agent_shutdown",
+]
+
+
+class AgentConfig(Struct, frozen=True):
+    """What an agent is made from.
+
+    Attributes:
+        name: Unique among the host's agents.
+        kind: Which kind of agent: ``llm``, ``basic``, or one that a plugin brings.
+        description: One sentence for people and other agents.
+        model: ``provider/model``, or empty for the default.
+        system_prompt: What the model is told before the conversation.
+        tools: Names of tools it may use.
+        temperature: See `ModelRequest`.
+        max_tokens: Of one answer of the model.
+        max_conversation: How many messages it remembers, the system prompt aside.
+        max_steps: How often the model may be asked in one run.
+        max_tool_calls: How many tools may run in one run.
+        max_parallel: How many tools run at once.
+        time_s: How long one run may take.
+        base_url: Where the model is, if not where settings say.
+        api_key: For that URL.
+        options: What only this kind of agent, or this model's provider, knows.
+    """
+
+    name: str
+    kind: str = "llm"
+    description: str = ""
+    model: str = ""
+    system_prompt: str = ""
+    tools: tuple[str, ...] = ()
+    temperature: float | None = None
+    max_tokens: int | None = None
+    max_conversation: int = 100
+    max_steps: int = 25
+    max_tool_calls: int = 100
+    max_parallel: int = 8
+    time_s: float = 300.0
+    base_url: str = ""
+    api_key: SecretStr | None = None
+    options: Mapping[str, Any] = {}
+
+
+class AgentInput(Struct, frozen=True):
+    """What an agent is asked.
+
+    Attributes:
+        text: The question.
+        messages: A conversation before it, in place of the one that the agent remembers.
+        parameters: Plain values for kinds of agent that take some.
+    """
+
+    text: str = ""
+    messages: tuple[Message, ...] | None = None
+    parameters: Mapping[str, Any] = {}
+
+
+class ToolRecord(Struct, frozen=True):
+    """One tool that ran, or did not, in an agent's run.
+
+    Attributes:
+        id: The model's id for it.
+        name: The tool.
+        parameters: As the model asked.
+        status: ``completed``, ``failed`` or ``denied``.
+        text: What the model was told.
+        elapsed_ms: How long it took.
+    """
+
+    id: str
+    name: str
+    parameters: Mapping[str, Any] = {}
+    status: Literal["completed", "failed", "denied"] = "completed"
+    text: str = ""
+    elapsed_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Make the parameters read-only."""
+        force_setattr(self, "parameters", freeze(self.parameters))
+
+
+class AgentOutput(Struct, frozen=True):
+    """What an agent answered.
+
+    Attributes:
+        text: The answer.
+        tool_calls: The tools of the run, in the order in which the model asked for them.
+        model: Which model answered last.
+        usage: What all calls of the run used.
+        steps: How often the model was asked.
+        finish_reason: Why it ended, as `ModelResponse` has it.
+        metadata: Facts about the run.
+    """
+
+    text: str = ""
+    tool_calls: tuple[ToolRecord, ...] = ()
+    model: str = ""
+    usage: ModelUsage = ModelUsage()
+    steps: int = 0
+    finish_reason: str = "stop"
+    metadata: Mapping[str, Any] = {}
+
+    def __str__(self) -> str:
+        """Answer the text."""
+        return self.text
+
+
+class AgentChunk(Struct, frozen=True):
+    """A part of a run, as it happens.
+
+    Attributes:
+        kind: ``text``; ``tool_use``: a tool is about to run; ``tool_result``; ``restart``: the texts of this step so
+            far are void.
+        text: For ``text``, the next piece.
+        tool_use: For ``tool_use``.
+        tool_result: For ``tool_result``.
+        step: Which answer of the model this belongs to, from 1.
+    """
+
+    kind: Literal["text", "tool_use", "tool_result", "restart"] = "text"
+    text: str = ""
+    tool_use: ToolUse | None = None
+    tool_result: ToolRecord | None = None
+    step: int = 1
+
+
+AgentSink: TypeAlias = Callable[[AgentChunk], Awaitable[None]]
+"""Takes chunks; the run waits for it."""
+
+
+class AgentContext(Protocol):
+    """What an agent is given beside its input."""
+
+    @property
+    def operation(self) -> OperationRef:
+        """Which operation this is."""
+
+    @property
+    def sink(self) -> AgentSink | None:
+        """Takes the run's chunks as they happen; None if nobody wants them."""
+
+
+class Agent:
+    """An agent: subclass it and write `run`; an entry point in ``llmspell.agents``.
+
+    Attributes:
+        kind: The kind's name, which is its entry point's.
+        version: As in SemVer.
+        description: For people; the class's docstring if empty.
+        repeatable: Whether a run may be repeated after it ran (Retry at after and error points).
+        Options: A pydantic model for ``AgentConfig.options``, if the kind has options of its own.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[str] = "1.0.0"
+    description: ClassVar[str] = ""
+    repeatable: ClassVar[bool] = True
+    Options: ClassVar[type[BaseModel] | None] = None
+
+    def __init__(self, config: AgentConfig, services: Services) -> None:
+        """Take what it is made from."""
+        self.config = config
+        self.services = services
+        self._conversation: tuple[Message, ...] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "description" not in cls.__dict__:
+            cls.description = (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """What it remembers, the oldest first, without the system prompt."""
+        return self._conversation
+
+    def remember(self, messages: Sequence[Message]) -> None:
+        """Add a whole turn to the conversation, and forget the oldest turns above ``max_conversation`` messages."""
+        kept = (*self._conversation, *messages)
+        surplus = len(kept) - self.config.max_conversation
+        if surplus > 0:
+            turns = (place for place in range(surplus, len(kept)) if kept[place].role == "user")
+            kept = kept[next(turns, len(kept)) :]
+        self._conversation = kept
+
+    def forget(self) -> None:
+        """Begin a new conversation."""
+        self._conversation = ()
+
+    async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
+        """Answer once.
+
+        Raises:
+            LlmspellError: It could not.
+        """
+        raise TypeError(f"agent {self.kind}: write its run method")
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class AgentKind(Struct, frozen=True):
+    """A kind of agent that can be made.
+
+    Attributes:
+        name: What `AgentConfig.kind` says.
+        description: One sentence.
+        version: As in SemVer.
+        options: The JSON schema of its options; empty if it has none.
+    """
+
+    name: str
+    description: str = ""
+    version: str = ""
+    options: Mapping[str, Any] = {}
+
+
+class AgentInfo(Struct, frozen=True):
+    """What is known of an agent.
+
+    Attributes:
+        name: Unique within the host.
+        id: ``agent:<name>``.
+        kind: Its kind.
+        description: One sentence.
+        model: ``provider/model``; empty for kinds without one.
+        tools: What it may use.
+        state: ``ready``, ``running`` or ``closed``.
+        created_s: When it was made, in seconds since the epoch.
+        runs: How many runs ended.
+        failed: How many of them without an answer.
+        running: How many run now.
+        tool_calls: How many tools it has used.
+        busy_s: How long its runs took together.
+        usage: What its runs used together.
+        last_error: Why the last run that failed did.
+    """
+
+    name: str
+    id: str = ""
+    kind: str = "llm"
+    description: str = ""
+    model: str = ""
+    tools: tuple[str, ...] = ()
+    state: Literal["ready", "running", "closed"] = "ready"
+    created_s: float = 0.0
+    runs: int = 0
+    failed: int = 0
+    running: int = 0
+    tool_calls: int = 0
+    busy_s: float = 0.0
+    usage: ModelUsage = ModelUsage()
+    last_error: str = ""
+
+
+class AgentHandle(Protocol):
+    """An agent of a host; every run goes through the runner."""
+
+    @property
+    def name(self) -> str:
+        """Unique within the host."""
+
+    @property
+    def config(self) -> AgentConfig:
+        """What it was made from."""
+
+    @property
+    def info(self) -> AgentInfo:
+        """What is known of it now."""
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """What it remembers."""
+
+    def remember(self, messages: Sequence[Message], /) -> None:
+        """Add messages to what it remembers."""
+
+    def forget(self) -> None:
+        """Begin a new conversation."""
+
+    async def run(
+        self,
+        input: str | AgentInput | Mapping[str, Any],
+        /,
+        *,
+        sink: AgentSink | None = None,
+        deadline_s: float | None = None,
+    ) -> AgentOutput:
+        """Ask it once.
+
+        Args:
+            input: The question, or more than that.
+            sink: Takes the run's chunks as they happen, as far as hooks let them pass.
+            deadline_s: How long it may take; its own limit counts as well.
+
+        Raises:
+            InvalidInputError: The input does not fit, or the agent is closed.
+            OperationCancelledError: A hook cancelled it.
+            OperationTimeoutError: A deadline passed.
+            ResourceLimitError: It asked the model, or for tools, more often than it may.
+            ProviderError: Its model could not be asked.
+        """
+
+    def stream(
+        self, input: str | AgentInput | Mapping[str, Any], /, *, deadline_s: float | None = None
+    ) -> AbstractAsyncContextManager[Any]:
+        """Ask it once, and answer a block that yields chunks: ``async with agent.stream("hi") as run: async for ...``.
+
+        When the iteration has ended ``run.output`` is the answer; leaving the block early cancels the run.
+        """
+
+    async def close(self) -> None:
+        """Shut it down; a second call does nothing.
+
+        Raises:
+            OperationCancelledError: A hook keeps it.
+        """
+
+
+@runtime_checkable
+class Agents(Protocol):
+    """The agents of a host."""
+
+    async def create(self, config: AgentConfig | None = None, /, *, scope: str = "", **fields: Any) -> AgentHandle:
+        """Make an agent.
+
+        Args:
+            config: What it is made from, or None.
+            scope: A script's id; its agents go when it ends.
+            fields: Further fields of `AgentConfig`; ``name`` may be left out.
+
+        Raises:
+            InvalidInputError: A field is wrong, or the name is taken.
+            ComponentNotFoundError: There is no such kind, model provider or tool.
+            OperationCancelledError: A hook refused it.
+        """
+
+    def get(self, name: str, /) -> AgentHandle | None:
+        """Answer the agent of this name, or None."""
+
+    def list(self) -> Sequence[AgentInfo]:
+        """Answer what is known of each agent, in the order in which they were made."""
+
+    def kinds(self) -> Sequence[AgentKind]:
+        """Answer the kinds that can be made; loads them."""
+
+    async def close_scope(self, scope: str, /) -> int:
+        """Shut down all agents of a script; answers how many."""
+
+
+_INIT = ("Continue", "Modified", "Cancel", "Retry", "Fork", "Skipped")
+_SHUTDOWN = ("Continue", "Cancel", "Fork", "Skipped")
+
+
+@hookpoint(phase=Phase.BEFORE, topic="agent", accepts=_INIT)
+def before_agent_init(context: HookContext[AgentConfig]) -> HookResult | None:
+    """An agent is about to be made.
+
+    When: once for each.
+    Subject: what it is made from; ``Modified`` may change all but the name.
+    """
+
+
+@hookpoint(phase=Phase.AFTER, topic="agent", accepts=("Continue", "Cancel", "Fork", "Skipped"))
+def after_agent_init(context: HookContext[AgentInfo]) -> HookResult | None:
+    """An agent was made.
+
+    When: once for each; with ``Cancel`` nobody gets it.
+    Subject: what is known of it.
+    """
+
+
+@hookpoint(phase=Phase.BEFORE, topic="agent")
+def before_agent_execution(context: HookContext[AgentInput]) -> HookResult | None:
+    """An agent is about to run.
+
+    When: guards and observers once for each attempt; transforms once for each that starts from the original input.
+    Subject: what it is asked.
+    """
+
+
+@hookpoint(phase=Phase.AROUND, topic="agent")
+def around_agent_execution(context: HookContext[AgentInput]) -> HookResult | None:
+    """An agent runs.
+
+    When: once for each attempt, around the run; an async generator with one yield.
+    Subject: what it is asked.
+    """
+
+
+@hookpoint(phase=Phase.AFTER, topic="agent")
+def after_agent_execution(context: HookContext[AgentOutput]) -> HookResult | None:
+    """An agent has answered.
+
+    When: once for each attempt that completed, or whose answer was replaced.
+    Subject: the answer. Where transforms or guards stand here a stream is held back until they have passed it.
+    """
+
+
+@hookpoint(phase=Phase.ERROR, topic="agent", value=AgentOutput)
+def agent_error(context: HookContext[Failure]) -> HookResult | None:
+    """An agent has failed.
+
+    When: once for each attempt that failed; observers also when the run was cancelled.
+    Subject: the failure.
+    """
+
+
+@hookpoint(phase=Phase.BEFORE, topic="agent", accepts=_SHUTDOWN)
+def before_agent_shutdown(context: HookContext[AgentInfo]) -> HookResult | None:
+    """An agent is about to be shut down.
+
+    When: once for each; also as its script or the host ends, which a ``Cancel`` cannot stop.
+    Subject: what is known of it.
+    """
+
+
+@hookpoint(phase=Phase.AFTER, topic="agent", accepts=("Continue", "Fork", "Skipped"))
+def after_agent_shutdown(context: HookContext[AgentInfo]) -> HookResult | None:
+    """An agent was shut down.
+
+    When: once for each.
+    Subject: what was known of it.
+    """

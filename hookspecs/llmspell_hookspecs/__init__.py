@@ -1,21 +1,18 @@
 """The contract: all that a plugin author needs.
 
-Points, contexts, subjects, results, protocols and errors. Imports nothing of the host's or the plugins'.
+Points, contexts, subjects, results, protocols and errors. Imports nothing of the host's or the plugins'. This module is
+longer than most because it names all of it.
 """
 
 from __future__ import annotations
 
 from .agent import (
-    Agent,
     AgentChunk,
     AgentConfig,
-    AgentContext,
-    AgentHandle,
     AgentInfo,
     AgentInput,
     AgentKind,
     AgentOutput,
-    Agents,
     AgentSink,
     ToolRecord,
     after_agent_execution,
@@ -26,6 +23,12 @@ from .agent import (
     before_agent_execution,
     before_agent_init,
     before_agent_shutdown,
+)
+from .agents import (
+    Agent,
+    AgentContext,
+    AgentHandle,
+    Agents,
 )
 from .components import (
     Component,

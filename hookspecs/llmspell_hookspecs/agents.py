@@ -1,0 +1,186 @@
+"""What an agent is, for who writes one, and the agents of a host, for who asks them.
+
+Invariant: an agent's conversation holds whole turns only: a run that fails or is cancelled leaves it as it was, and
+trimming never parts a tool's answer from the question for it. Durations in seconds.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from pydantic import BaseModel
+
+from .agent import AgentConfig, AgentInfo, AgentInput, AgentKind, AgentOutput, AgentSink
+from .context import OperationRef
+from .model import Message
+from .plugin import Services
+
+__all__ = ["Agent", "AgentContext", "AgentHandle", "Agents"]
+
+
+class AgentContext(Protocol):
+    """What an agent is given beside its input."""
+
+    @property
+    def operation(self) -> OperationRef:
+        """Which operation this is."""
+
+    @property
+    def sink(self) -> AgentSink | None:
+        """Takes the run's chunks as they happen; None if nobody wants them."""
+
+
+class Agent:
+    """An agent: subclass it and write `run`; an entry point in ``llmspell.agents``.
+
+    Attributes:
+        kind: The kind's name, which is its entry point's.
+        version: As in SemVer.
+        description: For people; the class's docstring if empty.
+        repeatable: Whether a run may be repeated after it ran (Retry at after and error points).
+        Options: A pydantic model for ``AgentConfig.options``, if the kind has options of its own.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[str] = "1.0.0"
+    description: ClassVar[str] = ""
+    repeatable: ClassVar[bool] = True
+    Options: ClassVar[type[BaseModel] | None] = None
+
+    def __init__(self, config: AgentConfig, services: Services) -> None:
+        """Take what it is made from."""
+        self.config = config
+        self.services = services
+        self._conversation: tuple[Message, ...] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "description" not in cls.__dict__:
+            cls.description = (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """What it remembers, the oldest first, without the system prompt."""
+        return self._conversation
+
+    def remember(self, messages: Sequence[Message]) -> None:
+        """Add a whole turn to the conversation, and forget the oldest turns above ``max_conversation`` messages."""
+        kept = (*self._conversation, *messages)
+        surplus = len(kept) - self.config.max_conversation
+        if surplus > 0:
+            turns = (place for place in range(surplus, len(kept)) if kept[place].role == "user")
+            kept = kept[next(turns, len(kept)) :]
+        self._conversation = kept
+
+    def forget(self) -> None:
+        """Begin a new conversation."""
+        self._conversation = ()
+
+    async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
+        """Answer once.
+
+        Raises:
+            LlmspellError: It could not.
+        """
+        raise TypeError(f"agent {self.kind}: write its run method")
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class AgentHandle(Protocol):
+    """An agent of a host; every run goes through the runner."""
+
+    @property
+    def name(self) -> str:
+        """Unique within the host."""
+
+    @property
+    def config(self) -> AgentConfig:
+        """What it was made from."""
+
+    @property
+    def info(self) -> AgentInfo:
+        """What is known of it now."""
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """What it remembers."""
+
+    def remember(self, messages: Sequence[Message], /) -> None:
+        """Add messages to what it remembers."""
+
+    def forget(self) -> None:
+        """Begin a new conversation."""
+
+    async def run(
+        self,
+        input: str | AgentInput | Mapping[str, Any],
+        /,
+        *,
+        sink: AgentSink | None = None,
+        deadline_s: float | None = None,
+    ) -> AgentOutput:
+        """Ask it once.
+
+        Args:
+            input: The question, or more than that.
+            sink: Takes the run's chunks as they happen, as far as hooks let them pass.
+            deadline_s: How long it may take; its own limit counts as well.
+
+        Raises:
+            InvalidInputError: The input does not fit, or the agent is closed.
+            OperationCancelledError: A hook cancelled it.
+            OperationTimeoutError: A deadline passed.
+            ResourceLimitError: It asked the model, or for tools, more often than it may.
+            ProviderError: Its model could not be asked.
+        """
+
+    def stream(
+        self, input: str | AgentInput | Mapping[str, Any], /, *, deadline_s: float | None = None
+    ) -> AbstractAsyncContextManager[Any]:
+        """Ask it once, and answer a block that yields chunks: ``async with agent.stream("hi") as run: async for ...``.
+
+        When the iteration has ended ``run.output`` is the answer; leaving the block early cancels the run.
+        """
+
+    async def close(self) -> None:
+        """Shut it down; a second call does nothing.
+
+        Raises:
+            OperationCancelledError: A hook keeps it.
+        """
+
+
+@runtime_checkable
+class Agents(Protocol):
+    """The agents of a host."""
+
+    async def create(self, config: AgentConfig | None = None, /, *, scope: str = "", **fields: Any) -> AgentHandle:
+        """Make an agent.
+
+        Args:
+            config: What it is made from, or None.
+            scope: A script's id; its agents go when it ends.
+            fields: Further fields of `AgentConfig`; ``name`` may be left out.
+
+        Raises:
+            InvalidInputError: A field is wrong, or the name is taken.
+            ComponentNotFoundError: There is no such kind, model provider or tool.
+            OperationCancelledError: A hook refused it.
+        """
+
+    def get(self, name: str, /) -> AgentHandle | None:
+        """Answer the agent of this name, or None."""
+
+    def list(self) -> Sequence[AgentInfo]:
+        """Answer what is known of each agent, in the order in which they were made."""
+
+    def kinds(self) -> Sequence[AgentKind]:
+        """Answer the kinds that can be made; loads them."""
+
+    async def close_scope(self, scope: str, /) -> int:
+        """Shut down all agents of a script; answers how many."""

@@ -17,16 +17,10 @@ from pydantic import BaseModel
 from llmspell.settings import Policy, Settings
 from llmspell_hookspecs import (
     RESULT_TYPES,
-    HookPoint,
     ScriptGlobal,
     Tool,
-    event,
-    plugin,
-    points_of,
-    script,
+    own_points,
     script_methods,
-    system,
-    tool,
 )
 
 __all__ = ["references"]
@@ -46,11 +40,6 @@ def references() -> dict[str, str]:
     }
 
 
-def all_points() -> list[HookPoint]:
-    """Answer every point that llmspell declares."""
-    return [point for topic in (system, plugin, script, tool, event) for point in points_of(topic)]
-
-
 def _page(title: str, *parts: str) -> str:
     return "\n\n".join([f"# {title}", _NOTE, *parts]) + "\n"
 
@@ -58,7 +47,7 @@ def _page(title: str, *parts: str) -> str:
 def _points() -> str:
     parts = ["Any of the names may be used. `custom:<name>` is there for points of your own."]
     topic = ""
-    for point in all_points():
+    for point in own_points():
         if point.topic != topic:
             topic = point.topic
             parts.append(f"## {topic}")
@@ -76,7 +65,7 @@ def _results() -> str:
     rows = [f"| point | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     rows += [
         f"| {point.name} | {' | '.join('yes' if name in point.accepts else '-' for name in names)} |"
-        for point in all_points()
+        for point in own_points()
     ]
     texts = [f"## {result.__name__}\n\n{inspect.getdoc(result)}" for result in RESULT_TYPES]
     return _page("Results", "What each point accepts; each cell is tested.", "\n".join(rows), *texts)

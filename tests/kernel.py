@@ -39,19 +39,15 @@ from llmspell_hookspecs import (
     ToolContext,
     ToolError,
     custom_point,
-    event,
     hookimpl,
-    plugin,
+    own_points,
     points_of,
-    script,
-    system,
-    tool,
 )
 
 T = TypeVar("T")
 Body = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
 
-POINTS: list[HookPoint] = [point for topic in (system, plugin, script, tool, event) for point in points_of(topic)]
+POINTS: list[HookPoint] = list(own_points())
 """Every point that the host declares."""
 ALL_POINTS = [*POINTS, custom_point("thing"), *points_of(deploy_points)]
 """... and those that plugins and users bring."""

@@ -218,6 +218,9 @@ from .tool import (
     tool_security_check,
     tool_timeout,
 )
+from .topics import (
+    own_points,
+)
 from .values import (
     freeze,
     thaw,
@@ -384,6 +387,7 @@ __all__ = [
     "memory_usage_high",
     "model_chunk",
     "model_error",
+    "own_points",
     "performance_threshold_exceeded",
     "plugin_failed",
     "plugin_loaded",

@@ -49,12 +49,7 @@ from llmspell_hookspecs import (
     SettingsAccess,
     Tool,
     Tools,
-    event,
-    plugin,
-    points_of,
-    script,
-    system,
-    tool,
+    own_points,
 )
 
 __all__ = ["Host"]
@@ -208,7 +203,7 @@ class Host:
         return self._runner.problems
 
     def _make_registry(self, settings: Settings) -> HookRegistry:
-        catalog = PointCatalog(point for topic in (system, plugin, script, tool, event) for point in points_of(topic))
+        catalog = PointCatalog(own_points())
         hooks = settings.hooks
         registry = HookRegistry(
             catalog,

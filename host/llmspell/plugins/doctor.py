@@ -16,11 +16,7 @@ from llmspell_hookspecs import (
     ComponentNotFoundError,
     LlmspellError,
     PluginInfo,
-    plugin,
-    points_of,
-    script,
-    system,
-    tool,
+    own_points,
 )
 
 from .discovery import GROUPS, PLUGINS, Candidate, choose, scan_all
@@ -81,9 +77,8 @@ def _examine_one(candidate: Candidate, settings: Settings) -> Finding:
 
 
 def _hooks(info: PluginInfo, target: Any, settings: Settings) -> int:
-    points = [point for module in (system, plugin, script, tool) for point in points_of(module)]
     made = construct(info, target, settings.plugin_table(info.name), _NoServices())
-    return Registrar(HookRegistry(PointCatalog(points))).take(made, info.name)
+    return Registrar(HookRegistry(PointCatalog(own_points()))).take(made, info.name)
 
 
 class _NoServices:

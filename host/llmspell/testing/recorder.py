@@ -20,11 +20,7 @@ from llmspell_hookspecs import (
     Phase,
     Priority,
     hookimpl,
-    plugin,
-    points_of,
-    script,
-    system,
-    tool,
+    own_points,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +58,7 @@ class HookRecorder:
 
     def __init__(self) -> None:
         self.rows: list[HookRow] = []
-        self._catalog = PointCatalog(point for topic in (system, plugin, script, tool) for point in points_of(topic))
+        self._catalog = PointCatalog(own_points())
 
     def watch(self, host: Host, *points: str) -> None:
         """Record further points too: those that a plugin declares, and ``custom:`` ones."""
@@ -138,4 +134,4 @@ def _observer(point: str) -> Callable[[HookRecorder, HookContext[Any]], None]:
     return record
 
 
-_observers(point for topic in (system, plugin, script, tool) for point in points_of(topic))
+_observers(own_points())

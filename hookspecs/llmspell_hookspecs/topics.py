@@ -1,0 +1,24 @@
+"""The topics that llmspell itself declares, and all of their points.
+
+Invariant: this is the one list of topics; the host, its tests and the references take theirs from here.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Final
+
+from . import event, plugin, script, system, tool
+from .points import HookPoint, points_of
+
+__all__ = ["TOPICS", "own_points"]
+
+TOPICS: Final[tuple[ModuleType, ...]] = (system, plugin, script, tool, event)
+"""The modules that declare points, in the order of the reference."""
+
+
+@functools.cache
+def own_points() -> tuple[HookPoint, ...]:
+    """Answer every point that llmspell declares, topic by topic, in order of declaration."""
+    return tuple(point for topic in TOPICS for point in points_of(topic))

@@ -319,7 +319,8 @@ class StorageError(LlmspellError):
     """A storage cannot be opened, read or written.
 
     Attributes:
-        code: ``busy`` if another process held its lock for too long, ``closed``, or ``storage``.
+        code: ``busy`` if another process held its lock for too long, ``closed``, ``conflict`` if another version is
+            there than a write expected, or ``storage``.
     """
 
     def __init__(self, message: str, *, code: str = "storage") -> None:

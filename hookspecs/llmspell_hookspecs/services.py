@@ -5,7 +5,9 @@ Sizes in bytes, durations in seconds.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -21,6 +23,7 @@ __all__ = [
     "Hooks",
     "HttpResponse",
     "NetworkAccess",
+    "ProjectFolder",
     "SettingsAccess",
     "Tools",
 ]
@@ -230,6 +233,23 @@ class Hooks(Protocol):
 
     def unregister_scope(self, scope: str, /) -> int:
         """Take out all hooks of a script; answers how many."""
+
+
+@runtime_checkable
+class ProjectFolder(Protocol):
+    """Where the files of the host's own lie; scripts and tools touch none of them."""
+
+    def place(self, path: str | os.PathLike[str], /) -> Path:
+        """Answer where a path of settings leads: a relative one is relative to the project's folder."""
+
+    def data(self, name: str, /) -> Path:
+        """Answer where a file of this name lies in ``.llmspell`` in the project's folder.
+
+        That folder is made if there is none, for its owner only, and git leaves it out.
+
+        Raises:
+            StorageError: It cannot be made, or is a link.
+        """
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from .errors import InvalidInputError
 
-__all__ = ["MAX_KEY_BYTES", "Entry", "Storage", "check_batch", "check_key"]
+__all__ = ["MAX_KEY_BYTES", "Entry", "Storage", "Storages", "check_batch", "check_key"]
 
 MAX_KEY_BYTES: Final = 511
 """The longest key, in UTF-8: what LMDB takes."""
@@ -80,6 +80,26 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """Close it after the writes under way; what was written stays. Closing again does nothing."""
+
+
+@runtime_checkable
+class Storages(Protocol):
+    """Opens storages by name, as settings have them.
+
+    Each is opened once, when it is first asked for, and closed after everything that the host started has ended.
+    """
+
+    async def open(self, name: str = "", /) -> Storage:
+        """Answer an open storage; everybody who asks shares it.
+
+        Args:
+            name: A backend's, such as ``sqlite``; empty for the one that ``storage.backend`` names.
+
+        Raises:
+            ComponentNotFoundError: There is no such backend.
+            PluginError: It cannot be loaded, or its settings are wrong.
+            StorageError: It cannot be opened, or the host closes.
+        """
 
 
 def check_key(key: str, /) -> bytes:

@@ -8,26 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmspell_hookspecs import ScriptResult, ScriptRun, ToolCall, ToolListing, ToolResult
+from llmspell_hookspecs import ScriptResult, ToolListing, ToolResult, bare
 
 __all__ = ["bare", "to_listing", "to_script_result", "to_tool_result"]
 
 _MARKS = frozenset({"result", "success", "error", "text", "message"})
-
-
-def bare(value: Any) -> Any:
-    """Answer what an envelope holds, or what a subject gives to another component."""
-    if isinstance(value, ToolResult):
-        return value.result
-    if isinstance(value, ScriptResult):
-        return value.value
-    if isinstance(value, ToolCall):
-        return value.parameters
-    if isinstance(value, ScriptRun):
-        return {"arguments": value.arguments}
-    if isinstance(value, ToolListing):
-        return {"tools": value.tools}
-    return value
 
 
 def to_tool_result(value: Any) -> ToolResult:

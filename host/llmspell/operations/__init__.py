@@ -8,6 +8,7 @@ from .fit import fit, freeze_fields, plain, thaw_fields
 from .kind import Asker, Caller, Operation, OperationKind, RunnerLimits
 from .proposing import propose
 from .runner import Runner
+from .service import OperationService
 
 __all__ = [
     "CURRENT",
@@ -18,6 +19,7 @@ __all__ = [
     "Frame",
     "Operation",
     "OperationKind",
+    "OperationService",
     "Runner",
     "RunnerLimits",
     "fit",

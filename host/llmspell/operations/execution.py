@@ -31,7 +31,7 @@ from llmspell_hookspecs import (
 from .asking import cancellation, where
 from .course import NOTHING, Course
 from .ending import end, end_without
-from .fit import freeze_fields, thaw_fields
+from .fit import freeze_fields, name_after, thaw_fields
 from .forks import failure_of
 from .notices import notice_of
 from .proposing import Proposal, propose
@@ -304,7 +304,7 @@ class Execution:
         target = redirect.target if ":" in redirect.target else f"{course.frame.component.kind}:{redirect.target}"
         course.note(hook, "Redirect", target)
         value = await course.house.call(Call(target, kind.payload(given)), hops=course.frame.hops + 1)
-        return freeze_fields(kind.to_result(value))
+        return name_after(freeze_fields(kind.to_result(value)), course.asked, kind.named)
 
     async def _notices(self, error: Exception) -> None:
         course = self._course

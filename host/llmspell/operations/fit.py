@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from llmspell_hookspecs import InvalidInputError, freeze, thaw
 
-__all__ = ["fit", "freeze_fields", "plain", "thaw_fields"]
+__all__ = ["fit", "freeze_fields", "name_after", "plain", "thaw_fields"]
 
 T = TypeVar("T")
 _ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
@@ -87,6 +87,14 @@ def fit(value: Any, wanted: type, where: str, current: Any = None) -> Any:
         field = str(error).rpartition("`$.")[2].rstrip("`")
         message = f"{where}: it does not fit {wanted.__name__}: {error}"
         raise InvalidInputError(message, field=field) from error
+
+
+def name_after(result: T, subject: Any, fields: tuple[str, ...]) -> T:
+    """Answer the result with these fields as the subject has them."""
+    own = {name: getattr(subject, name) for name in fields}
+    if all(getattr(result, name) == value for name, value in own.items()):
+        return result
+    return structs.replace(result, **own)  # type: ignore[type-var]
 
 
 def _loose(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What an operation is: its kind (which points stand around it) and the one asked for.
+"""What an operation is: its kind (the contract's `OperationKind`) and the one asked for.
 
 Invariant: both are data. The runner is the only place that gives them effect. Durations in seconds.
 """
@@ -10,44 +10,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from llmspell_hookspecs import Call, ComponentRef
+from llmspell_hookspecs import Call, ComponentRef, OperationKind, same
 
 __all__ = ["Asker", "Caller", "Operation", "OperationKind", "RunnerLimits", "same"]
-
-
-def same(value: Any) -> Any:
-    """Answer the value."""
-    return value
-
-
-class OperationKind(Struct, frozen=True):
-    """Which points stand around a kind of operation, and what it yields.
-
-    Attributes:
-        name: ``tool``, ``script`` ...
-        before: The point before it; empty for none.
-        around: The point around its body; empty for none.
-        after: The point after it; empty for none.
-        error: The point at its failure; empty for none.
-        timeout: The notice when its deadline passes; empty for none.
-        result: The type of what it yields.
-        to_result: Makes that of a bare value.
-        payload: What a Redirect's target is given, from the subject or from the result.
-        identity: What of a subject makes two askings the same, for Cache.
-        sync: Whether it never waits: its hooks and body are sync, and nobody is told that it was slow.
-    """
-
-    name: str
-    before: str = ""
-    around: str = ""
-    after: str = ""
-    error: str = ""
-    timeout: str = ""
-    result: type = object
-    to_result: Callable[[Any], Any] = same
-    payload: Callable[[Any], Any] = same
-    identity: Callable[[Any], Any] = same
-    sync: bool = False
 
 
 class Asker(Protocol):

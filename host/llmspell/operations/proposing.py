@@ -27,7 +27,7 @@ from llmspell_hookspecs import (
 
 from .asking import where
 from .course import NOTHING, Course
-from .fit import fit
+from .fit import fit, name_after
 
 __all__ = ["Proposal", "propose"]
 
@@ -110,14 +110,17 @@ def _proposal(course: Course, hook: Hook, answer: HookResult, value: Any = NOTHI
 def _changed(course: Course, hook: Hook, value: Any, subject: Any) -> Any:
     if hook.point.phase is Phase.AFTER:
         return _as_result(course, hook, value, subject)
-    return fit(value, hook.point.subject, where(hook), subject)
+    course.proposed = fit(value, hook.point.subject, where(hook), subject)
+    return course.proposed
 
 
 def _as_result(course: Course, hook: Hook, value: Any, current: Any) -> Any:
-    wanted = course.operation.kind.result
-    if isinstance(value, dict) and wanted is not object and _is_partial(value, wanted):
-        return fit(value, wanted, where(hook), current)
-    return fit(course.operation.kind.to_result(freeze(value)), wanted, where(hook))
+    kind = course.operation.kind
+    if isinstance(value, dict) and kind.result is not object and _is_partial(value, kind.result):
+        result = fit(value, kind.result, where(hook), current)
+    else:
+        result = fit(kind.to_result(freeze(value)), kind.result, where(hook))
+    return name_after(result, course.asked, kind.named)
 
 
 def _is_partial(value: dict[str, Any], wanted: type) -> bool:

@@ -1,0 +1,111 @@
+"""Operations of a service's own: which points stand around a kind of them, and how one is run.
+
+Invariant: a kind is data. The host's one runner is the only place that gives it effect. Durations in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from .context import ComponentRef
+from .script import ScriptResult, ScriptRun
+from .tool import ToolCall, ToolListing, ToolResult
+
+__all__ = ["OperationKind", "Operations", "bare", "same"]
+
+
+def same(value: Any) -> Any:
+    """Answer the value."""
+    return value
+
+
+def bare(value: Any) -> Any:
+    """Answer what an envelope holds, or what a subject gives to another component."""
+    if isinstance(value, ToolResult):
+        return value.result
+    if isinstance(value, ScriptResult):
+        return value.value
+    if isinstance(value, ToolCall):
+        return value.parameters
+    if isinstance(value, ScriptRun):
+        return {"arguments": value.arguments}
+    if isinstance(value, ToolListing):
+        return {"tools": value.tools}
+    return value
+
+
+class OperationKind(Struct, frozen=True):
+    """Which points stand around a kind of operation, and what it yields.
+
+    Attributes:
+        name: ``tool``, ``script`` ...
+        before: The point before it; empty for none.
+        around: The point around its body; empty for none.
+        after: The point after it; empty for none.
+        error: The point at its failure; empty for none.
+        timeout: The notice when its deadline passes; empty for none.
+        result: The type of what it yields.
+        to_result: Makes that of a bare value.
+        payload: What a Redirect's target is given, from the subject or from the result.
+        identity: What of a subject makes two askings the same, for Cache.
+        sync: Whether it never waits: its hooks and body are sync, and nobody is told that it was slow.
+        named: Fields of the result that are those of the subject, whatever a hook answers.
+    """
+
+    name: str
+    before: str = ""
+    around: str = ""
+    after: str = ""
+    error: str = ""
+    timeout: str = ""
+    result: type = object
+    to_result: Callable[[Any], Any] = same
+    payload: Callable[[Any], Any] = same
+    identity: Callable[[Any], Any] = same
+    sync: bool = False
+    named: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Operations(Protocol):
+    """Runs operations of a service's own through the host's one runner.
+
+    One without hooks and deadline costs two look-ups, a frame and its body.
+    """
+
+    async def run(
+        self,
+        kind: OperationKind,
+        component: ComponentRef,
+        subject: Any,
+        body: Callable[[Any], Awaitable[Any]],
+        /,
+        *,
+        repeatable: bool = False,
+        deadline_s: float | None = None,
+    ) -> Any:
+        """Run it and answer its result.
+
+        Args:
+            kind: Its kind.
+            component: On what; hooks match its name.
+            subject: What is asked for, a struct of the type that the point before it carries.
+            body: Does it, given the subject as hooks approved it, which may be read-only.
+            repeatable: Whether the body may run again after it ran.
+            deadline_s: How long it may take in all.
+
+        Raises:
+            OperationCancelledError: A hook cancelled it.
+            OperationTimeoutError: The deadline passed.
+            Exception: Whatever the body raised, if no hook recovered it.
+        """
+
+    async def ask(self, point: str, subject: Any, component: ComponentRef, /) -> Any:
+        """Ask a check, a decision or a notice and answer the subject as its hooks leave it.
+
+        Raises:
+            OperationCancelledError: A hook cancelled.
+        """

@@ -1,0 +1,46 @@
+"""The service that runs operations for plugins; keeps the contract's `Operations`.
+
+Invariant: it adds nothing to what the runner does and to what that costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from llmspell_hookspecs import ComponentRef, OperationKind
+
+from .kind import Operation
+from .runner import Runner
+
+__all__ = ["OperationService"]
+
+
+class OperationService:
+    """Runs operations of services.
+
+    Args:
+        runner: Does it.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def run(
+        self,
+        kind: OperationKind,
+        component: ComponentRef,
+        subject: Any,
+        body: Callable[[Any], Awaitable[Any]],
+        /,
+        *,
+        repeatable: bool = False,
+        deadline_s: float | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Run it and answer its result; see the contract's `Operations`."""
+        operation = Operation(kind, component, subject, body, None, None, deadline_s, repeatable)
+        return self._runner.run(operation)
+
+    async def ask(self, point: str, subject: Any, component: ComponentRef, /) -> Any:
+        """Ask a check, a decision or a notice; see the contract's `Operations`."""
+        return await self._runner.ask(point, subject, component)

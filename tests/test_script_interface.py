@@ -195,15 +195,20 @@ def test_clean_ups_run_last_first_and_each_on_its_own(caplog: pytest.LogCaptureF
         ran.append("broken")
         raise ValueError("no")
 
+    async def awaited() -> None:
+        await trio.lowlevel.checkpoint()
+        ran.append("awaited")
+
     scope.on_close(lambda: ran.append("first"))
     scope.on_close(broken)
+    scope.on_close(awaited)
     scope.on_close(lambda: ran.append("last"))
     with caplog.at_level(logging.WARNING, "llmspell.script"):
-        scope.close()
-        scope.close()
+        trio.run(scope.close)
+        trio.run(scope.close)
     scope.on_close(lambda: ran.append("late"))
 
-    assert ran == ["last", "broken", "first", "late"]
+    assert ran == ["last", "awaited", "broken", "first", "late"]
     assert "a.lua: a clean-up failed: no" in caplog.text
 
 

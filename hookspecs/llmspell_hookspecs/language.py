@@ -9,7 +9,7 @@ at a time. Sizes in bytes, durations in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
@@ -166,8 +166,8 @@ class ScriptScope(Protocol):
     def read_line(self) -> str | None:
         """Answer the next line of the script's input, without its end; None at the end. Blocks."""
 
-    def on_close(self, callback: Callable[[], None], /) -> None:
-        """Call this when the script ends."""
+    def on_close(self, callback: Callable[[], Awaitable[None] | None], /) -> None:
+        """Call this, sync or async, when the script ends; it has a few seconds, also when the script is cancelled."""
 
 
 class ScriptGlobal(ScriptObject):

@@ -5,12 +5,14 @@ Invariant: a kind is data. The host's one runner is the only place that gives it
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from .agent import AgentInput, AgentOutput
 from .context import ComponentRef
+from .model import ModelRequest, ModelResponse
 from .script import ScriptResult, ScriptRun
 from .tool import ToolCall, ToolListing, ToolResult
 
@@ -34,6 +36,13 @@ def bare(value: Any) -> Any:
         return {"arguments": value.arguments}
     if isinstance(value, ToolListing):
         return {"tools": value.tools}
+    if isinstance(value, ModelResponse | AgentOutput):
+        return value.text
+    if isinstance(value, ModelRequest):
+        return {name: getattr(value, name) for name in value.__struct_fields__ if name != "model"}
+    if isinstance(value, AgentInput):
+        given = {"text": value.text, **value.parameters}
+        return given if value.messages is None else {**given, "messages": value.messages}
     return value
 
 
@@ -53,6 +62,9 @@ class OperationKind(Struct, frozen=True):
         identity: What of a subject makes two askings the same, for Cache.
         sync: Whether it never waits: its hooks and body are sync, and nobody is told that it was slow.
         named: Fields of the result that are those of the subject, whatever a hook answers.
+        events: Whether its operations are told of as events: ``tool.started``, ``.completed``, ``.failed``,
+            ``.cancelled``.
+        facts: What of a result those events tell.
     """
 
     name: str
@@ -67,6 +79,8 @@ class OperationKind(Struct, frozen=True):
     identity: Callable[[Any], Any] = same
     sync: bool = False
     named: tuple[str, ...] = ()
+    events: bool = False
+    facts: Callable[[Any], Mapping[str, Any]] | None = None
 
 
 @runtime_checkable

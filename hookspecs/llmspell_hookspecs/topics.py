@@ -9,12 +9,12 @@ import functools
 from types import ModuleType
 from typing import Final
 
-from . import event, plugin, script, state, system, tool
+from . import agent, event, model, plugin, script, state, system, tool
 from .points import HookPoint, points_of
 
 __all__ = ["TOPICS", "own_points"]
 
-TOPICS: Final[tuple[ModuleType, ...]] = (system, plugin, script, tool, event, state)
+TOPICS: Final[tuple[ModuleType, ...]] = (system, plugin, script, agent, model, tool, event, state)
 """The modules that declare points, in the order of the reference."""
 
 

@@ -16,7 +16,17 @@ from typing import Any, Literal
 import trio
 from msgspec import Struct
 
-from llmspell.components import Addresses, ToolRegistry, ToolRunner
+from llmspell.components import (
+    Addresses,
+    AgentRegistry,
+    AgentRunner,
+    ModelRunner,
+    ProviderRegistry,
+    ToolRegistry,
+    ToolRunner,
+    is_agent_kind,
+    is_provider,
+)
 from llmspell.events import Bus, FlowLimit
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
@@ -36,6 +46,7 @@ from llmspell.services import (
 from llmspell.settings import LoadedSettings, Settings, load_settings
 from llmspell.version import VERSION
 from llmspell_hookspecs import (
+    Agents,
     Calls,
     Clock,
     ComponentRef,
@@ -43,6 +54,7 @@ from llmspell_hookspecs import (
     FileAccess,
     Hooks,
     HostState,
+    Models,
     NetworkAccess,
     ScriptGlobal,
     ScriptRun,
@@ -63,6 +75,8 @@ class _Handed(Struct):
 
     hooks: list[Any]
     tools: list[Any]
+    agents: list[Any]
+    providers: list[Any]
     languages: list[Any]
     globals: list[Any]
 
@@ -74,6 +88,8 @@ class Host:
         hooks: Register, list and fire hooks.
         events: Publish events and subscribe to them.
         tools: What tools there are.
+        models: Ask models, and see who provides them.
+        agents: Make agents and find them.
         settings: The settings as they are now.
         plugins: What became of each hook plugin.
     """
@@ -81,6 +97,8 @@ class Host:
     hooks: HookService
     events: Bus
     tools: ToolRunner
+    models: ModelRunner
+    agents: AgentRunner
     settings: SettingsService
     plugins: Plugins
 
@@ -123,7 +141,8 @@ class Host:
 
         Args:
             settings: On top of the layers; False for the defaults alone; what `load_settings` answered as it is.
-            plugins: Handed over in code: modules, classes or objects with hooks, tools, languages, script globals.
+            plugins: Handed over in code: modules, classes or objects with hooks, tools, agents, providers, languages,
+                script globals.
             discover: Whether plugins of other packages are loaded by their entry points.
             trace: Whether ``host.trace`` records what every hook does.
             write: Where scripts write to; standard output if None.
@@ -156,7 +175,7 @@ class Host:
         *,
         deadline_s: float | None = None,
     ) -> Any:
-        """Run any component by its address: ``tool:calculator``, ``script:tour.lua``.
+        """Run any component by its address: ``tool:calculator``, ``agent:writer``, ``script:tour.lua``.
 
         Args:
             address: ``kind:name``.
@@ -251,17 +270,29 @@ class Host:
         self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)
         globals_of = _Globals(chosen("llmspell.globals"), handed.globals)
         self._scripts = ScriptRunner(languages, self._runner, self._policies, self._services, globals_of, self._write)
+        providers = ProviderRegistry(chosen("llmspell.providers"), settings, self._services)
+        for item in handed.providers:
+            providers.put(item)
+        self.models = ModelRunner(providers, self._runner)
+        kinds = AgentRegistry(chosen("llmspell.agents"), self._services)
+        for item in handed.agents:
+            kinds.put(item)
+        self.agents = AgentRunner(kinds, self._runner, self._policies)
         self._addresses.add("tool", self.tools)
+        self._addresses.add("model", self.models)
+        self._addresses.add("agent", self.agents)
         self._addresses.add("script", self._scripts)
         self._addresses.add("custom", self.hooks)
         self._offer()
 
     def _offer(self) -> None:
+        self._services.offer(Agents, self.agents)
         self._services.offer(Calls, self._addresses)
         self._services.offer(Clock, HostClock())
         self._services.offer(Events, self.events)
         self._services.offer(FileAccess, FileService(self._policies))
         self._services.offer(Hooks, self.hooks)
+        self._services.offer(Models, self.models)
         self._services.offer(NetworkAccess, NetworkService(self._policies))
         self._services.offer(SettingsAccess, self.settings)
         self._services.offer(Tools, self.tools)
@@ -274,6 +305,8 @@ class Host:
     async def _stop(self) -> None:
         if hasattr(self, "plugins"):
             await self._runner.notify("system_shutdown", self._state())
+            await self.agents.close()
+            await self.models.close()
             await self.plugins.close()
         self.events.close()
 
@@ -305,11 +338,15 @@ def _flow_limit(settings: Settings) -> FlowLimit | None:
 
 
 def _sorted(plugins: Iterable[Any]) -> _Handed:
-    handed = _Handed([], [], [], [])
+    handed = _Handed([], [], [], [], [], [])
     for item in plugins:
         kind = item if inspect.isclass(item) else type(item)
         if issubclass(kind, Tool):
             handed.tools.append(item)
+        elif is_agent_kind(item):
+            handed.agents.append(item)
+        elif is_provider(item):
+            handed.providers.append(item)
         elif issubclass(kind, ScriptGlobal):
             handed.globals.append(item)
         elif all(hasattr(item, name) for name in ("extensions", "hook_adapter", "run")):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from llmspell.operations import RunnerLimits
 from llmspell.security import HostRules, PathJudge, PathRules, PinnedNetwork
 from llmspell.settings import LoadedSettings
+from llmspell.settings.model import AgentSettings
 from llmspell_hookspecs import ScriptLimits, SecurityLevel, ToolLimits
 
 __all__ = ["Policies", "runner_limits"]
@@ -26,6 +27,7 @@ class Policies:
         tool_limits: What a tool call may use at most.
         script_limits: What a script may use.
         disabled_tools: Names of tools that do not run.
+        agents: What a run of an agent may use at most.
     """
 
     level: SecurityLevel
@@ -34,6 +36,7 @@ class Policies:
     tool_limits: ToolLimits
     script_limits: ScriptLimits
     disabled_tools: frozenset[str]
+    agents: AgentSettings
 
     def __init__(self, loaded: LoadedSettings) -> None:
         self.apply(loaded)
@@ -54,6 +57,7 @@ class Policies:
             scripts.memory_bytes, scripts.instructions, scripts.time_s, scripts.callback_s, scripts.slices
         )
         self.disabled_tools = frozenset(settings.tools.disabled)
+        self.agents = settings.agents
 
 
 def runner_limits(loaded: LoadedSettings) -> RunnerLimits:

@@ -8,11 +8,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmspell_hookspecs import ScriptResult, ToolListing, ToolResult, bare
+import msgspec
 
-__all__ = ["bare", "to_listing", "to_script_result", "to_tool_result"]
+from llmspell_hookspecs import (
+    AgentOutput,
+    ModelResponse,
+    ScriptResult,
+    ToolListing,
+    ToolResult,
+    bare,
+)
+
+__all__ = [
+    "asked",
+    "bare",
+    "to_agent_output",
+    "to_listing",
+    "to_model_response",
+    "to_script_result",
+    "to_tool_result",
+]
 
 _MARKS = frozenset({"result", "success", "error", "text", "message"})
+
+
+def asked(value: Any) -> Any:
+    """Answer what a model's or an agent's subject or answer gives to another component: a text as its ``input``."""
+    held = bare(value)
+    return {"input": held} if isinstance(held, str) else held
 
 
 def to_tool_result(value: Any) -> ToolResult:
@@ -36,3 +59,35 @@ def to_listing(value: Any) -> ToolListing:
     held = bare(value)
     tools = held.get("tools", ()) if isinstance(held, Mapping) else held
     return ToolListing(tuple(tools) if isinstance(tools, list | tuple) else (tools,))
+
+
+def to_model_response(value: Any) -> ModelResponse:
+    """Answer a model's response for a bare text, a mapping of its fields, or another kind of result."""
+    if isinstance(value, ModelResponse):
+        return value
+    if isinstance(value, AgentOutput):
+        return ModelResponse(value.text, (), value.finish_reason, value.usage, value.model)
+    return ModelResponse(_text(value))
+
+
+def to_agent_output(value: Any) -> AgentOutput:
+    """Answer an agent's output for a bare text, or another kind of result."""
+    if isinstance(value, AgentOutput):
+        return value
+    if isinstance(value, ModelResponse):
+        return AgentOutput(value.text, (), value.model, value.usage, 1, value.finish_reason)
+    return AgentOutput(_text(value))
+
+
+def _text(value: Any) -> str:
+    """Answer a value as text: a text as it is, a ``text`` in a mapping, anything else as JSON."""
+    if isinstance(value, ToolResult) and value.text is not None:
+        return value.text
+    held = bare(value)
+    if isinstance(held, Mapping) and isinstance(held.get("text"), str):
+        return str(held["text"])
+    return held if isinstance(held, str) else msgspec.json.encode(held, enc_hook=_encodable).decode()
+
+
+def _encodable(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)

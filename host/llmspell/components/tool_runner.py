@@ -44,6 +44,11 @@ from .tool_registry import ToolRegistry
 
 __all__ = ["TOOL", "TOOL_DISCOVERY", "ToolRunner"]
 
+
+def _facts(result: ToolResult) -> Mapping[str, Any]:
+    return {"success": result.success, "operation": result.operation}
+
+
 TOOL: Final = OperationKind(
     name="tool",
     before="before_tool_execution",
@@ -54,6 +59,8 @@ TOOL: Final = OperationKind(
     result=ToolResult,
     to_result=to_tool_result,
     payload=bare,
+    events=True,
+    facts=_facts,
 )
 TOOL_DISCOVERY: Final = OperationKind(
     name="tool_discovery",

@@ -90,6 +90,7 @@ class Bus:
         self._awaited = 0
         self._prefix = f"{secrets.token_hex(4)}-"
         self._hooked = False
+        runner.events = self
         registry.on_change.append(self.check)
         self.check()
 
@@ -308,10 +309,12 @@ class Bus:
     def _enter(self, subscription: Subscription) -> Callable[[], None]:
         number = self._topics.add(subscription.patterns, subscription.mailbox)
         self._open[subscription.mailbox] = subscription
+        self._runner.look_again()
 
         def leave() -> None:
             self._topics.remove(number)
             del self._open[subscription.mailbox]
+            self._runner.look_again()
             info = subscription.info
             for name in _COUNTS:
                 self._past[name] += getattr(info, name)

@@ -30,19 +30,30 @@ from .fit import freeze_fields
 from .forks import Forks
 from .kind import Caller, Operation, RunnerLimits
 
-__all__ = ["NOTHING", "Chains", "Course", "House"]
+__all__ = ["NOTHING", "Announcer", "Chains", "Course", "House"]
 
 NOTHING: Final[Any] = object()
 """Stands for a value that is not there yet."""
 
 
 class Chains(Struct, frozen=True):
-    """The chains around a kind of operation of one component."""
+    """The chains around a kind of operation of one component, and whether anybody listens to its events."""
 
     before: Chain | None
     around: Chain | None
     after: Chain | None
     error: Chain | None
+    heard: bool = False
+
+
+class Announcer(Protocol):
+    """Publishes events, and knows who listens; the host's bus."""
+
+    def listens(self, topic: str, /) -> bool:
+        """Answer whether anybody would see an event of this topic."""
+
+    def publish_nowait(self, event: str, data: Any = None, /, **fields: Any) -> Any:
+        """Publish an event."""
 
 
 class House(Protocol):
@@ -55,6 +66,7 @@ class House(Protocol):
     limits: RunnerLimits
     problems: deque[Exception]
     slow_ms: float | None
+    events: Announcer | None
 
     def forks(self) -> Forks:
         """Answer room for the forks of an operation."""

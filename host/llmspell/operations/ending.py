@@ -15,6 +15,7 @@ import trio
 from llmspell.hooks import Chain, observe
 from llmspell_hookspecs import Failure, HookContext, Outcome, SlowOperation
 
+from .announcing import announce_end
 from .course import NOTHING, Course
 from .forks import failure_of
 from .wraps import LAST_MOMENTS_S
@@ -90,6 +91,8 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
         for outcome in course.forks.outcomes():
             why = "" if outcome.error is None else f": {outcome.error.message}"
             course.note(None, "Fork", f"{outcome.call.address} {outcome.status}{why}")
+    if course.chains.heard:
+        announce_end(course, status, subject, (perf_counter_ns() - started_ns) / 1e6)
 
 
 def _keep(course: Course, status: Status) -> None:

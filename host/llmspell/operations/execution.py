@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
     Retry,
 )
 
+from .announcing import announce_start
 from .asking import cancellation, where
 from .course import NOTHING, Course
 from .ending import end, end_without
@@ -67,6 +68,8 @@ class Execution:
         """Run it and answer its result."""
         started_ns = perf_counter_ns()
         value: Any = NOTHING
+        if self._course.chains.heard:
+            announce_start(self._course)
         try:
             value = await self._until_settled()
         finally:

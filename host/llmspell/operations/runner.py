@@ -25,10 +25,11 @@ from llmspell_hookspecs import (
     PluginRequiredError,
 )
 
+from .announcing import is_heard
 from .asking import ask_chain
 from .cache import ResultCache
 from .correlation import CURRENT, Frame
-from .course import Chains, Course
+from .course import Announcer, Chains, Course
 from .execution import Execution
 from .fit import freeze_fields, thaw_fields
 from .forks import Forks
@@ -58,6 +59,7 @@ class Runner:
         refusal: Why no operation may run; empty if they may.
         results: What hooks asked to keep.
         problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
+        events: Where operations are told of; None for nowhere.
     """
 
     def __init__(
@@ -75,11 +77,12 @@ class Runner:
         self.refusal = ""
         self.results = ResultCache(trio.current_time)
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
+        self.events: Announcer | None = None
         self._nursery = nursery
         self.numbers = itertools.count(1)
         self.limit(limits)
         self._chains: dict[str, dict[str, Chains | None]] = {}
-        registry.on_change.append(self._chains.clear)
+        registry.on_change.append(self.look_again)
 
     async def run(self, operation: Operation) -> Any:
         """Run an operation and answer its result.
@@ -121,12 +124,21 @@ class Runner:
         finally:
             CURRENT.reset(token)
 
+    def look_again(self) -> None:
+        """Look anew, at the next operation of each kind, who stands around it and who listens to its events."""
+        self._chains.clear()
+
     def limit(self, limits: RunnerLimits) -> None:
         """Hold operations to these limits from now on."""
         self.limits = limits
         self.slow_ms = limits.slow_ms
         self._depth, self._hops = limits.depth, limits.hops
         self._measured = limits.slow_ms is not None or limits.operation_time_s is not None
+
+    def settles(self, kind: OperationKind, component: str) -> bool:
+        """Answer whether anybody may change or withhold what an operation of this kind yields."""
+        chain = self.registry.chain(kind.after, component)
+        return chain is not None and bool(chain.transforms or chain.guards)
 
     def current(self) -> OperationRef:
         """Answer the operation that runs."""
@@ -137,7 +149,8 @@ class Runner:
 
     def _compile(self, kind: OperationKind, component: str) -> Chains | None:
         points = (kind.before, kind.around, kind.after, kind.error)
-        chains = Chains(*(self.registry.chain(point, component) if point else None for point in points))
+        before, around, after, error = (self.registry.chain(point, component) if point else None for point in points)
+        chains = Chains(before, around, after, error, is_heard(self.events, kind))
         compiled = None if chains == _NO_CHAINS else chains
         if sum(map(len, self._chains.values())) >= _CHAINS:
             self._chains.clear()

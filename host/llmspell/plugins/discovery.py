@@ -22,7 +22,15 @@ OWN: Final = "llmspell"
 """The distribution whose plugins are built in."""
 PLUGINS: Final = "llmspell.plugins"
 """The group of hook plugins; the others hold what is loaded by name on first use."""
-GROUPS: Final = (PLUGINS, "llmspell.tools", "llmspell.languages", "llmspell.globals", "llmspell.storage")
+GROUPS: Final = (
+    PLUGINS,
+    "llmspell.tools",
+    "llmspell.agents",
+    "llmspell.providers",
+    "llmspell.languages",
+    "llmspell.globals",
+    "llmspell.storage",
+)
 """The groups that this host looks into."""
 
 

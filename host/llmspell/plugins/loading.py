@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from stevedore import ExtensionManager
@@ -18,6 +18,9 @@ from stevedore import ExtensionManager
 from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo, Services
 
 __all__ = ["construct", "load", "validated"]
+
+_SECTIONS: Final = {"llmspell.tools": "tools", "llmspell.providers": "providers"}
+"""Where the settings of a group's plugins stand, if not in ``[plugins.NAME]``."""
 
 
 class _Single(ExtensionManager[Any]):
@@ -60,7 +63,7 @@ def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Se
         PluginError: Its settings do not fit, or its constructor failed.
     """
     model = getattr(target, "Settings", None)
-    section = "tools" if info.group == "llmspell.tools" else "plugins"
+    section = _SECTIONS.get(info.group, "plugins")
     if table and not (inspect.isclass(model) and issubclass(model, BaseModel)):
         key = next(iter(table))
         message = f"{section}.{info.name}.{key}: this plugin takes no settings; take the table out"

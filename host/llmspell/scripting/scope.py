@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import trio
 
 from llmspell_hookspecs import HookAdapter, ScriptRun
 
 __all__ = ["Scope"]
 
+_CLOSING_S: Final = 5.0
+Closer = Callable[[], Awaitable[None] | None]
 _logger = logging.getLogger("llmspell.script")
 
 
@@ -45,7 +49,7 @@ class Scope:
         self.stack: Callable[[], Sequence[Mapping[str, Any]]] | None = None
         self._write = write or _write_stdout
         self._read_line = read_line or _read_stdin
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Closer] = []
         self._closed = False
         self._lock = threading.Lock()
 
@@ -63,25 +67,38 @@ class Scope:
         """Answer the next line of the script's input, without its end; None at the end. Blocks."""
         return self._read_line()
 
-    def on_close(self, callback: Callable[[], None], /) -> None:
-        """Call this when the script ends, or now if it has ended."""
+    def on_close(self, callback: Closer, /) -> None:
+        """Call this when the script ends, or now if it has ended; an async one must come before that."""
         if self._closed:
             self._undo(callback)
         else:
             self._callbacks.append(callback)
 
-    def close(self) -> None:
-        """Undo what the script set up; a second call does nothing."""
+    async def close(self) -> None:
+        """Undo what the script set up, also when it is cancelled; a second call does nothing."""
         self._closed = True
-        while self._callbacks:
-            self._undo(self._callbacks.pop())
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
+            while self._callbacks:
+                waiting = self._undo(self._callbacks.pop())
+                if waiting is not None:
+                    await self._undo_waiting(waiting)
 
-    def _undo(self, callback: Callable[[], None]) -> None:
+    def _undo(self, callback: Closer) -> Awaitable[None] | None:
         """Call one; its failure must not keep the others from theirs."""
         try:
-            callback()
+            return callback()
         except Exception as error:
-            _logger.warning("%s: a clean-up failed: %s", self.script.name, error, exc_info=error)
+            self._failed(error)
+            return None
+
+    async def _undo_waiting(self, waiting: Awaitable[None]) -> None:
+        try:
+            await waiting
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        _logger.warning("%s: a clean-up failed: %s", self.script.name, error, exc_info=error)
 
 
 def _write_stdout(text: str) -> None:

@@ -40,6 +40,7 @@ SCRIPT: Final = OperationKind(
     result=ScriptResult,
     to_result=to_script_result,
     payload=bare,
+    events=True,
 )
 
 
@@ -133,4 +134,4 @@ class ScriptRunner:
             interface = Interface(scope, self._services, self._policies.script_limits, offered)
             return ScriptResult(await language.run(script, interface))
         finally:
-            scope.close()
+            await scope.close()

@@ -43,7 +43,12 @@ def diagnose(error: ValidationError, locate: Locate) -> SettingsError:
 def _problem(path: tuple[str, ...], first: Any) -> str:
     key, kind, value = join(path), first["type"], first["input"]
     near = nearest(path)
-    mistyped = path[0] in ("plugins", "tools") and len(path) == 2 and field_of(path) is None and near.count(".") == 1
+    mistyped = (
+        path[0] in ("plugins", "tools", "providers")
+        and len(path) == 2
+        and field_of(path) is None
+        and near.count(".") == 1
+    )
     if kind == "extra_forbidden" or mistyped:
         return f"there is no setting {key}; {f'did you mean {near}?' if near else 'see llmspell config show'}"
     shown = MASK if any(is_secret_name(part) for part in path) else repr(value)

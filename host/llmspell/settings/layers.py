@@ -265,9 +265,9 @@ def _grown(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 
 
 def _hidden(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table with the secrets of plugins and tools hidden."""
+    """The table with the secrets of plugins, tools and providers hidden."""
     hidden = dict(table)
-    for section in ("plugins", "tools"):
+    for section in ("plugins", "tools", "providers"):
         inner = hidden.get(section)
         if isinstance(inner, Mapping):
             hidden[section] = {name: wrap(item) if isinstance(item, Mapping) else item for name, item in inner.items()}

@@ -18,6 +18,7 @@ from .policy import Policy
 from .secret import reveal, wrap
 
 __all__ = [
+    "AgentSettings",
     "EventSettings",
     "HookSettings",
     "HostRules",
@@ -27,6 +28,7 @@ __all__ = [
     "PerformanceSettings",
     "PluginSettings",
     "PluginTable",
+    "ProviderSettings",
     "ScriptSettings",
     "SecuritySettings",
     "Settings",
@@ -230,6 +232,39 @@ class ToolSettings(BaseModel):
         return {key: wrap(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
+class ProviderSettings(BaseModel):
+    """``[providers]``: which models are asked; ``[providers.NAME]`` holds a provider's own keys."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
+
+    default: Annotated[str, Policy.FREE] = Field(
+        default="",
+        description="The model that is asked if none is named, provider/model; if it is left out, that of the first "
+        "provider whose key is set, else offline/rules.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hide_secrets(cls, value: Any) -> Any:
+        return {key: wrap(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+class AgentSettings(_Section):
+    """``[agents]``: what one run of an agent may use at most; an agent may ask for less."""
+
+    time_s: Annotated[float, Policy.LOWER_ONLY] = Field(default=300.0, gt=0, description="How long a run may take.")
+    steps: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=100, ge=1, description="How often a run may ask its model."
+    )
+    tool_calls: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=1000, ge=0, description="How many tools a run may call."
+    )
+    count: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=10_000, ge=1, description="How many agents there may be at once."
+    )
+
+
 class PerformanceSettings(_Section):
     """``[performance]``: from when on the host gives notice."""
 
@@ -278,6 +313,8 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     scripts: ScriptSettings = ScriptSettings()
     tools: ToolSettings = ToolSettings()
+    providers: ProviderSettings = ProviderSettings()
+    agents: AgentSettings = AgentSettings()
     performance: PerformanceSettings = PerformanceSettings()
     events: EventSettings = EventSettings()
     logging: LoggingSettings = LoggingSettings()
@@ -294,6 +331,15 @@ class Settings(_Section):
         """Answer a tool's own settings, secrets revealed, for its Settings model to validate."""
         table: dict[str, Any] = reveal((self.tools.__pydantic_extra__ or {}).get(name, {}))
         return table
+
+    def provider_table(self, name: str) -> dict[str, Any]:
+        """Answer ``[providers.NAME]``, secrets revealed, for the provider's Settings model to validate."""
+        table: dict[str, Any] = reveal((self.providers.__pydantic_extra__ or {}).get(name, {}))
+        return table
+
+    def provider_names(self) -> tuple[str, ...]:
+        """Answer the names of the providers that have a table."""
+        return tuple(self.providers.__pydantic_extra__ or {})
 
     def plugin_enabled(self, name: str) -> bool:
         """Answer whether a plugin is to be loaded."""

@@ -1,0 +1,283 @@
+"""Making, running and shutting down agents: what each adds to the operation around it.
+
+Invariant: an agent is made, runs and ends through the runner only. Those of a script go when it ends, and all of them
+when the host closes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any, Final
+
+from msgspec import Struct, structs
+
+from llmspell.operations import Asker, Operation, OperationKind, Runner, fit, thaw_fields
+from llmspell.policy import Policies
+from llmspell_hookspecs import (
+    AgentConfig,
+    AgentInfo,
+    AgentInput,
+    AgentKind,
+    AgentOutput,
+    AgentSink,
+    ComponentNotFoundError,
+    ComponentRef,
+    InvalidInputError,
+    LlmspellError,
+    OperationRef,
+    ResourceLimitError,
+)
+
+from .addresses import CallOptions
+from .agent_handle import Handle
+from .agent_registry import AgentRegistry
+from .agent_stream import AgentStream
+from .envelope import asked, to_agent_output
+
+__all__ = ["AGENT", "AgentRunner"]
+
+
+def _facts(output: AgentOutput) -> Mapping[str, Any]:
+    usage = output.usage
+    return {
+        "model": output.model,
+        "steps": output.steps,
+        "tool_calls": len(output.tool_calls),
+        "text_length": len(output.text),
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost_usd": usage.cost_usd,
+    }
+
+
+AGENT: Final = OperationKind(
+    name="agent",
+    before="before_agent_execution",
+    around="around_agent_execution",
+    after="after_agent_execution",
+    error="agent_error",
+    result=AgentOutput,
+    to_result=to_agent_output,
+    payload=asked,
+    events=True,
+    facts=_facts,
+)
+_INIT: Final = OperationKind(name="agent_init", before="before_agent_init", after="after_agent_init", result=AgentInfo)
+_SHUTDOWN: Final = OperationKind(
+    name="agent_shutdown", before="before_agent_shutdown", after="after_agent_shutdown", result=AgentInfo
+)
+
+
+class _Context(Struct, frozen=True):
+    """What one run of an agent is given beside its input; keeps the contract's ``AgentContext``."""
+
+    operation: OperationRef
+    sink: AgentSink | None
+
+
+class AgentRunner:
+    """The agents of a host; keeps the contract's `Agents`.
+
+    Args:
+        registry: The kinds.
+        runner: Runs operations.
+        policies: What a run may use at most.
+    """
+
+    def __init__(self, registry: AgentRegistry, runner: Runner, policies: Policies) -> None:
+        self._registry = registry
+        self._runner = runner
+        self._policies = policies
+        self._handles: dict[str, Handle] = {}
+        self._making: set[str] = set()
+
+    # Making.
+
+    async def create(self, config: AgentConfig | None = None, /, *, scope: str = "", **fields: Any) -> Handle:
+        """Make an agent; see the contract's `Agents`."""
+        wanted = _config(config, fields)
+        self._reserve(wanted.name)
+        made: list[Handle] = []
+
+        async def make(approved: AgentConfig) -> AgentInfo:
+            if approved.name != wanted.name:
+                message = f"agent {wanted.name}: a hook changed its name to {approved.name!r}; leave the name"
+                raise InvalidInputError(message, field="name")
+            agent = self._registry.make(self._held(thaw_fields(approved)))
+            made[:] = [Handle(agent, scope, self._run, self._shut)]
+            return made[0].info
+
+        try:
+            await self._runner.run(Operation(_INIT, _ref(wanted.name), wanted, make))
+        except Exception:
+            for handle in made:
+                await handle.agent.close()
+            raise
+        finally:
+            self._making.discard(wanted.name)
+        self._handles[wanted.name] = made[0]
+        return made[0]
+
+    def get(self, name: str, /) -> Handle | None:
+        """Answer the agent of this name, or None."""
+        return self._handles.get(name)
+
+    def list(self) -> Sequence[AgentInfo]:
+        """Answer what is known of each agent, in the order in which they were made."""
+        return [handle.info for handle in self._handles.values()]
+
+    def kinds(self) -> Sequence[AgentKind]:
+        """Answer the kinds that can be made; loads them."""
+        return self._registry.kinds()
+
+    def _reserve(self, name: str) -> None:
+        if name in self._handles or name in self._making:
+            message = f"agent {name}: there is one of this name; choose another, or shut that one down"
+            raise InvalidInputError(message, field="name")
+        most = self._policies.agents.count
+        if len(self._handles) + len(self._making) >= most:
+            message = f"agent {name}: there are {most} agents, which is the most; shut some down (agents.count)"
+            raise ResourceLimitError(message, resource="agents", limit=most)
+        self._making.add(name)
+
+    def _held(self, config: AgentConfig) -> AgentConfig:
+        """Answer what it is made from, with its limits within those of the settings."""
+        most = self._policies.agents
+        return structs.replace(
+            config,
+            time_s=min(config.time_s, most.time_s),
+            max_steps=min(config.max_steps, most.steps),
+            max_tool_calls=min(config.max_tool_calls, most.tool_calls),
+            tools=tuple(config.tools),
+        )
+
+    # Running.
+
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> AgentOutput:
+        """Run an agent by its address; see `ComponentRunner`."""
+        handle = self._handles.get(name)
+        if handle is None:
+            names = ", ".join(self._handles) or "none"
+            raise ComponentNotFoundError(f"agent {name!r}: there is none; there are {names}", address=f"agent:{name}")
+        return await self._ask(handle, input, None, options)
+
+    async def _run(self, handle: Handle, given: Any, sink: AgentSink | None, deadline_s: float | None) -> AgentOutput:
+        return await self._ask(handle, given, sink, CallOptions(deadline_s))
+
+    async def _ask(self, handle: Handle, given: Any, sink: AgentSink | None, options: CallOptions) -> AgentOutput:
+        if handle.closed:
+            message = f"agent {handle.name}: it is shut down; make another"
+            raise InvalidInputError(message, field="agent")
+        limit_s = handle.config.time_s
+        stream = None if sink is None else AgentStream(sink, lambda: self._runner.settles(AGENT, handle.name))
+        output: AgentOutput | None = None
+        error, began = "", perf_counter()
+        handle.began()
+        try:
+            output = await self._runner.run(
+                Operation(
+                    kind=AGENT,
+                    component=_ref(handle.name),
+                    subject=_input(handle.name, given),
+                    body=self._body(handle, stream),
+                    prepare=None if stream is None else _beginning(stream),
+                    deadline_s=limit_s if options.deadline_s is None else min(limit_s, options.deadline_s),
+                    repeatable=handle.agent.repeatable,
+                    hops=options.hops,
+                    started=options.started,
+                )
+            )
+        except Exception as failure:
+            error = str(failure)
+            raise
+        finally:
+            handle.ended(output, error or "cancelled", perf_counter() - began)
+        if stream is not None:
+            await stream.finish(output)
+        return output
+
+    def _body(self, handle: Handle, stream: AgentStream | None) -> Any:
+        sink = None if stream is None else stream.take
+
+        async def body(approved: AgentInput) -> AgentOutput:
+            return await handle.agent.run(approved, _Context(self._runner.current(), sink))
+
+        return body
+
+    # Shutting down.
+
+    async def _shut(self, handle: Handle, *, forced: bool = False) -> None:
+        async def shut(info: AgentInfo) -> AgentInfo:
+            await self._drop(handle)
+            return handle.info
+
+        try:
+            await self._runner.run(Operation(_SHUTDOWN, _ref(handle.name), handle.info, shut))
+        except LlmspellError as error:
+            if not forced:
+                raise
+            self._runner.problems.append(error)
+            await self._drop(handle)
+
+    async def _drop(self, handle: Handle) -> None:
+        if not handle.closed:
+            handle.closed = True
+            self._handles.pop(handle.name, None)
+            await handle.agent.close()
+
+    async def close_scope(self, scope: str, /) -> int:
+        """Shut down all agents of a script; answers how many."""
+        mine = [handle for handle in self._handles.values() if scope and handle.scope == scope]
+        for handle in mine:
+            await self._shut(handle, forced=True)
+        return len(mine)
+
+    async def close(self) -> None:
+        """Shut down all agents, the last one first."""
+        while self._handles:
+            _, handle = next(reversed(self._handles.items())), next(reversed(self._handles.values()))
+            await self._shut(handle, forced=True)
+            await self._drop(handle)
+
+
+def _ref(name: str) -> ComponentRef:
+    return ComponentRef("agent", name, f"agent:{name}")
+
+
+def _config(config: AgentConfig | None, fields: Mapping[str, Any]) -> AgentConfig:
+    name = str(fields.get("name") or (config.name if config is not None else "") or f"agent_{secrets.token_hex(4)}")
+    wanted: AgentConfig = fit({**fields, "name": name}, AgentConfig, f"agent {name}", config)
+    for field, least in (("max_steps", 1), ("max_tool_calls", 0), ("max_parallel", 1), ("max_conversation", 0)):
+        if getattr(wanted, field) < least:
+            raise InvalidInputError(f"agent {name}: {field} must be {least} or more", field=field)
+    if not wanted.time_s > 0:
+        raise InvalidInputError(f"agent {name}: time_s must be above 0", field="time_s")
+    return wanted
+
+
+def _input(name: str, given: Any) -> AgentInput:
+    """Answer what an agent is asked: a text, ``{"text": ...}`` (or ``input``, ``prompt``), or whole."""
+    if isinstance(given, AgentInput):
+        return given
+    if isinstance(given, str):
+        return AgentInput(given)
+    if not isinstance(given, Mapping):
+        kind = "nothing" if given is None else f"a {type(given).__name__}"
+        raise InvalidInputError(f"agent:{name}: its input is {kind}; give a text, or a mapping with a text")
+    rest = dict(given)
+    texts = [rest.pop(key) for key in ("text", "input", "prompt") if key in rest]
+    messages = rest.pop("messages", None)
+    parameters = {**rest.pop("parameters", {}), **rest}
+    asked_for = {"text": str(texts[0]) if texts else "", "messages": messages, "parameters": parameters}
+    found: AgentInput = fit(asked_for, AgentInput, f"agent:{name}")
+    return found
+
+
+def _beginning(stream: AgentStream) -> Any:
+    async def prepare(subject: AgentInput, asker: Asker) -> AgentInput:
+        await stream.begin()
+        return subject
+
+    return prepare

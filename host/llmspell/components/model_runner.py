@@ -1,0 +1,186 @@
+"""Asking models: what a model call adds to the operation around it.
+
+Invariant: a model is asked exactly what the guards saw; its chunks and its response pass their guards before anybody
+has them (see `model_stream`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import structs
+
+from llmspell.operations import Asker, Operation, OperationKind, Runner, fit
+from llmspell_hookspecs import (
+    ChunkSink,
+    ComponentRef,
+    Endpoint,
+    InvalidInputError,
+    LlmspellError,
+    Message,
+    ModelChunk,
+    ModelRequest,
+    ModelResponse,
+    Provider,
+    ProviderError,
+    ProviderInfo,
+)
+
+from .addresses import CallOptions
+from .envelope import asked, to_model_response
+from .model_stream import ModelStream
+from .provider_registry import ProviderRegistry
+
+__all__ = ["MODEL", "ModelRunner"]
+
+
+def _facts(response: ModelResponse) -> Mapping[str, Any]:
+    usage = response.usage
+    return {
+        "model": response.model,
+        "finish_reason": response.finish_reason,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost_usd": usage.cost_usd,
+    }
+
+
+MODEL: Final = OperationKind(
+    name="model",
+    before="before_model_call",
+    around="around_model_call",
+    after="after_model_call",
+    error="model_error",
+    result=ModelResponse,
+    to_result=to_model_response,
+    payload=asked,
+    events=True,
+    facts=_facts,
+)
+
+
+class ModelRunner:
+    """Asks models by name; keeps the contract's `Models`.
+
+    Args:
+        providers: Who answers.
+        runner: Runs operations.
+    """
+
+    def __init__(self, providers: ProviderRegistry, runner: Runner) -> None:
+        self._providers = providers
+        self._runner = runner
+
+    async def complete(
+        self,
+        request: ModelRequest,
+        /,
+        *,
+        sink: ChunkSink | None = None,
+        endpoint: Endpoint | None = None,
+        deadline_s: float | None = None,
+    ) -> ModelResponse:
+        """Ask the model that the request names; see the contract's `Models`."""
+        name = self._providers.resolve(request.model)
+        if name != request.model:
+            request = structs.replace(request, model=name)
+        provider = self._providers.get(name.partition("/")[0], endpoint)
+        return await self._ask(request, provider, sink, CallOptions(deadline_s))
+
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> ModelResponse:
+        """Ask a model by its address, ``model:provider/model``; see `ComponentRunner`."""
+        resolved = self._providers.resolve(name)
+        request = _request(resolved, input)
+        return await self._ask(request, self._providers.get(resolved.partition("/")[0]), None, options)
+
+    def resolve(self, model: str = "", /) -> str:
+        """Answer ``provider/model`` for a name as people write it."""
+        return self._providers.resolve(model)
+
+    def providers(self) -> Sequence[ProviderInfo]:
+        """Answer what is known of every provider, sorted by name; loads them."""
+        return self._providers.infos()
+
+    def names(self) -> Sequence[str]:
+        """Answer the providers' names, without importing any."""
+        return self._providers.names()
+
+    async def close(self) -> None:
+        """Close the providers."""
+        await self._providers.close()
+
+    async def _ask(
+        self, request: ModelRequest, provider: Provider, sink: ChunkSink | None, options: CallOptions
+    ) -> ModelResponse:
+        component = ComponentRef("model", request.model, f"model:{request.model}")
+        stream = None
+        if sink is not None:
+            stream = ModelStream(sink, lambda: self._runner.settles(MODEL, component.name))
+        call = _Call(request.model, provider, stream)
+        response: ModelResponse = await self._runner.run(
+            Operation(
+                kind=MODEL,
+                component=component,
+                subject=request,
+                body=call.body,
+                prepare=call.prepare,
+                deadline_s=options.deadline_s,
+                repeatable=True,
+                hops=options.hops,
+                started=options.started,
+            )
+        )
+        if stream is not None:
+
+            async def ask(chunk: ModelChunk) -> ModelChunk:
+                asked: ModelChunk = await self._runner.ask("model_chunk", chunk, component)
+                return asked
+
+            await stream.finish(response, ask)
+        return response
+
+
+class _Call:
+    """One call of a model on its way through `prepare` and body."""
+
+    __slots__ = ("_name", "_provider", "_stream")
+
+    def __init__(self, name: str, provider: Provider, stream: ModelStream | None) -> None:
+        self._name = name
+        self._provider = provider
+        self._stream = stream
+
+    async def prepare(self, request: ModelRequest, asker: Asker) -> ModelRequest:
+        """Check that hooks left the model what it is."""
+        if request.model != self._name:
+            message = f"model:{self._name}: a hook changed the model to {request.model!r}; answer Redirect instead"
+            raise InvalidInputError(message, field="model")
+        if self._stream is not None:
+            await self._stream.begin(asker)
+        return request
+
+    async def body(self, request: ModelRequest) -> ModelResponse:
+        """Ask the provider."""
+        sink = None if self._stream is None else self._stream.take
+        try:
+            response = await self._provider.complete(self._name.partition("/")[2], request, sink)
+        except LlmspellError:
+            raise
+        except Exception as error:  # its text may quote a request, which may hold a secret
+            message = f"model:{self._name}: its provider failed with {type(error).__name__}; report it to its author"
+            raise ProviderError(message) from error
+        if not isinstance(response, ModelResponse):
+            message = f"model:{self._name}: its provider answered {type(response).__name__}, no ModelResponse"
+            raise ProviderError(message, code="protocol")
+        return response if self._stream is None else self._stream.heard(response)
+
+
+def _request(model: str, given: Any) -> ModelRequest:
+    """Answer what a call by address asks: a text, ``{"input": text}``, or a mapping of a request's fields."""
+    fields: dict[str, Any] = {"input": given} if isinstance(given, str) else dict(given or {})
+    text = fields.pop("input", None)
+    if text is not None:
+        fields["messages"] = [*fields.get("messages", ()), Message("user", str(text))]
+    request: ModelRequest = fit({**fields, "model": model}, ModelRequest, f"model:{model}")
+    return request

@@ -1,0 +1,184 @@
+"""The providers of models: by name, made on first use from an entry point and the settings.
+
+``[providers.NAME]`` makes a provider of that name from the entry point that its ``type`` names, or else from the entry
+point of its own name. An entry point needs no table: ``offline/rules`` and, once its key is set, ``openai/gpt-4o-mini``
+work as they are.
+
+Invariant: a provider is made once and closed with the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from msgspec import structs
+
+from llmspell.plugins import Candidate, Shelf, construct, load
+from llmspell.settings import Settings
+from llmspell_hookspecs import (
+    ComponentNotFoundError,
+    Endpoint,
+    LlmspellError,
+    PluginError,
+    PluginInfo,
+    Provider,
+    ProviderInfo,
+    ResourceLimitError,
+    Services,
+)
+
+__all__ = ["ProviderRegistry", "is_provider"]
+
+_GROUP: Final = "llmspell.providers"
+_ENDPOINTS: Final = 256
+_METHODS: Final = ("info", "at", "complete", "close")
+
+
+class ProviderRegistry:
+    """Providers by name.
+
+    Args:
+        candidates: What discovery chose.
+        settings: Give each provider its table, and say the default.
+        services: What providers are constructed with.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate], settings: Settings, services: Services) -> None:
+        self._settings = settings
+        self._services = services
+        self._types: Shelf[tuple[PluginInfo, Any]] = Shelf("provider", candidates, _loaded)
+        self._made: dict[str, Provider] = {}
+        self._elsewhere: dict[tuple[str, str, str], Provider] = {}
+        self._default = ""
+
+    def put(self, provider: Any) -> None:
+        """Take in a provider that was handed over in code: a class or an object, with a ``name``."""
+        name = str(getattr(provider, "name", None) or getattr(provider, "__name__", type(provider).__name__))
+        self._types.put(name, (PluginInfo(name, _GROUP, module="code"), provider))
+
+    def names(self) -> tuple[str, ...]:
+        """Answer all names, without importing anything."""
+        return tuple(sorted({*self._types.names(), *self._settings.provider_names()}))
+
+    def get(self, name: str, endpoint: Endpoint | None = None) -> Provider:
+        """Answer the provider of this name, at this endpoint if one is given, making it if need be.
+
+        Raises:
+            ComponentNotFoundError: There is none.
+            PluginError: It cannot be loaded, or its settings do not fit.
+            InvalidInputError: It cannot be asked at this endpoint.
+            ResourceLimitError: There are too many endpoints.
+        """
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = self._make(name)
+        return made if endpoint is None else self._at(name, made, endpoint)
+
+    def _at(self, name: str, provider: Provider, endpoint: Endpoint) -> Provider:
+        secret = "" if endpoint.api_key is None else endpoint.api_key.get_secret_value()
+        key = (name, endpoint.base_url, secret)
+        if key not in self._elsewhere:
+            if len(self._elsewhere) >= _ENDPOINTS:
+                message = f"provider {name}: agents name more than {_ENDPOINTS} endpoints; name them in [providers]"
+                raise ResourceLimitError(message, resource="endpoints", limit=_ENDPOINTS)
+            self._elsewhere[key] = provider.at(endpoint)
+        return self._elsewhere[key]
+
+    def infos(self) -> Sequence[ProviderInfo]:
+        """Answer what is known of each, sorted by name; of one that does not load, why not."""
+        return [self._info(name) for name in self.names()]
+
+    def resolve(self, model: str = "") -> str:
+        """Answer ``provider/model`` for a name as people write it.
+
+        Raises:
+            ComponentNotFoundError: There is no such provider, or it has no default model.
+        """
+        provider, _, name = model.partition("/")
+        if name and provider:
+            self._check(provider, model)
+            return model
+        if not model:
+            return self.default()
+        if model in self.names():
+            return self._with_default_model(model)
+        return f"{self.default().partition('/')[0]}/{model}"
+
+    def default(self) -> str:
+        """Answer the model that is asked if none is named."""
+        if self._settings.providers.default:
+            name = self._settings.providers.default
+            provider = name.partition("/")[0]
+            self._check(provider, name)
+            return name if "/" in name else self._with_default_model(name)
+        if not self._default:
+            self._default = self._first_available()
+        return self._default
+
+    async def close(self) -> None:
+        """Close those that were made."""
+        for made in (*self._elsewhere.values(), *self._made.values()):
+            await made.close()
+        self._elsewhere.clear()
+        self._made.clear()
+
+    def _make(self, name: str) -> Provider:
+        table = self._settings.provider_table(name)
+        kind = str(table.pop("type", name))
+        if kind not in self._types.names():
+            raise self._types.missing(kind)
+        info, target = self._types.get(kind)
+        made = construct(structs.replace(info, name=name), target, table, self._services)
+        if not all(callable(getattr(made, method, None)) for method in _METHODS):
+            message = f"provider {name}: {info.module} does not keep the protocol Provider; see llmspell_hookspecs"
+            raise PluginError(message, plugin=name)
+        provider: Provider = made
+        return provider
+
+    def _info(self, name: str) -> ProviderInfo:
+        kind = str(self._settings.provider_table(name).get("type", name))
+        try:
+            return structs.replace(self.get(name).info(), name=name, type=kind)
+        except LlmspellError as error:
+            return ProviderInfo(name, kind, available=False, reason=str(error))
+
+    def _check(self, provider: str, model: str) -> None:
+        if provider not in self.names():
+            near = self._types.missing(provider)
+            message = f"model {model!r}: {near}; write provider/model"
+            raise ComponentNotFoundError(message, address=f"model:{model}")
+
+    def _with_default_model(self, provider: str) -> str:
+        info = self._info(provider)
+        if not info.default_model:
+            message = f"model {provider!r}: this provider has no default model; write {provider}/<model>"
+            raise ComponentNotFoundError(message, address=f"model:{provider}")
+        return f"{provider}/{info.default_model}"
+
+    def _first_available(self) -> str:
+        ranked: list[tuple[int, str]] = []
+        for name in self.names():
+            rank = self._rank(name)
+            if rank is not None and self._info(name).available:
+                ranked.append((rank, name))
+        if not ranked:
+            message = "model: no provider is available; set a key such as OPENAI_API_KEY, or providers.default"
+            raise ComponentNotFoundError(message, address="model:")
+        return self._with_default_model(min(ranked)[1])
+
+    def _rank(self, name: str) -> int | None:
+        try:
+            rank: int | None = getattr(self.get(name), "rank", None)
+        except LlmspellError:  # named by `provider list` and by whoever asks it
+            return None
+        return rank
+
+
+def _loaded(candidate: Candidate) -> tuple[PluginInfo, Any]:
+    return candidate.info, load(candidate.info, candidate.point)
+
+
+def is_provider(item: Any) -> bool:
+    """Answer whether what was handed over in code is a provider, or a class of them."""
+    return all(callable(getattr(item, method, None)) for method in _METHODS)

@@ -1,0 +1,24 @@
+"""The basic agent: says what it was told. For trying out scripts and hooks; it asks no model."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from llmspell_hookspecs import Agent, AgentChunk, AgentContext, AgentInput, AgentOutput, Message
+
+__all__ = ["Basic"]
+
+
+class Basic(Agent):
+    """Answer what it was told, without asking a model, and remember it."""
+
+    kind: ClassVar[str] = "basic"
+
+    async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
+        """Answer what it was told."""
+        text = f"BasicAgent '{self.config.name}' received: {input.text}"
+        if context.sink is not None:
+            await context.sink(AgentChunk(text=text))
+        if input.messages is None:
+            self.remember([Message("user", input.text), Message("assistant", text)])
+        return AgentOutput(text, steps=1)

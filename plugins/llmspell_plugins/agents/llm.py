@@ -1,0 +1,148 @@
+"""The llm agent: a conversation with a language model that may use tools.
+
+Each run asks the model, runs the tools that it asks for, tells it what they answered, and asks again until it asks for
+none. What a hook denies is told to the model as denied, and the run goes on.
+
+Invariant: a run asks the model ``max_steps`` times and runs ``max_tool_calls`` tools at most. The conversation grows by
+the whole turn when the run ends, and not at all if it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
+
+from msgspec import structs
+
+from llmspell_hookspecs import (
+    Agent,
+    AgentChunk,
+    AgentConfig,
+    AgentContext,
+    AgentInput,
+    AgentOutput,
+    AgentSink,
+    ChunkSink,
+    ComponentNotFoundError,
+    Endpoint,
+    Message,
+    ModelChunk,
+    ModelRequest,
+    ModelResponse,
+    Models,
+    ModelUsage,
+    ResourceLimitError,
+    Services,
+    ToolRecord,
+    Tools,
+    ToolSpec,
+)
+
+from .toolbox import Toolbox
+
+__all__ = ["Llm"]
+
+
+class Llm(Agent):
+    """Converse with a language model that may use tools."""
+
+    kind: ClassVar[str] = "llm"
+
+    def __init__(self, config: AgentConfig, services: Services) -> None:
+        """Find the model and the tools, so that a wrong name is told at once."""
+        self._models = services.get(Models)
+        tools = services.get(Tools)
+        names = tuple(_canonical(tools, config.name, name) for name in config.tools)
+        config = structs.replace(config, model=self._models.resolve(config.model), tools=tuple(dict.fromkeys(names)))
+        super().__init__(config, services)
+        self._specs = tuple(_spec(tools, name) for name in config.tools)
+        self._toolbox = Toolbox(config, services)
+        self._system = (Message("system", config.system_prompt),) if config.system_prompt else ()
+        elsewhere = bool(config.base_url) or config.api_key is not None
+        self._endpoint = Endpoint(config.base_url, config.api_key) if elsewhere else None
+
+    async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
+        """Converse until the model asks for no more tools.
+
+        Raises:
+            ProviderError: The model could not be asked.
+            ResourceLimitError: The model goes on asking for tools.
+        """
+        before = self.conversation if input.messages is None else tuple(input.messages)
+        turn = [Message("user", input.text)] if input.text or not before else []
+        records: list[ToolRecord] = []
+        usage = ModelUsage()
+        for step in range(1, self.config.max_steps + 1):
+            response = await self._ask((*self._system, *before, *turn), step, context.sink)
+            usage = usage + response.usage
+            uses = tuple(response.tool_uses)
+            turn.append(Message("assistant", response.text, uses))
+            if not uses:
+                return self._answer(input, turn, response, records, usage, step)
+            self._check_room(len(records) + len(uses))
+            done = await self._toolbox.use(uses, step, context.sink)
+            records += done
+            turn += [Message("tool", record.text, (), record.id, record.name) for record in done]
+        message = f"agent {self.config.name}: its model still asks for tools after {self.config.max_steps} answers"
+        raise ResourceLimitError(
+            f"{message}; raise max_steps, or ask for less", resource="steps", limit=self.config.max_steps
+        )
+
+    async def _ask(self, messages: tuple[Message, ...], step: int, sink: AgentSink | None) -> ModelResponse:
+        config = self.config
+        request = ModelRequest(
+            config.model,
+            messages,
+            self._specs,
+            config.temperature,
+            config.max_tokens,
+            (),
+            config.options,
+        )
+        taken: ChunkSink | None = None if sink is None else partial(_hand_on, sink, step)
+        return await self._models.complete(request, sink=taken, endpoint=self._endpoint)
+
+    def _answer(
+        self,
+        input: AgentInput,
+        turn: Sequence[Message],
+        response: ModelResponse,
+        records: Sequence[ToolRecord],
+        usage: ModelUsage,
+        steps: int,
+    ) -> AgentOutput:
+        if input.messages is None:
+            self.remember(turn)
+        model = response.model or self.config.model
+        return AgentOutput(response.text, tuple(records), model, usage, steps, response.finish_reason)
+
+    def _check_room(self, count: int) -> None:
+        most = self.config.max_tool_calls
+        if count > most:
+            message = f"agent {self.config.name}: its model asks for more than {most} tools in one run"
+            raise ResourceLimitError(
+                f"{message}; raise max_tool_calls, or ask for less", resource="tool_calls", limit=most
+            )
+
+
+async def _hand_on(sink: AgentSink, step: int, chunk: ModelChunk) -> None:
+    """Hand on a model's chunk; of the tools that it asks for the toolbox tells, when they run."""
+    if chunk.kind == "text":
+        await sink(AgentChunk(text=chunk.text, step=step))
+    elif chunk.kind == "restart":
+        await sink(AgentChunk("restart", step=step))
+
+
+def _canonical(tools: Tools, agent: str, name: str) -> str:
+    canonical = tools.canonical(name)
+    if canonical is None:
+        known = ", ".join(tools.names())
+        message = f"agent {agent}: there is no tool {name!r}; there are {known}"
+        raise ComponentNotFoundError(message, address=f"tool:{name}")
+    return canonical
+
+
+def _spec(tools: Tools, name: str) -> ToolSpec:
+    described = tools.describe(name)
+    return ToolSpec(name, str(described.get("description", "")), described.get("schema", {}))

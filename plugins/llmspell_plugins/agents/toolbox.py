@@ -1,0 +1,106 @@
+"""The tools of an agent: runs what a model asks for, through the runner, and puts the answers into words for it.
+
+Invariant: whatever becomes of a tool, the model is told: its answer, ``denied: ...`` or ``error: ...``; only a
+cancellation ends the run. Answers are told in the order in which they were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any, Final, Literal
+
+import msgspec
+import trio
+
+from llmspell_hookspecs import (
+    AgentChunk,
+    AgentConfig,
+    AgentSink,
+    Calls,
+    LlmspellError,
+    OperationCancelledError,
+    Services,
+    ToolRecord,
+    ToolResult,
+    ToolUse,
+)
+from llmspell_plugins.globals.json_text import is_small, write_text
+
+__all__ = ["Toolbox"]
+
+_TOLD: Final = 100_000
+Status = Literal["completed", "failed", "denied"]
+
+
+class Toolbox:
+    """The tools that an agent may use.
+
+    Args:
+        config: Names them, and says how many run at once.
+        services: Runs them.
+    """
+
+    def __init__(self, config: AgentConfig, services: Services) -> None:
+        self._agent = config.name
+        self._names = config.tools
+        self._parallel = config.max_parallel
+        self._calls = services.get(Calls)
+
+    async def use(self, uses: Sequence[ToolUse], step: int, sink: AgentSink | None) -> list[ToolRecord]:
+        """Run these tools, side by side if there are several, and answer what became of each."""
+        if len(uses) == 1:
+            return [await self._use(uses[0], step, sink)]
+        records: list[ToolRecord | None] = [None] * len(uses)
+        limiter = trio.CapacityLimiter(self._parallel)
+
+        async def one(place: int, use: ToolUse) -> None:
+            async with limiter:
+                records[place] = await self._use(use, step, sink)
+
+        async with trio.open_nursery() as nursery:
+            for place, use in enumerate(uses):
+                nursery.start_soon(one, place, use)
+        return [record for record in records if record is not None]
+
+    async def _use(self, use: ToolUse, step: int, sink: AgentSink | None) -> ToolRecord:
+        if sink is not None:
+            await sink(AgentChunk("tool_use", tool_use=use, step=step))
+        began = perf_counter()
+        status, text = await self._run(use)
+        if len(text) > _TOLD:
+            text = f"{text[:_TOLD]}\n[cut: {len(text) - _TOLD} more characters]"
+        record = ToolRecord(use.id, use.name, use.parameters, status, text, (perf_counter() - began) * 1000)
+        if sink is not None:
+            await sink(AgentChunk("tool_result", tool_result=record, step=step))
+        return record
+
+    async def _run(self, use: ToolUse) -> tuple[Status, str]:
+        if use.problem:
+            return "failed", f"error: the parameters cannot be read: {use.problem}"
+        if use.name not in self._names:
+            return "failed", f"error: there is no tool {use.name!r}; there are {', '.join(self._names) or 'none'}"
+        try:
+            return await _told(await self._calls.call(f"tool:{use.name}", dict(use.parameters)))
+        except OperationCancelledError as error:
+            code = "" if error.code == "denied" else f" ({error.code})"
+            return "denied", f"denied: {error.reason}{code}"
+        except LlmspellError as error:
+            return "failed", f"error: {error}"
+        except Exception as error:  # a tool's own fault must not end the run
+            return "failed", f"error: {use.name} failed with {type(error).__name__}: {error}"
+
+
+async def _told(answer: Any) -> tuple[Status, str]:
+    """Answer what a tool's answer is to the model: its text, or its payload as JSON."""
+    result = answer if isinstance(answer, ToolResult) else ToolResult(answer)
+    if not result.success:
+        reason = result.message or str((result.error or {}).get("message") or "it says that it failed")
+        return "failed", f"error: {reason}"
+    if result.text is not None:
+        return "completed", result.text
+    if isinstance(result.result, str):
+        return "completed", result.result
+    if is_small(result.result):
+        return "completed", msgspec.json.encode(result.result, enc_hook=str).decode()
+    return "completed", await write_text(result.result)

@@ -22,14 +22,25 @@ from deploy_points import Deployment
 from llmspell import Host
 from llmspell.settings import load_settings
 from llmspell_hookspecs import (
+    Agent,
+    AgentContext,
+    AgentInput,
+    AgentOutput,
     Call,
     Calls,
+    ChunkSink,
+    Endpoint,
     Failure,
     HookContext,
     HookPoint,
     HookResult,
+    Message,
+    ModelChunk,
+    ModelRequest,
+    ModelResponse,
     OperationTimeoutError,
     PathAccess,
+    ProviderInfo,
     ResourceLimitError,
     ScriptError,
     ScriptInterface,
@@ -126,6 +137,49 @@ class MiniLanguage:
         return {"text": script.source}
 
 
+class MiniModel:
+    """A provider of models that say what they were told last, in one chunk."""
+
+    name: ClassVar[str] = "mini"
+    rank: ClassVar[int | None] = 1
+    Settings: ClassVar[type[BaseModel]] = Anything
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def info(self) -> ProviderInfo:
+        return ProviderInfo("mini", default_model="parrot", streams=True)
+
+    def at(self, endpoint: Endpoint, /) -> MiniModel:
+        return self
+
+    async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
+        """Answer the last message."""
+        text = request.messages[-1].content
+        await self._bench.ran(text)
+        if sink is not None:
+            await sink(ModelChunk(text=text))
+        return ModelResponse(text)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def make_agent(bench: Bench) -> type[Agent]:
+    """Answer a kind of agent that says what it is told."""
+
+    class MiniAgent(Agent):
+        """Says what it is told."""
+
+        kind = "mini"
+
+        async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
+            await bench.ran(input.text)
+            return AgentOutput(input.text)
+
+    return MiniAgent
+
+
 class Bench:
     """What the scenarios act on.
 
@@ -163,7 +217,8 @@ class Bench:
 
     async def other(self, parameters: dict[str, Any], context: ToolContext) -> Any:
         """The tool ``other``: where Redirects lead."""
-        return {"tools": [{"name": "other"}]} if {"tag", "tools"} & set(parameters) else {"text": "other"}
+        discovers = {"tag", "tools"} & set(parameters) and "messages" not in parameters
+        return {"tools": [{"name": "other"}]} if discovers else {"text": "other"}
 
     async def aside(self, parameters: dict[str, Any], context: ToolContext) -> Any:
         """The tool ``side``: what Forks run."""
@@ -174,7 +229,7 @@ class Bench:
     def plugins(self) -> list[Any]:
         """What is handed over."""
         tools = [make_tool("echo", self.echo), make_tool("other", self.other), make_tool("side", self.aside)]
-        return [*tools, MiniLanguage(self), deploy_points]
+        return [*tools, MiniLanguage(self), MiniModel(self), make_agent(self), deploy_points]
 
 
 class Refused:
@@ -243,6 +298,50 @@ async def fail_mini(host: Host, bench: Bench) -> Any:
     """Run a script that fails once."""
     bench.failing = 1
     return (await host.run_source("plain", "mini"))["text"]
+
+
+async def ask_model(host: Host, bench: Bench) -> Any:
+    """Ask a model."""
+    return (await host.models.complete(ModelRequest("mini/parrot", (Message("user", "plain"),)))).text
+
+
+async def fail_model(host: Host, bench: Bench) -> Any:
+    """Ask a model, which fails once."""
+    bench.failing = 1
+    return await ask_model(host, bench)
+
+
+async def stream_model(host: Host, bench: Bench) -> Any:
+    """Ask a model, and answer what its chunks say."""
+    texts: list[str] = []
+
+    async def sink(chunk: ModelChunk) -> None:
+        texts.append(chunk.text)
+
+    request = ModelRequest("mini/parrot", (Message("user", "plain"),))
+    response = await host.models.complete(request, sink=sink)
+    assert "".join(texts) == response.text
+    return response.text
+
+
+async def make_mini(host: Host, bench: Bench) -> Any:
+    """Make an agent and shut it down."""
+    agent = await host.agents.create(name="echo", kind="mini", description="plain")
+    described = agent.info.description
+    await agent.close()
+    return described
+
+
+async def run_agent(host: Host, bench: Bench) -> Any:
+    """Ask an agent."""
+    agent = host.agents.get("echo") or await host.agents.create(name="echo", kind="mini")
+    return (await agent.run("plain")).text
+
+
+async def fail_agent(host: Host, bench: Bench) -> Any:
+    """Ask an agent, which fails once."""
+    bench.failing = 1
+    return await run_agent(host, bench)
 
 
 async def discover(host: Host, bench: Bench) -> Any:
@@ -332,6 +431,19 @@ SCENARIOS: dict[str, Fire] = {
     "tool_error": fail_echo,
     "tool_timeout": late_echo,
     "tool_resource_released": call_echo,
+    "before_model_call": ask_model,
+    "around_model_call": ask_model,
+    "after_model_call": ask_model,
+    "model_error": fail_model,
+    "model_chunk": stream_model,
+    "before_agent_init": make_mini,
+    "after_agent_init": make_mini,
+    "before_agent_execution": run_agent,
+    "around_agent_execution": run_agent,
+    "after_agent_execution": run_agent,
+    "agent_error": fail_agent,
+    "before_agent_shutdown": make_mini,
+    "after_agent_shutdown": make_mini,
     "before_event_emit": publish,
     "after_event_emit": publish,
     "event_handler_error": mishandle,
@@ -350,6 +462,8 @@ FAILS: dict[str, type[Exception]] = {
     "script_error": ToolError,
     "tool_error": ToolError,
     "tool_timeout": OperationTimeoutError,
+    "model_error": ToolError,
+    "agent_error": ToolError,
     "deploy_error": Exception,
 }
 """Which scenarios end in an error of their own."""

@@ -172,12 +172,14 @@ class AgentKind(Struct, frozen=True):
         name: What `AgentConfig.kind` says.
         description: One sentence.
         version: As in SemVer.
+        capabilities: What it can do: ``streaming``, ``tools``, ``context`` ...
         options: The JSON schema of its options; empty if it has none.
     """
 
     name: str
     description: str = ""
     version: str = ""
+    capabilities: tuple[str, ...] = ()
     options: Mapping[str, Any] = {}
 
 
@@ -200,6 +202,7 @@ class AgentInfo(Struct, frozen=True):
         busy_s: How long its runs took together.
         usage: What its runs used together.
         last_error: Why the last run that failed did.
+        scope: The script that it goes with; empty if it stays.
     """
 
     name: str
@@ -217,6 +220,7 @@ class AgentInfo(Struct, frozen=True):
     busy_s: float = 0.0
     usage: ModelUsage = ModelUsage()
     last_error: str = ""
+    scope: str = ""
 
 
 _INIT = ("Continue", "Modified", "Cancel", "Retry", "Fork", "Skipped")

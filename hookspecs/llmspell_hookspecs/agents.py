@@ -40,6 +40,7 @@ class Agent:
         kind: The kind's name, which is its entry point's.
         version: As in SemVer.
         description: For people; the class's docstring if empty.
+        capabilities: What it can do: ``streaming`` (it hands over chunks), ``tools``, ``context`` (it remembers) ...
         repeatable: Whether a run may be repeated after it ran (Retry at after and error points).
         Options: A pydantic model for ``AgentConfig.options``, if the kind has options of its own.
     """
@@ -47,6 +48,7 @@ class Agent:
     kind: ClassVar[str]
     version: ClassVar[str] = "1.0.0"
     description: ClassVar[str] = ""
+    capabilities: ClassVar[tuple[str, ...]] = ()
     repeatable: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel] | None] = None
 

@@ -28,7 +28,12 @@ def freeze(value: Any) -> Any:
             if type(item) not in _ATOMS:
                 return MappingProxyType({key: freeze(item) for key, item in value.items()})
         return MappingProxyType(value.copy())
-    if kind is list or kind is tuple:
+    if kind is tuple:
+        for item in value:
+            if type(item) not in _ATOMS and freeze(item) is not item:
+                return tuple([freeze(item) for item in value])
+        return value
+    if kind is list:
         return tuple([item if type(item) in _ATOMS else freeze(item) for item in value])
     return value
 

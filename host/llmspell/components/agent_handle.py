@@ -99,6 +99,7 @@ class Handle:
             busy_s=counts.busy_s,
             usage=counts.usage,
             last_error=counts.last_error,
+            scope=self.scope,
         )
 
     @property

@@ -71,7 +71,7 @@ class AgentRegistry:
             except LlmspellError:  # named by `plugin doctor` and by whoever asks for it
                 continue
             options = {} if kind.Options is None else kind.Options.model_json_schema()
-            found.append(AgentKind(name, kind.description, kind.version, options))
+            found.append(AgentKind(name, kind.description, kind.version, kind.capabilities, options))
         return found
 
 

@@ -171,7 +171,9 @@ class Execution:
             raise course.cancel(proposal.hook, proposal.answer, course.subject)
         leaves = proposal is not None and isinstance(proposal.answer, Redirect | Retry)
         if course.operation.prepare is not None and not leaves:
-            course.subject = freeze_fields(await course.operation.prepare(course.subject, course))
+            prepared = await course.operation.prepare(course.subject, course)
+            if prepared is not course.subject:
+                course.subject = freeze_fields(prepared)
         await self._judge(chain, course.subject)
         return proposal
 

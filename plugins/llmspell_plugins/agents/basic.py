@@ -13,6 +13,7 @@ class Basic(Agent):
     """Answer what it was told, without asking a model, and remember it."""
 
     kind: ClassVar[str] = "basic"
+    capabilities: ClassVar[tuple[str, ...]] = ("streaming", "context")
 
     async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
         """Answer what it was told."""

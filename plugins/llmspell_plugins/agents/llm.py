@@ -37,6 +37,7 @@ from llmspell_hookspecs import (
     ToolRecord,
     Tools,
     ToolSpec,
+    freeze,
 )
 
 from .toolbox import Toolbox
@@ -48,6 +49,7 @@ class Llm(Agent):
     """Converse with a language model that may use tools."""
 
     kind: ClassVar[str] = "llm"
+    capabilities: ClassVar[tuple[str, ...]] = ("streaming", "tools", "context")
 
     def __init__(self, config: AgentConfig, services: Services) -> None:
         """Find the model and the tools, so that a wrong name is told at once."""
@@ -59,6 +61,7 @@ class Llm(Agent):
         self._specs = tuple(_spec(tools, name) for name in config.tools)
         self._toolbox = Toolbox(config, services)
         self._system = (Message("system", config.system_prompt),) if config.system_prompt else ()
+        self._options = freeze(config.options)
         elsewhere = bool(config.base_url) or config.api_key is not None
         self._endpoint = Endpoint(config.base_url, config.api_key) if elsewhere else None
 
@@ -98,7 +101,7 @@ class Llm(Agent):
             config.temperature,
             config.max_tokens,
             (),
-            config.options,
+            self._options,
         )
         taken: ChunkSink | None = None if sink is None else partial(_hand_on, sink, step)
         return await self._models.complete(request, sink=taken, endpoint=self._endpoint)

@@ -1,0 +1,275 @@
+"""An agent as scripts hold it.
+
+Invariant: a script ends only agents that it made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from time import perf_counter_ns
+from typing import Any, Final
+
+from llmspell_hookspecs import (
+    AgentChunk,
+    AgentHandle,
+    AgentInfo,
+    Calls,
+    InvalidInputError,
+    Message,
+    ScriptFunction,
+    ScriptObject,
+    SecurityError,
+    Services,
+    Tools,
+    script_method,
+)
+
+from .agent_answer import answer_table, chunk_table
+from .agent_options import read_input
+from .envelope import answer_of
+from .tool_schema import script_schema
+
+__all__ = ["AgentInstance", "details_of"]
+
+_STATES: Final = {"ready": "Ready", "running": "Running", "closed": "Terminated"}
+_ROLES: Final = ("user", "assistant", "system")
+
+
+class AgentInstance(ScriptObject):
+    """An agent that can be asked."""
+
+    def __init__(self, handle: AgentHandle, services: Services, owns: Callable[[str], bool]) -> None:
+        self._handle = handle
+        self._services = services
+        self._owns = owns
+
+    def script_fields(self) -> Mapping[str, Any]:
+        """Answer name, id, type and model."""
+        info = self._handle.info
+        return {"name": info.name, "id": info.id, "type": info.kind, "kind": info.kind, "model": info.model}
+
+    def script_text(self) -> str:
+        """Answer its name."""
+        return self._handle.name
+
+    # Asking.
+
+    @script_method("invoke", "run", "ask", "call", "execute_async", "executeAsync", "invoke_async", "invokeAsync")
+    async def execute(self, input: Any) -> dict[str, Any]:
+        """Ask it; answers a table with text, tool_calls, usage and metadata.
+
+        Args:
+            input: The question, or a table with text (prompt, input) and parameters.
+
+        Raises:
+            OperationCancelledError: A hook cancelled it.
+            ResourceLimitError: It asked its model, or for tools, more often than it may.
+            ProviderError: Its model could not be asked.
+        """
+        started = perf_counter_ns()
+        output = await self._handle.run(read_input("Agent.execute", input))
+        return await answer_table(output, (perf_counter_ns() - started) / 1e6)
+
+    @script_method("invoke_stream", "invokeStream", "execute_stream", "executeStream")
+    async def stream(self, input: Any, callback: ScriptFunction) -> dict[str, Any]:
+        """Ask it and call a function with each chunk; answers as ``execute`` does, with success and chunks_received.
+
+        Args:
+            input: As for ``execute``.
+            callback: Is given a table: kind (text, tool_use, tool_result, restart), text, step, chunk_index.
+
+        Raises:
+            InvalidInputError: The function is missing.
+            OperationCancelledError: A hook cancelled it.
+        """
+        if not callable(callback):
+            raise InvalidInputError("Agent.stream: the function is missing; give one that takes a chunk")
+        started, count = perf_counter_ns(), 0
+
+        async def take(chunk: AgentChunk) -> None:
+            nonlocal count
+            count += 1
+            await callback(chunk_table(chunk, count - 1))
+
+        output = await self._handle.run(read_input("Agent.stream", input), sink=take)
+        answer = await answer_table(output, (perf_counter_ns() - started) / 1e6)
+        return {"success": True, "chunks_received": count, **answer}
+
+    # Its conversation.
+
+    @script_method("conversation")
+    def get_conversation(self) -> Sequence[dict[str, Any]]:
+        """Answer what it remembers: role and content of each message."""
+        return [{"role": message.role, "content": message.content} for message in self._handle.conversation]
+
+    @script_method()
+    def conversation_length(self) -> int:
+        """Answer how many messages it remembers."""
+        return len(self._handle.conversation)
+
+    @script_method()
+    def add_message(self, role: str, content: str) -> None:
+        """Add a message to what it remembers.
+
+        Raises:
+            InvalidInputError: The role is none of user, assistant, system.
+        """
+        if role not in _ROLES:
+            raise InvalidInputError(f"Agent.add_message: role {role!r} is none; use {', '.join(_ROLES)}", field="role")
+        self._handle.remember([Message(role, content)])  # type: ignore[arg-type]
+
+    @script_method("forget", "reset")
+    def clear_conversation(self) -> None:
+        """Begin a new conversation."""
+        self._handle.forget()
+
+    # Tools.
+
+    @script_method("list_tools")
+    def discover_tools(self) -> Sequence[str]:
+        """Answer the names of all tools; ``get_config().allowed_tools`` are those that its model may use."""
+        return self._services.get(Tools).names()
+
+    @script_method()
+    def has_tool(self, name: str) -> bool:
+        """Answer whether there is such a tool."""
+        return self._services.get(Tools).canonical(name) is not None
+
+    @script_method()
+    def get_tool_metadata(self, name: str) -> dict[str, Any] | None:
+        """Answer a tool's name, description, version and schema, or nothing."""
+        tools = self._services.get(Tools)
+        if tools.canonical(name) is None:
+            return None
+        described = tools.describe(name)
+        told = {key: described.get(key) for key in ("name", "description", "version", "category")}
+        return {**told, "schema": script_schema(described)}
+
+    @script_method()
+    def get_all_tool_metadata(self) -> Sequence[dict[str, Any]]:
+        """Answer the metadata of all tools."""
+        found = (self.get_tool_metadata(name) for name in self.discover_tools())
+        return [each for each in found if each is not None]
+
+    @script_method()
+    async def invoke_tool(self, name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Run a tool, as ``Tool.invoke`` does.
+
+        Raises:
+            ToolError: It failed.
+            OperationCancelledError: A hook denied it.
+        """
+        started = perf_counter_ns()
+        answer = await self._services.get(Calls).call(f"tool:{name}", dict(parameters or {}))
+        return await answer_of(answer, (perf_counter_ns() - started) / 1e6)
+
+    # What is known of it.
+
+    @script_method()
+    def get_config(self) -> dict[str, Any]:
+        """Answer what it was made from; keys are left out."""
+        return _config_table(self._handle)
+
+    @script_method("get_agent_state", "state")
+    def get_state(self) -> str:
+        """Answer ``Ready``, ``Running`` or ``Terminated``."""
+        return _STATES[self._handle.info.state]
+
+    @script_method("metrics")
+    def get_metrics(self) -> dict[str, Any]:
+        """Answer what it did so far: requests_total, requests_failed, requests_active, tool_invocations, tokens."""
+        return _metrics(self._handle.info)
+
+    @script_method()
+    def get_performance(self) -> dict[str, Any]:
+        """Answer total_executions, avg_execution_time_ms, success_rate and error_rate."""
+        info = self._handle.info
+        runs = info.runs
+        error_rate = info.failed / runs if runs else 0.0
+        return {
+            "total_executions": runs,
+            "avg_execution_time_ms": 1000 * info.busy_s / runs if runs else 0.0,
+            "success_rate": 1 - error_rate if runs else 0.0,
+            "error_rate": error_rate,
+        }
+
+    @script_method()
+    def get_health(self) -> dict[str, Any]:
+        """Answer status (healthy, degraded, terminated), message and timestamp."""
+        info = self._handle.info
+        failing = bool(info.runs) and info.failed == info.runs
+        status = "terminated" if info.state == "closed" else "degraded" if failing else "healthy"
+        return {"status": status, "message": info.last_error, "timestamp": datetime.now(UTC).isoformat()}
+
+    @script_method()
+    def is_healthy(self) -> bool:
+        """Answer whether it can be asked, and not every run so far has failed."""
+        return bool(self.get_health()["status"] == "healthy")
+
+    @script_method()
+    def get_last_error(self) -> str | None:
+        """Answer why the last run that failed did, or nothing."""
+        return self._handle.info.last_error or None
+
+    @script_method("close", "terminate")
+    async def destroy(self) -> bool:
+        """Shut it down; false if it was already.
+
+        Raises:
+            SecurityError: This script did not make it.
+            OperationCancelledError: A hook keeps it.
+        """
+        if not self._owns(self._handle.name):
+            message = f"agent {self._handle.name}: this script did not make it, so it cannot end it"
+            raise SecurityError(message, rule="scope")
+        if self._handle.info.state == "closed":
+            return False
+        await self._handle.close()
+        return True
+
+
+def details_of(handle: AgentHandle) -> dict[str, Any]:
+    """Answer all that ``Agent.get_details`` tells."""
+    info = handle.info
+    return {
+        "id": info.id,
+        "name": info.name,
+        "type": info.kind,
+        "description": info.description,
+        "state": _STATES[info.state],
+        "metrics": _metrics(info),
+        "config": _config_table(handle),
+    }
+
+
+def _metrics(info: AgentInfo) -> dict[str, Any]:
+    return {
+        "agent_id": info.id,
+        "requests_total": info.runs + info.running,
+        "requests_failed": info.failed,
+        "requests_active": info.running,
+        "tool_invocations": info.tool_calls,
+        "input_tokens": info.usage.input_tokens,
+        "output_tokens": info.usage.output_tokens,
+        "cost_usd": info.usage.cost_usd,
+    }
+
+
+def _config_table(handle: AgentHandle) -> dict[str, Any]:
+    config = handle.config
+    return {
+        "name": config.name,
+        "agent_type": config.kind,
+        "description": config.description,
+        "model": config.model,
+        "system_prompt": config.system_prompt,
+        "allowed_tools": [*config.tools],
+        "temperature": config.temperature,
+        "max_tokens": config.max_tokens,
+        "max_conversation_length": config.max_conversation,
+        "max_steps": config.max_steps,
+        "max_tool_calls": config.max_tool_calls,
+        "max_execution_time": config.time_s,
+        "base_url": config.base_url,
+    }

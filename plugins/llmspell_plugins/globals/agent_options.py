@@ -1,0 +1,128 @@
+"""What a script says of an agent that it makes, in each of the forms that scripts know.
+
+``{name=, model=, tools=}``, the original's ``{model={provider=, model_id=}, allowed_tools=, custom_config={...},
+resource_limits={...}}``, and the builder's setters, which fill the same table.
+
+Invariant: an unknown key names those there are; what the original had and nobody can hold to is said to have no effect.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from llmspell_hookspecs import InvalidInputError
+
+__all__ = ["read_agent", "read_input"]
+
+_log = logging.getLogger("llmspell.script")
+_POWERLESS: Final = ("max_memory_mb", "max_recursion_depth")
+_MEDIA: Final = ("media", "image", "images", "output_modalities")
+_NESTED: Final = ("custom_config", "resource_limits", "settings", "config")
+
+
+def _texts(value: Any) -> Any:
+    """One text stands for a list of one, and an empty table for an empty list."""
+    if isinstance(value, str):
+        return (value,)
+    return () if isinstance(value, Mapping) and not value else value
+
+
+def _spelled(*names: str) -> Any:
+    return AliasChoices(*names)
+
+
+class _Agent(BaseModel):
+    """What an agent is made from, under every name that scripts give it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(default="", max_length=200)
+    kind: str = Field(default="llm", validation_alias=_spelled("kind", "agent_type", "type", "template"))
+    description: str = ""
+    model: str = Field(default="", validation_alias=_spelled("model", "provider_model"))
+    provider: str = ""
+    system_prompt: str = Field(default="", validation_alias=_spelled("system_prompt", "systemPrompt", "instructions"))
+    tools: Annotated[tuple[str, ...], BeforeValidator(_texts)] = Field(
+        default=(), validation_alias=_spelled("tools", "allowed_tools", "allowedTools")
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1, validation_alias=_spelled("max_tokens", "maxTokens"))
+    max_conversation: int = Field(
+        default=100, ge=0, validation_alias=_spelled("max_conversation", "max_conversation_length")
+    )
+    max_steps: int = Field(default=25, ge=1, validation_alias=_spelled("max_steps", "max_iterations"))
+    max_tool_calls: int = Field(default=100, ge=0)
+    max_parallel: int = Field(default=8, ge=1, validation_alias=_spelled("max_parallel", "max_concurrent_tools"))
+    time_s: float = Field(
+        default=300.0, gt=0, validation_alias=_spelled("time_s", "max_execution_time_secs", "max_execution_time")
+    )
+    base_url: str = ""
+    api_key: SecretStr | None = None
+    options: dict[str, Any] = {}
+
+
+def read_agent(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer the fields of `AgentConfig` that a script's table asks for.
+
+    Raises:
+        InvalidInputError: A key is unknown, or its value does not fit.
+    """
+    flat = _flattened(where, given)
+    for key in _POWERLESS:
+        if flat.pop(key, None) is not None:
+            _log.warning("%s: %s has no effect here; leave it out", where, key)
+    try:
+        read = _Agent.model_validate(flat)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        known = ", ".join(_Agent.model_fields)
+        message = f"{where}: {field}: {problem['msg']}; there are {known}"
+        raise InvalidInputError(message, field=field) from None  # pydantic's text quotes what was given, keys included
+    fields = {name: getattr(read, name) for name in read.model_fields_set if name != "provider"}
+    if read.provider:
+        fields["model"] = f"{read.provider}/{read.model}" if read.model else read.provider
+    if not fields.get("name"):
+        fields.pop("name", None)
+    return fields
+
+
+def _flattened(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The table with the original's inner tables laid into it."""
+    flat = {key: value for key, value in given.items() if value is not None}
+    model = flat.get("model")
+    if isinstance(model, Mapping):
+        del flat["model"]
+        inner = dict(model)
+        name = inner.pop("model_id", None) or inner.pop("name", None) or inner.pop("model", None) or ""
+        flat |= {"model": name, **inner}
+    for key in _NESTED:
+        inner = flat.pop(key, None)
+        if isinstance(inner, Mapping):
+            flat |= _flattened(where, inner)
+        elif inner not in (None, [], ()):
+            raise InvalidInputError(f"{where}: {key} is a {type(inner).__name__}; give a table", field=key)
+    return flat
+
+
+def read_input(where: str, given: Any) -> str | dict[str, Any]:
+    """Answer what a script asks an agent: a text, or a table with ``text`` (``prompt``, ``input``) and parameters.
+
+    Raises:
+        InvalidInputError: There is no text in it, or there is a picture.
+    """
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidInputError(f"{where}: the input is missing; give a text, or a table with text", field="input")
+    table = dict(given)
+    for key in _MEDIA:
+        if table.pop(key, None):
+            raise InvalidInputError(f"{where}: {key}: agents take texts only; leave it out", field=key)
+    if not any(isinstance(table.get(key), str) for key in ("text", "prompt", "input")) and "messages" not in table:
+        raise InvalidInputError(f"{where}: the text is missing; give {{text = ...}}", field="text")
+    return table

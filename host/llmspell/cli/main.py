@@ -21,6 +21,8 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "run": ("llmspell.cli.run:run", "Run a script."),
     "exec": ("llmspell.cli.run:exec_", "Run code that is given on the command line."),
+    "agent": ("llmspell.cli.agent:agent", "Ask agents, and list their kinds."),
+    "provider": ("llmspell.cli.provider:provider", "List and test the providers of models."),
     "plugin": ("llmspell.cli.plugin:plugin", "List, switch and examine plugins."),
     "hook": ("llmspell.cli.hook:hook", "List hook points and hooks, and show their order."),
     "tool": ("llmspell.cli.tool:tool", "List, describe and invoke tools."),

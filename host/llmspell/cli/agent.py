@@ -1,0 +1,97 @@
+"""``llmspell agent``: ask an agent from the command line.
+
+Invariant: what an agent says appears as it comes when somebody watches; the run goes through the runner like any other,
+so every hook sees it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .group import LazyGroup
+from .invocation import Invocation, global_options
+
+if TYPE_CHECKING:
+    from llmspell.host import Host
+    from llmspell_hookspecs import AgentChunk, AgentOutput
+
+__all__ = ["agent"]
+
+
+@click.group(cls=LazyGroup)
+@global_options
+def agent() -> None:
+    """Ask agents, and list their kinds."""
+
+
+@agent.command("list")
+@global_options
+@click.pass_obj
+def agent_list(invocation: Invocation) -> None:
+    """List the kinds of agent that can be made."""
+    from .output import print_json, print_rows
+    from .session import with_host
+
+    async def use(host: Host) -> list[dict[str, Any]]:
+        kinds = host.agents.kinds()
+        return [{name: getattr(kind, name) for name in kind.__struct_fields__} for kind in kinds]
+
+    rows = with_host(use, invocation)
+    if invocation.json:
+        print_json(rows)
+    else:
+        print_rows(rows, ("name", "version", "capabilities", "description"), empty="there are no kinds of agent")
+
+
+@agent.command("run")
+@click.argument("question")
+@click.option("--kind", default="llm", show_default=True, help="The kind of agent.")
+@click.option("--model", default="", help="provider/model; the default model if left out.", metavar="MODEL")
+@click.option("--tool", "tools", multiple=True, help="A tool that it may use; may be given several times.")
+@click.option("--tools", "tool_list", default="", help="Tools that it may use, with commas between.", metavar="NAMES")
+@click.option("--system", default="", help="What the model is told before the question.", metavar="TEXT")
+@click.option("--temperature", type=click.FloatRange(0, 2), help="The model's temperature.")
+@click.option("--max-tokens", type=click.IntRange(1), help="How long one answer of the model may be.")
+@click.option("--max-steps", type=click.IntRange(1), help="How often the model may be asked.")
+@click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Seconds that the run may take.")
+@click.option("--stream/--no-stream", default=None, help="Show the answer as it comes; so on a terminal.")
+@global_options
+@click.pass_obj
+def agent_run(invocation: Invocation, question: str, tools: tuple[str, ...], tool_list: str, **options: Any) -> None:
+    """Ask an agent QUESTION (- for standard input) and print its answer."""
+    from .output import print_json
+    from .session import with_host
+
+    if question == "-":
+        question = sys.stdin.read()
+    stream = options.pop("stream")
+    streams = not invocation.json and (sys.stdout.isatty() if stream is None else stream)
+    names = (*tools, *(name.strip() for name in tool_list.split(",") if name.strip()))
+    given = {name: value for name, value in options.items() if value is not None}
+    fields = {**given, "tools": names, "system_prompt": given.pop("system", "")}
+    fields.pop("system", None)
+
+    async def use(host: Host) -> AgentOutput:
+        made = await host.agents.create(**fields)
+        return await made.run(question, sink=_show if streams else None)
+
+    output = with_host(use, invocation)
+    if invocation.json:
+        print_json(output)
+    else:
+        click.echo("" if streams else output.text)
+
+
+async def _show(chunk: AgentChunk) -> None:
+    """Write a chunk as it comes: the answer to standard output, what tools do to standard error."""
+    if chunk.kind == "text":
+        click.echo(chunk.text, nl=False)
+        sys.stdout.flush()
+    elif chunk.kind == "restart":
+        click.echo("\n[begins anew]", err=True)
+    elif chunk.tool_result is not None:
+        record = chunk.tool_result
+        click.echo(f"[{record.name} {record.status} in {record.elapsed_ms:.0f} ms]", err=True)

@@ -1,0 +1,371 @@
+"""Asking models, in a host: names, hooks at every point, streams that say what the response says."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+
+from kernel import make_tool, opened, run
+from llmspell import Host
+from llmspell_hookspecs import (
+    Cancel,
+    ComponentNotFoundError,
+    HookContext,
+    InvalidInputError,
+    Message,
+    Modified,
+    ModelChunk,
+    ModelRequest,
+    ModelResponse,
+    OperationCancelledError,
+    OperationTimeoutError,
+    PluginError,
+    ProviderError,
+    Redirect,
+    Replace,
+    Retry,
+    ToolContext,
+)
+from scripted_model import WAITS, Broken, ScriptedModel, asks, says
+
+HELLO = ModelRequest("scripted/play", (Message("user", "hello"),))
+UNAVAILABLE = ProviderError("scripted: it is overloaded", code="unavailable", status=503, retryable=True)
+
+
+def in_host(main: Callable[[Host], Awaitable[Any]], *plugins: Any, **options: Any) -> Any:
+    async def opening() -> Any:
+        async with opened(*plugins, **options) as host:
+            return await main(host)
+
+    return run(opening, virtual=options.pop("virtual", False))
+
+
+async def stream(host: Host, request: ModelRequest = HELLO) -> tuple[list[ModelChunk], ModelResponse]:
+    """Ask, and answer the chunks and the response."""
+    chunks: list[ModelChunk] = []
+
+    async def sink(chunk: ModelChunk) -> None:
+        chunks.append(chunk)
+
+    return chunks, await host.models.complete(request, sink=sink)
+
+
+def told(chunks: list[ModelChunk]) -> str:
+    """Answer what somebody who follows the stream has read in the end."""
+    text = ""
+    for chunk in chunks:
+        text = "" if chunk.kind == "restart" else text + chunk.text
+    return text
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("", "scripted/play"),
+        ("scripted", "scripted/play"),
+        ("scripted/other", "scripted/other"),
+        ("scripted/a/b", "scripted/a/b"),
+        ("other", "scripted/other"),
+    ],
+)
+def test_a_model_is_found_by_every_way_of_naming_it(written: str, asked: str) -> None:
+    model = ScriptedModel(says("hi"))
+
+    async def main(host: Host) -> str:
+        await host.models.complete(ModelRequest(written, HELLO.messages))
+        return host.models.resolve(written)
+
+    settings = {"providers": {"default": "scripted/play"}}
+    assert in_host(main, model, settings=settings) == asked
+    assert model.requests[0].model == asked
+
+
+def test_an_unknown_provider_is_an_error_that_names_the_nearest() -> None:
+    async def main(host: Host) -> None:
+        await host.models.complete(ModelRequest("scriptd/play"))
+
+    with pytest.raises(ComponentNotFoundError, match="did you mean scripted"):
+        in_host(main, ScriptedModel(says("hi")))
+
+
+def test_a_table_names_a_provider_of_another_type_and_a_wrong_type_is_told() -> None:
+    model = ScriptedModel(says("hi"))
+    settings = {"providers": {"mine": {"type": "scripted"}, "broken": {"type": "scriptd"}}}
+
+    async def main(host: Host) -> Any:
+        infos = {info.name: info for info in host.models.providers()}
+        await host.models.complete(ModelRequest("mine/play", HELLO.messages))
+        with pytest.raises(ComponentNotFoundError, match="did you mean scripted"):
+            await host.models.complete(ModelRequest("broken/play"))
+        return infos
+
+    infos = in_host(main, model, settings=settings)
+
+    assert (infos["mine"].type, infos["mine"].available) == ("scripted", True)
+    assert not infos["broken"].available
+    assert "scriptd" in infos["broken"].reason
+
+
+def test_the_settings_of_a_provider_are_checked_when_it_is_made() -> None:
+    from pydantic import BaseModel, ConfigDict
+
+    class Strict(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+
+    class Picky(ScriptedModel):
+        name = "picky"
+        Settings = Strict
+
+        def __init__(self, settings: Any, services: Any) -> None:
+            super().__init__(says("hi"))
+
+    async def main(host: Host) -> None:
+        await host.models.complete(ModelRequest("picky/play"))
+
+    with pytest.raises(PluginError, match=r"providers\.picky\.base_ulr: "):
+        in_host(main, Picky, settings={"providers": {"picky": {"base_ulr": "x"}}})
+
+
+def test_a_model_is_asked_by_its_address_too() -> None:
+    model = ScriptedModel(says("hi"))
+
+    async def main(host: Host) -> list[str]:
+        texts = ["a text", {"input": "a table"}, {"messages": [{"role": "user", "content": "whole"}]}]
+        return [(await host.call("model:scripted/play", text)).text for text in texts]
+
+    assert in_host(main, model) == ["hi"] * 3
+    assert [request.messages[-1].content for request in model.requests] == ["a text", "a table", "whole"]
+
+
+def test_what_no_request_has_is_refused_by_name() -> None:
+    async def main(host: Host) -> None:
+        await host.call("model:scripted/play", {"input": "x", "temprature": 1})
+
+    with pytest.raises(InvalidInputError, match="temprature"):
+        in_host(main, ScriptedModel(says("hi")))
+
+
+# Hooks.
+
+
+def test_a_hook_that_renames_the_model_is_told_to_redirect() -> None:
+    async def main(host: Host) -> None:
+        host.hooks.register("before_model_call", lambda context: context.modify(model="scripted/other"))
+        await host.models.complete(HELLO)
+
+    with pytest.raises(InvalidInputError, match="answer Redirect instead"):
+        in_host(main, ScriptedModel(says("hi")))
+
+
+def test_a_redirect_at_failure_is_the_fallback_with_the_same_conversation() -> None:
+    failing, spare = ScriptedModel(UNAVAILABLE), ScriptedModel(says("spare"))
+    spare.name = "spare"  # type: ignore[misc]
+
+    async def main(host: Host) -> str:
+        host.hooks.register("model_error", lambda context: Redirect("model:spare/play"), match="scripted/*")
+        return (await host.models.complete(HELLO)).text
+
+    assert in_host(main, failing, spare) == "spare"
+    assert spare.requests[0].messages == HELLO.messages
+    assert spare.requests[0].model == "spare/play"
+
+
+def test_a_tool_may_answer_in_a_models_place() -> None:
+    async def shout(parameters: dict[str, Any], context: ToolContext) -> Any:
+        return {"text": parameters["messages"][-1].content.upper()}
+
+    async def main(host: Host) -> str:
+        host.hooks.register("before_model_call", lambda context: Redirect("tool:shout"))
+        return (await host.models.complete(HELLO)).text
+
+    assert in_host(main, ScriptedModel(says("hi")), make_tool("shout", shout)) == "HELLO"
+
+
+def test_a_call_ends_when_its_deadline_passes_and_so_does_the_request() -> None:
+    model = ScriptedModel(WAITS)
+
+    async def main(host: Host) -> None:
+        await host.models.complete(HELLO, deadline_s=3)
+
+    with pytest.raises(OperationTimeoutError):
+        in_host(main, model, virtual=True)
+    assert model.ended == 1
+
+
+def test_what_a_provider_does_wrong_is_its_own_error_and_quotes_nothing() -> None:
+    wrong = [ValueError("key sk-secret is bad"), lambda request: "no response"]
+
+    for line in wrong:
+
+        async def main(host: Host) -> None:
+            await host.models.complete(HELLO)
+
+        provider = ScriptedModel(line)  # type: ignore[arg-type]
+        if line is wrong[1]:
+
+            async def odd(*given: Any) -> Any:
+                return "no response"
+
+            provider.complete = odd  # type: ignore[method-assign]
+        with pytest.raises(ProviderError, match="its provider") as caught:
+            in_host(main, provider)
+        assert "sk-secret" not in str(caught.value)
+
+
+# Streams.
+
+
+def test_chunks_come_as_they_are_and_add_up() -> None:
+    async def main(host: Host) -> Any:
+        return await stream(host)
+
+    chunks, response = in_host(main, ScriptedModel(asks(("echo", {}), text="one two three")))
+
+    assert [chunk.text for chunk in chunks] == ["one", " two", " three", ""]
+    assert [chunk.index for chunk in chunks] == [0, 1, 2, 3]
+    assert chunks[-1].tool_use is not None
+    assert told(chunks) == response.text
+
+
+def test_what_hooks_make_of_chunks_is_what_the_response_says() -> None:
+    def redact(context: HookContext[ModelChunk]) -> Modified | None:
+        chunk = context.subject
+        return context.modify(text=chunk.text.replace("secret", "***")) if "secret" in chunk.text else None
+
+    async def main(host: Host) -> Any:
+        host.hooks.register("model_chunk", redact)
+        return await stream(host)
+
+    chunks, response = in_host(main, ScriptedModel(says("the secret word")))
+
+    assert told(chunks) == response.text == "the *** word"
+
+
+def test_a_guard_at_chunks_ends_the_call_for_good_before_anybody_has_the_chunk() -> None:
+    def guard(context: HookContext[ModelChunk]) -> Cancel | None:
+        return Cancel("no secrets") if "secret" in context.subject.text else None
+
+    received: list[ModelChunk] = []
+
+    async def sink(chunk: ModelChunk) -> None:
+        received.append(chunk)
+
+    async def main(host: Host) -> None:
+        host.hooks.register("model_chunk", guard, kind="guard")
+        host.hooks.register("model_error", lambda context: Replace({"text": "revived"}))
+        await host.models.complete(HELLO, sink=sink)
+
+    with pytest.raises(OperationCancelledError, match="no secrets"):
+        in_host(main, ScriptedModel(says("the secret word")))
+    assert told(received) == "the"
+
+
+@pytest.mark.parametrize("kind", ["guard", "transform"])
+def test_a_stream_is_held_back_where_the_response_is_still_to_be_judged(kind: str) -> None:
+    received: list[ModelChunk] = []
+    seen: list[int] = []
+
+    def judge(context: HookContext[ModelResponse]) -> None:
+        seen.append(len(received))
+
+    async def sink(chunk: ModelChunk) -> None:
+        received.append(chunk)
+
+    async def main(host: Host) -> None:
+        host.hooks.register("after_model_call", judge, kind=kind)
+        await host.models.complete(HELLO, sink=sink)
+
+    in_host(main, ScriptedModel(says("one two three")))
+
+    assert seen == [0]
+    assert [chunk.text for chunk in received] == ["one", " two", " three"]
+
+
+def test_a_response_that_is_denied_or_changed_leaks_nothing_into_the_stream() -> None:
+    for answer, expected in ((Cancel("no"), ""), (Modified({"text": "clean"}), "clean"), (Replace("clean"), "clean")):
+        received: list[ModelChunk] = []
+
+        async def sink(chunk: ModelChunk, received: list[ModelChunk] = received) -> None:
+            received.append(chunk)
+
+        async def main(host: Host, answer: Any = answer, sink: Any = sink) -> None:
+            host.hooks.register("after_model_call", lambda context: answer)
+            try:
+                await host.models.complete(HELLO, sink=sink)
+            except OperationCancelledError:
+                assert isinstance(answer, Cancel)
+
+        in_host(main, ScriptedModel(says("dirty words")))
+
+        assert told(received) == expected
+        assert "dirty" not in "".join(chunk.text for chunk in received)
+
+
+def test_a_stream_that_breaks_and_runs_again_begins_anew_for_who_reads_it() -> None:
+    model = ScriptedModel(Broken("half an", UNAVAILABLE), says("whole answer"))
+
+    async def main(host: Host) -> Any:
+        host.hooks.register("model_error", lambda context: Retry(0.1, max_attempts=2))
+        return await stream(host)
+
+    chunks, response = in_host(main, model, virtual=True)
+
+    assert [chunk.kind for chunk in chunks].count("restart") == 1
+    assert told(chunks) == response.text == "whole answer"
+
+
+def test_a_broken_stream_is_an_error_and_never_a_short_answer() -> None:
+    async def main(host: Host) -> Any:
+        return await stream(host)
+
+    with pytest.raises(ProviderError, match="overloaded"):
+        in_host(main, ScriptedModel(Broken("half an", UNAVAILABLE)))
+
+
+def test_an_answer_that_no_model_gave_is_streamed_too_and_judged_as_a_chunk() -> None:
+    judged: list[str] = []
+
+    async def main(host: Host) -> Any:
+        host.hooks.register("before_model_call", lambda context: Replace("from the shelf"))
+        host.hooks.register("model_chunk", lambda context: judged.append(context.subject.text), kind="guard")
+        return await stream(host)
+
+    chunks, response = in_host(main, ScriptedModel(says("never asked")))
+
+    assert told(chunks) == response.text == "from the shelf"
+    assert judged == ["from the shelf"]
+
+
+def test_a_slow_reader_slows_the_stream_and_one_that_leaves_ends_it() -> None:
+    model = ScriptedModel(says("one two three"))
+    taken: list[str] = []
+
+    async def main(host: Host) -> None:
+        async def sink(chunk: ModelChunk) -> None:
+            taken.append(chunk.text)
+            await trio.sleep(10)
+
+        with trio.move_on_after(15):
+            await host.models.complete(HELLO, sink=sink)
+
+    in_host(main, model, virtual=True)
+
+    assert taken == ["one", " two"]
+    assert model.ended == 1
+
+
+def test_providers_are_closed_with_the_host() -> None:
+    model = ScriptedModel(says("hi"))
+
+    async def main(host: Host) -> None:
+        await host.models.complete(HELLO)
+
+    in_host(main, model)
+
+    assert model.closed == 1

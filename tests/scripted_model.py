@@ -73,8 +73,9 @@ class ScriptedModel:
                 raise line
             assert isinstance(line, ModelResponse)
             await _stream(line.text, sink)
-            for use in line.tool_uses if sink is not None else ():
-                await sink(ModelChunk("tool_use", tool_use=use))
+            if sink is not None:
+                for use in line.tool_uses:
+                    await sink(ModelChunk("tool_use", tool_use=use))
             return line
         finally:
             self.ended += 1
@@ -99,8 +100,10 @@ def WAITS(request: ModelRequest) -> Any:
 
 
 async def _stream(text: str, sink: ChunkSink | None) -> None:
-    for word in text.split(" ") if sink is not None and text else ():
-        await sink(ModelChunk(text=word if text.startswith(word) else f" {word}"))
+    if sink is not None and text:
+        first, *rest = text.split(" ")
+        for word in (first, *(f" {word}" for word in rest)):
+            await sink(ModelChunk(text=word))
 
 
 def says(text: str) -> ModelResponse:

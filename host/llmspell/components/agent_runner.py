@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from msgspec import Struct, structs
+from pydantic import SecretStr
 
 from llmspell.operations import Asker, Operation, OperationKind, Runner, fit, thaw_fields
 from llmspell.policy import Policies
@@ -248,7 +249,10 @@ def _ref(name: str) -> ComponentRef:
 
 def _config(config: AgentConfig | None, fields: Mapping[str, Any]) -> AgentConfig:
     name = str(fields.get("name") or (config.name if config is not None else "") or f"agent_{secrets.token_hex(4)}")
-    wanted: AgentConfig = fit({**fields, "name": name}, AgentConfig, f"agent {name}", config)
+    given = {**fields, "name": name}
+    if isinstance(given.get("api_key"), str):
+        given["api_key"] = SecretStr(given["api_key"])
+    wanted: AgentConfig = fit(given, AgentConfig, f"agent {name}", config)
     for field, least in (("max_steps", 1), ("max_tool_calls", 0), ("max_parallel", 1), ("max_conversation", 0)):
         if getattr(wanted, field) < least:
             raise InvalidInputError(f"agent {name}: {field} must be {least} or more", field=field)

@@ -132,7 +132,20 @@ print("  without the guard: " .. answer.message:match("^%a+"))
 local notes = Tool.invoke("file_operations", {operation = "read", path = data .. "no-such-notes.txt"}).text
 print("  notes: " .. #notes .. " characters")
 
-section("6. What the observer counted")
+section("6. An agent")
+
+-- An agent asks a model, and runs the tools that the model asks for, past the same hooks. Without a key the model is
+-- offline/rules, which follows rules; with one in the environment it is a real one (see examples/agent.lua).
+local agent = Agent.create({name = "clerk", tools = {"calculator", "file_operations"}})
+print("  it says: " .. agent:execute("what is 35 x 12?").text)
+Hook.register("BeforeToolExecution", function(context)
+  if context.data.parameters.operation == "delete" then
+    return {type = "cancel", reason = "the tour keeps its data"}
+  end
+end, {name = "keep", kind = "guard", match = "file_operations"})
+print("  it says: " .. agent:execute("delete " .. data .. "sales.csv").text)
+
+section("7. What the observer counted")
 
 for _, name in ipairs(order) do
   local seen = counts[name]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final
 
+import trio
 from msgspec import Struct, structs
 from pydantic import SecretStr
 
@@ -65,6 +66,7 @@ AGENT: Final = OperationKind(
     events=True,
     facts=_facts,
 )
+_CLOSING_S: Final = 1.0
 _INIT: Final = OperationKind(name="agent_init", before="before_agent_init", after="after_agent_init", result=AgentInfo)
 _SHUTDOWN: Final = OperationKind(
     name="agent_shutdown", before="before_agent_shutdown", after="after_agent_shutdown", result=AgentInfo
@@ -112,13 +114,12 @@ class AgentRunner:
 
         try:
             await self._runner.run(Operation(_INIT, _ref(wanted.name), wanted, make))
-        except Exception:
-            for handle in made:
-                await handle.agent.close()
-            raise
+            self._handles[wanted.name] = made[0]
         finally:
             self._making.discard(wanted.name)
-        self._handles[wanted.name] = made[0]
+            if made and wanted.name not in self._handles:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
+                    await made[0].agent.close()
         return made[0]
 
     def get(self, name: str, /) -> Handle | None:
@@ -238,7 +239,7 @@ class AgentRunner:
     async def close(self) -> None:
         """Shut down all agents, the last one first."""
         while self._handles:
-            _, handle = next(reversed(self._handles.items())), next(reversed(self._handles.values()))
+            handle = next(reversed(self._handles.values()))
             await self._shut(handle, forced=True)
             await self._drop(handle)
 

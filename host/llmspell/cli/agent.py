@@ -60,7 +60,7 @@ def agent_list(invocation: Invocation) -> None:
 @click.option("--stream/--no-stream", default=None, help="Show the answer as it comes; so on a terminal.")
 @global_options
 @click.pass_obj
-def agent_run(invocation: Invocation, question: str, tools: tuple[str, ...], tool_list: str, **options: Any) -> None:
+def agent_run(invocation: Invocation, /, question: str, tools: tuple[str, ...], tool_list: str, **options: Any) -> None:
     """Ask an agent QUESTION (- for standard input) and print its answer."""
     from .output import print_json
     from .session import with_host

@@ -81,7 +81,9 @@ from .event import (
 )
 from .language import (
     HookAdapter,
+    InteractiveLanguage,
     Language,
+    LanguageSession,
     ScriptFunction,
     ScriptGlobal,
     ScriptInterface,
@@ -306,8 +308,10 @@ __all__ = [
     "HostAccess",
     "HostState",
     "HttpResponse",
+    "InteractiveLanguage",
     "InvalidInputError",
     "Language",
+    "LanguageSession",
     "LimitExceeded",
     "LlmspellError",
     "LoadSample",

@@ -10,6 +10,7 @@ at a time. Sizes in bytes, durations in seconds.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
@@ -21,7 +22,9 @@ from .script import ScriptRun
 
 __all__ = [
     "HookAdapter",
+    "InteractiveLanguage",
     "Language",
+    "LanguageSession",
     "ScriptFunction",
     "ScriptGlobal",
     "ScriptInterface",
@@ -251,4 +254,50 @@ class Language(Protocol):
 
         Raises:
             ScriptError: It failed, or a limit ended it.
+        """
+
+
+class LanguageSession(Protocol):
+    """A runtime that lives on from chunk to chunk: what one leaves in globals is there for the next.
+
+    Hooks, subscriptions and functions of a session live until it ends. The limits on time and instructions count for
+    each chunk anew.
+    """
+
+    async def evaluate(self, source: str, name: str, /) -> Any:
+        """Run a chunk and answer its value, an expression's too; plain, a tuple for several.
+
+        What cannot cross in its value is marked, not refused. A chunk that is cancelled ends; the session does not.
+
+        Args:
+            source: Its text.
+            name: What its errors call it.
+
+        Raises:
+            ScriptError: It failed, or a limit ended it; with the code ``ended`` if the session is over.
+        """
+
+    async def is_incomplete(self, source: str, /) -> bool:
+        """Answer whether the text ends too early to be a chunk, so that another line may complete it."""
+
+    async def complete(self, text: str, /) -> Sequence[str]:
+        """Answer what the end of the text may become, sorted: ``print(Tool.inv`` may end with ``Tool.invoke``.
+
+        Nothing of the script's runs for it.
+        """
+
+    async def globals(self) -> Mapping[str, str]:
+        """Answer the names that chunks see, sorted, each with the type of what stands there."""
+
+
+@runtime_checkable
+class InteractiveLanguage(Language, Protocol):
+    """A language that offers sessions, too."""
+
+    def session(self, script: ScriptRun, interface: ScriptInterface, /) -> AbstractAsyncContextManager[LanguageSession]:
+        """Open a session for the block; it is closed when the block is left, also on cancellation.
+
+        Args:
+            script: What the globals are told of it: name and arguments; its source is empty.
+            interface: The globals and limits.
         """

@@ -10,7 +10,7 @@ import inspect
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
 
 import trio
@@ -33,7 +33,7 @@ from llmspell.load import watch_load
 from llmspell.operations import Runner
 from llmspell.plugins import Candidate, Plugins, choose, load, plugin_name
 from llmspell.policy import Policies, runner_limits
-from llmspell.scripting import GlobalFactory, Languages, ScriptRunner
+from llmspell.scripting import GlobalFactory, Languages, ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
 from llmspell.services import (
     FileService,
@@ -110,6 +110,7 @@ class Host:
         *,
         trace: bool = False,
         write: Callable[[str], object] | None = None,
+        read_line: Callable[[], str | None] | None = None,
     ) -> None:
         """Wire the rooms; nothing is loaded yet."""
         self._tracer = Tracer() if trace else None
@@ -118,7 +119,7 @@ class Host:
         self._addresses = Addresses()
         self._services = ServiceTable(lambda name: self.settings.loaded.settings.plugin_table(name))
         self._processes = processes
-        self._write = write
+        self._write, self._read_line = write, read_line
         self._registry = self._make_registry(loaded.settings)
         self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
         self.hooks = HookService(self._registry, self._runner)
@@ -136,6 +137,7 @@ class Host:
         discover: bool = True,
         trace: bool = False,
         write: Callable[[str], object] | None = None,
+        read_line: Callable[[], str | None] | None = None,
     ) -> AsyncIterator[Host]:
         """Open a host for the block.
 
@@ -146,6 +148,7 @@ class Host:
             discover: Whether plugins of other packages are loaded by their entry points.
             trace: Whether ``host.trace`` records what every hook does.
             write: Where scripts write to; standard output if None.
+            read_line: Where they read lines from, None at the end; standard input if None. May block.
 
         Raises:
             SettingsError: The settings are wrong.
@@ -154,7 +157,7 @@ class Host:
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             async with ProcessPool() as processes:
-                host = cls(loaded, nursery, processes, trace=trace, write=write)
+                host = cls(loaded, nursery, processes, trace=trace, write=write, read_line=read_line)
                 try:
                     await host._start(_sorted(plugins), discover=discover, nursery=nursery)
                     yield host
@@ -210,6 +213,25 @@ class Host:
         """
         language = language or self.settings.loaded.settings.default_language
         return await self._scripts.run_script(ScriptRun(source, language, name, "", tuple(arguments)))
+
+    def session(
+        self,
+        language: str | None = None,
+        *,
+        name: str = "session",
+        arguments: Sequence[str] = (),
+    ) -> AbstractAsyncContextManager[ScriptSession]:
+        """Open a session for the block: chunk after chunk in one runtime.
+
+        Its hooks and subscriptions live until the block is left.
+
+        Args:
+            language: Its language; the setting ``default_language`` if None.
+            name: What errors call its chunks.
+            arguments: What ``ARGS`` holds.
+        """
+        language = language or self.settings.loaded.settings.default_language
+        return self._scripts.session(ScriptRun("", language, name, "", tuple(arguments)))
 
     @property
     def trace(self) -> Sequence[TraceRow]:
@@ -269,7 +291,9 @@ class Host:
             languages.put(item)
         self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)
         globals_of = _Globals(chosen("llmspell.globals"), handed.globals)
-        self._scripts = ScriptRunner(languages, self._runner, self._policies, self._services, globals_of, self._write)
+        self._scripts = ScriptRunner(
+            languages, self._runner, self._policies, self._services, globals_of, self._write, self._read_line
+        )
         providers = ProviderRegistry(chosen("llmspell.providers"), settings, self._services)
         for item in handed.providers:
             providers.put(item)

@@ -7,5 +7,6 @@ from .languages import Languages
 from .loading import GlobalFactory, load_globals
 from .scope import Scope
 from .script_runner import ScriptRunner
+from .script_session import ScriptSession
 
-__all__ = ["GlobalFactory", "Interface", "Languages", "Scope", "ScriptRunner", "load_globals"]
+__all__ = ["GlobalFactory", "Interface", "Languages", "Scope", "ScriptRunner", "ScriptSession", "load_globals"]

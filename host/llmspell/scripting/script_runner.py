@@ -1,13 +1,14 @@
-"""Running scripts: the operation around a run, its interface and its end.
+"""Running scripts, whole or chunk by chunk: the operation around each, their interface and their end.
 
-Invariant: a script's hooks and other leavings go when its run ends, whatever ended it.
+Invariant: a script's hooks and other leavings go when its run or session ends, whatever ended it.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import trio
@@ -17,8 +18,9 @@ from llmspell.operations import Operation, OperationKind, Runner, thaw_fields
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
     ComponentRef,
+    InteractiveLanguage,
     InvalidInputError,
-    ScriptError,
+    Language,
     ScriptResult,
     ScriptRun,
     Services,
@@ -28,6 +30,7 @@ from .interface import Interface
 from .languages import Languages
 from .loading import GlobalFactory, load_globals
 from .scope import Scope
+from .script_session import ScriptSession, read_source
 
 __all__ = ["SCRIPT", "ScriptRunner"]
 
@@ -54,6 +57,7 @@ class ScriptRunner:
         services: What globals may use.
         globals_of: Answers the globals' names and factories.
         write: Where scripts write to; standard output if None.
+        read_line: Where they read lines from; standard input if None.
     """
 
     def __init__(
@@ -64,13 +68,14 @@ class ScriptRunner:
         services: Services,
         globals_of: Callable[[], Iterable[tuple[str, GlobalFactory]]],
         write: Callable[[str], object] | None = None,
+        read_line: Callable[[], str | None] | None = None,
     ) -> None:
         self._languages = languages
         self._runner = runner
         self._policies = policies
         self._services = services
         self._globals_of = globals_of
-        self._write = write
+        self._write, self._read_line = write, read_line
         self._numbers = itertools.count(1)
 
     async def run_file(
@@ -82,14 +87,7 @@ class ScriptRunner:
             ScriptError: It cannot be read, or it failed.
         """
         name = os.fspath(path)
-        try:
-            source = await trio.Path(name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ScriptError(
-                f"{name}: it cannot be read: {error.strerror}; name a file that can", file=name
-            ) from error
-        except UnicodeDecodeError as error:
-            raise ScriptError(f"{name}: it is not UTF-8; save it as UTF-8", file=name) from error
+        source = await read_source(name)
         language = self._languages.of_file(name).name
         resolved = str(await trio.Path(name).resolve())
         script = ScriptRun(source, language, name, resolved, tuple(arguments))
@@ -97,14 +95,37 @@ class ScriptRunner:
 
     async def run_script(self, script: ScriptRun, options: CallOptions | None = None) -> Any:
         """Run a script and answer its value."""
-        options = options or CallOptions()
         self._languages.get(script.language)
+        result = await self._operate(script, self._body, options or CallOptions())
+        return result.value
+
+    @asynccontextmanager
+    async def session(self, script: ScriptRun) -> AsyncIterator[ScriptSession]:
+        """Open a session for the block.
+
+        Args:
+            script: Its language, its name and its arguments; the source does not count.
+
+        Raises:
+            ComponentNotFoundError: There is no such language.
+            InvalidInputError: It has no sessions.
+        """
+        language = self._languages.get(script.language)
+        if not isinstance(language, InteractiveLanguage):
+            message = f"language {script.language}: it has no sessions; run whole scripts, or name another language"
+            raise InvalidInputError(message, field="language")
+        async with self._interface(script, language) as interface, language.session(script, interface) as inner:
+            yield ScriptSession(inner, script, self._operate)
+
+    async def _operate(
+        self, script: ScriptRun, body: Callable[[ScriptRun], Awaitable[ScriptResult]], options: CallOptions
+    ) -> ScriptResult:
         result: ScriptResult = await self._runner.run(
             Operation(
                 kind=SCRIPT,
                 component=ComponentRef("script", os.path.basename(script.name), f"script:{script.name}"),
                 subject=script,
-                body=self._body,
+                body=body,
                 deadline_s=options.deadline_s,
                 repeatable=True,
                 hops=options.hops,
@@ -112,7 +133,7 @@ class ScriptRunner:
                 language=script.language,
             )
         )
-        return result.value
+        return result
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ScriptResult:
         """Run a script file by its address; see `ComponentRunner`.
@@ -128,10 +149,16 @@ class ScriptRunner:
 
     async def _body(self, script: ScriptRun) -> ScriptResult:
         language = self._languages.get(script.language)
-        scope = Scope(f"s{next(self._numbers)}", thaw_fields(script), language.hook_adapter, write=self._write)
+        async with self._interface(thaw_fields(script), language) as interface:
+            return ScriptResult(await language.run(script, interface))
+
+    @asynccontextmanager
+    async def _interface(self, script: ScriptRun, language: Language) -> AsyncIterator[Interface]:
+        """Answer the interface of one run or session, whose scope closes behind it."""
+        number = next(self._numbers)
+        scope = Scope(f"s{number}", script, language.hook_adapter, write=self._write, read_line=self._read_line)
         try:
             offered = load_globals(self._globals_of(), self._services, scope)
-            interface = Interface(scope, self._services, self._policies.script_limits, offered)
-            return ScriptResult(await language.run(script, interface))
+            yield Interface(scope, self._services, self._policies.script_limits, offered)
         finally:
             await scope.close()

@@ -43,6 +43,10 @@ class Budget:
         except OSError:  # its thread has ended meanwhile
             return 0.0
 
+    def renew(self) -> None:
+        """Let the script have all its time anew."""
+        self.used_s = 0.0
+
     def begin(self, most_s: float | None) -> None:
         """Begin a slice on this thread that may use ``most_s``, or all that is left."""
         self._clock = time.pthread_getcpuclockid(threading.get_ident())

@@ -25,15 +25,18 @@ THREAD_STRIDE: Final = 250
 LOOP_STRIDE: Final = 100
 """Instructions between two counts. On the loop they are closer, since one instruction may copy megabytes."""
 
-_PARTS: Final = ("kernel", "pack", "objects", "patterns", "stdlib", "files")
+_PARTS: Final = ("kernel", "pack", "objects", "patterns", "stdlib", "files", "prompt")
 _FUNCTIONS: Final = (
     "autopsy",
     "call",
     "collects_slowly",
     "drop",
+    "evaluate",
     "flush",
     "forget_functions",
     "frames",
+    "incomplete",
+    "names",
     "proceed",
     "run",
     "set_global",
@@ -167,7 +170,7 @@ class Engine:
             raise MemoryError from error
 
     def slice(self, function: str, *arguments: Any) -> Outcome:
-        """Call ``run``, ``call``, ``proceed`` or ``flush`` of the kernel and answer how the slice ended."""
+        """Call a function of the kernel that begins or continues a coroutine; answer how the slice ended."""
         try:
             outcome: Outcome = self._enter(function, *arguments)
         except self._memory_error:

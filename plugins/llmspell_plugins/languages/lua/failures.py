@@ -52,7 +52,7 @@ def script_failure(
         text = _limit_text(text, limits, callback)
     text = " ".join(_HOST_POSITION.sub("", text).split())
     position = re.match(rf"^({re.escape(chunk)}):(\d+): ?", text)
-    if position is None and where:
+    if position is None and where and not text.startswith(where):
         text = f"{where} {text}"
         position = re.match(rf"^({re.escape(chunk)}):(\d+): ?", text)
     if position is None:

@@ -394,6 +394,14 @@ local function start(id, width, body, ...)
   return report(id, resume(co, ...))
 end
 
+K.start = start
+
+-- Lets the next slice begin with nothing spent.
+function K.renew(width)
+  spent = 0
+  begin_slice(width)
+end
+
 local function pack_answer(where, ...)
   return K.pack_values(where, select("#", ...), ...)
 end

@@ -1,13 +1,15 @@
 """The Lua language: Lua 5.4 by lupa, sandboxed and limited.
 
-Invariant: one runtime for each run, and nothing of it is left behind.
+Invariant: one runtime for each run or session, and nothing of it is left behind.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from llmspell_hookspecs import HookAdapter, ScriptInterface, ScriptRun
+from llmspell_hookspecs import HookAdapter, LanguageSession, ScriptInterface, ScriptRun
 from llmspell_plugins.languages.adapter import PlainHookAdapter
 
 __all__ = ["Lua"]
@@ -33,5 +35,18 @@ class Lua:
         session = Session(script, interface)
         try:
             return await session.run()
+        finally:
+            await session.close()
+
+    @asynccontextmanager
+    async def session(self, script: ScriptRun, interface: ScriptInterface, /) -> AsyncIterator[LanguageSession]:
+        """Open a runtime for the block that evaluates one chunk after the other."""
+        from .prompt import Prompt
+        from .session import Session
+
+        session = Session(script, interface)
+        try:
+            await session.open()
+            yield Prompt(session)
         finally:
             await session.close()

@@ -118,6 +118,9 @@ local function put_table(out, t, where, path, depth)
     return
   elseif path[t] then
     fail(where, "a table contains itself; break the cycle")
+  elseif depth > DEPTH and path.lenient then
+    put_string(out, "<deeper>")
+    return
   elseif depth > DEPTH then
     fail(where, "tables are nested deeper than " .. DEPTH .. " levels; flatten them")
   end
@@ -145,6 +148,8 @@ function put_value(out, v, where, path, depth)
     put_table(out, v, where, path, depth)
   elseif kind == "function" then
     out[#out + 1] = pack(">BbI8", 0xd7, 1, K.keep_function(v))
+  elseif path.lenient then
+    put_string(out, "<" .. kind .. ">")
   else
     fail(where, "a value of type " .. kind .. " cannot be given to the host")
   end

@@ -1,4 +1,4 @@
-"""One run of a Lua script: its slices, its requests to the host, its callbacks, its end.
+"""One runtime of Lua and what it runs: its slices, its requests to the host, its callbacks, its end.
 
 Invariant: a request ends its slice; the host answers it on trio; the next slice begins with the answer. When the run is
 over nothing of Lua's is left, and its functions answer that their script has ended.
@@ -26,21 +26,27 @@ from .function import LuaFunction
 from .slices import Slices
 from .system import System
 
-__all__ = ["Session"]
+__all__ = ["Session", "chunk_name", "enclosed"]
 
 _WIPE_BYTES = 1024 * 1024
 
 
 class Session:
-    """One run of a script."""
+    """One runtime: for a script from its beginning to its end, or for one chunk after the other.
+
+    Attributes:
+        name: What errors call that which runs.
+    """
 
     def __init__(self, script: ScriptRun, interface: ScriptInterface) -> None:
+        self.name = script.name
         self._script = script
         self._interface = interface
         self._limits = interface.limits
         self._released: deque[int] = deque()
         self._dropped: list[int] = []
         self._numbers = itertools.count(1)
+        self._has_globals = False
         self._closed = False
         self._lock = trio.Lock()
         self._budget = Budget(self._limits.time_s)
@@ -62,20 +68,17 @@ class Session:
         Raises:
             ScriptError: It failed, or a limit ended it.
         """
-        await self._open()
-        source, name = _source_of(self._script), f"@{chunk_of(self._script.name)}".encode()
-        number = next(self._numbers)
+        await self.open()
+        return await self.flushed("run", _source_of(self._script), chunk_name(self.name))
 
-        def begin(stride: int) -> Outcome:
-            try:
-                for each, value in self._interface.globals.items():
-                    self._engine.set_global(each, self._crossing.pack(value))
-            except MemoryError:
-                return (b"limit", b"memory", b"", b"")
-            return self._engine.slice("run", number, stride, source, name)
+    async def flushed(self, function: str, *arguments: Any) -> Any:
+        """Do as `perform`, and write out what was written to files that are open, also of what failed.
 
+        Raises:
+            ScriptError: It failed, or a limit ended it.
+        """
         try:
-            value = await self._drive(number, begin, callback=False, light=True)
+            value = await self.perform(function, *arguments)
         except ScriptError:
             with contextlib.suppress(ScriptError):
                 await self._flush()
@@ -83,12 +86,39 @@ class Session:
         await self._flush()
         return value
 
+    async def perform(self, function: str, *arguments: Any) -> Any:
+        """Begin a function of the kernel, go on until its coroutine has ended and answer its value.
+
+        Raises:
+            ScriptError: It failed, or a limit ended it.
+        """
+        number = next(self._numbers)
+
+        def begin(stride: int) -> Outcome:
+            try:
+                self._give_globals()
+            except MemoryError:
+                return (b"limit", b"memory", b"", b"")
+            return self._engine.slice(function, number, stride, *arguments)
+
+        return await self._drive(number, begin, callback=False, light=True)
+
+    def renew(self) -> None:
+        """Let what runs next have all the time of a script."""
+        self._budget.renew()
+
+    def _give_globals(self) -> None:
+        if not self._has_globals:
+            for each, value in self._interface.globals.items():
+                self._engine.set_global(each, self._crossing.pack(value))
+            self._has_globals = True
+
     async def _watched(self) -> None:
         """Look after the slices, also of a run that is cancelled, until the run is over."""
         with self._watch:
             await self._slices.watch()
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
         """Make the runtime, off the loop: the first one in a process loads the library."""
         inline, callback_s = self._limits.slices == "loop", self._limits.callback_s
         make = partial(Engine, self._limits.memory_bytes, self._limits.instructions, self._budget.check, self._desk.ask)
@@ -102,10 +132,7 @@ class Session:
     async def _flush(self) -> None:
         """Write out what the script has written to files that it left open."""
         if self._system.has_files:
-            number = next(self._numbers)
-            await self._drive(
-                number, lambda stride: self._engine.slice("flush", number, stride), callback=False, light=True
-            )
+            await self.perform("flush")
 
     async def _call(self, function: int, arguments: Sequence[Any]) -> Any:
         """Call a function of the script."""
@@ -160,10 +187,8 @@ class Session:
             await self._lock.acquire()
         try:
             if self._closed or self._slices.abandoned:
-                name = self._script.name
-                raise ScriptError(
-                    f"{name}: the script has ended; its functions cannot be called", file=name, code="ended"
-                )
+                message = f"{self.name}: the script has ended; its functions cannot be called"
+                raise ScriptError(message, file=self.name, code="ended")
             place = self._slices.place(callback, light)
             return await self._slices.run(place, partial(self._work, work))
         finally:
@@ -192,7 +217,7 @@ class Session:
     def _failure(self, outcome: Outcome, callback: bool) -> ScriptError:
         kind, *texts = (text.decode("utf-8", "replace") for text in outcome)
         text, where, trace = [*texts, "", ""][:3]
-        error = script_failure(kind, text, where, trace, name=self._script.name, limits=self._limits, callback=callback)
+        error = script_failure(kind, text, where, trace, name=self.name, limits=self._limits, callback=callback)
         told = self._desk.last_error
         if told is not None and text.endswith(told[0]):
             error.__cause__ = told[1]
@@ -200,7 +225,7 @@ class Session:
 
     def _frames(self) -> list[dict[str, Any]]:
         """Answer the script's stack; called by a pure method, within a slice."""
-        name, chunk = self._script.name, chunk_of(self._script.name)
+        name, chunk = self.name, chunk_of(self.name)
         return [
             {"function": function, "file": name if file == chunk else file, "line": line}
             for function, file, line in self._engine.frames()
@@ -232,10 +257,19 @@ class Session:
 
 
 def _source_of(script: ScriptRun) -> bytes:
-    """Answer the source as Lua takes it: without a byte order mark, its first line a comment if it begins with #.
-
-    A closing value around it keeps ``return f()`` from being a tail call, which would lose the line.
-    """
+    """Answer the source as Lua takes it, its first line a comment if it begins with #."""
     text = script.source.removeprefix("\ufeff")
-    comment = "--" if text.startswith("#") else ""
-    return f"local _llmspell_ <close> = nil {comment}{text}".encode("utf-8", "surrogateescape")
+    return enclosed("--" + text if text.startswith("#") else text)
+
+
+def enclosed(text: str) -> bytes:
+    """Answer the text with a closing value around it.
+
+    It keeps ``return f()`` from being a tail call, which would lose the line.
+    """
+    return f"local _llmspell_ <close> = nil {text}".encode("utf-8", "surrogateescape")
+
+
+def chunk_name(name: str) -> bytes:
+    """Answer the name as Lua takes it: of a file."""
+    return f"@{chunk_of(name)}".encode()

@@ -21,6 +21,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "run": ("llmspell.cli.run:run", "Run a script."),
     "exec": ("llmspell.cli.run:exec_", "Run code that is given on the command line."),
+    "repl": ("llmspell.cli.repl:repl", "Type code and see what it answers."),
     "agent": ("llmspell.cli.agent:agent", "Ask agents, and list their kinds."),
     "provider": ("llmspell.cli.provider:provider", "List and test the providers of models."),
     "plugin": ("llmspell.cli.plugin:plugin", "List, switch and examine plugins."),

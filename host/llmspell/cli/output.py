@@ -13,6 +13,8 @@ from typing import Any
 import click
 import msgspec
 
+from llmspell_hookspecs import ScriptFunction, ScriptObject
+
 __all__ = ["print_json", "print_rows", "print_value"]
 
 
@@ -89,4 +91,8 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, set | frozenset):
         return sorted(value)
+    if isinstance(value, ScriptObject):
+        return value.script_text()
+    if isinstance(value, ScriptFunction):
+        return "function"
     return str(value)

@@ -1,7 +1,7 @@
 """Opens a host for one command and closes it whatever happens: the one ``trio.run``.
 
 Invariant: the first Ctrl-C or SIGTERM cancels everything and waits for it to end cleanly; the second Ctrl-C ends the
-process at once.
+process at once. A command may take a Ctrl-C as its own, to cancel less.
 """
 
 from __future__ import annotations
@@ -26,22 +26,37 @@ T = TypeVar("T")
 _ENDINGS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
 
 
-def with_host(function: Callable[[Host], Awaitable[T]], invocation: Invocation, *, trace: bool = False) -> T:
-    """Open a host with this call's settings, run the function with it, close the host, answer what it answered."""
+def with_host(
+    function: Callable[[Host], Awaitable[T]],
+    invocation: Invocation,
+    *,
+    trace: bool = False,
+    read_line: Callable[[], str | None] | None = None,
+    on_interrupt: Callable[[], bool] | None = None,
+) -> T:
+    """Open a host with this call's settings, run the function with it, close the host, answer what it answered.
+
+    Args:
+        function: What to run.
+        invocation: Gives the settings.
+        trace: Whether the host records what hooks do.
+        read_line: Where scripts read lines from; standard input if None.
+        on_interrupt: Answers whether it has dealt with a Ctrl-C, so that nothing else is to be cancelled.
+    """
     from llmspell.host import Host
 
     loaded = invocation.load_settings()
     write_log(loaded.settings.logging.level)
 
     async def use() -> T:
-        async with Host.open(settings=loaded, trace=trace) as host:
+        async with Host.open(settings=loaded, trace=trace, read_line=read_line) as host:
             return await function(host)
 
-    return run_cancellable(use)
+    return run_cancellable(use, on_interrupt)
 
 
-def run_cancellable(function: Callable[[], Awaitable[T]]) -> T:
-    """Run an async function to its end, or until a signal cancels it.
+def run_cancellable(function: Callable[[], Awaitable[T]], on_interrupt: Callable[[], bool] | None = None) -> T:
+    """Run an async function to its end, or until a signal cancels it that ``on_interrupt`` does not deal with.
 
     Raises:
         Exit: A signal did.
@@ -52,7 +67,7 @@ def run_cancellable(function: Callable[[], Awaitable[T]]) -> T:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             scope = trio.CancelScope()
-            await nursery.start(_watch, received, scope)
+            await nursery.start(_watch, received, scope, on_interrupt)
             with scope:
                 answers.append(await function())
             nursery.cancel_scope.cancel()
@@ -71,11 +86,14 @@ def run_cancellable(function: Callable[[], Awaitable[T]]) -> T:
 async def _watch(
     received: list[signal.Signals],
     scope: trio.CancelScope,
+    on_interrupt: Callable[[], bool] | None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     with trio.open_signal_receiver(*_ENDINGS) as signals:
         task_status.started()
         async for number in signals:
+            if number == signal.SIGINT and not received and on_interrupt is not None and on_interrupt():
+                continue
             if received:
                 os._exit(130)
             received.append(signal.Signals(number))

@@ -1,0 +1,193 @@
+"""What the prompt does with what it is told: evaluates chunks, shows their values, obeys its own commands.
+
+Invariant: whatever a chunk does is at most one line of error, and the dialogue goes on; an interrupt ends the chunk
+that runs and nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import click
+import trio
+
+from llmspell_hookspecs import ScriptError
+
+from .failure import Exit, report, single
+from .invocation import Invocation
+from .output import print_json, print_rows, print_value
+
+if TYPE_CHECKING:
+    from llmspell.host import Host
+    from llmspell.scripting import ScriptSession
+
+__all__ = ["COMMANDS", "Dialogue", "Reader"]
+
+COMMANDS: Final = {
+    ".help": "show this",
+    ".load FILE": "run a file in this session: its globals and hooks stay",
+    ".run FILE [ARGUMENT ...]": "run a file as llmspell run does, apart from this session",
+    ".globals": "list the names that there are, and their types",
+    ".history": "list what was typed",
+    ".clear": "clear the screen",
+    ".reset": "begin a new session: globals, hooks and subscriptions go",
+    ".exit": "end; so do .quit and Ctrl-D",
+    ".quit": "end",
+}
+_COMMAND: Final = re.compile(r"\.([a-z]+)(?:\s+(.*))?\Z", re.DOTALL)
+_NOBODY_READS: Final = 141
+
+
+class Reader(Protocol):
+    """Where chunks come from."""
+
+    @property
+    def history(self) -> Sequence[str]:
+        """What was typed, the oldest first."""
+
+    async def ask(self, session: ScriptSession, /) -> str | None:
+        """Answer the next chunk or command; None at the end."""
+
+
+class Dialogue:
+    """One prompt, from its first chunk to its end.
+
+    Attributes:
+        failures: How many chunks and commands failed.
+    """
+
+    def __init__(self, host: Host, invocation: Invocation, reader: Reader) -> None:
+        self.failures = 0
+        self._host = host
+        self._invocation = invocation
+        self._reader = reader
+        self._running: trio.CancelScope | None = None
+        self._lasts = False
+        self._over = False
+        self._commands: dict[str, Callable[[ScriptSession, str], Awaitable[None]]] = {
+            "clear": self._clear,
+            "exit": self._exit,
+            "globals": self._globals,
+            "help": self._help,
+            "history": self._history,
+            "load": self._load,
+            "quit": self._exit,
+            "reset": self._reset,
+            "run": self._run,
+        }
+
+    async def hold(self, language: str | None) -> None:
+        """Answer chunk after chunk until there is none; a session that has ended is followed by another."""
+        while not self._over:
+            async with self._host.session(language, name="repl") as session:
+                self._lasts = True
+                await self._converse(session)
+
+    async def _converse(self, session: ScriptSession) -> None:
+        while self._lasts and not self._over:
+            text = await self._reader.ask(session)
+            if text is None:
+                self._over = True
+            elif text.strip():
+                await self._answer(session, text)
+
+    def interrupt(self) -> bool:
+        """End the chunk that runs, if one does; answers False if it was told before, or all is over."""
+        if self._running is None:
+            return not self._over
+        if self._running.cancel_called:
+            return False
+        self._running.cancel()
+        return True
+
+    async def _answer(self, session: ScriptSession, text: str) -> None:
+        command = _COMMAND.match(text.strip())
+        with trio.CancelScope() as scope:
+            self._running = scope
+            try:
+                if command is None:
+                    await self._show(await session.evaluate(text))
+                else:
+                    await self._obey(session, command[1], (command[2] or "").strip())
+            except Exception as error:  # whatever it is, the dialogue goes on
+                self._fail(single(error))
+            finally:
+                self._running = None
+        if scope.cancelled_caught:
+            self.failures += 1
+            click.echo("llmspell: interrupted", err=True)
+
+    def _fail(self, error: Exception) -> None:
+        self.failures += 1
+        code = report(error, debug=self._invocation.debug, verbose=self._invocation.verbose > 0)
+        if code == _NOBODY_READS:
+            raise Exit(code)
+        if isinstance(error, ScriptError) and error.code == "ended":
+            self._lasts = False
+            click.echo("llmspell: the session is lost; a new one begins, without its globals and hooks", err=True)
+
+    async def _show(self, value: Any) -> None:
+        show = print_json if self._invocation.json else print_value
+        await trio.to_thread.run_sync(show, value)
+
+    # The prompt's own commands
+
+    async def _obey(self, session: ScriptSession, name: str, rest: str) -> None:
+        if name in self._commands:
+            await self._commands[name](session, rest)
+            return
+        near = difflib.get_close_matches(name, self._commands, 1)
+        hint = f"did you mean .{near[0]}?" if near else "see .help"
+        raise click.UsageError(f"there is no command .{name}; {hint}")
+
+    async def _help(self, _session: ScriptSession, _rest: str) -> None:
+        rows = [{"command": name, "does": text} for name, text in COMMANDS.items()]
+        print_rows(rows, ("command", "does"), empty="")
+        click.echo("Tab completes; Ctrl-C clears the line or ends the chunk that runs. A line that begins with a space")
+        click.echo("is not kept in the history file.")
+
+    async def _load(self, session: ScriptSession, rest: str) -> None:
+        await self._show(await session.load(_words(".load", rest, most=1)[0]))
+
+    async def _run(self, _session: ScriptSession, rest: str) -> None:
+        path, *arguments = _words(".run", rest)
+        await self._show(await self._host.run_script(path, arguments))
+
+    async def _globals(self, session: ScriptSession, _rest: str) -> None:
+        rows = [{"name": name, "type": kind} for name, kind in (await session.globals()).items()]
+        if self._invocation.json:
+            print_json(rows)
+        else:
+            print_rows(rows, ("name", "type"), empty="there are no globals")
+
+    async def _history(self, _session: ScriptSession, _rest: str) -> None:
+        for number, text in enumerate(self._reader.history, 1):
+            click.echo(f"{number:5}  " + text.replace("\n", "\n       "))
+
+    async def _clear(self, _session: ScriptSession, _rest: str) -> None:
+        if sys.stdout.isatty():
+            click.clear()
+
+    async def _reset(self, _session: ScriptSession, _rest: str) -> None:
+        self._lasts = False
+
+    async def _exit(self, _session: ScriptSession, _rest: str) -> None:
+        self._over = True
+
+
+def _words(command: str, rest: str, *, most: int | None = None) -> list[str]:
+    """Answer a file and what stands behind it, quoted as in a shell."""
+    try:
+        words = shlex.split(rest)
+    except ValueError as error:
+        raise click.UsageError(f"{command}: {str(error).lower()}; close the quotation") from error
+    if not words:
+        raise click.UsageError(f"{command}: the file is missing; name one")
+    if most is not None and len(words) > most:
+        raise click.UsageError(f"{command}: {words[most]!r} is too much; it takes one file, .run takes arguments")
+    return words

@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks hooks|operations|events|storage|startup [--json]`` and ``compare [FILE]``."""
+"""The command: ``python -m benchmarks GROUP... [--json]`` and ``python -m benchmarks compare [FILE]``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .peers import find_peers
 from .report import ratios, to_json, to_table
 from .timing import Run
 
-GROUPS: Final = {"hooks": 201, "operations": 201, "events": 51, "storage": 101, "startup": 11}
+GROUPS: Final = {"hooks": 201, "operations": 201, "events": 51, "storage": 101, "turns": 51, "startup": 11}
 """The groups and how often each is timed if nothing else is said."""
 
 
@@ -55,7 +55,7 @@ def _positive(text: str) -> int:
 
 
 async def _measure(groups: Sequence[str], rounds: int | None) -> Run:
-    from . import events, hooks, operations, startup, storage
+    from . import events, hooks, operations, startup, storage, turns
 
     peers, absent = find_peers()
     run = Run(absent=tuple(absent))
@@ -69,6 +69,8 @@ async def _measure(groups: Sequence[str], rounds: int | None) -> Run:
             part = await events.measure_events(count)
         elif group == "storage":
             part = await storage.measure_storage(count)
+        elif group == "turns":
+            part = await turns.measure_turns(count)
         else:
             part = await startup.measure_startup(count)
         run = run.joined(part)

@@ -69,6 +69,14 @@ def test_events_yields_its_rows_with_its_bars_and_names_absent_peers() -> None:
     assert {"pyee", "bubus"} <= set(json.loads(done.stdout)["absent"])
 
 
+def test_turns_yields_its_rows_with_every_peer_and_the_cost_of_one_hook_more() -> None:
+    rows = rows_of(run("turns", "--json", "--rounds", "1"))
+
+    assert list(rows) == ["text turn", "one-tool turn", "text turn, 100 hooks", "one hook more inside a turn"]
+    assert {"strands-agents", "google-adk", "pydantic-ai", "openai-agents"} <= rows["one-tool turn"]
+    assert {"strands-agents", "google-adk", "pydantic-ai"} <= rows["one hook more inside a turn"]
+
+
 def test_startup_yields_its_rows_and_help_imports_nothing_heavy() -> None:
     done = run("startup", "--json", "--rounds", "1")
 

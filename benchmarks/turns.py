@@ -1,0 +1,91 @@
+"""The group turns: what an agent takes for a turn around a model that answers at once, and what a hook adds to it.
+
+Invariant: every turn is checked for what it says at the end, which it can only say if the model was asked and, in a
+turn with a tool, if the tool ran. The floor and ours run in trio; each peer runs in an asyncio loop of its own, where
+it is timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+from .timing import Contender, Difference, Row, Run, measure
+from .turn_peers import ANSWERS, TEXT, USE, Turn, TurnPeer, add, find_turn_peers
+
+__all__ = ["measure_turns"]
+
+_FLOOR: Final = "floor: loop over messages"
+_HOOKS: Final = 100
+_TEXT_TURN: Final = "text turn"
+_HOOKED_TURN: Final = f"text turn, {_HOOKS} hooks"
+_DIFFERENCES: Final = [Difference("one hook more inside a turn", _HOOKED_TURN, _TEXT_TURN, _HOOKS)]
+
+
+async def measure_turns(rounds: int) -> Run:
+    """Time the rows of the group, beside the peers that are installed."""
+    peers, absent = find_turn_peers()
+    with ExitStack() as stack:
+        loops = {peer.name: stack.enter_context(asyncio.Runner()) for peer in peers}
+        rows = [
+            Row(_TEXT_TURN, [_floor(TEXT, 0), *_entered(peers, loops, TEXT, 0)]),
+            Row("one-tool turn", [_floor(USE, 0), *_entered(peers, loops, USE, 0)]),
+            Row(_HOOKED_TURN, [_floor(TEXT, _HOOKS), *_entered(peers, loops, TEXT, _HOOKS)]),
+        ]
+        run = await measure(rows, rounds, _DIFFERENCES)
+    return run.joined(Run(absent=tuple(absent)))
+
+
+def _entered(peers: Sequence[TurnPeer], loops: dict[str, asyncio.Runner], text: str, hooks: int) -> list[Contender]:
+    turns = [(peer.name, peer.agent(hooks, tool=text == USE)) for peer in peers]
+    return [Contender(name, _checked(turn, text), True, loops[name]) for name, turn in turns if turn is not None]
+
+
+def _checked(turn: Turn, text: str) -> Callable[[], Any]:
+    expected = ANSWERS[text]
+
+    async def call() -> None:
+        answer = await turn(text)
+        if answer != expected:
+            raise RuntimeError(f"turn: it said {answer!r} instead of {expected!r}")
+
+    return call
+
+
+def _floor(text: str, hooks: int) -> Contender:
+    return Contender(_FLOOR, _checked(_loop(hooks), text), waits=True)
+
+
+def _nothing(messages: list[dict[str, Any]]) -> None:
+    return None
+
+
+def _loop(hooks: int) -> Turn:
+    """Answer the least that is an agent: a list of messages, a model, a table of tools."""
+    tools = {"add": add}
+    asked = (_nothing,) * hooks
+
+    async def model(messages: list[dict[str, Any]]) -> dict[str, Any]:
+        last = messages[-1]
+        if last["role"] == "tool":
+            return {"role": "assistant", "content": f"tool said: {last['content']}"}
+        if last["content"] == USE:
+            return {"role": "assistant", "content": "", "calls": [("add", {"a": 2, "b": 2})]}
+        return {"role": "assistant", "content": last["content"]}
+
+    async def turn(text: str) -> str:
+        messages: list[dict[str, Any]] = [{"role": "user", "content": text}]
+        while True:
+            for hook in asked:
+                hook(messages)
+            answer = await model(messages)
+            messages.append(answer)
+            if "calls" not in answer:
+                said: str = answer["content"]
+                return said
+            for name, arguments in answer["calls"]:
+                messages.append({"role": "tool", "content": await tools[name](**arguments)})
+
+    return turn

@@ -15,7 +15,7 @@ from .peers import find_peers
 from .report import ratios, to_json, to_table
 from .timing import Run
 
-GROUPS: Final = {"hooks": 201, "operations": 201, "events": 51, "storage": 101, "turns": 51, "startup": 11}
+GROUPS: Final = {"hooks": 201, "operations": 201, "events": 51, "storage": 101, "turns": 51, "agents": 3, "startup": 11}
 """The groups and how often each is timed if nothing else is said."""
 
 
@@ -55,7 +55,7 @@ def _positive(text: str) -> int:
 
 
 async def _measure(groups: Sequence[str], rounds: int | None) -> Run:
-    from . import events, hooks, operations, startup, storage, turns
+    from . import agents, events, hooks, operations, startup, storage, turns
 
     peers, absent = find_peers()
     run = Run(absent=tuple(absent))
@@ -71,6 +71,8 @@ async def _measure(groups: Sequence[str], rounds: int | None) -> Run:
             part = await storage.measure_storage(count)
         elif group == "turns":
             part = await turns.measure_turns(count)
+        elif group == "agents":
+            part = await agents.measure_agents(count)
         else:
             part = await startup.measure_startup(count)
         run = run.joined(part)

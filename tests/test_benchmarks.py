@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_server import ChatServer
 
 ROOT = Path(__file__).parent.parent
+CONTENDERS = ["floor: httpx on trio", "strands-agents", "pydantic-ai"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -75,6 +77,20 @@ def test_turns_yields_its_rows_with_every_peer_and_the_cost_of_one_hook_more() -
     assert list(rows) == ["text turn", "one-tool turn", "text turn, 100 hooks", "one hook more inside a turn"]
     assert {"strands-agents", "google-adk", "pydantic-ai", "openai-agents"} <= rows["one-tool turn"]
     assert {"strands-agents", "google-adk", "pydantic-ai"} <= rows["one hook more inside a turn"]
+
+
+@pytest.mark.parametrize("contender", CONTENDERS)
+def test_many_agents_at_once_are_all_answered_from_the_server(contender: str) -> None:
+    with ChatServer() as server:
+        command = [sys.executable, "-m", "benchmarks.crowd", contender, server.url, "3", "5"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["turns"] == 15
+    assert found["peak_bytes"] > 1 << 20
+    assert len(server.requests) == 3 * (5 + 1)
+    assert max(len(request.messages) for request in server.requests) == 2 * 4 + 3
 
 
 def test_startup_yields_its_rows_and_help_imports_nothing_heavy() -> None:

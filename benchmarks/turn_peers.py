@@ -266,8 +266,9 @@ class _OpenAiAgents:
 
 
 def _openai_agents_model() -> Any:
-    from agents import Model, ModelResponse, Usage
     from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+
+    from agents import Model, ModelResponse, Usage
 
     class Fake(Model):  # type: ignore[misc]  # untyped library
         async def get_response(self, system_instructions: Any, input: Any, *arguments: Any, **options: Any) -> Any:

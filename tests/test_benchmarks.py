@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from chat_server import ChatServer
 
 ROOT = Path(__file__).parent.parent

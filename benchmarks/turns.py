@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from .timing import Contender, Difference, Row, Run, measure
+from .timing import OURS, Bar, Contender, Difference, Row, Run, measure
 from .turn_peers import ANSWERS, TEXT, USE, Turn, TurnPeer, add, find_turn_peers
+from .turn_subject import open_agent
 
 __all__ = ["measure_turns"]
 
@@ -21,26 +22,39 @@ _FLOOR: Final = "floor: loop over messages"
 _HOOKS: Final = 100
 _TEXT_TURN: Final = "text turn"
 _HOOKED_TURN: Final = f"text turn, {_HOOKS} hooks"
-_DIFFERENCES: Final = [Difference("one hook more inside a turn", _HOOKED_TURN, _TEXT_TURN, _HOOKS)]
+_TEXT_BAR: Final = Bar("a quarter of strands-agents", "strands-agents", 0.25)
+_TOOL_BAR: Final = Bar("a fifth of strands-agents", "strands-agents", 0.2)
+_HOOK_BAR: Final = Bar("0.2 us", plus_ns=200.0)
+_DIFFERENCES: Final = [Difference("one hook more inside a turn", _HOOKED_TURN, _TEXT_TURN, _HOOKS, _HOOK_BAR)]
 
 
 async def measure_turns(rounds: int) -> Run:
     """Time the rows of the group, beside the peers that are installed."""
     peers, absent = find_turn_peers()
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         loops = {peer.name: stack.enter_context(asyncio.Runner()) for peer in peers}
         rows = [
-            Row(_TEXT_TURN, [_floor(TEXT, 0), *_entered(peers, loops, TEXT, 0)]),
-            Row("one-tool turn", [_floor(USE, 0), *_entered(peers, loops, USE, 0)]),
-            Row(_HOOKED_TURN, [_floor(TEXT, _HOOKS), *_entered(peers, loops, TEXT, _HOOKS)]),
+            Row(_TEXT_TURN, await _contenders(stack, peers, loops, TEXT), _TEXT_BAR),
+            Row("one-tool turn", await _contenders(stack, peers, loops, USE), _TOOL_BAR),
+            Row(_HOOKED_TURN, await _contenders(stack, peers, loops, TEXT, _HOOKS)),
         ]
         run = await measure(rows, rounds, _DIFFERENCES)
     return run.joined(Run(absent=tuple(absent)))
 
 
-def _entered(peers: Sequence[TurnPeer], loops: dict[str, asyncio.Runner], text: str, hooks: int) -> list[Contender]:
-    turns = [(peer.name, peer.agent(hooks, tool=text == USE)) for peer in peers]
-    return [Contender(name, _checked(turn, text), True, loops[name]) for name, turn in turns if turn is not None]
+async def _contenders(
+    stack: AsyncExitStack, peers: Sequence[TurnPeer], loops: dict[str, asyncio.Runner], text: str, hooks: int = 0
+) -> list[Contender]:
+    ours = await stack.enter_async_context(open_agent(hooks, tool=text == USE))
+    contenders = [
+        Contender(_FLOOR, _checked(_loop(hooks), text), waits=True),
+        Contender(OURS, _checked(ours, text), waits=True),
+    ]
+    for peer in peers:
+        turn = peer.agent(hooks, tool=text == USE)
+        if turn is not None:
+            contenders.append(Contender(peer.name, _checked(turn, text), True, loops[peer.name]))
+    return contenders
 
 
 def _checked(turn: Turn, text: str) -> Callable[[], Any]:
@@ -52,10 +66,6 @@ def _checked(turn: Turn, text: str) -> Callable[[], Any]:
             raise RuntimeError(f"turn: it said {answer!r} instead of {expected!r}")
 
     return call
-
-
-def _floor(text: str, hooks: int) -> Contender:
-    return Contender(_FLOOR, _checked(_loop(hooks), text), waits=True)
 
 
 def _nothing(messages: list[dict[str, Any]]) -> None:

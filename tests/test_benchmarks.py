@@ -76,8 +76,8 @@ def test_turns_yields_its_rows_with_every_peer_and_the_cost_of_one_hook_more() -
     rows = rows_of(run("turns", "--json", "--rounds", "1"))
 
     assert list(rows) == ["text turn", "one-tool turn", "text turn, 100 hooks", "one hook more inside a turn"]
-    assert {"strands-agents", "google-adk", "pydantic-ai", "openai-agents"} <= rows["one-tool turn"]
-    assert {"strands-agents", "google-adk", "pydantic-ai"} <= rows["one hook more inside a turn"]
+    assert {"llmspell", "strands-agents", "google-adk", "pydantic-ai", "openai-agents"} <= rows["one-tool turn"]
+    assert {"llmspell", "strands-agents", "google-adk", "pydantic-ai"} <= rows["one hook more inside a turn"]
 
 
 @pytest.mark.parametrize("contender", CONTENDERS)

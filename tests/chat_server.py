@@ -69,6 +69,7 @@ class ChatRequest:
         body: Read from JSON; the bytes if it is none.
         disconnected: Set when the client went away before the answer was complete.
         answered: Set when the answer was sent completely, whatever it said.
+        port: The client's; tells connections apart.
     """
 
     method: str
@@ -77,6 +78,7 @@ class ChatRequest:
     body: Any
     disconnected: threading.Event = field(default_factory=threading.Event)
     answered: threading.Event = field(default_factory=threading.Event)
+    port: int = 0
 
     @property
     def streamed(self) -> bool:
@@ -198,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = ChatRequest(self.command, self.path, headers, _read(body))
+        request = ChatRequest(self.command, self.path, headers, _read(body), port=self.client_address[1])
         behave = self.server.chat.arrived(request)
         try:
             behave(Reply(self, request))

@@ -21,11 +21,12 @@ __all__ = ["measure_turns"]
 _FLOOR: Final = "floor: loop over messages"
 _HOOKS: Final = 100
 _TEXT_TURN: Final = "text turn"
-_HOOKED_TURN: Final = f"text turn, {_HOOKS} hooks"
+_ONE_HOOK: Final = "text turn, 1 hook"
+_MORE_HOOKS: Final = f"text turn, {1 + _HOOKS} hooks"
 _TEXT_BAR: Final = Bar("a quarter of strands-agents", "strands-agents", 0.25)
 _TOOL_BAR: Final = Bar("a fifth of strands-agents", "strands-agents", 0.2)
 _HOOK_BAR: Final = Bar("0.2 us", plus_ns=200.0)
-_DIFFERENCES: Final = [Difference("one hook more inside a turn", _HOOKED_TURN, _TEXT_TURN, _HOOKS, _HOOK_BAR)]
+_DIFFERENCES: Final = [Difference("one hook more inside a turn", _MORE_HOOKS, _ONE_HOOK, _HOOKS, _HOOK_BAR)]
 
 
 async def measure_turns(rounds: int) -> Run:
@@ -36,7 +37,8 @@ async def measure_turns(rounds: int) -> Run:
         rows = [
             Row(_TEXT_TURN, await _contenders(stack, peers, loops, TEXT), _TEXT_BAR),
             Row("one-tool turn", await _contenders(stack, peers, loops, USE), _TOOL_BAR),
-            Row(_HOOKED_TURN, await _contenders(stack, peers, loops, TEXT, _HOOKS)),
+            Row(_ONE_HOOK, await _contenders(stack, peers, loops, TEXT, 1)),
+            Row(_MORE_HOOKS, await _contenders(stack, peers, loops, TEXT, 1 + _HOOKS)),
         ]
         run = await measure(rows, rounds, _DIFFERENCES)
     return run.joined(Run(absent=tuple(absent)))

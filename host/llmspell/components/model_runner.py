@@ -124,7 +124,7 @@ class ModelRunner:
                 component=component,
                 subject=request,
                 body=call.body,
-                prepare=call.prepare,
+                prepare=None if stream is None else call.prepare,
                 deadline_s=options.deadline_s,
                 repeatable=True,
                 hops=options.hops,
@@ -152,16 +152,16 @@ class _Call:
         self._stream = stream
 
     async def prepare(self, request: ModelRequest, asker: Asker) -> ModelRequest:
-        """Check that hooks left the model what it is."""
-        if request.model != self._name:
-            message = f"model:{self._name}: a hook changed the model to {request.model!r}; answer Redirect instead"
-            raise InvalidInputError(message, field="model")
+        """Begin a stream anew."""
         if self._stream is not None:
             await self._stream.begin(asker)
         return request
 
     async def body(self, request: ModelRequest) -> ModelResponse:
-        """Ask the provider."""
+        """Ask the provider; hooks must have left the model what it is."""
+        if request.model != self._name:
+            message = f"model:{self._name}: a hook changed the model to {request.model!r}; answer Redirect instead"
+            raise InvalidInputError(message, field="model")
         sink = None if self._stream is None else self._stream.take
         try:
             response = await self._provider.complete(self._name.partition("/")[2], request, sink)

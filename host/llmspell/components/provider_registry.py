@@ -96,6 +96,8 @@ class ProviderRegistry:
             ComponentNotFoundError: There is no such provider, or it has no default model.
         """
         provider, _, name = model.partition("/")
+        if name and provider in self._made:
+            return model
         if name and provider:
             self._check(provider, model)
             return model

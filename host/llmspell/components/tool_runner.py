@@ -202,10 +202,13 @@ class _Call:
         return call
 
     async def _resolved(self, call: ToolCall, model: BaseModel) -> tuple[ToolCall, BaseModel]:
+        needed = self._tool.access(model)
+        if not needed:
+            return call, model
         files, network = self._house.services.get(FileAccess), self._house.services.get(NetworkAccess)
         paths: dict[str, str] = {}
         addresses: dict[str, tuple[str, ...]] = {}
-        for access in self._tool.access(model):
+        for access in needed:
             value = getattr(model, access.field)
             if value is None:
                 continue

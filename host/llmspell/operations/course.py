@@ -19,6 +19,7 @@ from llmspell_hookspecs import (
     HookContext,
     Metadata,
     OperationCancelledError,
+    OperationRef,
     Outcome,
 )
 
@@ -80,7 +81,6 @@ class Course:
         operation: What was asked for.
         frame: Where it stands among the running operations.
         chains: The hooks around it.
-        ref: What hooks are told of it, for the attempt that runs.
         subject: What is judged now: the call, or the result.
         proposed: The call as the transforms left it.
         approved: The call as the guards let it pass; `NOTHING` until then.
@@ -99,6 +99,7 @@ class Course:
     __slots__ = (
         "_forks",
         "_metadata",
+        "_ref",
         "approved",
         "body_value",
         "cancelled",
@@ -112,7 +113,6 @@ class Course:
         "outcome",
         "proposed",
         "questions",
-        "ref",
         "stores",
         "subject",
         "until_s",
@@ -124,7 +124,7 @@ class Course:
         self.operation = operation
         self.frame = frame
         self.chains = chains
-        self.ref = frame.ref()
+        self._ref: OperationRef | None = None
         self.subject: Any = operation.subject
         self.proposed: Any = operation.subject
         self.approved: Any = NOTHING
@@ -146,6 +146,18 @@ class Course:
     def asked(self) -> Any:
         """What was asked for: as approved, else as proposed."""
         return self.proposed if self.approved is NOTHING else self.approved
+
+    @property
+    def ref(self) -> OperationRef:
+        """What hooks are told of it, for the attempt that runs."""
+        if self._ref is None:
+            self._ref = self.frame.ref()
+        return self._ref
+
+    def begin_attempt(self, attempt: int) -> None:
+        """Go on with this attempt."""
+        self.frame.attempt = attempt
+        self._ref = None
 
     @property
     def component(self) -> str:

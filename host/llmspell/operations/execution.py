@@ -99,8 +99,7 @@ class Execution:
                 await self._notices(error)
             raise error from (again.__cause__ if error is not again.__cause__ else error.__cause__)
         await trio.sleep(delay_s)
-        course.frame.attempt = attempt
-        course.ref = course.frame.ref()
+        course.begin_attempt(attempt)
 
     def _may_retry(self, retry: Retry) -> bool:
         self._attempts_allowed = min(self._attempts_allowed, max(1, retry.max_attempts))

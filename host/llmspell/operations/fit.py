@@ -6,6 +6,7 @@ Invariant: what is answered here is frozen all the way down and of the type aske
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ __all__ = ["fit", "freeze_fields", "name_after", "plain", "thaw_fields"]
 
 T = TypeVar("T")
 _ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
+_CONTAINERS = frozenset({dict, list, tuple, MappingProxyType})
 
 
 def freeze_fields(value: T) -> T:
@@ -37,9 +39,10 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     fields = structs.astuple(value)
     changed: list[Any] | None = None
     for index, field in enumerate(fields):
-        if type(field) in _ATOMS:
+        kind = type(field)
+        if kind in _ATOMS:
             continue
-        new = _each(field, change)
+        new = change(field) if kind in _CONTAINERS else _each(field, change)
         if new is not field:
             if changed is None:
                 changed = list(fields)

@@ -38,13 +38,22 @@ NOTHING: Final[Any] = object()
 
 
 class Chains(Struct, frozen=True):
-    """The chains around a kind of operation of one component, and whether anybody listens to its events."""
+    """The chains around a kind of operation of one component.
+
+    Attributes:
+        heard: Whether anybody listens to its events.
+    """
 
     before: Chain | None
     around: Chain | None
     after: Chain | None
     error: Chain | None
     heard: bool = False
+
+    @property
+    def only_error(self) -> bool:
+        """Whether nobody is asked or told unless it fails."""
+        return self.before is None and self.around is None and self.after is None and not self.heard
 
 
 class Announcer(Protocol):

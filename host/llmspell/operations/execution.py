@@ -11,6 +11,7 @@ observers are those of the after point if it completed or was cancelled there, a
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable
 from time import perf_counter_ns
 from typing import Any
 
@@ -66,12 +67,36 @@ class Execution:
 
     async def run(self) -> Any:
         """Run it and answer its result."""
-        started_ns = perf_counter_ns()
-        value: Any = NOTHING
         if self._course.chains.heard:
             announce_start(self._course)
+        return await self._to_its_end(self._attempt(True), perf_counter_ns())
+
+    async def run_quietly(self) -> Any:
+        """Run the body of one that nobody is asked about unless it fails, and go on from its failure."""
+        course, kind = self._course, self._course.operation.kind
+        course.proposed = course.approved = course.subject
+        if course.operation.started is not None:
+            course.operation.started()
+        started_ns = perf_counter_ns()
+        value: Any = NOTHING
+        failure: Exception | None = None
         try:
-            value = await self._until_settled()
+            value = kind.to_result(await course.operation.body(course.subject))
+        except Exception as error:
+            failure = error
+        finally:
+            if value is NOTHING and failure is None:
+                await end_without(course, sys.exception(), started_ns)
+        if failure is None:
+            return value
+        course.proposed = course.approved = course.subject = freeze_fields(course.subject)
+        course.elapsed_ns = perf_counter_ns() - started_ns
+        return await self._to_its_end(self._failed(failure), started_ns)
+
+    async def _to_its_end(self, first: Awaitable[Any], started_ns: int) -> Any:
+        value: Any = NOTHING
+        try:
+            value = await self._until_settled(first)
         finally:
             if value is NOTHING:
                 await end_without(self._course, sys.exception(), started_ns)
@@ -80,14 +105,15 @@ class Execution:
 
     # Attempts.
 
-    async def _until_settled(self) -> Any:
-        original = True
+    async def _until_settled(self, first: Awaitable[Any]) -> Any:
+        attempt = first
         while True:
             try:
-                return await self._attempt(original)
+                return await attempt
             except _Again as again:
                 original = again.original or self._course.approved is NOTHING
                 await self._wait(again)
+                attempt = self._attempt(original)
 
     async def _wait(self, again: _Again) -> None:
         course = self._course

@@ -109,7 +109,8 @@ class Runner:
             chains = self._compile(kind, component.name)
         token = CURRENT.set(frame)
         try:
-            if chains is None and operation.prepare is None and operation.deadline_s is None and not self._measured:
+            alone = operation.prepare is None and operation.deadline_s is None and not self._measured
+            if alone and chains is None:
                 if operation.started is not None:
                     operation.started()
                 try:
@@ -120,7 +121,8 @@ class Runner:
                     if notice is not None:
                         await self.ask(*notice, component)
                     raise
-            return await Execution(Course(self, operation, frame, chains or _NO_CHAINS)).run()
+            execution = Execution(Course(self, operation, frame, chains or _NO_CHAINS))
+            return await (execution.run_quietly() if alone and chains and chains.only_error else execution.run())
         finally:
             CURRENT.reset(token)
 

@@ -27,7 +27,7 @@ from llmspell.components import (
     is_agent_kind,
     is_provider,
 )
-from llmspell.events import Bus, FlowLimit
+from llmspell.events import Bus, FlowLimit, Tap
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
 from llmspell.operations import Runner
@@ -44,6 +44,7 @@ from llmspell.services import (
     SettingsService,
 )
 from llmspell.settings import LoadedSettings, Settings, load_settings
+from llmspell.settings.place import runtime_dir
 from llmspell.version import VERSION
 from llmspell_hookspecs import (
     Agents,
@@ -111,6 +112,7 @@ class Host:
         trace: bool = False,
         write: Callable[[str], object] | None = None,
         read_line: Callable[[], str | None] | None = None,
+        tap: str = "",
     ) -> None:
         """Wire the rooms; nothing is loaded yet."""
         self._tracer = Tracer() if trace else None
@@ -125,6 +127,7 @@ class Host:
         self.hooks = HookService(self._registry, self._runner)
         self.events = Bus(self._registry, self._runner, nursery)
         self.events.limit(_flow_limit(loaded.settings))
+        self._tap = Tap(self.events, nursery, tap, runtime_dir(os.environ)) if tap else None
         self.settings = SettingsService(loaded, self._runner, self._apply)
 
     @classmethod
@@ -138,6 +141,7 @@ class Host:
         trace: bool = False,
         write: Callable[[str], object] | None = None,
         read_line: Callable[[], str | None] | None = None,
+        tap: str = "",
     ) -> AsyncIterator[Host]:
         """Open a host for the block.
 
@@ -149,6 +153,7 @@ class Host:
             trace: Whether ``host.trace`` records what every hook does.
             write: Where scripts write to; standard output if None.
             read_line: Where they read lines from, None at the end; standard input if None. May block.
+            tap: As what ``llmspell event tail`` of the same user shows this host; it sees nothing if this is empty.
 
         Raises:
             SettingsError: The settings are wrong.
@@ -157,7 +162,7 @@ class Host:
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             async with ProcessPool() as processes:
-                host = cls(loaded, nursery, processes, trace=trace, write=write, read_line=read_line)
+                host = cls(loaded, nursery, processes, trace=trace, write=write, read_line=read_line, tap=tap)
                 try:
                     await host._start(_sorted(plugins), discover=discover, nursery=nursery)
                     yield host
@@ -263,6 +268,8 @@ class Host:
 
     async def _start(self, handed: _Handed, *, discover: bool, nursery: trio.Nursery) -> None:
         settings = self.settings.loaded.settings
+        if self._tap is not None:
+            self._tap.allow(settings.events.tap)
         self._wire(settings, handed, discover=discover)
         nursery.start_soon(self._timer.run)
         self.plugins = Plugins(self._registry, settings, self._services)
@@ -325,13 +332,19 @@ class Host:
         self._policies.apply(loaded)
         self._runner.limit(runner_limits(loaded))
         self.events.limit(_flow_limit(loaded.settings))
+        if self._tap is not None:
+            self._tap.allow(loaded.settings.events.tap)
 
     async def _stop(self) -> None:
-        if hasattr(self, "plugins"):
-            await self._runner.notify("system_shutdown", self._state())
-            await self.agents.close()
-            await self.models.close()
-            await self.plugins.close()
+        try:
+            if hasattr(self, "plugins"):
+                await self._runner.notify("system_shutdown", self._state())
+                await self.agents.close()
+                await self.models.close()
+                await self.plugins.close()
+        finally:
+            if self._tap is not None:
+                await self._tap.close()
         self.events.close()
 
     def _state(self) -> HostState:

@@ -26,6 +26,7 @@ COMMANDS = {
     "provider": ("llmspell.cli.provider:provider", "List and test the providers of models."),
     "plugin": ("llmspell.cli.plugin:plugin", "List, switch and examine plugins."),
     "hook": ("llmspell.cli.hook:hook", "List hook points and hooks, and show their order."),
+    "event": ("llmspell.cli.event:event", "Watch events."),
     "tool": ("llmspell.cli.tool:tool", "List, describe and invoke tools."),
     "config": ("llmspell.cli.config:config", "Show and check the settings."),
     "trust": ("llmspell.cli.trust:trust", "Let a project's settings file loosen policy."),

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+import click
 import trio
 
 from .failure import Exit
@@ -31,15 +32,19 @@ def with_host(
     invocation: Invocation,
     *,
     trace: bool = False,
+    write: Callable[[str], object] | None = None,
     read_line: Callable[[], str | None] | None = None,
     on_interrupt: Callable[[], bool] | None = None,
 ) -> T:
     """Open a host with this call's settings, run the function with it, close the host, answer what it answered.
 
+    ``llmspell event tail`` sees it under the command's name.
+
     Args:
         function: What to run.
         invocation: Gives the settings.
         trace: Whether the host records what hooks do.
+        write: Where scripts write to; standard output if None.
         read_line: Where scripts read lines from; standard input if None.
         on_interrupt: Answers whether it has dealt with a Ctrl-C, so that nothing else is to be cancelled.
     """
@@ -47,9 +52,12 @@ def with_host(
 
     loaded = invocation.load_settings()
     write_log(loaded.settings.logging.level)
+    context = click.get_current_context(silent=True)
+    name = "llmspell" if context is None else context.command_path.removeprefix("llmspell ")
 
     async def use() -> T:
-        async with Host.open(settings=loaded, trace=trace, read_line=read_line) as host:
+        opening = Host.open(settings=loaded, trace=trace, write=write, read_line=read_line, tap=name)
+        async with opening as host:
             return await function(host)
 
     return run_cancellable(use, on_interrupt)

@@ -283,13 +283,16 @@ class PerformanceSettings(_Section):
 
 
 class EventSettings(_Section):
-    """``[events]``: how fast a source may publish."""
+    """``[events]``: how fast a source may publish, and who may watch."""
 
     source_rate: Annotated[float | None, Policy.LOWER_ONLY] = Field(
         default=None, gt=0, description="Events a second that one source may publish in the long run; None for any."
     )
     source_burst: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=1000, ge=1, description="Events that one source may publish at once, if source_rate is set."
+    )
+    tap: Annotated[bool, Policy.OFF_ONLY] = Field(
+        default=True, description="Whether 'llmspell event tail' of the same user sees this process's events."
     )
 
 

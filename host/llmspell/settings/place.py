@@ -1,4 +1,4 @@
-"""Where settings lie: the user's file, the project's file, the user's data.
+"""Where settings lie: the user's file, the project's file, the user's data; and where running processes meet.
 
 Invariant: of several files in one folder the first of `PROJECT_FILES` is read. The search upward ends at the
 repository's root, below the home folder (whose ``.config`` is the user's own), or at the root of the file system.
@@ -7,11 +7,13 @@ repository's root, below the home folder (whose ``.config`` is the user's own), 
 from __future__ import annotations
 
 import os
+import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PROJECT_FILES", "data_dir", "find_project", "project_dir_of", "user_file"]
+__all__ = ["PROJECT_FILES", "data_dir", "find_project", "project_dir_of", "runtime_dir", "user_file"]
 
 PROJECT_FILES: Final = ("llmspell.toml", ".llmspell.toml", "config/llmspell.toml", ".config/llmspell.toml")
 
@@ -34,6 +36,25 @@ def data_dir(environment: Mapping[str, str]) -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("llmspell")
+
+
+def runtime_dir(environment: Mapping[str, str]) -> Path:
+    """Answer where the user's running processes meet: a folder of their own that the system gives them, or their data.
+
+    What would lie in the folder for temporary files does not count, since anybody may put folders there first.
+    """
+    if not environment.get("LLMSPELL_DATA_HOME"):
+        import platformdirs
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says why there is none; then the data's place serves as well
+            try:
+                folder = platformdirs.user_runtime_path("llmspell")
+            except OSError:
+                folder = Path(tempfile.gettempdir())
+        if not folder.is_relative_to(tempfile.gettempdir()):
+            return folder
+    return data_dir(environment) / "run"
 
 
 def find_project(cwd: Path) -> Path | None:

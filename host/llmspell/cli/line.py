@@ -1,0 +1,124 @@
+"""An event as one line: for people in columns and in colour, for programs as JSON.
+
+Invariant: a line is one line and moves no cursor, whatever a script put into the event: what is not printable is
+escaped. Cut to the terminal's width, and only there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+import click
+import msgspec
+from rich.cells import cell_len, set_cell_size
+
+from llmspell_hookspecs import Event
+
+__all__ = ["Lines"]
+
+_COLOURS: Final = {
+    "failed": "red",
+    "error": "red",
+    "cancelled": "yellow",
+    "denied": "yellow",
+    "completed": "green",
+}
+_TOPIC_CELLS: Final = 32
+_ORIGIN_CELLS: Final = 28
+
+
+class Lines:
+    """Writes events as lines; its columns grow with what they hold, up to a bound.
+
+    Args:
+        as_json: Whether for programs.
+        colour: Whether in colour.
+        width: In cells; 0 for any.
+    """
+
+    def __init__(self, *, as_json: bool = False, colour: bool = False, width: int = 0) -> None:
+        self.width = width
+        self._as_json = as_json
+        self._colour = colour
+        self._topic_cells = 0
+        self._origin_cells = 0
+
+    def line(self, event: Event, process: str = "", pid: int = 0) -> str:
+        """Answer an event's line.
+
+        Args:
+            event: The event.
+            process: What the process does that it comes from.
+            pid: That process; 0 if it is this one.
+        """
+        if self._as_json:
+            return _to_json(event, process, pid) + "\n"
+        topic = _printable(event.type)
+        origin = _printable(" ".join(filter(None, (event.source, f"{process}[{pid}]" if pid else ""))) or "-")
+        self._topic_cells = max(self._topic_cells, min(cell_len(topic), _TOPIC_CELLS))
+        self._origin_cells = max(self._origin_cells, min(cell_len(origin), _ORIGIN_CELLS))
+        columns = (
+            (_time_of(event.timestamp), "bright_black"),
+            (_padded(topic, self._topic_cells), colour_of(event.type)),
+            (_padded(origin, self._origin_cells), "blue"),
+            (_padded(_printable(event.correlation_id[-8:]), 8), "bright_black"),
+            ("" if event.data is None else _printable(_encode(event.data)), None),
+        )
+        return "".join(self._styled(columns)) + "\n"
+
+    def _styled(self, columns: tuple[tuple[str, str | None], ...]) -> Iterator[str]:
+        """Yield the columns, as far as there is room."""
+        room = self.width or None
+        for place, (text, colour) in enumerate(columns):
+            gap = "  " if place and text else ""
+            whole = text.rstrip() if place == len(columns) - 1 else text
+            if room is not None:
+                whole = _cut(whole, room - len(gap))
+                room -= len(gap) + cell_len(whole)
+            if whole:
+                yield gap + (click.style(whole, fg=colour) if self._colour and colour else whole)
+
+
+def colour_of(topic: str) -> str:
+    """Answer the colour of a topic, by its last segment."""
+    return _COLOURS.get(topic.replace(":", ".").rpartition(".")[2], "cyan")
+
+
+def _to_json(event: Event, process: str, pid: int) -> str:
+    fields = msgspec.structs.asdict(event)
+    return _printable(_encode({**fields, "process": process, "pid": pid}))
+
+
+def _encode(value: object) -> str:
+    """Answer a value as JSON; what is no plain value as the text of its type."""
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except Exception as error:  # whatever the value's own methods raise
+        return json.dumps(f"<left out: {type(error).__name__}>")
+
+
+def _printable(text: str) -> str:
+    """Answer a text with what is not printable escaped as in JSON."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
+
+
+def _padded(text: str, cells: int) -> str:
+    return text + " " * (cells - cell_len(text))
+
+
+def _cut(text: str, cells: int) -> str:
+    if cell_len(text) <= cells:
+        return text
+    return set_cell_size(text, cells - 1).rstrip() + "…" if cells > 0 else ""
+
+
+def _time_of(timestamp: float) -> str:
+    try:
+        return datetime.fromtimestamp(timestamp).strftime("%H:%M:%S.%f")[:-3]
+    except (OverflowError, ValueError, OSError):
+        return "--:--:--.---"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 import trio.testing
@@ -28,7 +25,6 @@ from llmspell_hookspecs import (
     PluginRequiredError,
     Replace,
     ResourceLimitError,
-    SubscriptionInfo,
     ToolContext,
 )
 
@@ -573,101 +569,3 @@ def test_the_bus_tells_whether_anybody_listens_to_a_topic() -> None:
         return [*answers, host.events.listens("agent.failed")]
 
     assert in_host(main) == [False, True, False, True, False]
-
-
-# A million events.
-
-
-class Consumer:
-    """Receives until its subscription ends, and sees that the order is kept."""
-
-    def __init__(self, events: Any, pause: int = 0) -> None:
-        self.events = events
-        self.pause = pause
-        self.last = 0
-        self.count = 0
-
-    async def run(self) -> None:
-        async for event in self.events:
-            assert event.sequence > self.last
-            self.last = event.sequence
-            self.count += 1
-            if self.pause and self.count % self.pause == 0:
-                await trio.sleep(0)
-                await trio.sleep(0)
-
-
-@asynccontextmanager
-async def consumed(
-    host: Host, nursery: trio.Nursery, *patterns: str, pause: int = 0, **options: Any
-) -> AsyncIterator[Any]:
-    async with host.events.subscribe(patterns, **options) as events:
-        consumer = Consumer(events, pause)
-        nursery.start_soon(consumer.run)
-        yield consumer
-        while events.info.pending:
-            await trio.sleep(0)
-
-
-async def come_and_go(host: Host, closed: list[SubscriptionInfo]) -> None:
-    while True:
-        async with host.events.subscribe("load.*", capacity=50, overflow="drop_newest") as events:
-            async for _ in events:
-                if events.info.delivered >= 100:
-                    break
-        closed.append(events.info)
-        await trio.sleep(0)
-
-
-def resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.long
-def test_a_million_events_through_slow_fast_blocking_and_closing_subscribers_add_up() -> None:
-    total = 1_000_000
-    closed: list[SubscriptionInfo] = []
-    sizes: list[int] = []
-
-    async def main(host: Host) -> Any:
-        async with trio.open_nursery() as nursery:
-            async with (
-                consumed(host, nursery, "load.*", overflow="block", capacity=256) as fast,
-                consumed(host, nursery, "load.even", "load.odd", pause=1, capacity=100) as slow,
-                consumed(host, nursery, "*.even", pause=16, overflow="block", capacity=64) as blocking,
-                consumed(host, nursery, "load.**", pause=4, overflow="sample(0.1)", capacity=128) as sampling,
-            ):
-                churn = trio.CancelScope()
-
-                async def churning() -> None:
-                    with churn:
-                        await come_and_go(host, closed)
-
-                nursery.start_soon(churning)
-                for number in range(total):
-                    await host.events.publish("load.odd" if number % 2 else "load.even", number)
-                    if number % 100_000 == 99_999:
-                        sizes.append(resident_bytes())
-                churn.cancel()
-            consumers = [fast, slow, blocking, sampling]
-            return consumers, [consumer.events.info for consumer in consumers], host.events.stats()
-
-    async def bounded() -> Any:
-        async with opened() as host:
-            return await main(host)
-
-    consumers, infos, stats = trio.run(bounded)
-
-    fast, slow, blocking, sampling = infos
-    assert [info.delivered for info in infos] == [consumer.count for consumer in consumers]
-    assert (fast.matched, fast.delivered) == (total, total)
-    assert (blocking.matched, blocking.delivered) == (total // 2, total // 2)
-    assert slow.dropped > 0
-    assert sampling.sampled > 0
-    assert closed
-    assert all(adds_up(info) for info in [*infos, *closed, stats])
-    assert stats.published == total
-    assert stats.pending == 0
-    assert max(sizes) - sizes[0] < 20_000_000, sizes
-    assert msgspec.json.encode(stats)

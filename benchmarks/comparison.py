@@ -55,6 +55,7 @@ def read_ratios(file: Path = BASELINE) -> dict[str, dict[str, float]]:
 
 
 def store(now: Ratios, file: Path = BASELINE) -> None:
-    """Keep these ratios as those of a release."""
+    """Keep these ratios as those of a release; rows that the run does not have stay as they are."""
     rounded = {row: {name: round(ratio, 3) for name, ratio in others.items()} for row, others in now.items()}
-    file.write_text(json.dumps(rounded, indent=2, sort_keys=True) + "\n")
+    kept = read_ratios(file) if file.exists() else {}
+    file.write_text(json.dumps({**kept, **rounded}, indent=2, sort_keys=True) + "\n")

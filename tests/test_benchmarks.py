@@ -139,10 +139,25 @@ def test_compare_is_content_with(tmp_path: Path, now: str) -> None:
     assert (done.returncode, done.stdout) == (0, "compare: nothing got slower by more than 30%\n")
 
 
+def test_storing_one_groups_run_keeps_the_rows_of_the_others(tmp_path: Path) -> None:
+    baseline = tmp_path / "baseline.json"
+    baseline.write_text('{"another row": {"floor": 2.0}, "sync hooks, 5": {"gone": 1.0}}')
+    (tmp_path / "now.json").write_text(a_run(llmspell=300, floor=100, pluggy=200))
+
+    done = run("compare", str(tmp_path / "now.json"), "--baseline", str(baseline), "--store")
+
+    assert done.returncode == 0
+    stored = json.loads(baseline.read_text())
+    assert stored == {"another row": {"floor": 2.0}, "sync hooks, 5": {"floor": 3.0, "pluggy": 1.5}}
+
+
 def test_the_stored_baseline_knows_every_row() -> None:
     stored: dict[str, Any] = json.loads((ROOT / "benchmarks" / "baseline.json").read_text())
 
     assert {"hook point, no hook", "sync hooks, 10", "bare operation", "llmspell --help"} <= set(stored)
+    many = stored["1000 events to one async subscriber"]
+    assert {"asyncio.Queue", "blinker", "pyee", "trio memory channel"} <= set(many)
+    assert set(stored["10 events to one async subscriber"]) == {"bubus"}
 
 
 def test_a_word_that_is_no_group_and_a_file_without_a_run_are_wrong_usage(tmp_path: Path) -> None:

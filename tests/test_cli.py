@@ -180,7 +180,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_every_verb_has_help(here: Any) -> None:
     verbs = ["run", "exec", "plugin list", "plugin info", "plugin enable", "plugin disable", "plugin doctor"]
     verbs += ["hook point list", "hook point show", "hook list", "hook order", "tool list", "tool info", "tool invoke"]
-    verbs += ["config show", "config path", "config validate", "trust", "untrust", "version"]
+    verbs += ["event tail", "config show", "config path", "config validate", "trust", "untrust", "version"]
 
     for verb in verbs:
         code, out, _ = here(*verb.split(), "--help")

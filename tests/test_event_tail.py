@@ -26,7 +26,7 @@ from pydantic import SecretStr
 from rich.cells import cell_len
 
 from llmspell import Host
-from llmspell.cli.line import Lines, colour_of
+from llmspell.cli.event_line import EventLines, colour_of
 from llmspell.events.meeting import Meeting, Request, is_ours
 from llmspell.events.tap import LINE_BYTES, encode_event
 from llmspell_hookspecs import Event, SecurityError
@@ -273,8 +273,8 @@ def test_the_colour_is_that_of_the_last_segment(topic: str, colour: str) -> None
     st.integers(0, 120),
 )
 def test_a_line_is_one_line_whatever_the_event_holds(event: Event, width: int) -> None:
-    plain = Lines(width=width).line(event, "run", 1)
-    as_json = Lines(as_json=True).line(event, "run", 1)
+    plain = EventLines(width=width).line(event, "run", 1)
+    as_json = EventLines(as_json=True).line(event, "run", 1)
 
     for line in (plain, as_json):
         assert line.endswith("\n")

@@ -51,13 +51,13 @@ def tail(
     given, those that it causes. It runs to its end, also if the limit is reached before. What stands behind -- are its
     arguments. With --output json its own output goes to standard error.
     """
-    from .line import Lines
+    from .event_line import EventLines
     from .tail import Screen
 
     _check(patterns)
     if colour is None:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    screen = Screen(Lines(as_json=invocation.json, colour=colour), limit)
+    screen = Screen(EventLines(as_json=invocation.json, colour=colour), limit)
     if script is None:
         _tail_others(invocation, patterns, screen)
     else:

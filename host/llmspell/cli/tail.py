@@ -25,7 +25,7 @@ from llmspell.events.meeting import Meeting, Request, is_ours
 from llmspell.events.tap import LINE_BYTES, Message, Process
 from llmspell_hookspecs import Event
 
-from .line import Lines
+from .event_line import EventLines
 
 __all__ = ["Screen", "show_others", "show_own"]
 
@@ -45,7 +45,7 @@ class Screen:
         lock: Held while something is written.
     """
 
-    def __init__(self, lines: Lines, limit: int | None = None) -> None:
+    def __init__(self, lines: EventLines, limit: int | None = None) -> None:
         self.full = trio.Event()
         self.lock = trio.Lock()
         self._lines = lines

@@ -17,7 +17,7 @@ from rich.cells import cell_len, set_cell_size
 
 from llmspell_hookspecs import Event
 
-__all__ = ["Lines"]
+__all__ = ["EventLines"]
 
 _COLOURS: Final = {
     "failed": "red",
@@ -30,7 +30,7 @@ _TOPIC_CELLS: Final = 32
 _ORIGIN_CELLS: Final = 28
 
 
-class Lines:
+class EventLines:
     """Writes events as lines; its columns grow with what they hold, up to a bound.
 
     Args:

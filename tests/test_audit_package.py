@@ -387,3 +387,67 @@ def test_broken_and_required_it_stops_operations_but_no_management_command(broke
         assert (done.returncode, done.stdout) == (1, "")
         assert "required plugin audit is not loaded" in done.stderr
     assert [done.returncode for done in managed] == [0] * len(management), [done.stderr for done in managed]
+
+
+ASKED = "delete keep.txt"
+TWICE = """use file_operations {"operation": "delete", "path": "keep.txt"}
+use file_operations {"operation": "write", "path": "new.txt", "input": "new"}"""
+DENIED = "file_operations was denied: files are not deleted here"
+
+
+@pytest.mark.parametrize("how", [(), ("--stream",), ("--output", "json")])
+def test_it_refuses_a_deletion_that_an_agents_tool_loop_asks_for(machine: Machine, how: tuple[str, ...]) -> None:
+    done = machine.llmspell("agent", "run", "--tools", "file_operations", *how, ASKED)
+
+    assert done.returncode == 0, done.stderr
+    assert machine.kept
+    assert DENIED in done.stdout
+    assert "I go on without it" in done.stdout
+    assert len(machine.refusals()) == 1
+
+
+@pytest.mark.parametrize("how", [(), ("--stream",)])
+def test_of_an_agents_parallel_tools_it_refuses_the_deletion_alone(machine: Machine, how: tuple[str, ...]) -> None:
+    done = machine.llmspell("agent", "run", "--tools", "file_operations", *how, TWICE)
+
+    assert done.returncode == 0, done.stderr
+    assert machine.kept
+    assert (machine.project / "new.txt").read_text() == "new"
+    assert DENIED in done.stdout
+    assert len(machine.refusals()) == 1
+
+
+def test_it_refuses_a_deletion_that_a_scripts_agent_asks_for_in_a_streamed_turn(machine: Machine) -> None:
+    done = machine.script(
+        """
+        local agent = Agent.create({name = "a", tools = {"file_operations"}})
+        local status
+        local answer = agent:invokeStream("delete keep.txt", function(chunk)
+          if chunk.tool_result then status = chunk.tool_result.status end
+        end)
+        print(status, answer.text)
+        print(agent:execute("what now?").success)
+        """
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert machine.kept
+    assert f"denied\t{DENIED}" in done.stdout
+    assert done.stdout.splitlines()[-1] == "true"
+
+
+def test_it_refuses_a_deletion_that_an_agent_in_code_asks_for(machine: Machine) -> None:
+    done = machine.python(
+        """
+        agent = await host.agents.create(name="a", model="offline/rules", tools=["file_operations"])
+        output = await agent.run("delete keep.txt")
+        print(output.tool_calls[0].status)
+        async with agent.stream("delete keep.txt") as run:
+            print([chunk.tool_result.status async for chunk in run if chunk.tool_result])
+        """
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert machine.kept
+    assert done.stdout.splitlines() == ["denied", "['denied']"]
+    assert len(machine.refusals()) == 2

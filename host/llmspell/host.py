@@ -6,7 +6,6 @@ left, also on cancellation.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
 
 import trio
-from msgspec import Struct
 
 from llmspell.components import (
     Addresses,
@@ -24,15 +22,15 @@ from llmspell.components import (
     ProviderRegistry,
     ToolRegistry,
     ToolRunner,
-    is_agent_kind,
-    is_provider,
 )
 from llmspell.events import Bus, FlowLimit, Tap
+from llmspell.handed import Handed, sort_handed
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
-from llmspell.operations import Runner
-from llmspell.plugins import Candidate, Plugins, choose, load, plugin_name
+from llmspell.operations import OperationService, Runner
+from llmspell.plugins import BroughtServices, Candidate, Plugins, choose, load, plugin_name
 from llmspell.policy import Policies, runner_limits
+from llmspell.project import HostFolder
 from llmspell.scripting import GlobalFactory, Languages, ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
 from llmspell.services import (
@@ -45,6 +43,8 @@ from llmspell.services import (
 )
 from llmspell.settings import LoadedSettings, Settings, load_settings
 from llmspell.settings.place import runtime_dir
+from llmspell.shelves import service_shelf, storage_shelf
+from llmspell.storages import StorageHolder, hold_storages
 from llmspell.version import VERSION
 from llmspell_hookspecs import (
     Agents,
@@ -57,10 +57,13 @@ from llmspell_hookspecs import (
     HostState,
     Models,
     NetworkAccess,
+    Operations,
+    ProjectFolder,
     ScriptGlobal,
     ScriptRun,
     SettingsAccess,
-    Tool,
+    State,
+    Storages,
     Tools,
     own_points,
 )
@@ -69,17 +72,6 @@ __all__ = ["Host"]
 
 SettingsArgument = LoadedSettings | Mapping[str, Any] | Literal[False] | None
 _log = logging.getLogger("llmspell")
-
-
-class _Handed(Struct):
-    """What was handed over in code, by what it is."""
-
-    hooks: list[Any]
-    tools: list[Any]
-    agents: list[Any]
-    providers: list[Any]
-    languages: list[Any]
-    globals: list[Any]
 
 
 class Host:
@@ -108,6 +100,7 @@ class Host:
         loaded: LoadedSettings,
         nursery: trio.Nursery,
         processes: ProcessPool,
+        storages: StorageHolder,
         *,
         trace: bool = False,
         write: Callable[[str], object] | None = None,
@@ -121,6 +114,7 @@ class Host:
         self._addresses = Addresses()
         self._services = ServiceTable(lambda name: self.settings.loaded.settings.plugin_table(name))
         self._processes = processes
+        self._storages = storages
         self._write, self._read_line = write, read_line
         self._registry = self._make_registry(loaded.settings)
         self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
@@ -148,7 +142,7 @@ class Host:
         Args:
             settings: On top of the layers; False for the defaults alone; what `load_settings` answered as it is.
             plugins: Handed over in code: modules, classes or objects with hooks, tools, agents, providers, languages,
-                script globals.
+                script globals, services, storages.
             discover: Whether plugins of other packages are loaded by their entry points.
             trace: Whether ``host.trace`` records what every hook does.
             write: Where scripts write to; standard output if None.
@@ -160,11 +154,11 @@ class Host:
         """
         loaded = settings if isinstance(settings, LoadedSettings) else load_settings(settings)
         failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
+        async with hold_storages() as storages, trio.open_nursery() as nursery:
             async with ProcessPool() as processes:
-                host = cls(loaded, nursery, processes, trace=trace, write=write, read_line=read_line, tap=tap)
+                host = cls(loaded, nursery, processes, storages, trace=trace, write=write, read_line=read_line, tap=tap)
                 try:
-                    await host._start(_sorted(plugins), discover=discover, nursery=nursery)
+                    await host._start(sort_handed(plugins), discover=discover, nursery=nursery)
                     yield host
                 except Exception as error:
                     failure = error
@@ -239,6 +233,16 @@ class Host:
         return self._scripts.session(ScriptRun("", language, name, "", tuple(arguments)))
 
     @property
+    def state(self) -> State:
+        """Values that outlive the host, each under a key in a scope.
+
+        Raises:
+            ComponentNotFoundError: Settings disable the plugin ``state``.
+            PluginError: It cannot be loaded.
+        """
+        return self._services.get(State)
+
+    @property
     def trace(self) -> Sequence[TraceRow]:
         """What every hook did, in order, if the host was opened with ``trace``."""
         return self._tracer.rows if self._tracer is not None else ()
@@ -266,7 +270,7 @@ class Host:
         if state == "open" and hook.breaker is not None:
             self._timer.schedule(hook.breaker)
 
-    async def _start(self, handed: _Handed, *, discover: bool, nursery: trio.Nursery) -> None:
+    async def _start(self, handed: Handed, *, discover: bool, nursery: trio.Nursery) -> None:
         settings = self.settings.loaded.settings
         if self._tap is not None:
             self._tap.allow(settings.events.tap)
@@ -286,7 +290,7 @@ class Host:
             nursery.start_soon(watch_load, performance, self._runner.notify)
         await self._runner.notify("system_startup", self._state())
 
-    def _wire(self, settings: Settings, handed: _Handed, *, discover: bool) -> None:
+    def _wire(self, settings: Settings, handed: Handed, *, discover: bool) -> None:
         def chosen(group: str) -> list[Candidate]:
             return choose(group, settings, discover=discover)
 
@@ -314,6 +318,17 @@ class Host:
         self._addresses.add("agent", self.agents)
         self._addresses.add("script", self._scripts)
         self._addresses.add("custom", self.hooks)
+        self._storages.shelf = storage_shelf(
+            chosen("llmspell.storage"),
+            handed.storages,
+            lambda name: self.settings.loaded.settings.storage_table(name),
+            self._services,
+        )
+        self._storages.backend = lambda: self.settings.loaded.settings.storage.backend
+        self._brought = BroughtServices(
+            service_shelf(chosen("llmspell.services"), handed.services, self._services.settings, self._services)
+        )
+        self._services.look(self._brought.find)
         self._offer()
 
     def _offer(self) -> None:
@@ -325,7 +340,10 @@ class Host:
         self._services.offer(Hooks, self.hooks)
         self._services.offer(Models, self.models)
         self._services.offer(NetworkAccess, NetworkService(self._policies))
+        self._services.offer(Operations, OperationService(self._runner))
+        self._services.offer(ProjectFolder, HostFolder(self.settings.loaded.project_dir))
         self._services.offer(SettingsAccess, self.settings)
+        self._services.offer(Storages, self._storages)
         self._services.offer(Tools, self.tools)
 
     def _apply(self, loaded: LoadedSettings) -> None:
@@ -346,6 +364,8 @@ class Host:
             if self._tap is not None:
                 await self._tap.close()
         self.events.close()
+        if hasattr(self, "_brought"):
+            await self._brought.close()
 
     def _state(self) -> HostState:
         return HostState(VERSION, self.plugins.loaded, self.plugins.failed)
@@ -372,22 +392,3 @@ class _Globals:
 def _flow_limit(settings: Settings) -> FlowLimit | None:
     rate = settings.events.source_rate
     return None if rate is None else FlowLimit(rate, settings.events.source_burst)
-
-
-def _sorted(plugins: Iterable[Any]) -> _Handed:
-    handed = _Handed([], [], [], [], [], [])
-    for item in plugins:
-        kind = item if inspect.isclass(item) else type(item)
-        if issubclass(kind, Tool):
-            handed.tools.append(item)
-        elif is_agent_kind(item):
-            handed.agents.append(item)
-        elif is_provider(item):
-            handed.providers.append(item)
-        elif issubclass(kind, ScriptGlobal):
-            handed.globals.append(item)
-        elif all(hasattr(item, name) for name in ("extensions", "hook_adapter", "run")):
-            handed.languages.append(item)
-        else:
-            handed.hooks.append(item)
-    return handed

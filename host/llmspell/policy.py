@@ -50,6 +50,7 @@ class Policies:
             PathRules(paths.read, paths.write, paths.denied),
             str(loaded.project_dir),
             settings_files=[str(file) for file in loaded.files.values()],
+            own=settings.storage_paths(),
         )
         self.network = PinnedNetwork(HostRules(hosts.allowed, hosts.denied, hosts.allow_private, hosts.private))
         self.tool_limits = ToolLimits(settings.tools.time_s, settings.tools.memory_bytes, settings.tools.output_bytes)

@@ -47,14 +47,21 @@ class ServiceTable:
     def __init__(self, plugin_settings: Callable[[str], dict[str, Any]]) -> None:
         self._plugin_settings = plugin_settings
         self._offered: dict[type[Any], Any] = {}
+        self._find: Callable[[type[Any]], Any] | None = None
 
     def offer(self, protocol: type[Any], service: Any) -> None:
         """Offer a service under its protocol."""
         self._offered[protocol] = service
 
+    def look(self, find: Callable[[type[Any]], Any]) -> None:
+        """Ask this function, too, for what the host itself does not offer; it answers None for what it has not."""
+        self._find = find
+
     def get(self, protocol: type[T], /) -> T:
         """Answer the service that keeps this protocol."""
         service = self._offered.get(protocol)
+        if service is None and self._find is not None:
+            service = self._find(protocol)
         if service is None:
             known = ", ".join(offered.__name__ for offered in self._offered)
             name = getattr(protocol, "__name__", str(protocol))

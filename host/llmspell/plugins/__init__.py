@@ -6,12 +6,14 @@ from .discovery import GROUPS, OWN, PLUGINS, Candidate, choose, scan, scan_all
 from .loading import construct, load
 from .plugins import Plugins, plugin_name
 from .registrar import Registrar
+from .services import BroughtServices
 from .shelf import Shelf
 
 __all__ = [
     "GROUPS",
     "OWN",
     "PLUGINS",
+    "BroughtServices",
     "Candidate",
     "Plugins",
     "Registrar",

@@ -29,6 +29,7 @@ GROUPS: Final = (
     "llmspell.providers",
     "llmspell.languages",
     "llmspell.globals",
+    "llmspell.services",
     "llmspell.storage",
 )
 """The groups that this host looks into."""

@@ -19,7 +19,7 @@ from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo, Services
 
 __all__ = ["construct", "load", "validated"]
 
-_SECTIONS: Final = {"llmspell.tools": "tools", "llmspell.providers": "providers"}
+_SECTIONS: Final = {"llmspell.tools": "tools", "llmspell.providers": "providers", "llmspell.storage": "storage"}
 """Where the settings of a group's plugins stand, if not in ``[plugins.NAME]``."""
 
 

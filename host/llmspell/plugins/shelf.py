@@ -32,14 +32,19 @@ class Shelf(Generic[T]):
         self._candidates = {candidate.info.name: candidate for candidate in candidates}
         self._make = make
         self._made: dict[str, T] = {}
+        self._later: dict[str, Callable[[], T]] = {}
 
     def put(self, name: str, made: T) -> None:
         """Put on the shelf what was handed over in code; it wins over what was discovered."""
         self._made[name] = made
 
+    def put_later(self, name: str, make: Callable[[], T]) -> None:
+        """Put on the shelf what was handed over in code and is made when it is first asked for."""
+        self._later[name] = make
+
     def names(self) -> tuple[str, ...]:
         """Answer all names, in order, without importing anything."""
-        return tuple(sorted({*self._made, *self._candidates}))
+        return tuple(sorted({*self._made, *self._later, *self._candidates}))
 
     def infos(self) -> list[PluginInfo]:
         """Answer what is known of each that was discovered."""
@@ -54,6 +59,9 @@ class Shelf(Generic[T]):
         """
         made = self._made.get(name)
         if made is not None:
+            return made
+        if name in self._later:
+            self._made[name] = made = self._later[name]()
             return made
         candidate = self._candidates.get(name)
         if candidate is None:

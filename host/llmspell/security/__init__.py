@@ -6,10 +6,11 @@ from .hosts import HostRules
 from .levels import judge_level
 from .limits import MemoryAccount
 from .network import PinnedNetwork
-from .paths import PathJudge, PathRules
+from .paths import DATA_FOLDER, PathJudge, PathRules
 from .process import ProcessPool
 
 __all__ = [
+    "DATA_FOLDER",
     "HostRules",
     "MemoryAccount",
     "PathJudge",

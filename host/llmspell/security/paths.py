@@ -14,13 +14,16 @@ import tempfile
 import unicodedata
 from collections.abc import Iterable, Sequence
 from fnmatch import translate
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from llmspell_hookspecs import SecurityError
 
-__all__ = ["PathJudge", "PathRules"]
+__all__ = ["DATA_FOLDER", "PathJudge", "PathRules"]
+
+DATA_FOLDER: Final = ".llmspell"
+"""The folder in the project's where the host's own data lie."""
 
 Mode = Literal["read", "write"]
 
@@ -47,13 +50,16 @@ class PathRules(Struct, frozen=True):
 class PathJudge:
     """Judges paths; keeps the protocol FileAccess."""
 
-    def __init__(self, rules: PathRules, base: str, *, settings_files: Sequence[str] = ()) -> None:
+    def __init__(
+        self, rules: PathRules, base: str, *, settings_files: Sequence[str] = (), own: Sequence[str] = ()
+    ) -> None:
         """Resolve the rules once.
 
         Args:
             rules: Which folders may be touched.
             base: The folder that relative paths, in rules and calls, are relative to.
             settings_files: Files that are never read or written, beside every ``llmspell.toml``.
+            own: Where the host's own data lie, which are never read or written, beside every ``.llmspell``.
         """
         self._base = os.path.realpath(base)
         self._roots: dict[Mode, tuple[str, ...]] = {
@@ -62,6 +68,7 @@ class PathJudge:
         }
         self._system = tuple(dict.fromkeys([*_SYSTEM_FOLDERS, *map(os.path.realpath, _SYSTEM_FOLDERS)]))
         self._settings_files = frozenset(os.path.realpath(os.path.join(self._base, name)) for name in settings_files)
+        self._own = tuple(_fold(os.path.realpath(os.path.join(self._base, os.path.expanduser(path)))) for path in own)
         self._denied_names = _union(pattern for pattern in rules.denied if "/" not in pattern)
         self._denied_paths = _union(_anchored(pattern) for pattern in rules.denied if "/" in pattern)
 
@@ -112,6 +119,8 @@ class PathJudge:
     def _forbidden(self, resolved: str, root: str, mode: Mode) -> str:
         """Why the path is refused although it lies below an allowed folder; empty if it is not."""
         below = resolved[len(root) :].strip("/").split("/")
+        if self._is_own(resolved):
+            return "the data of llmspell itself are never touched by scripts and tools"
         if any(part.startswith(".") for part in below):
             return "hidden files and folders are refused"
         if any(_is_below(resolved, folder) for folder in self._system):
@@ -129,6 +138,13 @@ class PathJudge:
             return True
         ends = [found.start() for found in re.finditer("(?!^)/", folded)]
         return any(self._denied_paths.match(folded[:end]) for end in (*ends, len(folded)))
+
+    def _is_own(self, resolved: str) -> bool:
+        """Whether it is the host's own; SQLite puts files beside its own that are named after it: ``-wal``."""
+        folded = _fold(resolved)
+        if DATA_FOLDER in folded.split("/"):
+            return True
+        return any(folded == path or folded.startswith((f"{path}/", f"{path}-")) for path in self._own)
 
     def _is_settings_file(self, resolved: str) -> bool:
         return _fold(os.path.basename(resolved)) == _SETTINGS_FILE or resolved in self._settings_files

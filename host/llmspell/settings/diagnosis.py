@@ -44,7 +44,7 @@ def _problem(path: tuple[str, ...], first: Any) -> str:
     key, kind, value = join(path), first["type"], first["input"]
     near = nearest(path)
     mistyped = (
-        path[0] in ("plugins", "tools", "providers")
+        path[0] in ("plugins", "tools", "providers", "storage")
         and len(path) == 2
         and field_of(path) is None
         and near.count(".") == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from os import PathLike
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -32,6 +33,7 @@ __all__ = [
     "ScriptSettings",
     "SecuritySettings",
     "Settings",
+    "StorageSettings",
     "ToolSettings",
 ]
 
@@ -296,6 +298,22 @@ class EventSettings(_Section):
     )
 
 
+class StorageSettings(BaseModel):
+    """``[storage]``: where what is to last is kept; ``[storage.NAME]`` holds a backend's own keys."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
+
+    backend: Annotated[str, Policy.LOCKED] = Field(
+        default="sqlite", min_length=1, description="The backend: sqlite, lmdb, memory, or one that a plugin brings."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hide_secrets(cls, value: Any) -> Any:
+        return {key: wrap(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
 class LoggingSettings(_Section):
     """``[logging]``: what the command line writes to standard error; who embeds the host sets up Python's logging."""
 
@@ -320,6 +338,7 @@ class Settings(_Section):
     agents: AgentSettings = AgentSettings()
     performance: PerformanceSettings = PerformanceSettings()
     events: EventSettings = EventSettings()
+    storage: StorageSettings = StorageSettings()
     logging: LoggingSettings = LoggingSettings()
 
     def host_table(self, name: str) -> PluginTable:
@@ -343,6 +362,16 @@ class Settings(_Section):
     def provider_names(self) -> tuple[str, ...]:
         """Answer the names of the providers that have a table."""
         return tuple(self.providers.__pydantic_extra__ or {})
+
+    def storage_table(self, name: str) -> dict[str, Any]:
+        """Answer a storage backend's own settings, secrets revealed, for its Settings model to validate."""
+        table: dict[str, Any] = reveal((self.storage.__pydantic_extra__ or {}).get(name, {}))
+        return table
+
+    def storage_paths(self) -> tuple[str, ...]:
+        """Answer where storages are set to lie."""
+        tables = self.storage.__pydantic_extra__ or {}
+        return tuple(str(table["path"]) for table in tables.values() if isinstance(table.get("path"), str | PathLike))
 
     def plugin_enabled(self, name: str) -> bool:
         """Answer whether a plugin is to be loaded."""

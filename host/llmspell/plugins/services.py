@@ -1,0 +1,64 @@
+"""Services that plugins bring: found by the name of their protocol, constructed when they are first asked for.
+
+The entry point in ``llmspell.services`` is named as the protocol is, in snake case: ``state`` keeps ``State``, so one
+look-up finds it and nothing else is imported. The class says so too: ``provides = State``.
+
+Invariant: a service that settings disable is not imported; one that keeps another protocol than was asked for is not
+handed out.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from llmspell_hookspecs import PluginError
+
+from .shelf import Shelf
+
+__all__ = ["BroughtServices", "service_name"]
+
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def service_name(protocol: type[Any]) -> str:
+    """Answer the name of the entry point that keeps a protocol: ``EventLog`` becomes ``event_log``."""
+    return _HUMP.sub("_", protocol.__name__).lower()
+
+
+class BroughtServices:
+    """The services of plugins.
+
+    Args:
+        shelf: The plugins of the group, by name.
+    """
+
+    def __init__(self, shelf: Shelf[Any]) -> None:
+        self._shelf = shelf
+        self._found: list[Any] = []
+
+    def find(self, protocol: type[Any]) -> Any:
+        """Answer the service that keeps this protocol, None if there is none.
+
+        Raises:
+            PluginError: It cannot be loaded, or it keeps another protocol.
+        """
+        name = service_name(protocol)
+        if name not in self._shelf.names():
+            return None
+        service = self._shelf.get(name)
+        if service.provides is not protocol:
+            kept = f"{service.provides.__module__}.{service.provides.__name__}"
+            message = f"service {name}: it keeps {kept}, not {protocol.__module__}.{protocol.__name__}; rename one"
+            raise PluginError(message, plugin=name)
+        if service not in self._found:
+            self._found.append(service)
+        return service
+
+    async def close(self) -> None:
+        """Close the services that have an ``aclose``, the last one first."""
+        while self._found:
+            closer = getattr(self._found.pop(), "aclose", None)
+            if inspect.iscoroutinefunction(closer):
+                await closer()

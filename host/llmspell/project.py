@@ -1,0 +1,44 @@
+"""Where the host's own files lie: the hidden folder in the project's; keeps the contract's `ProjectFolder`.
+
+Invariant: the folder is made by its first use, for its owner only, and holds a ``.gitignore`` that leaves it out.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llmspell.security import DATA_FOLDER
+from llmspell_hookspecs import StorageError
+
+__all__ = ["HostFolder"]
+
+
+class HostFolder:
+    """The project's folder, as the host's own files see it.
+
+    Args:
+        path: The project's folder, absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def place(self, path: str | os.PathLike[str], /) -> Path:
+        """Answer where a path of settings leads."""
+        return self._path / Path(path).expanduser()
+
+    def data(self, name: str, /) -> Path:
+        """Answer where a file of this name lies; see the contract's `ProjectFolder`."""
+        folder = self._path / DATA_FOLDER
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.is_symlink():
+                raise StorageError(f"{folder}: it is a link; make it a folder, or name another path in [storage]")
+            ignore = folder / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", encoding="ascii")
+        except OSError as error:
+            message = f"{folder}: {error.strerror}; let it be made, or name another path in [storage]"
+            raise StorageError(message) from error
+        return folder / name

@@ -46,6 +46,7 @@ from llmspell_hookspecs import (
     ScriptInterface,
     ScriptRun,
     SecurityError,
+    StorageError,
     Tool,
     ToolContext,
     ToolError,
@@ -54,6 +55,7 @@ from llmspell_hookspecs import (
     own_points,
     points_of,
 )
+from state_scenarios import Counted, conflict, delete_state, read_state, write_state
 
 T = TypeVar("T")
 Body = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
@@ -187,6 +189,7 @@ class Bench:
         runs: What the bodies were given, in order.
         side: How often the tool ``side`` ran.
         failing: How often the next bodies fail.
+        counting: What of the storage counts as a body: ``get`` or ``write``.
     """
 
     def __init__(self) -> None:
@@ -194,6 +197,7 @@ class Bench:
         self.side = 0
         self.failing = 0
         self.limits: list[Any] = []
+        self.counting = ""
 
     async def ran(self, given: Any) -> None:
         """A body ran."""
@@ -229,7 +233,7 @@ class Bench:
     def plugins(self) -> list[Any]:
         """What is handed over."""
         tools = [make_tool("echo", self.echo), make_tool("other", self.other), make_tool("side", self.aside)]
-        return [*tools, MiniLanguage(self), MiniModel(self), make_agent(self), deploy_points]
+        return [*tools, MiniLanguage(self), MiniModel(self), make_agent(self), Counted(self), deploy_points]
 
 
 class Refused:
@@ -242,8 +246,11 @@ class Refused:
 
 @asynccontextmanager
 async def opened(*plugins: Any, settings: Mapping[str, Any] | None = None, **options: Any) -> AsyncIterator[Host]:
-    """Open a host with these plugins, these settings and nothing else."""
-    loaded = load_settings(settings or {}, environment={}, cwd=Path(__file__).parent)
+    """Open a host with these plugins, these settings and nothing else; what it keeps is in memory."""
+    backend = "counted" if any(isinstance(plugin, Counted) for plugin in plugins) else "memory"
+    loaded = load_settings(
+        {"storage": {"backend": backend}, **(settings or {})}, environment={}, cwd=Path(__file__).parent
+    )
     async with Host.open(loaded, plugins=plugins, discover=False, **options) as host:
         yield host
 
@@ -447,6 +454,13 @@ SCENARIOS: dict[str, Fire] = {
     "before_event_emit": publish,
     "after_event_emit": publish,
     "event_handler_error": mishandle,
+    "before_state_read": read_state,
+    "after_state_read": read_state,
+    "before_state_write": write_state,
+    "after_state_write": write_state,
+    "before_state_delete": delete_state,
+    "after_state_delete": delete_state,
+    "state_conflict": conflict,
     "custom:thing": firing("custom:thing", {"text": "plain"}),
     "before_deploy": firing("before_deploy"),
     "around_deploy": firing("around_deploy"),
@@ -464,6 +478,7 @@ FAILS: dict[str, type[Exception]] = {
     "tool_timeout": OperationTimeoutError,
     "model_error": ToolError,
     "agent_error": ToolError,
+    "state_conflict": StorageError,
     "deploy_error": Exception,
 }
 """Which scenarios end in an error of their own."""

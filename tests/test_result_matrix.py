@@ -54,6 +54,7 @@ ENVELOPES: dict[str, Any] = {
     "model": {"text": "new"},
     "agent": {"text": "new"},
     "event": {"type": "greeting.sent", "data": {"text": "new"}},
+    "state": {"value": {"text": "new"}},
     "custom": {"text": "new"},
     "deploy": {"text": "new"},
 }
@@ -64,6 +65,8 @@ MODIFIED: dict[str, Any] = {
     "before_model_call": {"messages": [{"role": "user", "content": "new"}]},
     "before_agent_init": {"description": "new"},
     "tool_resource_allocated": {"limits": {"time_s": 7.0}},
+    "before_state_read": {"key": "other"},
+    "before_state_delete": {"key": "other"},
 }
 DISCOVERY = frozenset({"before_tool_discovery", "after_tool_discovery"})
 FIRED_BY_TOOL = frozenset(
@@ -71,7 +74,7 @@ FIRED_BY_TOOL = frozenset(
 )
 BODILESS = frozenset({"custom", "deploy"})
 LIFE = frozenset({"before_agent_init", "after_agent_init", "before_agent_shutdown", "after_agent_shutdown"})
-NARROW = frozenset({"event"})
+NARROW = frozenset({"event", "state"})
 """Topics whose points accept less than their phase could honour."""
 SUCCEEDING = {
     "tool_error": "before_tool_execution",
@@ -147,7 +150,8 @@ class Trial:
 
     def body_ran(self, times: int) -> None:
         """Assert how often the body ran, where there is one to count."""
-        if family(self.point) in ("tool", "script", "event", "model", "agent") and self.point.name not in LIFE:
+        counted = ("tool", "script", "event", "model", "agent", "state")
+        if family(self.point) in counted and self.point.name not in LIFE:
             assert len(self.bench.runs) == times
 
 

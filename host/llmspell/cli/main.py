@@ -28,6 +28,7 @@ COMMANDS = {
     "hook": ("llmspell.cli.hook:hook", "List hook points and hooks, and show their order."),
     "event": ("llmspell.cli.event:event", "Watch events."),
     "tool": ("llmspell.cli.tool:tool", "List, describe and invoke tools."),
+    "state": ("llmspell.cli.state:state", "Read and write the values that scripts and plugins keep."),
     "config": ("llmspell.cli.config:config", "Show and check the settings."),
     "trust": ("llmspell.cli.trust:trust", "Let a project's settings file loosen policy."),
     "untrust": ("llmspell.cli.trust:untrust", "Let it only tighten policy again."),

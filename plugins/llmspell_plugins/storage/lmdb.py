@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmspell_hookspecs import MAX_KEY_BYTES, Entry, Services, StorageError, check_key
 
 from .pages import PAGE_BYTES, Page, Pages
+from .place import place_of
 from .writer import GroupWriter, Write
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ class LmdbSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path = Field(description="The folder; it is made, readable by its owner only, if there is none.")
+    path: Path | None = Field(
+        default=None,
+        description="The folder; it is made, for its owner only, if there is none; .llmspell/state.lmdb if left out.",
+    )
     durability: Literal["full", "normal", "batched"] = Field(
         default="full",
         description="full: on the disk when a write returns. normal: it outlives the process, but a loss of power may "
@@ -59,13 +63,16 @@ class Lmdb:
 
     def __init__(self, settings: LmdbSettings, services: Services | None = None) -> None:
         self._settings = settings
+        self._services = services
+        self._path = settings.path or Path("state.lmdb")
         self._opened: _Opened | None = None
 
     async def __aenter__(self) -> Self:
         """Open it, making the folder if there is none."""
         if self._opened is not None:
-            raise StorageError(f"storage {self._settings.path}: it is open already; open it once")
-        self._opened = await trio.to_thread.run_sync(_open, self._settings)
+            raise StorageError(f"storage {self._path}: it is open already; open it once")
+        self._opened = await trio.to_thread.run_sync(_open, self._settings, self._services)
+        self._path = self._opened.path
         return self
 
     async def __aexit__(
@@ -86,7 +93,7 @@ class Lmdb:
                 if len(raw) <= _LARGE_BYTES:
                     return _entry(raw)
         except opened.failure as error:
-            raise _problem(self._settings.path, error) from error
+            raise _problem(self._path, error) from error
         return await self._in_thread(opened, partial(_read_entry, opened, encoded))
 
     async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
@@ -115,16 +122,17 @@ class Lmdb:
         async with opened.scanning:
             if opened is not self._opened:
                 self._closed()
-            with _translated(self._settings.path):
+            with _translated(self._path):
                 return await trio.to_thread.run_sync(work)
 
     def _closed(self) -> _Opened:
-        raise StorageError(f"storage {self._settings.path}: it is closed; use it while it is open", code="closed")
+        raise StorageError(f"storage {self._path}: it is closed; use it while it is open", code="closed")
 
 
 class _Opened(Struct):
     """What there is while the storage is open."""
 
+    path: Path
     environment: Environment
     entries: Any
     counters: Any
@@ -133,12 +141,12 @@ class _Opened(Struct):
     failure: type[Exception]
 
 
-def _open(settings: LmdbSettings) -> _Opened:
+def _open(settings: LmdbSettings, services: Services | None) -> _Opened:
     try:
         import lmdb
     except ImportError as error:
         raise StorageError("storage lmdb: it needs lmdb; run pip install 'llmspell[lmdb]'") from error
-    path = settings.path
+    path = place_of(settings.path, "state.lmdb", services)
     with _translated(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         environment = lmdb.open(
@@ -159,7 +167,7 @@ def _open(settings: LmdbSettings) -> _Opened:
 
     pause_s = settings.batch_s if settings.durability == "batched" else 0.0
     writer = GroupWriter(str(path), commit, lambda group: None, pause_s)
-    return _Opened(environment, entries, counters, writer, trio.Lock(), lmdb.Error)
+    return _Opened(path, environment, entries, counters, writer, trio.Lock(), lmdb.Error)
 
 
 def _apply(transaction: Transaction, counters: Any, write: Write) -> bool:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs import Entry, Services, StorageError, check_key
 from llmspell_plugins.storage.pages import Page, Pages
+from llmspell_plugins.storage.place import place_of
 from llmspell_plugins.storage.writer import GroupWriter, Write
 
 from .commit import commit
@@ -36,7 +37,10 @@ class SQLiteSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path = Field(description="The file; it is made, readable by its owner only, if there is none.")
+    path: Path | None = Field(
+        default=None,
+        description="The file; it is made, for its owner only, if there is none; .llmspell/state.db if left out.",
+    )
     durability: Durability = Field(
         default="full",
         description="full: on the disk when a write returns. normal: it outlives the process, but a loss of power may "
@@ -55,14 +59,16 @@ class SQLite:
 
     def __init__(self, settings: SQLiteSettings, services: Services | None = None) -> None:
         self._settings = settings
-        self._path = settings.path
+        self._services = services
+        self._path = settings.path or Path("state.db")
         self._opened: _Opened | None = None
 
     async def __aenter__(self) -> Self:
         """Open it, making the file if there is none."""
         if self._opened is not None:
             raise StorageError(f"storage {self._path}: it is open already; open it once")
-        self._opened = await trio.to_thread.run_sync(_open, self._settings)
+        self._opened = await trio.to_thread.run_sync(_open, self._settings, self._services)
+        self._path = self._opened.path
         return self
 
     async def __aexit__(
@@ -130,6 +136,7 @@ class SQLite:
 class _Opened(Struct):
     """What there is while the storage is open."""
 
+    path: Path
     writing: sqlite3.Connection
     scans: sqlite3.Connection
     points: PointReader
@@ -143,8 +150,8 @@ class _Opened(Struct):
         self.writing.close()
 
 
-def _open(settings: SQLiteSettings) -> _Opened:
-    path, busy_s = settings.path, settings.busy_s
+def _open(settings: SQLiteSettings, services: Services | None) -> _Opened:
+    path, busy_s = place_of(settings.path, "state.db", services), settings.busy_s
     with ExitStack() as stack:
         writing = stack.enter_context(closing(open_writer(path, settings.durability, busy_s)))
         scans = stack.enter_context(closing(open_reader(path, busy_s)))
@@ -160,4 +167,5 @@ def _open(settings: SQLiteSettings) -> _Opened:
             points.forget(write.batch)
 
     pause_s = settings.batch_s if settings.durability == "batched" else 0.0
-    return _Opened(writing, scans, points, GroupWriter(str(path), commit_group, committed, pause_s), trio.Lock())
+    writer = GroupWriter(str(path), commit_group, committed, pause_s)
+    return _Opened(path, writing, scans, points, writer, trio.Lock())

@@ -1,0 +1,125 @@
+"""The global State: a script keeps values that outlive it, through the service State and its hooks.
+
+``save`` and ``load`` name a scope; ``get``, ``set``, ``keys`` and ``all`` use the global one; the helpers for
+workflows, agents and tools use the scope of that name and id, so ``State.load("agent:writer", "mood")`` finds what
+``State.agent_set("writer", "mood", ...)`` kept.
+
+Invariant: what was saved under a scope and key is what is loaded from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+from llmspell_hookspecs import ScriptGlobal, State, script_method
+
+__all__ = ["StateGlobal"]
+
+_GLOBAL: Final = "global"
+
+
+class StateGlobal(ScriptGlobal):
+    """Keep values that outlive the script."""
+
+    name: ClassVar[str] = "State"
+
+    @script_method()
+    async def save(self, scope: str, key: str, value: Any, expect: int | None = None) -> int:
+        """Keep a value and answer its version.
+
+        Args:
+            scope: ``global``, ``agent:<id>``, ``workflow:<id>``, ``custom`` ...
+            key: Under which key.
+            value: Any plain value.
+            expect: Keep it only if this version is there, 0 for none at all; see ``entry``.
+
+        Raises:
+            InvalidInputError: The scope, the key or the value is wrong.
+            StorageError: Another version is there, or it cannot be written.
+            OperationCancelledError: A hook cancelled it.
+        """
+        return await self._state.set(key, value, scope=scope, expect=expect)
+
+    @script_method()
+    async def load(self, scope: str, key: str) -> Any:
+        """Answer what was saved under a scope and key, or nothing."""
+        return await self._state.get(key, scope=scope)
+
+    @script_method()
+    async def entry(self, scope: str, key: str) -> tuple[Any, int]:
+        """Answer a value and its version; nothing and 0 if there is none."""
+        return await self._state.entry(key, scope=scope)
+
+    @script_method()
+    async def get(self, key: str, default: Any = None) -> Any:
+        """Answer a value of the global scope, or the default if there is none."""
+        value, _ = await self._state.entry(key)
+        return default if value is None else value
+
+    @script_method()
+    async def set(self, key: str, value: Any, expect: int | None = None) -> int:
+        """Keep a value in the global scope and answer its version; as ``save``."""
+        return await self._state.set(key, value, expect=expect)
+
+    @script_method("remove")
+    async def delete(self, scope: str, key: str | None = None) -> bool:
+        """Forget a value; with one argument, of the global scope. False if there was none."""
+        scope, key = (_GLOBAL, scope) if key is None else (scope, key)
+        return await self._state.delete(key, scope=scope)
+
+    @script_method()
+    async def exists(self, scope: str, key: str | None = None) -> bool:
+        """Answer whether there is a value; with one argument, in the global scope."""
+        scope, key = (_GLOBAL, scope) if key is None else (scope, key)
+        value, version = await self._state.entry(key, scope=scope)
+        return version > 0 or value is not None
+
+    @script_method()
+    async def list_keys(self, scope: str = _GLOBAL) -> Sequence[str]:
+        """Answer the keys of a scope, in order."""
+        return await self._state.keys(scope)
+
+    @script_method()
+    async def keys(self, prefix: str = "") -> Sequence[str]:
+        """Answer the keys of the global scope that begin with this, in order."""
+        return await self._state.keys(prefix=prefix)
+
+    @script_method()
+    async def all(self) -> dict[str, Any]:
+        """Answer the global scope as a table; each value is read by itself, so a hook may refuse one of them."""
+        return {key: await self._state.get(key) for key in await self._state.keys()}
+
+    @script_method()
+    async def workflow_get(self, id: str, step: str) -> Any:
+        """Answer what a workflow keeps under a step's name, or nothing."""
+        return await self._state.get(step, scope=f"workflow:{id}")
+
+    @script_method()
+    async def workflow_list(self, id: str) -> Sequence[str]:
+        """Answer the names under which a workflow keeps something."""
+        return await self._state.keys(f"workflow:{id}")
+
+    @script_method()
+    async def agent_get(self, id: str, key: str) -> Any:
+        """Answer what is kept for an agent, or nothing."""
+        return await self._state.get(key, scope=f"agent:{id}")
+
+    @script_method()
+    async def agent_set(self, id: str, key: str, value: Any) -> int:
+        """Keep something for an agent and answer its version."""
+        return await self._state.set(key, value, scope=f"agent:{id}")
+
+    @script_method()
+    async def tool_get(self, id: str, key: str) -> Any:
+        """Answer what is kept for a tool, or nothing."""
+        return await self._state.get(key, scope=f"tool:{id}")
+
+    @script_method()
+    async def tool_set(self, id: str, key: str, value: Any) -> int:
+        """Keep something for a tool and answer its version."""
+        return await self._state.set(key, value, scope=f"tool:{id}")
+
+    @property
+    def _state(self) -> State:
+        return self.services.get(State)

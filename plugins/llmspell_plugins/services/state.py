@@ -1,0 +1,215 @@
+"""The service State: values under keys in scopes, kept in the configured storage.
+
+Each method is an operation of its own kind, on the component ``state:<scope>``. The storage is opened by the first one.
+
+Invariant: a version that is answered is that of the value written, or one that nothing has any more; so a write that
+expects it never overwrites what somebody else wrote in between.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, NoReturn
+
+import trio
+from msgspec import structs
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmspell_hookspecs import (
+    ComponentRef,
+    Entry,
+    InvalidInputError,
+    OperationKind,
+    Operations,
+    Services,
+    State,
+    StateConflict,
+    StateDelete,
+    StateRead,
+    StateValue,
+    StateWrite,
+    Storage,
+    StorageError,
+    Storages,
+    bare,
+)
+
+from .state_address import address, canonical, prefix_of
+from .state_value import decode, encode
+
+__all__ = ["StateService", "StateSettings"]
+
+_STALE_S: Final = 0.002
+"""Longer than a storage may miss what another process wrote."""
+
+
+class StateSettings(BaseModel):
+    """What ``state`` takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_value_bytes: int = Field(default=10_000_000, ge=1, description="How large one value may be, encoded.")
+
+
+class StateService:
+    """Keeps the contract's `State`."""
+
+    name: ClassVar[str] = "state"
+    provides: ClassVar[type[Any]] = State
+    Settings: ClassVar[type[StateSettings]] = StateSettings
+
+    def __init__(self, settings: StateSettings, services: Services) -> None:
+        self._max_bytes = settings.max_value_bytes
+        self._services = services
+        self._operations = services.get(Operations)
+        self._run = self._operations.run
+        self._storage: Storage | None = None
+
+    async def get(self, key: str, /, *, scope: str = "global") -> Any:
+        """Answer the value, None if there is none."""
+        scope, key = canonical(scope, key)
+        component = ComponentRef("state", scope, f"state:{scope}")
+        return (await self._run(_READ, component, StateRead(scope, key), self._read, repeatable=True)).value
+
+    async def entry(self, key: str, /, *, scope: str = "global") -> tuple[Any, int]:
+        """Answer the value and its version, None and 0 if there is none."""
+        scope, key = canonical(scope, key)
+        found = await self._run(_READ, _component(scope), StateRead(scope, key), self._read, repeatable=True)
+        return found.value, found.version
+
+    async def set(self, key: str, value: Any, /, *, scope: str = "global", expect: int | None = None) -> int:
+        """Keep a value and answer its version; see the contract's `State`."""
+        scope, key = canonical(scope, key)
+        if expect is not None and (type(expect) is not int or expect < 0):
+            message = f"state {scope} {key!r}: the expected version is {expect!r}; give a whole number from 0"
+            raise InvalidInputError(message, field="expect")
+        write = StateWrite(scope, key, value, expect)
+        written = await self._run(_WRITE, _component(scope), write, self._write, repeatable=expect is None)
+        version: int = written.version
+        return version
+
+    async def delete(self, key: str, /, *, scope: str = "global") -> bool:
+        """Forget a value; False if there was none."""
+        scope, key = canonical(scope, key)
+        deleted = await self._run(_DELETE, _component(scope), StateDelete(scope, key), self._delete)
+        found: bool = deleted.found
+        return found
+
+    async def keys(self, scope: str = "global", /, *, prefix: str = "", limit: int | None = None) -> Sequence[str]:
+        """Answer the keys in order, at most ``limit``."""
+        if limit is not None and limit < 0:
+            raise InvalidInputError(f"state {scope}: limit is {limit}; give 0 or more", field="limit")
+        scope, _ = canonical(scope, "any")
+        question = StateRead(scope, "", prefix, limit)
+        listing = await self._run(_READ, _component(scope), question, self._read, repeatable=True)
+        return list(listing.value or ())
+
+    # The bodies.
+
+    async def _read(self, read: StateRead) -> StateValue:
+        storage = self._storage or await self._open()
+        if not read.key:
+            return StateValue(read.scope, "", await _list(storage, read))
+        place = address(read.scope, read.key)
+        entry = await storage.get(place)
+        if entry is None:
+            return StateValue(read.scope, read.key, None, False)
+        return StateValue(read.scope, read.key, decode(place, entry.value), True, entry.version)
+
+    async def _write(self, write: StateWrite) -> StateValue:
+        place = address(write.scope, write.key)
+        encoded = encode(f"state {write.scope} {write.key!r}", write.value, self._max_bytes)
+        storage = self._storage or await self._open()
+        if write.expect is None:
+            before = _version(await storage.get(place))
+            await storage.write({place: encoded})
+        else:
+            before = write.expect
+            if not await storage.write({place: encoded}, expect={place: before}):
+                await self._conflict(storage, place, write)
+        after = await storage.get(place)
+        # If somebody else wrote already, versions have grown beyond the one before by two, so by one none is reached.
+        version = after.version if after is not None and after.value == encoded else before + 1
+        return StateValue(write.scope, write.key, write.value, True, version)
+
+    async def _delete(self, delete: StateDelete) -> StateValue:
+        storage = self._storage or await self._open()
+        place = address(delete.scope, delete.key)
+        while True:
+            entry = await storage.get(place)
+            if entry is None:
+                return StateValue(delete.scope, delete.key, None, False)
+            if await storage.write({place: None}, expect={place: entry.version}):
+                return StateValue(delete.scope, delete.key, _decoded(place, entry), True, entry.version)
+            await trio.sleep(_STALE_S)
+
+    async def _conflict(self, storage: Storage, place: str, write: StateWrite) -> NoReturn:
+        expected: Any = write.expect
+        if (found := _version(await storage.get(place))) == expected:
+            await trio.sleep(_STALE_S)
+            found = _version(await storage.get(place))
+        conflict = StateConflict(write.scope, write.key, expected, found)
+        await self._operations.ask("state_conflict", conflict, _component(write.scope))
+        message = f"state {write.scope} {write.key!r}: version {found} is there, not {expected}; read it and try again"
+        raise StorageError(message, code="conflict")
+
+    async def _open(self) -> Storage:
+        self._storage = await self._services.get(Storages).open()
+        return self._storage
+
+
+def _decoded(place: str, entry: Entry) -> Any:
+    """The value of what was deleted; None if it was none of ours."""
+    try:
+        return decode(place, entry.value)
+    except StorageError:
+        return None
+
+
+async def _list(storage: Storage, read: StateRead) -> list[str]:
+    prefix, start = prefix_of(read.scope, read.prefix), len(prefix_of(read.scope, ""))
+    limit = sys.maxsize if read.limit is None else read.limit
+    return [place[start:] async for place, _ in storage.scan(prefix, limit=limit)]
+
+
+def _component(scope: str) -> ComponentRef:
+    return ComponentRef("state", scope, f"state:{scope}")
+
+
+def _version(entry: Entry | None) -> int:
+    return 0 if entry is None else entry.version
+
+
+def _to_value(value: Any) -> StateValue:
+    """Answer a bare value, or what another component yielded, as a value that is not kept here."""
+    return value if isinstance(value, StateValue) else StateValue(value=bare(value))
+
+
+_READ: Final = OperationKind(
+    name="state_read",
+    before="before_state_read",
+    after="after_state_read",
+    result=StateValue,
+    to_result=_to_value,
+    payload=structs.asdict,
+    named=("scope", "key"),
+)
+_WRITE: Final = OperationKind(
+    name="state_write",
+    before="before_state_write",
+    after="after_state_write",
+    result=StateValue,
+    to_result=_to_value,
+    payload=structs.asdict,
+    named=("scope", "key"),
+)
+_DELETE: Final = OperationKind(
+    name="state_delete",
+    before="before_state_delete",
+    after="after_state_delete",
+    result=StateValue,
+    to_result=_to_value,
+    payload=structs.asdict,
+    named=("scope", "key"),
+)

@@ -1,0 +1,80 @@
+"""The values of state, to bytes and back: MessagePack of plain values.
+
+Invariant: what is written comes back equal (a tuple as a list); what would not is refused, never bent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from llmspell_hookspecs import InvalidInputError, ResourceLimitError, StorageError
+
+__all__ = ["decode", "encode"]
+
+_DEEPEST: Final = 100
+_ATOMS: Final = frozenset({str, float, bool, bytes, type(None)})
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
+_decode: Final = msgspec.msgpack.Decoder().decode
+
+
+def encode(where: str, value: Any, max_bytes: int) -> bytes:
+    """Answer the bytes of a value.
+
+    Args:
+        where: For messages.
+        value: Plain.
+        max_bytes: How many at most.
+
+    Raises:
+        InvalidInputError: It is not plain.
+        ResourceLimitError: It is too large.
+    """
+    try:
+        encoded = msgspec.msgpack.encode(_plain(where, value, _DEEPEST))
+    except UnicodeEncodeError:
+        raise _wrong(where, "it has a text with a lone surrogate", "take it out") from None
+    if len(encoded) > max_bytes:
+        message = f"{where}: its value has {len(encoded)} bytes; keep at most {max_bytes} under one key"
+        raise ResourceLimitError(message, resource="state_bytes", limit=max_bytes)
+    return encoded
+
+
+def decode(where: str, encoded: bytes) -> Any:
+    """Answer the value, fresh.
+
+    Raises:
+        StorageError: These are not the bytes of a value.
+    """
+    try:
+        return _decode(encoded)
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = f"{where}: what is stored there is no value of ours: {error}; delete it, or restore the file"
+        raise StorageError(message) from error
+
+
+def _plain(where: str, value: Any, depth: int) -> Any:
+    """Answer the value with dicts and lists only, all the way down."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if kind is int:
+        if not _SMALLEST <= value <= _LARGEST:
+            raise _wrong(where, "it has a whole number of more than 64 bits", "write that as a text")
+        return value
+    if depth == 0:
+        raise _wrong(where, f"it is nested more than {_DEEPEST} deep, or holds itself", "keep less in one value")
+    if isinstance(value, Mapping):
+        for key in value:
+            if type(key) is not str:
+                raise _wrong(where, f"it has the key {key!r}, a {type(key).__name__}", "use texts as keys")
+        return {key: _plain(where, item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(where, item, depth - 1) for item in value]
+    raise _wrong(where, f"it has a {kind.__name__}", "give texts, numbers, booleans, bytes, lists and tables")
+
+
+def _wrong(where: str, reason: str, remedy: str) -> InvalidInputError:
+    return InvalidInputError(f"{where}: its value cannot be kept: {reason}; {remedy}", field="value")

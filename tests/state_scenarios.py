@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class Counted(Memory):
     """A storage that tells the bench what is done to it, and holds two greetings at first."""
 
+    name = "counted"
+
     def __init__(self, bench: Bench) -> None:
         super().__init__()
-        self.name = "counted"
         self._bench = bench
 
     async def __aenter__(self) -> Self:

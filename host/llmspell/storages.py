@@ -45,10 +45,10 @@ class StorageHolder:
     async def open(self, name: str = "", /) -> Storage:
         """Answer an open storage; see the contract's `Storages`."""
         name = name or self.backend()
+        if self._closing.is_set():
+            raise StorageError(f"storage {name}: the host closes; use it while it is open", code="closed")
         held = self._held.get(name)
         if held is None:
-            if self._closing.is_set():
-                raise StorageError(f"storage {name}: the host closes; use it while it is open", code="closed")
             held = _Held(name, self.shelf.get(name))
             self._held[name] = held
             self._nursery.start_soon(self._hold, held, name=f"storage {name}")

@@ -54,7 +54,7 @@ def state_get(invocation: Invocation, key: str, scope: str) -> None:
         print_value("null" if value is None else value)
 
 
-@state.command("set")
+@state.command("set", context_settings={"ignore_unknown_options": True})
 @click.argument("values", nargs=-1, required=True, type=click.UNPROCESSED)
 @_SCOPE
 @global_options

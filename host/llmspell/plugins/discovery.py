@@ -79,7 +79,9 @@ def choose(group: str, settings: Settings, *, discover: bool = True) -> list[Can
 def _candidates(group: str) -> list[Candidate]:
     found: dict[tuple[str, str, str], Candidate] = {}
     for point in entry_points(group=group):
-        name, version = (point.dist.name, point.dist.version) if point.dist is not None else ("", "")
+        name = version = ""
+        if point.dist is not None:  # a package that is half installed has no name
+            name, version = point.dist.name or "", point.dist.version or ""
         info = PluginInfo(point.name, group, name, version, point.value)
         found.setdefault((point.name, _canonical(name), point.value), Candidate(info, point))
     return sorted(found.values(), key=lambda candidate: (candidate.info.name, candidate.info.distribution))

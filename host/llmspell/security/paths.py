@@ -29,6 +29,8 @@ Mode = Literal["read", "write"]
 
 _SYSTEM_FOLDERS = ("/proc", "/sys", "/dev", "/etc")
 _SETTINGS_FILE = "llmspell.toml"
+_BESIDE = frozenset({"-wal", "-shm", "-journal"})
+"""What SQLite puts behind its file's name for the files beside it."""
 _MAX_PATH_BYTES = 4096
 
 
@@ -140,11 +142,11 @@ class PathJudge:
         return any(self._denied_paths.match(folded[:end]) for end in (*ends, len(folded)))
 
     def _is_own(self, resolved: str) -> bool:
-        """Whether it is the host's own; SQLite puts files beside its own that are named after it: ``-wal``."""
+        """Whether it is the host's own."""
         folded = _fold(resolved)
         if DATA_FOLDER in folded.split("/"):
             return True
-        return any(folded == path or folded.startswith((f"{path}/", f"{path}-")) for path in self._own)
+        return any(_is_below(folded, path) or folded.removeprefix(path) in _BESIDE for path in self._own)
 
     def _is_settings_file(self, resolved: str) -> bool:
         return _fold(os.path.basename(resolved)) == _SETTINGS_FILE or resolved in self._settings_files

@@ -1,0 +1,154 @@
+"""The global State, as scripts call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kernel import opened, run
+from llmspell import Host
+from llmspell_hookspecs import Cancel, HookContext, ScriptError, StateWrite
+
+
+def run_lua(source: str, watch: Callable[[Host], Any] | None = None, sources: tuple[str, ...] = ()) -> Any:
+    """Run Lua, after other scripts in the same host."""
+
+    async def main() -> Any:
+        async with opened() as host:
+            if watch is not None:
+                watch(host)
+            for each in sources:
+                await host.run_source(each, "lua")
+            return await host.run_source(source, "lua", name="tour.lua")
+
+    return run(main)
+
+
+@pytest.mark.parametrize(
+    ("save", "load"),
+    [
+        ("State.save('custom', 'k', v)", "State.load('custom', 'k')"),
+        ("State:save('agent:a', 'k', v)", "State:load('agent:a', 'k')"),
+        ("State.save('workflow', 'k', v)", "State.load('workflow', 'k')"),
+        ("State.save('global', 'k', v)", "State.get('k')"),
+        ("State.set('k', v)", "State.load('global', 'k')"),
+        ("State.set('k', v)", "State.all().k"),
+        ("State.agent_set('a', 'k', v)", "State.agent_get('a', 'k')"),
+        ("State.agentSet('a', 'k', v)", "State:agentGet('a', 'k')"),
+        ("State.agent_set('a', 'k', v)", "State.load('agent:a', 'k')"),
+        ("State.tool_set('a', 'k', v)", "State.tool_get('a', 'k')"),
+        ("State:toolSet('a', 'k', v)", "State.toolGet('a', 'k')"),
+        ("State.save('workflow:w', 'k', v)", "State.workflow_get('w', 'k')"),
+        ("State.save('workflow:w', 'k', v)", "State:workflowGet('w', 'k')"),
+    ],
+)
+def test_every_spelling_finds_in_a_later_script_what_was_kept(save: str, load: str) -> None:
+    value = "{1, 2.5, {text = 'é', yes = true, empty = {}}}"
+
+    loaded = run_lua(f"return {load}", sources=(f"local v = {value} {save}",))
+
+    assert loaded[:2] == [1, 2.5]
+    assert {**loaded[2], "empty": list(loaded[2]["empty"])} == {"text": "é", "yes": True, "empty": []}
+
+
+def test_numbers_keep_their_kind() -> None:
+    source = "return math.type(State.get('whole')), math.type(State.get('broken')), State.get('big')"
+
+    answers = run_lua(
+        f"local a, b, c = (function() {source} end)() return {{a, b, c}}",
+        sources=("State.set('whole', 3) State.set('broken', 3.0) State.set('big', math.maxinteger)",),
+    )
+
+    assert answers == ["integer", "float", (1 << 63) - 1]
+
+
+def test_what_is_not_there_is_nothing_or_the_default() -> None:
+    source = """
+        State.set("there", false)
+        return {State.load("custom", "k") == nil, State.get("k") == nil, State.get("k", "default"),
+                State.exists("k"), State.exists("there"), State.exists("custom", "there"),
+                State.delete("custom", "k"), State.delete("there"), State.exists("there")}
+    """
+
+    assert run_lua(source) == [True, True, "default", False, True, False, False, True, False]
+
+
+def test_keys_are_listed_without_their_scope() -> None:
+    source = """
+        State.save("agent:a", "x", 1) State.save("agent:a", "y:z", 2) State.set("one", 1) State.set("two", 2)
+        State.save("workflow:w", "step", "out")
+        return {State.list_keys("agent:a"), State:listKeys("agent:a"), State.list_keys(), State.keys(),
+                State.keys("t"), State.workflow_list("w"), State.workflowList("none"), State.all()}
+    """
+
+    assert run_lua(source) == [
+        ["x", "y:z"],
+        ["x", "y:z"],
+        ["one", "two"],
+        ["one", "two"],
+        ["two"],
+        ["step"],
+        [],
+        {"one": 1, "two": 2},
+    ]
+
+
+def test_a_script_counts_by_compare_and_set() -> None:
+    source = """
+        local first = State.set("n", 1, 0)
+        local value, version = State.entry("global", "n")
+        local ok, why = pcall(State.save, "global", "n", 5, 0)
+        State.save("global", "n", value + 1, version)
+        return {first == version, ok, tostring(why), State.get("n")}
+    """
+
+    same, ok, why, value = run_lua(source)
+
+    assert (same, ok, value) == (True, False, 2)
+    assert "version 1 is there, not 0; read it and try again" in why
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("State.save('custom')", "key is missing"),
+        ("State.save('custom', 'a..b', 1)", "it holds '..'"),
+        ("State.save('sesion:1', 'k', 1)", "did you mean session:1"),
+        ("State.load('custom', {})", "key must be a string"),
+        ("State.set('k', print)", "its value cannot be kept"),
+        ("State.set('k', function() end)", "its value cannot be kept"),
+        ("State.set('k', 1, -1)", "give a whole number from 0"),
+        ("State.migrate('1.0.0')", "attempt to call a nil value"),
+    ],
+)
+def test_what_is_wrong_is_an_error_that_a_script_may_catch(call: str, message: str) -> None:
+    caught = run_lua(f"local ok, why = pcall(function() {call} end) return {{ok, tostring(why)}}")
+
+    assert caught[0] is False
+    assert message in caught[1]
+    with pytest.raises(ScriptError):
+        run_lua(call)
+
+
+def test_a_guard_refuses_a_scripts_write_and_a_scripts_own_hook_changes_one() -> None:
+    def guard(context: HookContext[StateWrite]) -> Cancel | None:
+        return Cancel("keep out") if context.subject.key == "secret" else None
+
+    def watch(host: Host) -> None:
+        host.hooks.register("before_state_write", guard, kind="guard", match="custom*")
+
+    source = """
+        Hook.register("BeforeStateWrite", function(context)
+            return {type = "modified", data = {value = "changed"}}
+        end)
+        State.save("custom", "open", "as it was")
+        local ok, why = pcall(State.save, "custom", "secret", 1)
+        return {ok, tostring(why), State.load("custom", "open"), State.save("global", "secret", 1) > 0}
+    """
+
+    ok, why, value, elsewhere = run_lua(source, watch)
+
+    assert (ok, value, elsewhere) == (False, "changed", True)
+    assert "keep out" in why

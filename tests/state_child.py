@@ -19,6 +19,7 @@ async def count_up(folder: Path, backend: str, times: int, together: int) -> int
     refused = 0
     settings = load_settings({"storage": {"backend": backend}}, environment={}, cwd=folder)
     async with Host.open(settings, discover=False) as host:
+        await host.state.entry("counter", scope="custom")  # opens the storage, which takes longer than counting
         meet(folder, together)
         for _ in range(times):
             while True:

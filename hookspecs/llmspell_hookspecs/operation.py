@@ -5,7 +5,7 @@ Invariant: a kind is data. The host's one runner is the only place that gives it
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -116,6 +116,19 @@ class Operations(Protocol):
             OperationTimeoutError: The deadline passed.
             Exception: Whatever the body raised, if no hook recovered it.
         """
+
+    def prepare(
+        self,
+        kind: OperationKind,
+        component: ComponentRef,
+        subject: Any,
+        body: Callable[[Any], Awaitable[Any]],
+        /,
+        *,
+        repeatable: bool = False,
+        deadline_s: float | None = None,
+    ) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """Answer a function that runs it anew at each call; for what is asked for often in the same words."""
 
     async def ask(self, point: str, subject: Any, component: ComponentRef, /) -> Any:
         """Ask a check, a decision or a notice and answer the subject as its hooks leave it.

@@ -6,6 +6,7 @@ Invariant: it adds nothing to what the runner does and to what that costs.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from llmspell_hookspecs import ComponentRef, OperationKind
@@ -38,8 +39,22 @@ class OperationService:
         deadline_s: float | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Run it and answer its result; see the contract's `Operations`."""
+        return self._runner.run(Operation(kind, component, subject, body, None, None, deadline_s, repeatable))
+
+    def prepare(
+        self,
+        kind: OperationKind,
+        component: ComponentRef,
+        subject: Any,
+        body: Callable[[Any], Awaitable[Any]],
+        /,
+        *,
+        repeatable: bool = False,
+        deadline_s: float | None = None,
+    ) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """Answer a function that runs it anew at each call; see the contract's `Operations`."""
         operation = Operation(kind, component, subject, body, None, None, deadline_s, repeatable)
-        return self._runner.run(operation)
+        return partial(self._runner.run, operation)
 
     async def ask(self, point: str, subject: Any, component: ComponentRef, /) -> Any:
         """Ask a check, a decision or a notice; see the contract's `Operations`."""

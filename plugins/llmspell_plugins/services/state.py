@@ -8,8 +8,9 @@ expects it never overwrites what somebody else wrote in between.
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, Final, NoReturn
 
 import trio
@@ -40,6 +41,7 @@ from .state_value import decode, encode
 
 __all__ = ["StateService", "StateSettings"]
 
+_READERS: Final = 4096
 _STALE_S: Final = 0.002
 """Longer than a storage may miss what another process wrote."""
 
@@ -65,17 +67,15 @@ class StateService:
         self._operations = services.get(Operations)
         self._run = self._operations.run
         self._storage: Storage | None = None
+        self._reader = functools.lru_cache(_READERS)(self._make_reader)
 
     async def get(self, key: str, /, *, scope: str = "global") -> Any:
         """Answer the value, None if there is none."""
-        scope, key = canonical(scope, key)
-        component = ComponentRef("state", scope, f"state:{scope}")
-        return (await self._run(_READ, component, StateRead(scope, key), self._read, repeatable=True)).value
+        return (await self._reader(scope, key)()).value
 
     async def entry(self, key: str, /, *, scope: str = "global") -> tuple[Any, int]:
         """Answer the value and its version, None and 0 if there is none."""
-        scope, key = canonical(scope, key)
-        found = await self._run(_READ, _component(scope), StateRead(scope, key), self._read, repeatable=True)
+        found = await self._reader(scope, key)()
         return found.value, found.version
 
     async def set(self, key: str, value: Any, /, *, scope: str = "global", expect: int | None = None) -> int:
@@ -104,6 +104,11 @@ class StateService:
         question = StateRead(scope, "", prefix, limit)
         listing = await self._run(_READ, _component(scope), question, self._read, repeatable=True)
         return list(listing.value or ())
+
+    def _make_reader(self, scope: str, key: str) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """Answer what reads this key: all that it asks is frozen, so one serves every read."""
+        scope, key = canonical(scope, key)
+        return self._operations.prepare(_READ, _component(scope), StateRead(scope, key), self._read, repeatable=True)
 
     # The bodies.
 

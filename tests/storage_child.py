@@ -1,7 +1,7 @@
 """What the storage crash tests run in processes of their own; prints JSON.
 
-``kills KIND FOLDER COUNT SEED``: writers are forked, killed at a random moment, and the next one first looks for
-everything that was acknowledged. ``count KIND FOLDER TIMES TOGETHER``: counts up by compare-and-set, once
+``kills KIND FOLDER COUNT SEED``: writers are forked, killed at a random moment (half of them not before they have opened
+the storage, which a busy machine may take long for), and the next one first looks for everything that was acknowledged. ``count KIND FOLDER TIMES TOGETHER``: counts up by compare-and-set, once
 so many processes are there.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import sys
 import time
@@ -38,8 +39,8 @@ def kill_often(kind: str, folder: Path, count: int, seed: int) -> dict[str, int]
     source = random.Random(seed)
     acknowledged = [0] * WRITERS
     total = killed_writing = 0
-    for _ in range(count):
-        lines = kill_once(kind, folder, acknowledged, source.uniform(0.0, LONGEST_S))
+    for number in range(count):
+        lines = kill_once(kind, folder, acknowledged, source.uniform(0.0, LONGEST_S), opened=number % 2 == 1)
         if "LOST" in lines:
             return {"total": total, "lost": 1, "killed_writing": killed_writing}
         killed_writing += bool(lines)
@@ -51,7 +52,9 @@ def kill_often(kind: str, folder: Path, count: int, seed: int) -> dict[str, int]
     return {"total": total, "lost": int(lost), "killed_writing": killed_writing}
 
 
-def kill_once(kind: str, folder: Path, acknowledged: list[int], after_s: float, *, only_look: bool = False) -> str:
+def kill_once(
+    kind: str, folder: Path, acknowledged: list[int], after_s: float, *, opened: bool = False, only_look: bool = False
+) -> str:
     """Fork a writer, kill it, and answer what it said."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -64,6 +67,8 @@ def kill_once(kind: str, folder: Path, acknowledged: list[int], after_s: float, 
         os._exit(0)
     os.close(writer)
     if not only_look:
+        if opened:
+            select.select([reader], [], [], 10)
         time.sleep(after_s)
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -73,13 +78,14 @@ def kill_once(kind: str, folder: Path, acknowledged: list[int], after_s: float, 
         sys.stderr.write(content)
         return content
     # The last line may have been cut by the kill; then it was not told.
-    return content[: content.rfind("\n") + 1]
+    return content[: content.rfind("\n") + 1].removeprefix("opened\n")
 
 
 async def look_and_write(kind: str, folder: Path, acknowledged: list[int], out: int, only_look: bool) -> None:
     async with make(kind, folder) as storage:
         numbers = [await look(storage, writer, acknowledged[writer]) for writer in range(WRITERS)]
         if not only_look:
+            os.write(out, b"opened\n")
             async with trio.open_nursery() as nursery:
                 for writer, number in enumerate(numbers):
                     nursery.start_soon(write_on, storage, writer, number, out)

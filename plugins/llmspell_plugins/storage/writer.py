@@ -1,46 +1,59 @@
 """The one writer of a storage: writes that wait while a commit runs share the next one.
 
-Commits run in a thread of trio's own, one at a time, and no task waits behind the scenes: the first write starts a
-round, and the end of a round starts the next one if there is anything to do.
+Commits run in a thread of the writer's own, one at a time. There is no task behind the scenes: one of those who wait
+watches for the end of the round, tells the others and starts the next round; a watcher that leaves appoints another.
 
 Invariant: a write is told of its end after its commit; a cancelled write is taken out, or its commit goes on whole.
+While somebody waits for something that will end, exactly one of them watches for it.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 import trio
-from msgspec import Struct
 
 from llmspell_hookspecs import StorageError, check_batch
+
+from .worker import Worker
 
 __all__ = ["GroupWriter", "Write"]
 
 T = TypeVar("T")
 
 
-class Write(Struct, eq=False):
+class _Waiter:
+    """Who waits for a turn: to be told of a commit, or to work alone."""
+
+    __slots__ = ("done", "task")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.task: trio.lowlevel.Task | None = None
+        """Who sleeps; None while it is awake."""
+
+
+class Write(_Waiter):
     """A batch on its way.
 
     Attributes:
         batch: What to write; None deletes.
         expect: The versions that must be there.
-        task: Who waits; None once cancelled.
         written: Set by the commit: whether the versions were as expected.
         error: Why it failed.
     """
 
-    batch: dict[str, bytes | None]
-    expect: dict[str, int]
-    task: trio.lowlevel.Task | None
-    written: bool = False
-    error: Exception | None = None
+    __slots__ = ("batch", "error", "expect", "written")
+
+    def __init__(self, batch: Mapping[str, bytes | None], expect: Mapping[str, int] | None) -> None:
+        super().__init__()
+        self.batch = dict(batch)
+        self.expect = dict(expect or {})
+        self.written = False
+        self.error: Exception | None = None
 
 
 class GroupWriter:
@@ -64,9 +77,14 @@ class GroupWriter:
         self._commit = commit
         self._committed = committed
         self._pause_s = pause_s
+        self._resume_s = 0.0
+        self._worker = Worker("llmspell storage")
+        self._group: list[Write] | None = None
         self._waiting: list[Write] = []
-        self._turns: deque[trio.Event] = deque()
-        self._busy = False
+        self._turns: deque[_Waiter] = deque()
+        self._asleep: dict[_Waiter, None] = {}
+        self._alone = False
+        self._watched = False
         self._closed = False
 
     async def write(self, batch: Mapping[str, bytes | None], expect: Mapping[str, int] | None) -> bool:
@@ -77,30 +95,34 @@ class GroupWriter:
             StorageError: The storage is closed, or the commit failed.
         """
         check_batch(batch, expect)
-        write = Write(dict(batch), dict(expect or {}), trio.lowlevel.current_task())
+        write = Write(batch, expect)
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed:
             raise StorageError(f"storage {self._name}: it is closed; write while it is open", code="closed")
         self._waiting.append(write)
-        if not self._busy:
-            self._next()
-        await trio.lowlevel.wait_task_rescheduled(partial(self._abort, write))
+        self._next()
+        try:
+            await self._until_done(write)
+        finally:
+            if not write.done and write in self._waiting:
+                self._waiting.remove(write)
         if write.error is not None:
             raise write.error
         return write.written
 
     async def alone(self, work: Callable[[], T]) -> T:
         """Run this in a thread while no commit runs, before any write that waits; it ends even if cancelled."""
-        turn = trio.Event()
+        turn = _Waiter()
         self._turns.append(turn)
-        if not self._busy:
-            self._next()
+        self._next()
         try:
-            await turn.wait()
+            await self._until_done(turn)
             return await trio.to_thread.run_sync(work)
         finally:
-            if turn.is_set():
+            if turn.done:
+                self._alone = False
                 self._next()
+                self._appoint()
             else:
                 self._turns.remove(turn)
 
@@ -110,34 +132,78 @@ class GroupWriter:
         while self._waiting:
             await self.alone(lambda: None)
         await self.alone(work)
+        self._worker.stop()
 
-    def _abort(self, write: Write, _raise_cancel: object) -> trio.lowlevel.Abort:
-        write.task = None
-        with suppress(ValueError):
-            self._waiting.remove(write)
-        return trio.lowlevel.Abort.SUCCEEDED
+    # Waiting.
+
+    async def _until_done(self, waiter: _Waiter) -> None:
+        """Wait, and watch if nobody else does."""
+        try:
+            while not waiter.done:
+                if self._watched or not self._ends():
+                    await self._sleep(waiter)
+                else:
+                    await self._watch()
+        finally:
+            self._appoint()
+
+    def _ends(self) -> bool:
+        """Whether there is something whose end a watcher can see."""
+        return self._group is not None or self._pauses()
+
+    def _pauses(self) -> bool:
+        return self._pause_s > 0 and trio.current_time() < self._resume_s
+
+    async def _watch(self) -> None:
+        self._watched = True
+        try:
+            if self._group is not None:
+                await self._worker.done()
+                self._settle(self._group)
+            else:
+                await trio.sleep_until(self._resume_s)
+        finally:
+            self._watched = False
+        self._next()
+
+    async def _sleep(self, waiter: _Waiter) -> None:
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            waiter.task = None
+            del self._asleep[waiter]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        waiter.task = trio.lowlevel.current_task()
+        self._asleep[waiter] = None
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def _wake(self, waiter: _Waiter) -> None:
+        if waiter.task is not None:
+            trio.lowlevel.reschedule(waiter.task)
+            waiter.task = None
+            del self._asleep[waiter]
+
+    def _appoint(self) -> None:
+        """Wake somebody to watch, if that is needed."""
+        if self._asleep and not self._watched and self._ends():
+            self._wake(next(iter(self._asleep)))
+
+    # Rounds.
 
     def _next(self) -> None:
-        """Start what comes next, if anything does."""
-        self._busy = bool(self._turns or self._waiting)
+        """Start what comes next, if its time has come."""
+        if self._alone or self._ends():
+            return
         if self._turns:
-            self._turns.popleft().set()
+            self._alone = True
+            turn = self._turns.popleft()
+            turn.done = True
+            self._wake(turn)
         elif self._waiting:
-            group, self._waiting = self._waiting, []
-            token = trio.lowlevel.current_trio_token()
-            # Half the way of trio.to_thread, which would take a task of our own besides.
-            trio.lowlevel.start_thread_soon(partial(self._round, group, token), lambda _: None, "llmspell storage")
-
-    def _round(self, group: list[Write], token: trio.lowlevel.TrioToken) -> None:
-        """Commit a group, in the thread."""
-        self._carry_out(group)
-        with suppress(trio.RunFinishedError):
-            token.run_sync_soon(self._settle, group)
-            if self._pause_s:
-                time.sleep(self._pause_s)
-                token.run_sync_soon(self._next)
+            self._group, self._waiting = self._waiting, []
+            self._worker.start(partial(self._carry_out, self._group))
 
     def _carry_out(self, group: Sequence[Write]) -> None:
+        """Commit a group, in the thread."""
         try:
             self._commit(group)
         except StorageError as error:
@@ -158,9 +224,10 @@ class GroupWriter:
             self._carry_out([write])
 
     def _settle(self, group: Sequence[Write]) -> None:
+        self._group = None
+        if self._pause_s:
+            self._resume_s = trio.current_time() + self._pause_s
         self._committed(group)
         for write in group:
-            if write.task is not None:
-                trio.lowlevel.reschedule(write.task)
-        if not self._pause_s:
-            self._next()
+            write.done = True
+            self._wake(write)

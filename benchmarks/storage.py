@@ -21,6 +21,7 @@ from llmspell_hookspecs import Storage
 from llmspell_plugins.storage.lmdb import Lmdb, LmdbSettings
 from llmspell_plugins.storage.sqlite import SQLite, SQLiteSettings
 
+from .state import measure_state
 from .timing import OURS, Bar, Contender, Row, Run, measure
 
 __all__ = ["measure_storage"]
@@ -62,6 +63,7 @@ async def measure_storage(rounds: int) -> Run:
         async with _ours(Path(name), lmdb="lmdb" not in absent) as (cached, cold):
             await _fill(cached, cold, peers)
             run = await measure([*_writes(cached, peers), *_reads(cached, cold, peers)], rounds)
+        run = run.joined(await measure_state(Path(name), rounds))
     return run.joined(Run(absent=tuple(absent)))
 
 

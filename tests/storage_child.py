@@ -1,8 +1,8 @@
 """What the storage crash tests run in processes of their own; prints JSON.
 
-``kills KIND FOLDER COUNT SEED``: writers are forked, killed at a random moment (half of them not before they have opened
-the storage, which a busy machine may take long for), and the next one first looks for everything that was acknowledged. ``count KIND FOLDER TIMES TOGETHER``: counts up by compare-and-set, once
-so many processes are there.
+``kills KIND FOLDER COUNT SEED``: writers are forked, killed at a random moment (half of them not before they have
+opened the storage, which a busy machine takes long for), and the next one first looks for all that was acknowledged.
+``count KIND FOLDER TIMES TOGETHER``: counts up by compare-and-set, once so many processes are there.
 """
 
 from __future__ import annotations

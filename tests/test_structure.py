@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from llmspell.plugins import GROUPS
+
 ROOT = Path(__file__).parent.parent
 SOURCES = {"llmspell_hookspecs": "hookspecs", "llmspell": "host", "llmspell_plugins": "plugins"}
 MAY_IMPORT = {
@@ -97,7 +99,7 @@ def test_the_package_map_in_setup_cfg_is_the_tree() -> None:
 def test_every_entry_point_of_ours_loads() -> None:
     ours = [
         point
-        for group in ("llmspell.tools", "llmspell.languages", "llmspell.globals", "console_scripts", "pytest11")
+        for group in (*GROUPS, "console_scripts", "pytest11")
         for point in entry_points(group=group)
         if point.dist is not None and point.dist.name == "llmspell"
     ]

@@ -115,7 +115,8 @@ class Runner:
                     operation.started()
                 try:
                     value = await operation.body(operation.subject)
-                    return value if kind.to_result is same else kind.to_result(value)
+                    fits = kind.to_result is same or type(value) is kind.result
+                    return value if fits else kind.to_result(value)
                 except Exception as error:
                     notice = notice_of(error)
                     if notice is not None:

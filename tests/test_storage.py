@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import stat
 import sys
@@ -158,6 +159,82 @@ def test_work_alone_goes_before_waiting_writes_and_hands_on_when_cancelled() -> 
     run(main)
 
     assert order == ["first", "alone", "second"]
+
+
+def test_a_watcher_that_is_cancelled_leaves_the_watch_to_another() -> None:
+    told: list[str] = []
+
+    async def main() -> None:
+        writer = GroupWriter("test", lambda group: time.sleep(0.03), lambda group: None)
+
+        async def write(key: str) -> None:
+            await writer.write({key: b""}, None)
+            told.append(key)
+
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(0.005):
+                nursery.start_soon(write, "second")
+                nursery.start_soon(write, "third")
+                await writer.write({"first": b""}, None)
+            assert told == []
+        await writer.close(lambda: None)
+
+    run(main)
+
+    assert sorted(told) == ["second", "third"]
+
+
+def test_a_commit_that_nobody_waits_for_is_ended_by_whoever_comes_next() -> None:
+    for comes in ("write", "close"):
+        ended: list[str] = []
+
+        async def main(comes: str = comes, ended: list[str] = ended) -> None:
+            writer = GroupWriter("test", lambda group: time.sleep(0.02), lambda group: ended.extend(group[0].batch))
+            with trio.move_on_after(0.005):
+                await writer.write({"left": b""}, None)
+            assert ended == []
+            if comes == "write":
+                await writer.write({"next": b""}, None)
+            await writer.close(lambda: ended.append("closed"))
+
+        run(main)
+
+        assert ended == ["left", *(["next"] if comes == "write" else []), "closed"]
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.001])
+def test_however_many_are_cancelled_every_write_that_returns_was_committed(pause_s: float) -> None:
+    source = random.Random(7)
+    committed: set[str] = set()
+    returned: set[str] = set()
+    worked: list[int] = []
+
+    def commit(group: Any) -> None:
+        time.sleep(source.uniform(0, 0.001))
+        committed.update(key for write in group for key in write.batch)
+
+    async def main() -> None:
+        writer = GroupWriter("test", commit, lambda group: None, pause_s)
+
+        async def write(number: int) -> None:
+            await trio.sleep(source.uniform(0, 0.2))
+            with trio.move_on_after(source.choice([0.0002, 0.001, 10])):
+                if number % 20 == 0:
+                    await writer.alone(lambda: worked.append(number))
+                    return
+                await writer.write({f"{number}": b""}, None)
+                returned.add(f"{number}")
+
+        async with trio.open_nursery() as nursery:
+            for number in range(600):
+                nursery.start_soon(write, number)
+        await writer.close(lambda: worked.append(-1))
+
+    run(main)
+
+    assert returned <= committed
+    assert 100 < len(returned) < 570
+    assert worked[-1] == -1
 
 
 def test_batched_commits_keep_their_distance(tmp_path: Path) -> None:

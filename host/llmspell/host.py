@@ -28,10 +28,10 @@ from llmspell.handed import Handed, sort_handed
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
 from llmspell.operations import OperationService, Runner
-from llmspell.plugins import BroughtServices, Candidate, Plugins, choose, load, plugin_name
+from llmspell.plugins import BroughtServices, Candidate, Plugins, choose
 from llmspell.policy import Policies, runner_limits
 from llmspell.project import HostFolder
-from llmspell.scripting import GlobalFactory, Languages, ScriptRunner, ScriptSession
+from llmspell.scripting import Globals, Languages, ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
 from llmspell.services import (
     FileService,
@@ -59,7 +59,6 @@ from llmspell_hookspecs import (
     NetworkAccess,
     Operations,
     ProjectFolder,
-    ScriptGlobal,
     ScriptRun,
     SettingsAccess,
     State,
@@ -301,7 +300,7 @@ class Host:
         for item in handed.languages:
             languages.put(item)
         self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)
-        globals_of = _Globals(chosen("llmspell.globals"), handed.globals)
+        globals_of = Globals(chosen("llmspell.globals"), handed.globals)
         self._scripts = ScriptRunner(
             languages, self._runner, self._policies, self._services, globals_of, self._write, self._read_line
         )
@@ -369,24 +368,6 @@ class Host:
 
     def _state(self) -> HostState:
         return HostState(VERSION, self.plugins.loaded, self.plugins.failed)
-
-
-class _Globals:
-    """The globals of scripts: loaded when the first script runs."""
-
-    def __init__(self, candidates: Iterable[Candidate], handed: Iterable[type[ScriptGlobal]]) -> None:
-        self._candidates = list(candidates)
-        self._factories: list[tuple[str, GlobalFactory]] = [(plugin_name(item), item) for item in handed]
-        self._loaded = False
-
-    def __call__(self) -> Iterable[tuple[str, GlobalFactory]]:
-        """Answer their names and factories."""
-        if not self._loaded:
-            for candidate in self._candidates:
-                if not candidate.info.error:
-                    self._factories.append((candidate.info.name, load(candidate.info, candidate.point)))
-            self._loaded = True
-        return self._factories
 
 
 def _flow_limit(settings: Settings) -> FlowLimit | None:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from .interface import Interface
 from .languages import Languages
-from .loading import GlobalFactory, load_globals
+from .loading import GlobalFactory, Globals, load_globals
 from .scope import Scope
 from .script_runner import ScriptRunner
 from .script_session import ScriptSession
 
-__all__ = ["GlobalFactory", "Interface", "Languages", "Scope", "ScriptRunner", "ScriptSession", "load_globals"]
+__all__ = [
+    "GlobalFactory",
+    "Globals",
+    "Interface",
+    "Languages",
+    "Scope",
+    "ScriptRunner",
+    "ScriptSession",
+    "load_globals",
+]

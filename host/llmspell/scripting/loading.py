@@ -1,4 +1,4 @@
-"""The globals of one run, constructed from what the plugins bring.
+"""The globals of scripts: loaded when the first script runs, and for each run constructed from what the plugins bring.
 
 Invariant: one object per global and run; no two globals bring the same name; whatever goes wrong names its plugin.
 """
@@ -8,11 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from llmspell.plugins import Candidate, load, plugin_name
 from llmspell_hookspecs import LlmspellError, PluginError, ScriptGlobal, ScriptScope, Services
 
-__all__ = ["GlobalFactory", "load_globals"]
+__all__ = ["GlobalFactory", "Globals", "load_globals"]
 
 GlobalFactory = Callable[[Services, ScriptScope], ScriptGlobal]
+
+
+class Globals:
+    """The globals of scripts: loaded when the first script runs."""
+
+    def __init__(self, candidates: Iterable[Candidate], handed: Iterable[type[ScriptGlobal]]) -> None:
+        self._candidates = list(candidates)
+        self._factories: list[tuple[str, GlobalFactory]] = [(plugin_name(item), item) for item in handed]
+        self._loaded = False
+
+    def __call__(self) -> Iterable[tuple[str, GlobalFactory]]:
+        """Answer their names and factories."""
+        if not self._loaded:
+            for candidate in self._candidates:
+                if not candidate.info.error:
+                    self._factories.append((candidate.info.name, load(candidate.info, candidate.point)))
+            self._loaded = True
+        return self._factories
 
 
 def load_globals(

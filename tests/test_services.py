@@ -186,7 +186,7 @@ class Tally(Memory):
 
     name = "tally"
 
-    class Settings(BaseModel):  # type: ignore[assignment]
+    class Settings(BaseModel):
         """What it takes."""
 
         fail_first: bool = False
@@ -194,7 +194,7 @@ class Tally(Memory):
     log: ClassVar[list[str]] = []
     wait: ClassVar[trio.Event | None] = None
 
-    def __init__(self, settings: Settings, services: Services | None = None) -> None:  # type: ignore[override]
+    def __init__(self, settings: Settings, services: Services | None = None) -> None:
         super().__init__()
         self._fail = settings.fail_first
 

@@ -104,6 +104,18 @@ def test_each_read_answers_a_value_of_its_own() -> None:
     assert with_state(main) == {"list": [1]}
 
 
+def test_a_value_of_many_parts_is_kept_like_any_other() -> None:
+    value = {"rows": [[number, f"{number}"] for number in range(20_000)]}
+
+    async def main(host: Host) -> Any:
+        await host.state.set("key", value)
+        with pytest.raises(InvalidInputError, match="it has a object"):
+            await host.state.set("other", [*range(20_000), object()])
+        return await host.state.get("key")
+
+    assert with_state(main) == value
+
+
 def circle() -> Any:
     value: list[Any] = []
     value.append(value)

@@ -37,7 +37,7 @@ from llmspell_hookspecs import (
 )
 
 from .state_address import address, canonical, prefix_of
-from .state_value import decode, encode
+from .state_value import decode, encode, has_many
 
 __all__ = ["StateService", "StateSettings"]
 
@@ -134,7 +134,8 @@ class StateService:
 
     async def _write(self, write: StateWrite) -> StateValue:
         place = address(write.scope, write.key)
-        encoded = encode(f"state {write.scope} {write.key!r}", write.value, self._max_bytes)
+        given = f"state {write.scope} {write.key!r}", write.value, self._max_bytes
+        encoded = await trio.to_thread.run_sync(encode, *given) if has_many(write.value) else encode(*given)
         storage = self._storage or await self._open()
         if write.expect is None:
             before = _version(await storage.get(place))

@@ -12,9 +12,11 @@ import msgspec
 
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, StorageError
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode", "has_many"]
 
 _DEEPEST: Final = 100
+_MANY: Final = 10_000
+"""Encoding so many parts takes some milliseconds."""
 _ATOMS: Final = frozenset({str, float, bool, bytes, type(None)})
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -40,6 +42,20 @@ def encode(where: str, value: Any, max_bytes: int) -> bytes:
         message = f"{where}: its value has {len(encoded)} bytes; keep at most {max_bytes} under one key"
         raise ResourceLimitError(message, resource="state_bytes", limit=max_bytes)
     return encoded
+
+
+def has_many(value: Any) -> bool:
+    """Answer whether a value has so many parts that encoding it would hold the loop."""
+    count, waiting = 0, [value]
+    while waiting:
+        part = waiting.pop()
+        count += 1
+        if not isinstance(part, Mapping | list | tuple):
+            continue
+        if count + len(waiting) + len(part) > _MANY:
+            return True
+        waiting.extend(part.values() if isinstance(part, Mapping) else part)
+    return False
 
 
 def decode(where: str, encoded: bytes) -> Any:

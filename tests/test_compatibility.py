@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trio
 
-from llmspell import Host
+from kernel import opened
 
 FOLDER = Path(__file__).parent / "compatibility"
 CASE = re.compile(r"^--- (?P<name>.+)\n(?P<source>(?:.*\n)*?)--> (?P<expected>.+)$", re.MULTILINE)
@@ -65,7 +65,8 @@ def answers_of(file: str) -> dict[str, Any]:
 
 
 async def _run(file: str, names: list[str], answers: dict[str, Any]) -> None:
-    async with Host.open(False, discover=False, write=lambda text: None) as host:
+    settings = {"storage": {"backend": "memory"}}
+    async with opened(settings=settings, write=lambda text: None) as host:
         for name in names:
             with tempfile.TemporaryDirectory() as folder:
                 prelude = PRELUDE.replace("...", json.dumps(folder), 1)

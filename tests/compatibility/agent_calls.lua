@@ -155,3 +155,11 @@ local seen = 0; Hook.register("BeforeModelCall", function(context) seen = seen +
 --- json-answers-are-parsed
 local r = Agent.create({name = "a", model = "offline/echo"}):execute('{"result": {"n": 1}, "success": false}'); return {r.data.result.n, r.result.n, r.success, r._raw_text == r.text}
 --> [1, 1, false, true]
+
+--- save-and-load-state
+local a = Agent.create({name = "a", type = "basic"}); a:execute("x"); a:save_state(); a:clear_conversation(); return {a:conversation_length(), a:load_state(), a:conversation_length(), a:get_conversation()[1].content, a:delete_state(), a:delete_state(), a:load_state()}
+--> [0, true, 2, "x", true, false, false]
+
+--- save-and-load-state-camel
+local a = Agent.create({name = "b", tools = {"calculator"}}); a:execute("what is 1 + 1?"); a:saveState(); a:destroy(); local b = Agent.create({name = "b"}); return {b:loadState(), b:conversation_length(), b:deleteState()}
+--> [true, 4, true]

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from time import perf_counter_ns
 from typing import Any, Final
 
+import msgspec
+
 from llmspell_hookspecs import (
     AgentChunk,
     AgentHandle,
@@ -21,8 +23,10 @@ from llmspell_hookspecs import (
     ScriptObject,
     SecurityError,
     Services,
+    State,
     Tools,
     script_method,
+    thaw,
 )
 
 from .agent_answer import answer_table, chunk_table
@@ -34,6 +38,8 @@ __all__ = ["AgentInstance", "details_of"]
 
 _STATES: Final = {"ready": "Ready", "running": "Running", "closed": "Terminated"}
 _ROLES: Final = ("user", "assistant", "system")
+_KEPT: Final = "conversation"
+"""The key of a conversation in the state of ``agent:<name>``."""
 
 
 class AgentInstance(ScriptObject):
@@ -123,6 +129,41 @@ class AgentInstance(ScriptObject):
     def clear_conversation(self) -> None:
         """Begin a new conversation."""
         self._handle.forget()
+
+    @script_method()
+    async def save_state(self) -> bool:
+        """Keep what it remembers in the state of the host, so that it outlives the script."""
+        state = self._services.get(State)
+        await state.set(_KEPT, [_message_table(each) for each in self._handle.conversation], scope=self._scope)
+        return True
+
+    @script_method()
+    async def load_state(self) -> bool:
+        """Remember what was kept last under its name in place of what it remembers; false if nothing was.
+
+        Raises:
+            InvalidInputError: Something else stands there.
+        """
+        kept = await self._services.get(State).get(_KEPT, scope=self._scope)
+        if kept is None:
+            return False
+        try:
+            messages = msgspec.convert(kept, tuple[Message, ...])
+        except msgspec.ValidationError as error:
+            message = f"agent {self._handle.name}: its state holds no conversation ({error}); delete_state removes it"
+            raise InvalidInputError(message, field="state") from error
+        self._handle.forget()
+        self._handle.remember(messages)
+        return True
+
+    @script_method()
+    async def delete_state(self) -> bool:
+        """Forget what was kept; false if nothing was."""
+        return await self._services.get(State).delete(_KEPT, scope=self._scope)
+
+    @property
+    def _scope(self) -> str:
+        return f"agent:{self._handle.name}"
 
     # Tools.
 
@@ -241,6 +282,15 @@ def details_of(handle: AgentHandle) -> dict[str, Any]:
         "metrics": _metrics(info),
         "config": _config_table(handle),
     }
+
+
+def _message_table(message: Message) -> dict[str, Any]:
+    uses = [
+        {"id": use.id, "name": use.name, "parameters": thaw(use.parameters), "problem": use.problem}
+        for use in message.tool_uses
+    ]
+    told = {"role": message.role, "content": message.content}
+    return {**told, "tool_uses": uses, "tool_use_id": message.tool_use_id, "name": message.name}
 
 
 def _metrics(info: AgentInfo) -> dict[str, Any]:

@@ -168,6 +168,7 @@ from .script import (
 )
 from .secret import is_secret_name
 from .services import (
+    AsyncioThread,
     Calls,
     Clock,
     FileAccess,
@@ -175,6 +176,7 @@ from .services import (
     HookInfo,
     Hooks,
     HttpResponse,
+    HttpStream,
     NetworkAccess,
     ProjectFolder,
     SettingsAccess,
@@ -268,6 +270,7 @@ __all__ = [
     "AgentOutput",
     "AgentSink",
     "Agents",
+    "AsyncioThread",
     "Cache",
     "Call",
     "Calls",
@@ -308,6 +311,7 @@ __all__ = [
     "HostAccess",
     "HostState",
     "HttpResponse",
+    "HttpStream",
     "InteractiveLanguage",
     "InvalidInputError",
     "Language",

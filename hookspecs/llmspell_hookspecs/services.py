@@ -6,15 +6,17 @@ Sizes in bytes, durations in seconds.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
 from .points import HookPoint
 
 __all__ = [
+    "AsyncioThread",
     "Calls",
     "Clock",
     "FileAccess",
@@ -22,11 +24,41 @@ __all__ = [
     "HookInfo",
     "Hooks",
     "HttpResponse",
+    "HttpStream",
     "NetworkAccess",
     "ProjectFolder",
     "SettingsAccess",
     "Tools",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@runtime_checkable
+class AsyncioThread(Protocol):
+    """Runs what needs asyncio: one thread with one event loop for the host, started when first asked."""
+
+    async def run(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run an async function as a task of that loop and answer its result; its errors pass through.
+
+        When the caller is cancelled the task is, too, and is waited for, at most 5 s.
+
+        Raises:
+            trio.ClosedResourceError: The host closes.
+        """
+
+    def stream(
+        self, function: Callable[P, AsyncGenerator[T, None]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AbstractAsyncContextManager[AsyncIterator[T]]:
+        """Run an async generator function there, for the block; answers its items as they come.
+
+        It is asked for the next item when the one before was taken, so a slow reader slows it. When the block is left
+        it is cancelled and waited for, as with `run`.
+
+        Raises:
+            trio.ClosedResourceError: The host closes.
+        """
 
 
 @runtime_checkable
@@ -85,6 +117,34 @@ class HttpResponse(Struct, frozen=True):
     url: str
 
 
+class HttpStream(Protocol):
+    """An answer over HTTP whose body comes piece by piece; iterate over it, or `read` it.
+
+    Attributes:
+        status: The status code; a redirect is not followed.
+        headers: Lower-case names.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Answer the body's pieces as they come.
+
+        Raises:
+            ResourceLimitError: The body is larger than it may be.
+            ToolError: The connection failed or ended early, or nothing came for too long.
+        """
+
+    async def read(self) -> bytes:
+        """Answer the rest of the body.
+
+        Raises:
+            ResourceLimitError: The body is larger than it may be.
+            ToolError: As when iterating.
+        """
+
+
 @runtime_checkable
 class NetworkAccess(Protocol):
     """Judges hosts by the rules in settings, and talks HTTP to pinned addresses only."""
@@ -123,6 +183,42 @@ class NetworkAccess(Protocol):
             SecurityError: The host or a redirect is not allowed.
             ResourceLimitError: The answer is larger than ``max_bytes``.
             ToolError: The connection failed.
+        """
+
+    def stream(
+        self,
+        method: str,
+        url: str,
+        /,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        connect_timeout_s: float = 10.0,
+        read_timeout_s: float = 120.0,
+        max_bytes: int = 64 * 1024 * 1024,
+        trusted: bool = False,
+    ) -> AbstractAsyncContextManager[HttpStream]:
+        """Send a request over a connection that is kept for the next one, and answer as soon as the head is there.
+
+        Each new connection is judged and pinned; whoever leaves the block before the body's end closes it. Redirects
+        are not followed, and no proxy or cookie is used.
+
+        Args:
+            method: ``GET``, ``POST`` ...
+            url: Whole, with its scheme.
+            headers: To send.
+            content: The body.
+            connect_timeout_s: For the connection, TLS included.
+            read_timeout_s: The longest silence, before the head and between two pieces.
+            max_bytes: Of the answer's body.
+            trusted: The URL stands in trusted settings and is no script's: its host may be private, and need not be in
+                ``security.hosts.allowed``; what is denied stays denied.
+
+        Raises:
+            InvalidInputError: The method, URL or a header cannot be sent.
+            SecurityError: The host is not allowed.
+            ToolError: The connection failed (``code`` ``connection``), took too long (``timeout``), or what came is no
+                HTTP (``protocol``).
         """
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import trio
 
+from llmspell.asyncio_thread import AsyncioThread as AsyncioRunner
 from llmspell.components import (
     Addresses,
     AgentRegistry,
@@ -48,6 +49,7 @@ from llmspell.storages import StorageHolder, hold_storages
 from llmspell.version import VERSION
 from llmspell_hookspecs import (
     Agents,
+    AsyncioThread,
     Calls,
     Clock,
     ComponentRef,
@@ -114,6 +116,8 @@ class Host:
         self._services = ServiceTable(lambda name: self.settings.loaded.settings.plugin_table(name))
         self._processes = processes
         self._storages = storages
+        self._asyncio = AsyncioRunner()
+        self._network = NetworkService(self._policies)
         self._write, self._read_line = write, read_line
         self._registry = self._make_registry(loaded.settings)
         self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
@@ -332,13 +336,14 @@ class Host:
 
     def _offer(self) -> None:
         self._services.offer(Agents, self.agents)
+        self._services.offer(AsyncioThread, self._asyncio)
         self._services.offer(Calls, self._addresses)
         self._services.offer(Clock, HostClock())
         self._services.offer(Events, self.events)
         self._services.offer(FileAccess, FileService(self._policies))
         self._services.offer(Hooks, self.hooks)
         self._services.offer(Models, self.models)
-        self._services.offer(NetworkAccess, NetworkService(self._policies))
+        self._services.offer(NetworkAccess, self._network)
         self._services.offer(Operations, OperationService(self._runner))
         self._services.offer(ProjectFolder, HostFolder(self.settings.loaded.project_dir))
         self._services.offer(SettingsAccess, self.settings)
@@ -360,8 +365,10 @@ class Host:
                 await self.models.close()
                 await self.plugins.close()
         finally:
+            self._network.close()
             if self._tap is not None:
                 await self._tap.close()
+            await self._asyncio.close()
         self.events.close()
         if hasattr(self, "_brought"):
             await self._brought.close()

@@ -18,6 +18,7 @@ from llmspell.hooks import Handle, HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, fit
 from llmspell.operations import plain as plain_value
 from llmspell.policy import Policies
+from llmspell.security import ConnectionPool
 from llmspell.settings import LoadedSettings, change, plain
 from llmspell_hookspecs import (
     ComponentNotFoundError,
@@ -102,10 +103,18 @@ class FileService:
 
 
 class NetworkService:
-    """Judges hosts by the settings of the moment, and talks HTTP to pinned addresses only."""
+    """Judges hosts by the settings of the moment, and talks HTTP to pinned addresses only.
+
+    Attributes:
+        stream: Send a request over a connection that is kept; see the contract's `NetworkAccess`.
+        close: Close the connections that are kept.
+    """
 
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
+        pool = ConnectionPool(lambda: policies.network)
+        self.stream = pool.stream
+        self.close = pool.close
 
     async def resolve(self, url: str, /) -> tuple[str, ...]:
         """Answer the addresses of the URL's host, all of them judged."""

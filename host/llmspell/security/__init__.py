@@ -7,10 +7,12 @@ from .levels import judge_level
 from .limits import MemoryAccount
 from .network import PinnedNetwork
 from .paths import DATA_FOLDER, PathJudge, PathRules
+from .pool import ConnectionPool
 from .process import ProcessPool
 
 __all__ = [
     "DATA_FOLDER",
+    "ConnectionPool",
     "HostRules",
     "MemoryAccount",
     "PathJudge",

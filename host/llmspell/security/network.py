@@ -2,12 +2,11 @@
 
 Invariant: between judgement and connection no name is resolved again; TLS and the Host header keep the name, the
 connection goes to the number. Each redirect is judged and pinned anew; no proxy, cookie or netrc of the environment is
-used; nothing is kept between two requests. Sizes in bytes, durations in seconds.
+used; nothing is kept between two requests (`pool` keeps connections). Sizes in bytes, durations in seconds.
 """
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,23 +20,19 @@ from msgspec.structs import replace
 from llmspell_hookspecs import HttpResponse, InvalidInputError, ToolError
 
 from .body import CODINGS, read_body, too_large
+from .headers import checked_headers, checked_method
 from .hosts import HostJudge, HostRules, Target, shown_url
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["PinnedNetwork", "Resolver", "resolve_name"]
+__all__ = ["PinnedNetwork", "Resolver", "connection_failed", "resolve_name"]
 
 Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _MAX_REDIRECTS = 5
 _CONNECT_TIMEOUT_S = 10.0
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _DEFAULT_HEADERS = {"Accept": "*/*", "User-Agent": "llmspell"}
-_OWN_HEADERS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
-)
 _HARMLESS_HEADERS = frozenset(
     {"accept", "accept-language", "cache-control", "content-type", "content-language", "range", "user-agent"}
 )
@@ -52,19 +47,21 @@ class _Request(Struct, frozen=True):
 
 
 class PinnedNetwork:
-    """Talks HTTP by the rules; keeps the protocol NetworkAccess."""
+    """Talks HTTP by the rules."""
 
     def __init__(
         self, rules: HostRules, *, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
-        """Judge by these rules.
+        """Judge by these rules, which are kept as ``rules``.
 
         Args:
             rules: Which hosts may be talked to.
             resolver: Answers the addresses of a name and port; the system's if None.
             tls: Which certificates are trusted; those of certifi, or of ``SSL_CERT_FILE``, if None.
         """
+        self.rules = rules
         self._judge = HostJudge(rules)
+        self._trusting = HostJudge(replace(rules, allowed=("*",), allow_private=True))
         self._resolver = resolver or resolve_name
         self._tls = tls
         self._tls_lock = trio.Lock()
@@ -80,6 +77,25 @@ class PinnedNetwork:
         """
         await self._load()
         return await self._pin(self._judge.locate(url))
+
+    async def locate(self, url: str, *, trusted: bool = False) -> Target:
+        """Answer where a URL leads, judged by all but its addresses; see `HostJudge.locate`.
+
+        Args:
+            url: Whole, with its scheme.
+            trusted: It stands in trusted settings: only what is denied is refused.
+        """
+        await self._load()
+        return (self._trusting if trusted else self._judge).locate(url)
+
+    async def pin(self, target: Target, *, trusted: bool = False) -> tuple[str, ...]:
+        """Answer the addresses of what `locate` found, all of them judged.
+
+        Raises:
+            SecurityError: One of them is not allowed.
+            ToolError: The name cannot be resolved.
+        """
+        return await self._pin(target, self._trusting if trusted else None)
 
     async def request(
         self,
@@ -110,7 +126,7 @@ class PinnedNetwork:
             ResourceLimitError: The answer is larger than ``max_bytes``.
             ToolError: The connection failed, or took too long; ``code`` says which.
         """
-        request = _Request(_checked_method(method), url, _checked_headers(headers or {}), content, max_bytes)
+        request = _Request(checked_method(method), url, checked_headers(headers or {}), content, max_bytes)
         with trio.move_on_after(timeout_s):
             await self._load()
             return await self._follow(request, tuple(addresses))
@@ -129,19 +145,19 @@ class PinnedNetwork:
         message = f"{shown_url(request.url)}: more than {_MAX_REDIRECTS} redirects; name the last URL itself"
         raise ToolError(message, code="redirects")
 
-    async def _pin(self, target: Target) -> tuple[str, ...]:
+    async def _pin(self, target: Target, judge: HostJudge | None = None) -> tuple[str, ...]:
         try:
             addresses = await self._resolver(target.host, target.port)
         except (OSError, UnicodeError) as error:
             message = f"{target.shown}: the host {target.host!r} cannot be resolved ({error}); check its name"
             raise ToolError(message, code="connection") from error
-        return self._judge.judge(target, addresses)
+        return (judge or self._judge).judge(target, addresses)
 
     async def _send(self, request: _Request, target: Target, addresses: Sequence[str]) -> HttpResponse | _Request:
         """The answer, or the request that a redirect asks for."""
         import httpx
 
-        tls = await self._trusted() if target.scheme == "https" else _plain_context()
+        tls = await self.trusted_tls() if target.scheme == "https" else _plain_context()
         async with httpx.AsyncHTTPTransport(verify=tls, trust_env=False) as transport:
             try:
                 response = await _connect(transport, request, target, addresses)
@@ -154,7 +170,7 @@ class PinnedNetwork:
                 message = f"{target.shown}: the request cannot be sent as HTTP; check method and headers"
                 raise InvalidInputError(message, field="headers") from None
             except httpx.TransportError as error:
-                message = f"{target.shown}: {_why(error)}; check that the server is there"
+                message = f"{target.shown}: {connection_failed(error)}; check that the server is there"
                 raise ToolError(message, code="connection") from error
 
     async def _load(self) -> None:
@@ -163,8 +179,8 @@ class PinnedNetwork:
             await trio.to_thread.run_sync(_open_transport)
             self._loaded = True
 
-    async def _trusted(self) -> ssl.SSLContext:
-        """The context that trusts; made once, in a thread, since it reads all certificates."""
+    async def trusted_tls(self) -> ssl.SSLContext:
+        """Answer the context that trusts; made once, in a thread, since it reads all certificates."""
         import httpx
 
         async with self._tls_lock:
@@ -244,29 +260,8 @@ async def _read(response: httpx.Response, request: _Request, target: Target) -> 
     return HttpResponse(response.status_code, headers, body, request.url)
 
 
-def _checked_method(method: str) -> str:
-    name = method.upper()
-    if not _TOKEN.fullmatch(name) or name in ("CONNECT", "TRACE"):
-        raise InvalidInputError(f"the method {name[:40]!r} cannot be used; use one such as GET or POST", field="method")
-    return name
-
-
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers, if they can be sent; a value is never shown, it may be a secret."""
-    for name, value in headers.items():
-        if not _TOKEN.fullmatch(name):
-            raise InvalidInputError(f"{name[:80]!r} cannot be a header's name; use letters and '-'", field="headers")
-        if name.lower() in _OWN_HEADERS or name.lower().startswith("proxy-"):
-            message = f"the header {name!r} is set by the connection itself; leave it out"
-            raise InvalidInputError(message, field=f"headers.{name}")
-        if not _VALUE.fullmatch(value):
-            message = f"the value of the header {name!r} holds line breaks or signs beyond latin-1; encode it"
-            raise InvalidInputError(message, field=f"headers.{name}")
-    return {name: value.strip() for name, value in headers.items() if name.lower() != "accept-encoding"}
-
-
-def _why(error: BaseException) -> str:
-    """What went wrong; the library's own error often has no words, but what lies under it has."""
+def connection_failed(error: BaseException) -> str:
+    """Answer what went wrong; the library's own error often has no words, but what lies under it has."""
     cause: BaseException | None = error
     while cause is not None:
         text = " ".join(str(cause).split())

@@ -1,0 +1,81 @@
+"""Where a service is asked and with which key.
+
+Invariant: a key, and any other header that settings give, goes only to the URL that stands beside it in settings; a URL
+from anywhere else gets the key that came with it, or none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from msgspec import Struct
+from pydantic import SecretStr
+
+from llmspell_hookspecs import Endpoint, InvalidInputError
+
+__all__ = ["Place", "checked_url", "key_of"]
+
+
+class Place(Struct, frozen=True):
+    """Where a service is.
+
+    Attributes:
+        base_url: Without a slash at its end; empty if nobody said.
+        key: What it is given, if anything.
+        headers: What else it is sent, all of it secret.
+        trusted: Whether settings say so; else the address is judged like any other.
+    """
+
+    base_url: str
+    key: SecretStr | None = None
+    headers: Mapping[str, SecretStr] = {}
+    trusted: bool = True
+
+    def at(self, endpoint: Endpoint) -> Place:
+        """Answer where the service is for somebody who says so.
+
+        Raises:
+            InvalidInputError: The URL is none.
+        """
+        url = _plain_url(endpoint.base_url)
+        if url in ("", self.base_url):
+            return Place(self.base_url, endpoint.api_key or self.key, self.headers, self.trusted)
+        return Place(url, endpoint.api_key, trusted=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may be echoed and must not be shown."""
+        kept = [*self.headers.values(), *((self.key,) if self.key is not None else ())]
+        return tuple(value.get_secret_value() for value in kept)
+
+
+def key_of(given: SecretStr | None, variable: str) -> tuple[SecretStr | None, str]:
+    """Answer the key from settings or from an environment variable, and where it is from."""
+    if given is not None and given.get_secret_value():
+        return given, "api_key is set"
+    value = os.environ.get(variable, "").strip() if variable else ""
+    return (SecretStr(value), f"{variable} is set") if value else (None, "")
+
+
+def checked_url(url: str) -> str:
+    """Answer a base URL from settings as it is used.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return _plain_url(url)
+    except InvalidInputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _plain_url(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if url and (not separator or scheme.lower() not in ("http", "https") or not rest.strip("/")):
+        message = "base_url: not a URL; give one such as http://127.0.0.1:8000/v1"
+        raise InvalidInputError(message, field="base_url")
+    if "?" in url or "#" in url or "@" in rest.partition("/")[0]:
+        message = "base_url: it holds a user, a query or a fragment; give only scheme, host and path"
+        raise InvalidInputError(message, field="base_url")
+    return url.rstrip("/")

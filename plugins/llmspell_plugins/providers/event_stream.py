@@ -1,0 +1,59 @@
+"""Server-sent events: the data of each event of a stream, however the network cut it.
+
+Source: the HTML standard, "server-sent events". Only ``data`` matters here. Sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = ["EventStream"]
+
+_LONGEST = 4 * 1024 * 1024
+
+
+class EventStream:
+    """Reads events; a stream has one."""
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+        self._begun_bytes = 0
+        self._data: list[bytes] = []
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the data of each event that this piece completes.
+
+        Raises:
+            ValueError: A line is longer than any event is.
+        """
+        if b"\n" not in piece and b"\r" not in piece:
+            self._keep(piece)
+            return
+        self._begun.append(piece)
+        lines = b"".join(self._begun).splitlines(keepends=True)
+        self._begun, self._begun_bytes = [], 0
+        # A line that ends in a carriage return may go on with the line feed that belongs to it.
+        if not lines[-1].endswith(b"\n"):
+            self._keep(lines.pop())
+        for line in lines:
+            yield from self._line(line)
+
+    def end(self) -> Iterator[bytes]:
+        """Yield the data of the last event, if the stream ended without the empty line behind it."""
+        if self._begun:
+            yield from self._line(b"".join(self._begun))
+        yield from self._line(b"")
+
+    def _keep(self, piece: bytes) -> None:
+        self._begun.append(piece)
+        self._begun_bytes += len(piece)
+        if self._begun_bytes > _LONGEST:
+            raise ValueError(f"a line of its stream is longer than {_LONGEST} bytes")
+
+    def _line(self, line: bytes) -> Iterator[bytes]:
+        line = line.rstrip(b"\r\n")
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+        elif not line and self._data:
+            data, self._data = self._data, []
+            yield data[0] if len(data) == 1 else b"\n".join(data)

@@ -1,0 +1,295 @@
+"""The openai_compatible provider: whatever speaks OpenAI's chat interface, asked over the host's network on trio.
+
+Invariant: an answer is handed back whole or not at all: one that broke, ended early or makes no sense is a
+`ProviderError`, whatever had come of it. A call that is cancelled closes its connection, so it ends on the server too.
+Sizes in bytes, durations in seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar, Final
+
+import msgspec
+import trio
+from msgspec import Struct, structs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from llmspell_hookspecs import (
+    ChunkSink,
+    Endpoint,
+    HttpStream,
+    ModelChunk,
+    ModelRequest,
+    ModelResponse,
+    NetworkAccess,
+    ProviderError,
+    ProviderInfo,
+    Services,
+)
+
+from .chat_answer import Assembly, Completion, completion_decoder, response_of
+from .chat_request import encode_request
+from .endpoint import Place, checked_url, key_of
+from .event_stream import EventStream
+from .failures import network_failures, protocol_error, status_error, stream_error
+from .prices import cost_usd
+
+__all__ = ["OpenAICompatible", "OpenAICompatibleSettings", "Service"]
+
+_SMALL_BYTES: Final = 262_144
+_ERROR_BYTES: Final = 65_536
+_TAIL_S: Final = 0.2
+
+
+class Service(Struct, frozen=True):
+    """What is known of a service before anybody sets anything.
+
+    Attributes:
+        base_url: Where it is.
+        key_variable: The environment variable that has its key.
+        needs_key: Whether it answers nobody without one.
+        default_model: What is asked if a name has no model.
+        prices: What litellm's price list calls it.
+        limit_name: What it calls the limit of an answer's tokens.
+        models: Some that it has.
+        description: One sentence for people.
+    """
+
+    base_url: str = ""
+    key_variable: str = ""
+    needs_key: bool = False
+    default_model: str = ""
+    prices: str = ""
+    limit_name: str = "max_tokens"
+    models: tuple[str, ...] = ()
+    description: str = "A service with OpenAI's chat interface, at the base_url from settings."
+
+
+class OpenAICompatibleSettings(BaseModel):
+    """``[providers.NAME]`` of what speaks OpenAI's chat interface."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str = Field(default="", description="Where it is, such as http://127.0.0.1:8000/v1.")
+    api_key: SecretStr | None = Field(default=None, description="Its key; better kept in an environment variable.")
+    api_key_env: str = Field(default="", description="The environment variable that has its key.")
+    organization: str = Field(default="", description="Sent as OpenAI-Organization.")
+    headers: dict[str, SecretStr] = Field(default={}, description="Further headers to send.")
+    default_model: str = Field(default="", description="What is asked if a name has no model.")
+    models: tuple[str, ...] = Field(default=(), description="What it has, for listings.")
+    prices: str = Field(default="", description="Whose prices count, as litellm names it, such as openai.")
+    timeout_s: float = Field(default=120.0, gt=0, description="The longest silence: before the answer and within it.")
+    connect_timeout_s: float = Field(default=10.0, gt=0, description="For a new connection.")
+    max_answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="The largest answer that is read.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        return checked_url(value)
+
+
+class OpenAICompatible:
+    """Any service with OpenAI's chat interface.
+
+    Args:
+        settings: Where it is, and how it is asked.
+        services: Gives the network.
+        place: Where it is, if not where settings say.
+    """
+
+    Settings: ClassVar[type[BaseModel]] = OpenAICompatibleSettings
+    rank: ClassVar[int | None] = None
+    service: ClassVar[Service] = Service()
+
+    def __init__(self, settings: OpenAICompatibleSettings, services: Services, place: Place | None = None) -> None:
+        self._settings = settings
+        self._services = services
+        self._network = services.get(NetworkAccess)
+        self._key_source = ""
+        self._place = place or self._configured()
+
+    def info(self) -> ProviderInfo:
+        """Answer what is known of it, without asking the network."""
+        settings, service = self._settings, self.service
+        missing = self._missing()
+        return ProviderInfo(
+            "",
+            available=not missing,
+            reason=missing or self._key_source or "base_url is set",
+            default_model=settings.default_model or service.default_model,
+            base_url=self._place.base_url,
+            streams=True,
+            tools=True,
+            models=settings.models or service.models,
+            description=service.description,
+        )
+
+    def at(self, endpoint: Endpoint, /) -> OpenAICompatible:
+        """Answer the same service at another URL, which gets no key but the one that comes with it."""
+        return type(self)(self._settings, self._services, self._place.at(endpoint))
+
+    async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
+        """Ask the model; see the contract's `Provider`."""
+        where = f"model:{request.model}"
+        if missing := self._missing():
+            code = "invalid_request" if not self._place.base_url else "authentication"
+            raise ProviderError(f"{where}: {missing}", code=code)
+        content = encode_request(model, request, stream=sink is not None, limit_name=self.service.limit_name)
+        async with AsyncExitStack() as stack:
+            with network_failures(where):
+                answer = await stack.enter_async_context(self._ask(content))
+            if answer.status != 200:
+                raise await self._refused(where, answer)
+            kind = answer.headers.get("content-type", "")
+            if sink is not None and not kind.startswith("application/json"):
+                response, cached = await self._streamed(where, answer, sink)
+            else:
+                response, cached = await self._whole(where, answer, sink)
+        return await self._priced(model, response, cached)
+
+    async def close(self) -> None:
+        """Let go of nothing: the connections are the host's."""
+
+    def _configured(self) -> Place:
+        settings, service = self._settings, self.service
+        key, self._key_source = key_of(settings.api_key, settings.api_key_env or service.key_variable)
+        headers = dict(settings.headers)
+        if settings.organization:
+            headers["OpenAI-Organization"] = SecretStr(settings.organization)
+        return Place(self._configured_url(), key, headers)
+
+    def _configured_url(self) -> str:
+        return self._settings.base_url or self.service.base_url
+
+    def _missing(self) -> str:
+        """What it lacks to be asked, and how to give it; empty if nothing."""
+        if not self._place.base_url:
+            return "it has no base_url; set it in its [providers] table"
+        if self.service.needs_key and self._place.key is None:
+            if not self._place.trusted:
+                return "it has no key for this URL; give api_key beside base_url"
+            variable = self._settings.api_key_env or self.service.key_variable
+            return f"it has no key; set {variable}, or api_key in its [providers] table"
+        return ""
+
+    def _ask(self, content: bytes) -> Any:
+        place, settings = self._place, self._settings
+        headers = {"Content-Type": "application/json"}
+        if place.key is not None:
+            headers["Authorization"] = f"Bearer {place.key.get_secret_value()}"
+        headers.update({name: value.get_secret_value() for name, value in place.headers.items()})
+        return self._network.stream(
+            "POST",
+            f"{place.base_url}/chat/completions",
+            headers=headers,
+            content=content,
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.timeout_s,
+            max_bytes=settings.max_answer_bytes,
+            trusted=place.trusted,
+        )
+
+    async def _refused(self, where: str, answer: HttpStream) -> ProviderError:
+        body = b""
+        with network_failures(where):
+            async for piece in answer:
+                body += piece
+                if len(body) > _ERROR_BYTES:
+                    break
+        return status_error(where, answer.status, answer.headers, body, self._place.secrets)
+
+    async def _whole(self, where: str, answer: HttpStream, sink: ChunkSink | None) -> tuple[ModelResponse, int]:
+        with network_failures(where):
+            body = await answer.read()
+        if len(body) > _SMALL_BYTES:
+            completion = await trio.to_thread.run_sync(self._read, where, body)
+        else:
+            completion = self._read(where, body)
+        try:
+            response = response_of(completion)
+        except ValueError as error:
+            raise protocol_error(where, f"the provider's answer makes no sense: {error}") from error
+        if sink is not None:
+            await _hand_over(response, response.text, 0, sink)
+        return response, completion.usage.cached_tokens if completion.usage is not None else 0
+
+    async def _streamed(self, where: str, answer: HttpStream, sink: ChunkSink) -> tuple[ModelResponse, int]:
+        assembly, index = Assembly(), 0
+        events = _Events(where, answer)
+        while data := await events.next():
+            text = assembly.add(self._read(where, data))
+            if text:
+                await sink(ModelChunk("text", text, index=index))
+                index += 1
+        if not assembly.finished:
+            raise protocol_error(where, "the provider's stream ended before the answer was whole", retryable=True)
+        response = assembly.response()
+        await _hand_over(response, "", index, sink)
+        return response, assembly.usage.cached_tokens
+
+    def _read(self, where: str, data: bytes) -> Completion:
+        try:
+            completion = completion_decoder.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            # The library's words name the place in the answer, never its text.
+            raise protocol_error(where, f"the provider's answer makes no sense: {error}") from error
+        if completion.error:
+            raise stream_error(where, completion.error, self._place.secrets)
+        return completion
+
+    async def _priced(self, model: str, response: ModelResponse, cached_tokens: int) -> ModelResponse:
+        prices = self._settings.prices or (self.service.prices if self._place.trusted else "")
+        usage = response.usage
+        cost = await cost_usd(prices, response.model or model, usage, cached_tokens)
+        if cost is None and response.model not in ("", model):
+            cost = await cost_usd(prices, model, usage, cached_tokens)
+        usage = structs.replace(usage, cost_usd=cost)
+        return structs.replace(response, usage=usage, model=response.model or model)
+
+
+class _Events:
+    """The data of each event of an answer, up to the one that says that there are no more."""
+
+    def __init__(self, where: str, answer: HttpStream) -> None:
+        self._where = where
+        self._answer = answer
+        self._pieces = aiter(answer)
+        self._events = EventStream()
+        self._waiting: deque[bytes] = deque()
+        self._ended = False
+
+    async def next(self) -> bytes:
+        """Answer the next one's data; empty if there is none."""
+        while not self._waiting and not self._ended:
+            with network_failures(self._where):
+                piece = await anext(self._pieces, b"")
+            self._ended = not piece
+            try:
+                self._waiting.extend(self._events.feed(piece) if piece else self._events.end())
+            except ValueError as error:
+                raise protocol_error(self._where, str(error)) from error
+        data = self._waiting.popleft() if self._waiting else b""
+        if data.strip() != b"[DONE]":
+            return data
+        if not self._ended:
+            await _drain(self._where, self._answer)
+        return b""
+
+
+async def _drain(where: str, answer: HttpStream) -> None:
+    """Read to the end, if it is there: then the connection may serve the next request."""
+    with trio.move_on_after(_TAIL_S), network_failures(where):
+        async for _ in answer:
+            continue
+
+
+async def _hand_over(response: ModelResponse, text: str, index: int, sink: ChunkSink) -> None:
+    """Hand over what did not come in pieces."""
+    if text:
+        await sink(ModelChunk("text", text, index=index))
+        index += 1
+    for use in response.tool_uses:
+        await sink(ModelChunk("tool_use", tool_use=use, index=index))
+        index += 1

@@ -34,7 +34,7 @@ from .chat_request import chat_messages, chat_tools
 from .endpoint import Place, checked_url, key_of
 from .failures import protocol_error
 from .litellm_failures import litellm_error
-from .litellm_library import installed, library
+from .litellm_library import close_clients, installed, library
 from .prices import cost_usd
 
 __all__ = ["LiteLLM", "LiteLLMSettings", "Route"]
@@ -118,6 +118,7 @@ class LiteLLM:
         self._asyncio = services.get(AsyncioThread)
         key, self._key_source = key_of(settings.api_key, settings.api_key_env or self.route.key_variable)
         self._place = place or Place(settings.base_url, key)
+        self._library: Any = None
 
     def info(self) -> ProviderInfo:
         """Answer what is known of it; litellm is not imported for that."""
@@ -154,7 +155,9 @@ class LiteLLM:
             raise ProviderError(f"{where}: {missing}", code="authentication")
         named = f"{self.route.prefix}/{model}" if self.route.prefix else model
         keywords = self._keywords(where, named, request)
-        litellm = await library()
+        if self._library is None:
+            self._library = await library()
+        litellm = self._library
         try:
             if sink is None:
                 completion = await self._asyncio.run(_whole, litellm, keywords)
@@ -172,6 +175,8 @@ class LiteLLM:
 
     async def close(self) -> None:
         """Close the connections that litellm keeps, if it was ever asked."""
+        if self._library is not None:
+            await self._asyncio.run(close_clients, self._library)
 
     def _missing(self) -> str:
         if not installed():

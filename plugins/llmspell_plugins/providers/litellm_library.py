@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import warnings
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import trio
 
 from llmspell_hookspecs import ProviderError
 
-__all__ = ["installed", "library"]
+__all__ = ["close_clients", "installed", "library"]
 
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 
@@ -35,6 +36,17 @@ async def library() -> Any:
     return await trio.to_thread.run_sync(_imported)
 
 
+async def close_clients(litellm: Any) -> None:
+    """Close the connections of the running loop; litellm keeps those of all loops of the process in one table."""
+    table = litellm.in_memory_llm_clients_cache
+    own = table.update_cache_key_with_event_loop("")
+    for key in [key for key in table.cache_dict if own and key.endswith(own)]:
+        client = table.cache_dict.pop(key)
+        close = getattr(client, "aclose", None) or getattr(client, "close", None)
+        if close is not None:
+            await close()
+
+
 def _imported() -> Any:
     # Without this the import fetches a price list from the network.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -49,4 +61,6 @@ def _imported() -> Any:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.CRITICAL + 1)
+    # About its own types, each time it makes a validator for them (seen in litellm 1.110 with pydantic 2.14).
+    warnings.filterwarnings("ignore", message="Item .* is using the `ReadOnly` qualifier")
     return litellm

@@ -22,11 +22,11 @@ _Found: TypeAlias = tuple[int, str, dict[str, Any], str]
 _LONGEST: Final = 20_000
 _EXPLICIT: Final = re.compile(r"\b(?:use|call)\s+([\w-]+)(?:\s+with)?\s*(?=\{)", re.IGNORECASE)
 _BARE: Final = re.compile(r"^\s*(?:use|call)\s+([\w-]+)\s*[.!]?\s*$", re.IGNORECASE | re.MULTILINE)
-_CALL: Final = re.compile(r"(?<![\w.])([A-Za-z][\w-]*)\(([^()]*)\)")
+_CALL: Final = re.compile(r"(?<![\w.-])([A-Za-z][\w-]*)\(((?:[^()\"']|\"[^\"]*\"|'[^']*')*)\)")
 _WORDS: Final = {"plus": "+", "minus": "-", "times": "*", "divided by": "/", "over": "/"}
 _SPOKEN: Final = re.compile(rf"(?<=\d)\s+({'|'.join(_WORDS)})\s+(?=\d)", re.IGNORECASE)
 _FUNCTIONS: Final = r"(?:sqrt|sin|cos|tan|log|log10|ln|exp|abs|min|max|round|floor|ceil|pow)\s*\("
-_SUM: Final = re.compile(rf"(?<![\w./-])(?:{_FUNCTIONS}|[-(]*\s*\.?\d)(?:{_FUNCTIONS}|[\d\s.+*/^%(),-])*")
+_SUM: Final = re.compile(rf"(?<![\w./-])(?:{_FUNCTIONS}|[-(]{{0,8}}\s{{0,3}}\.?\d)(?:{_FUNCTIONS}|[\d\s.+*/^%(),-])*")
 _OPERATES: Final = re.compile(rf"[\d)]\s*(?:[-+*/^%]|\*\*|//)\s*[-(.\d]|{_FUNCTIONS}")
 _DATE: Final = re.compile(r"\d{4}-\d\d(-\d\d)?|\d+\.\d+\.\d+")
 _PATH: Final = r"[`'\"]?([^\s`'\",;?!]*(?:/|\.\w)[^\s`'\",;?!]*)"
@@ -39,7 +39,7 @@ _LIST: Final = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _WRITE: Final = re.compile(
-    rf"\bwrite\s+(?:\"([^\"]*)\"|'([^']*)'|(.+?))\s+(?:to|into)\s+(?:the\s+)?(?:file\s+)?{_PATH}", re.IGNORECASE
+    rf"\bwrite\s+(?:\"([^\"]*)\"|'([^']*)'|(.{{1,200}}?))\s+(?:to|into)\s+(?:the\s+)?(?:file\s+)?{_PATH}", re.IGNORECASE
 )
 _TABLE: Final = re.compile(
     r"\b(?:summari[sz]e|analy[sz]e|describe)\s+(?:me\s+)?(?:the\s+)?(?:file\s+)?[`'\"]?([^\s`'\",;?!]+\.[ct]sv)\b",
@@ -114,6 +114,11 @@ def _keywords(text: str) -> dict[str, Any] | None:
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         return {"true": True, "false": False, "null": None, "none": None}.get(node.id.lower(), node.id)
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_value(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return {str(_value(key)): _value(value) for key, value in pairs if key is not None}
     try:
         return ast.literal_eval(node)
     except (ValueError, RecursionError):

@@ -246,11 +246,13 @@ class Refused:
 
 @asynccontextmanager
 async def opened(*plugins: Any, settings: Mapping[str, Any] | None = None, **options: Any) -> AsyncIterator[Host]:
-    """Open a host with these plugins, these settings and nothing else; what it keeps is in memory."""
+    """Open a host with these plugins, these settings and nothing else; what it keeps is in memory.
+
+    The hooks in the box are only there if the settings have a table ``plugins``.
+    """
     backend = "counted" if any(isinstance(plugin, Counted) for plugin in plugins) else "memory"
-    loaded = load_settings(
-        {"storage": {"backend": backend}, **(settings or {})}, environment={}, cwd=Path(__file__).parent
-    )
+    quiet = {"storage": {"backend": backend}, "plugins": {"disabled": ["model_retry"]}}
+    loaded = load_settings({**quiet, **(settings or {})}, environment={}, cwd=Path(__file__).parent)
     async with Host.open(loaded, plugins=plugins, discover=False, **options) as host:
         yield host
 

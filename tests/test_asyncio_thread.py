@@ -191,7 +191,7 @@ def test_a_stream_that_fails_raises_after_what_came() -> None:
         with pytest.raises(ValueError, match="no more"):
             async with thread.stream(fail) as numbers:
                 async for number in numbers:
-                    got.append(number)  # noqa: PERF401 - what came before the failure counts
+                    got.append(number)
         assert got == [1]
 
     within(main)
@@ -243,9 +243,11 @@ def test_many_calls_at_once_each_get_their_own_result() -> None:
 
 
 def test_closing_it_ends_what_runs_and_refuses_what_comes() -> None:
+    began = threading.Event()
     ended: list[str] = []
 
     async def wait() -> None:
+        began.set()
         try:
             await asyncio.sleep(60)
         finally:
@@ -260,7 +262,7 @@ def test_closing_it_ends_what_runs_and_refuses_what_comes() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
-            await thread.run(add, 1, other=1)
+            await trio.to_thread.run_sync(began.wait, 5)
             await thread.close()
         with pytest.raises(trio.ClosedResourceError):
             await thread.run(add, 1, other=1)

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 from pydantic import BaseModel
 
+from kernel import opened
 from llmspell import Host
 from llmspell_hookspecs import (
     Cancel,
@@ -38,7 +39,7 @@ class Echo(Tool[EchoParameters]):
 def run_script(body: Body, **others: Body) -> Any:
     async def main() -> Any:
         puppet = Puppet(main=body, **others)
-        async with Host.open(False, plugins=[puppet, Echo], discover=False) as host:
+        async with opened(puppet, Echo) as host:
             return await host.run_source("main", "puppet", name="tour.puppet")
 
     return trio.run(main)
@@ -144,7 +145,7 @@ def test_a_script_touches_only_hooks_of_its_own() -> None:
 
     async def main() -> Any:
         puppet = Puppet()
-        async with Host.open(False, plugins=[puppet, Echo], discover=False) as host:
+        async with opened(puppet, Echo) as host:
             host.hooks.register("BeforeToolExecution", returning(Cancel("policy says no")), kind="guard", name="policy")
             puppet.bodies["main"] = lambda script: body(host, script)
             answers = await host.run_source("main", "puppet")
@@ -182,7 +183,7 @@ def test_hooks_go_when_the_script_ends() -> None:
         raise InvalidInputError("as planned")
 
     async def main() -> Any:
-        async with Host.open(False, plugins=[Puppet(main=body, bad=failing), Echo], discover=False) as host:
+        async with opened(Puppet(main=body, bad=failing), Echo) as host:
             await host.run_source("main", "puppet")
             with pytest.raises(InvalidInputError, match="as planned"):
                 await host.run_source("bad", "puppet")

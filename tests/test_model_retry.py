@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from chat_server import ChatServer, break_off, fail, say
 from kernel import make_plugin, opened, run
+from llmspell import Host
 from llmspell_hookspecs import (
     ChunkSink,
     Endpoint,
@@ -66,7 +67,7 @@ def waits(moody: Moody, *plugins: Any, **settings: Any) -> list[float]:
     """Ask once and answer the waits between the attempts."""
 
     async def main() -> list[float]:
-        async with opened(moody, *plugins, settings={"plugins": {"model_retry": settings}} if settings else {}) as host:
+        async with opened(moody, *plugins, settings={"plugins": {"model_retry": settings}}) as host:
             assert (await host.models.complete(REQUEST)).text == "fine"
         return [round(after - before, 3) for before, after in zip(moody.asked_at, moody.asked_at[1:], strict=False)]
 
@@ -81,7 +82,7 @@ def failing(moody: Moody, *plugins: Any, **settings: Any) -> ProviderError:
 
 def test_it_is_loaded_without_being_asked_for() -> None:
     async def main() -> tuple[str, ...]:
-        async with opened() as host:
+        async with Host.open(False, discover=False) as host:
             return host.plugins.loaded
 
     assert "model_retry" in run(main)
@@ -143,7 +144,7 @@ def test_a_cancelled_wait_ends_at_once() -> None:
     moody = Moody(busy(50))
 
     async def main() -> float:
-        async with opened(moody) as host:
+        async with opened(moody, settings={"plugins": {}}) as host:
             with trio.move_on_after(1) as scope:
                 await host.models.complete(REQUEST)
             assert scope.cancelled_caught

@@ -47,7 +47,7 @@ def _server() -> Iterator[ChatServer]:
 async def asking(server: ChatServer, **table: Any) -> AsyncIterator[Host]:
     """A host whose provider ``litellm`` is the server; nothing is asked twice."""
     own = {"base_url": server.url, "api_key": KEY, **table}
-    settings = {"providers": {"litellm": own}, "plugins": {"disabled": ["model_retry"]}}
+    settings = {"providers": {"litellm": own}}
     async with opened(settings=settings) as host:
         yield host
 
@@ -365,7 +365,6 @@ def test_a_named_service_goes_to_its_own_kind_of_api(server: ChatServer) -> None
     """Anthropic's interface is another one than OpenAI's; litellm speaks it."""
     settings = {
         "providers": {"anthropic": {"base_url": server.url.removesuffix("/v1"), "api_key": KEY}},
-        "plugins": {"disabled": ["model_retry"]},
     }
 
     async def main() -> None:

@@ -43,7 +43,7 @@ def _server() -> Iterator[ChatServer]:
 async def asking(server: ChatServer, *plugins: Any, **table: Any) -> AsyncIterator[Host]:
     """A host whose provider ``local`` is the server; nothing is asked twice."""
     own = {"type": "openai_compatible", "base_url": server.url, "api_key": KEY, **table}
-    settings = {"providers": {"local": own}, "plugins": {"disabled": ["model_retry"]}}
+    settings = {"providers": {"local": own}}
     async with opened(*plugins, settings=settings) as host:
         yield host
 
@@ -496,7 +496,7 @@ def test_secrets_are_in_no_event_error_or_trace(server: ChatServer) -> None:
         server.script(say("fine"), fail(401, f"the key {KEY} is wrong"), garble(KEY))
         told: list[str] = []
         own = {"type": "openai_compatible", "base_url": server.url, "api_key": KEY}
-        settings = {"providers": {"local": own}, "plugins": {"disabled": ["model_retry"]}}
+        settings = {"providers": {"local": own}}
         async with opened(settings=settings, trace=True) as host, host.events.subscribe("**") as events:
             for _ in range(3):
                 try:

@@ -1,15 +1,19 @@
 """The litellm library, made quiet: imported at first use, and called from the host's asyncio thread only.
 
 Invariant: importing it asks no network, and it writes nothing to the log or the terminal. It takes 2 to 6 s and 160 MB,
-so it is imported in a thread.
+so it is imported in a thread; what still holds the loop then is its price list, which C reads and writes: 20 to 50 ms,
+once.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -51,7 +55,7 @@ def _imported() -> Any:
     # Without this the import fetches a price list from the network.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     try:
-        litellm: Any = importlib.import_module("litellm")
+        litellm: Any = _without_collections(partial(importlib.import_module, "litellm"))
     except ImportError as error:
         message = f"litellm: it cannot be imported ({error}); pip install litellm"
         raise ProviderError(message, code="provider") from error
@@ -64,3 +68,15 @@ def _imported() -> Any:
     # About its own types, each time it makes a validator for them (seen in litellm 1.110 with pydantic 2.14).
     warnings.filterwarnings("ignore", message="Item .* is using the `ReadOnly` qualifier")
     return litellm
+
+
+def _without_collections(load: Callable[[], Any]) -> Any:
+    """Load something large that stays: a garbage collection among a million new objects holds every thread 200 ms."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return load()
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()

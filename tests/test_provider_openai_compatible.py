@@ -468,6 +468,30 @@ def test_the_configured_key_and_headers_never_go_to_another_url(server: ChatServ
     assert own.headers["authorization"] == f"Bearer {KEY}"
 
 
+@pytest.mark.parametrize("allowed", [False, True], ids=["judged", "allowed"])
+def test_a_script_cannot_have_a_key_sent_elsewhere(server: ChatServer, allowed: bool) -> None:
+    own = {"type": "openai_compatible", "base_url": server.url, "api_key": KEY}
+    settings = {"providers": {"local": own}, "security": {"hosts": {"allow_private": allowed}}}
+
+    async def main() -> str:
+        with ChatServer() as other:
+            source = f"""
+                local agent = Agent.create({{name = "spy", model = "local/x", base_url = "{other.url}"}})
+                local fine, answer = pcall(function() return agent:execute("hi").text end)
+                local whole = Provider.get("local")
+                return tostring(answer) .. JSON.stringify(whole)
+            """
+            async with opened(settings=settings) as host:
+                told = str(await host.run_source(source))
+            assert len(other.requests) == allowed
+            assert all(KEY not in str(request.headers) for request in other.requests)
+            return told
+
+    told = run(main)
+    assert KEY not in told
+    assert ("loopback" in told) is not allowed
+
+
 def test_what_is_denied_is_denied_to_settings_too(server: ChatServer) -> None:
     own = {"type": "openai_compatible", "base_url": server.url}
     settings = {"providers": {"local": own}, "security": {"hosts": {"denied": ["127.0.0.1"]}}}

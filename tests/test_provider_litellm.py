@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import hypothesis  # noqa: F401 - pytest imports it at its end, and cannot after litellm's objects were frozen
 import pytest
 import trio
 from pydantic import SecretStr
@@ -46,14 +47,14 @@ def _server() -> Iterator[ChatServer]:
 @asynccontextmanager
 async def asking(server: ChatServer, **table: Any) -> AsyncIterator[Host]:
     """A host whose provider ``litellm`` is the server; nothing is asked twice."""
-    own = {"base_url": server.url, "api_key": KEY, **table}
+    own = {"service": "openai", "base_url": server.url, "api_key": KEY, **table}
     settings = {"providers": {"litellm": own}}
     async with opened(settings=settings) as host:
         yield host
 
 
 async def ask(
-    host: Host, text: str = "hello there", *, model: str = "litellm/openai/gpt-x", stream: bool = False, **fields: Any
+    host: Host, text: str = "hello there", *, model: str = "litellm/gpt-x", stream: bool = False, **fields: Any
 ) -> tuple[ModelResponse, list[ModelChunk]]:
     pieces: list[ModelChunk] = []
 
@@ -122,7 +123,7 @@ def test_the_answers_of_tools_are_sent_back(server: ChatServer) -> None:
 
     async def main() -> ModelResponse:
         async with asking(server) as host:
-            return await host.models.complete(ModelRequest("litellm/openai/gpt-x", messages, (CALCULATOR,)))
+            return await host.models.complete(ModelRequest("litellm/gpt-x", messages, (CALCULATOR,)))
 
     assert run(main).text == "tool said: 2"
     assert server.requests[0].body["messages"][2]["tool_call_id"] == "call_7"
@@ -205,7 +206,7 @@ def test_a_cancelled_stream_ends_on_the_server_in_the_middle(server: ChatServer)
                     scope.cancel()
                     await trio.lowlevel.checkpoint()
 
-                await host.models.complete(ModelRequest("litellm/openai/gpt-x", (Message("user", "hi"),)), sink=sink)
+                await host.models.complete(ModelRequest("litellm/gpt-x", (Message("user", "hi"),)), sink=sink)
             assert scope.cancelled_caught
             assert await in_thread(server.requests[0].disconnected.wait, 5)
 
@@ -259,7 +260,7 @@ def test_a_slow_trickle_arrives(server: ChatServer, stream: bool) -> None:
 
 @pytest.mark.parametrize(
     ("model", "prompt_usd", "answer_usd"),
-    [("openai/gpt-4o-mini", 1.5e-07, 6e-07), ("openai/unheard-of", None, None)],
+    [("gpt-4o-mini", 1.5e-07, 6e-07), ("unheard-of", None, None)],
 )
 def test_costs_are_known_where_prices_are(
     server: ChatServer, model: str, prompt_usd: float | None, answer_usd: float | None
@@ -289,7 +290,7 @@ def test_a_model_cannot_be_a_url(server: ChatServer, model: str) -> None:
 
 
 def test_an_agent_cannot_name_a_url_but_a_key(server: ChatServer) -> None:
-    request = ModelRequest("litellm/openai/gpt-x", (Message("user", "hi"),))
+    request = ModelRequest("litellm/gpt-x", (Message("user", "hi"),))
 
     async def main() -> None:
         async with asking(server) as host:
@@ -312,6 +313,37 @@ def test_known_options_pass(server: ChatServer) -> None:
         "max_tokens": 9,
         "stop": ["END"],
     }
+
+
+@pytest.mark.parametrize("own", [{"api_key": KEY}, {"base_url": "http://127.0.0.1:9/v1"}, {"api_key_env": "PATH"}])
+def test_a_key_or_url_in_settings_belongs_to_one_service(own: dict[str, str]) -> None:
+    async def main() -> str:
+        async with opened(settings={"providers": {"litellm": own}}) as host:
+            return next(info.reason for info in host.models.providers() if info.name == "litellm")
+
+    reason = run(main)
+    assert "name it with service" in reason
+    assert KEY not in reason
+
+
+def test_a_models_name_cannot_choose_another_service_for_the_key(server: ChatServer) -> None:
+    asked(server, model="litellm/mistral/mistral-tiny")
+
+    assert server.requests[0].path == "/v1/chat/completions"
+    assert server.requests[0].body["model"] == "mistral/mistral-tiny"
+
+
+def test_without_a_service_a_models_name_says_which(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_API_BASE", server.url)
+
+    async def main() -> str:
+        async with opened() as host:
+            return (await ask(host, model="litellm/openai/org/gpt-x"))[0].text
+
+    assert run(main) == "hello there"
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert server.requests[0].body["model"] == "org/gpt-x"
 
 
 # The thread

@@ -1,7 +1,8 @@
 """The litellm provider: every service that litellm knows, asked in the host's asyncio thread.
 
 Invariant: litellm neither retries nor chooses another model, and a script's options reach it only by the names listed
-here, since some of its own would send a key to another address; a model's name is never a URL. A call that is cancelled
+here, since some of its own would send a key to another address; a model's name is never a URL, and a key or URL from
+settings belongs to one service, whatever model is named. A call that is cancelled
 is cancelled there too. Durations in seconds.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec import Struct, structs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from llmspell_hookspecs import (
     AsyncioThread,
@@ -37,7 +38,7 @@ from .litellm_failures import litellm_error
 from .litellm_library import close_clients, installed, library
 from .prices import cost_usd
 
-__all__ = ["LiteLLM", "LiteLLMSettings", "Route"]
+__all__ = ["LiteLLM", "LiteLLMSettings", "Route", "Routed", "RoutedSettings"]
 
 _OPTIONS: Final = frozenset(
     {
@@ -67,7 +68,7 @@ class Route(Struct, frozen=True):
     """One of litellm's services under a name of its own.
 
     Attributes:
-        prefix: What litellm calls it; empty for all of them, then a model's name begins with it.
+        prefix: What litellm calls it; empty for all of them, then a model's name begins with its service.
         key_variable: The environment variable that has its key.
         default_model: What is asked if a name has no model.
         models: Some that it has.
@@ -81,8 +82,8 @@ class Route(Struct, frozen=True):
     description: str = "Every service that litellm knows: litellm/<service>/<model>."
 
 
-class LiteLLMSettings(BaseModel):
-    """``[providers.NAME]`` of what litellm asks."""
+class RoutedSettings(BaseModel):
+    """``[providers.NAME]`` of one service that litellm asks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -99,6 +100,18 @@ class LiteLLMSettings(BaseModel):
         return checked_url(value)
 
 
+class LiteLLMSettings(RoutedSettings):
+    """``[providers.NAME]`` of what litellm asks."""
+
+    service: str = Field(default="", description="The only service to ask, as litellm names it, such as mistral.")
+
+    @model_validator(mode="after")
+    def _give_nothing_to_every_service(self) -> LiteLLMSettings:
+        if not self.service and (self.base_url or self.api_key or self.api_key_env):
+            raise ValueError("base_url and keys belong to one service; name it with service, such as mistral")
+        return self
+
+
 class LiteLLM:
     """What litellm asks.
 
@@ -108,17 +121,18 @@ class LiteLLM:
         place: With which key, if not the one from settings.
     """
 
-    Settings: ClassVar[type[BaseModel]] = LiteLLMSettings
+    Settings: ClassVar[type[RoutedSettings]] = LiteLLMSettings
     rank: ClassVar[int | None] = None
     route: ClassVar[Route] = Route()
 
-    def __init__(self, settings: LiteLLMSettings, services: Services, place: Place | None = None) -> None:
+    def __init__(self, settings: RoutedSettings, services: Services, place: Place | None = None) -> None:
         self._settings = settings
         self._services = services
         self._asyncio = services.get(AsyncioThread)
         key, self._key_source = key_of(settings.api_key, settings.api_key_env or self.route.key_variable)
         self._place = place or Place(settings.base_url, key)
         self._library: Any = None
+        self._prefix = settings.service if isinstance(settings, LiteLLMSettings) else self.route.prefix
 
     def info(self) -> ProviderInfo:
         """Answer what is known of it; litellm is not imported for that."""
@@ -153,7 +167,7 @@ class LiteLLM:
         where = f"model:{request.model}"
         if missing := self._missing():
             raise ProviderError(f"{where}: {missing}", code="authentication")
-        named = f"{self.route.prefix}/{model}" if self.route.prefix else model
+        named = f"{self._prefix}/{model}" if self._prefix else model
         keywords = self._keywords(where, named, request)
         if self._library is None:
             self._library = await library()
@@ -228,6 +242,12 @@ class LiteLLM:
             await sink(ModelChunk("tool_use", tool_use=use, index=index))
             index += 1
         return response, assembly.usage.cached_tokens
+
+
+class Routed(LiteLLM):
+    """One of litellm's services under a name of its own; a subclass says which."""
+
+    Settings = RoutedSettings
 
 
 class _LibraryError(Exception):

@@ -66,7 +66,7 @@ def _imported() -> Any:
         logger.handlers.clear()
         logger.setLevel(logging.CRITICAL + 1)
     # About its own types, each time it makes a validator for them (seen in litellm 1.110 with pydantic 2.14).
-    warnings.filterwarnings("ignore", message="Item .* is using the `ReadOnly` qualifier")
+    warnings.filterwarnings("ignore", message="Items? .* using the `ReadOnly` qualifier")
     return litellm
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
-from .litellm import LiteLLM, Route
+from .litellm import Route, Routed
 from .openai_compatible import OpenAICompatible, Service
 
 __all__ = ["Anthropic", "Cohere", "Gemini", "Groq", "Ollama", "OpenAI", "Perplexity", "Together"]
@@ -30,7 +30,7 @@ class OpenAI(OpenAICompatible):
     )
 
 
-class Anthropic(LiteLLM):
+class Anthropic(Routed):
     """Anthropic, by litellm."""
 
     rank = 110
@@ -43,7 +43,7 @@ class Anthropic(LiteLLM):
     )
 
 
-class Gemini(LiteLLM):
+class Gemini(Routed):
     """Google's Gemini, by litellm."""
 
     rank = 120
@@ -101,7 +101,7 @@ class Perplexity(OpenAICompatible):
     )
 
 
-class Cohere(LiteLLM):
+class Cohere(Routed):
     """Cohere, by litellm."""
 
     rank = 160

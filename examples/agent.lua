@@ -26,18 +26,21 @@ Hook.register("BeforeToolExecution", function(context)
   end
 end, {name = "keep", kind = "guard", match = "file_operations"})
 
--- Events tell of every operation that ends; here, of each tool that the agent used.
-Event.subscribe("tool.*", function(event)
-  if event.event_type ~= "tool.started" then
-    print("  [" .. event.event_type .. "] " .. event.data.component.name)
+-- Events tell of every operation that ends. This script asks for them at its end.
+local ended = Event.subscribe({"agent.completed", "model.completed", "tool.completed", "tool.cancelled"})
+
+local function show(question, answer)
+  print("")
+  print("> " .. question)
+  for _, call in ipairs(answer.tool_calls) do
+    print("  [" .. call.tool_name .. " " .. call.status .. "]")
   end
-end)
+  print(answer.text)
+end
 
 local function ask(question)
-  print("")
-  print("> " .. question:gsub(data, ""))
   local answer = agent:execute(question)
-  print(answer.text)
+  show(question, answer)
   return answer
 end
 
@@ -51,15 +54,26 @@ local still = Tool.invoke("file_operations", {operation = "exists", path = data 
 print("sales.csv is still there: " .. tostring(still))
 
 -- The answer comes in chunks to whoever wants to show it as it is written.
-print("")
-print("> how did you compute that? (streamed)")
-local pieces = {}
-agent:stream("analyze " .. data .. "sales.csv", function(chunk)
+local chunks = 0
+local question = "summarise " .. data .. "targets.json"
+local streamed = agent:stream(question, function(chunk)
   if chunk.kind == "text" then
-    pieces[#pieces + 1] = chunk.text
+    chunks = chunks + 1
   end
 end)
-print(#pieces > 1 and "it came in pieces" or "it came at once")
+show(question, streamed)
+print(chunks > 1 and "(it came in pieces)" or "(it came at once)")
+
+local counts = {}
+local event = Event.receive(ended, 0)
+while event do
+  counts[event.event_type] = (counts[event.event_type] or 0) + 1
+  event = Event.receive(ended, 0)
+end
+print("")
+for _, topic in ipairs({"agent.completed", "model.completed", "tool.completed", "tool.cancelled"}) do
+  print(string.format("%-16s %d", topic, counts[topic] or 0))
+end
 
 local metrics = agent:get_metrics()
 print("")

@@ -137,7 +137,7 @@ section("6. An agent")
 -- An agent asks a model, and runs the tools that the model asks for, past the same hooks. Without a key the model is
 -- offline/rules, which follows rules; with one in the environment it is a real one (see examples/agent.lua).
 local agent = Agent.create({name = "clerk", tools = {"calculator", "file_operations"}})
-print("  it says: " .. agent:execute("what is 35 x 12?").text)
+print("  it says: " .. agent:execute("what is 35 * 12?").text)
 Hook.register("BeforeToolExecution", function(context)
   if context.data.parameters.operation == "delete" then
     return {type = "cancel", reason = "the tour keeps its data"}

@@ -227,6 +227,26 @@ def test_settings_hold_every_agent_and_a_run_ends_when_its_time_is_over() -> Non
     assert (config.time_s, config.max_steps, config.max_tool_calls) == (5, 7, 8)
 
 
+def test_the_model_is_told_a_files_content_and_a_folders_entries(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("remember the milk")
+    model = ScriptedModel(
+        asks(
+            ("file_operations", {"operation": "read", "path": str(tmp_path / "note.txt")}),
+            ("file_operations", {"operation": "list_dir", "path": str(tmp_path)}),
+        ),
+        says("done"),
+    )
+
+    async def main(host: Host) -> None:
+        await (await made(host, tools=["file_operations"])).run("look")
+
+    in_host(main, model)
+
+    content, entries = [content for role, content in last(model) if role == "tool"]
+    assert content == "remember the milk"
+    assert '"name":"note.txt"' in entries
+
+
 # Denials.
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chat_server import ChatServer
 from llmspell.testing import TemporarySettings
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -43,13 +44,39 @@ TOUR = """
   [transform notes]  the read failed, so the answer is an empty text
   notes: 0 characters
 
-== 6. What the observer counted
-  file_operations  completed 4, refused 1, failed 0
+== 6. An agent
+  it says: 35 * 12 = 420.
+  it says: file_operations was denied: the tour keeps its data. I go on without it.
+
+== 7. What the observer counted
+  file_operations  completed 4, refused 2, failed 0
   json_processor   completed 1, refused 0, failed 0
   text_manipulator completed 2, refused 0, failed 0
   csv_analyzer     completed 3, refused 0, failed 0
-  calculator       completed 4, refused 0, failed 0
+  calculator       completed 5, refused 0, failed 0
 """
+AGENT = (
+    """
+> what is 120 * 4.5?
+  [calculator completed]
+120 * 4.5 = 540.
+""",
+    """
+> delete examples/data/sales.csv
+  [file_operations denied]
+file_operations was denied: the data are kept. I go on without it.
+sales.csv is still there: true
+""",
+    """
+(it came in pieces)
+
+agent.completed  4
+model.completed  8
+tool.completed   5
+tool.cancelled   1
+
+asked 4 times, 5 tools used, """,
+)
 
 pytestmark = pytest.mark.long
 
@@ -59,7 +86,8 @@ def examples(llmspell_settings: TemporarySettings) -> Path:
     """A copy of the examples in the current folder, for they write beside themselves."""
     folder = llmspell_settings.project / "examples"
     shutil.copytree(EXAMPLES / "data", folder / "data")
-    shutil.copy(EXAMPLES / "tour.lua", folder)
+    for script in EXAMPLES.glob("*.lua"):
+        shutil.copy(script, folder)
     return folder
 
 
@@ -75,6 +103,38 @@ def test_the_tour_prints_what_each_tool_and_hook_did(examples: Path) -> None:
     printed = run("examples/tour.lua")
 
     assert printed.splitlines() == TOUR.splitlines()
+
+
+def test_the_agent_uses_tools_over_the_files_and_is_denied_the_deletion(examples: Path) -> None:
+    printed = run("examples/agent.lua")
+
+    assert printed.startswith("model: offline/rules\n")
+    assert all(part in printed for part in AGENT)
+    assert '"name":"sales.csv"' in printed
+    assert "first quarter" in printed
+    assert (examples / "data" / "sales.csv").exists()
+
+
+def test_the_same_script_asks_a_real_provider_when_there_is_one(
+    examples: Path, llmspell_settings: TemporarySettings
+) -> None:
+    with ChatServer() as server:
+        llmspell_settings.write_user(
+            f"""
+            [providers.local]
+            type = "openai_compatible"
+            base_url = "{server.url}"
+            """
+        )
+        printed = run("examples/agent.lua", "--", "--model", "local/parrot")
+
+    assert printed.startswith("model: local/parrot\n")
+    assert "what is 120 * 4.5?" in printed
+    assert [spec["function"]["name"] for spec in server.requests[0].body["tools"]] == [
+        "file_operations",
+        "csv_analyzer",
+        "calculator",
+    ]
 
 
 def test_the_tour_leaves_nothing_behind(examples: Path) -> None:
@@ -94,4 +154,4 @@ def test_the_tour_explains_itself(examples: Path) -> None:
 
 
 def test_every_script_among_the_examples_is_run_here() -> None:
-    assert [path.name for path in sorted(EXAMPLES.glob("*.lua"))] == ["tour.lua"]
+    assert [path.name for path in sorted(EXAMPLES.glob("*.lua"))] == ["agent.lua", "tour.lua"]

@@ -92,12 +92,13 @@ class Toolbox:
 
 
 async def _told(answer: Any) -> tuple[Status, str]:
-    """Answer what a tool's answer is to the model: its text, or its payload as JSON."""
+    """Answer what a tool's answer is to the model: its content as text, or its payload as JSON."""
     result = answer if isinstance(answer, ToolResult) else ToolResult(answer)
     if not result.success:
         reason = result.message or str((result.error or {}).get("message") or "it says that it failed")
         return "failed", f"error: {reason}"
-    if result.text is not None:
+    says_little = result.text == result.message and result.result is not None
+    if result.text is not None and not says_little:
         return "completed", result.text
     if isinstance(result.result, str):
         return "completed", result.result

@@ -21,6 +21,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Final
 
+from .timing import OURS
 from .turn_peers import Turn, add
 
 __all__ = ["CONTENDERS"]
@@ -124,6 +125,27 @@ async def _floor(url: str) -> AsyncIterator[Make]:
 
 
 @asynccontextmanager
+async def _ours(url: str) -> AsyncIterator[Make]:
+    """Open a host; its connections are shared, as they are for anyone."""
+    from llmspell import Host
+
+    from .turn_subject import Add
+
+    settings = {"providers": {"server": {"type": "openai_compatible", "base_url": url}}, "agents": {"count": 1000}}
+    async with Host.open(settings, plugins=[Add], discover=False) as host:
+
+        async def make() -> Turn:
+            agent = await host.agents.create(model=f"server/{_MODEL}", tools=["add"])
+
+            async def turn(text: str) -> str:
+                return (await agent.run(text)).text
+
+            return turn
+
+        yield make
+
+
+@asynccontextmanager
 async def _strands(url: str) -> AsyncIterator[Make]:
     import strands
     from strands.models.openai import OpenAIModel
@@ -186,6 +208,7 @@ async def _openai_clients(url: str) -> AsyncIterator[Callable[[], Awaitable[Any]
 
 CONTENDERS: Final[dict[str, tuple[str, Callable[[str], AbstractAsyncContextManager[Make]]]]] = {
     "floor: httpx on trio": ("trio", _floor),
+    OURS: ("trio", _ours),
     "strands-agents": ("asyncio", _strands),
     "pydantic-ai": ("asyncio", _pydantic_ai),
 }

@@ -11,7 +11,7 @@ import pytest
 from chat_server import ChatServer
 
 ROOT = Path(__file__).parent.parent
-CONTENDERS = ["floor: httpx on trio", "strands-agents", "pydantic-ai"]
+CONTENDERS = ["floor: httpx on trio", "llmspell", "strands-agents", "pydantic-ai"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

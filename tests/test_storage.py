@@ -7,7 +7,8 @@ import sqlite3
 import stat
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,14 @@ def sqlite(folder: Path, **settings: Any) -> SQLite:
     return SQLite(SQLiteSettings(path=folder / "state.db", **settings))
 
 
+@asynccontextmanager
+async def writing(commit: Callable[[Any], None]) -> AsyncIterator[GroupWriter]:
+    """A writer for the block."""
+    writer = GroupWriter("test", commit, lambda group: None)
+    yield writer
+    await writer.close(lambda: None)
+
+
 def test_writes_that_wait_share_a_commit() -> None:
     sizes: list[int] = []
 
@@ -79,8 +88,7 @@ def test_writes_that_wait_share_a_commit() -> None:
             write.written = True
 
     async def main() -> None:
-        writer = GroupWriter("test", commit, lambda group: None)
-        async with trio.open_nursery() as nursery:
+        async with writing(commit) as writer, trio.open_nursery() as nursery:
             for number in range(50):
                 nursery.start_soon(writer.write, {f"{number}": b""}, None)
 
@@ -99,17 +107,15 @@ def test_a_write_that_cannot_be_committed_fails_alone() -> None:
         committed.extend(key for write in group for key in write.batch)
 
     async def main() -> None:
-        writer = GroupWriter("test", commit, lambda group: None)
-
-        async def put(key: str) -> None:
+        async def put(writer: GroupWriter, key: str) -> None:
             try:
                 await writer.write({key: b""}, None)
             except OSError as error:
                 errors.append(str(error))
 
-        async with trio.open_nursery() as nursery:
+        async with writing(commit) as writer, trio.open_nursery() as nursery:
             for key in ("first", "a", "bad", "b"):
-                nursery.start_soon(put, key)
+                nursery.start_soon(put, writer, key)
 
     run(main)
 
@@ -125,13 +131,13 @@ def test_a_cancelled_write_that_has_not_begun_is_taken_out() -> None:
         committed.extend(key for write in group for key in write.batch)
 
     async def main() -> None:
-        writer = GroupWriter("test", commit, lambda group: None)  # type: ignore[arg-type]
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.write, {"first": b""}, None)
-            await trio.sleep(0.01)
-            with trio.move_on_after(0.01):
-                await writer.write({"second": b""}, None)
-        await writer.write({"third": b""}, None)
+        async with writing(commit) as writer:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writer.write, {"first": b""}, None)
+                await trio.sleep(0.01)
+                with trio.move_on_after(0.01):
+                    await writer.write({"second": b""}, None)
+            await writer.write({"third": b""}, None)
 
     run(main)
 
@@ -146,8 +152,7 @@ def test_work_alone_goes_before_waiting_writes_and_hands_on_when_cancelled() -> 
         order.extend(key for write in group for key in write.batch)
 
     async def main() -> None:
-        writer = GroupWriter("test", commit, lambda group: None)
-        async with trio.open_nursery() as nursery:
+        async with writing(commit) as writer, trio.open_nursery() as nursery:
             nursery.start_soon(writer.write, {"first": b""}, None)
             await trio.sleep(0.005)
             nursery.start_soon(writer.write, {"second": b""}, None)

@@ -76,7 +76,7 @@ class ScriptMethod(Struct, frozen=True):
 
 
 def script_method(*aliases: str, name: str = "", pure: bool = False, lenient: bool = False) -> Callable[[F], F]:
-    """Offer the method below to scripts, in snake case, camel case and under these aliases.
+    """Offer the method below to scripts under its name and these aliases, each in snake case and in camel case.
 
     Args:
         aliases: Further spellings.
@@ -86,14 +86,19 @@ def script_method(*aliases: str, name: str = "", pure: bool = False, lenient: bo
     """
 
     def mark(function: F) -> F:
-        own = name or function.__name__
-        head, *rest = own.split("_")
-        camel = head + "".join(word.capitalize() for word in rest)
-        names = tuple(dict.fromkeys((own, camel, *aliases)))
+        spelled = (name or function.__name__, *aliases)
+        names = tuple(dict.fromkeys(each for word in spelled for each in (word, _camel(word))))
         setattr(function, _ATTRIBUTE, ScriptMethod(function.__name__, names, pure, lenient))
         return function
 
     return mark
+
+
+def _camel(name: str) -> str:
+    if name.startswith("_"):
+        return name
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
 
 
 def script_methods(of: type) -> dict[str, ScriptMethod]:

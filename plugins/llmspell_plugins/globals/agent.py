@@ -46,7 +46,7 @@ class AgentGlobal(ScriptGlobal):
         """Answer a builder: ``Agent.builder():name("writer"):model("offline/rules"):build()``."""
         return AgentBuilder(self._make)
 
-    @script_method("create_async", "createAsync", "new")
+    @script_method("create_async", "new")
     async def create(self, config: Mapping[str, Any]) -> AgentInstance:
         """Make an agent.
 

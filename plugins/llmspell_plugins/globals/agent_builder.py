@@ -28,7 +28,7 @@ class AgentBuilder(ScriptObject):
         """Set its name."""
         return self._with(name=name)
 
-    @script_method("kind", "agent_type", "agentType")
+    @script_method("kind", "agent_type")
     def type(self, kind: str) -> AgentBuilder:
         """Set its kind: ``llm`` or ``basic``."""
         return self._with(kind=kind)

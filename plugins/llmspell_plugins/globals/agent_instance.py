@@ -61,7 +61,7 @@ class AgentInstance(ScriptObject):
 
     # Asking.
 
-    @script_method("invoke", "run", "ask", "call", "execute_async", "executeAsync", "invoke_async", "invokeAsync")
+    @script_method("invoke", "run", "ask", "call", "execute_async", "invoke_async")
     async def execute(self, input: Any) -> dict[str, Any]:
         """Ask it; answers a table with text, tool_calls, usage and metadata.
 
@@ -77,7 +77,7 @@ class AgentInstance(ScriptObject):
         output = await self._handle.run(read_input("Agent.execute", input))
         return await answer_table(output, (perf_counter_ns() - started) / 1e6)
 
-    @script_method("invoke_stream", "invokeStream", "execute_stream", "executeStream")
+    @script_method("invoke_stream", "execute_stream")
     async def stream(self, input: Any, callback: ScriptFunction) -> dict[str, Any]:
         """Ask it and call a function with each chunk; answers as ``execute`` does, with success and chunks_received.
 

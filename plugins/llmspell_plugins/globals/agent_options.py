@@ -65,6 +65,15 @@ class _Agent(BaseModel):
     options: dict[str, Any] = {}
 
 
+_OWN: Final[dict[Any, str]] = {
+    str(alias): name
+    for name, field in _Agent.model_fields.items()
+    if isinstance(field.validation_alias, AliasChoices)
+    for alias in field.validation_alias.choices
+}
+"""The field that each spelling stands for."""
+
+
 def read_agent(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Answer the fields of `AgentConfig` that a script's table asks for.
 
@@ -92,14 +101,14 @@ def read_agent(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flattened(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The table with the original's inner tables laid into it."""
-    flat = {key: value for key, value in given.items() if value is not None}
+    """The table under the fields' own names, with the original's inner tables laid into it; what comes last wins."""
+    flat = {_OWN.get(key, key): value for key, value in given.items() if value is not None}
     model = flat.get("model")
     if isinstance(model, Mapping):
         del flat["model"]
         inner = dict(model)
         name = inner.pop("model_id", None) or inner.pop("name", None) or inner.pop("model", None) or ""
-        flat |= {"model": name, **inner}
+        flat |= {"model": name, **_flattened(where, inner)}
     for key in _NESTED:
         inner = flat.pop(key, None)
         if isinstance(inner, Mapping):

@@ -56,12 +56,12 @@ class ToolGlobal(ScriptGlobal):
         """Answer whether there is such a tool, or one with such an alias."""
         return self._tools.canonical(name) is not None
 
-    @script_method("get_by_name", "getByName")
+    @script_method("get_by_name")
     def get(self, name: str) -> ToolHandle | None:
         """Answer the tool with ``description``, ``version``, ``schema`` and ``execute``, or nothing."""
         return self._handle(name)
 
-    @script_method("execute", "invoke_async", "invokeAsync", "execute_async", "executeAsync", "call")
+    @script_method("execute", "invoke_async", "execute_async", "call")
     async def invoke(self, name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Run a tool and answer its envelope, with ``text`` and ``data`` beside it.
 

@@ -59,7 +59,7 @@ class ToolHandle(ScriptObject):
         """Answer the tool's name."""
         return self._name
 
-    @script_method("invoke", "call", "execute_async", "executeAsync")
+    @script_method("invoke", "call", "execute_async")
     async def execute(
         self, parameters: Mapping[str, Any] | None = None, rest: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:

@@ -36,7 +36,11 @@ print("   " .. tostring(Hook.unregister(handles.high)), tostring((pcall(Hook.unr
 for _, word in ipairs({"lowest", "normal", "highest"}) do
   handles[word]:unregister()
 end
-print("   left: " .. #Hook.list())
+local left = 0
+for _, hook in ipairs(Hook.list()) do
+  if hook.language == "lua" then left = left + 1 end
+end
+print("   left: " .. left)
 
 print("4. results")
 local function with(point, answer, work)

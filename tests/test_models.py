@@ -24,6 +24,7 @@ from llmspell_hookspecs import (
     OperationTimeoutError,
     PluginError,
     ProviderError,
+    ProviderInfo,
     Redirect,
     Replace,
     Retry,
@@ -84,6 +85,23 @@ def test_a_model_is_found_by_every_way_of_naming_it(written: str, asked: str) ->
     settings = {"providers": {"default": "scripted/play"}}
     assert in_host(main, model, settings=settings) == asked
     assert model.requests[0].model == asked
+
+
+def test_a_bare_model_belongs_to_the_provider_that_lists_it_the_default_one_first() -> None:
+    class Listing(ScriptedModel):
+        name = "listing"
+
+        def info(self) -> ProviderInfo:
+            return ProviderInfo("", default_model="own", models=("own", "play-two"))
+
+    async def main(host: Host) -> list[str]:
+        return [host.models.resolve(name) for name in ("play-two", "own", "gpt-4o-mini", "rules", "unheard-of")]
+
+    found = in_host(
+        main, ScriptedModel(says("hi")), Listing(says("hi")), settings={"providers": {"default": "scripted"}}
+    )
+
+    assert found == ["listing/play-two", "listing/own", "openai/gpt-4o-mini", "offline/rules", "scripted/unheard-of"]
 
 
 def test_an_unknown_provider_is_an_error_that_names_the_nearest() -> None:

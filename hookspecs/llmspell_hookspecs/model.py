@@ -301,7 +301,8 @@ class Models(Protocol):
         """Answer ``provider/model`` for a name as people write it.
 
         Args:
-            model: ``provider/model``, ``provider``, a bare model of the default provider, or nothing for the default.
+            model: ``provider/model``, ``provider``, a bare model (of the provider that lists it, else of the default
+                one), or nothing for the default.
 
         Raises:
             ComponentNotFoundError: There is no such provider.

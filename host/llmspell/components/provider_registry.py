@@ -9,6 +9,7 @@ Invariant: a provider is made once and closed with the host.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -105,7 +106,7 @@ class ProviderRegistry:
             return self.default()
         if model in self.names():
             return self._with_default_model(model)
-        return f"{self.default().partition('/')[0]}/{model}"
+        return f"{self._listing(model)}/{model}"
 
     def default(self) -> str:
         """Answer the model that is asked if none is named."""
@@ -150,6 +151,16 @@ class ProviderRegistry:
             near = self._types.missing(provider)
             message = f"model {model!r}: {near}; write provider/model"
             raise ComponentNotFoundError(message, address=f"model:{model}")
+
+    def _listing(self, model: str) -> str:
+        """The provider that lists this model, the default one first; the default one if none does."""
+        default = self.default().partition("/")[0]
+        listing = [info.name for info in self.infos() if model in info.models]
+        return default if default in listing or not listing else min(listing, key=self._place)
+
+    def _place(self, name: str) -> tuple[float, str]:
+        rank = self._rank(name)
+        return math.inf if rank is None else rank, name
 
     def _with_default_model(self, provider: str) -> str:
         info = self._info(provider)

@@ -56,6 +56,16 @@ def test_the_first_plugin_of_the_readme_refuses_what_it_says(tmp_path: Path) -> 
     assert "denied" in answer.stdout
 
 
+def test_the_agent_of_the_how_to_answers(tmp_path: Path) -> None:
+    (tmp_path / "use.py").write_text(blocks("python", "docs/how-to.md")[0])
+
+    answer = subprocess.run([sys.executable, "use.py"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("2 + 2 = 4. [('calculator', 'completed')] ModelUsage(")
+    assert "I am no model, only rules" in answer.stdout
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if line])
 def test_each_command_of_the_readme_runs(line: str, tmp_path: Path) -> None:

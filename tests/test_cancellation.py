@@ -15,6 +15,7 @@ from llmspell_hookspecs import (
     Call,
     Fork,
     HookContext,
+    OperationError,
     OperationTimeoutError,
     PathAccess,
     Retry,
@@ -287,3 +288,19 @@ def test_a_deadline_is_an_error_and_unwinds_the_same_way() -> None:
     assert journal.endings == ["failed"]
     assert journal.unwound == ["inner", "outer"]
     assert journal.counts["forks begun"] == journal.counts["forks ended"] == 2
+
+
+def test_a_closed_host_runs_nothing_and_says_so() -> None:
+    async def main() -> Host:
+        async with opened() as host:
+            await host.call("tool:calculator", {"input": "1"})
+        for use in (
+            host.call("tool:calculator", {"input": "1"}),
+            host.run_source("return 1"),
+            host.agents.create(name="late", kind="basic"),
+        ):
+            with pytest.raises(OperationError, match=r"the host is closed; use it within its block"):
+                await use
+        return host
+
+    run(main)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from typing import Any, Literal
 
 import trio
@@ -157,18 +157,22 @@ class Host:
         """
         loaded = settings if isinstance(settings, LoadedSettings) else load_settings(settings)
         failure: Exception | None = None
-        async with hold_storages() as storages, trio.open_nursery() as nursery:
-            async with ProcessPool() as processes:
-                host = cls(loaded, nursery, processes, storages, trace=trace, write=write, read_line=read_line, tap=tap)
-                try:
-                    await host._start(sort_handed(plugins), discover=discover, nursery=nursery)
-                    yield host
-                except Exception as error:
-                    failure = error
-                finally:
-                    with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-                        await host._stop()
-            nursery.cancel_scope.cancel()
+        with ExitStack() as at_last:
+            async with hold_storages() as storages, trio.open_nursery() as nursery:
+                async with ProcessPool() as processes:
+                    host = cls(
+                        loaded, nursery, processes, storages, trace=trace, write=write, read_line=read_line, tap=tap
+                    )
+                    at_last.callback(host._runner.close)
+                    try:
+                        await host._start(sort_handed(plugins), discover=discover, nursery=nursery)
+                        yield host
+                    except Exception as error:
+                        failure = error
+                    finally:
+                        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+                            await host._stop()
+                nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
 

@@ -21,6 +21,7 @@ from llmspell_hookspecs import (
     DepthLimitError,
     HookContext,
     Metadata,
+    OperationError,
     OperationRef,
     PluginRequiredError,
 )
@@ -75,6 +76,7 @@ class Runner:
         self.tracer = tracer
         self.prefix = secrets.token_hex(4)
         self.refusal = ""
+        self._closed = False
         self.results = ResultCache(trio.current_time)
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
         self.events: Announcer | None = None
@@ -92,6 +94,7 @@ class Runner:
             OperationTimeoutError: Its deadline passed.
             DepthLimitError: It is nested too deeply, or was redirected too often.
             PluginRequiredError: A required plugin is missing.
+            OperationError: The host is closed.
             Exception: Whatever its body raised, if no hook recovered it.
         """
         kind, component, hops = operation.kind, operation.component, operation.hops
@@ -138,6 +141,11 @@ class Runner:
         self._depth, self._hops = limits.depth, limits.hops
         self._measured = limits.slow_ms is not None or limits.operation_time_s is not None
 
+    def close(self) -> None:
+        """Run nothing from now on."""
+        self._closed = True
+        self.refusal = "the host is closed; use it within its block"
+
     def settles(self, kind: OperationKind, component: str) -> bool:
         """Answer whether anybody may change or withhold what an operation of this kind yields."""
         chain = self.registry.chain(kind.after, component)
@@ -163,6 +171,8 @@ class Runner:
 
     def _refused(self, frame: Frame) -> Exception:
         component = frame.address
+        if self._closed:
+            return OperationError(f"{component}: {self.refusal}", operation=frame.id, component=component)
         if self.refusal:
             return PluginRequiredError(f"{component}: {self.refusal}")
         what, limit = (

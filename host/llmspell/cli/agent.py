@@ -7,7 +7,7 @@ so every hook sees it.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -76,22 +76,50 @@ def agent_run(invocation: Invocation, /, question: str, tools: tuple[str, ...], 
 
     async def use(host: Host) -> AgentOutput:
         made = await host.agents.create(**fields)
-        return await made.run(question, sink=_show if streams else None)
+        if not streams:
+            return await made.run(question)
+        with _Screen() as screen:
+            return await made.run(question, sink=screen.show)
 
     output = with_host(use, invocation)
     if invocation.json:
         print_json(output)
-    else:
-        click.echo("" if streams else output.text)
+    elif not streams:
+        click.echo(output.text)
 
 
-async def _show(chunk: AgentChunk) -> None:
-    """Write a chunk as it comes: the answer to standard output, what tools do to standard error."""
-    if chunk.kind == "text":
-        click.echo(chunk.text, nl=False)
-        sys.stdout.flush()
-    elif chunk.kind == "restart":
-        click.echo("\n[begins anew]", err=True)
-    elif chunk.tool_result is not None:
-        record = chunk.tool_result
-        click.echo(f"[{record.name} {record.status} in {record.elapsed_ms:.0f} ms]", err=True)
+class _Screen:
+    """Writes chunks as they come: the answer to standard output, what tools do to standard error.
+
+    Invariant: a note, an error and the prompt of the shell begin on a line of their own.
+    """
+
+    def __init__(self) -> None:
+        self._within_line = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_line()
+
+    async def show(self, chunk: AgentChunk) -> None:
+        """Write one."""
+        if chunk.kind == "text" and chunk.text:
+            click.echo(chunk.text, nl=False)
+            sys.stdout.flush()
+            self._within_line = not chunk.text.endswith("\n")
+        elif chunk.kind == "restart":
+            self._note("[begins anew]")
+        elif chunk.tool_result is not None:
+            record = chunk.tool_result
+            self._note(f"[{record.name} {record.status} in {record.elapsed_ms:.0f} ms]")
+
+    def _note(self, text: str) -> None:
+        self._end_line()
+        click.echo(text, err=True)
+
+    def _end_line(self) -> None:
+        if self._within_line:
+            self._within_line = False
+            click.echo()

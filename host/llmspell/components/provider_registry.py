@@ -95,6 +95,7 @@ class ProviderRegistry:
 
         Raises:
             ComponentNotFoundError: There is no such provider, or it has no default model.
+            PluginError: The default model of one that cannot be loaded is asked for.
         """
         provider, _, name = model.partition("/")
         if name and provider in self._made:
@@ -165,6 +166,7 @@ class ProviderRegistry:
     def _with_default_model(self, provider: str) -> str:
         info = self._info(provider)
         if not info.default_model:
+            self.get(provider)
             message = f"model {provider!r}: this provider has no default model; write {provider}/<model>"
             raise ComponentNotFoundError(message, address=f"model:{provider}")
         return f"{provider}/{info.default_model}"

@@ -127,7 +127,7 @@ def read_input(where: str, given: Any) -> str | dict[str, Any]:
     if isinstance(given, str):
         return given
     if not isinstance(given, Mapping):
-        raise InvalidInputError(f"{where}: the input is missing; give a text, or a table with text", field="input")
+        raise InvalidInputError(f"{where}: the input is no text; give a text, or a table with text", field="input")
     table = dict(given)
     for key in _MEDIA:
         if table.pop(key, None):

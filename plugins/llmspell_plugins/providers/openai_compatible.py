@@ -167,7 +167,8 @@ class OpenAICompatible:
         """What it lacks to be asked, and how to give it; empty if nothing."""
         if not self._place.base_url:
             return "it has no base_url; set it in its [providers] table"
-        if self.service.needs_key and self._place.key is None:
+        needs_key = self.service.needs_key or bool(self._settings.api_key_env and self._place.trusted)
+        if needs_key and self._place.key is None:
             if not self._place.trusted:
                 return "it has no key for this URL; give api_key beside base_url"
             variable = self._settings.api_key_env or self.service.key_variable

@@ -1,0 +1,111 @@
+"""``llmspell agent`` and ``llmspell provider``, as people call them, against a server on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chat_server import ChatServer, break_off, fail, say, use
+from llmspell.cli.main import main
+from llmspell.testing.isolation import TemporarySettings, isolate
+from packages import install
+
+Llmspell = Callable[..., tuple[int, str, str]]
+KEY = "sk-of-the-command-line"
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TemporarySettings:
+    return isolate(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture
+def llmspell(places: TemporarySettings, server: ChatServer, capfd: pytest.CaptureFixture[str]) -> Llmspell:
+    """Call the command line, whose provider ``local`` is the server; answers code, standard output and error."""
+    places.write_user(
+        "[plugins.model_retry]\ninitial_delay_s = 0.01\njitter = 0\n"
+        "[providers.local]\ntype = 'openai_compatible'\ndefault_model = 'm'\n"
+        f"base_url = '{server.url}'\napi_key = '{KEY}'\n"
+    )
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def test_an_answer_is_printed_and_as_json_with_all_that_is_known(llmspell: Llmspell) -> None:
+    assert llmspell("agent", "run", "--model", "local", "hello") == (0, "hello\n", "")
+    assert llmspell("agent", "run", "--model", "local/other", "--stream", "hello") == (0, "hello\n", "")
+
+    code, out, err = llmspell("agent", "run", "--model", "local", "--output", "json", "hello")
+    assert (code, err) == (0, "")
+    assert (json.loads(out)["text"], json.loads(out)["steps"]) == ("hello", 1)
+
+
+def test_a_streamed_note_begins_on_a_line_of_its_own(llmspell: Llmspell, server: ChatServer) -> None:
+    server.script(use(("calculator", {"input": "1 + 1"}), text="let me see"), say("it is 2"))
+
+    code, out, err = llmspell("agent", "run", "--model", "local", "--tools", "calculator", "--stream", "1 + 1?")
+
+    assert (code, out) == (0, "let me see\nit is 2\n")
+    assert err.startswith("[calculator completed in ")
+
+
+def test_a_stream_that_breaks_ends_its_line_before_the_error_is_told(llmspell: Llmspell, server: ChatServer) -> None:
+    server.script(break_off(), break_off(), break_off())
+
+    code, out, err = llmspell("agent", "run", "--model", "local", "--stream", "hello")
+
+    assert code == 1
+    pieces = out.split("\n")
+    assert len(pieces) == 4
+    assert pieces[3] == ""
+    assert all("one two three four".startswith(piece) for piece in pieces)
+    assert err.startswith("[begins anew]\n[begins anew]\nllmspell: model:local/m: ")
+
+
+def test_a_failure_is_one_line_without_the_key(llmspell: Llmspell, server: ChatServer) -> None:
+    server.script(*[fail(500, f"two\nlines about {KEY}")] * 3)
+
+    code, out, err = llmspell("provider", "test", "local")
+
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert KEY not in err
+
+
+def test_a_key_that_settings_look_for_in_vain_is_named(llmspell: Llmspell, server: ChatServer) -> None:
+    elsewhere = ("--set", "providers.local.api_key=", "--set", "providers.local.api_key_env=NO_SUCH_KEY")
+
+    code, _out, err = llmspell("provider", "test", "local", *elsewhere)
+
+    assert (code, err.count("\n")) == (1, 1)
+    assert "it has no key; set NO_SUCH_KEY" in err
+    assert "set NO_SUCH_KEY" in llmspell("provider", "list", *elsewhere)[1]
+    assert not server.requests
+
+
+def test_a_provider_that_cannot_be_loaded_is_named_whatever_is_asked_of_it(
+    llmspell: Llmspell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    install(site, "lost-parrot", name="parrot", code="raise SystemExit(3)\n", group="llmspell.providers")
+
+    for model in ("parrot", "parrot/m"):
+        code, _out, err = llmspell("provider", "test", model)
+        assert code == 1
+        assert "plugin parrot (lost-parrot 1.0): it cannot be imported: SystemExit: 3" in err

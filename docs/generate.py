@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from llmspell.settings import Policy, Settings
 from llmspell_hookspecs import (
     RESULT_TYPES,
-    ScriptGlobal,
+    ScriptObject,
     Tool,
     own_points,
     script_methods,
@@ -111,15 +111,21 @@ def _setting_rows(prefix: str, model: type[BaseModel]) -> Iterator[str]:
 
 def _globals() -> str:
     parts = ["Every method answers to its snake-case and its camel-case name."]
-    for point in sorted(_own("llmspell.globals"), key=lambda point: point.name.lower()):
-        kind: type[ScriptGlobal] = point.load()
-        methods = {method.function: method for method in script_methods(kind).values()}
-        lines = [f"## {point.name}", inspect.getdoc(kind) or ""]
-        for name, method in sorted(methods.items()):
-            text = textwrap.indent(inspect.getdoc(getattr(kind, name)) or "", "  ").strip()
-            lines.append(f"- `{'`, `'.join(method.names)}`: {text}")
-        parts.append("\n\n".join(lines))
+    points = sorted(_own("llmspell.globals"), key=lambda point: point.name.lower())
+    parts += [_methods(point.name, point.load()) for point in points]
+    parts.append('# Objects that they answer\n\nTheir methods are called with a colon: `agent:execute("hello")`.')
+    objects = {kind for kind in ScriptObject.__subclasses__() if kind.__module__.startswith("llmspell_plugins.")}
+    parts += [_methods(kind.__name__, kind) for kind in sorted(objects, key=lambda kind: kind.__name__)]
     return _page("Script globals", *parts)
+
+
+def _methods(title: str, kind: type[ScriptObject]) -> str:
+    methods = {method.function: method for method in script_methods(kind).values()}
+    lines = [f"## {title}", inspect.getdoc(kind) or ""]
+    for name, method in sorted(methods.items()):
+        text = textwrap.indent(inspect.getdoc(getattr(kind, name)) or "", "  ").strip()
+        lines.append(f"- `{'`, `'.join(method.names)}`: {text}")
+    return "\n\n".join(lines)
 
 
 def _own(group: str) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -44,6 +44,12 @@ class Scope:
 
     def read_line(self) -> str | None:
         return self.lines.pop(0) if self.lines else None
+
+    def on_end(self, callback: Callable[[], Awaitable[None]]) -> None:
+        pass
+
+    async def end(self) -> None:
+        pass
 
     def on_close(self, callback: Callable[[], None]) -> None:
         pass

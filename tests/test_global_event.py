@@ -306,3 +306,46 @@ def test_events_of_the_host_reach_a_script_and_those_of_a_script_the_host(tmp_pa
 
     assert run(main) == 42
     assert received[0].language == "lua"
+
+
+ENDINGS = {
+    "one event": ('Event.publish("a", 1)', ["1"]),
+    "many events": ('for i = 1, 100 do Event.publish("a", i) end', [str(number) for number in range(1, 101)]),
+    "events of handlers": (
+        'Event.subscribe("b", function(event) print(event.data) end) '
+        'Event.subscribe("c", function() Tool.invoke("calculator", {input = "1"}) Event.publish("b", 7) end) '
+        'Event.publish("c")',
+        ["7"],
+    ),
+    "none for who left": ('Event.unsubscribe(mine) Event.publish("a", 1)', []),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_handlers_have_what_was_published_before_the_script_ended(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    source, expected = ENDINGS[name]
+    written: list[str] = []
+
+    async def main() -> None:
+        async with Host.open(False, discover=False, write=written.append) as host:
+            await host.run_source(f'mine = Event.subscribe("a", function(event) print(event.data) end) {source}')
+
+    for _ in range(5):
+        written.clear()
+        run(main)
+        assert "".join(written).split() == expected
+    assert not caplog.records
+
+
+@pytest.mark.long
+def test_a_handler_that_never_has_enough_holds_the_end_of_its_script_for_two_seconds() -> None:
+    async def main() -> float:
+        async with Host.open(False, discover=False) as host:
+            began = trio.current_time()
+            await host.run_source(
+                'Event.subscribe("a", function() Event.publish("a") Event.receive(Event.subscribe("none"), 10) end) '
+                'Event.publish("a")'
+            )
+            return trio.current_time() - began
+
+    assert 1.9 < run(main) < 4

@@ -174,6 +174,12 @@ class ScriptScope(Protocol):
     def read_line(self) -> str | None:
         """Answer the next line of the script's input, without its end; None at the end. Blocks."""
 
+    def on_end(self, callback: Callable[[], Awaitable[None]], /) -> None:
+        """Await this when a whole script has come to its end without a failure, while its functions may be called."""
+
+    async def end(self) -> None:
+        """Await what `on_end` was given; a language calls it before it lets go of a script that did not fail."""
+
     def on_close(self, callback: Callable[[], Awaitable[None] | None], /) -> None:
         """Call this, sync or async, when the script ends; it has a few seconds, also when the script is cancelled."""
 

@@ -49,6 +49,7 @@ class Scope:
         self.stack: Callable[[], Sequence[Mapping[str, Any]]] | None = None
         self._write = write or _write_stdout
         self._read_line = read_line or _read_stdin
+        self._endings: list[Callable[[], Awaitable[None]]] = []
         self._callbacks: list[Closer] = []
         self._closed = False
         self._lock = threading.Lock()
@@ -66,6 +67,15 @@ class Scope:
     def read_line(self) -> str | None:
         """Answer the next line of the script's input, without its end; None at the end. Blocks."""
         return self._read_line()
+
+    def on_end(self, callback: Callable[[], Awaitable[None]], /) -> None:
+        """Await this when a whole script has come to its end without a failure, while its functions may be called."""
+        self._endings.append(callback)
+
+    async def end(self) -> None:
+        """Await what `on_end` was given."""
+        while self._endings:
+            await self._undo_waiting(self._endings.pop(0)())
 
     def on_close(self, callback: Closer, /) -> None:
         """Call this when the script ends, or now if it has ended; an async one must come before that."""

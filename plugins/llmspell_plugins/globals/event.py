@@ -7,7 +7,7 @@ own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
@@ -34,6 +34,9 @@ __all__ = ["EventGlobal"]
 
 _MOST: Final = 1_000
 _CAPACITY: Final = 100_000
+_DRAIN_S: Final = 2.0
+"""How long the end of a script waits for its handlers."""
+_LOOK_S: Final = 0.001
 
 
 class EventGlobal(ScriptGlobal):
@@ -44,6 +47,8 @@ class EventGlobal(ScriptGlobal):
     def __init__(self, services: Services, scope: ScriptScope) -> None:
         super().__init__(services, scope)
         self._mine: dict[str, Subscription] = {}
+        self._handlers: dict[str, _Handler] = {}
+        scope.on_end(self._drain)
         scope.on_close(self._leave)
 
     @script_method("emit")
@@ -73,7 +78,8 @@ class EventGlobal(ScriptGlobal):
 
         Args:
             pattern: A pattern, a list of them, or a table with pattern, handler and the options.
-            handler: Is called with each event; without one, call ``receive``.
+            handler: Is called with each event, also with those that wait when the script ends, for at most 2 s;
+                without one, call ``receive``.
             options: A table: overflow or backpressure (drop_oldest, drop_newest, block, reject, sample(0.1)),
                 max_queue_size, block_timeout_ms, language.
 
@@ -130,6 +136,7 @@ class EventGlobal(ScriptGlobal):
         found = self._mine.pop(subscription, None) if isinstance(subscription, str) else None
         if found is not None:
             found.close()
+            self._handlers.pop(subscription, None)
         return found is not None
 
     @script_method()
@@ -203,7 +210,9 @@ class EventGlobal(ScriptGlobal):
             subscription = self._events.subscribe(request.patterns, **given)
             subscription.open()
         else:
-            subscription = self._events.on(request.patterns, _handler(request.function), **given)
+            handler = _Handler(request.function)
+            subscription = self._events.on(request.patterns, handler, **given)
+            self._handlers[subscription.id] = handler
         self._mine[subscription.id] = subscription
         return subscription.id
 
@@ -214,6 +223,12 @@ class EventGlobal(ScriptGlobal):
         if sum(each.info.capacity for each in self._mine.values()) + capacity > _CAPACITY:
             message = f"Event.subscribe: this script's mailboxes would hold more than {_CAPACITY} events; ask for less"
             raise ResourceLimitError(f"{message} with max_queue_size", resource="events_pending", limit=_CAPACITY)
+
+    async def _drain(self) -> None:
+        """Wait, for a while, until the script's handlers have had the events that wait for them."""
+        with trio.move_on_after(_DRAIN_S):
+            while any(self._handlers[id].running or self._mine[id].info.pending for id in self._handlers):  # noqa: ASYNC110 - events may expire too, which wakes nobody
+                await trio.sleep(_LOOK_S)
 
     def _leave(self) -> None:
         for subscription in self._mine.values():
@@ -230,11 +245,19 @@ class EventGlobal(ScriptGlobal):
         return found
 
 
-def _handler(function: ScriptFunction) -> Callable[[Event], Awaitable[None]]:
-    async def handle(event: Event) -> None:
-        await function(_table(event))
+class _Handler:
+    """A function of the script that is called with events."""
 
-    return handle
+    def __init__(self, function: ScriptFunction) -> None:
+        self.running = False
+        self._function = function
+
+    async def __call__(self, event: Event) -> None:
+        self.running = True
+        try:
+            await self._function(_table(event))
+        finally:
+            self.running = False
 
 
 def _table(event: Event) -> dict[str, Any]:

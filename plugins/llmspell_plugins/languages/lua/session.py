@@ -69,7 +69,10 @@ class Session:
             ScriptError: It failed, or a limit ended it.
         """
         await self.open()
-        return await self.flushed("run", _source_of(self._script), chunk_name(self.name))
+        value = await self.flushed("run", _source_of(self._script), chunk_name(self.name))
+        await self._interface.scope.end()
+        await self._flush()
+        return value
 
     async def flushed(self, function: str, *arguments: Any) -> Any:
         """Do as `perform`, and write out what was written to files that are open, also of what failed.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from chat_server import ChatServer, break_off, fail, say, use
 from llmspell.cli.main import main
 from llmspell.testing.isolation import TemporarySettings, isolate
 from packages import install
+from terminal import Terminal
 
 Llmspell = Callable[..., tuple[int, str, str]]
 KEY = "sk-of-the-command-line"
@@ -109,3 +113,16 @@ def test_a_provider_that_cannot_be_loaded_is_named_whatever_is_asked_of_it(
         code, _out, err = llmspell("provider", "test", model)
         assert code == 1
         assert "plugin parrot (lost-parrot 1.0): it cannot be imported: SystemExit: 3" in err
+
+
+@pytest.mark.parametrize("how", [("agent", "run", "--model"), ("agent", "run", "--no-stream", "--model")])
+def test_a_model_does_not_steer_the_terminal(tmp_path: Path, how: tuple[str, ...]) -> None:
+    said = "\x1b]0;owned\x07\x1b[31mred\x9b1m"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    terminal = Terminal(*how, "offline/echo", said, folder=tmp_path, environment=environment)
+    with closing(terminal):
+        terminal.expect("red")
+        assert terminal.wait() == 0
+
+    assert b"\\x1b]0;owned\\x07\\x1b[31mred" in terminal.raw
+    assert not set(terminal.raw.decode()) & {"\x1b", "\x07", "\x9b"}

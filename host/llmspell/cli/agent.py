@@ -62,7 +62,7 @@ def agent_list(invocation: Invocation) -> None:
 @click.pass_obj
 def agent_run(invocation: Invocation, /, question: str, tools: tuple[str, ...], tool_list: str, **options: Any) -> None:
     """Ask an agent QUESTION (- for standard input) and print its answer."""
-    from .output import print_json
+    from .output import harmless, print_json
     from .session import with_host
 
     if question == "-":
@@ -85,7 +85,7 @@ def agent_run(invocation: Invocation, /, question: str, tools: tuple[str, ...], 
     if invocation.json:
         print_json(output)
     elif not streams:
-        click.echo(output.text)
+        click.echo(harmless(output.text))
 
 
 class _Screen:
@@ -105,8 +105,10 @@ class _Screen:
 
     async def show(self, chunk: AgentChunk) -> None:
         """Write one."""
+        from .output import harmless
+
         if chunk.kind == "text" and chunk.text:
-            click.echo(chunk.text, nl=False)
+            click.echo(harmless(chunk.text), nl=False)
             sys.stdout.flush()
             self._within_line = not chunk.text.endswith("\n")
         elif chunk.kind == "restart":

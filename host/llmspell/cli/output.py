@@ -8,14 +8,21 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
 from llmspell_hookspecs import ScriptFunction, ScriptObject
 
-__all__ = ["print_json", "print_rows", "print_value"]
+__all__ = ["harmless", "print_json", "print_rows", "print_value"]
+
+_CONTROLS: Final = {sign: f"\\x{sign:02x}" for sign in (*range(0x20), *range(0x7F, 0xA0)) if chr(sign) not in "\n\t"}
+
+
+def harmless(text: str) -> str:
+    """Answer what a model said as a terminal may have it, its control characters spelled out; as it is for a file."""
+    return text.translate(_CONTROLS) if sys.stdout.isatty() else text
 
 
 def print_json(value: Any) -> None:

@@ -67,7 +67,7 @@ def _default(host: Host) -> str:
 @click.pass_obj
 def provider_test(invocation: Invocation, model: str, prompt: str, stream: bool, time_s: float) -> None:
     """Ask MODEL (provider/model, or a provider; the default if left out) one question, and say how it went."""
-    from .output import print_json
+    from .output import harmless, print_json
     from .session import with_host
 
     async def use(host: Host) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def provider_test(invocation: Invocation, model: str, prompt: str, stream: bool,
     cost = "" if answer["cost_usd"] is None else f", {answer['cost_usd']:.6f} USD"
     click.echo(f"{answer['model']}: answered in {answer['elapsed_ms']:.0f} ms{cost}")
     click.echo(f"tokens: {answer['input_tokens']} in, {answer['output_tokens']} out; chunks: {answer['chunks']}")
-    click.echo(answer["text"])
+    click.echo(harmless(answer["text"]))
 
 
 async def _ask(host: Host, model: str, prompt: str, *, stream: bool, time_s: float) -> dict[str, Any]:

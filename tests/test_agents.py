@@ -449,6 +449,54 @@ def test_a_run_that_fails_or_is_cancelled_leaves_the_conversation_as_it_was() ->
     assert info.last_error == "cancelled"
 
 
+@pytest.mark.parametrize("kind", ["guard", "transform"])
+def test_an_answer_that_is_withheld_is_not_remembered(kind: str) -> None:
+    model = ScriptedModel(says("the secret"))
+
+    async def main(host: Host) -> Any:
+        agent = await made(host)
+        host.hooks.register("after_agent_execution", lambda context: Cancel("no"), kind=kind)
+        with pytest.raises(OperationCancelledError):
+            await agent.run("question")
+        return agent.conversation
+
+    assert in_host(main, model, *Tools().plugins) == ()
+
+
+def test_an_answer_that_a_hook_changed_is_remembered_as_it_left() -> None:
+    model = ScriptedModel(asks(("look", {})), says("the secret"))
+
+    async def main(host: Host) -> Any:
+        agent = await made(host)
+        host.hooks.register("after_agent_execution", lambda context: Modified({"text": "[redacted]"}))
+        await agent.run("question")
+        return agent.conversation
+
+    conversation = in_host(main, model, *Tools().plugins)
+
+    assert [message.role for message in conversation] == ["user", "assistant", "tool", "assistant"]
+    assert conversation[-1].content == "[redacted]"
+    assert "secret" not in str(conversation)
+
+
+@pytest.mark.parametrize("then", [says("second"), BROKEN])
+def test_a_run_that_is_repeated_is_remembered_once_with_its_last_answer(then: Any) -> None:
+    model = ScriptedModel(says("first"), then)
+
+    async def main(host: Host) -> Any:
+        agent = await made(host)
+        host.hooks.register(
+            "after_agent_execution", lambda context: Retry(0, 2) if "first" in context.subject.text else None
+        )
+        host.hooks.register("agent_error", lambda context: Replace("fallback"))
+        output = await agent.run("question")
+        return output.text, [message.content for message in agent.conversation]
+
+    text, conversation = in_host(main, model, *Tools().plugins)
+
+    assert (text, conversation) in [("second", ["question", "second"]), ("fallback", [])]
+
+
 def test_trimming_never_parts_a_tools_answer_from_its_question() -> None:
     model = ScriptedModel(*[asks(("look", {})), says("done")] * 20)
 
@@ -650,7 +698,10 @@ def test_hooks_recover_replace_and_see_the_outcome_of_runs() -> None:
     assert seen == [("after_agent_execution", "completed"), ("agent_error", "failed")]
 
 
-@pytest.mark.parametrize("given", [None, 3, {"text": 5}, {"messages": "x"}, {"messages": [{"role": "boss"}]}])
+@pytest.mark.parametrize(
+    "given",
+    [None, 3, {"text": 5}, {"text": "x", "parameters": "y"}, {"messages": "x"}, {"messages": [{"role": "boss"}]}],
+)
 def test_a_wrong_input_is_told_in_one_line(given: Any) -> None:
     async def main(host: Host) -> None:
         agent = await host.agents.create(name="echo", kind="basic")

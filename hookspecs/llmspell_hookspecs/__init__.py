@@ -29,6 +29,7 @@ from .agents import (
     AgentContext,
     AgentHandle,
     Agents,
+    Turn,
 )
 from .components import (
     Component,
@@ -391,6 +392,7 @@ __all__ = [
     "ToolSpec",
     "ToolUse",
     "Tools",
+    "Turn",
     "UnsupportedResultError",
     "Violation",
     "after_agent_execution",

@@ -1,7 +1,8 @@
 """What an agent is, for who writes one, and the agents of a host, for who asks them.
 
-Invariant: an agent's conversation holds whole turns only: a run that fails or is cancelled leaves it as it was, and
-trimming never parts a tool's answer from the question for it. Durations in seconds.
+Invariant: an agent's conversation holds whole turns only, each with the answer that left its run: a run that fails, is
+cancelled or denied leaves it as it was, and trimming never parts a tool's answer from the question for it. Durations in
+seconds.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from msgspec import structs
 from pydantic import BaseModel
 
 from .agent import AgentConfig, AgentInfo, AgentInput, AgentKind, AgentOutput, AgentSink
@@ -18,7 +21,7 @@ from .context import OperationRef
 from .model import Message
 from .plugin import Services
 
-__all__ = ["Agent", "AgentContext", "AgentHandle", "Agents"]
+__all__ = ["Agent", "AgentContext", "AgentHandle", "Agents", "Turn"]
 
 
 class AgentContext(Protocol):
@@ -69,7 +72,15 @@ class Agent:
         return self._conversation
 
     def remember(self, messages: Sequence[Message]) -> None:
-        """Add a whole turn to the conversation, and forget the oldest turns above ``max_conversation`` messages."""
+        """Add a whole turn to the conversation; within a run it counts when the run's answer has passed every hook."""
+        turn = _TURN.get()
+        if turn is not None and turn.agent is self:
+            turn.messages += messages
+        else:
+            self.keep(messages)
+
+    def keep(self, messages: Sequence[Message]) -> None:
+        """Add messages at once, and forget the oldest turns above ``max_conversation`` messages."""
         kept = (*self._conversation, *messages)
         surplus = len(kept) - self.config.max_conversation
         if surplus > 0:
@@ -91,6 +102,45 @@ class Agent:
 
     async def close(self) -> None:
         """Let go of what it holds."""
+
+
+class Turn:
+    """What one run of an agent adds to its conversation; the host's, which knows when the answer may leave.
+
+    Attributes:
+        agent: Whose run it is.
+        messages: What it remembered in the attempt that runs, or ran last.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.messages: list[Message] = []
+
+    async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
+        """Run the agent once; what an earlier attempt remembered is void."""
+        self.messages = []
+        token = _TURN.set(self)
+        answered = False
+        try:
+            output = await self.agent.run(input, context)
+            answered = True
+        finally:
+            _TURN.reset(token)
+            if not answered:
+                self.messages = []
+        return output
+
+    def end(self, text: str) -> None:
+        """Add it to the conversation, with the answer as hooks let it leave."""
+        if not self.messages:
+            return
+        *before, last = self.messages
+        if last.role == "assistant" and last.content != text:
+            last = structs.replace(last, content=text)
+        self.agent.keep([*before, last])
+
+
+_TURN: ContextVar[Turn | None] = ContextVar("llmspell_turn", default=None)
 
 
 class AgentHandle(Protocol):

@@ -109,7 +109,7 @@ class Handle:
 
     def remember(self, messages: Sequence[Message], /) -> None:
         """Add messages to what it remembers."""
-        self.agent.remember(messages)
+        self.agent.keep(messages)
 
     def forget(self) -> None:
         """Begin a new conversation."""

@@ -30,6 +30,7 @@ from llmspell_hookspecs import (
     LlmspellError,
     OperationRef,
     ResourceLimitError,
+    Turn,
 )
 
 from .addresses import CallOptions
@@ -174,6 +175,7 @@ class AgentRunner:
             raise InvalidInputError(message, field="agent")
         limit_s = handle.config.time_s
         stream = None if sink is None else AgentStream(sink, lambda: self._runner.settles(AGENT, handle.name))
+        turn = Turn(handle.agent)
         output: AgentOutput | None = None
         error, began = "", perf_counter()
         handle.began()
@@ -183,7 +185,7 @@ class AgentRunner:
                     kind=AGENT,
                     component=_ref(handle.name),
                     subject=_input(handle.name, given),
-                    body=self._body(handle, stream),
+                    body=self._body(turn, stream),
                     prepare=None if stream is None else _beginning(stream),
                     deadline_s=limit_s if options.deadline_s is None else min(limit_s, options.deadline_s),
                     repeatable=handle.agent.repeatable,
@@ -196,15 +198,16 @@ class AgentRunner:
             raise
         finally:
             handle.ended(output, error or "cancelled", perf_counter() - began)
+        turn.end(output.text)
         if stream is not None:
             await stream.finish(output)
         return output
 
-    def _body(self, handle: Handle, stream: AgentStream | None) -> Any:
+    def _body(self, turn: Turn, stream: AgentStream | None) -> Any:
         sink = None if stream is None else stream.take
 
         async def body(approved: AgentInput) -> AgentOutput:
-            return await handle.agent.run(approved, _Context(self._runner.current(), sink))
+            return await turn.run(approved, _Context(self._runner.current(), sink))
 
         return body
 
@@ -273,8 +276,11 @@ def _input(name: str, given: Any) -> AgentInput:
         raise InvalidInputError(f"agent:{name}: its input is {kind}; give a text, or a mapping with a text")
     rest = dict(given)
     texts = [rest.pop(key) for key in ("text", "input", "prompt") if key in rest]
-    messages = rest.pop("messages", None)
-    parameters = {**rest.pop("parameters", {}), **rest}
+    messages, parameters = rest.pop("messages", None), rest.pop("parameters", None)
+    if parameters is not None and not isinstance(parameters, Mapping):
+        message = f"agent:{name}: its parameters are a {type(parameters).__name__}; give a mapping"
+        raise InvalidInputError(message, field="parameters")
+    parameters = {**(parameters or {}), **rest}
     asked_for = {"text": str(texts[0]) if texts else "", "messages": messages, "parameters": parameters}
     found: AgentInput = fit(asked_for, AgentInput, f"agent:{name}")
     return found

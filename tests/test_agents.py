@@ -16,6 +16,7 @@ from llmspell_hookspecs import (
     AgentChunk,
     AgentConfig,
     AgentHandle,
+    AgentInfo,
     AgentInput,
     AgentOutput,
     Cancel,
@@ -372,6 +373,28 @@ def test_a_failed_stream_raises_where_its_chunks_end() -> None:
     chunks = in_host(main, ScriptedModel(Broken("half a", BROKEN)), *Tools().plugins)
 
     assert told(chunks, 1) == "half a"
+
+
+@pytest.mark.parametrize("uses", [1, 3])
+def test_the_error_of_who_takes_chunks_ends_the_run_as_it_is(uses: int) -> None:
+    tools = Tools()
+    model = ScriptedModel(asks(*[("look", {"sleep": 1})] * uses), says("never"))
+
+    async def take(chunk: AgentChunk) -> None:
+        if chunk.kind == "tool_result":
+            raise BrokenPipeError("nobody reads")
+
+    async def main(host: Host) -> AgentInfo:
+        agent = await made(host, max_parallel=2)
+        with pytest.raises(BrokenPipeError, match="nobody reads"):
+            await agent.run("look around", sink=take)
+        assert agent.conversation == ()
+        return agent.info
+
+    info = in_host(main, model, *tools.plugins, virtual=True)
+
+    assert (info.failed, info.running, tools.running) == (1, 0, 0)
+    assert len(model.requests) == 1
 
 
 def test_a_stream_is_held_back_where_the_answer_is_still_to_be_judged() -> None:

@@ -12,6 +12,7 @@ from kernel import make_tool, opened, run
 from llmspell import Host
 from llmspell_hookspecs import (
     Cancel,
+    ChunkSink,
     ComponentNotFoundError,
     HookContext,
     InvalidInputError,
@@ -358,6 +359,72 @@ def test_an_answer_that_no_model_gave_is_streamed_too_and_judged_as_a_chunk() ->
 
     assert told(chunks) == response.text == "from the shelf"
     assert judged == ["from the shelf"]
+
+
+class Stubborn(ScriptedModel):
+    """Goes on when a chunk is not taken, or says something else of it."""
+
+    def __init__(self, makes_of_it: ModelResponse | Exception) -> None:
+        super().__init__(says("bad words"))
+        self.makes_of_it = makes_of_it
+
+    async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
+        try:
+            return await super().complete(model, request, sink)
+        except Exception:
+            if isinstance(self.makes_of_it, Exception):
+                raise self.makes_of_it from None
+            return self.makes_of_it
+
+
+STUBBORN = [says("well"), ProviderError("scripted: broken", retryable=True), KeyError("chunk")]
+
+
+@pytest.mark.parametrize("makes_of_it", STUBBORN)
+def test_a_denied_chunk_ends_the_call_whatever_the_provider_makes_of_it(makes_of_it: Any) -> None:
+    async def main(host: Host) -> None:
+        host.hooks.register(
+            "model_chunk", lambda context: Cancel("bad") if "bad" in context.subject.text else None, kind="guard"
+        )
+        host.hooks.register("model_error", lambda context: Replace("revived"))
+        await stream(host)
+
+    with pytest.raises(OperationCancelledError, match="bad"):
+        in_host(main, Stubborn(makes_of_it))
+
+
+@pytest.mark.parametrize("model", [ScriptedModel(says("hello")), *map(Stubborn, STUBBORN)])
+def test_the_error_of_who_takes_chunks_comes_back_as_it_is(model: ScriptedModel) -> None:
+    async def full(chunk: ModelChunk) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    async def main(host: Host) -> None:
+        await host.models.complete(ModelRequest("scripted/play", (Message("user", "hello"),)), sink=full)
+
+    with pytest.raises(BrokenPipeError, match="nobody reads"):
+        in_host(main, model)
+
+
+def test_a_stream_is_held_back_for_a_guard_that_goes_while_it_runs() -> None:
+    model = ScriptedModel(says("later"))
+
+    async def main(host: Host) -> list[ModelChunk]:
+        got: list[ModelChunk] = []
+        guard = host.hooks.register("after_model_call", lambda context: Cancel("no"), kind="guard")
+
+        async def take(chunk: ModelChunk) -> None:
+            got.append(chunk)
+
+        def leave(request: ModelRequest) -> ModelResponse:
+            guard.unregister()
+            return says("secret words")
+
+        model.lines = [leave]
+        with pytest.raises(OperationCancelledError):
+            await host.models.complete(ModelRequest("scripted/play", (Message("user", "hello"),)), sink=take)
+        return got
+
+    assert in_host(main, model) == []
 
 
 def test_a_slow_reader_slows_the_stream_and_one_that_leaves_ends_it() -> None:

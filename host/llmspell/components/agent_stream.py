@@ -20,12 +20,13 @@ class AgentStream:
 
     Args:
         sink: Takes what is handed on.
-        holds: Answers whether chunks are to be held back.
+        holds: Answers whether chunks are to be held back; asked as the run begins, and again while it goes on.
     """
 
     def __init__(self, sink: AgentSink, holds: Callable[[], bool]) -> None:
         self._sink = sink
         self._holds = holds
+        self._holding = holds()
         self._held: list[AgentChunk] = []
         self._last = ""
         self._step = 1
@@ -39,7 +40,8 @@ class AgentStream:
     async def take(self, chunk: AgentChunk) -> None:
         """Take the next chunk from the agent."""
         self._follow(chunk)
-        if self._held or self._holds():
+        self._holding = self._holding or self._holds()
+        if self._holding:
             self._held.append(chunk)
         else:
             self._begun = True

@@ -162,18 +162,30 @@ class _Call:
         if request.model != self._name:
             message = f"model:{self._name}: a hook changed the model to {request.model!r}; answer Redirect instead"
             raise InvalidInputError(message, field="model")
-        sink = None if self._stream is None else self._stream.take
-        try:
-            response = await self._provider.complete(self._name.partition("/")[2], request, sink)
-        except LlmspellError:
-            raise
-        except Exception as error:  # its text may quote a request, which may hold a secret
-            message = f"model:{self._name}: its provider failed with {type(error).__name__}; report it to its author"
-            raise ProviderError(message) from error
+        response = await self._answered(request)
         if not isinstance(response, ModelResponse):
             message = f"model:{self._name}: its provider answered {type(response).__name__}, no ModelResponse"
             raise ProviderError(message, code="protocol")
         return response if self._stream is None else self._stream.heard(response)
+
+    async def _answered(self, request: ModelRequest) -> ModelResponse:
+        """What the provider answers; what kept a chunk from being taken counts more than what it made of that."""
+        stream = self._stream
+        try:
+            response = await self._provider.complete(
+                self._name.partition("/")[2], request, None if stream is None else stream.take
+            )
+        except Exception as error:
+            if stream is not None and stream.failure is not None:
+                raise stream.failure  # noqa: B904 - it comes first, and is what the error comes from
+            if isinstance(error, LlmspellError):
+                raise
+            # The error's text may quote a request, which may hold a secret.
+            message = f"model:{self._name}: its provider failed with {type(error).__name__}; report it to its author"
+            raise ProviderError(message) from error
+        if stream is not None and stream.failure is not None:
+            raise stream.failure
+        return response
 
 
 def _request(model: str, given: Any) -> ModelRequest:

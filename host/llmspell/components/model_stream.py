@@ -24,12 +24,19 @@ class ModelStream:
 
     Args:
         sink: Takes what is handed on.
-        holds: Answers whether chunks are to be held back.
+        holds: Answers whether chunks are to be held back; asked as the call begins, since those who stand there then
+            judge it, and again for those who come while it runs.
+
+    Attributes:
+        failure: Why a chunk of this attempt was not taken: a hook's, or the sink's own. It ends the call, whatever the
+            provider makes of it.
     """
 
     def __init__(self, sink: ChunkSink, holds: Callable[[], bool]) -> None:
+        self.failure: Exception | None = None
         self._sink = sink
         self._holds = holds
+        self._holding = holds()
         self._asker: Asker | None = None
         self._sent: list[ModelChunk] = []
         self._held: list[ModelChunk] = []
@@ -38,6 +45,7 @@ class ModelStream:
     async def begin(self, asker: Asker) -> None:
         """Begin an attempt; what an earlier one handed on is void."""
         self._asker = asker
+        self.failure = None
         await self._void()
         self._held.clear()
         self._changed = False
@@ -48,11 +56,19 @@ class ModelStream:
         Raises:
             OperationCancelledError: A hook cancelled the call.
         """
+        try:
+            await self._take(chunk)
+        except Exception as error:
+            self.failure = error
+            raise
+
+    async def _take(self, chunk: ModelChunk) -> None:
         index = len(self._sent) + len(self._held)
         given = chunk if chunk.index == index else structs.replace(chunk, index=index)
         asked: ModelChunk = given if self._asker is None else await self._asker.ask("model_chunk", given)
         self._changed = self._changed or asked.text != given.text
-        if self._held or self._holds():
+        self._holding = self._holding or self._holds()
+        if self._holding:
             self._held.append(asked)
         else:
             await self._send(asked)

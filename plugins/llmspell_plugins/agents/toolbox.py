@@ -52,15 +52,22 @@ class Toolbox:
         if len(uses) == 1:
             return [await self._use(uses[0], step, sink)]
         records: list[ToolRecord | None] = [None] * len(uses)
+        failures: list[Exception] = []
         limiter = trio.CapacityLimiter(self._parallel)
 
         async def one(place: int, use: ToolUse) -> None:
-            async with limiter:
-                records[place] = await self._use(use, step, sink)
+            try:
+                async with limiter:
+                    records[place] = await self._use(use, step, sink)
+            except Exception as error:  # the sink's own; a nursery would wrap it
+                failures.append(error)
+                nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
             for place, use in enumerate(uses):
                 nursery.start_soon(one, place, use)
+        if failures:
+            raise failures[0]
         return [record for record in records if record is not None]
 
     async def _use(self, use: ToolUse, step: int, sink: AgentSink | None) -> ToolRecord:

@@ -15,6 +15,7 @@ from llmspell_hookspecs import (
     Agent,
     AgentChunk,
     AgentConfig,
+    AgentContext,
     AgentHandle,
     AgentInfo,
     AgentInput,
@@ -651,6 +652,71 @@ def test_a_hook_may_keep_an_agent_until_the_host_closes() -> None:
     in_host(main, Kept)
 
     assert ended == ["third", "second", "first"]
+
+
+class Difficult(Agent):
+    """Fails when it is closed, or never ends it."""
+
+    kind = "difficult"
+
+    async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
+        return AgentOutput("ran")
+
+    async def close(self) -> None:
+        if self.config.name == "fails":
+            raise KeyError("a bug")
+        await trio.sleep_forever()
+
+
+def test_an_agent_that_cannot_be_closed_keeps_nothing_else_from_being_closed(caplog: pytest.LogCaptureFixture) -> None:
+    model = ScriptedModel(says("hi"))
+    kept: list[AgentHandle] = []
+
+    async def main(host: Host) -> None:
+        for name in ("first", "fails", *(f"hangs-{number}" for number in range(10))):
+            kept.append(await host.agents.create(name=name, kind="basic" if name == "first" else "difficult"))
+        await (await made(host, tools=[])).run("hello")
+
+    in_host(main, model, Difficult, virtual=True)
+
+    assert {handle.info.state for handle in kept} == {"closed"}
+    assert model.closed == 1
+    assert "a clean-up failed: 'a bug'" in caplog.text
+
+
+def test_a_hook_that_makes_agents_as_they_go_does_not_keep_the_host_open() -> None:
+    async def replaced(context: HookContext[AgentInfo]) -> None:
+        await hosts[0].agents.create(name=f"{context.subject.name}+", kind="basic")
+
+    hosts: list[Host] = []
+
+    async def main(host: Host) -> None:
+        hosts.append(host)
+        host.hooks.register("before_agent_shutdown", replaced)
+        await host.agents.create(name="one", kind="basic")
+
+    in_host(main)
+
+    assert hosts[0].agents.list() == []
+
+
+def test_an_agent_that_is_being_closed_is_not_closed_twice() -> None:
+    seen: list[str] = []
+
+    async def slow(context: HookContext[AgentInfo]) -> None:
+        seen.append(context.point)
+        await trio.sleep(1)
+
+    async def main(host: Host) -> None:
+        host.hooks.register("before_agent_shutdown", slow, timeout_s=5)
+        agent = await host.agents.create(name="one", kind="basic")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(agent.close)
+            nursery.start_soon(agent.close)
+
+    in_host(main, virtual=True)
+
+    assert seen == ["before_agent_shutdown"]
 
 
 def test_a_kind_whose_constructor_fails_is_named() -> None:

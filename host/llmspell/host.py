@@ -10,11 +10,13 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Final, Literal
 
 import trio
 
 from llmspell.asyncio_thread import AsyncioThread as AsyncioRunner
+from llmspell.closing import close_each
 from llmspell.components import (
     Addresses,
     AgentRegistry,
@@ -73,6 +75,7 @@ __all__ = ["Host"]
 
 SettingsArgument = LoadedSettings | Mapping[str, Any] | Literal[False] | None
 _log = logging.getLogger("llmspell")
+_CLOSING_S: Final = 5.0
 
 
 class Host:
@@ -170,8 +173,7 @@ class Host:
                     except Exception as error:
                         failure = error
                     finally:
-                        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-                            await host._stop()
+                        await host._stop()
                 nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -362,20 +364,16 @@ class Host:
             self._tap.allow(loaded.settings.events.tap)
 
     async def _stop(self) -> None:
-        try:
-            if hasattr(self, "plugins"):
-                await self._runner.notify("system_shutdown", self._state())
-                await self.agents.close()
-                await self.models.close()
-                await self.plugins.close()
-        finally:
-            self._network.close()
-            if self._tap is not None:
-                await self._tap.close()
-            await self._asyncio.close()
+        """Close everything; what fails or hangs keeps nothing else from being closed."""
+        if hasattr(self, "plugins"):
+            told = partial(self._runner.notify, "system_shutdown", self._state())
+            await close_each((told, self.agents.close, self.models.close, self.plugins.close), _CLOSING_S)
+        self._network.close()
+        taps = () if self._tap is None else (self._tap.close,)
+        await close_each((*taps, self._asyncio.close), _CLOSING_S)
         self.events.close()
         if hasattr(self, "_brought"):
-            await self._brought.close()
+            await close_each((self._brought.close,), _CLOSING_S)
 
     def _state(self) -> HostState:
         return HostState(VERSION, self.plugins.loaded, self.plugins.failed)

@@ -63,6 +63,7 @@ class Handle:
         self.agent = agent
         self.scope = scope
         self.closed = False
+        self._closing = False
         self._run = run
         self._shut = shut
         self._created_s = time.time()
@@ -157,8 +158,13 @@ class Handle:
 
     async def close(self) -> None:
         """Shut it down; a second call does nothing."""
-        if not self.closed:
+        if self.closed or self._closing:
+            return
+        self._closing = True
+        try:
             await self._shut(self)
+        finally:
+            self._closing = False
 
     def began(self) -> None:
         """Count a run that begins."""

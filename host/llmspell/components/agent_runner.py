@@ -7,14 +7,15 @@ when the host closes.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
-import trio
 from msgspec import Struct, structs
 from pydantic import SecretStr
 
+from llmspell.closing import close_each
 from llmspell.operations import Asker, Operation, OperationKind, Runner, fit, thaw_fields
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
@@ -96,6 +97,7 @@ class AgentRunner:
         self._policies = policies
         self._handles: dict[str, Handle] = {}
         self._making: set[str] = set()
+        self._closing = False
 
     # Making.
 
@@ -119,8 +121,7 @@ class AgentRunner:
         finally:
             self._making.discard(wanted.name)
             if made and wanted.name not in self._handles:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
-                    await made[0].agent.close()
+                await close_each([made[0].agent.close], _CLOSING_S)
         return made[0]
 
     def get(self, name: str, /) -> Handle | None:
@@ -136,6 +137,8 @@ class AgentRunner:
         return self._registry.kinds()
 
     def _reserve(self, name: str) -> None:
+        if self._closing:
+            raise InvalidInputError(f"agent {name}: the host closes; make it before that", field="agent")
         if name in self._handles or name in self._making:
             message = f"agent {name}: there is one of this name; choose another, or shut that one down"
             raise InvalidInputError(message, field="name")
@@ -213,17 +216,20 @@ class AgentRunner:
 
     # Shutting down.
 
-    async def _shut(self, handle: Handle, *, forced: bool = False) -> None:
+    async def _shut(self, handle: Handle) -> None:
         async def shut(info: AgentInfo) -> AgentInfo:
             await self._drop(handle)
             return handle.info
 
+        await self._runner.run(Operation(_SHUTDOWN, _ref(handle.name), handle.info, shut))
+
+    async def _end(self, handle: Handle) -> None:
+        """Shut it down, whatever hooks say."""
         try:
-            await self._runner.run(Operation(_SHUTDOWN, _ref(handle.name), handle.info, shut))
+            await self._shut(handle)
         except LlmspellError as error:
-            if not forced:
-                raise
             self._runner.problems.append(error)
+        finally:
             await self._drop(handle)
 
     async def _drop(self, handle: Handle) -> None:
@@ -235,16 +241,17 @@ class AgentRunner:
     async def close_scope(self, scope: str, /) -> int:
         """Shut down all agents of a script; answers how many."""
         mine = [handle for handle in self._handles.values() if scope and handle.scope == scope]
-        for handle in mine:
-            await self._shut(handle, forced=True)
+        await self._end_each(mine)
         return len(mine)
 
     async def close(self) -> None:
-        """Shut down all agents, the last one first."""
-        while self._handles:
-            handle = next(reversed(self._handles.values()))
-            await self._shut(handle, forced=True)
-            await self._drop(handle)
+        """Shut down all agents, the last one first; none is made any more."""
+        self._closing = True
+        await self._end_each(self._handles.values())
+
+    async def _end_each(self, handles: Iterable[Handle]) -> None:
+        last_first = reversed(list(handles))
+        await close_each((partial(self._end, handle) for handle in last_first), _CLOSING_S)
 
 
 def _ref(name: str) -> ComponentRef:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from llmspell.closing import close_each
 from llmspell.plugins import Candidate, Shelf, construct, load
 from llmspell.settings import Settings
 from llmspell_hookspecs import (
@@ -33,6 +34,7 @@ __all__ = ["ProviderRegistry", "is_provider"]
 
 _GROUP: Final = "llmspell.providers"
 _ENDPOINTS: Final = 256
+_CLOSING_S: Final = 1.0
 _METHODS: Final = ("info", "at", "complete", "close")
 
 
@@ -122,10 +124,10 @@ class ProviderRegistry:
 
     async def close(self) -> None:
         """Close those that were made."""
-        for made in (*self._elsewhere.values(), *self._made.values()):
-            await made.close()
+        made = [*self._elsewhere.values(), *self._made.values()]
         self._elsewhere.clear()
         self._made.clear()
+        await close_each((provider.close for provider in made), _CLOSING_S)
 
     def _make(self, name: str) -> Provider:
         table = self._settings.provider_table(name)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec import structs
 
+from llmspell.closing import close_each
 from llmspell.hooks import HookRegistry
 from llmspell.settings import Settings
 from llmspell_hookspecs import LlmspellError, PluginInfo, Services
@@ -21,6 +22,8 @@ from .loading import construct, load
 from .registrar import Registrar
 
 __all__ = ["Plugins", "plugin_name"]
+
+_CLOSING_S: Final = 5.0
 
 
 class Plugins:
@@ -77,11 +80,9 @@ class Plugins:
 
     async def close(self) -> None:
         """Close the plugins that have an ``aclose``, the last one first."""
-        while self._objects:
-            _, plugin = self._objects.pop()
-            closer = getattr(plugin, "aclose", None)
-            if inspect.iscoroutinefunction(closer):
-                await closer()
+        closers = [getattr(plugin, "aclose", None) for _, plugin in reversed(self._objects)]
+        self._objects.clear()
+        await close_each(filter(inspect.iscoroutinefunction, closers), _CLOSING_S)
 
     def _discovered(self, candidate: Candidate) -> None:
         info = candidate.info

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import Any, Final
 
+from llmspell.closing import close_each
 from llmspell_hookspecs import PluginError
 
 from .shelf import Shelf
 
 __all__ = ["BroughtServices", "service_name"]
 
+_CLOSING_S: Final = 5.0
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -58,7 +60,6 @@ class BroughtServices:
 
     async def close(self) -> None:
         """Close the services that have an ``aclose``, the last one first."""
-        while self._found:
-            closer = getattr(self._found.pop(), "aclose", None)
-            if inspect.iscoroutinefunction(closer):
-                await closer()
+        closers = [getattr(service, "aclose", None) for service in reversed(self._found)]
+        self._found.clear()
+        await close_each(filter(inspect.iscoroutinefunction, closers), _CLOSING_S)

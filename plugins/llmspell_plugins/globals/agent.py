@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
+from weakref import WeakValueDictionary
 
 from llmspell_hookspecs import (
     AgentConfig,
@@ -15,6 +16,7 @@ from llmspell_hookspecs import (
     AgentKind,
     Agents,
     ComponentNotFoundError,
+    InvalidInputError,
     ScriptGlobal,
     ScriptScope,
     Services,
@@ -37,7 +39,8 @@ class AgentGlobal(ScriptGlobal):
 
     def __init__(self, services: Services, scope: ScriptScope) -> None:
         super().__init__(services, scope)
-        self._mine: dict[str, AgentInstance] = {}
+        self._closes = self._ended = False
+        self._held: WeakValueDictionary[str, AgentInstance] = WeakValueDictionary()
 
     # Making.
 
@@ -81,9 +84,7 @@ class AgentGlobal(ScriptGlobal):
     def get(self, name: str) -> AgentInstance | None:
         """Answer the agent of this name, or nothing."""
         handle = self._visible().get(name)
-        if handle is None:
-            return None
-        return self._mine.get(name) or AgentInstance(handle, self.services, self._owns)
+        return None if handle is None else self._instance(handle)
 
     @script_method()
     def list(self) -> Sequence[dict[str, Any]]:
@@ -168,24 +169,31 @@ class AgentGlobal(ScriptGlobal):
 
     async def _make(self, where: str, config: Mapping[str, Any]) -> AgentInstance:
         fields = read_agent(where, config)
-        if not self._mine:
+        if not self._closes:
+            self._closes = True
             self.scope.on_close(self._leave)
         handle = await self._agents.create(scope=self.scope.id, **fields)
-        instance = AgentInstance(handle, self.services, self._owns)
-        self._mine[handle.name] = instance
-        return instance
+        if self._ended:
+            await self._leave()
+            raise InvalidInputError(f"{where}: the script has ended; make agents before that", field="agent")
+        return self._instance(handle)
+
+    def _instance(self, handle: AgentHandle) -> AgentInstance:
+        """The same object for the same agent, as long as the script holds it."""
+        held = self._held.get(handle.name)
+        if held is None or not held.stands_for(handle):
+            held = self._held[handle.name] = AgentInstance(handle, self.services, self.scope.id)
+        return held
 
     async def _leave(self) -> None:
+        self._ended = True
         await self._agents.close_scope(self.scope.id)
-
-    def _owns(self, name: str) -> bool:
-        return name in self._mine
 
     def _visible(self) -> dict[str, AgentHandle]:
         found: dict[str, AgentHandle] = {}
         for info in self._agents.list():
             handle = self._agents.get(info.name)
-            if handle is not None and (info.name in self._mine or not info.scope):
+            if handle is not None and info.scope in ("", self.scope.id):
                 found[info.name] = handle
         return found
 

@@ -5,7 +5,7 @@ Invariant: a script ends only agents that it made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter_ns
 from typing import Any, Final
@@ -43,12 +43,22 @@ _KEPT: Final = "conversation"
 
 
 class AgentInstance(ScriptObject):
-    """An agent that can be asked."""
+    """An agent that can be asked.
 
-    def __init__(self, handle: AgentHandle, services: Services, owns: Callable[[str], bool]) -> None:
+    Args:
+        handle: The agent.
+        services: What it may use of the host.
+        script: The id of the script that holds it.
+    """
+
+    def __init__(self, handle: AgentHandle, services: Services, script: str) -> None:
         self._handle = handle
         self._services = services
-        self._owns = owns
+        self._script = script
+
+    def stands_for(self, handle: AgentHandle) -> bool:
+        """Answer whether it is this agent."""
+        return self._handle is handle
 
     def script_fields(self) -> Mapping[str, Any]:
         """Answer name, id, type and model."""
@@ -261,7 +271,7 @@ class AgentInstance(ScriptObject):
             SecurityError: This script did not make it.
             OperationCancelledError: A hook keeps it.
         """
-        if not self._owns(self._handle.name):
+        if self._handle.info.scope != self._script:
             message = f"agent {self._handle.name}: this script did not make it, so it cannot end it"
             raise SecurityError(message, rule="scope")
         if self._handle.info.state == "closed":

@@ -165,6 +165,15 @@ def test_a_server_that_will_not_keep_a_connection_is_obeyed() -> None:
         pooled(main)
 
 
+def test_a_connection_over_which_too_much_came_is_not_used_again() -> None:
+    async def main(pool: ConnectionPool) -> list[bytes]:
+        return [(await get(pool, server.url))[1] for _ in range(2)]
+
+    with raw(OK + OK.replace(b"ok", b"no"), OK) as server:
+        assert pooled(main) == [b"ok", b"ok"]
+        assert server.connections == 2
+
+
 def test_an_idle_connection_is_closed_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmspell.security.pool._IDLE_S", 0.05)
 
@@ -356,6 +365,32 @@ def test_what_goes_wrong_has_its_code(answer: Any, code: str) -> None:
 def test_a_body_is_read_no_further_than_its_limit() -> None:
     with raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000) as server:
         assert failing(server.url, ResourceLimitError, "999 bytes", max_bytes=999).limit == 999
+
+
+MANY_PIECES = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 50_000 + b"0\r\n\r\n"
+MANY_HEADS = b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000 + OK
+
+
+@pytest.mark.parametrize(("answer", "length"), [(MANY_PIECES, 50_000), (MANY_HEADS, 2)])
+def test_an_answer_in_very_many_pieces_lets_others_run(answer: bytes, length: int) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async def main(pool: ConnectionPool) -> int:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            got = await get(pool, server.url)
+            nursery.cancel_scope.cancel()
+        return len(got[1])
+
+    with raw(answer) as server:
+        assert pooled(main) == length
+    assert turns > 20_000 / 64
 
 
 def test_a_server_that_hangs_up_before_it_has_read_all_is_heard() -> None:

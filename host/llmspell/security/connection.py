@@ -24,6 +24,7 @@ from .network import connection_failed
 __all__ = ["Connection", "Head", "Outgoing", "connect"]
 
 _RECEIVE_BYTES = 65536
+_EVENTS_AT_ONCE = 64
 _Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 
 
@@ -65,11 +66,14 @@ class Connection:
         self._socket = socket.socket
         self._shown = shown
         self._http = h11.Connection(h11.CLIENT)
+        self._events = 0
 
     @property
     def reusable(self) -> bool:
         """Whether it may carry another request now: nothing came since the last answer, not even its end."""
-        return self._http.our_state is h11.IDLE and self._socket.fileno() >= 0 and not self._socket.is_readable()
+        if self._http.our_state is not h11.IDLE or self._http.trailing_data[0]:
+            return False
+        return self._socket.fileno() >= 0 and not self._socket.is_readable()
 
     async def ask(self, request: Outgoing, read_timeout_s: float) -> Head:
         """Send a request and answer the head of its answer.
@@ -135,12 +139,16 @@ class Connection:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 with trio.fail_after(timeout_s):
                     self._http.receive_data(bytes(await self._stream.receive_some(_RECEIVE_BYTES)))
+                self._events = 0
         except trio.TooSlowError as error:
             raise _timed_out(self._shown, timeout_s, "came") from error
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise self._failed(error) from error
         except h11.RemoteProtocolError as error:
             raise self._broken(error) from error
+        self._events += 1
+        if self._events % _EVENTS_AT_ONCE == 0:  # one packet may hold thousands, which take a tenth of a second
+            await trio.lowlevel.checkpoint()
         return event  # type: ignore[return-value]  # the loop leaves no NEED_DATA
 
     def _failed(self, error: Exception) -> ToolError:

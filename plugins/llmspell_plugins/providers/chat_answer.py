@@ -1,11 +1,13 @@
 """What OpenAI's chat interface answers: whole completions, and the chunks of a stream put together.
 
-Invariant: an answer of the wrong shape is an error, never a guess; parameters that are no JSON object are said to be
-so, in `ToolUse.problem`, since the model can mend them. Source: the API reference of OpenAI, "chat completions".
+Invariant: an answer of the wrong shape is an error, never a guess; parameters that are no JSON object, or longer than
+any model writes, are said to be so, in `ToolUse.problem`, since the model can mend them. Source: the API reference of
+OpenAI, "chat completions".
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +18,9 @@ from llmspell_hookspecs import ModelResponse, ModelUsage, ToolUse
 __all__ = ["Assembly", "Usage", "chunk_decoder", "completion_decoder", "parameters_of", "response_of"]
 
 _REASONS: Final = {"tool_calls": "tool_use", "function_call": "tool_use", "max_tokens": "length", "end_turn": "stop"}
+_MOST_USES: Final = 1024
+_LONGEST: Final = 1024 * 1024
+"""Characters of all parameters in one answer."""
 
 
 class Part(Struct):
@@ -112,7 +117,11 @@ class Assembly:
         self._id = ""
 
     def add(self, chunk: Completion) -> str:
-        """Take a chunk in and answer the text that it brings."""
+        """Take a chunk in and answer the text that it brings.
+
+        Raises:
+            ValueError: It asks for more tools than any model does.
+        """
         self._model = chunk.model or self._model
         self._id = chunk.id or self._id
         self.usage = chunk.usage or self.usage
@@ -133,15 +142,14 @@ class Assembly:
 
     def response(self) -> ModelResponse:
         """Answer the whole of it."""
-        uses = [
-            _tool_use(position, "".join(ids[:1]), "".join(names), pieces)
-            for position, (ids, names, pieces) in enumerate(self._uses.values())
-        ]
+        uses = _tool_uses(("".join(ids[:1]), "".join(names), pieces) for ids, names, pieces in self._uses.values())
         return _response("".join(self._texts), uses, self._reason, self.usage, self._model, self._id)
 
     def _add_use(self, use: Use) -> None:
         key = use.index if use.index is not None else len(self._uses) - (0 if use.id or not self._uses else 1)
         ids, names, pieces = self._uses.setdefault(key, ([], [], []))
+        if len(self._uses) > _MOST_USES:
+            raise _too_many()
         if use.id:
             ids.append(use.id)
         if use.function.name and not names:
@@ -154,16 +162,17 @@ def response_of(completion: Completion) -> ModelResponse:
     """Answer a whole completion as the contract has it.
 
     Raises:
-        ValueError: It holds no answer.
+        ValueError: It holds no answer, or asks for more tools than any model does.
     """
     choice = completion.choices[0] if completion.choices else None
     said = choice.message if choice is not None else None
     if choice is None or said is None:
         raise ValueError("it holds no answer")
-    uses = [
-        _tool_use(position, use.id or "", use.function.name or "", [use.function.arguments])
-        for position, use in enumerate(said.tool_calls or ())
-    ]
+    if len(said.tool_calls or ()) > _MOST_USES:
+        raise _too_many()
+    uses = _tool_uses(
+        (use.id or "", use.function.name or "", [use.function.arguments]) for use in said.tool_calls or ()
+    )
     usage, reason = completion.usage or Usage(), choice.finish_reason or ""
     return _response(_text(said), uses, reason, usage, completion.model or "", completion.id or "")
 
@@ -184,6 +193,24 @@ def parameters_of(arguments: str | dict[str, Any] | None) -> tuple[dict[str, Any
 def _response(text: str, uses: list[ToolUse], reason: str, usage: Usage, model: str, id: str) -> ModelResponse:
     reason = "tool_use" if uses and reason in ("", "stop") else _REASONS.get(reason, reason or "stop")
     return ModelResponse(text, tuple(uses), reason, usage.plain(), model, {"id": id} if id else {})
+
+
+def _tool_uses(asked: Iterable[tuple[str, str, list[Any]]]) -> list[ToolUse]:
+    """The tools that are asked for: id, name and the pieces of the parameters of each."""
+    uses: list[ToolUse] = []
+    length = 0
+    for position, (id, name, pieces) in enumerate(asked):
+        length += sum(len(piece) for piece in pieces if isinstance(piece, str))
+        if length > _LONGEST:
+            problem = f"the parameters of all tools together are longer than {_LONGEST} characters"
+            uses.append(ToolUse(id or f"call_{position}", name, {}, problem))
+        else:
+            uses.append(_tool_use(position, id, name, pieces))
+    return uses
+
+
+def _too_many() -> ValueError:
+    return ValueError(f"it asks for more than {_MOST_USES} tools")
 
 
 def _tool_use(position: int, id: str, name: str, pieces: list[Any]) -> ToolUse:

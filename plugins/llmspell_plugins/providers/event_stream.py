@@ -19,12 +19,13 @@ class EventStream:
         self._begun: list[bytes] = []
         self._begun_bytes = 0
         self._data: list[bytes] = []
+        self._data_bytes = 0
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield the data of each event that this piece completes.
 
         Raises:
-            ValueError: A line is longer than any event is.
+            ValueError: A line, or the lines of one event together, are longer than any event is.
         """
         if b"\n" not in piece and b"\r" not in piece:
             self._keep(piece)
@@ -36,13 +37,16 @@ class EventStream:
         if not lines[-1].endswith(b"\n"):
             self._keep(lines.pop())
         for line in lines:
-            yield from self._line(line)
+            data = self._line(line)
+            if data is not None:
+                yield data
 
     def end(self) -> Iterator[bytes]:
         """Yield the data of the last event, if the stream ended without the empty line behind it."""
-        if self._begun:
-            yield from self._line(b"".join(self._begun))
-        yield from self._line(b"")
+        for line in (b"".join(self._begun), b""):
+            data = self._line(line)
+            if data is not None:
+                yield data
 
     def _keep(self, piece: bytes) -> None:
         self._begun.append(piece)
@@ -50,10 +54,15 @@ class EventStream:
         if self._begun_bytes > _LONGEST:
             raise ValueError(f"a line of its stream is longer than {_LONGEST} bytes")
 
-    def _line(self, line: bytes) -> Iterator[bytes]:
+    def _line(self, line: bytes) -> bytes | None:
+        """The data of the event that this line ends."""
         line = line.rstrip(b"\r\n")
         if line.startswith(b"data:"):
             self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+            self._data_bytes += len(line)
+            if self._data_bytes > _LONGEST:
+                raise ValueError(f"an event of its stream is longer than {_LONGEST} bytes")
         elif not line and self._data:
-            data, self._data = self._data, []
-            yield data[0] if len(data) == 1 else b"\n".join(data)
+            data, self._data, self._data_bytes = self._data, [], 0
+            return data[0] if len(data) == 1 else b"\n".join(data)
+        return None

@@ -155,7 +155,7 @@ def _error_of(body: bytes) -> dict[str, Any]:
     """What the body says of the error, wherever this provider says it."""
     try:
         read = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     read = read[0] if isinstance(read, list) and read else read
     if not isinstance(read, dict):

@@ -8,8 +8,10 @@ Sizes in bytes, durations in seconds.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar, Final
+from functools import partial
+from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
 import msgspec
 import trio
@@ -38,9 +40,12 @@ from .prices import cost_usd
 
 __all__ = ["OpenAICompatible", "OpenAICompatibleSettings", "Service"]
 
-_SMALL_BYTES: Final = 262_144
+_SMALL_BYTES: Final = 65_536
+_EVENTS_AT_ONCE: Final = 64
 _ERROR_BYTES: Final = 65_536
 _TAIL_S: Final = 0.2
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Service(Struct, frozen=True):
@@ -82,7 +87,7 @@ class OpenAICompatibleSettings(BaseModel):
     prices: str = Field(default="", description="Whose prices count, as litellm names it, such as openai.")
     timeout_s: float = Field(default=120.0, gt=0, description="The longest silence: before the answer and within it.")
     connect_timeout_s: float = Field(default=10.0, gt=0, description="For a new connection.")
-    max_answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="The largest answer that is read.")
+    max_answer_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="The largest answer that is read.")
 
     @field_validator("base_url")
     @classmethod
@@ -204,29 +209,31 @@ class OpenAICompatible:
     async def _whole(self, where: str, answer: HttpStream, sink: ChunkSink | None) -> tuple[ModelResponse, int]:
         with network_failures(where):
             body = await answer.read()
-        if len(body) > _SMALL_BYTES:
-            completion = await trio.to_thread.run_sync(self._read, where, body)
-        else:
-            completion = self._read(where, body)
+        completion = await _aside(len(body), self._read, where, body)
         try:
-            response = response_of(completion)
+            response = await _aside(len(body), response_of, completion)
         except ValueError as error:
-            raise protocol_error(where, f"the provider's answer makes no sense: {error}") from error
+            raise _senseless(where, error) from error
         if sink is not None:
             await _hand_over(response, response.text, 0, sink)
         return response, completion.usage.cached_tokens if completion.usage is not None else 0
 
     async def _streamed(self, where: str, answer: HttpStream, sink: ChunkSink) -> tuple[ModelResponse, int]:
-        assembly, index = Assembly(), 0
+        assembly, index, size = Assembly(), 0, 0
         events = _Events(where, answer)
         while data := await events.next():
-            text = assembly.add(self._read(where, data))
+            size += len(data)
+            completion = await _aside(len(data), self._read, where, data)
+            try:
+                text = assembly.add(completion)
+            except ValueError as error:
+                raise _senseless(where, error) from error
             if text:
                 await sink(ModelChunk("text", text, index=index))
                 index += 1
         if not assembly.finished:
             raise protocol_error(where, "the provider's stream ended before the answer was whole", retryable=True)
-        response = assembly.response()
+        response = await _aside(size, assembly.response)
         await _hand_over(response, "", index, sink)
         return response, assembly.usage.cached_tokens
 
@@ -235,7 +242,7 @@ class OpenAICompatible:
             completion = completion_decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             # The library's words name the place in the answer, never its text.
-            raise protocol_error(where, f"the provider's answer makes no sense: {error}") from error
+            raise _senseless(where, error) from error
         if completion.error:
             raise stream_error(where, completion.error, self._place.secrets)
         return completion
@@ -260,15 +267,19 @@ class _Events:
         self._events = EventStream()
         self._waiting: deque[bytes] = deque()
         self._ended = False
+        self._given = 0
 
     async def next(self) -> bytes:
         """Answer the next one's data; empty if there is none."""
+        self._given += 1
+        if self._given % _EVENTS_AT_ONCE == 0:  # one packet may hold thousands
+            await trio.lowlevel.checkpoint()
         while not self._waiting and not self._ended:
             with network_failures(self._where):
                 piece = await anext(self._pieces, b"")
             self._ended = not piece
             try:
-                self._waiting.extend(self._events.feed(piece) if piece else self._events.end())
+                self._waiting.extend(filter(None, self._events.feed(piece) if piece else self._events.end()))
             except ValueError as error:
                 raise protocol_error(self._where, str(error)) from error
         data = self._waiting.popleft() if self._waiting else b""
@@ -277,6 +288,17 @@ class _Events:
         if not self._ended:
             await _drain(self._where, self._answer)
         return b""
+
+
+async def _aside(size_bytes: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call it; in a thread if it works on more than the loop should wait for."""
+    if size_bytes <= _SMALL_BYTES:
+        return function(*args, **kwargs)
+    return await trio.to_thread.run_sync(partial(function, *args, **kwargs))
+
+
+def _senseless(where: str, error: Exception) -> ProviderError:
+    return protocol_error(where, f"the provider's answer makes no sense: {error}")
 
 
 async def _drain(where: str, answer: HttpStream) -> None:

@@ -14,6 +14,7 @@ from llmspell_hookspecs import (
     Cancel,
     ChunkSink,
     ComponentNotFoundError,
+    Endpoint,
     HookContext,
     InvalidInputError,
     Message,
@@ -71,6 +72,7 @@ def told(chunks: list[ModelChunk]) -> str:
     [
         ("", "scripted/play"),
         ("scripted", "scripted/play"),
+        ("scripted/", "scripted/play"),
         ("scripted/other", "scripted/other"),
         ("scripted/a/b", "scripted/a/b"),
         ("other", "scripted/other"),
@@ -443,6 +445,40 @@ def test_a_slow_reader_slows_the_stream_and_one_that_leaves_ends_it() -> None:
 
     assert taken == ["one", " two"]
     assert model.ended == 1
+
+
+class Placed(ScriptedModel):
+    """Counts how many of it stand at endpoints."""
+
+    def __init__(self, root: Placed | None = None) -> None:
+        super().__init__(says("here"))
+        self.root = root or self
+
+    def at(self, endpoint: Endpoint, /) -> Placed:
+        self.root.endpoints.append(endpoint)
+        return Placed(self.root)
+
+    async def close(self) -> None:
+        self.root.closed += 1
+
+
+def test_endpoints_that_nobody_asks_any_more_make_room_for_others() -> None:
+    model = Placed()
+
+    async def main(host: Host) -> int:
+        for number in range(300):
+            await host.models.complete(HELLO, endpoint=Endpoint(f"http://127.0.0.1:{number}"))
+        await host.models.complete(HELLO, endpoint=Endpoint("http://127.0.0.1:299"))
+        return model.closed
+
+    assert in_host(main, model) == 300 - 256
+    assert len(model.endpoints) == 300
+    assert model.closed == 300 + 1
+
+
+def test_a_deadline_that_is_no_number_is_told() -> None:
+    with pytest.raises(InvalidInputError, match="a deadline of nan s is none"):
+        in_host(lambda host: host.models.complete(HELLO, deadline_s=float("nan")), ScriptedModel(says("hi")))
 
 
 def test_providers_are_closed_with_the_host() -> None:

@@ -62,7 +62,14 @@ def _default(host: Host) -> str:
 @click.argument("model", default="")
 @click.option("--prompt", default="Say: ready.", show_default=True, help="What the model is asked.")
 @click.option("--stream", is_flag=True, help="Ask for the answer in chunks.")
-@click.option("--time", "time_s", type=float, default=60.0, show_default=True, help="Seconds that it may take.")
+@click.option(
+    "--time",
+    "time_s",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds that it may take.",
+)
 @global_options
 @click.pass_obj
 def provider_test(invocation: Invocation, model: str, prompt: str, stream: bool, time_s: float) -> None:

@@ -85,8 +85,11 @@ class ModelRunner:
         name = self._providers.resolve(request.model)
         if name != request.model:
             request = structs.replace(request, model=name)
-        provider = self._providers.get(name.partition("/")[0], endpoint)
-        return await self._ask(request, provider, sink, CallOptions(deadline_s))
+        options, named = CallOptions(deadline_s), name.partition("/")[0]
+        if endpoint is None:
+            return await self._ask(request, self._providers.get(named), sink, options)
+        async with self._providers.at(named, endpoint) as provider:
+            return await self._ask(request, provider, sink, options)
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ModelResponse:
         """Ask a model by its address, ``model:provider/model``; see `ComponentRunner`."""

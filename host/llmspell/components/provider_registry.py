@@ -10,10 +10,11 @@ Invariant: a provider is made once and closed with the host.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from llmspell.closing import close_each
 from llmspell.plugins import Candidate, Shelf, construct, load
@@ -38,6 +39,13 @@ _CLOSING_S: Final = 1.0
 _METHODS: Final = ("info", "at", "complete", "close")
 
 
+class _Elsewhere(Struct):
+    """A provider at an endpoint of an agent's own, and how many ask it now."""
+
+    provider: Provider
+    users: int = 0
+
+
 class ProviderRegistry:
     """Providers by name.
 
@@ -52,7 +60,7 @@ class ProviderRegistry:
         self._services = services
         self._types: Shelf[tuple[PluginInfo, Any]] = Shelf("provider", candidates, _loaded)
         self._made: dict[str, Provider] = {}
-        self._elsewhere: dict[tuple[str, str, str], Provider] = {}
+        self._elsewhere: dict[tuple[str, str, str], _Elsewhere] = {}
         self._default = ""
 
     def put(self, provider: Any) -> None:
@@ -64,29 +72,47 @@ class ProviderRegistry:
         """Answer all names, without importing anything."""
         return tuple(sorted({*self._types.names(), *self._settings.provider_names()}))
 
-    def get(self, name: str, endpoint: Endpoint | None = None) -> Provider:
-        """Answer the provider of this name, at this endpoint if one is given, making it if need be.
+    def get(self, name: str) -> Provider:
+        """Answer the provider of this name, making it if need be.
 
         Raises:
             ComponentNotFoundError: There is none.
             PluginError: It cannot be loaded, or its settings do not fit.
-            InvalidInputError: It cannot be asked at this endpoint.
-            ResourceLimitError: There are too many endpoints.
         """
         made = self._made.get(name)
         if made is None:
             made = self._made[name] = self._make(name)
-        return made if endpoint is None else self._at(name, made, endpoint)
+        return made
 
-    def _at(self, name: str, provider: Provider, endpoint: Endpoint) -> Provider:
+    @asynccontextmanager
+    async def at(self, name: str, endpoint: Endpoint) -> AsyncIterator[Provider]:
+        """Answer the provider of this name at an endpoint, for the block; it is kept for the next one that asks there.
+
+        Raises:
+            InvalidInputError: It cannot be asked at this endpoint.
+            ResourceLimitError: Too many endpoints are asked at once.
+        """
+        made = self.get(name)
         secret = "" if endpoint.api_key is None else endpoint.api_key.get_secret_value()
         key = (name, endpoint.base_url, secret)
         if key not in self._elsewhere:
-            if len(self._elsewhere) >= _ENDPOINTS:
-                message = f"provider {name}: agents name more than {_ENDPOINTS} endpoints; name them in [providers]"
+            await self._make_room(name)
+        place = self._elsewhere.pop(key, None) or _Elsewhere(made.at(endpoint))
+        self._elsewhere[key] = place
+        place.users += 1
+        try:
+            yield place.provider
+        finally:
+            place.users -= 1
+
+    async def _make_room(self, name: str) -> None:
+        """Let go of the endpoint that nobody has asked for the longest time, if there are too many."""
+        while len(self._elsewhere) >= _ENDPOINTS:
+            unused = next((key for key, place in self._elsewhere.items() if not place.users), None)
+            if unused is None:
+                message = f"provider {name}: more than {_ENDPOINTS} endpoints are asked at once; wait for some of them"
                 raise ResourceLimitError(message, resource="endpoints", limit=_ENDPOINTS)
-            self._elsewhere[key] = provider.at(endpoint)
-        return self._elsewhere[key]
+            await close_each((self._elsewhere.pop(unused).provider.close,), _CLOSING_S)
 
     def infos(self) -> Sequence[ProviderInfo]:
         """Answer what is known of each, sorted by name; of one that does not load, why not."""
@@ -102,6 +128,8 @@ class ProviderRegistry:
         provider, _, name = model.partition("/")
         if name and provider in self._made:
             return model
+        if provider and not name:
+            model = provider
         if name and provider:
             self._check(provider, model)
             return model
@@ -124,7 +152,7 @@ class ProviderRegistry:
 
     async def close(self) -> None:
         """Close those that were made."""
-        made = [*self._elsewhere.values(), *self._made.values()]
+        made = [*(place.provider for place in self._elsewhere.values()), *self._made.values()]
         self._elsewhere.clear()
         self._made.clear()
         await close_each((provider.close for provider in made), _CLOSING_S)

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from llmspell_hookspecs import OperationTimeoutError
+from llmspell_hookspecs import InvalidInputError, OperationTimeoutError
 
 from .correlation import Frame
 
@@ -28,6 +28,11 @@ class Deadline:
     __slots__ = ("_at_s", "_began_s", "_frame", "_limit_s", "_scope", "passed")
 
     def __init__(self, limit_s: float | None, frame: Frame) -> None:
+        """Begin; raises `InvalidInputError` for what is no number."""
+        if limit_s != limit_s:  # NaN, which passes every check of bounds
+            raise InvalidInputError(
+                f"{frame.address}: a deadline of {limit_s} s is none; give seconds", field="deadline_s"
+            )
         self._limit_s = limit_s
         self._frame = frame
         self._began_s = trio.current_time()

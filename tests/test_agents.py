@@ -538,6 +538,21 @@ def test_trimming_never_parts_a_tools_answer_from_its_question() -> None:
         assert all(message.tool_use_id in asked for message in request.messages if message.role == "tool")
 
 
+def test_what_an_agent_remembers_is_bounded_by_its_length_too() -> None:
+    async def main(host: Host) -> Any:
+        agent = await host.agents.create(name="echo", kind="basic", max_conversation=10_000)
+        for _ in range(50):
+            agent.remember([Message("user", "x" * 300), Message("assistant", "y" * 300)])
+        before = agent.conversation
+        agent.remember([Message("user", "z" * 5000)])
+        return before, agent.conversation
+
+    before, after = in_host(main, settings={"agents": {"conversation_chars": 2000}})
+
+    assert [message.role for message in before] == ["user", "assistant"] * 3
+    assert after == ()
+
+
 def test_a_given_conversation_takes_the_place_of_the_remembered_one() -> None:
     model = ScriptedModel(says("yes"))
 
@@ -745,6 +760,18 @@ def test_there_are_no_more_agents_than_settings_allow() -> None:
 
 
 # Addresses and hooks around runs.
+
+
+def test_one_script_does_not_take_every_agent() -> None:
+    async def main(host: Host) -> None:
+        for number in range(2):
+            await host.agents.create(name=f"own-{number}", kind="basic", scope="one")
+        await host.agents.create(name="other", kind="basic", scope="two")
+        await host.agents.create(name="host's", kind="basic")
+        await host.agents.create(name="own-2", kind="basic", scope="one")
+
+    with pytest.raises(ResourceLimitError, match=r"own-2: its script has 2 agents; .* \(agents.script_count\)"):
+        in_host(main, settings={"agents": {"script_count": 2}})
 
 
 def test_agents_and_tools_stand_in_for_each_other() -> None:

@@ -51,6 +51,7 @@ class AgentConfig(Struct, frozen=True):
         temperature: See `ModelRequest`.
         max_tokens: Of one answer of the model.
         max_conversation: How many messages it remembers, the system prompt aside.
+        max_conversation_chars: How long they may be together.
         max_steps: How often the model may be asked in one run.
         max_tool_calls: How many tools may run in one run.
         max_parallel: How many tools run at once.
@@ -69,6 +70,7 @@ class AgentConfig(Struct, frozen=True):
     temperature: float | None = None
     max_tokens: int | None = None
     max_conversation: int = 100
+    max_conversation_chars: int = 4_000_000
     max_steps: int = 25
     max_tool_calls: int = 100
     max_parallel: int = 8

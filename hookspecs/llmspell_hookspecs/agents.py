@@ -80,13 +80,22 @@ class Agent:
             self.keep(messages)
 
     def keep(self, messages: Sequence[Message]) -> None:
-        """Add messages at once, and forget the oldest turns above ``max_conversation`` messages."""
+        """Add messages at once, and forget the oldest turns above what the config allows."""
         kept = (*self._conversation, *messages)
-        surplus = len(kept) - self.config.max_conversation
+        surplus = max(len(kept) - self.config.max_conversation, self._too_long(kept))
         if surplus > 0:
             turns = (place for place in range(surplus, len(kept)) if kept[place].role == "user")
             kept = kept[next(turns, len(kept)) :]
         self._conversation = kept
+
+    def _too_long(self, messages: Sequence[Message]) -> int:
+        """How many of the oldest messages must go for the others to be short enough."""
+        length = 0
+        for place in reversed(range(len(messages))):
+            length += len(messages[place].content)
+            if length > self.config.max_conversation_chars:
+                return place + 1
+        return 0
 
     def forget(self) -> None:
         """Begin a new conversation."""

@@ -96,7 +96,7 @@ class AgentRunner:
         self._runner = runner
         self._policies = policies
         self._handles: dict[str, Handle] = {}
-        self._making: set[str] = set()
+        self._making: dict[str, str] = {}
         self._closing = False
 
     # Making.
@@ -104,7 +104,7 @@ class AgentRunner:
     async def create(self, config: AgentConfig | None = None, /, *, scope: str = "", **fields: Any) -> Handle:
         """Make an agent; see the contract's `Agents`."""
         wanted = _config(config, fields)
-        self._reserve(wanted.name)
+        self._reserve(wanted.name, scope)
         made: list[Handle] = []
 
         async def make(approved: AgentConfig) -> AgentInfo:
@@ -119,7 +119,7 @@ class AgentRunner:
             await self._runner.run(Operation(_INIT, _ref(wanted.name), wanted, make))
             self._handles[wanted.name] = made[0]
         finally:
-            self._making.discard(wanted.name)
+            self._making.pop(wanted.name, None)
             if made and wanted.name not in self._handles:
                 await close_each([made[0].agent.close], _CLOSING_S)
         return made[0]
@@ -136,17 +136,21 @@ class AgentRunner:
         """Answer the kinds that can be made; loads them."""
         return self._registry.kinds()
 
-    def _reserve(self, name: str) -> None:
+    def _reserve(self, name: str, scope: str) -> None:
         if self._closing:
             raise InvalidInputError(f"agent {name}: the host closes; make it before that", field="agent")
         if name in self._handles or name in self._making:
             message = f"agent {name}: there is one of this name; choose another, or shut that one down"
             raise InvalidInputError(message, field="name")
-        most = self._policies.agents.count
-        if len(self._handles) + len(self._making) >= most:
-            message = f"agent {name}: there are {most} agents, which is the most; shut some down (agents.count)"
-            raise ResourceLimitError(message, resource="agents", limit=most)
-        self._making.add(name)
+        most = self._policies.agents
+        scopes = [*(handle.scope for handle in self._handles.values()), *self._making.values()]
+        if len(scopes) >= most.count:
+            message = f"agent {name}: there are {most.count} agents, which is the most; shut some down (agents.count)"
+            raise ResourceLimitError(message, resource="agents", limit=most.count)
+        if scope and scopes.count(scope) >= most.script_count:
+            message = f"agent {name}: its script has {most.script_count} agents; shut some down (agents.script_count)"
+            raise ResourceLimitError(message, resource="agents", limit=most.script_count)
+        self._making[name] = scope
 
     def _held(self, config: AgentConfig) -> AgentConfig:
         """Answer what it is made from, with its limits within those of the settings."""
@@ -156,6 +160,7 @@ class AgentRunner:
             time_s=min(config.time_s, most.time_s),
             max_steps=min(config.max_steps, most.steps),
             max_tool_calls=min(config.max_tool_calls, most.tool_calls),
+            max_conversation_chars=min(config.max_conversation_chars, most.conversation_chars),
             tools=tuple(config.tools),
         )
 

@@ -265,6 +265,12 @@ class AgentSettings(_Section):
     count: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=10_000, ge=1, description="How many agents there may be at once."
     )
+    script_count: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=1000, ge=1, description="How many of them one script may have."
+    )
+    conversation_chars: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=4_000_000, ge=0, description="How much an agent remembers; it forgets its oldest turns above that."
+    )
 
 
 class PerformanceSettings(_Section):

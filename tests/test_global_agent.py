@@ -6,6 +6,7 @@ import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 import trio
 
 from kernel import make_tool, opened, run
@@ -113,3 +114,45 @@ def test_an_agent_that_is_ready_after_its_script_has_ended_is_shut_down() -> Non
         return host.agents.list()
 
     assert in_host(main, make_tool("nap", nap)) == []
+
+
+ANSWERS = [
+    '{type = "redirect", target = "agent:NAME"}',
+    '{type = "fork", operations = {{address = "agent:NAME", input = {text = "hello"}}}}',
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize(("target", "reached"), [("own", ["own"]), ("hosts", ["hosts"]), ("others", [])])
+def test_a_hook_of_a_script_reaches_no_other_scripts_agent(answer: str, target: str, reached: list[str]) -> None:
+    made, done = trio.Event(), trio.Event()
+    asked: list[str] = []
+
+    async def hold(parameters: dict[str, Any], context: ToolContext) -> None:
+        made.set()
+        await done.wait()
+
+    async def plain(parameters: dict[str, Any], context: ToolContext) -> str:
+        return "plain"
+
+    def note(context: HookContext[Any]) -> None:
+        asked.append(context.component.name)
+
+    async def main(host: Host) -> None:
+        await host.agents.create(name="hosts", kind="basic")
+        host.hooks.register("before_agent_execution", note, kind="observe")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.run_source, 'Agent.create{name = "others", type = "basic"} Tool.invoke("hold", {})')
+            await made.wait()
+            await host.run_source(
+                f"""
+                Agent.create{{name = "own", type = "basic"}}
+                Hook.register("BeforeToolExecution", function() return {answer.replace("NAME", target)} end)
+                pcall(Tool.invoke, "plain", {{}})
+                """
+            )
+            done.set()
+
+    in_host(main, make_tool("hold", hold), make_tool("plain", plain))
+
+    assert asked == reached

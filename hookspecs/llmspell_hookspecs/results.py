@@ -33,10 +33,12 @@ class Call(Struct, frozen=True):
     Attributes:
         address: ``kind:name``, such as ``tool:calculator``.
         input: What it is given.
+        scope: The script whose hook asks for it, which reaches no other script's components; the host fills it in.
     """
 
     address: str
     input: Mapping[str, Any] = {}
+    scope: str = ""
 
 
 class Continue(Struct, frozen=True):

@@ -22,11 +22,13 @@ class CallOptions(Struct, frozen=True):
         deadline_s: How long it may take; the component's own limit counts as well.
         hops: How often it was redirected so far.
         started: Told once the call is past its guards, or has ended.
+        scope: The script on whose behalf a hook of its own asks; empty for whoever is trusted.
     """
 
     deadline_s: float | None = None
     hops: int = 0
     started: Callable[[], None] | None = None
+    scope: str = ""
 
 
 class ComponentRunner(Protocol):
@@ -63,7 +65,7 @@ class Addresses:
 
     async def __call__(self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
         """Run a call for a hook: the runner's way in."""
-        return await self._call(call.address, call.input, CallOptions(None, hops, started))
+        return await self._call(call.address, call.input, CallOptions(None, hops, started, call.scope))
 
     async def _call(self, address: str, given: Any, options: CallOptions) -> Any:
         kind, separator, name = address.partition(":")

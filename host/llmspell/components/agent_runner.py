@@ -168,9 +168,14 @@ class AgentRunner:
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> AgentOutput:
         """Run an agent by its address; see `ComponentRunner`."""
-        handle = self._handles.get(name)
+        seen = {
+            other: handle
+            for other, handle in self._handles.items()
+            if not options.scope or handle.scope in ("", options.scope)
+        }
+        handle = seen.get(name)
         if handle is None:
-            names = ", ".join(self._handles) or "none"
+            names = ", ".join(seen) or "none"
             raise ComponentNotFoundError(f"agent {name!r}: there is none; there are {names}", address=f"agent:{name}")
         return await self._ask(handle, input, None, options)
 

@@ -24,7 +24,7 @@ from llmspell_hookspecs import (
 )
 
 from .fit import fit
-from .forks import failure_of
+from .forks import failure_of, on_behalf
 from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Answer", "ask_chain", "cancellation", "where"]
@@ -137,7 +137,7 @@ async def _transforms(chain: Chain, context: HookContext[Any], answer: Answer) -
             answer.subject = fit(result.value, chain.point.subject, where(hook), answer.subject)
             context = _with(context, answer.subject, None)
         if isinstance(result, Fork):
-            answer.forks.append(result)
+            answer.forks.append(on_behalf(result, hook.scope))
         if isinstance(result, Cancel | Replace):
             return hook, result
     return None

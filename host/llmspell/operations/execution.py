@@ -333,7 +333,8 @@ class Execution:
         course, kind = self._course, self._course.operation.kind
         target = redirect.target if ":" in redirect.target else f"{course.frame.component.kind}:{redirect.target}"
         course.note(hook, "Redirect", target)
-        value = await course.house.call(Call(target, kind.payload(given)), hops=course.frame.hops + 1)
+        call = Call(target, kind.payload(given), hook.scope)
+        value = await course.house.call(call, hops=course.frame.hops + 1)
         return name_after(freeze_fields(kind.to_result(value)), course.asked, kind.named)
 
     async def _notices(self, error: Exception) -> None:

@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
+from msgspec import structs
 
 from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome
 
 from .wraps import LAST_MOMENTS_S
 
-__all__ = ["Forks", "failure_of"]
+__all__ = ["Forks", "failure_of", "on_behalf"]
 
 CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
 
@@ -24,6 +25,13 @@ def failure_of(error: BaseException) -> Failure:
     """Answer an error as hooks see it."""
     code = getattr(error, "code", "error") if isinstance(error, Exception) else "cancelled"
     return Failure(type(error).__name__, str(error) or type(error).__name__, code, error)
+
+
+def on_behalf(fork: Fork, scope: str) -> Fork:
+    """Answer a fork whose calls reach no more than the script does whose hook asked for it."""
+    if not scope:
+        return fork
+    return structs.replace(fork, calls=tuple(structs.replace(call, scope=scope) for call in fork.calls))
 
 
 class _Running:

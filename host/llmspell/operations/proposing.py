@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
 from .asking import where
 from .course import NOTHING, Course
 from .fit import fit, name_after
+from .forks import on_behalf
 
 __all__ = ["Proposal", "propose"]
 
@@ -86,7 +87,7 @@ async def _interpret(
             subject = _changed(course, hook, answer.value, subject)
             context = course.context(chain, subject)
         elif isinstance(answer, Fork):
-            course.wanted.append(answer)
+            course.wanted.append(on_behalf(answer, hook.scope))
         elif isinstance(answer, Cache):
             stored = await _cached(course, hook, answer, subject)
             if stored is not None:

@@ -379,7 +379,7 @@ class Stubborn(ScriptedModel):
             return self.makes_of_it
 
 
-STUBBORN = [says("well"), ProviderError("scripted: broken", retryable=True), KeyError("chunk")]
+STUBBORN: list[ModelResponse | Exception] = [says("well"), ProviderError("scripted: broken", retryable=True), KeyError("chunk")]
 
 
 @pytest.mark.parametrize("makes_of_it", STUBBORN)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs import ModelResponse, ModelUsage, ToolUse
 
-__all__ = ["Assembly", "Usage", "chunk_decoder", "completion_decoder", "parameters_of", "response_of"]
+__all__ = ["Assembly", "Usage", "completion_decoder", "parameters_of", "response_of"]
 
 _REASONS: Final = {"tool_calls": "tool_use", "function_call": "tool_use", "max_tokens": "length", "end_turn": "stop"}
 _MOST_USES: Final = 1024
@@ -96,7 +96,6 @@ class Completion(Struct):
 
 
 completion_decoder: Final = msgspec.json.Decoder(Completion)
-chunk_decoder: Final = completion_decoder
 
 
 class Assembly:

@@ -10,11 +10,32 @@ import os
 from collections.abc import Mapping
 
 from msgspec import Struct
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from llmspell_hookspecs import Endpoint, InvalidInputError
 
-__all__ = ["Place", "checked_url", "key_of"]
+__all__ = ["Place", "ServiceSettings", "key_of"]
+
+
+class ServiceSettings(BaseModel):
+    """What settings say of any service, under ``[providers.NAME]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str = Field(default="", description="Where it is, such as http://127.0.0.1:8000/v1.")
+    api_key: SecretStr | None = Field(default=None, description="Its key; better kept in an environment variable.")
+    api_key_env: str = Field(default="", description="The environment variable that has its key.")
+    default_model: str = Field(default="", description="What is asked if a name has no model.")
+    models: tuple[str, ...] = Field(default=(), description="What it has, for listings.")
+    timeout_s: float = Field(default=120.0, gt=0, description="The longest silence: before the answer and within it.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        try:
+            return _plain_url(value)
+        except InvalidInputError as error:
+            raise ValueError(str(error)) from None
 
 
 class Place(Struct, frozen=True):
@@ -56,18 +77,6 @@ def key_of(given: SecretStr | None, variable: str) -> tuple[SecretStr | None, st
         return given, "api_key is set"
     value = os.environ.get(variable, "").strip() if variable else ""
     return (SecretStr(value), f"{variable} is set") if value else (None, "")
-
-
-def checked_url(url: str) -> str:
-    """Answer a base URL from settings as it is used.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        return _plain_url(url)
-    except InvalidInputError as error:
-        raise ValueError(str(error)) from None
 
 
 def _plain_url(url: str) -> str:

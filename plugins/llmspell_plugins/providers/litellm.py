@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec import Struct, structs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from llmspell_hookspecs import (
     AsyncioThread,
@@ -32,13 +32,13 @@ from llmspell_hookspecs import (
 
 from .chat_answer import Assembly, Completion, response_of
 from .chat_request import chat_messages, chat_tools
-from .endpoint import Place, checked_url, key_of
+from .endpoint import Place, ServiceSettings, key_of
 from .failures import protocol_error
 from .litellm_failures import litellm_error
 from .litellm_library import close_clients, installed, library
 from .prices import cost_usd
 
-__all__ = ["LiteLLM", "LiteLLMSettings", "Route", "Routed", "RoutedSettings"]
+__all__ = ["LiteLLM", "LiteLLMSettings", "Route", "Routed"]
 
 _OPTIONS: Final = frozenset(
     {
@@ -82,25 +82,7 @@ class Route(Struct, frozen=True):
     description: str = "Every service that litellm knows: litellm/<service>/<model>."
 
 
-class RoutedSettings(BaseModel):
-    """``[providers.NAME]`` of one service that litellm asks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base_url: str = Field(default="", description="Where to ask, if not where litellm knows the service to be.")
-    api_key: SecretStr | None = Field(default=None, description="Its key; better kept in an environment variable.")
-    api_key_env: str = Field(default="", description="The environment variable that has its key.")
-    default_model: str = Field(default="", description="What is asked if a name has no model.")
-    models: tuple[str, ...] = Field(default=(), description="What it has, for listings.")
-    timeout_s: float = Field(default=120.0, gt=0, description="The longest silence: before the answer and within it.")
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        return checked_url(value)
-
-
-class LiteLLMSettings(RoutedSettings):
+class LiteLLMSettings(ServiceSettings):
     """``[providers.NAME]`` of what litellm asks."""
 
     service: str = Field(default="", description="The only service to ask, as litellm names it, such as mistral.")
@@ -121,11 +103,11 @@ class LiteLLM:
         place: With which key, if not the one from settings.
     """
 
-    Settings: ClassVar[type[RoutedSettings]] = LiteLLMSettings
+    Settings: ClassVar[type[ServiceSettings]] = LiteLLMSettings
     rank: ClassVar[int | None] = None
     route: ClassVar[Route] = Route()
 
-    def __init__(self, settings: RoutedSettings, services: Services, place: Place | None = None) -> None:
+    def __init__(self, settings: ServiceSettings, services: Services, place: Place | None = None) -> None:
         self._settings = settings
         self._services = services
         self._asyncio = services.get(AsyncioThread)
@@ -247,7 +229,7 @@ class LiteLLM:
 class Routed(LiteLLM):
     """One of litellm's services under a name of its own; a subclass says which."""
 
-    Settings = RoutedSettings
+    Settings = ServiceSettings
 
 
 class _LibraryError(Exception):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 import msgspec
 import trio
 from msgspec import Struct, structs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr
 
 from llmspell_hookspecs import (
     ChunkSink,
@@ -33,7 +33,7 @@ from llmspell_hookspecs import (
 
 from .chat_answer import Assembly, Completion, completion_decoder, response_of
 from .chat_request import encode_request
-from .endpoint import Place, checked_url, key_of
+from .endpoint import Place, ServiceSettings, key_of
 from .event_stream import EventStream
 from .failures import network_failures, protocol_error, status_error, stream_error
 from .prices import cost_usd
@@ -72,27 +72,14 @@ class Service(Struct, frozen=True):
     description: str = "A service with OpenAI's chat interface, at the base_url from settings."
 
 
-class OpenAICompatibleSettings(BaseModel):
+class OpenAICompatibleSettings(ServiceSettings):
     """``[providers.NAME]`` of what speaks OpenAI's chat interface."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base_url: str = Field(default="", description="Where it is, such as http://127.0.0.1:8000/v1.")
-    api_key: SecretStr | None = Field(default=None, description="Its key; better kept in an environment variable.")
-    api_key_env: str = Field(default="", description="The environment variable that has its key.")
     organization: str = Field(default="", description="Sent as OpenAI-Organization.")
     headers: dict[str, SecretStr] = Field(default={}, description="Further headers to send.")
-    default_model: str = Field(default="", description="What is asked if a name has no model.")
-    models: tuple[str, ...] = Field(default=(), description="What it has, for listings.")
     prices: str = Field(default="", description="Whose prices count, as litellm names it, such as openai.")
-    timeout_s: float = Field(default=120.0, gt=0, description="The longest silence: before the answer and within it.")
     connect_timeout_s: float = Field(default=10.0, gt=0, description="For a new connection.")
     max_answer_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="The largest answer that is read.")
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        return checked_url(value)
 
 
 class OpenAICompatible:

@@ -11,6 +11,7 @@ import trio
 from kernel import make_plugin, make_tool, opened, run
 from llmspell import Host
 from llmspell_hookspecs import (
+    AgentChunk,
     Cache,
     Call,
     Fork,
@@ -18,10 +19,13 @@ from llmspell_hookspecs import (
     OperationError,
     OperationTimeoutError,
     PathAccess,
+    ProviderError,
+    Replace,
     Retry,
     ToolContext,
     ToolError,
 )
+from scripted_model import ScriptedModel, asks, says
 
 
 class CancelAtStep(trio.abc.Instrument):
@@ -197,6 +201,72 @@ def _ends_well(step: int, journal: Journal) -> bool:
     assert journal.open_wraps == []
     assert sorted(journal.released) == sorted(journal.allocated), step
     return reached
+
+
+FAILURES: dict[str, Any] = {
+    "told": None,
+    "retried": Retry(0.01, 3),
+    "recovered": Replace("fallback"),
+    "forked": Fork((Call("tool:look"),)),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_run_that_only_error_hooks_watch_ends_once_wherever_it_is_cancelled(failure: str, streamed: bool) -> None:
+    endings: Counter[tuple[str, str]] = Counter()
+    running = 0
+
+    async def look(parameters: dict[str, Any], context: ToolContext) -> None:
+        nonlocal running
+        running += 1
+        try:
+            await trio.sleep(0.01)
+        finally:
+            running -= 1
+
+    async def told(context: HookContext[Any]) -> None:
+        endings[context.point, context.operation.id] += 1
+        await trio.sleep(0.001)
+
+    async def take(chunk: AgentChunk) -> None:
+        await trio.sleep(0.001)
+
+    async def cancelled(step: int) -> bool:
+        endings.clear()
+        down = ProviderError("scripted: it is down", retryable=True)
+        model = ScriptedModel(asks(("look", {}), ("look", {})), down, says("well done"))
+        async with opened(model, make_tool("look", look)) as host:
+            for point in ("model_error", "tool_error", "agent_error"):
+                host.hooks.register(point, told, kind="observe")
+            if FAILURES[failure] is not None:
+                host.hooks.register("model_error", lambda context: FAILURES[failure])
+            agent = await host.agents.create(name="one", model="scripted/play", tools=["look"])
+            answered = False
+            with trio.CancelScope() as scope:
+                instrument = CancelAtStep(scope, step)
+                trio.lowlevel.add_instrument(instrument)
+                try:
+                    await agent.run("hello", sink=take if streamed else None)
+                    answered = True
+                except ProviderError:
+                    pass
+                finally:
+                    trio.lowlevel.remove_instrument(instrument)
+            await trio.sleep(1)
+            assert (agent.info.running, running, list(host.problems)) == (0, 0, [])
+            assert bool(agent.conversation) == answered, step
+            assert answered or any(point == "agent_error" for point, _ in endings), step
+            assert set(endings.values()) <= {1}, (step, endings)
+        return instrument.reached
+
+    async def main() -> int:
+        step = 0
+        while await cancelled(step):
+            step += 1
+        return step
+
+    assert run(main, virtual=True) > 0
 
 
 def test_clean_up_that_never_ends_holds_a_cancelled_call_for_a_tenth_of_a_second() -> None:

@@ -379,7 +379,11 @@ class Stubborn(ScriptedModel):
             return self.makes_of_it
 
 
-STUBBORN: list[ModelResponse | Exception] = [says("well"), ProviderError("scripted: broken", retryable=True), KeyError("chunk")]
+STUBBORN: list[ModelResponse | Exception] = [
+    says("well"),
+    ProviderError("scripted: broken", retryable=True),
+    KeyError("chunk"),
+]
 
 
 @pytest.mark.parametrize("makes_of_it", STUBBORN)

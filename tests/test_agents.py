@@ -199,7 +199,9 @@ def test_a_model_that_never_ends_is_held_to_the_steps_of_a_run() -> None:
     async def main(host: Host) -> None:
         await (await made(host, max_steps=4)).run("look")
 
-    with pytest.raises(ResourceLimitError, match="still asks for tools after 4 answers; raise max_steps") as caught:
+    with pytest.raises(
+        ResourceLimitError, match="still asks for tools in answer 4, the last it may give; raise max_steps"
+    ) as caught:
         in_host(main, model, *Tools().plugins)
     assert caught.value.resource == "steps"
     assert len(model.requests) == 4

@@ -126,3 +126,47 @@ def test_a_model_does_not_steer_the_terminal(tmp_path: Path, how: tuple[str, ...
 
     assert b"\\x1b]0;owned\\x07\\x1b[31mred" in terminal.raw
     assert not set(terminal.raw.decode()) & {"\x1b", "\x07", "\x9b"}
+
+
+def test_an_empty_question_is_refused(llmspell: Llmspell) -> None:
+    code, out, err = llmspell("agent", "run", "  ")
+
+    assert (code, out) == (2, "")
+    assert "the question is empty; ask something" in err
+
+
+@pytest.mark.parametrize(
+    ("toml", "line", "told"),
+    [
+        ("[providers.local]\ntype = 'openai_compatible'\nbase_ulr = 'x'\n", 3, "providers.local.base_ulr"),
+        ("[providers.local]\ntype = 'nobody'\n", 2, "providers.local: no such plugin is installed"),
+        ("[storage.sqlite]\npath = 'x'\ndurability = 'wat'\n", 3, "storage.sqlite.durability"),
+        ("[plugins.model_retry]\nmax_attempts = 0\n", 2, "plugins.model_retry.max_attempts"),
+        ("[tools.calculator]\nspeed = 1\n", 2, "tools.calculator.speed: this plugin takes no settings"),
+    ],
+)
+def test_the_tables_of_plugins_are_validated_with_the_settings(
+    places: TemporarySettings, capfd: pytest.CaptureFixture[str], toml: str, line: int, told: str
+) -> None:
+    places.write_user(toml)
+
+    with pytest.raises(SystemExit) as ended:
+        main(("config", "validate"))
+
+    out, err = capfd.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert f"llmspell.toml:{line}: {told}" in err
+    assert err.count("\n") == 1
+
+
+def test_a_variables_name_is_shown_and_a_key_is_masked(
+    places: TemporarySettings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    places.write_user("[providers.local]\napi_key_env = 'MY_VARIABLE'\napi_key = 'sk-secret'\n")
+
+    with pytest.raises(SystemExit):
+        main(("config", "show", "providers"))
+
+    out, _ = capfd.readouterr()
+    assert "MY_VARIABLE" in out
+    assert "sk-secret" not in out

@@ -67,6 +67,8 @@ def agent_run(invocation: Invocation, /, question: str, tools: tuple[str, ...], 
 
     if question == "-":
         question = sys.stdin.read()
+    if not question.strip():
+        raise click.UsageError("the question is empty; ask something")
     stream = options.pop("stream")
     streams = not invocation.json and (sys.stdout.isatty() if stream is None else stream)
     names = (*tools, *(name.strip() for name in tool_list.split(",") if name.strip()))

@@ -72,13 +72,18 @@ def config_path(invocation: Invocation) -> None:
 @global_options
 @click.pass_obj
 def config_validate(invocation: Invocation) -> None:
-    """Check the settings.
+    """Check the settings, those of plugins, tools, providers and storages too.
 
     What is wrong is named with file, line and the nearest right key.
     """
+    from llmspell.plugins.tables import table_problems
+
     from .output import print_json
 
     loaded = invocation.load_settings()
+    problems = table_problems(loaded)
+    if problems:
+        raise problems[0]
     files = [str(path) for path in loaded.files.values()]
     if invocation.json:
         print_json({"valid": True, "files": files, "warnings": list(loaded.warnings)})

@@ -68,6 +68,7 @@ AGENT: Final = OperationKind(
     events=True,
     facts=_facts,
 )
+_LONGEST_NAME: Final = 200
 _CLOSING_S: Final = 1.0
 _INIT: Final = OperationKind(name="agent_init", before="before_agent_init", after="after_agent_init", result=AgentInfo)
 _SHUTDOWN: Final = OperationKind(
@@ -274,6 +275,9 @@ def _config(config: AgentConfig | None, fields: Mapping[str, Any]) -> AgentConfi
     if isinstance(given.get("api_key"), str):
         given["api_key"] = SecretStr(given["api_key"])
     wanted: AgentConfig = fit(given, AgentConfig, f"agent {name}", config)
+    if not name.isprintable() or len(name) > _LONGEST_NAME:
+        message = f"agent {name[:40]!r}: a name is at most {_LONGEST_NAME} printable characters; choose another"
+        raise InvalidInputError(message, field="name")
     for field, least in (("max_steps", 1), ("max_tool_calls", 0), ("max_parallel", 1), ("max_conversation", 0)):
         if getattr(wanted, field) < least:
             raise InvalidInputError(f"agent {name}: {field} must be {least} or more", field=field)

@@ -23,10 +23,15 @@ _USER = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 def wrap(value: Any, *, secret: bool = False) -> Any:
     """Answer the value with each text under a secret's name, and each URL with a password, as a ``SecretStr``."""
     if isinstance(value, Mapping):
-        return {key: wrap(item, secret=secret or is_secret_name(str(key))) for key, item in value.items()}
+        return {key: wrap(item, secret=secret or _hides(str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [wrap(item, secret=secret) for item in value]
     return SecretStr(value) if isinstance(value, str) and (secret or _USER.search(value)) else value
+
+
+def _hides(name: str) -> bool:
+    """Whether a key of this name holds a secret; ``api_key_env`` holds the name of a variable, which is none."""
+    return is_secret_name(name) and not name.lower().endswith("_env")
 
 
 def reveal(value: Any) -> Any:

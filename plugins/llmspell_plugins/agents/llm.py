@@ -87,9 +87,10 @@ class Llm(Agent):
             done = await self._toolbox.use(uses, step, context.sink)
             records += done
             turn += [Message("tool", record.text, (), record.id, record.name) for record in done]
-        message = f"agent {self.config.name}: its model still asks for tools after {self.config.max_steps} answers"
+        most = self.config.max_steps
+        message = f"agent {self.config.name}: its model still asks for tools in answer {most}, the last it may give"
         raise ResourceLimitError(
-            f"{message}; raise max_steps, or ask for less", resource="steps", limit=self.config.max_steps
+            f"{message}; raise max_steps (agents.steps bounds it), or ask for less", resource="steps", limit=most
         )
 
     async def _ask(self, messages: tuple[Message, ...], step: int, sink: AgentSink | None) -> ModelResponse:
@@ -125,7 +126,9 @@ class Llm(Agent):
         if count > most:
             message = f"agent {self.config.name}: its model asks for more than {most} tools in one run"
             raise ResourceLimitError(
-                f"{message}; raise max_tool_calls, or ask for less", resource="tool_calls", limit=most
+                f"{message}; raise max_tool_calls (agents.tool_calls bounds it), or ask for less",
+                resource="tool_calls",
+                limit=most,
             )
 
 

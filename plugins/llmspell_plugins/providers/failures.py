@@ -53,6 +53,8 @@ def status_error(
     code = _code(status)
     quota = any(word in f"{error.get('code')} {error.get('type')}" for word in _NO_QUOTA)
     advice = f"it asks to wait {wait_s:g} s" if wait_s is not None else _ADVICE.get(code, "see its documentation")
+    if status == 404:
+        advice = "see that the model and base_url are right"
     return ProviderError(
         f"{where}: the provider answered {status}{f' ({words})' if words else ''}; {advice}",
         code=code,

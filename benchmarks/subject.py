@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.components.tool_runner import TOOL
+from llmspell.components.tools import TOOL
 from llmspell.hooks import PROFILES, HookRegistry, PointCatalog
 from llmspell.operations import OperationKind, Runner, RunnerLimits
 from llmspell_hookspecs import Call, ComponentRef, HookContext, ToolCall, points_of, tool

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llmspell.scripting import Scope
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptObject, ScriptRun, ToolResult
 from llmspell_plugins.globals.json import Json
-from llmspell_plugins.globals.json_text import LARGEST_TEXT, is_small, parse_text, write_text
+from llmspell_plugins.json_text import LARGEST_TEXT, is_small, parse_text, write_text
 
 
 class Processor:

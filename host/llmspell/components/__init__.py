@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from .addresses import Addresses, CallOptions, ComponentRunner
-from .agent_registry import AgentRegistry, is_agent_kind
-from .agent_runner import AgentRunner
+from .agents import AgentRegistry, AgentRunner, is_agent_kind
 from .envelope import bare, to_script_result
-from .model_runner import ModelRunner
-from .provider_registry import ProviderRegistry, is_provider
-from .tool_registry import ToolRegistry
-from .tool_runner import ToolRunner
+from .models import ModelRunner, ProviderRegistry, is_provider
+from .tools import ToolRegistry, ToolRunner
 
 __all__ = [
     "Addresses",

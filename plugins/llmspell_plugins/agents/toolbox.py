@@ -25,7 +25,7 @@ from llmspell_hookspecs import (
     ToolResult,
     ToolUse,
 )
-from llmspell_plugins.globals.json_text import is_small, write_text
+from llmspell_plugins.json_text import is_small, write_text
 
 __all__ = ["Toolbox"]
 

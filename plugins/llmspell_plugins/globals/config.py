@@ -21,8 +21,7 @@ from llmspell_hookspecs import (
     SettingsError,
     script_method,
 )
-
-from .json_text import write_text
+from llmspell_plugins.json_text import write_text
 
 __all__ = ["Config"]
 

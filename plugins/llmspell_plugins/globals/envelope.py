@@ -23,8 +23,7 @@ from llmspell_hookspecs import (
     ToolResult,
     thaw,
 )
-
-from .json_text import is_small, parse_text, write_text
+from llmspell_plugins.json_text import is_small, parse_text, write_text
 
 __all__ = ["answer_of", "failure_of"]
 

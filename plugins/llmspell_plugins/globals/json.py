@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from llmspell_hookspecs import Calls, InvalidInputError, ScriptGlobal, ToolResult, script_method, thaw
-
-from .json_text import parse_text, write_text
+from llmspell_plugins.json_text import parse_text, write_text
 
 __all__ = ["Json"]
 

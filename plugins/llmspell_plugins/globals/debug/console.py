@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Final
 
 from llmspell_hookspecs import Clock, InvalidInputError, ScriptGlobal, ScriptScope, Services, script_method
 from llmspell_plugins.globals.dump import COMPACT, VERBOSE, dump, read_options
-from llmspell_plugins.globals.json_text import is_small, plain
 from llmspell_plugins.globals.wording import text_of
+from llmspell_plugins.json_text import is_small, plain
 
 from .capture import Captured
 from .filters import ModuleFilters

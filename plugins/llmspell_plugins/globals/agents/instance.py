@@ -28,11 +28,11 @@ from llmspell_hookspecs import (
     script_method,
     thaw,
 )
+from llmspell_plugins.globals.envelope import answer_of
+from llmspell_plugins.globals.tool_schema import script_schema
 
-from .agent_answer import answer_table, chunk_table
-from .agent_options import read_input
-from .envelope import answer_of
-from .tool_schema import script_schema
+from .answer import answer_table, chunk_table
+from .options import read_input
 
 __all__ = ["AgentInstance", "details_of"]
 

@@ -25,7 +25,7 @@ from llmspell_hookspecs import (
     ModelUsage,
 )
 
-from .agent_stream import AgentRun
+from .stream import AgentRun
 
 __all__ = ["Handle"]
 

@@ -1,4 +1,4 @@
-"""JSON text for scripts: written and read by the rules of the original, without holding the trio loop or the GIL.
+"""JSON text for scripts and models: by the rules of the original, and without holding the trio loop or the GIL.
 
 What is written: nothing and numbers that are not finite become ``null``; whole-number keys become strings and other
 keys are left out; an object becomes its fields; a function is an error. What is large goes through Python's own scanner

@@ -19,8 +19,7 @@ from llmspell_hookspecs import (
     ToolRecord,
     thaw,
 )
-
-from .json_text import parse_text
+from llmspell_plugins.json_text import parse_text
 
 __all__ = ["answer_table", "chunk_table"]
 

@@ -16,6 +16,8 @@ from msgspec import Struct, structs
 from pydantic import SecretStr
 
 from llmspell.closing import close_each
+from llmspell.components.addresses import CallOptions
+from llmspell.components.envelope import asked, to_agent_output
 from llmspell.operations import Asker, Operation, OperationKind, Runner, fit, thaw_fields
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
@@ -34,11 +36,9 @@ from llmspell_hookspecs import (
     Turn,
 )
 
-from .addresses import CallOptions
-from .agent_handle import Handle
-from .agent_registry import AgentRegistry
-from .agent_stream import AgentStream
-from .envelope import asked, to_agent_output
+from .handle import Handle
+from .registry import AgentRegistry
+from .stream import AgentStream
 
 __all__ = ["AGENT", "AgentRunner"]
 

@@ -23,9 +23,9 @@ from llmspell_hookspecs import (
     script_method,
 )
 
-from .agent_builder import AgentBuilder
-from .agent_instance import AgentInstance, details_of
-from .agent_options import read_agent
+from .builder import AgentBuilder
+from .instance import AgentInstance, details_of
+from .options import read_agent
 
 __all__ = ["AgentGlobal"]
 

@@ -1,7 +1,7 @@
 """Asking models: what a model call adds to the operation around it.
 
 Invariant: a model is asked exactly what the guards saw; its chunks and its response pass their guards before anybody
-has them (see `model_stream`).
+has them (see `stream`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from llmspell.components.addresses import CallOptions
+from llmspell.components.envelope import asked, to_model_response
 from llmspell.operations import Asker, Operation, OperationKind, Runner, fit
 from llmspell_hookspecs import (
     ChunkSink,
@@ -27,10 +29,8 @@ from llmspell_hookspecs import (
     ProviderInfo,
 )
 
-from .addresses import CallOptions
-from .envelope import asked, to_model_response
-from .model_stream import ModelStream
-from .provider_registry import ProviderRegistry
+from .providers import ProviderRegistry
+from .stream import ModelStream
 
 __all__ = ["MODEL", "ModelRunner"]
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 
+from llmspell.components.addresses import CallOptions
+from llmspell.components.envelope import bare, to_listing, to_tool_result
 from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_fields, plain, thaw_fields
 from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
@@ -37,10 +39,8 @@ from llmspell_hookspecs import (
     thaw,
 )
 
-from .addresses import CallOptions
-from .envelope import bare, to_listing, to_tool_result
-from .tool_context import CallContext
-from .tool_registry import ToolRegistry
+from .context import CallContext
+from .registry import ToolRegistry
 
 __all__ = ["TOOL", "TOOL_DISCOVERY", "ToolRunner"]
 

@@ -139,7 +139,7 @@ def test_an_empty_question_is_refused(llmspell: Llmspell) -> None:
     ("toml", "line", "told"),
     [
         ("[providers.local]\ntype = 'openai_compatible'\nbase_ulr = 'x'\n", 3, "providers.local.base_ulr"),
-        ("[providers.local]\ntype = 'nobody'\n", 2, "providers.local: no such plugin is installed"),
+        ("[providers.local]\ntype = 'nobody'\n", 2, "providers.local: nothing of that name or type is installed"),
         ("[storage.sqlite]\npath = 'x'\ndurability = 'wat'\n", 3, "storage.sqlite.durability"),
         ("[plugins.model_retry]\nmax_attempts = 0\n", 2, "plugins.model_retry.max_attempts"),
         ("[tools.calculator]\nspeed = 1\n", 2, "tools.calculator.speed: this plugin takes no settings"),

@@ -58,7 +58,7 @@ def _tables(settings: Settings) -> Iterator[_Table]:
             table = _own_table(settings, section, name)
             kind = str(table.pop("type", name)) if section == "providers" else name
             candidates = [found[group][kind] for group in groups if kind in found[group]]
-            if table or section == "providers":
+            if candidates or section != "plugins":  # a hook plugin may be installed elsewhere only
                 yield section, name, table, candidates[0] if candidates else None
 
 
@@ -74,7 +74,7 @@ def _own_table(settings: Settings, section: str, name: str) -> dict[str, Any]:
 
 def _check(section: str, name: str, table: dict[str, Any], candidate: Candidate | None) -> None:
     if candidate is None:
-        message = f"{section}.{name}: no such plugin is installed, or it is disabled; install it, or take the table out"
+        message = f"{section}.{name}: nothing of that name or type is installed; install it, or take the table out"
         raise SettingsError(message, key=f"{section}.{name}")
     if candidate.info.error:
         raise SettingsError(f"{section}.{name}: {candidate.info.error}", key=f"{section}.{name}")

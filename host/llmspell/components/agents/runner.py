@@ -31,6 +31,7 @@ from llmspell_hookspecs import (
     ComponentRef,
     InvalidInputError,
     LlmspellError,
+    OperationError,
     OperationRef,
     ResourceLimitError,
     Turn,
@@ -139,7 +140,9 @@ class AgentRunner:
 
     def _reserve(self, name: str, scope: str) -> None:
         if self._closing:
-            raise InvalidInputError(f"agent {name}: the host closes; make it before that", field="agent")
+            raise OperationError(
+                f"agent {name}: the host is closed; use it within its block", component=f"agent:{name}"
+            )
         if name in self._handles or name in self._making:
             message = f"agent {name}: there is one of this name; choose another, or shut that one down"
             raise InvalidInputError(message, field="name")

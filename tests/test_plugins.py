@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from llmspell import Host
-from llmspell.plugins import scan
+from llmspell.plugins import Installed
 from llmspell.plugins.doctor import examine
 from llmspell.settings import load_settings
 from llmspell_hookspecs import (
@@ -101,7 +101,7 @@ def test_a_disabled_plugin_is_never_imported(site: Path) -> None:
 def test_listing_imports_nothing(site: Path) -> None:
     marker = install(site, "strict-package", name="strict", code=GUARD)
 
-    found = scan("llmspell.plugins")
+    found = [candidate.info for candidate in Installed().of("llmspell.plugins")]
 
     assert PluginInfo("strict", "llmspell.plugins", "strict-package", "1.0", "strict_package_module") in found
     assert not marker.exists()

@@ -7,16 +7,18 @@ seconds.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import trio
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["AsyncioThread"]
 
@@ -91,6 +93,8 @@ class AsyncioThread:
         if self._closed:
             raise _closing()
         if self._loop is None:
+            import asyncio
+
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(
                 target=self._serve, args=(self._loop,), name="llmspell-asyncio", daemon=True
@@ -100,6 +104,8 @@ class AsyncioThread:
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         """The thread: runs the loop until it is stopped, then ends every task."""
+        import asyncio
+
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()
@@ -171,6 +177,8 @@ class _Stream(Generic[T]):
     """The items of an async generator on the loop, one prefetched: a context manager, and the iterator it answers."""
 
     def __init__(self, thread: AsyncioThread, function: Callable[[], AsyncGenerator[T, None]]) -> None:
+        import asyncio
+
         self._thread = thread
         self._function = function
         self._items: deque[T] = deque()
@@ -218,6 +226,8 @@ class _Stream(Generic[T]):
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio
+
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()

@@ -31,7 +31,7 @@ from llmspell.handed import Handed, sort_handed
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
 from llmspell.operations import OperationService, Runner
-from llmspell.plugins import BroughtServices, Candidate, Plugins, choose
+from llmspell.plugins import PLUGINS, BroughtServices, Candidate, Installed, Plugins, choose
 from llmspell.policy import Policies, runner_limits
 from llmspell.project import HostFolder
 from llmspell.scripting import Globals, Languages, ScriptRunner, ScriptSession
@@ -283,10 +283,15 @@ class Host:
         settings = self.settings.loaded.settings
         if self._tap is not None:
             self._tap.allow(settings.events.tap)
-        self._wire(settings, handed, discover=discover)
+        installed = Installed()
+
+        def chosen(group: str) -> list[Candidate]:
+            return choose(group, settings, discover=discover, installed=installed)
+
+        self._wire(settings, handed, chosen)
         nursery.start_soon(self._timer.run)
         self.plugins = Plugins(self._registry, settings, self._services)
-        self.plugins.load(handed.hooks, discover=discover)
+        self.plugins.load(handed.hooks, chosen(PLUGINS))
         self._runner.refusal = self.plugins.refusal()
         self.events.check()
         for info in self.plugins.infos:
@@ -299,10 +304,7 @@ class Host:
             nursery.start_soon(watch_load, performance, self._runner.notify)
         await self._runner.notify("system_startup", self._state())
 
-    def _wire(self, settings: Settings, handed: Handed, *, discover: bool) -> None:
-        def chosen(group: str) -> list[Candidate]:
-            return choose(group, settings, discover=discover)
-
+    def _wire(self, settings: Settings, handed: Handed, chosen: Callable[[str], list[Candidate]]) -> None:
         tools = ToolRegistry(chosen("llmspell.tools"), settings, self._services)
         languages = Languages(chosen("llmspell.languages"), settings, self._services)
         for item in handed.tools:

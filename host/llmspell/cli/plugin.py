@@ -140,10 +140,15 @@ def plugin_doctor(invocation: Invocation) -> None:
 
 def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str, Any]]:
     """Plugins as rows, with what the settings make of them."""
-    from llmspell.plugins.discovery import choose
+    from llmspell.plugins.discovery import Installed, choose
 
     groups = dict.fromkeys(info.group for info in infos)
-    chosen = {_identity(item.info): item.info.error for group in groups for item in choose(group, settings)}
+    installed = Installed()
+    chosen = {
+        _identity(item.info): item.info.error
+        for group in groups
+        for item in choose(group, settings, installed=installed)
+    }
     return [_row(info, settings, chosen.get(_identity(info))) for info in infos]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .discovery import GROUPS, OWN, PLUGINS, Candidate, choose, scan, scan_all
+from .discovery import GROUPS, OWN, PLUGINS, Candidate, Installed, choose, scan_all
 from .loading import construct, load
 from .plugins import Plugins, plugin_name
 from .registrar import Registrar
@@ -15,6 +15,7 @@ __all__ = [
     "PLUGINS",
     "BroughtServices",
     "Candidate",
+    "Installed",
     "Plugins",
     "Registrar",
     "Shelf",
@@ -22,6 +23,5 @@ __all__ = [
     "construct",
     "load",
     "plugin_name",
-    "scan",
     "scan_all",
 ]

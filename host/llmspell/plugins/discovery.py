@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Final
 
 from msgspec import Struct, structs
@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from llmspell.settings import Settings
 from llmspell_hookspecs import PluginInfo
 
-__all__ = ["GROUPS", "OWN", "PLUGINS", "Candidate", "choose", "scan", "scan_all"]
+__all__ = ["GROUPS", "OWN", "PLUGINS", "Candidate", "Installed", "choose", "scan_all"]
 
 OWN: Final = "llmspell"
 """The distribution whose plugins are built in."""
@@ -47,41 +47,66 @@ class Candidate(Struct, frozen=True):
     point: EntryPoint
 
 
-def scan(group: str) -> list[PluginInfo]:
-    """Answer every plugin of a group, in order of name; nothing is imported."""
-    return [candidate.info for candidate in _candidates(group)]
+class Installed:
+    """The plugins that are installed, of every group; the metadata of all packages are read once."""
+
+    def __init__(self) -> None:
+        points, names = entry_points(), _Names()
+        self._groups = {group: _candidates(group, points.select(group=group), names) for group in GROUPS}
+
+    def of(self, group: str) -> Sequence[Candidate]:
+        """Answer the plugins of a group, in order of name."""
+        return self._groups[group]
 
 
 def scan_all() -> list[PluginInfo]:
     """Answer every plugin of every group; nothing is imported."""
-    return [info for group in GROUPS for info in scan(group)]
+    installed = Installed()
+    return [candidate.info for group in GROUPS for candidate in installed.of(group)]
 
 
-def choose(group: str, settings: Settings, *, discover: bool = True) -> list[Candidate]:
+def choose(
+    group: str, settings: Settings, *, discover: bool = True, installed: Installed | None = None
+) -> list[Candidate]:
     """Answer the plugins of a group that may be loaded, and those that are refused with ``info.error`` set.
 
     Args:
         group: The entry point group.
         settings: Say what is disabled, trusted and preferred.
         discover: Whether packages other than llmspell itself count.
+        installed: What is installed; it is looked for if left out, which takes some milliseconds.
 
     Returns:
         In order of name; disabled ones are left out, and so are those that a preference outvotes.
     """
     wanted = [
         candidate
-        for candidate in _candidates(group)
+        for candidate in (installed or Installed()).of(group)
         if (discover or candidate.info.distribution == OWN) and settings.plugin_enabled(candidate.info.name)
     ]
     return [_judged(candidate, wanted, settings) for candidate in wanted if not _outvoted(candidate, wanted, settings)]
 
 
-def _candidates(group: str) -> list[Candidate]:
+class _Names:
+    """Names and versions of packages, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Distribution, str, str]] = {}
+
+    def of(self, package: Distribution | None) -> tuple[str, str]:
+        """Answer name and version; a package that is half installed has none."""
+        if package is None:
+            return "", ""
+        if id(package) not in self._known:
+            metadata = package.metadata
+            self._known[id(package)] = (package, metadata["Name"] or "", metadata["Version"] or "")
+        return self._known[id(package)][1:]
+
+
+def _candidates(group: str, points: Iterable[EntryPoint], names: _Names) -> list[Candidate]:
     found: dict[tuple[str, str, str], Candidate] = {}
-    for point in entry_points(group=group):
-        name = version = ""
-        if point.dist is not None:  # a package that is half installed has no name
-            name, version = point.dist.name or "", point.dist.version or ""
+    for point in points:
+        name, version = names.of(point.dist)
         info = PluginInfo(point.name, group, name, version, point.value)
         found.setdefault((point.name, _canonical(name), point.value), Candidate(info, point))
     return sorted(found.values(), key=lambda candidate: (candidate.info.name, candidate.info.distribution))

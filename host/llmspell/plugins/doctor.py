@@ -19,7 +19,7 @@ from llmspell_hookspecs import (
     own_points,
 )
 
-from .discovery import GROUPS, PLUGINS, Candidate, choose, scan_all
+from .discovery import GROUPS, PLUGINS, Candidate, Installed, choose, scan_all
 from .loading import construct, load
 from .registrar import Registrar
 
@@ -46,7 +46,8 @@ class Finding(Struct, frozen=True):
 
 def examine(settings: Settings) -> list[Finding]:
     """Load every enabled plugin by itself and answer what was found, missing required ones included."""
-    candidates = [candidate for group in GROUPS for candidate in choose(group, settings)]
+    installed = Installed()
+    candidates = [candidate for group in GROUPS for candidate in choose(group, settings, installed=installed)]
     findings = [_examine_one(candidate, settings) for candidate in candidates]
     seen = {(finding.plugin.group, finding.plugin.name) for finding in findings}
     findings += [

@@ -17,7 +17,7 @@ from llmspell.hooks import HookRegistry
 from llmspell.settings import Settings
 from llmspell_hookspecs import LlmspellError, PluginInfo, Services
 
-from .discovery import PLUGINS, Candidate, choose
+from .discovery import PLUGINS, Candidate
 from .loading import construct, load
 from .registrar import Registrar
 
@@ -45,14 +45,14 @@ class Plugins:
         self._registrar = Registrar(registry)
         self._objects: list[tuple[str, Any]] = []
 
-    def load(self, handed: Iterable[Any] = (), *, discover: bool = True) -> None:
-        """Load what was handed over, then what is discovered."""
+    def load(self, handed: Iterable[Any], chosen: Iterable[Candidate]) -> None:
+        """Load what was handed over, then what discovery chose."""
         for plugin in handed:
             name = plugin_name(plugin)
             info = PluginInfo(name, PLUGINS, module=_module(plugin), required=self._settings.plugin_required(name))
             if self._settings.plugin_enabled(name):
                 self._take(info, plugin)
-        for candidate in choose(PLUGINS, self._settings, discover=discover):
+        for candidate in chosen:
             self._discovered(candidate)
 
     @property

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from llmspell.settings import LoadedSettings, Settings
 from llmspell_hookspecs import LlmspellError, SettingsError
 
-from .discovery import GROUPS, Candidate, choose
+from .discovery import GROUPS, Candidate, Installed, choose
 from .loading import load, validated
 
 __all__ = ["table_problems"]
@@ -47,7 +47,8 @@ def _origin(loaded: LoadedSettings, key: str, table: str) -> str:
 
 
 def _tables(settings: Settings) -> Iterator[_Table]:
-    found = {group: {each.info.name: each for each in choose(group, settings)} for group in GROUPS}
+    installed = Installed()
+    found = {group: {each.info.name: each for each in choose(group, settings, installed=installed)} for group in GROUPS}
     for section, tables, groups in (
         ("plugins", settings.plugins.__pydantic_extra__ or {}, [group for group in GROUPS if group not in _SECTIONS]),
         ("tools", settings.tools.__pydantic_extra__ or {}, ["llmspell.tools"]),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 from msgspec import Struct
@@ -19,10 +19,12 @@ from msgspec import Struct
 from llmspell_hookspecs import ToolError
 
 from .body import too_large
-from .connection import Connection, Head, Outgoing, connect
 from .headers import checked_headers, checked_method
 from .hosts import HostRules, Target
 from .network import PinnedNetwork
+
+if TYPE_CHECKING:
+    from .connection import Connection, Head
 
 __all__ = ["ConnectionPool", "PooledStream"]
 
@@ -112,6 +114,8 @@ class ConnectionPool:
 
     async def ask(self, wish: _Wish) -> _Answer:
         """Send a request and answer as soon as the head of its answer is there."""
+        from .connection import Outgoing  # and with it h11, which no host needs that asks nobody
+
         network = self._network()
         if network.rules is not self._rules:
             self._judge_anew(network.rules)
@@ -162,6 +166,8 @@ class ConnectionPool:
         return place
 
     async def _connect(self, network: PinnedNetwork, place: _Place, wish: _Wish) -> Connection:
+        from .connection import connect
+
         if self._closed:
             message = f"{place.target.shown}: the host closes; ask before that"
             raise ToolError(message, code="connection")

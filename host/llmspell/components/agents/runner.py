@@ -172,14 +172,9 @@ class AgentRunner:
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> AgentOutput:
         """Run an agent by its address; see `ComponentRunner`."""
-        seen = {
-            other: handle
-            for other, handle in self._handles.items()
-            if not options.scope or handle.scope in ("", options.scope)
-        }
-        handle = seen.get(name)
-        if handle is None:
-            names = ", ".join(seen) or "none"
+        handle = self._handles.get(name)
+        if handle is None or not _sees(options.scope, handle):
+            names = ", ".join(other for other, each in self._handles.items() if _sees(options.scope, each)) or "none"
             raise ComponentNotFoundError(f"agent {name!r}: there is none; there are {names}", address=f"agent:{name}")
         return await self._ask(handle, input, None, options)
 
@@ -266,6 +261,11 @@ class AgentRunner:
     async def _end_each(self, handles: Iterable[Handle]) -> None:
         last_first = reversed(list(handles))
         await close_each((partial(self._end, handle) for handle in last_first), _CLOSING_S)
+
+
+def _sees(scope: str, handle: Handle) -> bool:
+    """Whether a hook of this script (of nobody's, if it is empty) may have the agent run."""
+    return not scope or handle.scope in ("", scope)
 
 
 def _ref(name: str) -> ComponentRef:

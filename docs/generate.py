@@ -1,4 +1,4 @@
-"""Writes the generated references: hook points, results, tools, settings, script globals.
+"""Writes the generated references: hook points, results, tools, settings, plugins' settings, script globals.
 
 ``python docs/generate.py`` writes them; a test holds the files against what this module answers.
 """
@@ -36,6 +36,7 @@ def references() -> dict[str, str]:
         "results.md": _results(),
         "tools.md": _tools(),
         "settings.md": _settings(),
+        "plugin-settings.md": _plugin_settings(),
         "script-globals.md": _globals(),
     }
 
@@ -107,6 +108,22 @@ def _setting_rows(prefix: str, model: type[BaseModel]) -> Iterator[str]:
         default = repr(field.get_default(call_default_factory=True)).replace("|", "\\|")
         allowed = policy.value if policy is not None else ""
         yield f"| `{prefix}{name}` | `{default}` | {allowed} | {field.description or ''} |"
+
+
+def _plugin_settings() -> str:
+    parts = ["What the plugins in the box take, each in its own table; `llmspell config validate` checks them."]
+    for group, section in (
+        ("llmspell.plugins", "plugins"),
+        ("llmspell.providers", "providers"),
+        ("llmspell.storage", "storage"),
+        ("llmspell.tools", "tools"),
+    ):
+        for point in sorted(_own(group), key=lambda point: point.name):
+            model = getattr(point.load(), "Settings", None)
+            fields = "\n".join(_fields(model)) if model is not None else ""
+            if fields:
+                parts.append(f"## [{section}.{point.name}]\n\n{fields}")
+    return _page("Settings of plugins", *parts)
 
 
 def _globals() -> str:

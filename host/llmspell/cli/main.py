@@ -18,6 +18,8 @@ from .invocation import Invocation, global_options
 
 __all__ = ["cli", "main"]
 
+_SIGNALLED = (130, 143)
+_FLUSH_S = 1.0
 COMMANDS = {
     "run": ("llmspell.cli.run:run", "Run a script."),
     "exec": ("llmspell.cli.run:exec_", "Run code that is given on the command line."),
@@ -62,7 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     invocation = Invocation()
     _replace_closed_streams()
-    sys.exit(_run(invocation, arguments))
+    code = _run(invocation, arguments)
+    if not _let_go_of_stdout(patient=code not in _SIGNALLED):
+        os._exit(code)  # a thread holds it, and waits for a reader for ever
+    sys.exit(code)
 
 
 def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
@@ -84,8 +89,6 @@ def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
         from .failure import report
 
         return report(error, debug=invocation.debug, verbose=invocation.verbose > 0)
-    finally:
-        _let_go_of_stdout()
 
 
 def _replace_closed_streams() -> None:
@@ -95,9 +98,28 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
 
 
-def _let_go_of_stdout() -> None:
-    """Keep the interpreter from complaining, as it ends, that nobody reads."""
+def _let_go_of_stdout(*, patient: bool) -> bool:
+    """Write out what waits, and keep the interpreter from complaining, as it ends, that it cannot be written.
+
+    Args:
+        patient: Whether to wait for a reader as long as it takes; a second if not.
+
+    Returns:
+        Whether nobody holds standard output any more.
+    """
+    if patient:
+        _flush_stdout()
+        return True
+    from threading import Thread
+
+    flush = Thread(target=_flush_stdout, daemon=True)
+    flush.start()
+    flush.join(_FLUSH_S)
+    return not flush.is_alive()
+
+
+def _flush_stdout() -> None:
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -66,6 +66,42 @@ def test_the_agent_of_the_how_to_answers(tmp_path: Path) -> None:
     assert "I am no model, only rules" in answer.stdout
 
 
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (0, ["about to run calculator", "42.0"]),
+        (1, ["false", "this script deletes nothing"]),
+        (2, ["35 * 12 = 420.", "file_operations was denied: this script deletes nothing. I go on without it."]),
+    ],
+)
+def test_each_script_of_the_tutorial_does_what_it_says(number: int, told: list[str], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("kept")
+    (tmp_path / "script.lua").write_text(blocks("lua", "docs/tutorial.md")[number])
+    command = [sys.executable, "-m", "llmspell", "run", "script.lua"]
+
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert answer.returncode == 0, answer.stderr
+    assert all(text in answer.stdout for text in told)
+    assert (tmp_path / "notes.txt").read_text() == "kept"
+
+
+def test_the_plugin_of_the_tutorial_refuses_what_its_settings_say(tmp_path: Path) -> None:
+    (tmp_path / "careful.py").write_text(blocks("python", "docs/tutorial.md")[0])
+    (tmp_path / "use.py").write_text(
+        "import trio\nfrom llmspell import Host\nfrom careful import Careful\n"
+        "async def main():\n"
+        "    settings = {'plugins': {'Careful': {'operations': ['exists']}}}\n"
+        "    async with Host.open(settings, plugins=[Careful]) as host:\n"
+        "        await host.call('tool:file_operations', {'operation': 'exists', 'path': 'x'})\n"
+        "trio.run(main)\n"
+    )
+
+    answer = subprocess.run([sys.executable, "use.py"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert "exists is refused here" in answer.stderr
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if line])
 def test_each_command_of_the_readme_runs(line: str, tmp_path: Path) -> None:

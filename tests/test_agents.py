@@ -347,6 +347,19 @@ def test_a_stream_tells_texts_tools_and_results_as_they_happen() -> None:
     assert told(chunks, 2) == output.text == "an x"
 
 
+def test_a_last_answer_without_a_text_leaves_the_texts_before_it_as_they_are() -> None:
+    model = ScriptedModel(asks(("look", {}), text="let me look"), says(""))
+
+    async def main(host: Host) -> Any:
+        return await streamed(await made(host))
+
+    chunks, output = in_host(main, model, *Tools().plugins)
+
+    assert output.text == ""
+    assert [chunk.kind for chunk in chunks].count("restart") == 0
+    assert (told(chunks, 1), told(chunks, 2)) == ("let me look", "")
+
+
 def test_a_stream_that_is_left_early_ends_the_run_and_its_request() -> None:
     model = ScriptedModel(says("one two three four"))
 

@@ -233,9 +233,16 @@ def test_light_values_are_those_of_few_parts(value: Any) -> None:
     st.text(alphabet="ab%1", max_size=4),
 )
 def test_nothing_that_is_written_at_random_crashes(pattern: str, subject: str, by: str) -> None:
-    source = "local p, s, r = ... local a = {pcall(string.find, s, p)} local b = {pcall(string.gsub, s, p, r)}"
+    source = """
+        local p, s, r = P, S, R
+        local found = {pcall(string.find, s, p)}
+        local replaced = {pcall(string.gsub, s, p, r)}
+        return {type(found[1]), type(replaced[1]), not replaced[1] or type(replaced[2]) == "string"}
+    """
 
-    run(source.replace("...", "P, S, R"), globals={"P": pattern, "S": subject, "R": by}, slices="loop")
+    answer = run(source, globals={"P": pattern, "S": subject, "R": by}, slices="loop")
+
+    assert answer == ["boolean", "boolean", True]
 
 
 def test_a_crossing_gives_back_what_it_holds() -> None:

@@ -254,6 +254,37 @@ def test_chunks_come_as_they_are_and_add_up() -> None:
     assert told(chunks) == response.text
 
 
+def test_a_stream_says_what_the_response_asks_for_though_its_provider_streamed_texts_only() -> None:
+    class Terse(ScriptedModel):
+        async def complete(self, model: str, request: ModelRequest, sink: Any, /) -> ModelResponse:
+            response = await super().complete(model, request, None)
+            await sink(ModelChunk(text=response.text))
+            return response
+
+    judged: list[str] = []
+
+    async def main(host: Host) -> Any:
+        host.hooks.register("model_chunk", lambda context: judged.append(context.subject.kind), kind="guard")
+        return await stream(host)
+
+    chunks, response = in_host(main, Terse(asks(("echo", {"a": 1}), ("echo", {"a": 2}), text="look")))
+
+    assert [chunk.kind for chunk in chunks] == judged == ["text", "tool_use", "tool_use"]
+    assert [chunk.tool_use for chunk in chunks[1:]] == response.tool_uses
+    assert [chunk.index for chunk in chunks] == [0, 1, 2]
+
+
+def test_a_response_whose_tools_were_changed_is_streamed_anew() -> None:
+    async def main(host: Host) -> Any:
+        host.hooks.register("after_model_call", lambda context: context.modify(tool_uses=()))
+        return await stream(host)
+
+    chunks, response = in_host(main, ScriptedModel(asks(("echo", {}), text="look")))
+
+    assert [(chunk.kind, chunk.text) for chunk in chunks] == [("text", "look")]
+    assert response.tool_uses == []
+
+
 def test_what_hooks_make_of_chunks_is_what_the_response_says() -> None:
     def redact(context: HookContext[ModelChunk]) -> Modified | None:
         chunk = context.subject

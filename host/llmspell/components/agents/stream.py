@@ -49,10 +49,11 @@ class AgentStream:
 
     async def finish(self, output: AgentOutput) -> None:
         """Hand on what is left, so that the last step's texts are the answer."""
-        if self._last != output.text:
+        told = "" if self._step < output.steps else self._last  # a last step without a text says nothing
+        if told != output.text:
             self._held.clear()
             await self._void()
-            self._held = [AgentChunk(text=output.text, step=max(1, output.steps))]
+            self._held = [AgentChunk(text=output.text, step=max(1, output.steps))] if output.text else []
         held, self._held = self._held, []
         for chunk in held:
             await self._sink(chunk)

@@ -196,7 +196,7 @@ class ProviderRegistry:
     def _with_default_model(self, provider: str) -> str:
         info = self._info(provider)
         if not info.default_model:
-            self.get(provider)
+            self.get(provider)  # if it does not load, that is what is to be told
             message = f"model {provider!r}: this provider has no default model; write {provider}/<model>"
             raise ComponentNotFoundError(message, address=f"model:{provider}")
         return f"{provider}/{info.default_model}"

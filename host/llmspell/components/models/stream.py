@@ -7,7 +7,7 @@ last ``restart`` say exactly what the response says.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import structs
 
@@ -86,17 +86,18 @@ class ModelStream:
             response: As it leaves the operation.
             ask: Asks the hooks about chunks that no provider sent.
         """
-        told, uses = response.text, tuple(response.tool_uses)
-        if not self._says(self._sent + self._held, told, uses):
+        chunks, uses = self._sent + self._held, tuple(response.tool_uses)
+        streamed = _uses(chunks)
+        if _text(chunks) != response.text or streamed != uses[: len(streamed)]:
             await self._void()
-            self._held = [await ask(chunk) for chunk in _chunks(response)]
+            streamed = ()
+            self._held = [await ask(ModelChunk(text=response.text))] if response.text else []
+        first = len(self._sent) + len(self._held)
+        for index, use in enumerate(uses[len(streamed) :], first):
+            self._held.append(await ask(ModelChunk("tool_use", tool_use=use, index=index)))
         held, self._held = self._held, []
         for chunk in held:
             await self._send(chunk)
-
-    def _says(self, chunks: Sequence[ModelChunk], text: str, uses: tuple[ToolUse, ...]) -> bool:
-        streamed = tuple(chunk.tool_use for chunk in chunks if chunk.tool_use is not None)
-        return _text(chunks) == text and (not streamed or streamed == uses)
 
     async def _send(self, chunk: ModelChunk) -> None:
         self._sent.append(chunk)
@@ -112,8 +113,5 @@ def _text(chunks: Sequence[ModelChunk]) -> str:
     return "".join(chunk.text for chunk in chunks)
 
 
-def _chunks(response: ModelResponse) -> Iterator[ModelChunk]:
-    if response.text:
-        yield ModelChunk(text=response.text)
-    for index, use in enumerate(response.tool_uses, start=bool(response.text)):
-        yield ModelChunk("tool_use", tool_use=use, index=index)
+def _uses(chunks: Sequence[ModelChunk]) -> tuple[ToolUse, ...]:
+    return tuple(chunk.tool_use for chunk in chunks if chunk.tool_use is not None)

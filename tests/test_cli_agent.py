@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chat_server import ChatServer, break_off, fail, say, use
+from chat_server import ChatServer, break_off, fail, hang, say, use
 from llmspell.cli.main import main
 from llmspell.testing.isolation import TemporarySettings, isolate
 from packages import install
@@ -170,3 +170,67 @@ def test_a_variables_name_is_shown_and_a_key_is_masked(
     out, _ = capfd.readouterr()
     assert "MY_VARIABLE" in out
     assert "sk-secret" not in out
+
+
+def test_every_option_of_a_run_reaches_the_model(llmspell: Llmspell, server: ChatServer) -> None:
+    options = ["--system", "Be brief.", "--temperature", "0.25", "--max-tokens", "77", "--tool", "calculator"]
+    more = ["--tools", "csv_analyzer,file_operations"]
+
+    code, _, err = llmspell("agent", "run", "--model", "local", *options, *more, "hello")
+
+    assert (code, err) == (0, "")
+    body = server.requests[0].body
+    assert [(message["role"], message["content"]) for message in body["messages"]] == [
+        ("system", "Be brief."),
+        ("user", "hello"),
+    ]
+    assert (body["temperature"], body["max_tokens"]) == (0.25, 77)
+    tools = [spec["function"]["name"] for spec in body["tools"]]
+    assert tools == ["calculator", "csv_analyzer", "file_operations"]
+
+
+def test_a_run_is_held_to_the_steps_and_the_time_it_is_given(llmspell: Llmspell, server: ChatServer) -> None:
+    asks = 'use calculator {"input": "1 + 1"}'
+    code, _, err = llmspell("agent", "run", "--model", "local", "--tools", "calculator", "--max-steps", "1", asks)
+    assert code == 1
+    assert "still asks for tools in answer 1, the last it may give" in err
+
+    server.script(hang())
+    code, _, err = llmspell("agent", "run", "--model", "local", "--time", "0.3", "hello")
+    assert code == 1
+    assert "it took longer than 0.3 s" in err
+
+
+def test_the_kinds_of_agent_are_listed_and_chosen(llmspell: Llmspell) -> None:
+    code, out, _ = llmspell("agent", "list", "--output", "json")
+    assert code == 0
+    assert {kind["name"]: kind["capabilities"] for kind in json.loads(out)} == {
+        "basic": ["streaming", "context"],
+        "llm": ["streaming", "tools", "context"],
+    }
+    assert "Converse with a language model" in llmspell("agent", "list")[1]
+
+    code, out, _ = llmspell("agent", "run", "--kind", "basic", "hello")
+    assert (code, out.partition(" received: ")[2]) == (0, "hello\n")
+
+
+def test_only_the_providers_that_can_be_asked_are_listed_if_that_is_wanted(llmspell: Llmspell) -> None:
+    _, everything, _ = llmspell("provider", "list", "--output", "json")
+    _, available, _ = llmspell("provider", "list", "--available", "--output", "json")
+
+    names = {row["name"] for row in json.loads(available)}
+    assert {"local", "offline"} <= names
+    assert names == {row["name"] for row in json.loads(everything) if row["available"]}
+    assert "openai_compatible" not in names
+
+
+def test_a_provider_is_tested_with_the_prompt_and_within_the_time_that_are_given(
+    llmspell: Llmspell, server: ChatServer
+) -> None:
+    code, out, _ = llmspell("provider", "test", "local", "--prompt", "are you there?", "--output", "json")
+    assert (code, json.loads(out)["text"]) == (0, "are you there?")
+
+    server.script(hang())
+    code, _, err = llmspell("provider", "test", "local", "--time", "0.3")
+    assert code == 1
+    assert "it took longer than 0.3 s" in err

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -241,6 +242,38 @@ def test_nobody_there_is_a_connection_error(stream: bool) -> None:
     error = refused(server, stream=stream)
 
     assert (error.code, error.status, error.retryable) == ("connection", 0, True)
+
+
+def test_a_connection_that_nobody_takes_is_given_up_after_its_own_time() -> None:
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(8):  # more than the queue takes, so that a further one waits
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        own = {"type": "openai_compatible", "base_url": f"http://127.0.0.1:{full.getsockname()[1]}/v1"}
+
+        async def main() -> float:
+            settings = {"providers": {"local": {**own, "connect_timeout_s": 0.3, "timeout_s": 60}}}
+            began = trio.current_time()
+            async with opened(settings=settings) as host:
+                with pytest.raises(ProviderError) as caught:
+                    await ask(host)
+            assert caught.value.retryable
+            return trio.current_time() - began
+
+        assert 0.3 <= run(main) < 5
+
+
+def test_the_models_that_settings_name_are_told_and_found_by_their_bare_names(server: ChatServer) -> None:
+    async def main() -> Any:
+        async with asking(server, models=["our-own", "the-other"], default_model="our-own") as host:
+            info = next(info for info in host.models.providers() if info.name == "local")
+            return info.models, info.default_model, host.models.resolve("the-other"), host.models.resolve("local")
+
+    assert run(main) == (("our-own", "the-other"), "our-own", "local/the-other", "local/our-own")
 
 
 @both

@@ -234,3 +234,46 @@ def test_a_provider_is_tested_with_the_prompt_and_within_the_time_that_are_given
     code, _, err = llmspell("provider", "test", "local", "--time", "0.3")
     assert code == 1
     assert "it took longer than 0.3 s" in err
+
+
+@pytest.mark.parametrize(
+    ("toml", "key"),
+    [
+        ("[providers.openai]\nbase_url = 'http://evil.example/v1'\n", "providers.openai.base_url"),
+        ("[providers.new]\ntype = 'openai_compatible'\n", "providers.new.type"),
+        ("[storage]\nbackend = 'memory'\n", "storage.backend"),
+        ("[storage.sqlite]\npath = 'elsewhere.db'\n", "storage.sqlite.path"),
+        ("[agents]\nsteps = 100000\n", "agents.steps"),
+        ("[plugins.model_retry]\nmax_attempts = 50\n", "plugins.model_retry.max_attempts"),
+    ],
+)
+def test_a_projects_file_sends_no_key_elsewhere_and_loosens_nothing(
+    places: TemporarySettings,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    toml: str,
+    key: str,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    places.write_project(toml)
+
+    with pytest.raises(SystemExit) as ended:
+        main(("agent", "run", "--model", "openai", "hello"))
+
+    out, err = capfd.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert f"llmspell.toml:2: {key} = " in err
+    assert "loosens policy" in err
+
+
+def test_a_projects_file_may_choose_the_default_model_and_tighten_agents(
+    llmspell: Llmspell, places: TemporarySettings, server: ChatServer
+) -> None:
+    places.write_project("[providers]\ndefault = 'local/chosen'\n[agents]\nsteps = 1\n")
+
+    assert llmspell("agent", "run", "hello") == (0, "hello\n", "")
+    assert server.requests[0].body["model"] == "chosen"
+
+    code, _, err = llmspell("agent", "run", "--tools", "calculator", 'use calculator {"input": "1"}')
+    assert code == 1
+    assert "in answer 1, the last it may give; raise max_steps (agents.steps bounds it)" in err

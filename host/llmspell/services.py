@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import trio
 
-from llmspell.components import CallOptions, bare
+from llmspell.components import CallOptions
 from llmspell.hooks import Handle, HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, fit
 from llmspell.operations import plain as plain_value
@@ -30,6 +30,7 @@ from llmspell_hookspecs import (
     HttpResponse,
     LlmspellError,
     Phase,
+    bare,
     custom_point,
 )
 

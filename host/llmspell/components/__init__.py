@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .addresses import Addresses, CallOptions, ComponentRunner
 from .agents import AgentRegistry, AgentRunner, is_agent_kind
-from .envelope import bare, to_script_result
+from .envelope import to_script_result
 from .models import ModelRunner, ProviderRegistry, is_provider
 from .tools import ToolRegistry, ToolRunner
 
@@ -18,7 +18,6 @@ __all__ = [
     "ProviderRegistry",
     "ToolRegistry",
     "ToolRunner",
-    "bare",
     "is_agent_kind",
     "is_provider",
     "to_script_result",

@@ -21,7 +21,6 @@ from llmspell_hookspecs import (
 
 __all__ = [
     "asked",
-    "bare",
     "to_agent_output",
     "to_listing",
     "to_model_response",

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.components import CallOptions, bare, to_script_result
+from llmspell.components import CallOptions, to_script_result
 from llmspell.operations import Operation, OperationKind, Runner, thaw_fields
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
@@ -24,6 +24,7 @@ from llmspell_hookspecs import (
     ScriptResult,
     ScriptRun,
     Services,
+    bare,
 )
 
 from .interface import Interface

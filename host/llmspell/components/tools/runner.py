@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 
 from llmspell.components.addresses import CallOptions
-from llmspell.components.envelope import bare, to_listing, to_tool_result
+from llmspell.components.envelope import to_listing, to_tool_result
 from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_fields, plain, thaw_fields
 from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
@@ -36,6 +36,7 @@ from llmspell_hookspecs import (
     ToolLimits,
     ToolListing,
     ToolResult,
+    bare,
     thaw,
 )
 

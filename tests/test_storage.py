@@ -294,9 +294,9 @@ def test_the_cache_is_bounded(tmp_path: Path) -> None:
     run(main)
 
 
-def longest_wait_s(folder: Path) -> float:
-    """Answer the longest wait but one of a task that ticks while large values are written and read."""
+def test_the_loop_goes_on_while_large_values_are_written_and_read(tmp_path: Path) -> None:
     gaps: list[float] = []
+    values = [b"x" * (50_000_000 - number) for number in range(3)]  # made here: that would hold the loop itself
 
     async def watch() -> None:
         last = time.perf_counter()
@@ -306,24 +306,18 @@ def longest_wait_s(folder: Path) -> float:
             last = time.perf_counter()
 
     async def main() -> None:
-        async with sqlite(folder) as storage, trio.open_nursery() as nursery:
-            value = b"x" * 50_000_000
+        async with sqlite(tmp_path) as storage, trio.open_nursery() as nursery:
             nursery.start_soon(watch)
-            for number in range(3):
-                await storage.write({"large": value[number:]})
+            for value in values:
+                await storage.write({"large": value})
                 entry = await storage.get("large")
                 assert entry is not None
-                assert len(entry.value) == 50_000_000 - number
+                assert len(entry.value) == len(value)
             nursery.cancel_scope.cancel()
 
     run(main)
-    return sorted(gaps)[-2]
 
-
-def test_the_loop_goes_on_while_large_values_are_written_and_read(tmp_path: Path) -> None:
-    waits_s = [longest_wait_s(tmp_path / str(number)) for number in range(3)]
-
-    assert min(waits_s) < 0.1  # the best of three, for the machine has other things to do as well
+    assert sorted(gaps)[-2] < 0.1
 
 
 def test_a_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:

@@ -383,7 +383,7 @@ def test_a_failed_stream_raises_where_its_chunks_end() -> None:
         async with (await made(host)).stream("hello") as running:
             with pytest.raises(ProviderError, match="overloaded"):
                 async for chunk in running:
-                    chunks.append(chunk)
+                    chunks.append(chunk)  # noqa: PERF401 - a comprehension would lose what came before the error
         return chunks
 
     chunks = in_host(main, ScriptedModel(Broken("half a", BROKEN)), *Tools().plugins)
@@ -424,7 +424,7 @@ def test_a_stream_is_held_back_where_the_answer_is_still_to_be_judged() -> None:
         with pytest.raises(OperationCancelledError):
             async with agent.stream("hello") as running:
                 async for chunk in running:
-                    chunks.append(chunk)
+                    chunks.append(chunk)  # noqa: PERF401 - a comprehension would lose what came before the error
         return changed, chunks
 
     (chunks, output), denied = in_host(main, ScriptedModel(says("dirty words")), *Tools().plugins)
@@ -703,8 +703,9 @@ def test_an_agent_that_cannot_be_closed_keeps_nothing_else_from_being_closed(cap
     kept: list[AgentHandle] = []
 
     async def main(host: Host) -> None:
-        for name in ("first", "fails", *(f"hangs-{number}" for number in range(10))):
-            kept.append(await host.agents.create(name=name, kind="basic" if name == "first" else "difficult"))
+        kept.append(await host.agents.create(name="first", kind="basic"))
+        names = ("fails", *(f"hangs-{number}" for number in range(10)))
+        kept.extend([await host.agents.create(name=name, kind="difficult") for name in names])
         await (await made(host, tools=[])).run("hello")
 
     in_host(main, model, Difficult, virtual=True)

@@ -327,7 +327,10 @@ def test_enabled_again_it_refuses_again(machine: Machine) -> None:
     machine.llmspell("plugin", "enable", "audit")
     done = machine.llmspell("tool", "invoke", "file_operations", "operation=delete", "path=keep.txt")
 
-    assert [row["status"] for row in json.loads(listed.stdout) if row["name"] == "audit"] == ["disabled"]
+    assert [(row["name"], row["status"]) for row in json.loads(listed.stdout)] == [
+        ("audit", "disabled"),
+        ("model_retry", "enabled"),
+    ]
     assert (done.returncode, machine.kept) == (1, True)
     assert machine.imported.exists()
 

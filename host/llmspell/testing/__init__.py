@@ -1,7 +1,8 @@
 """What plugin authors test with: a pytest plugin, active wherever llmspell is installed.
 
-Fixtures: `llmspell_settings`, `llmspell_host`, `llmspell_output`, `recorded_hooks`. The rooms behind them are imported
-by the fixtures that use them, so a test run without llmspell in it pays next to nothing.
+Fixtures: `llmspell_settings`, `llmspell_open`, `llmspell_host`, `llmspell_output`, `recorded_hooks`, `autojump_clock`.
+``async def`` tests run under trio, see `plugin`. The rooms behind them are imported by the fixtures that use them, so a
+test run without llmspell in it pays next to nothing.
 """
 
 from __future__ import annotations
@@ -9,21 +10,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .host_runner import HostRunner
+    from .host_runner import HostOpener, HostRunner
     from .isolation import TemporarySettings
+    from .loop import LoopSteps, held_beyond_idle_s, loop_steps
     from .output import ScriptOutput
     from .recorder import HookRecorder, HookRow
     from .storage import StorageConformance
 
-__all__ = ["HookRecorder", "HookRow", "HostRunner", "ScriptOutput", "StorageConformance", "TemporarySettings"]
+__all__ = [
+    "HookRecorder",
+    "HookRow",
+    "HostOpener",
+    "HostRunner",
+    "LoopSteps",
+    "ScriptOutput",
+    "StorageConformance",
+    "TemporarySettings",
+    "held_beyond_idle_s",
+    "loop_steps",
+]
 
 _ROOMS = {
     "HookRecorder": "recorder",
     "HookRow": "recorder",
+    "HostOpener": "host_runner",
     "HostRunner": "host_runner",
+    "LoopSteps": "loop",
     "ScriptOutput": "output",
     "StorageConformance": "storage",
     "TemporarySettings": "isolation",
+    "held_beyond_idle_s": "loop",
+    "loop_steps": "loop",
 }
 
 

@@ -712,7 +712,7 @@ def test_an_agent_that_cannot_be_closed_keeps_nothing_else_from_being_closed(cap
 
     assert {handle.info.state for handle in kept} == {"closed"}
     assert model.closed == 1
-    assert "a clean-up failed: 'a bug'" in caplog.text
+    assert "a clean-up failed: KeyError: 'a bug'" in caplog.text
 
 
 def test_a_hook_that_makes_agents_as_they_go_does_not_keep_the_host_open() -> None:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import trio
+
+from llmspell.foreign import Blamed, text_of
+from llmspell_hookspecs import PluginError
 
 __all__ = ["close_each"]
 
@@ -22,6 +26,12 @@ async def close_each(closers: Iterable[Callable[[], Awaitable[None]]], time_s: f
     for close in closers:
         with trio.CancelScope(shield=True, deadline=until_s):
             try:
-                await close()
-            except Exception as error:
-                _log.warning("a clean-up failed: %s", error, exc_info=error)
+                with Blamed(partial(_failed, close)):
+                    await close()
+            except PluginError as error:
+                _log.warning("%s", error, exc_info=error.__cause__ if _log.isEnabledFor(logging.DEBUG) else None)
+
+
+def _failed(close: object, error: BaseException) -> PluginError:
+    name = getattr(close, "__qualname__", type(close).__name__)
+    return PluginError(f"{name}: a clean-up failed: {text_of(error)}")

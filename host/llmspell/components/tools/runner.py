@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from llmspell.components.addresses import CallOptions
 from llmspell.components.envelope import to_listing, to_tool_result
+from llmspell.foreign import Blamed, text_of
 from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_fields, plain, thaw_fields
 from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
@@ -33,6 +34,7 @@ from llmspell_hookspecs import (
     Tool,
     ToolCall,
     ToolDiscovery,
+    ToolError,
     ToolLimits,
     ToolListing,
     ToolResult,
@@ -189,7 +191,8 @@ class _Call:
         if call.name != self._tool.name:
             message = f"tool:{self._tool.name}: a hook changed the name to {call.name!r}; answer Redirect instead"
             raise InvalidInputError(message, field="name")
-        model = _validated(self._tool, call.parameters)
+        with Blamed(self._broken, spares=Exception):
+            model = _validated(self._tool, call.parameters)
         level = self._tool.level.name.lower()  # a hook may write what it likes into the call; guards see what is so
         call = ToolCall(self._tool.name, model.model_dump(), self._tool.category, level)
         call = await asker.ask("tool_parameter_validation", call)
@@ -203,7 +206,8 @@ class _Call:
         return call
 
     async def _resolved(self, call: ToolCall, model: BaseModel) -> tuple[ToolCall, BaseModel]:
-        needed = self._tool.access(model)
+        with Blamed(self._broken, spares=Exception):
+            needed = self._tool.access(model)
         if not needed:
             return call, model
         files, network = self._house.services.get(FileAccess), self._house.services.get(NetworkAccess)
@@ -243,12 +247,17 @@ class _Call:
         context = CallContext(
             self._house.runner.current(), limits, thaw_fields(call), self._house.services, self._house.processes
         )
-        answer = await self._tool.run(prepared.model, context)
+        with Blamed(self._broken, spares=Exception):
+            answer = await self._tool.run(prepared.model, context)
         result = answer if isinstance(answer, ToolResult) else ToolResult(result=answer)
         if _outgrows(result, limits.output_bytes):
             message = f"tool:{call.name}: its result is larger than {limits.output_bytes} bytes; ask for less"
             raise ResourceLimitError(message, resource="output_bytes", limit=limits.output_bytes)
         return result
+
+    def _broken(self, error: BaseException) -> ToolError:
+        """Tell of what no error of a tool may be: it would end the host."""
+        return ToolError(f"tool:{self._tool.name}: it raised {text_of(error)}; raise a ToolError instead")
 
     async def release(self, asker: Asker) -> None:
         """Give back what was allocated."""

@@ -137,6 +137,33 @@ def test_the_same_script_asks_a_real_provider_when_there_is_one(
     ]
 
 
+@pytest.mark.parametrize("script", ["agent.lua", "tour.lua"])
+def test_each_script_runs_offline_as_it_does_without_a_key_and_tells_so_once(
+    examples: Path, llmspell_settings: TemporarySettings, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    alone = run(f"examples/{script}")
+    with ChatServer() as server:
+        llmspell_settings.write_user(
+            f"""
+            [providers]
+            default = "paid/model"
+
+            [providers.paid]
+            type = "openai_compatible"
+            base_url = "{server.url}"
+            """
+        )
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-not-to-be-used")
+        command = [sys.executable, "-m", "llmspell", "run", "--offline", f"examples/{script}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0
+    assert done.stdout.replace("paid/model", "offline/rules") == alone
+    assert done.stderr.count("\n") == 1
+    assert "the offline provider answers, for every model" in done.stderr
+    assert server.requests == []
+
+
 def test_the_tour_leaves_nothing_behind(examples: Path) -> None:
     before = sorted(examples.rglob("*"))
 

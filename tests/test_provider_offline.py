@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -252,3 +254,89 @@ def test_an_agent_works_on_real_files_with_it(tmp_path: Path) -> None:
     )
     assert "no model" in hello
     assert (tmp_path / "notes.txt").read_text() == "buy milk"
+
+
+SCRIPT = """
+local told = {}
+local function ask(options)
+  options.tools = {"calculator"}
+  local agent = Agent.create(options)
+  told[#told + 1] = agent:execute("what is 6 * 7?").text
+end
+ask({model = "openai/gpt-4o"})
+ask({provider_model = "anthropic/claude-opus-4-5", api_key = "sk-mine"})
+ask({model = "gpt-4o", base_url = "http://nowhere.invalid/v1"})
+ask({model = "no_such_provider/model"})
+ask({model = {provider = "openai", model_id = "gpt-4o"}})
+ask({provider = "litellm", model = "mistral/large"})
+ask({})
+Hook.register("BeforeModelCall", function() return {type = "redirect", target = "model:groq/openai/gpt-oss-20b"} end,
+  {match = "openai/*"})
+ask({model = "openai/o3"})
+return table.concat(told, "|")
+"""
+
+
+def test_with_providers_offline_each_model_is_answered_offline_whatever_its_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> Any:
+        async with opened(settings={"providers": {"offline": True, "openai": {"api_key": "sk-x"}}}) as host:
+            return await host.run_source(SCRIPT)
+
+    assert run(main) == "|".join(["6 * 7 = 42."] * 8)
+    assert [record.getMessage() for record in caplog.records if record.name == "llmspell.models"] == [
+        "model:openai/gpt-4o: the offline provider answers, for every model (providers.offline)"
+    ]
+
+
+def test_with_providers_offline_each_provider_is_there_and_its_own_two_models_differ() -> None:
+    async def main() -> Any:
+        async with opened(settings={"providers": {"offline": True, "default": "openai/gpt-4o"}}) as host:
+            asked = [Message("user", "hello")]
+            texts = [
+                (await host.models.complete(ModelRequest(model, tuple(asked)))).text
+                for model in ("offline/echo", "openai/echo", "offline/other")
+            ]
+            return texts, host.models.resolve(), {info.available for info in host.models.providers()}
+
+    texts, default, available = run(main)
+    assert texts[0] == "hello"
+    assert [text.startswith("I am no model") for text in texts[1:]] == [True, True]
+    assert default == "openai/gpt-4o"
+    assert available == {True}
+
+
+def test_a_script_may_switch_models_off_and_not_on_again() -> None:
+    script = """
+    Config.set("providers.offline", true)
+    local text = Agent.create({model = "openai/gpt-4o"}):execute("hello").text
+    local fine, problem = pcall(Config.set, "providers.offline", false)
+    return {text, fine, tostring(problem)}
+    """
+
+    async def main() -> Any:
+        async with opened() as host:
+            return await host.run_source(script)
+
+    text, fine, problem = run(main)
+    assert text.startswith("I am no model")
+    assert fine is False
+    assert "only be switched on" in problem
+
+
+@pytest.mark.parametrize("verb", [["exec"], ["repl"], ["agent", "run"]])
+def test_every_verb_that_asks_models_takes_offline(llmspell_settings: Any, verb: list[str]) -> None:
+    code = 'return Agent.create({model = "openai/gpt-4o"}):execute("hello").text'
+    given = {"exec": [code], "repl": [], "agent": ["--model", "openai/gpt-4o", "hello"]}[verb[0]]
+    done = subprocess.run(
+        [sys.executable, "-m", "llmspell", *verb, "--offline", *given],
+        input=f"{code}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "I am no model" in done.stdout
+    assert done.stderr.count("the offline provider answers") == 1

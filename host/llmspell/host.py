@@ -316,7 +316,7 @@ class Host:
         self._scripts = ScriptRunner(
             languages, self._runner, self._policies, self._services, globals_of, self._write, self._read_line
         )
-        providers = ProviderRegistry(chosen("llmspell.providers"), settings, self._services)
+        providers = ProviderRegistry(chosen("llmspell.providers"), settings, self._services, self._policies)
         for item in handed.providers:
             providers.put(item)
         self.models = ModelRunner(providers, self._runner)

@@ -28,6 +28,7 @@ class Policies:
         script_limits: What a script may use.
         disabled_tools: Names of tools that do not run.
         agents: What a run of an agent may use at most.
+        offline: Whether the offline provider answers for every model.
     """
 
     level: SecurityLevel
@@ -37,6 +38,7 @@ class Policies:
     script_limits: ScriptLimits
     disabled_tools: frozenset[str]
     agents: AgentSettings
+    offline: bool
 
     def __init__(self, loaded: LoadedSettings) -> None:
         self.apply(loaded)
@@ -59,6 +61,7 @@ class Policies:
         )
         self.disabled_tools = frozenset(settings.tools.disabled)
         self.agents = settings.agents
+        self.offline = settings.providers.offline
 
 
 def runner_limits(loaded: LoadedSettings) -> RunnerLimits:

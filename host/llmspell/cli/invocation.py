@@ -70,6 +70,8 @@ def _store(context: click.Context, parameter: click.Parameter, value: Any) -> No
             invocation.config = value
         case "output":
             invocation.json = value == "json"
+        case "offline":
+            invocation.values["providers.offline"] = "true"
         case "debug":
             invocation.debug = True
         case "verbose":
@@ -102,6 +104,13 @@ _OPTIONS = (
         callback=_store,
         expose_value=False,
         help="Print for people or for programs.",
+    ),
+    click.option(
+        "--offline",
+        is_flag=True,
+        callback=_store,
+        expose_value=False,
+        help="Let the offline provider answer for every model.",
     ),
     click.option("--debug", is_flag=True, callback=_store, expose_value=False, help="Show tracebacks."),
     click.option(

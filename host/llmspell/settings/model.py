@@ -1,7 +1,8 @@
 """The settings: every key, its type, its default, and what those who are not trusted may do to it.
 
 Invariant: each field carries a `Policy`; what a plugin's or tool's own keys permit only they know, so those are locked.
-Frozen. Sizes in bytes, durations in seconds unless a name ends in another unit.
+Frozen. Sizes in bytes, durations in seconds unless a name ends in another unit. It is longer than most because every
+key of the host stands here.
 """
 
 from __future__ import annotations
@@ -244,6 +245,11 @@ class ProviderSettings(BaseModel):
         default="",
         description="The model that is asked if none is named, provider/model; if it is left out, that of the first "
         "provider whose key is set, else offline/rules.",
+    )
+    offline: Annotated[bool, Policy.ON_ONLY] = Field(
+        default=False,
+        description="Whether the offline provider answers for every model, whatever its name; then no model is asked "
+        "over the network, and no key is needed.",
     )
 
     @model_validator(mode="before")

@@ -4,25 +4,34 @@
 point of its own name. An entry point needs no table: ``offline/rules`` and, once its key is set, ``openai/gpt-4o-mini``
 work as they are.
 
+With ``providers.offline`` the offline provider answers for every model, whatever its name and its provider are; names
+stay as they were asked for, so that hooks see them, and no other provider is made to answer.
+
 Invariant: a provider is made once and closed with the host.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct, structs
+from pydantic import BaseModel
 
 from llmspell.closing import close_each
 from llmspell.plugins import Candidate, Shelf, construct, load
+from llmspell.policy import Policies
 from llmspell.settings import Settings
 from llmspell_hookspecs import (
+    ChunkSink,
     ComponentNotFoundError,
     Endpoint,
     LlmspellError,
+    ModelRequest,
+    ModelResponse,
     PluginError,
     PluginInfo,
     Provider,
@@ -37,6 +46,33 @@ _GROUP: Final = "llmspell.providers"
 _ENDPOINTS: Final = 256
 _CLOSING_S: Final = 1.0
 _METHODS: Final = ("info", "at", "complete", "close")
+_OFFLINE: Final = "offline"
+_log = logging.getLogger("llmspell.models")
+
+
+class _Stead:
+    """The offline provider in the place of all; told when it first answers."""
+
+    Settings: ClassVar[type[BaseModel]] = BaseModel
+    rank: ClassVar[int | None] = None
+
+    def __init__(self, offline: Provider) -> None:
+        self.info, self.close = offline.info, offline.close
+        self._offline = offline
+        self._told = False
+
+    def at(self, endpoint: Endpoint, /) -> Provider:
+        """Return itself: it is asked nowhere, and needs no key."""
+        return self
+
+    async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
+        """Answer with its default model, unless one of its own is asked for."""
+        if not self._told:
+            self._told = True
+            _log.warning("model:%s: the offline provider answers, for every model (providers.offline)", request.model)
+        info = self.info()
+        own = request.model == f"{_OFFLINE}/{model}" and model in info.models
+        return await self._offline.complete(model if own else info.default_model, request, sink)
 
 
 class _Elsewhere(Struct):
@@ -53,10 +89,15 @@ class ProviderRegistry:
         candidates: What discovery chose.
         settings: Give each provider its table, and say the default.
         services: What providers are constructed with.
+        policies: Say whether the offline provider answers for all.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], settings: Settings, services: Services) -> None:
+    def __init__(
+        self, candidates: Iterable[Candidate], settings: Settings, services: Services, policies: Policies
+    ) -> None:
         self._settings = settings
+        self._policies = policies
+        self._stead: _Stead | None = None
         self._services = services
         self._types: Shelf[tuple[PluginInfo, Any]] = Shelf("provider", candidates, _loaded)
         self._made: dict[str, Provider] = {}
@@ -79,6 +120,8 @@ class ProviderRegistry:
             ComponentNotFoundError: There is none.
             PluginError: It cannot be loaded, or its settings do not fit.
         """
+        if self._policies.offline:
+            return self._offline()
         made = self._made.get(name)
         if made is None:
             made = self._made[name] = self._make(name)
@@ -93,6 +136,9 @@ class ProviderRegistry:
             ResourceLimitError: Too many endpoints are asked at once.
         """
         made = self.get(name)
+        if self._policies.offline:
+            yield made
+            return
         secret = "" if endpoint.api_key is None else endpoint.api_key.get_secret_value()
         key = (name, endpoint.base_url, secret)
         if key not in self._elsewhere:
@@ -128,6 +174,8 @@ class ProviderRegistry:
         provider, _, name = model.partition("/")
         if name and provider in self._made:
             return model
+        if self._policies.offline:
+            return self._nominal(model or self._settings.providers.default)
         if provider and not name:
             model = provider
         if name and provider:
@@ -141,6 +189,8 @@ class ProviderRegistry:
 
     def default(self) -> str:
         """Answer the model that is asked if none is named."""
+        if self._policies.offline:
+            return self._nominal(self._settings.providers.default)
         if self._settings.providers.default:
             name = self._settings.providers.default
             provider = name.partition("/")[0]
@@ -170,10 +220,22 @@ class ProviderRegistry:
         provider: Provider = made
         return provider
 
+    def _offline(self) -> Provider:
+        if self._stead is None:
+            self._stead = _Stead(self._make(_OFFLINE))
+        return self._stead
+
+    def _nominal(self, model: str) -> str:
+        """The name of a model that need not exist: as it is, or as if it were the offline provider's."""
+        provider, _, name = model.partition("/")
+        return model if provider and name else f"{_OFFLINE}/{provider or name or self._offline().info().default_model}"
+
     def _info(self, name: str) -> ProviderInfo:
         kind = str(self._settings.provider_table(name).get("type", name))
         try:
-            return structs.replace(self.get(name).info(), name=name, type=kind)
+            info = self.get(name).info()
+            reason = "providers.offline: the offline provider answers" if self._policies.offline else info.reason
+            return structs.replace(info, name=name, type=kind, reason=reason)
         except LlmspellError as error:
             return ProviderInfo(name, kind, available=False, reason=str(error))
 

@@ -85,7 +85,8 @@ def _dispatch(runner: Runner) -> Callable[[], Any]:
     An operation looks its chains up once, for all its points; timing all of it would hide what one point costs.
     """
     frame = Frame(runner, None, COMPONENT, 0, "python")
-    course = Course(runner, Operation(KIND, COMPONENT, CALL, answer), frame, Chains(None, None, None, None))
+    operation = Operation(KIND, COMPONENT, CALL, answer)
+    course = Course(runner, operation, frame, Chains(None, None, None, None), runner.generation)
     chain = runner.registry.chain(POINT, COMPONENT.name)
     assert chain is not None
     return lambda: propose(course, chain, CALL)

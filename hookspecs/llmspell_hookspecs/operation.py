@@ -46,8 +46,10 @@ def bare(value: Any) -> Any:
     return value
 
 
-class OperationKind(Struct, frozen=True):
+class OperationKind(Struct, frozen=True, eq=False):
     """Which points stand around a kind of operation, and what it yields.
+
+    One value is one kind: make it once, since the host keeps what stands around it under the value itself.
 
     Attributes:
         name: ``tool``, ``script`` ...

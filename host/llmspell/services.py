@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import trio
 
@@ -37,6 +37,7 @@ from llmspell_hookspecs import (
 __all__ = ["FileService", "HookService", "HostClock", "NetworkService", "ServiceTable", "SettingsService"]
 
 T = TypeVar("T")
+_KINDS: Final = 1024
 
 
 class ServiceTable:
@@ -151,6 +152,7 @@ class HookService:
     def __init__(self, registry: HookRegistry, runner: Runner) -> None:
         self._registry = registry
         self._runner = runner
+        self._kinds: dict[str, OperationKind] = {}
 
     def register(
         self,
@@ -168,7 +170,7 @@ class HookService:
 
     def list(self, point: str = "") -> list[HookInfo]:
         """Answer the registered hooks, in the order in which they are called."""
-        return [info for info, _ in self._registry.order(point)]
+        return self._registry.infos(point)
 
     def order(self, point: str = "") -> Sequence[tuple[HookInfo, str]]:
         """Answer the hooks of a point (or of all) in order, each with what settles its place."""
@@ -207,11 +209,8 @@ class HookService:
             value = fit(value, point.subject, f"fire {point.name}")
         if point.phase in (Phase.CHECK, Phase.DECISION, Phase.NOTICE):
             return await self._runner.ask(point.name, value, component)
-        stands: dict[str, Any] = {point.phase.value: point.name}
         operation = Operation(
-            kind=OperationKind(
-                point.topic, result=point.value, to_result=partial(_to_value, point), payload=plain_value, **stands
-            ),
+            kind=self._kind(point),
             component=component,
             subject=value,
             body=_fail if point.phase is Phase.ERROR else _same,
@@ -221,6 +220,19 @@ class HookService:
             started=options.started,
         )
         return await self._runner.run(operation)
+
+    def _kind(self, point: HookPoint) -> OperationKind:
+        """Return the kind of operation that fires a point; one for each, since chains are kept by kind."""
+        kind = self._kinds.get(point.name)
+        if kind is None:
+            stands: dict[str, Any] = {point.phase.value: point.name}
+            kind = OperationKind(
+                point.topic, result=point.value, to_result=partial(_to_value, point), payload=plain_value, **stands
+            )
+            if len(self._kinds) >= _KINDS:
+                self._kinds.clear()
+            self._kinds[point.name] = kind
+        return kind
 
 
 def _to_value(point: HookPoint, value: Any) -> Any:

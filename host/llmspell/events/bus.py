@@ -91,12 +91,19 @@ class Bus:
         self._prefix = f"{secrets.token_hex(4)}-"
         self._hooked = False
         runner.events = self
-        registry.on_change.append(self.check)
+        registry.on_change.append(self._changed)
         self.check()
+
+    def _changed(self, point: str) -> None:
+        if point in (_EVENT.before, _EVENT.after):
+            self.check()
 
     def check(self) -> None:
         """See anew whether publishing has to ask anybody."""
-        self._hooked = self._registry.hooked("before_event_emit") or self._registry.hooked("after_event_emit")
+        hooked = self._registry.hooked(_EVENT.before) or self._registry.hooked(_EVENT.after)
+        if hooked is not self._hooked:
+            self._hooked = hooked
+            self._runner.look_again()  # a hook at an event hears of every operation
         self._guarded = self._hooked or self._flow is not None or bool(self._runner.refusal)
 
     def limit(self, limit: FlowLimit | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .breaker import PROFILES, Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
-from .chain import Chain
+from .chain import Chain, still_judging
 from .dispatch import advance, advance_waiting, judge, observe, unsupported
 from .hook import Hook
 from .registry import Handle, HookRegistry
@@ -30,5 +30,6 @@ __all__ = [
     "check_subject",
     "judge",
     "observe",
+    "still_judging",
     "unsupported",
 ]

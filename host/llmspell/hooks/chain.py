@@ -12,7 +12,7 @@ from llmspell_hookspecs import HookKind, HookPoint, Phase
 
 from .hook import Hook
 
-__all__ = ["Chain", "compile_chain"]
+__all__ = ["Chain", "compile_chain", "still_judging"]
 
 
 class Chain:
@@ -46,6 +46,11 @@ class Chain:
         self.observer_steps = _steps(self.observers)
         self.waits = any(hook.awaits for hook in self.transforms)
 
+    @property
+    def hooks(self) -> tuple[Hook, ...]:
+        """All of them."""
+        return (*self.transforms, *self.guards, *self.wraps, *self.observers)
+
 
 def _steps(hooks: tuple[Hook, ...]) -> tuple[tuple[Hook, ...], ...]:
     steps: list[tuple[Hook, ...]] = []
@@ -59,12 +64,29 @@ def _steps(hooks: tuple[Hook, ...]) -> tuple[tuple[Hook, ...], ...]:
 
 def compile_chain(point: HookPoint, hooks: Iterable[Hook], component: str) -> Chain | None:
     """Answer the chain of the hooks that are called for this component, or None if none are."""
-    called = [hook for hook in hooks if hook.enabled and _matches(hook, component) and not _is_open(hook)]
+    fits: dict[str | None, bool] = {None: True}
+    called = []
+    for hook in hooks:
+        match = hook.options.match
+        if match not in fits:
+            fits[match] = fnmatchcase(component, match or "")
+        if fits[match] and hook.enabled and not _is_open(hook):
+            called.append(hook)
     return Chain(point, called) if called else None
 
 
-def _matches(hook: Hook, component: str) -> bool:
-    return hook.options.match is None or fnmatchcase(component, hook.options.match)
+def still_judging(old: Chain | None, new: Chain | None) -> Chain | None:
+    """Return the chain of those who stand at a point now, and of the guards that stood there before.
+
+    A guard judges what began before it was taken out: else a hook that takes it out would get its operation past it.
+    """
+    if old is None or new is old:
+        return new
+    present = () if new is None else new.guards
+    left = [guard for guard in old.guards if guard not in present]
+    if not left:
+        return new
+    return Chain(old.point, left if new is None else (*new.hooks, *left))
 
 
 def _is_open(hook: Hook) -> bool:

@@ -1,45 +1,148 @@
 """The order of the hooks of one kind at one point.
 
-Invariant: constraints first, then priority, then registration. A cycle is an error that prints it.
+Invariant: constraints first, then priority, then registration. A cycle is an error that prints it. What a registration
+costs does not grow with the number of hooks beside it: places are found by bisection, names by index, and who comes
+before whom is worked out when somebody asks for the order.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from llmspell_hookspecs import HookOrderError, Priority
 
 from .hook import Hook
 
-__all__ = ["ordered", "reason"]
+__all__ = ["Lineup", "ordered", "reason"]
+
+_PRIORITIES: Final = {int(priority): priority.name.lower() for priority in Priority}
+_Index = dict[str, dict[Hook, None]]
 
 
-def ordered(hooks: Sequence[Hook]) -> list[Hook]:
-    """Answer the hooks in the order in which they are called.
+class Lineup:
+    """The hooks of one kind at one point; to be changed by one thread at a time."""
+
+    __slots__ = ("_after", "_before", "_called", "_order", "_plain")
+
+    def __init__(self) -> None:
+        self._plain: list[Hook] = []  # by priority and registration
+        self._called: _Index = defaultdict(dict)  # who answers to a word that constraints use
+        self._before: _Index = defaultdict(dict)  # who wants to come before those who answer to a word
+        self._after: _Index = defaultdict(dict)
+        self._order: tuple[Hook, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._plain)
+
+    def __iter__(self) -> Iterator[Hook]:
+        """Iterate in the order of calls."""
+        order = self._order
+        if order is None:
+            order = self._order = tuple(self._sorted() if self._before or self._after else self._plain)
+        return iter(order)
+
+    def add(self, hook: Hook) -> None:
+        """Take a hook in.
+
+        Raises:
+            HookOrderError: Its constraints close a cycle; it is not taken in then.
+        """
+        insort(self._plain, hook, key=_place)
+        for index, words in self._words(hook):
+            for word in words:
+                index[word][hook] = None
+        self._order = None
+        if (self._before or self._after) and self._closes_a_cycle(hook):
+            try:
+                self._sorted()
+            finally:
+                self.remove(hook)
+
+    def remove(self, hook: Hook) -> None:
+        """Take a hook out."""
+        del self._plain[bisect_left(self._plain, _place(hook), key=_place)]
+        for index, words in self._words(hook):
+            for word in words:
+                index[word].pop(hook, None)
+                if not index[word]:
+                    del index[word]
+        self._order = None
+
+    def _words(self, hook: Hook) -> tuple[tuple[_Index, Iterable[str]], ...]:
+        options = hook.options
+        return (self._called, _answers_to(hook)), (self._before, options.before), (self._after, options.after)
+
+    def _later(self, hook: Hook) -> Iterator[Hook]:
+        """Yield those who must come after a hook."""
+        return self._beside(hook, hook.options.before, self._after)
+
+    def _earlier(self, hook: Hook) -> Iterator[Hook]:
+        return self._beside(hook, hook.options.after, self._before)
+
+    def _beside(self, hook: Hook, named: Iterable[str], naming: _Index) -> Iterator[Hook]:
+        for index, words in ((self._called, named), (naming, _answers_to(hook))):
+            for word in words:
+                for other in index.get(word, ()):
+                    if other is not hook:
+                        yield other
+
+    def _closes_a_cycle(self, hook: Hook) -> bool:
+        """Return whether a way leads from a hook back to it; searched from both ends, the shorter one first."""
+        ends: list[tuple[set[Hook], list[Hook], Callable[[Hook], Iterator[Hook]]]] = [
+            ({hook}, [hook], self._later),
+            ({hook}, [hook], self._earlier),
+        ]
+        if any(next(beside(hook), None) is None for _, _, beside in ends):
+            return False
+        while all(front for _, front, _ in ends):
+            ends.sort(key=lambda end: len(end[1]))
+            (seen, front, beside), (met, _, _) = ends
+            step = front.copy()
+            front.clear()
+            for other in step:
+                for further in beside(other):
+                    if further in met:
+                        return True
+                    if further not in seen:
+                        seen.add(further)
+                        front.append(further)
+        return False
+
+    def _sorted(self) -> list[Hook]:
+        place = {hook: index for index, hook in enumerate(self._plain)}
+        later = [{place[other] for other in self._later(hook)} for hook in self._plain]
+        return _sorted(self._plain, later)
+
+
+def ordered(hooks: Iterable[Hook]) -> list[Hook]:
+    """Return the hooks in the order in which they are called.
 
     Raises:
         HookOrderError: Their constraints form a cycle.
     """
-    plain = sorted(hooks, key=lambda hook: (hook.options.priority, hook.sequence))
-    if not any(hook.options.before or hook.options.after for hook in plain):
-        return plain
-    later: list[set[int]] = [set() for _ in plain]
-    for index, hook in enumerate(plain):
-        for other, candidate in enumerate(plain):
-            if other != index and _named(candidate, hook.options.before):
-                later[index].add(other)
-            if other != index and _named(candidate, hook.options.after):
-                later[other].add(index)
-    return _sorted(plain, later)
+    lineup = Lineup()
+    for hook in hooks:
+        lineup.add(hook)
+    return list(lineup)
 
 
-def _named(hook: Hook, names: Sequence[str]) -> bool:
-    return any(name in (hook.name, hook.plugin, f"{hook.plugin}.{hook.name}") for name in names)
+def _place(hook: Hook) -> tuple[int, int]:
+    return hook.options.priority, hook.sequence
 
 
-def _sorted(hooks: list[Hook], later: list[set[int]]) -> list[Hook]:
-    waiting = [sum(index in others for others in later) for index in range(len(hooks))]
+def _answers_to(hook: Hook) -> set[str]:
+    return {hook.name, hook.plugin, f"{hook.plugin}.{hook.name}"}
+
+
+def _sorted(hooks: Sequence[Hook], later: list[set[int]]) -> list[Hook]:
+    waiting = [0] * len(hooks)
+    for others in later:
+        for other in others:
+            waiting[other] += 1
     ready = [index for index, count in enumerate(waiting) if count == 0]
     answer: list[Hook] = []
     while ready:
@@ -54,11 +157,12 @@ def _sorted(hooks: list[Hook], later: list[set[int]]) -> list[Hook]:
     return answer
 
 
-def _cycle(hooks: list[Hook], later: list[set[int]], stuck: set[int]) -> HookOrderError:
+def _cycle(hooks: Sequence[Hook], later: list[set[int]], stuck: set[int]) -> HookOrderError:
     index, path = min(stuck), []
-    earlier = {
-        other: min(i for i in stuck if other in later[i]) for other in stuck if any(other in later[i] for i in stuck)
-    }
+    earlier: dict[int, int] = {}
+    for other in sorted(stuck):
+        for further in later[other]:
+            earlier.setdefault(further, other)
     while index not in path:
         path.append(index)
         index = earlier[index]
@@ -72,7 +176,7 @@ def _cycle(hooks: list[Hook], later: list[set[int]], stuck: set[int]) -> HookOrd
 def reason(hook: Hook) -> str:
     """Answer, for people, what settles the hook's place."""
     number = hook.options.priority
-    word = Priority(number).name.lower() if number in set(Priority) else str(number)
+    word = _PRIORITIES.get(number, str(number))
     parts = [f"priority {word}"]
     parts += [f"before {name}" for name in hook.options.before]
     parts += [f"after {name}" for name in hook.options.after]

@@ -1,7 +1,9 @@
 """The registry: every hook of the host, whether a plugin or a running script brought it.
 
-Invariant: one registry per host. Whatever changes the set of hooks drops the compiled chains; nothing is compiled
-twice, at most 1024 chains are kept. A handle that is dropped does not unregister.
+Invariant: one registry per host. Whatever changes the hooks of a point drops that point's compiled chains and no
+others; nothing is compiled twice, at most 1024 chains are kept. The chains of a point lie in a dict that is replaced by
+each change: what was compiled meanwhile, from the hooks as they were, goes into the old one and is not kept. A handle
+that is dropped does not unregister.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from .breaker import Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
 from .chain import Chain, compile_chain
 from .hook import Hook, name_of
-from .order import ordered, reason
+from .order import Lineup, reason
 from .signature import check_signature
 from .trace import Tracer
 
@@ -69,7 +71,7 @@ class Handle:
     def enable(self, enabled: bool = True, /) -> None:
         """Call it, or call it no longer."""
         self._hook.enabled = enabled
-        self._registry.changed()
+        self._registry.changed(self._hook.point.name)
 
     def reset_breaker(self) -> None:
         """Close its breaker by hand."""
@@ -89,7 +91,7 @@ class HookRegistry:
 
     Attributes:
         catalog: The points.
-        on_change: Called whenever a chain may have changed.
+        on_change: Called with the point whose chains have changed.
         on_breaker: Told a hook and its breaker's new state.
     """
 
@@ -103,14 +105,15 @@ class HookRegistry:
         tracer: Tracer | None = None,
     ) -> None:
         self.catalog = catalog
-        self.on_change: list[Callable[[], object]] = []
+        self.on_change: list[Callable[[str], object]] = []
         self.on_breaker: Callable[[Hook, BreakerState], None] = lambda hook, state: None
         self._profile = profile
         self._timeout_s = timeout_s
         self._disabled = disabled
         self._tracer = tracer
         self._lock = RLock()  # hooks with thread=True may register hooks
-        self._hooks: dict[str, list[Hook]] = {}
+        self._rows: dict[str, _Row] = {}
+        self._scopes: dict[str, dict[Hook, None]] = {}
         self._chains: dict[str, dict[str, Chain | None]] = {}
         self._sequence = itertools.count(1)
 
@@ -144,12 +147,14 @@ class HookRegistry:
             options = structs.replace(options, timeout_s=self._timeout_s)
             hook = Hook(point, function, options, sequence=hook.sequence, plugin=plugin, language=language, scope=scope)
         with self._lock:
-            present = self._hooks.get(point.name, [])
-            hook.name = self._free_name(hook, present, named=bool(options.name))
+            row = self._rows.setdefault(point.name, _Row())
+            hook.name = row.free_name(hook, named=bool(options.name))
             hook.enabled = not any(fnmatchcase(f"{plugin}.{hook.name}", pattern) for pattern in self._disabled)
             self._equip(hook)
-            self._hooks[point.name] = self._in_order([*present, hook])
-            self.changed()
+            row.add(hook)
+            if scope:
+                self._scopes.setdefault(scope, {})[hook] = None
+            self.changed(point.name)
         return hook
 
     def register(
@@ -177,29 +182,23 @@ class HookRegistry:
 
     def remove(self, hook: Hook) -> bool:
         """Take a hook out; False if it was out already."""
-        with self._lock:
-            hooks = self._hooks.get(hook.point.name, [])
-            if hook not in hooks:
-                return False
-            self._hooks[hook.point.name] = [other for other in hooks if other is not hook]
-            hook.retire()
-            self.changed()
-        return True
+        return self._remove([hook]) == 1
 
     def remove_plugin(self, plugin: str) -> None:
         """Take out all hooks of a plugin."""
-        for hook in [hook for hook in self if hook.plugin == plugin]:
-            self.remove(hook)
+        self._remove([hook for hook in self if hook.plugin == plugin])
 
     def unregister_scope(self, scope: str, /) -> int:
         """Take out all hooks of a script; answers how many. What no script registered has no scope, and stays."""
-        mine = [hook for hook in self if scope and hook.scope == scope]
-        return sum(self.remove(hook) for hook in mine)
+        return self._remove(list(self._scopes.get(scope, ())))
 
     def order(self, point: str = "") -> list[tuple[HookInfo, str]]:
         """Answer the hooks of a point (or of all) in order, each with what settles its place."""
-        names = [self.point(point).name] if point else list(self._hooks)
-        return [(hook.info, reason(hook)) for name in names for hook in self._hooks.get(name, ())]
+        return [(hook.info, reason(hook)) for hook in self._listed(point)]
+
+    def infos(self, point: str = "") -> list[HookInfo]:
+        """Return what is known of the hooks of a point (or of all), in order."""
+        return [hook.info for hook in self._listed(point)]
 
     def point(self, name: str, /) -> HookPoint:
         """Answer the point with this name or alias."""
@@ -210,41 +209,56 @@ class HookRegistry:
         return list(self.catalog)
 
     def __iter__(self) -> Iterator[Hook]:
-        return (hook for hooks in list(self._hooks.values()) for hook in hooks)
+        with self._lock:
+            return iter([hook for row in self._rows.values() for hook in row])
 
-    def changed(self) -> None:
-        """Drop every compiled chain."""
-        self._chains.clear()
+    def changed(self, point: str) -> None:
+        """Drop the compiled chains of a point."""
+        self._chains.pop(point, None)
         for call in self.on_change:
-            call()
+            call(point)
 
     def hooked(self, point: str) -> bool:
         """Answer whether any hook is registered at the point with this name."""
-        return bool(self._hooks.get(point))
+        return bool(self._rows.get(point))
+
+    def _listed(self, point: str) -> list[Hook]:
+        with self._lock:
+            rows = [self._rows.get(self.point(point).name, ())] if point else list(self._rows.values())
+            return [hook for row in rows for hook in row]
+
+    def _remove(self, hooks: list[Hook]) -> int:
+        with self._lock:
+            here = [hook for hook in hooks if self._rows[hook.point.name].remove(hook)]
+            for hook in here:
+                if hook.scope:
+                    self._scopes[hook.scope].pop(hook)
+                    if not self._scopes[hook.scope]:
+                        del self._scopes[hook.scope]
+                hook.retire()
+            for point in dict.fromkeys(hook.point.name for hook in here):
+                self.changed(point)
+        return len(here)
 
     def _compile(self, point: str, component: str) -> Chain | None:
-        if sum(map(len, self._chains.values())) >= _KEPT:
+        if sum(map(len, list(self._chains.values()))) >= _KEPT:
             self._chains.clear()
-        hooks = self._hooks.get(point, ())
+        kept = self._chains.setdefault(point, {})  # before the hooks are read: a change from here on replaces it
+        row = self._rows.get(point)
+        hooks: list[Hook] = []
+        if row:
+            with self._lock:
+                hooks = list(row)
         compiled = compile_chain(self.catalog.get(point), hooks, component) if hooks else None
-        self._chains.setdefault(point, {})[component] = compiled
+        kept[component] = compiled
         return compiled
-
-    def _free_name(self, hook: Hook, present: list[Hook], *, named: bool) -> str:
-        taken = {other.name for other in present if (other.plugin, other.scope) == (hook.plugin, hook.scope)}
-        if hook.name not in taken:
-            return hook.name
-        if named:
-            message = f"hook {hook.plugin}.{hook.name} at {hook.point.name}: the name is taken; choose another"
-            raise HookRegistrationError(message, hook=hook.name, point=hook.point.name)
-        return next(name for name in (f"{hook.name}_{i}" for i in itertools.count(2)) if name not in taken)
 
     def _equip(self, hook: Hook) -> None:
         if self._profile is not None and hook.options.kind is HookKind.TRANSFORM:
 
             def told(state: BreakerState) -> None:
                 hook.slow_s = breaker.slow_s
-                self.changed()
+                self.changed(hook.point.name)
                 self.on_breaker(hook, state)
 
             waits = hook.options.waits
@@ -255,6 +269,52 @@ class HookRegistry:
         if self._tracer is not None:
             hook.invoke = self._tracer.around(hook)
 
-    def _in_order(self, hooks: list[Hook]) -> list[Hook]:
-        kinds = {kind: [hook for hook in hooks if hook.options.kind is kind] for kind in HookKind}
-        return [hook for kind in HookKind for hook in ordered(kinds[kind])]
+
+class _Row:
+    """The hooks of one point."""
+
+    __slots__ = ("_hooks", "_lineups", "_names", "_numbers")
+
+    def __init__(self) -> None:
+        self._lineups = {kind: Lineup() for kind in HookKind}
+        self._hooks: set[Hook] = set()
+        self._names: set[tuple[str, str, str]] = set()
+        self._numbers: dict[tuple[str, str, str], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._hooks)
+
+    def __iter__(self) -> Iterator[Hook]:
+        return (hook for lineup in self._lineups.values() for hook in lineup)
+
+    def free_name(self, hook: Hook, *, named: bool) -> str:
+        """Return the name of a hook, numbered if it was given none and another of its plugin has this one."""
+        taken = (hook.plugin, hook.scope, hook.name)
+        if taken not in self._names:
+            return hook.name
+        if named:
+            message = f"hook {hook.plugin}.{hook.name} at {hook.point.name}: the name is taken; choose another"
+            raise HookRegistrationError(message, hook=hook.name, point=hook.point.name)
+        for number in itertools.count(self._numbers.get(taken, 2)):
+            name = f"{hook.name}_{number}"
+            if (hook.plugin, hook.scope, name) not in self._names:
+                self._numbers[taken] = number + 1
+                break
+        return name
+
+    def add(self, hook: Hook) -> None:
+        """Take a hook in; raises `HookOrderError` if its constraints close a cycle."""
+        self._lineups[hook.options.kind].add(hook)
+        self._hooks.add(hook)
+        self._names.add((hook.plugin, hook.scope, hook.name))
+
+    def remove(self, hook: Hook) -> bool:
+        """Take a hook out; False if it was out already."""
+        if hook not in self._hooks:
+            return False
+        self._hooks.remove(hook)
+        self._lineups[hook.options.kind].remove(hook)
+        self._names.discard((hook.plugin, hook.scope, hook.name))
+        if not self._hooks:
+            self._numbers.clear()
+        return True

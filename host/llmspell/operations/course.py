@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from llmspell.hooks import Chain, Hook, HookRegistry, Tracer
+from llmspell.hooks import Chain, Hook, HookRegistry, Tracer, still_judging
 from llmspell_hookspecs import (
     Cancel,
     Fork,
@@ -29,9 +29,9 @@ from .correlation import Frame
 from .deadline import Deadline
 from .fit import freeze_fields
 from .forks import Forks
-from .kind import Caller, Operation, RunnerLimits
+from .kind import Caller, Operation, OperationKind, RunnerLimits
 
-__all__ = ["NOTHING", "Announcer", "Chains", "Course", "House"]
+__all__ = ["NOTHING", "NO_CHAINS", "Announcer", "Chains", "Course", "House"]
 
 NOTHING: Final[Any] = object()
 """Stands for a value that is not there yet."""
@@ -56,6 +56,10 @@ class Chains(Struct, frozen=True):
         return self.before is None and self.around is None and self.after is None and not self.heard
 
 
+NO_CHAINS: Final = Chains(None, None, None, None)
+"""Around what nobody is asked about."""
+
+
 class Announcer(Protocol):
     """Publishes events, and knows who listens; the host's bus."""
 
@@ -77,6 +81,10 @@ class House(Protocol):
     problems: deque[Exception]
     slow_ms: float | None
     events: Announcer | None
+    generation: object
+
+    def chains(self, kind: OperationKind, component: str) -> Chains | None:
+        """Return who stands around operations of this kind of a component now."""
 
     def forks(self) -> Forks:
         """Answer room for the forks of an operation."""
@@ -89,7 +97,7 @@ class Course:
         house: The runner.
         operation: What was asked for.
         frame: Where it stands among the running operations.
-        chains: The hooks around it.
+        chains: The hooks around it, as of the last `look`.
         subject: What is judged now: the call, or the result.
         proposed: The call as the transforms left it.
         approved: The call as the guards let it pass; `NOTHING` until then.
@@ -107,6 +115,7 @@ class Course:
 
     __slots__ = (
         "_forks",
+        "_generation",
         "_metadata",
         "_ref",
         "approved",
@@ -128,8 +137,9 @@ class Course:
         "wanted",
     )
 
-    def __init__(self, house: House, operation: Operation, frame: Frame, chains: Chains) -> None:
+    def __init__(self, house: House, operation: Operation, frame: Frame, chains: Chains, generation: object) -> None:
         self.house = house
+        self._generation = generation
         self.operation = operation
         self.frame = frame
         self.chains = chains
@@ -150,6 +160,25 @@ class Course:
         self.deadline = Deadline(limit_s, frame)
         self._metadata = Metadata()
         self._forks: Forks | None = None
+
+    def look(self) -> Chains:
+        """Return who stands around it now: a guard that came while it runs judges the points that are still to come.
+
+        A guard that was taken out meanwhile still judges it. Who listens was decided as it started.
+        """
+        house = self.house
+        if self._generation is house.generation:
+            return self.chains
+        self._generation = house.generation
+        old, new = self.chains, house.chains(self.operation.kind, self.frame.component.name) or NO_CHAINS
+        self.chains = Chains(
+            still_judging(old.before, new.before),
+            new.around,
+            still_judging(old.after, new.after),
+            still_judging(old.error, new.error),
+            old.heard,
+        )
+        return self.chains
 
     @property
     def asked(self) -> Any:

@@ -71,6 +71,7 @@ async def _hurry(course: Course, steps: Iterator[Awaitable[None]]) -> None:
 def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -> Iterator[Awaitable[Any]]:
     """Yield what is left to do, in order."""
     _keep(course, status)
+    course.look()
     operation = course.operation
     if operation.started is not None:
         operation.started()

@@ -87,11 +87,20 @@ class Execution:
         finally:
             if value is NOTHING and failure is None:
                 await end_without(course, sys.exception(), started_ns)
-        if failure is None:
-            return value
-        course.proposed = course.approved = course.subject = freeze_fields(course.subject)
         course.elapsed_ns = perf_counter_ns() - started_ns
-        return await self._to_its_end(self._failed(failure), started_ns)
+        if failure is None and course.look().only_error:
+            return value
+        return await self.go_on(value, failure)
+
+    async def go_on(self, value: Any, failure: Exception | None) -> Any:
+        """Go on behind the body of one that nobody was asked about, with what it yielded or with its failure."""
+        course = self._course
+        course.proposed = course.approved = course.subject = freeze_fields(course.operation.subject)
+        started_ns = perf_counter_ns() - course.elapsed_ns
+        if failure is not None:
+            return await self._to_its_end(self._failed(failure), started_ns)
+        course.body_value = freeze_fields(value)
+        return await self._to_its_end(self._settled(course.body_value), started_ns)
 
     async def _to_its_end(self, first: Awaitable[Any], started_ns: int) -> Any:
         value: Any = NOTHING
@@ -139,7 +148,12 @@ class Execution:
             if error is course.cancelled or isinstance(error, _Again):
                 raise
             return await self._failed(error)
-        if course.chains.after is None:
+        return await self._settled(value)
+
+    async def _settled(self, value: Any) -> Any:
+        """Settle within the deadline."""
+        course = self._course
+        if course.look().after is None:
             return value
         try:
             return await course.deadline.over(self._settle, value)
@@ -186,7 +200,7 @@ class Execution:
         return await self._take_effect(proposal)
 
     async def _approve(self, original: bool) -> Proposal | None:
-        course, chain = self._course, self._course.chains.before
+        course, chain = self._course, self._course.look().before
         proposal: Proposal | None = None
         if original:
             if chain is not None:
@@ -199,7 +213,7 @@ class Execution:
             prepared = await course.operation.prepare(course.subject, course)
             if prepared is not course.subject:
                 course.subject = freeze_fields(prepared)
-        await self._judge(chain, course.subject)
+        await self._judge(course.look().before, course.subject)
         return proposal
 
     async def _tell_before(self, failure: Exception | None) -> None:
@@ -241,7 +255,7 @@ class Execution:
         return OperationError(message, operation=course.frame.id, component=course.component)
 
     async def _run_body(self) -> Any:
-        course, around = self._course, self._course.chains.around
+        course, around = self._course, self._course.look().around
         started_ns = perf_counter_ns()
         try:
             if around is None:
@@ -274,7 +288,7 @@ class Execution:
             raise course.cancel(proposal.hook, proposal.answer, value)
         if proposal is not None and proposal.value is not NOTHING:
             value = proposal.value
-        await self._judge(chain, value)
+        await self._judge(course.look().after, value)
         await course.start_forks(course.wanted)
         if (
             proposal is not None
@@ -285,7 +299,7 @@ class Execution:
             raise _Again(proposal.hook, proposal.answer, original=False)
         if proposal is not None and isinstance(proposal.answer, Redirect):
             value = await self._redirect(proposal.hook, proposal.answer, value)
-            await self._judge(chain, value)
+            await self._judge(course.look().after, value)
         return value
 
     def _repeats(self, hook: Hook, retry: Retry) -> bool:
@@ -296,7 +310,7 @@ class Execution:
 
     async def _recover(self, error: Exception) -> Any:
         await self._notices(error)
-        course, chain = self._course, self._course.chains.error
+        course, chain = self._course, self._course.look().error
         if chain is None or not (chain.transforms or chain.guards):
             raise error
         course.outcome = None
@@ -325,8 +339,7 @@ class Execution:
             value = await self._redirect(proposal.hook, proposal.answer, course.asked)
         course.ended_after = True
         course.subject = value
-        if course.chains.after is not None:
-            await self._judge(course.chains.after, value)
+        await self._judge(course.look().after, value)
         return value
 
     async def _redirect(self, hook: Hook, redirect: Redirect, given: Any) -> Any:

@@ -1,7 +1,8 @@
 """The runner: the only place that runs operations.
 
 Invariant: an operation without hooks costs two look-ups and a frame, then its body. Everything else goes through
-`Execution`. Nothing runs while a required plugin is missing.
+`Execution`. Nothing runs while a required plugin is missing. What is kept of a kind's chains lies in a dict of that
+kind's own, which every change at one of its points throws away: what was compiled meanwhile goes with it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .announcing import is_heard
 from .asking import ask_chain
 from .cache import ResultCache
 from .correlation import CURRENT, Frame
-from .course import Announcer, Chains, Course
+from .course import NO_CHAINS, Announcer, Chains, Course
 from .execution import Execution
 from .fit import freeze_fields, thaw_fields
 from .forks import Forks
@@ -57,6 +58,7 @@ class Runner:
     Attributes:
         prefix: Of the ids of operations.
         numbers: What follows it.
+        generation: Another object after every change of who stands at the points, or listens.
         refusal: Why no operation may run; empty if they may.
         results: What hooks asked to keep.
         problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
@@ -83,8 +85,9 @@ class Runner:
         self._nursery = nursery
         self.numbers = itertools.count(1)
         self.limit(limits)
-        self._chains: dict[str, dict[str, Chains | None]] = {}
-        registry.on_change.append(self.look_again)
+        self.generation = object()
+        self._kept: dict[OperationKind, dict[str, Chains | None]] = {}
+        registry.on_change.append(self._changed)
 
     async def run(self, operation: Operation) -> Any:
         """Run an operation and answer its result.
@@ -106,8 +109,9 @@ class Runner:
         frame = Frame(self, around, component, hops, language, depth)
         if depth > self._depth or hops > self._hops or self.refusal:
             raise self._refused(frame)
+        generation = self.generation
         try:
-            chains = self._chains[kind.before or kind.around or kind.after or kind.error][component.name]
+            chains = self._kept[kind][component.name]
         except KeyError:
             chains = self._compile(kind, component.name)
         token = CURRENT.set(frame)
@@ -116,23 +120,54 @@ class Runner:
             if alone and chains is None:
                 if operation.started is not None:
                     operation.started()
+                failure: Exception | None = None
+                value: Any = None
                 try:
                     value = await operation.body(operation.subject)
-                    fits = kind.to_result is same or type(value) is kind.result
-                    return value if fits else kind.to_result(value)
+                    if not (kind.to_result is same or type(value) is kind.result):
+                        value = kind.to_result(value)
+                    if self.generation is generation:
+                        return value
                 except Exception as error:
-                    notice = notice_of(error)
-                    if notice is not None:
-                        await self.ask(*notice, component)
-                    raise
-            execution = Execution(Course(self, operation, frame, chains or _NO_CHAINS))
+                    failure = error
+                return await self._look_back(operation, frame, value, failure)
+            execution = Execution(Course(self, operation, frame, chains or NO_CHAINS, generation))
             return await (execution.run_quietly() if alone and chains and chains.only_error else execution.run())
         finally:
             CURRENT.reset(token)
 
+    async def _look_back(self, operation: Operation, frame: Frame, value: Any, failure: Exception | None) -> Any:
+        """End what ran alone: as it is, unless somebody came meanwhile to the points behind the body."""
+        generation = self.generation
+        chains = self.chains(operation.kind, frame.component.name)
+        if chains is not None:
+            course = Course(self, operation, frame, chains, generation)
+            return await Execution(course).go_on(value, failure)
+        if failure is None:
+            return value
+        notice = notice_of(failure)
+        if notice is not None:
+            await self.ask(*notice, frame.component)
+        raise failure
+
+    def chains(self, kind: OperationKind, component: str) -> Chains | None:
+        """Return who stands around operations of this kind of a component, and who listens; None for nobody."""
+        try:
+            return self._kept[kind][component]
+        except KeyError:
+            return self._compile(kind, component)
+
     def look_again(self) -> None:
         """Look anew, at the next operation of each kind, who stands around it and who listens to its events."""
-        self._chains.clear()
+        self._kept.clear()
+        self.generation = object()
+
+    def _changed(self, point: str) -> None:
+        """Look anew at the kinds around which this point stands; may be called by another thread."""
+        for kind in list(self._kept):
+            if point in (kind.before, kind.around, kind.after, kind.error):
+                self._kept.pop(kind, None)
+        self.generation = object()  # last: whoever sees it sees the change
 
     def limit(self, limits: RunnerLimits) -> None:
         """Hold operations to these limits from now on."""
@@ -159,14 +194,13 @@ class Runner:
         return frame.ref()
 
     def _compile(self, kind: OperationKind, component: str) -> Chains | None:
+        if sum(map(len, list(self._kept.values()))) >= _CHAINS:
+            self._kept.clear()
+        kept = self._kept.setdefault(kind, {})  # before the hooks are read: a change from here on throws it away
         points = (kind.before, kind.around, kind.after, kind.error)
         before, around, after, error = (self.registry.chain(point, component) if point else None for point in points)
         chains = Chains(before, around, after, error, is_heard(self.events, kind))
-        compiled = None if chains == _NO_CHAINS else chains
-        if sum(map(len, self._chains.values())) >= _CHAINS:
-            self._chains.clear()
-        first = next((point for point in points if point), "")
-        self._chains.setdefault(first, {})[component] = compiled
+        compiled = kept[component] = None if chains == NO_CHAINS else chains
         return compiled
 
     def _refused(self, frame: Frame) -> Exception:
@@ -227,4 +261,3 @@ class Runner:
 
 
 _HOST: Final = ComponentRef("system", "host")
-_NO_CHAINS: Final = Chains(None, None, None, None)

@@ -20,6 +20,7 @@ from llmspell.security import MemoryAccount, PathJudge, PathRules
 from llmspell_hookspecs import (
     FileAccess,
     InvalidInputError,
+    LlmspellError,
     ResourceLimitError,
     SecurityError,
     ToolError,
@@ -177,7 +178,6 @@ def test_append_adds_and_makes(tmp_path: Path) -> None:
         ({"operation": "read", "path": "folder"}, "is_directory"),
         ({"operation": "read", "path": "file/x"}, "not_a_directory"),
         ({"operation": "write", "path": "folder", "input": "x"}, "is_directory"),
-        ({"operation": "write", "path": "none/x", "input": "x"}, "not_found"),
         ({"operation": "append", "path": "folder", "input": "x"}, "is_directory"),
         ({"operation": "delete", "path": "none"}, "not_found"),
         ({"operation": "delete", "path": "folder"}, "not_empty"),
@@ -263,6 +263,67 @@ def test_folders_are_created_with_their_parents_if_asked(tmp_path: Path) -> None
     assert _call(tmp_path, operation="create_dir", path="a").result["created"] is False
     assert _call(tmp_path, operation="create_dir", path="x/y/z", recursive=True).result["created"] is True
     assert tree(tmp_path) == {"a": "/", "x": "/", "x/y": "/", "x/y/z": "/"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "found"),
+    [
+        ({"operation": "write", "path": "a/b/new", "input": "x"}, "x"),
+        ({"operation": "append", "path": "a/b/new", "input": "x"}, "x"),
+        ({"operation": "copy", "source_path": "file", "target_path": "a/b/new"}, "file"),
+        ({"operation": "move", "source_path": "file", "target_path": "a/b/new"}, "file"),
+        ({"operation": "cp", "source_path": "folder", "target_path": "a/b/new", "recursive": True}, "/"),
+        ({"operation": "rename", "source_path": "folder", "target_path": "a/b/new"}, "/"),
+    ],
+)
+def test_missing_folders_above_a_new_file_or_folder_are_made(
+    tmp_path: Path, operation: dict[str, Any], found: str
+) -> None:
+    (tmp_path / "file").write_text("file")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "inner").write_text("inner")
+
+    _call(tmp_path, **operation)
+
+    assert tree(tmp_path)["a/b/new"] == found
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"operation": "write", "path": "a/new.exe", "input": "x"},
+        {"operation": "write", "path": "a/new", "input": "x" * 11},
+        {"operation": "append", "path": "a/new", "input": "x" * 11},
+        {"operation": "copy", "source_path": "none", "target_path": "a/new"},
+        {"operation": "move", "source_path": "none", "target_path": "a/new"},
+        {"operation": "move", "source_path": "folder", "target_path": "folder/a/new"},
+    ],
+)
+def test_no_folder_is_made_for_what_is_refused(tmp_path: Path, operation: dict[str, Any]) -> None:
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(LlmspellError):
+        _call(tmp_path, settings={"max_file_size_bytes": 10}, **operation)
+
+    assert tree(tmp_path) == {"folder": "/"}
+
+
+@pytest.mark.parametrize(
+    ("spelling", "operation"),
+    [
+        ("mkdir", "create_dir"),
+        ("ls", "list_dir"),
+        ("dir", "list_dir"),
+        ("cp", "copy"),
+        ("mv", "move"),
+        ("rename", "move"),
+        ("stat", "metadata"),
+        ("info", "metadata"),
+    ],
+)
+def test_the_other_names_of_operations_are_the_operation_for_guards_too(spelling: str, operation: str) -> None:
+    given = FileOperationsParameters(operation=spelling, path="a", source_path="a", target_path="b")  # type: ignore[arg-type]
+    assert given.operation == operation
 
 
 def test_no_folder_is_created_above_what_is_allowed(tmp_path: Path) -> None:

@@ -232,14 +232,20 @@ def test_a_refused_event_is_an_error_of_the_script() -> None:
     run_script(body, watch)
 
 
-def test_how_much_a_script_may_subscribe_to_is_bounded() -> None:
+def test_what_waits_for_a_script_is_bounded_and_not_what_could_wait() -> None:
     async def body(script: Script) -> Any:
-        for _ in range(10):
+        for _ in range(20):
             await script("Event.subscribe", "a", {"max_queue_size": 10_000})
-        with pytest.raises(ResourceLimitError, match="would hold more than 100000"):
+        published = 0
+        with pytest.raises(ResourceLimitError, match=r"Event\.publish: 100000 events wait for this script"):
+            while published < 10_000:
+                await script("Event.publish", "a")
+                published += 1
+        with pytest.raises(ResourceLimitError, match=r"Event\.subscribe: 100000 events wait"):
             await script("Event.subscribe", "a")
+        return published
 
-    run_script(body)
+    assert 5_000 <= run_script(body) < 5_064 + 64
 
 
 def test_a_lua_script_publishes_and_receives_by_callback_and_by_polling() -> None:

@@ -20,6 +20,7 @@ from llmspell_hookspecs import (
     Tool,
     ToolContext,
 )
+from llmspell_plugins.globals.hook import Hook
 from puppet import Body, Puppet, Script
 
 
@@ -128,18 +129,56 @@ def test_hooks_are_unregistered_by_handle_and_by_name_but_not_foreign_ones() -> 
         await script("Hook.register", "BeforeToolExecution", returning("no"), {"name": "b"})
         answers = [await script("Hook.unregister", handle), await script("Hook.unregister", handle)]
         answers += [await script("Hook.unregister", {"name": "b"}), await script("Hook.unregister", {"name": "b"})]
-        answers.append(await script("Hook.unregister", script.interface.globals["Tool"]))
         with pytest.raises(InvalidInputError, match=r"Hook\.unregister: expected a hook"):
             await script("Hook.unregister", 5)
+        with pytest.raises(InvalidInputError, match=r"Hook\.unregister: .* is no hook of this script"):
+            await script("Hook.unregister", script.interface.globals["Tool"])
+        with pytest.raises(InvalidInputError, match=r"Hook\.unregister: 'nobody' is no hook of this script"):
+            await script("Hook.unregister", "nobody")
         return answers, await echo(script)
 
-    assert run_script(body) == ([True, False, True, False, False], "x")
+    assert run_script(body) == ([True, False, True, False], "x")
+
+
+def test_unregistering_the_handle_of_another_script_is_false_and_it_stays() -> None:
+    async def body(script: Script) -> Any:
+        handle = await script("Hook.register", "BeforeToolExecution", returning("no"))
+        other = Hook(script.interface.services, script.interface.scope)
+        foreign = other.unregister(handle)
+        return foreign, await script("Hook.unregister", handle)
+
+    assert run_script(body) == (False, True)
+
+
+def test_hooks_of_others_are_listed_only_on_request() -> None:
+    async def body(host: Host, script: Script) -> Any:
+        await script("Hook.register", "BeforeToolExecution", returning(None), {"name": "mine"})
+
+        async def names(*filters: Any) -> list[str]:
+            return [entry["name"] for entry in await script("Hook.list", *filters)]
+
+        return [
+            await names(),
+            await names("BeforeToolExecution"),
+            await names({"point": "BeforeToolExecution", "all": True}),
+            await names({"plugin": "code"}),
+            await names({"language": "python", "hook_point": "BeforeToolExecution"}),
+        ]
+
+    async def main() -> Any:
+        puppet = Puppet()
+        async with opened(puppet, Echo) as host:
+            host.hooks.register("BeforeToolExecution", returning(None), name="others")
+            puppet.bodies["main"] = lambda script: body(host, script)
+            return await host.run_source("main", "puppet")
+
+    assert trio.run(main) == [["mine"], ["mine"], ["others", "mine"], ["others"], ["others"]]
 
 
 def test_a_script_touches_only_hooks_of_its_own() -> None:
     async def body(host: Host, script: Script) -> Any:
         answers = [await script("Hook.unregister", {"name": "policy"}), await script("Hook.disable", "policy")]
-        listed = await script("Hook.list", {"name": "policy"})
+        listed = await script("Hook.list", {"name": "policy", "all": True})
         answers.append(await script("Hook.disable", listed[0]["id"]))
         return answers, listed[0]["mine"]
 

@@ -10,6 +10,7 @@ from llmspell import Host
 from llmspell_hookspecs import (
     Cancel,
     ComponentNotFoundError,
+    InvalidInputError,
     OperationCancelledError,
     Replace,
     Tool,
@@ -243,3 +244,27 @@ def test_a_name_that_is_no_tool_looks_up_to_nothing() -> None:
         return script.interface.globals["Tool"].script_lookup("nosuch")
 
     assert run_script(body) is None
+
+
+def test_a_parameter_that_a_tool_does_not_take_is_told_once_with_the_nearest(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(script: Script) -> Any:
+        answers = [
+            await script("Tool.invoke", "shelf", {"count": 1, "operatoin": "x", "options": {"deep": True, "wide": 1}})
+            for _ in range(2)
+        ]
+        return [answer["result"] for answer in answers]
+
+    assert run_script(body) == [{"books": ["a"]}] * 2
+    assert [message for message in caplog.messages if "takes no" in message] == [
+        "script: tool shelf takes no 'operatoin'; did you mean 'operation'?",
+        "script: tool shelf takes no 'options.wide'; leave it out",
+    ]
+
+
+def test_everybody_but_a_script_is_refused_a_parameter_that_a_tool_does_not_take() -> None:
+    async def main() -> None:
+        async with Host.open(settings=False) as host:
+            with pytest.raises(InvalidInputError, match="precission"):
+                await host.call("tool:calculator", {"operation": "evaluate", "input": "1", "precission": 3})
+
+    trio.run(main)

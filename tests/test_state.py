@@ -327,10 +327,50 @@ def test_keys_are_listed_in_order_by_prefix_and_up_to_a_limit() -> None:
             await keys("agent:x", prefix="b:"),
             await keys("agent:x", limit=3),
             await keys("agent:x", limit=0),
-            await keys("agent"),
+            await keys("agents"),
         ]
 
     assert with_state(main) == [["a", "b:1", "b:2", "c"], ["b:1", "b:2"], ["a", "b:1", "b:2"], [], []]
+
+
+def test_a_kind_with_id_and_key_in_the_key_is_the_same_place_as_the_scope_of_that_id() -> None:
+    async def main(host: Host) -> Any:
+        state = host.state
+        await state.set("w1:step:a", 1, scope="workflow")
+        await state.set("b", 2, scope="workflow:w1")
+        await state.set("c", 3, scope="workflow:w2")
+        await state.set("plain", 4, scope="workflow")
+        return [
+            await state.get("step:a", scope="workflow:w1"),
+            await state.get("w1:b", scope="workflow"),
+            await state.delete("w2:c", scope="workflow"),
+            await state.get("c", scope="workflow:w2"),
+            await state.keys("workflow"),
+            await state.keys("workflow", prefix="w1:st"),
+            await state.keys("workflow", prefix="w"),
+            await state.keys("workflow", limit=1),
+        ]
+
+    assert with_state(main) == [
+        1,
+        2,
+        True,
+        None,
+        ["plain", "w1:b", "w1:step:a"],
+        ["w1:step:a"],
+        ["w1:b", "w1:step:a"],
+        ["plain"],
+    ]
+
+
+def test_a_guard_on_the_scope_of_an_id_withholds_its_keys_from_the_listing_of_its_kind() -> None:
+    async def main(host: Host) -> Any:
+        await host.state.set("a", 1, scope="tool:open")
+        await host.state.set("b", 1, scope="tool:closed")
+        host.hooks.register("BeforeStateRead", lambda context: Cancel("no"), kind="guard", match="tool:closed")
+        return await host.state.keys("tool")
+
+    assert with_state(main) == ["open:a"]
 
 
 def test_a_listing_is_a_read_whose_key_is_empty_and_which_hooks_may_refuse_or_shorten() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
+from .parameters import UnknownKey
 from .points import HookPoint
 
 __all__ = [
@@ -360,6 +361,13 @@ class Tools(Protocol):
 
     def canonical(self, name: str, /) -> str | None:
         """Answer the canonical name for a name or alias, or None."""
+
+    def unknown_parameters(self, name: str, parameters: Mapping[str, Any], /) -> Sequence[UnknownKey]:
+        """Return the parameters that a tool does not take, each with the one that was probably meant.
+
+        Raises:
+            ComponentNotFoundError: There is no such tool.
+        """
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
         """Answer name, description, category, version, level, aliases and the parameters' JSON schema.

@@ -109,7 +109,7 @@ local a = Agent.create({name = "a", model = "offline/nobody"}); local message = 
 --> [true, true, false]
 
 --- tools
-local a = Agent.create({name = "a"}); return {a:has_tool("calculator"), a:hasTool("nothing"), #a:discover_tools() >= 6, a:get_tool_metadata("calculator").name, a:getToolMetadata("nothing") == nil, #a:get_all_tool_metadata() >= 6}
+local a = Agent.create({name = "a"}); return {a:has_tool("calculator"), a:hasTool("nothing"), type(a:discover_tools()) == "table" and #a:discover_tools() >= 6, a:get_tool_metadata("calculator").name, a:getToolMetadata("nothing") == nil, #a:get_all_tool_metadata() >= 6}
 --> [true, false, true, "calculator", true, true]
 
 --- invoke-tool

@@ -140,8 +140,12 @@ Hook.register("BeforeToolExecution", function(context) return nil end, {name = "
 return {Hook.unregister({name = "x"}), #Hook.list()}
 --> [true, 0]
 
---- hook: unregister foreign
-return Hook.unregister(Tool.calculator)
+--- hook: unregister what is no handle
+return (pcall(Hook.unregister, Tool.calculator))
+--> false
+
+--- hook: unregister a name that no hook of the script has
+return (pcall(Hook.unregister, "nobody"))
 --> false
 
 --- hook: unregister a number

@@ -10,7 +10,7 @@ Invariant: a failure says ``Tool execution failed:`` and keeps the code of its c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -19,13 +19,19 @@ from llmspell_hookspecs import (
     LlmspellError,
     OperationCancelledError,
     ResourceLimitError,
+    ScriptObject,
+    SecurityError,
     ToolError,
     ToolResult,
     thaw,
 )
 from llmspell_plugins.json_text import is_small, parse_text, write_text
 
-__all__ = ["answer_of", "failure_of"]
+__all__ = ["answer_of", "failure_of", "soft_failure"]
+
+_SOFT: Final = frozenset({("file_operations", "write")})
+"""Whose failures are envelopes for scripts, as in the original's version 0.7."""
+_ERROR_TYPES: Final = ((SecurityError, "security_violation"), (InvalidInputError, "validation_error"))
 
 
 async def answer_of(answer: Any, elapsed_ms: float) -> dict[str, Any]:
@@ -45,7 +51,8 @@ async def answer_of(answer: Any, elapsed_ms: float) -> dict[str, Any]:
         "metadata": thaw(result.metadata),
     }
     text = result.text if result.text is not None else await _envelope_text(envelope)
-    envelope["metadata"] = {"execution_time_ms": elapsed_ms, **envelope["metadata"]}
+    inner = {} if result.text is None else {"response": _response(envelope)}  # there the original keeps it then
+    envelope["metadata"] = {"execution_time_ms": elapsed_ms, **envelope["metadata"], **inner}
     parsed = await _parsed(result.text)
     data = envelope["result"] if parsed is None else parsed
     return {**envelope, "text": text, "data": data, "_raw_text": text}
@@ -68,6 +75,45 @@ def failure_of(name: str, error: LlmspellError) -> LlmspellError:
         )
     details = error.details if isinstance(error, ToolError) else None
     return ToolError(f"Tool execution failed: {error}", code=error.code, details=details)
+
+
+def soft_failure(tool: str | None, given: Mapping[str, Any], error: LlmspellError) -> ToolResult | None:
+    """Return the envelope of a failed write, which the original's scripts read where others raise; else None.
+
+    Args:
+        tool: The tool's canonical name.
+        given: Its parameters.
+        error: Why the call failed; what a hook denied is raised.
+    """
+    if (tool, given.get("operation")) not in _SOFT or isinstance(error, OperationCancelledError):
+        return None
+    kind = next((word for type_, word in _ERROR_TYPES if isinstance(error, type_)), "execution_error")
+    return ToolResult(
+        {"error_type": kind, "error": str(error), "path": given.get("path")},
+        str(given["operation"]),
+        False,
+        str(error),
+        {"message": str(error), "code": error.code},
+    )
+
+
+class _Response(ScriptObject):
+    """An envelope around a large result, which crosses to the script a second time only if it is asked for."""
+
+    def __init__(self, envelope: Mapping[str, Any]) -> None:
+        self._envelope = envelope
+
+    def script_fields(self) -> Mapping[str, Any]:
+        """Return all but the result."""
+        return {key: value for key, value in self._envelope.items() if key != "result"}
+
+    def script_lookup(self, name: str) -> Any:
+        """Return the result."""
+        return self._envelope["result"] if name == "result" else None
+
+
+def _response(envelope: Mapping[str, Any]) -> Any:
+    return dict(envelope) if is_small(envelope["result"]) else _Response(dict(envelope))
 
 
 async def _thawed(value: Any) -> Any:

@@ -33,9 +33,14 @@ from .event_options import SubscribeRequest, read_batch, read_publish, read_subs
 __all__ = ["EventGlobal"]
 
 _MOST: Final = 1_000
-_CAPACITY: Final = 100_000
+_WAITING: Final = 100_000
+"""How many events may wait for one script; each mailbox has a bound of its own besides."""
+_LOOK_EVERY: Final = 64
+"""Once in so many of its publications the script's waiting events are counted."""
 _DRAIN_S: Final = 2.0
 """How long the end of a script waits for its handlers."""
+_SERIALIZATION: Final = "1.0"
+"""The form of this table, as the original counts it."""
 _LOOK_S: Final = 0.001
 
 
@@ -48,6 +53,7 @@ class EventGlobal(ScriptGlobal):
         super().__init__(services, scope)
         self._mine: dict[str, Subscription] = {}
         self._handlers: dict[str, _Handler] = {}
+        self._published = 0
         scope.on_end(self._drain)
         scope.on_close(self._leave)
 
@@ -67,6 +73,9 @@ class EventGlobal(ScriptGlobal):
             ResourceLimitError: The script publishes too fast, or a subscriber refused it.
         """
         request = read_publish("Event.publish", type, data, options)
+        self._published += 1
+        if self._published % _LOOK_EVERY == 0:
+            self._check_room("publish")
         fields = request.options.fields(f"script:{self.scope.script.name}", self.scope.language)
         await self._events.publish(request.type, request.data, **fields)
         await trio.lowlevel.checkpoint()  # handlers in the same script have their turn
@@ -108,7 +117,7 @@ class EventGlobal(ScriptGlobal):
             InvalidInputError: This script has no such subscription.
         """
         event = await self._find("receive", subscription).receive(max(0.0, timeout_ms) / 1000)
-        return None if event is None else _table(event)
+        return None if event is None else _table(event, self.scope.language)
 
     @script_method()
     async def receive_batch(self, subscription: Any, options: Any = None) -> Sequence[dict[str, Any]]:
@@ -126,7 +135,7 @@ class EventGlobal(ScriptGlobal):
         event = await found.receive(wanted.timeout_ms / 1000)
         batch: list[dict[str, Any]] = []
         while event is not None:
-            batch.append(_table(event))
+            batch.append(_table(event, self.scope.language))
             event = found.receive_nowait() if len(batch) < wanted.max_events else None
         return batch
 
@@ -198,7 +207,7 @@ class EventGlobal(ScriptGlobal):
 
     def _subscribe(self, request: SubscribeRequest) -> str:
         options = request.options
-        self._check_room(options.capacity)
+        self._check_room("subscribe")
         given: dict[str, Any] = {
             "capacity": options.capacity,
             "overflow": options.overflow,
@@ -210,19 +219,19 @@ class EventGlobal(ScriptGlobal):
             subscription = self._events.subscribe(request.patterns, **given)
             subscription.open()
         else:
-            handler = _Handler(request.function)
+            handler = _Handler(request.function, self.scope.language)
             subscription = self._events.on(request.patterns, handler, **given)
             self._handlers[subscription.id] = handler
         self._mine[subscription.id] = subscription
         return subscription.id
 
-    def _check_room(self, capacity: int) -> None:
-        if len(self._mine) >= _MOST:
+    def _check_room(self, method: str) -> None:
+        if method == "subscribe" and len(self._mine) >= _MOST:
             message = f"Event.subscribe: this script has {_MOST} subscriptions, which is the most; unsubscribe some"
             raise ResourceLimitError(message, resource="subscriptions", limit=_MOST)
-        if sum(each.info.capacity for each in self._mine.values()) + capacity > _CAPACITY:
-            message = f"Event.subscribe: this script's mailboxes would hold more than {_CAPACITY} events; ask for less"
-            raise ResourceLimitError(f"{message} with max_queue_size", resource="events_pending", limit=_CAPACITY)
+        if sum(each.info.pending for each in self._mine.values()) >= _WAITING:
+            message = f"Event.{method}: {_WAITING} events wait for this script, which is the most; receive some first"
+            raise ResourceLimitError(message, resource="events_pending", limit=_WAITING)
 
     async def _drain(self) -> None:
         """Wait, for a while, until the script's handlers have had the events that wait for them."""
@@ -248,20 +257,26 @@ class EventGlobal(ScriptGlobal):
 class _Handler:
     """A function of the script that is called with events."""
 
-    def __init__(self, function: ScriptFunction) -> None:
+    def __init__(self, function: ScriptFunction, language: str) -> None:
         self.running = False
+        self._language = language
         self._function = function
 
     async def __call__(self, event: Event) -> None:
         self.running = True
         try:
-            await self._function(_table(event))
+            await self._function(_table(event, self._language))
         finally:
             self.running = False
 
 
-def _table(event: Event) -> dict[str, Any]:
-    """Answer the event as scripts know it, under the original's names and ours."""
+def _table(event: Event, language: str) -> dict[str, Any]:
+    """Return the event as scripts know it, under the original's names and ours.
+
+    Args:
+        event: The event.
+        language: That of the script that it is given to.
+    """
     data = thaw(event.data)
     metadata = {
         "correlation_id": event.correlation_id,
@@ -283,6 +298,8 @@ def _table(event: Event) -> dict[str, Any]:
         "timestamp": datetime.fromtimestamp(event.timestamp, UTC).isoformat(),
         "sequence": event.sequence,
         "schema_version": event.schema_version,
+        "serialization_version": _SERIALIZATION,
+        "target_language": language,
         "metadata": metadata,
         **metadata,
     }

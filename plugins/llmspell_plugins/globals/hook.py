@@ -23,7 +23,7 @@ from llmspell_hookspecs import (
 )
 
 from .hook_callback import callback_for
-from .hook_listing import describe_hook, describe_point, select
+from .hook_listing import describe_hook, describe_point, select, wants_others
 from .hook_options import ScriptHookOptions, read_request
 
 __all__ = ["Hook", "ScriptHook"]
@@ -139,14 +139,19 @@ class Hook(ScriptGlobal):
         """Take out a hook of this script; false if it is out already or not this script's.
 
         Args:
-            hook: What ``register`` answered, or ``{name = ...}``.
+            hook: What ``register`` answered, its id or name, or ``{name = ...}``.
 
         Raises:
-            InvalidInputError: It is neither.
+            InvalidInputError: It is none of these.
         """
-        if isinstance(hook, ScriptObject):
+        if isinstance(hook, ScriptHook):
             return any(mine is hook and mine.unregister() for mine in self._mine)
-        return sum(mine.unregister() for mine in self._named(hook, "unregister")) > 0
+        chosen = self._named(hook, "unregister")
+        if isinstance(hook, ScriptObject) or (isinstance(hook, str) and not chosen):
+            shown = hook.script_text() if isinstance(hook, ScriptObject) else hook
+            message = f"Hook.unregister: {shown!r} is no hook of this script; give what Hook.register answered"
+            raise InvalidInputError(message, field="hook")
+        return sum(mine.unregister() for mine in chosen) > 0
 
     @script_method()
     def enable(self, hook: Any, enabled: bool = True) -> bool:
@@ -168,15 +173,19 @@ class Hook(ScriptGlobal):
 
     @script_method()
     def list(self, filters: Any = None) -> Sequence[dict[str, Any]]:
-        """Answer the registered hooks: at one point in the order in which they are called, at several by priority.
+        """Answer this script's hooks: at one point in the order in which they are called, at several by priority.
 
         Args:
             filters: Nothing, a point, a glob over points (``agent:*``), or a table with any of point, hook_point,
-                language, priority, tag, name, kind, plugin, enabled.
+                language, priority, tag, name, kind, plugin, enabled, all. Those of plugins and of others are listed
+                only if it says ``all = true``, or names a language or a plugin.
         """
         hooks = self._hooks
         mine = {each.handle.id: each.options for each in self._mine if each.live}
-        return [describe_hook(info, hooks.point(info.point), mine.get(info.id)) for info in select(hooks, filters)]
+        found = select(hooks, filters)
+        if not wants_others(filters):
+            found = [info for info in found if info.id in mine]
+        return [describe_hook(info, hooks.point(info.point), mine.get(info.id)) for info in found]
 
     @script_method()
     def points(self) -> Sequence[dict[str, Any]]:

@@ -13,9 +13,9 @@ from llmspell_hookspecs import HookInfo, HookPoint, Hooks, InvalidInputError
 
 from .hook_options import ScriptHookOptions, priority_from
 
-__all__ = ["describe_hook", "describe_point", "select"]
+__all__ = ["describe_hook", "describe_point", "select", "wants_others"]
 
-_FILTERS: Final = ("point", "hook_point", "language", "priority", "tag", "name", "kind", "plugin", "enabled")
+_FILTERS: Final = ("point", "hook_point", "language", "priority", "tag", "name", "kind", "plugin", "enabled", "all")
 _GLOB: Final = frozenset("*?[")
 
 
@@ -88,6 +88,11 @@ def select(hooks: Hooks, filters: Any) -> list[HookInfo]:
         wanted = {**wanted, "language": wanted["language"].lower()}
     found = _at_point(hooks, wanted.get("point") or wanted.get("hook_point"))
     return [info for info in found if _fits(info, wanted)]
+
+
+def wants_others(filters: Any) -> bool:
+    """Return whether the filters of ``Hook.list`` ask for hooks that the script did not register itself."""
+    return isinstance(filters, Mapping) and bool(filters.get("all") or {"language", "plugin"} & set(filters))
 
 
 def _at_point(hooks: Hooks, point: Any) -> list[HookInfo]:

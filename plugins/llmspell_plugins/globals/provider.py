@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from llmspell_hookspecs import Models, ProviderInfo, ScriptGlobal, script_method
+from llmspell_plugins.providers.prices import context_tokens
 
 __all__ = ["ProviderGlobal"]
 
@@ -19,36 +20,46 @@ class ProviderGlobal(ScriptGlobal):
     name: ClassVar[str] = "Provider"
 
     @script_method()
-    def list(self) -> Sequence[dict[str, Any]]:
+    async def list(self) -> Sequence[dict[str, Any]]:
         """Answer all providers: name, type, enabled, available, reason, default_model, capabilities."""
-        return [_table(info) for info in self._models.providers()]
+        return [await _table(info) for info in self._models.providers()]
 
     @script_method()
-    def get(self, name: str) -> dict[str, Any] | None:
+    async def get(self, name: str) -> dict[str, Any] | None:
         """Answer one provider, or nothing."""
-        return next((_table(info) for info in self._models.providers() if info.name == name), None)
+        info = self._named(name)
+        return None if info is None else await _table(info)
 
     @script_method()
-    def get_capabilities(self, name: str) -> dict[str, Any] | None:
-        """Answer what a provider can do: supports_streaming, supports_tools, available_models; or nothing."""
-        return next((_capabilities(info) for info in self._models.providers() if info.name == name), None)
+    async def get_capabilities(self, name: str) -> dict[str, Any] | None:
+        """Answer what a provider can do, or nothing if there is none of this name.
+
+        That is supports_streaming, supports_tools, supports_multimodal, available_models and, where it is known of the
+        default model, max_context_tokens.
+        """
+        info = self._named(name)
+        return None if info is None else await _capabilities(info)
 
     @script_method()
     def is_available(self, name: str) -> bool:
         """Answer whether a provider can be asked now."""
-        return any(info.name == name and info.available for info in self._models.providers())
+        info = self._named(name)
+        return info is not None and info.available
 
     @script_method("default", "get_default")
     def default_model(self) -> str:
         """Answer the model that is asked if none is named."""
         return self._models.resolve()
 
+    def _named(self, name: str) -> ProviderInfo | None:
+        return next((info for info in self._models.providers() if info.name == name), None)
+
     @property
     def _models(self) -> Models:
         return self.services.get(Models)
 
 
-def _table(info: ProviderInfo) -> dict[str, Any]:
+async def _table(info: ProviderInfo) -> dict[str, Any]:
     return {
         "name": info.name,
         "type": info.type,
@@ -58,14 +69,15 @@ def _table(info: ProviderInfo) -> dict[str, Any]:
         "reason": info.reason,
         "default_model": info.default_model,
         "base_url": info.base_url,
-        "capabilities": _capabilities(info),
+        "capabilities": await _capabilities(info),
     }
 
 
-def _capabilities(info: ProviderInfo) -> dict[str, Any]:
+async def _capabilities(info: ProviderInfo) -> dict[str, Any]:
     return {
         "supports_streaming": info.streams,
         "supports_tools": info.tools,
         "supports_multimodal": False,
+        "max_context_tokens": await context_tokens(info.type or info.name, info.default_model),
         "available_models": [*info.models],
     }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
 from typing import Any, ClassVar
 
 from llmspell_hookspecs import Calls, LlmspellError, ScriptGlobal, ScriptScope, Services, Tools, script_method
+from llmspell_hookspecs.parameters import without_keys
 
-from .envelope import answer_of, failure_of
+from .envelope import answer_of, failure_of, soft_failure
 from .tool_entry import ToolEntry, ToolHandle
 
 __all__ = ["ToolGlobal"]
+
+_log = logging.getLogger("llmspell.script")
 
 
 class ToolGlobal(ScriptGlobal):
@@ -22,6 +26,7 @@ class ToolGlobal(ScriptGlobal):
     def __init__(self, services: Services, scope: ScriptScope) -> None:
         super().__init__(services, scope)
         self._handles: dict[str, ToolHandle] = {}
+        self._told: set[tuple[str, str]] = set()
 
     def script_lookup(self, name: str) -> ToolHandle | None:
         """Answer the tool of this name or alias, or None: ``Tool.calculator``."""
@@ -74,11 +79,27 @@ class ToolGlobal(ScriptGlobal):
             OperationCancelledError: A hook denied it; the text names the hook and its reason.
         """
         started = perf_counter_ns()
+        given = dict(parameters or {})
         try:
-            answer = await self.services.get(Calls).call(f"tool:{name}", dict(parameters or {}))
+            answer = await self.services.get(Calls).call(f"tool:{name}", self._known(name, given))
         except LlmspellError as error:
-            raise failure_of(name, error) from error
+            told = soft_failure(self._tools.canonical(name), given, error)
+            if told is None:
+                raise failure_of(name, error) from error
+            answer = told
         return await answer_of(answer, (perf_counter_ns() - started) / 1e6)
+
+    def _known(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters that the tool takes; scripts of the original give others, which are told once."""
+        if self._tools.canonical(name) is None:
+            return given
+        unknown = self._tools.unknown_parameters(name, given)
+        for key in unknown:
+            if (name, key.dotted) not in self._told:
+                self._told.add((name, key.dotted))
+                advice = f"did you mean {key.nearest!r}?" if key.nearest else "leave it out"
+                _log.warning("%s: tool %s takes no %r; %s", self.scope.script.name, name, key.dotted, advice)
+        return without_keys(given, unknown) if unknown else given
 
     @property
     def _tools(self) -> Tools:

@@ -1,4 +1,4 @@
-"""What a call cost, by the price list that the litellm package brings along; litellm itself is not imported.
+"""What a call cost and what fits into one, by the list that the litellm package brings; litellm is not imported.
 
 Invariant: a price that is not known for certain is None; only tokens are counted, not searches or pictures. The list is
 read once, in a thread. Prices in US dollars for a token.
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs import ModelUsage
 
-__all__ = ["cost_usd"]
+__all__ = ["context_tokens", "cost_usd"]
 
 _LIST: Final = "model_prices_and_context_window_backup.json"
 
@@ -28,6 +28,7 @@ class _Price(Struct):
     input_cost_per_token: float | None = None
     output_cost_per_token: float | None = None
     cache_read_input_token_cost: float | None = None
+    max_input_tokens: float | str | None = None  # a sentence in the entry that explains the list
 
 
 async def cost_usd(provider: str, model: str, usage: ModelUsage, cached_tokens: int = 0) -> float | None:
@@ -52,6 +53,20 @@ async def cost_usd(provider: str, model: str, usage: ModelUsage, cached_tokens: 
         + cached * (price.cache_read_input_token_cost or 0)
         + usage.output_tokens * price.output_cost_per_token
     )
+
+
+async def context_tokens(provider: str, model: str) -> int | None:
+    """Return how many tokens a model takes in; None if that is not known.
+
+    Args:
+        provider: As litellm names it.
+        model: As the provider names it.
+    """
+    if not _prices.cache_info().currsize:
+        await trio.to_thread.run_sync(_prices)
+    price = _prices().get(f"{provider}/{model}") or _prices().get(model)
+    most = None if price is None else price.max_input_tokens
+    return int(most) if isinstance(most, float) else None
 
 
 def _price(provider: str, model: str) -> _Price | None:

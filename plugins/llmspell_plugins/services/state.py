@@ -21,6 +21,7 @@ from llmspell_hookspecs import (
     ComponentRef,
     Entry,
     InvalidInputError,
+    OperationCancelledError,
     OperationKind,
     Operations,
     Services,
@@ -36,7 +37,7 @@ from llmspell_hookspecs import (
     bare,
 )
 
-from .state_address import address, canonical, prefix_of
+from .state_address import SCOPES, address, canonical, prefix_of
 from .state_value import decode, encode, has_many
 
 __all__ = ["StateService", "StateSettings"]
@@ -125,12 +126,26 @@ class StateService:
     async def _read(self, read: StateRead) -> StateValue:
         storage = self._storage or await self._open()
         if not read.key:
-            return StateValue(read.scope, "", await _list(storage, read))
+            return StateValue(read.scope, "", await self._keys(storage, read))
         place = address(read.scope, read.key)
         entry = await storage.get(place)
         if entry is None:
             return StateValue(read.scope, read.key, None, False)
         return StateValue(read.scope, read.key, decode(place, entry.value), True, entry.version)
+
+    async def _keys(self, storage: Storage, read: StateRead) -> list[str]:
+        """Return the keys of a scope; of a bare kind those of its ids too, each asked for by itself for its guards."""
+        found = await _list(storage, read)
+        if read.scope not in SCOPES[1:]:
+            return found
+        id, colon, rest = read.prefix.partition(":")
+        for each in [id] if colon else await _ids(storage, read.scope, id):
+            try:
+                keys = await self.keys(f"{read.scope}:{each}", prefix=rest)
+            except OperationCancelledError:
+                continue
+            found += [f"{each}:{key}" for key in keys]
+        return sorted(found)[: read.limit]
 
     async def _write(self, write: StateWrite) -> StateValue:
         place = address(write.scope, write.key)
@@ -187,6 +202,15 @@ async def _list(storage: Storage, read: StateRead) -> list[str]:
     prefix, start = prefix_of(read.scope, read.prefix), len(prefix_of(read.scope, ""))
     limit = sys.maxsize if read.limit is None else read.limit
     return [place[start:] async for place, _ in storage.scan(prefix, limit=limit)]
+
+
+async def _ids(storage: Storage, kind: str, beginning: str) -> list[str]:
+    """Return the ids of a kind of scope that hold a value, in order."""
+    prefix = f"state:{kind}:{beginning}"
+    start = len(f"state:{kind}:")
+    return list(
+        dict.fromkeys([place[start:].partition("\n")[0] async for place, _ in storage.scan(prefix, limit=sys.maxsize)])
+    )
 
 
 def _component(scope: str) -> ComponentRef:

@@ -2,6 +2,9 @@ r"""Where state lies: rules of scopes and keys, and the storage's key for both.
 
 A storage key is ``state:<scope>\n<key>``: a line break is in neither, so no two places share one.
 
+The original keeps what belongs to a workflow, agent or tool under ``<kind>`` and ``<id>:<key>``; that is another
+spelling of the scope ``<kind>:<id>`` and the key, so both reach the same value.
+
 Invariant: what `canonical` answers is unchanged by a second time; guards see that, and the body takes nothing else.
 """
 
@@ -34,6 +37,9 @@ def canonical(scope: str, key: str) -> tuple[str, str]:
         InvalidInputError: One of them is wrong.
     """
     scope, key = _composed("scope", scope), _composed("key", key)
+    if scope in SCOPES[1:]:
+        id, _, rest = key.partition(":")
+        scope, key = (f"{scope}:{id}", rest) if id and rest else (scope, key)
     check_scope(scope)
     if not 0 < len(key) <= _MOST:
         raise _wrong("key", key, f"it has {len(key)} characters; give 1 to {_MOST}")

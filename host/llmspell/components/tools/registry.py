@@ -6,12 +6,13 @@ Invariant: a name that an entry point has needs no import; only an alias may loa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmspell.plugins import Candidate, Shelf, construct, load
 from llmspell.settings import Settings
 from llmspell_hookspecs import LlmspellError, PluginError, Services, Tool
+from llmspell_hookspecs.parameters import UnknownKey, unknown_keys
 
 __all__ = ["ToolRegistry"]
 
@@ -64,6 +65,10 @@ class ToolRegistry:
         if canonical is None:
             raise self._shelf.missing(name)
         return self._shelf.get(canonical)
+
+    def unknown_parameters(self, name: str, parameters: Mapping[str, Any], /) -> Sequence[UnknownKey]:
+        """Return the parameters that a tool does not take."""
+        return unknown_keys(self.get(name).parameters, parameters)
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
         """Answer name, description, category, version, level, aliases and the parameters' JSON schema."""

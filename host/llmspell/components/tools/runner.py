@@ -8,7 +8,7 @@ Invariant: a tool runs with exactly the parameters that the guards saw: validate
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct, structs
@@ -41,6 +41,7 @@ from llmspell_hookspecs import (
     bare,
     thaw,
 )
+from llmspell_hookspecs.parameters import UnknownKey
 
 from .context import CallContext
 from .registry import ToolRegistry
@@ -164,6 +165,10 @@ class ToolRunner:
     def canonical(self, name: str, /) -> str | None:
         """Answer the canonical name for a name or alias, or None."""
         return self._tools.canonical(name)
+
+    def unknown_parameters(self, name: str, parameters: Mapping[str, Any], /) -> Sequence[UnknownKey]:
+        """Return the parameters that a tool does not take; see the contract's `Tools`."""
+        return self._tools.unknown_parameters(name, parameters)
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
         """Answer all that a tool tells of itself, with the JSON schema of its parameters."""

@@ -6,6 +6,8 @@ embeds the host, never another script's.
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 from weakref import WeakValueDictionary
@@ -20,6 +22,7 @@ from llmspell_hookspecs import (
     ScriptGlobal,
     ScriptScope,
     Services,
+    Tools,
     script_method,
 )
 
@@ -29,6 +32,7 @@ from .options import read_agent
 
 __all__ = ["AgentGlobal"]
 
+_log = logging.getLogger("llmspell.script")
 _CAPABILITIES: Final = ("streaming", "tools", "context", "multimodal")
 
 
@@ -169,6 +173,7 @@ class AgentGlobal(ScriptGlobal):
 
     async def _make(self, where: str, config: Mapping[str, Any]) -> AgentInstance:
         fields = read_agent(where, config)
+        fields["tools"] = self._known_tools(where, fields.get("tools", ()))
         if not self._closes:
             self._closes = True
             self.scope.on_close(self._leave)
@@ -177,6 +182,17 @@ class AgentGlobal(ScriptGlobal):
             await self._leave()
             raise InvalidInputError(f"{where}: the script has ended; make agents before that", field="agent")
         return self._instance(handle)
+
+    def _known_tools(self, where: str, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the tools that there are; the original keeps the others unchecked, here they are told and left out."""
+        tools = self.services.get(Tools)
+        known = tuple(name for name in names if tools.canonical(name) is not None)
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, tools.names(), 1)
+                advice = f"did you mean {near[0]!r}?" if near else "see Tool.list()"
+                _log.warning("%s: there is no tool %r, the agent is made without it; %s", where, name, advice)
+        return known
 
     def _instance(self, handle: AgentHandle) -> AgentInstance:
         """The same object for the same agent, as long as the script holds it."""

@@ -180,7 +180,7 @@ class AgentInstance(ScriptObject):
     @script_method("list_tools")
     def discover_tools(self) -> Sequence[str]:
         """Answer the names of all tools; ``get_config().allowed_tools`` are those that its model may use."""
-        return self._services.get(Tools).names()
+        return [*self._services.get(Tools).names()]
 
     @script_method()
     def has_tool(self, name: str) -> bool:

@@ -3,7 +3,8 @@
 ``{name=, model=, tools=}``, the original's ``{model={provider=, model_id=}, allowed_tools=, custom_config={...},
 resource_limits={...}}``, and the builder's setters, which fill the same table.
 
-Invariant: an unknown key names those there are; what the original had and nobody can hold to is said to have no effect.
+Invariant: an unknown key is told, with the nearest one, and left out; what the original had and nobody can hold to is
+said to have no effect.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Final
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.parameters import unknown_keys, without_keys
 
 __all__ = ["read_agent", "read_input"]
 
@@ -78,14 +80,18 @@ def read_agent(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Answer the fields of `AgentConfig` that a script's table asks for.
 
     Raises:
-        InvalidInputError: A key is unknown, or its value does not fit.
+        InvalidInputError: A value does not fit.
     """
     flat = _flattened(where, given)
     for key in _POWERLESS:
         if flat.pop(key, None) is not None:
             _log.warning("%s: %s has no effect here; leave it out", where, key)
+    unknown = unknown_keys(_Agent, flat)
+    for stray in unknown:
+        advice = f"did you mean {stray.nearest!r}?" if stray.nearest else "leave it out"
+        _log.warning("%s: an agent has no %r; %s", where, stray.dotted, advice)
     try:
-        read = _Agent.model_validate(flat)
+        read = _Agent.model_validate(without_keys(flat, unknown))
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])

@@ -359,6 +359,94 @@ for name, value in next, real_math do
   math[name] = value
 end
 
+-- What Lua 5.4 keeps for older scripts (LUA_COMPAT_MATHLIB), as the usual builds of it have.
+
+local exp, huge, log = real_math.exp, real_math.huge, real_math.log
+
+local function number_at(index, name, value)
+  local number = tonumber(value)
+  if math_type(number) == nil or type(value) == "boolean" then
+    error("bad argument #" .. index .. " to '" .. name .. "' (number expected, got "
+          .. (value == nil and "no value" or type(value)) .. ")", 3)
+  end
+  return number + 0.0
+end
+
+function math.pow(x, y)
+  return number_at(1, "pow", x) ^ number_at(2, "pow", y)
+end
+
+function math.log10(x)
+  return log(number_at(1, "log10", x), 10)
+end
+
+function math.cosh(x)
+  x = number_at(1, "cosh", x)
+  local half = exp(real_math.abs(x) / 2)
+  return half * half / 2 + 0.5 / half / half
+end
+
+function math.sinh(x)
+  x = number_at(1, "sinh", x)
+  if real_math.abs(x) < 0.5 then -- the difference of two nearly equal powers would lose digits
+    local term, sum, square = x, x, x * x
+    for i = 2, 20, 2 do
+      term = term * square / (i * (i + 1))
+      sum = sum + term
+    end
+    return sum
+  end
+  local half = exp(real_math.abs(x) / 2)
+  local size = half * half / 2 - 0.5 / half / half
+  return x < 0 and -size or size
+end
+
+function math.tanh(x)
+  x = number_at(1, "tanh", x)
+  if x ~= x then
+    return x
+  elseif real_math.abs(x) > 20 then
+    return x < 0 and -1.0 or 1.0
+  end
+  return math.sinh(x) / math.cosh(x)
+end
+
+function math.frexp(x)
+  x = number_at(1, "frexp", x)
+  if x == 0 or x ~= x or x == huge or x == -huge then
+    return x, 0
+  end
+  local exponent = 0
+  if real_math.abs(x) < 2.0 ^ -1022 then -- a subnormal number
+    x, exponent = x * 2.0 ^ 54, -54
+  end
+  local guess = real_math.floor(log(real_math.abs(x), 2)) -- may be one off beside a power of two
+  local fraction = x / 2.0 ^ (guess // 2) / 2.0 ^ (guess - guess // 2)
+  while real_math.abs(fraction) >= 1 do
+    fraction, guess = fraction / 2, guess + 1
+  end
+  while real_math.abs(fraction) < 0.5 do
+    fraction, guess = fraction * 2, guess - 1
+  end
+  return fraction, exponent + guess
+end
+
+function math.ldexp(x, exponent)
+  x = number_at(1, "ldexp", x)
+  local whole = K.to_integer(exponent)
+  if whole == nil then
+    error("bad argument #2 to 'ldexp' (number has no integer representation)", 2)
+  end
+  whole = real_math.max(-2200, min(2200, whole))
+  while whole > 1000 do
+    x, whole = x * 2.0 ^ 1000, whole - 1000
+  end
+  while whole < -1000 do
+    x, whole = x * 2.0 ^ -1000, whole + 1000
+  end
+  return x * 2.0 ^ whole
+end
+
 env.string, env.table, env.utf8, env.math = string, table, utf8, math
 env.coroutine = {
   close = K.close, create = K.create, isyieldable = K.isyieldable, resume = K.resume, running = K.running,

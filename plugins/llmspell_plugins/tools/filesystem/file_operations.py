@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llmspell_hookspecs import (
     Access,
@@ -38,6 +38,17 @@ __all__ = ["FileOperations", "FileOperationsParameters", "FileOperationsSettings
 
 Operation = Literal["read", "write", "append", "delete", "create_dir", "list_dir", "copy", "move", "metadata", "exists"]
 _WRITES = ("write", "append", "delete", "create_dir")
+_SPELLINGS = {
+    "mkdir": "create_dir",
+    "ls": "list_dir",
+    "dir": "list_dir",
+    "cp": "copy",
+    "mv": "move",
+    "rename": "move",
+    "stat": "metadata",
+    "info": "metadata",
+}
+"""The original's other names of the operations; guards see the canonical one."""
 _CODES = {
     errno.ENOENT: ("not_found", "check the path"),
     errno.EEXIST: ("exists", "take another path"),
@@ -59,17 +70,24 @@ class FileOperationsParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    operation: Operation = Field(description="What to do.")
+    operation: Operation = Field(
+        description="What to do; mkdir, ls, dir, cp, mv, rename, stat and info are taken for theirs."
+    )
     path: str | None = Field(default=None, description="The file or folder; for all but copy and move.")
     input: str | None = Field(default=None, description="The content; for write and append.")
     source_path: str | None = Field(default=None, description="What to copy or move.")
     target_path: str | None = Field(default=None, description="Where to.")
     recursive: bool = Field(
-        default=False, description="delete and copy whole folders, list folders in folders, create missing parents."
+        default=False, description="delete and copy whole folders, list folders in folders, create_dir missing parents."
     )
     encoding: Literal["utf-8", "base64"] = Field(
         default="utf-8", description="How the content is written here; bytes that are not UTF-8 are read as base64."
     )
+
+    @field_validator("operation", mode="before")
+    @classmethod
+    def _canonical(cls, given: Any) -> Any:
+        return _SPELLINGS.get(given, given) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _complete(self) -> FileOperationsParameters:
@@ -157,6 +175,7 @@ class _Work:
         path = parameters.path or ""
         content = _encoded(parameters)
         self._check_extension(path)
+        self._make_parent(path, len(content))
         created = write_file(path, content, self._settings.max_file_size_bytes)
         result = {"path": path, "size": len(content), "created": created}
         return _answer(parameters, result, f"wrote {len(content)} bytes to {path}")
@@ -165,6 +184,7 @@ class _Work:
         path = parameters.path or ""
         content = _encoded(parameters)
         self._check_extension(path)
+        self._make_parent(path, len(content))
         size_bytes = append_file(path, content, self._settings.max_file_size_bytes)
         result = {"path": path, "appended_size": len(content), "size": size_bytes}
         return _answer(parameters, result, f"appended {len(content)} bytes to {path}")
@@ -194,6 +214,7 @@ class _Work:
         items = self._survey_if_folder(source, self._reads)
         if items is None:
             self._check_extension(target)
+            self._make_parent(target)
             count = 1
             copy_file(source, target, self._settings.max_file_size_bytes)
         else:
@@ -201,6 +222,7 @@ class _Work:
                 raise OSError(errno.ENOTEMPTY, "Folder not empty", source)
             self._check_apart(source, target)
             self._judge_targets(source, target, items)
+            self._make_parent(target)
             count = copy_tree(source, target, items, self._settings.max_file_size_bytes)
         result = {"source": source, "target": target, "count": count}
         return _answer(parameters, result, f"copied {source} to {target}")
@@ -211,6 +233,9 @@ class _Work:
         items = self._survey_if_folder(source, self._writes)
         self._check_extension(target)
         self._judge_targets(source, target, items or [])
+        if items is not None:
+            self._check_apart(source, target)
+        self._make_parent(target)
         try:
             move(source, target)
         except OSError as error:
@@ -275,6 +300,12 @@ class _Work:
         else:
             copy_tree(source, target, items, self._settings.max_file_size_bytes)
         delete(source, items)
+
+    def _make_parent(self, path: str, size_bytes: int = 0) -> None:
+        """Make the folders that a new file or folder needs, as the original does; not for what is refused anyway."""
+        parent = os.path.dirname(path)
+        if size_bytes <= self._settings.max_file_size_bytes and not os.path.lexists(parent):
+            make_folders(self._writes(parent), self._writes, parents=True)
 
     def _check_extension(self, path: str) -> None:
         """Refuse a blocked extension; a library's version after it (``.so.1.2``) does not hide it."""

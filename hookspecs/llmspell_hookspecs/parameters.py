@@ -1,0 +1,104 @@
+"""Which keys of a table a pydantic model does not take, however deep: what scripts are warned of, and others refused.
+
+Invariant: a key that any alias, alias choice or field name of the model takes is none of them; nothing is validated.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic.fields import FieldInfo
+
+__all__ = ["UnknownKey", "unknown_keys", "without_keys"]
+
+
+class UnknownKey(Struct, frozen=True):
+    """A key that a model does not take.
+
+    Attributes:
+        path: The keys that lead to it, itself last.
+        nearest: The key that was probably meant; empty if none is near.
+    """
+
+    path: tuple[str, ...]
+    nearest: str = ""
+
+    @property
+    def dotted(self) -> str:
+        """The path, joined by dots."""
+        return ".".join(self.path)
+
+
+def unknown_keys(model: type[BaseModel], given: Mapping[str, Any]) -> list[UnknownKey]:
+    """Return the keys that the model, or one within it, does not take; none where it takes any.
+
+    Args:
+        model: What the table is for.
+        given: The table.
+    """
+    return list(_unknown(model, given, ()))
+
+
+def without_keys(given: Mapping[str, Any], unknown: Sequence[UnknownKey]) -> dict[str, Any]:
+    """Return the table without these keys; what holds none of them is shared."""
+    kept = dict(given)
+    inner: dict[str, list[UnknownKey]] = {}
+    for key in unknown:
+        if len(key.path) == 1:
+            kept.pop(key.path[0], None)
+        else:
+            inner.setdefault(key.path[0], []).append(UnknownKey(key.path[1:]))
+    for name, deeper in inner.items():
+        kept[name] = without_keys(kept[name], deeper)
+    return kept
+
+
+def _unknown(model: type[BaseModel], given: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[UnknownKey]:
+    if model.model_config.get("extra") == "allow":
+        return
+    by_name = _any_name(model)
+    fields = {name: field for key, field in model.model_fields.items() for name in _names(key, field, by_name)}
+    for key, value in given.items():
+        field = fields.get(key)
+        if field is None:
+            near = difflib.get_close_matches(str(key), fields, 1)
+            yield UnknownKey((*path, str(key)), near[0] if near else "")
+        elif isinstance(value, Mapping):
+            inner = _model_in(field.annotation)
+            if inner is not None:
+                yield from _unknown(inner, value, (*path, str(key)))
+
+
+def _any_name(model: type[BaseModel]) -> bool:
+    config = model.model_config
+    return bool(config.get("populate_by_name") or config.get("validate_by_name"))
+
+
+def _names(key: str, field: FieldInfo, by_name: bool) -> Iterator[str]:
+    alias = field.validation_alias or field.alias
+    if by_name or alias is None:
+        yield key
+    for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+        if isinstance(choice, AliasPath):
+            yield str(choice.path[0])
+        elif choice is not None:
+            yield choice
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the one model that an annotation names, also behind ``Annotated`` and beside ``None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _model_in(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        options = [option for option in typing.get_args(annotation) if option is not type(None)]
+        return _model_in(options[0]) if len(options) == 1 else None
+    return None

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pytest
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
+
+from llmspell_hookspecs.parameters import unknown_keys, without_keys
+
+
+class Inner(BaseModel):
+    deep: int = 1
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    plain: int = 1
+    old: int = Field(default=1, validation_alias=AliasChoices("new", AliasPath("list", 0)))
+    renamed: int = Field(default=1, alias="other")
+    inner: Inner = Inner()
+    maybe: Annotated[Inner | None, "either"] = None
+    either: Inner | Open = Inner()
+    open: Open = Open()
+    table: dict[str, Any] = {}
+
+
+class ByName(BaseModel):
+    model_config = ConfigDict(validate_by_name=True)
+
+    old: int = Field(default=1, validation_alias="new")
+
+
+@pytest.mark.parametrize(
+    ("given", "unknown"),
+    [
+        ({"plain": 1, "new": 2, "list": [1], "other": 3}, []),
+        ({"old": 2, "renamed": 2}, ["old", "renamed"]),
+        ({"inner": {"deep": 1, "deeper": 2}, "maybe": {"x": 1}}, ["inner.deeper", "maybe.x"]),
+        ({"open": {"x": 1}, "table": {"x": {"y": 1}}, "either": {"x": 1}, "inner": 3}, []),
+    ],
+)
+def test_a_key_is_unknown_if_no_name_of_any_field_takes_it(given: dict[str, Any], unknown: list[str]) -> None:
+    assert [key.dotted for key in unknown_keys(Outer, given)] == unknown
+
+
+def test_a_model_that_takes_field_names_beside_aliases_knows_both() -> None:
+    assert unknown_keys(ByName, {"old": 1, "new": 1}) == []
+
+
+def test_the_nearest_key_is_named() -> None:
+    assert [key.nearest for key in unknown_keys(Outer, {"plane": 1, "qqq": 1})] == ["plain", ""]
+
+
+def test_unknown_keys_are_left_out_and_the_table_stays_as_it_is() -> None:
+    given = {"plain": 1, "x": 2, "inner": {"deep": 1, "y": 2}}
+
+    kept = without_keys(given, unknown_keys(Outer, given))
+
+    assert kept == {"plain": 1, "inner": {"deep": 1}}
+    assert given == {"plain": 1, "x": 2, "inner": {"deep": 1, "y": 2}}

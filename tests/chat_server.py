@@ -30,6 +30,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from chat_wire import Calls, chunks, completion, error_body, last_results, line, text_of
+from waiting import PATIENCE_S
 
 __all__ = [
     "Behaviour",
@@ -125,7 +126,7 @@ class ChatServer:
         with self._changed:
             self._script.extend(behaviours)
 
-    def wait_for(self, count: int, timeout_s: float = 10) -> list[ChatRequest]:
+    def wait_for(self, count: int, timeout_s: float = PATIENCE_S) -> list[ChatRequest]:
         """Wait until so many requests arrived and answer them. Blocks: on trio, call it in a thread.
 
         Raises:

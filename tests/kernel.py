@@ -56,6 +56,7 @@ from llmspell_hookspecs import (
     points_of,
 )
 from state_scenarios import Counted, conflict, delete_state, read_state, write_state
+from waiting import PATIENCE_S
 
 T = TypeVar("T")
 Body = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
@@ -262,7 +263,7 @@ def run(main: Callable[[], Awaitable[T]], *, virtual: bool = False) -> T:
     clock = trio.testing.MockClock(autojump_threshold=0) if virtual else None
 
     async def bounded() -> T:
-        with trio.fail_after(1e6 if virtual else 20):
+        with trio.fail_after(1e6 if virtual else PATIENCE_S):
             return await main()
 
     return trio.run(bounded, clock=clock)

@@ -15,6 +15,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from waiting import PATIENCE_S
+
 CONTROL_C, CONTROL_D, UP, TAB = "\x03", "\x04", "\x1b[A", "\t"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][0-9A-B]|\x1b[=>78]|\x1b\][^\x07]*\x07")
 
@@ -54,7 +56,7 @@ class Terminal:
     def enter(self, text: str) -> None:
         self.type(text + "\r")
 
-    def expect(self, text: str, timeout_s: float = 20.0) -> str:
+    def expect(self, text: str, timeout_s: float = PATIENCE_S) -> str:
         """Wait until this is shown, behind what was expected before; answer what stood between."""
         end = time.monotonic() + timeout_s
         while text not in self.shown[self._seen :]:
@@ -81,13 +83,13 @@ class Terminal:
         self.expect(f"\n{wanted}\r\n")
         self.prompt()
 
-    def wait(self, timeout_s: float = 20.0) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """Wait until the process has ended; answer its exit code."""
         end = time.monotonic() + timeout_s
         while self.process.poll() is None and time.monotonic() < end:
             if select.select([self._master], [], [], 0.05)[0]:
                 self.raw += os.read(self._master, 65536)
-        return self.process.wait(timeout=1)
+        return self.process.wait(timeout=PATIENCE_S)
 
     def close(self) -> None:
         if self.process.poll() is None:

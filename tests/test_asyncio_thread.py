@@ -129,6 +129,7 @@ def test_a_caller_that_is_cancelled_before_it_asks_leaves_nothing_behind() -> No
     assert within(main) == 0
 
 
+@pytest.mark.timing
 def test_a_task_that_will_not_end_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmspell.asyncio_thread._GRACE_S", 0.1)
     released = threading.Event()

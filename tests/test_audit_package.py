@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE_S
+
 PACKAGE = Path(__file__).parent.parent / "examples" / "plugins" / "llmspell-audit"
 DELETE = '{operation = "delete", path = "keep.txt"}'
 SENDS = """
@@ -79,7 +81,7 @@ class Machine:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
 
     def llmspell(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -26,6 +26,7 @@ from llmspell_hookspecs import (
     ToolError,
 )
 from scripted_model import ScriptedModel, asks, says
+from waiting import PATIENCE_S
 
 
 class CancelAtStep(trio.abc.Instrument):
@@ -161,7 +162,7 @@ def cancelled_at(step: int, journal: Journal) -> bool:
             reached = await _interrupted(host, step)
             ended = journal.counts["forks ended"]
             assert journal.counts["forks begun"] == ended
-            with trio.fail_after(5):  # nobody leads the cache key any more
+            with trio.fail_after(PATIENCE_S):  # nobody leads the cache key any more
                 assert (await host.call("tool:work", {"path": __file__})).result == {"done": True}
             return reached
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Any
 
 import msgspec
 import pytest
-import trio
 
 from kernel import opened, run
+from llmspell.testing import loop_steps
 from llmspell_hookspecs import Message, ModelChunk, ModelRequest, ModelResponse, ProviderError
 from test_network_pool import raw
 
@@ -41,35 +40,25 @@ async def _ignore(chunk: ModelChunk) -> None:
 
 
 def ask_raw(answer: bytes, *, stream: bool) -> tuple[ModelResponse, float]:
-    """Ask a server that answers with these bytes; answers also how long the loop was held."""
-    worst = 0.0
+    """Ask a server that answers with these bytes; returns also what the longest step of the loop cost."""
 
-    async def watch() -> None:
-        nonlocal worst
-        before = perf_counter()
-        while True:
-            await trio.sleep(0.001)
-            worst, before = max(worst, perf_counter() - before), perf_counter()
-
-    async def main() -> ModelResponse | ProviderError:
+    async def main() -> tuple[ModelResponse | ProviderError, float]:
         settings = {"providers": {"local": {"type": "openai_compatible", "base_url": server.url.removesuffix("/x")}}}
-        async with opened(settings=settings) as host, trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
+        async with opened(settings=settings) as host:
             request = ModelRequest("local/m", (Message("user", "hello"),))
             got: ModelResponse | ProviderError
-            try:
-                got = await host.models.complete(request, sink=_ignore if stream else None)
-            except ProviderError as error:
-                got = error
-            await trio.sleep(0.002)
-            nursery.cancel_scope.cancel()
-        return got
+            with loop_steps() as steps:
+                try:
+                    got = await host.models.complete(request, sink=_ignore if stream else None)
+                except ProviderError as error:
+                    got = error
+        return got, steps.longest_s
 
     with raw(answer) as server:
-        got = run(main)
+        got, held_s = run(main)
     if isinstance(got, ProviderError):
         raise got
-    return got, worst
+    return got, held_s
 
 
 @pytest.mark.parametrize(

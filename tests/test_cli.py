@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from llmspell.cli.main import main
+from waiting import PATIENCE_S
 
 TOOLS = '''
 from pydantic import BaseModel
@@ -117,7 +118,7 @@ class Machine:
 
     def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
         process = self.start(*arguments)
-        out, err = process.communicate(stdin, timeout=30)
+        out, err = process.communicate(stdin, timeout=PATIENCE_S)
         return process.returncode, out, err
 
 
@@ -485,7 +486,7 @@ def test_a_signal_cancels_everything_cleanly(equipped: Machine, number: signal.S
     assert process.stdout.readline() == "asleep\n"
 
     process.send_signal(number)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, out) == (code, "woken\n")
     assert err == {130: "llmspell: interrupted\n", 143: "llmspell: terminated\n"}[code]
@@ -500,7 +501,7 @@ def test_the_second_interrupt_ends_what_will_not_be_cancelled(equipped: Machine)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.3)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 130
 
@@ -511,7 +512,7 @@ def test_nobody_reading_is_no_error(machine: Machine) -> None:
 
     process = machine.start("hook", "point", "list", stdout=writing)
     os.close(writing)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, err) == (141, "")
 
@@ -660,7 +661,7 @@ def test_a_table_fits_the_terminal(machine: Machine) -> None:
         shown += piece
         if not piece:
             break
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
     os.close(leader)
 
     assert process.returncode == 0
@@ -674,7 +675,7 @@ def test_an_interrupt_ends_a_lua_script_that_never_waits(machine: Machine) -> No
     assert process.stdout.readline() == "looping\n"
 
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=5)
+    _, err = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, err) == (130, "llmspell: interrupted\n")
 
@@ -695,6 +696,6 @@ def test_a_script_whose_output_nobody_reads_ends_quietly(machine: Machine) -> No
     assert process.stdout.readline() == "1\n"
 
     process.stdout.close()
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, err) == (141, "")

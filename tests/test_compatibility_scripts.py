@@ -16,6 +16,7 @@ import pytest
 
 from llmspell import Host
 from llmspell.testing import HostRunner, ScriptOutput, TemporarySettings
+from waiting import PATIENCE_S
 
 SCRIPTS = Path(__file__).parent / "compatibility" / "scripts"
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.long
 def run(name: str, *arguments: str) -> list[str]:
     """Run a script by the command line; answer the lines that it printed."""
     command = [sys.executable, "-m", "llmspell", "run", str(SCRIPTS / name), *(("--", *arguments) if arguments else ())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 

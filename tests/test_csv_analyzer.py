@@ -527,6 +527,7 @@ def test_wrong_parameters_are_refused(parameters: dict[str, Any]) -> None:
         call(CsvAnalyzer, **parameters)
 
 
+@pytest.mark.timing
 def test_a_cancelled_analysis_ends_between_rows() -> None:
     text = "a,b,c\n" + "1,2.5,2024-01-01\n" * 400_000
 
@@ -543,6 +544,7 @@ def test_a_cancelled_analysis_ends_between_rows() -> None:
     assert trio.run(timed) < 1
 
 
+@pytest.mark.timing
 def test_the_loop_goes_on_while_a_large_table_is_analyzed() -> None:
     text = "a,b,c\n" + "\n".join(f"{index},{index * 0.5},n{index}" for index in range(60_000))
 

@@ -31,6 +31,7 @@ from llmspell.cli.event_line import EventLines, colour_of
 from llmspell.events.meeting import Meeting, Request, is_ours
 from llmspell.events.tap import LINE_BYTES, encode_event
 from llmspell_hookspecs import Event, SecurityError
+from waiting import PATIENCE_S, until
 
 PUBLISH = """
 for number = 1, 3 do Event.publish("user.created", {id = number}) end
@@ -69,7 +70,7 @@ class Desk:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_S)
         return process.returncode, out, err
 
     def script(self, source: str, name: str = "a.lua") -> str:
@@ -99,15 +100,12 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.close()
 
 
-def wait_until(ready: Callable[[], object], time_s: float = 30) -> None:
-    end = time.monotonic() + time_s
-    while not ready():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)
+def wait_until(ready: Callable[[], object]) -> None:
+    until(ready)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, err
 
 
@@ -326,6 +324,7 @@ def test_a_line_is_one_line_whatever_the_event_holds(event: Event, width: int) -
 
 
 @pytest.mark.long
+@pytest.mark.timing
 def test_a_tail_that_does_not_read_delays_nobody_and_says_that_it_missed_something(desk: Desk) -> None:
     shown = desk.project / "shown.json"
     with shown.open("w") as file:
@@ -550,7 +549,7 @@ def test_a_killed_tails_socket_without_a_request_goes_when_it_is_old(tmp_path: P
     for age_s, name in ((0, "young"), (100, "old")):
         file = tmp_path / "run" / f"tail-1-{name}.sock"
         file.touch()
-        os.utime(file, (time.time() - age_s,) * 2)
+        os.utime(file, (file.stat().st_mtime - age_s,) * 2)
 
     name, listener = meeting.listen(Request(("**",)))
     left = {file.name for file in (tmp_path / "run").iterdir()}

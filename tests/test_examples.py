@@ -11,6 +11,7 @@ import pytest
 
 from chat_server import ChatServer
 from llmspell.testing import TemporarySettings
+from waiting import PATIENCE_S
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TOUR = """
@@ -93,7 +94,7 @@ def examples(llmspell_settings: TemporarySettings) -> Path:
 
 def run(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "llmspell", "run", *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "llmspell", "run", *arguments], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

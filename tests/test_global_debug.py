@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptLimi
 from llmspell_plugins.globals.debug import Debug
 from llmspell_plugins.globals.debug.timer import Timers
 from llmspell_plugins.globals.dump import COMPACT, VERBOSE, DumpOptions, dump, read_options
+from waiting import processor_s
 
 
 class WallClock:
@@ -165,11 +165,8 @@ def test_a_filter_that_is_wrong_is_refused() -> None:
 def test_a_regular_expression_cannot_hold_the_host_up() -> None:
     console = Console()
     console("addAdvancedFilter", "^(a+)+$", "regex", True)
-    before = time.perf_counter()
 
-    console("info", "x", "a" * 199 + "!")
-
-    assert time.perf_counter() - before < 0.5
+    assert processor_s(lambda: console("info", "x", "a" * 199 + "!")) < 0.5
 
 
 def test_timers_lap_stop_and_report() -> None:

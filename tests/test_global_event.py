@@ -344,6 +344,7 @@ def test_handlers_have_what_was_published_before_the_script_ended(name: str, cap
 
 
 @pytest.mark.long
+@pytest.mark.timing
 def test_a_handler_that_never_has_enough_holds_the_end_of_its_script_for_two_seconds() -> None:
     async def main() -> float:
         async with Host.open(False, discover=False) as host:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -278,18 +277,20 @@ def test_a_wrap_is_called_before_and_what_it_returns_after() -> None:
 
 
 def test_a_hook_that_takes_too_long_is_stopped() -> None:
+    ended: list[str] = []
+
     async def slow(context: Any) -> Any:
         await trio.sleep(5)
+        ended.append("slow")
 
     async def body(script: Script) -> Any:
         await script("Hook.register", "BeforeToolExecution", slow, {"kind": "guard", "timeout_ms": 10})
         with pytest.raises(OperationCancelledError):
             await echo(script)
 
-    before = time.perf_counter()
     run_script(body)
 
-    assert time.perf_counter() - before < 4
+    assert ended == []
 
 
 def test_a_listing_has_the_originals_fields_and_ours() -> None:

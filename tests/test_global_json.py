@@ -67,6 +67,7 @@ def test_pretty_text_is_the_same_the_quick_way(value: Any) -> None:
     assert trio.run(partial(write_text, value, pretty=True)) == json.dumps(value, ensure_ascii=False, indent=2)
 
 
+@pytest.mark.timing
 def test_a_large_text_leaves_the_loop_free() -> None:
     text = json.dumps([{"id": number, "name": f"n{number}"} for number in range(60_000)])
     worst = 0.0

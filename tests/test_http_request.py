@@ -305,6 +305,7 @@ def test_a_connection_that_breaks_is_tried_again() -> None:
         assert _call(input=server.url, retry=FAST).metadata["attempts"] == 2
 
 
+@pytest.mark.timing
 def test_retry_after_is_honoured() -> None:
     def answer(handler: Any, count: int) -> None:
         handler.reply(b"x", 429 if count == 1 else 200, retry_after="1")

@@ -247,11 +247,9 @@ def test_in_a_child_process_an_endless_program_is_killed_and_a_greedy_one_ends()
             with pytest.raises(ToolError) as caught:
                 await pool.run(json_program.query, "1", ".a")
             assert caught.value.code == "query_failed"
-            started = trio.current_time()
             with trio.move_on_after(0.3) as scope:
                 await pool.run(json_program.query, "1", "def f: f; f")
             assert scope.cancelled_caught
-            assert trio.current_time() - started < 2
             with pytest.raises((ResourceLimitError, ToolError), match="memory"):
                 await pool.run(json_program.query, "1", "[range(1e9)]", memory_bytes=64 * 1024 * 1024)
 
@@ -270,6 +268,7 @@ def _longest_gap_s(function: Any) -> float:
     return longest
 
 
+@pytest.mark.timing
 def test_large_json_is_read_and_written_without_holding_other_threads() -> None:
     value = [{"id": index, "name": f"n{index}", "rate": index * 1.5} for index in range(150_000)]
     text = json.dumps(value)

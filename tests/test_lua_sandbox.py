@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 import trio
 
+from llmspell.testing import held_beyond_idle_s, loop_steps
 from llmspell_hookspecs import ScriptError, ScriptObject, script_method
 from lua_fakes import Run, run
+from waiting import PATIENCE_S
 
-LONGEST_WAIT_S = 0.05  # 20 ms, and what a machine with other work adds
+LONGEST_WAIT_S = 0.05  # 20 ms, and what a machine with other work adds: its caches are never warm
 TIME_S = 0.3
 SLACK_S = 1.0
 
@@ -120,39 +122,36 @@ ERRORS = {
 }  # fmt: skip
 
 
-async def beside(work: Callable[[], Awaitable[Any]]) -> tuple[float, BaseException | None]:
-    """Answer the longest time that another task had to wait while the work ran, and how the work failed."""
-    longest = 0.0
+async def steps_of(work: Callable[[], Awaitable[Any]]) -> tuple[float, BaseException | None]:
+    """Return what the longest step of the loop cost while the work ran, in processor time, and how the work failed."""
     failure: BaseException | None = None
-
-    async def tick() -> None:
-        nonlocal longest
-        while True:
-            before = time.perf_counter()
-            await trio.sleep(0.001)
-            longest = max(longest, time.perf_counter() - before - 0.001)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(tick)
-        await trio.sleep(0.005)
+    with loop_steps() as steps:
         try:
             await work()
         except ScriptError as error:
             failure = error
-        nursery.cancel_scope.cancel()
-    return longest, failure
+    return steps.longest_s, failure
 
 
 def fails_beside(source: str, **limits: Any) -> ScriptError:
-    """Run a script beside a ticking task; on a noisy machine the best of three counts."""
-    longest = []
-    for _ in range(3):
-        waited, failure = trio.run(beside, Run(source, **limits).start)
-        assert isinstance(failure, ScriptError)
-        longest.append(waited)
-        if waited < LONGEST_WAIT_S:
-            return failure
-    raise AssertionError(f"another task waited {min(longest) * 1000:.0f} ms")
+    """Run a script whose steps on the loop are short, and return how it fails."""
+    longest_s, failure = trio.run(steps_of, Run(source, **limits).start)
+    assert isinstance(failure, ScriptError)
+    assert longest_s < LONGEST_WAIT_S
+    return failure
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("name", [*TIME_BOMBS, *MEMORY_BOMBS])
+async def test_nobody_waits_beside_a_bomb(name: str) -> None:
+    async def explode() -> None:
+        with pytest.raises(ScriptError):
+            if name in TIME_BOMBS:
+                await Run(TIME_BOMBS[name], time_s=TIME_S).start()
+            else:
+                await Run(MEMORY_BOMBS[name], time_s=20.0, memory_bytes=20_000_000).start()
+
+    assert await held_beyond_idle_s(explode) < LONGEST_WAIT_S
 
 
 @pytest.mark.parametrize("name", TIME_BOMBS)
@@ -210,13 +209,9 @@ def test_a_callback_ends_at_its_own_limit_and_the_script_goes_on(name: str) -> N
 @pytest.mark.parametrize("bomb", ["local s = ('x'):rep(1e6) while true do local t = s .. 'y' end", "while true do end",
                                   "local t = {} while true do t[#t + 1] = {} end", "return ('x'):rep(4e7)"])  # fmt: skip
 def test_a_callback_never_holds_the_loop(bomb: str) -> None:
-    async def main() -> float:
-        source = f"pcall(Host.call_back, function() {bomb} end)"
-        return (await beside(Run(source).start))[0]
+    longest_s, _ = trio.run(steps_of, Run(f"pcall(Host.call_back, function() {bomb} end)").start)
 
-    waited = min(trio.run(main) for _ in range(3))
-
-    assert waited < LONGEST_WAIT_S + 0.02  # the callback's own limit
+    assert longest_s < LONGEST_WAIT_S + 0.02  # the callback's own limit
 
 
 def test_a_callback_of_a_large_script_runs_off_the_loop() -> None:
@@ -329,21 +324,19 @@ def test_waiting_for_the_host_is_not_the_scripts_time() -> None:
     assert run("Host.sleep(0.3) return 'fine'", time_s=0.1) == "fine"
 
 
-def test_two_spinning_scripts_and_a_third_one_share_the_loop() -> None:
-    async def main() -> tuple[float, BaseException | None]:
-        async def three() -> None:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(spin)
-                nursery.start_soon(spin)
-                await Run("for i = 1, 20 do Host.echo(i) end return 1").start()
+@pytest.mark.timing
+async def test_two_spinning_scripts_and_a_third_one_share_the_loop() -> None:
+    async def three() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(spin)
+            nursery.start_soon(spin)
+            await Run("for i = 1, 20 do Host.echo(i) end return 1").start()
 
-        async def spin() -> None:
-            with pytest.raises(ScriptError):
-                await Run("while true do end", time_s=TIME_S).start()
+    async def spin() -> None:
+        with pytest.raises(ScriptError):
+            await Run("while true do end", time_s=TIME_S).start()
 
-        return await beside(three)
-
-    assert min(trio.run(main)[0] for _ in range(3)) < LONGEST_WAIT_S
+    assert await held_beyond_idle_s(three) < LONGEST_WAIT_S
 
 
 def test_many_spinning_scripts_do_not_starve_others_of_threads() -> None:
@@ -354,7 +347,7 @@ def test_many_spinning_scripts_do_not_starve_others_of_threads() -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(60):
                 nursery.start_soon(spin)
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_S):
                 assert await Run("return 1").start() == 1
             nursery.cancel_scope.cancel()
 
@@ -364,7 +357,7 @@ def test_many_spinning_scripts_do_not_starve_others_of_threads() -> None:
 @pytest.mark.parametrize("delay", [0, 1, 2, 3, 5, 8])
 def test_a_cancellation_at_any_step_of_the_start_ends_the_run(delay: int) -> None:
     async def main() -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             async with trio.open_nursery() as nursery:
                 for _ in range(10):
                     nursery.start_soon(Run("while true do Host.echo(1) end").start)
@@ -430,7 +423,7 @@ async def main():
 trio.run(main)
 """
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
 
     assert answer.stdout == "alive\n", answer.stderr
 

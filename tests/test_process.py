@@ -18,6 +18,7 @@ import trio
 
 from llmspell.security.process import ProcessPool
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptError, ToolError
+from waiting import until
 
 MB = 1024 * 1024
 
@@ -107,10 +108,8 @@ def alive(pid: int) -> bool:
 
 
 def wait_until_dead(*pids: int) -> bool:
-    deadline = time.monotonic() + 3
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not any(map(alive, pids))
+    until(lambda: not any(map(alive, pids)), "the end of a child")
+    return True
 
 
 def test_a_function_answers_from_a_child() -> None:
@@ -147,6 +146,7 @@ def test_calls_run_beside_each_other_up_to_the_number_of_processes() -> None:
     with_pool(test, max_processes=2)
 
 
+@pytest.mark.timing
 def test_a_warm_call_takes_less_than_five_milliseconds() -> None:
     async def test(pool: ProcessPool) -> float:
         await pool.run(add, 1, 1)
@@ -266,6 +266,7 @@ def test_an_idle_child_that_was_killed_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("function", [spin, hold_the_interpreter])
+@pytest.mark.timing
 def test_a_deadline_kills_the_child_at_once(function: Callable[[], None]) -> None:
     async def test(pool: ProcessPool) -> None:
         pid, _ = await pool.run(identify)
@@ -358,9 +359,7 @@ def test_a_child_does_not_outlive_a_host_that_is_killed(tmp_path: Path, busy: st
     """)
     host = subprocess.Popen([sys.executable, "-c", program])
     try:
-        deadline = time.monotonic() + 10
-        while not (noted.exists() and noted.read_text()) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: noted.exists() and noted.read_text(), "a child")
         time.sleep(0.1)
         pid = int(noted.read_text())
         assert alive(pid)

@@ -29,6 +29,7 @@ from llmspell_hookspecs import (
     ToolSpec,
     ToolUse,
 )
+from waiting import PATIENCE_S
 
 KEY = "sk-this-is-the-secret-key"
 CALCULATOR = ToolSpec("calculator", "Adds.", {"type": "object", "properties": {"input": {"type": "string"}}})
@@ -172,10 +173,11 @@ def test_silence_is_a_timeout(server: ChatServer, stream: bool) -> None:
     error = refused(server, hang(), stream=stream, timeout_s=0.2)
 
     assert (error.code, error.retryable) == ("timeout", True)
-    assert server.requests[0].disconnected.wait(5)
+    assert server.requests[0].disconnected.wait(PATIENCE_S)
 
 
 @both
+@pytest.mark.timing
 def test_a_cancelled_call_ends_at_once_and_on_the_server_too(server: ChatServer, stream: bool) -> None:
     async def main() -> float:
         async with asking(server) as host:
@@ -187,7 +189,7 @@ def test_a_cancelled_call_ends_at_once_and_on_the_server_too(server: ChatServer,
                 began = trio.current_time()
                 nursery.cancel_scope.cancel()
             took = trio.current_time() - began
-            assert await in_thread(server.requests[1].disconnected.wait, 5)
+            assert await in_thread(server.requests[1].disconnected.wait, PATIENCE_S)
             return took
 
     assert run(main) < 0.5
@@ -208,7 +210,7 @@ def test_a_cancelled_stream_ends_on_the_server_in_the_middle(server: ChatServer)
 
                 await host.models.complete(ModelRequest("litellm/gpt-x", (Message("user", "hi"),)), sink=sink)
             assert scope.cancelled_caught
-            assert await in_thread(server.requests[0].disconnected.wait, 5)
+            assert await in_thread(server.requests[0].disconnected.wait, PATIENCE_S)
 
     run(main)
     assert got == ["one"]
@@ -388,7 +390,7 @@ def test_listing_providers_does_not_import_it() -> None:
         "assert not {'litellm', 'httpx', 'openai'} & set(sys.modules), set(sys.modules)\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
 
     assert done.returncode == 0, done.stderr
 

@@ -29,6 +29,7 @@ from llmspell_hookspecs import (
     ToolSpec,
     ToolUse,
 )
+from waiting import PATIENCE_S
 
 KEY = "sk-this-is-the-secret-key"
 CALCULATOR = ToolSpec("calculator", "Adds.", {"type": "object", "properties": {"input": {"type": "string"}}})
@@ -244,6 +245,7 @@ def test_nobody_there_is_a_connection_error(stream: bool) -> None:
     assert (error.code, error.status, error.retryable) == ("connection", 0, True)
 
 
+@pytest.mark.timing
 def test_a_connection_that_nobody_takes_is_given_up_after_its_own_time() -> None:
     with ExitStack() as stack:
         full = stack.enter_context(socket.socket())
@@ -281,10 +283,11 @@ def test_silence_is_a_timeout_and_the_request_ends_on_the_server(server: ChatSer
     error = refused(server, hang(), stream=stream, timeout_s=0.1)
 
     assert (error.code, error.retryable) == ("timeout", True)
-    assert server.requests[0].disconnected.wait(5)
+    assert server.requests[0].disconnected.wait(PATIENCE_S)
 
 
 @both
+@pytest.mark.timing
 def test_a_cancelled_call_ends_at_once_and_on_the_server_too(server: ChatServer, stream: bool) -> None:
     async def main() -> float:
         server.script(hang())
@@ -296,7 +299,7 @@ def test_a_cancelled_call_ends_at_once_and_on_the_server_too(server: ChatServer,
                     began = trio.current_time()
                     scope.cancel()
             took = trio.current_time() - began
-            assert await in_thread(server.requests[0].disconnected.wait, 5)
+            assert await in_thread(server.requests[0].disconnected.wait, PATIENCE_S)
             return took
 
     assert run(main) < 0.5
@@ -316,7 +319,7 @@ def test_a_cancelled_stream_ends_on_the_server_in_the_middle(server: ChatServer)
 
                 await host.models.complete(hello(), sink=sink)
             assert scope.cancelled_caught
-            assert await in_thread(server.requests[0].disconnected.wait, 5)
+            assert await in_thread(server.requests[0].disconnected.wait, PATIENCE_S)
 
     run(main)
     assert got == ["one"]

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from terminal import CONTROL_C, CONTROL_D, TAB, UP, Terminal
+from waiting import PATIENCE_S
 
 GUARD = """
 from llmspell_hookspecs import Cancel, hookimpl
@@ -84,7 +85,7 @@ class Room:
     def pipe(self, text: str, *arguments: str) -> tuple[int, str, str]:
         """Answer exit code, output and errors of a prompt that is given this."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(text, timeout=30)
+            out, err = process.communicate(text, timeout=PATIENCE_S)
         assert "Traceback" not in err
         return process.returncode, out, err
 
@@ -248,7 +249,7 @@ def test_a_signal_ends_a_prompt_without_a_terminal(room: Room, number: signal.Si
             assert process.stdout.readline() == "here\n"
             process.send_signal(number)
 
-            ended = process.wait(timeout=10)
+            ended = process.wait(timeout=PATIENCE_S)
 
         assert ended == code
 
@@ -261,7 +262,7 @@ def test_a_prompt_whose_output_nobody_reads_ends(room: Room) -> None:
         process.stdin.write("1\n2\n" * 50)
         process.stdin.close()
 
-        assert process.wait(timeout=20) == 141
+        assert process.wait(timeout=PATIENCE_S) == 141
 
 
 # On a terminal
@@ -293,6 +294,7 @@ def test_a_chunk_goes_on_in_the_next_line_until_it_is_complete(open_terminal: Op
     terminal.expect("\n111\r\n222\r\n")
 
 
+@pytest.mark.timing
 def test_control_c_ends_an_endless_chunk_and_the_session_answers_the_next_line(open_terminal: Open) -> None:
     terminal = open_terminal()
     terminal.prompt()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import PATIENCE_S
+
 COMMAND = Path(sys.executable).parent / "llmspell"
 
 
@@ -20,7 +22,7 @@ def llmspell(folder: Path, *arguments: str, redirect: str = "") -> subprocess.Co
         env={**os.environ, **places},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

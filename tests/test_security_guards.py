@@ -22,13 +22,14 @@ from llmspell_hookspecs import (
     Redirect,
     ToolCall,
 )
+from waiting import PATIENCE_S
 
 SUM = {"operation": "evaluate", "input": "1+1"}
 
 
 def with_host(body: Callable[[Host], Awaitable[Any]], project: Path) -> Any:
     async def main() -> Any:
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             async with Host.open(load_settings({}, cwd=project, environment={}), discover=False) as host:
                 return await body(host)
 

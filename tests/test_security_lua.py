@@ -17,6 +17,7 @@ import trio
 from llmspell import Host
 from llmspell.settings import load_settings
 from llmspell_hookspecs import LlmspellError, ScriptError
+from waiting import PATIENCE_S
 
 SETTINGS: dict[str, Any] = {"scripts": {"time_s": 1.0}}
 
@@ -24,7 +25,7 @@ SETTINGS: dict[str, Any] = {"scripts": {"time_s": 1.0}}
 def run(source: str, project: Path, settings: dict[str, Any] | None = None) -> Any:
     async def main() -> Any:
         loaded = load_settings({**SETTINGS, **(settings or {})}, cwd=project, environment={})
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             async with Host.open(loaded, discover=False) as host:
                 return await host.run_source(source, name="attack.lua")
 
@@ -131,6 +132,7 @@ def test_a_hook_cannot_redirect_to_a_script_that_scripts_may_not_read(path: str,
     assert "root:" not in str(refused.value)
 
 
+@pytest.mark.timing
 def test_a_callback_that_makes_weak_tables_does_not_hold_the_loop(tmp_path: Path) -> None:
     """Lua collects a long chain of weak keys in one go, in a time that grows with the square of its length."""
     source = """
@@ -160,7 +162,7 @@ def test_a_callback_that_makes_weak_tables_does_not_hold_the_loop(tmp_path: Path
 
     async def main() -> None:
         loaded = load_settings({"scripts": {"time_s": 20.0}}, cwd=tmp_path, environment={})
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             async with Host.open(loaded, discover=False) as host, trio.open_nursery() as nursery:
                 await host.run_source("return 1")
                 nursery.start_soon(tick)
@@ -203,7 +205,7 @@ def test_a_heap_that_the_collector_never_finishes_with_is_abandoned(tmp_path: Pa
     async def main() -> None:
         layers = {"scripts": {"time_s": 0.5, "memory_bytes": 200_000_000}}
         async with Host.open(layers) as host:
-            with trio.fail_after(30), pytest.raises(ScriptError, match="processor time"):
+            with trio.fail_after(PATIENCE_S), pytest.raises(ScriptError, match="processor time"):
                 await host.run_source(HOSTILE_HEAP)
             assert await host.run_source("return 1 + 1") == 2
 
@@ -217,6 +219,6 @@ def test_an_interrupt_ends_a_script_that_writes_into_a_pipe_that_nobody_reads(tm
         time.sleep(2)
         process.send_signal(signal.SIGINT)
 
-        code = process.wait(timeout=20)
+        code = process.wait(timeout=PATIENCE_S)
 
     assert code == 130

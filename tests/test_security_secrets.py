@@ -12,6 +12,7 @@ import trio
 from llmspell import Host
 from llmspell.settings import load_settings, plain
 from llmspell_hookspecs import Cache, HookContext, LlmspellError, Modified, ToolCall
+from waiting import PATIENCE_S
 
 SECRET = "hunter2SECRET"
 
@@ -19,7 +20,7 @@ SECRET = "hunter2SECRET"
 def with_host(source: str, project: Path, **options: Any) -> Any:
     async def main() -> Any:
         loaded = load_settings({"security": {"hosts": {"allow_private": True}}}, cwd=project, environment={})
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             async with Host.open(loaded, discover=False, **options) as host:
                 return await host.run_source(source)
 

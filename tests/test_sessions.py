@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_plugins.languages.lua.engine import Engine
 from llmspell_plugins.languages.lua.language import Lua
+from waiting import PATIENCE_S
 
 BURN = "local t = os.clock() while os.clock() - t < {0} do end return {0}"
 
@@ -44,7 +45,7 @@ def in_session(
             Host.open(settings, plugins=plugins, discover=False, write=written.append) as host,
             host.session() as session,
         ):
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE_S):
                 return await use(host, session)
 
     return trio.run(main), written
@@ -253,7 +254,7 @@ def test_hooks_and_handlers_of_a_session_are_served_between_chunks_and_go_with_i
                 host.events.publish_nowait("ping", {"by": 3})
                 with pytest.raises(OperationCancelledError, match="no tools"):
                     await host.call("tool:calculator", {"input": "1 + 1"})
-                with trio.fail_after(5):
+                with trio.fail_after(PATIENCE_S):
                     while await session.evaluate("pings") != 5:
                         await trio.sleep(0.01)
                 counted = await session.evaluate("denied")
@@ -313,6 +314,7 @@ def test_chunks_run_in_either_kind_of_slices(slices: str) -> None:
 @pytest.mark.parametrize(
     "chunk", ["n = 1 while true do n = n + 1 end", "n = 1 Event.receive(Event.subscribe('x'), 60000)"]
 )
+@pytest.mark.timing
 def test_a_chunk_that_is_cancelled_ends_at_once_and_the_session_goes_on(chunk: str) -> None:
     async def use(_: Host, session: ScriptSession) -> tuple[bool, Any]:
         with trio.move_on_after(0.3) as scope:

@@ -33,6 +33,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_plugins.services.state_address import address, canonical
 from llmspell_plugins.services.state_value import decode, encode
+from waiting import PATIENCE_S
 
 T = TypeVar("T")
 CHILD = str(Path(__file__).with_name("state_child.py"))
@@ -305,7 +306,7 @@ def test_processes_that_count_through_state_lose_no_update(tmp_path: Path, backe
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
     children = [subprocess.Popen(command, **pipes) for _ in range(2)]
-    ended = [child.communicate(timeout=120) for child in children]
+    ended = [child.communicate(timeout=PATIENCE_S) for child in children]
 
     assert [child.returncode for child in children] == [0, 0], ended
     assert sum(int(out) for out, _ in ended) > 0, "the processes never met, so nothing was tried"

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from storage_child import make
+from waiting import PATIENCE_S
 
 CHILD = str(Path(__file__).with_name("storage_child.py"))
 PIPES: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -23,7 +24,7 @@ def answers(*commands: Sequence[object]) -> list[Any]:
     """Run them at once; answer what each printed."""
     started = [subprocess.Popen([sys.executable, CHILD, *map(str, command)], **PIPES) for command in commands]
     try:
-        ended = [(child, *child.communicate(timeout=120)) for child in started]
+        ended = [(child, *child.communicate(timeout=PATIENCE_S)) for child in started]
     finally:
         for child in started:
             child.kill()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Set
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -157,6 +158,78 @@ def test_long_modules_say_why() -> None:
             unexplained.append(str(path.relative_to(ROOT)))
 
     assert unexplained == []
+
+
+WALL_CLOCKS = {"perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "time", "time_ns"}
+MAY_READ_A_CLOCK = {"chat_server.py", "storage_child.py", "terminal.py", "waiting.py"}
+"""Where tests wait for others and give up at last."""
+TRIO_NOW = "current_time" + "()"
+VIRTUAL = re.compile("MockClock|virtual=True|autojump_clock|clock=")
+
+
+def reads_a_clock(function: ast.AST, helpers: Set[str]) -> bool:
+    """Return whether this reads a wall clock, or trio's for a length of time, itself or by a helper."""
+    if VIRTUAL.search(ast.unparse(function)):
+        return False
+    for node in ast.walk(function):
+        match node:
+            case ast.Attribute(value=ast.Name(id="time"), attr=name) if name in WALL_CLOCKS:
+                return True
+            case ast.Name(id=name) if name in helpers or name in WALL_CLOCKS - {"time"}:
+                return True
+            case ast.Compare() | ast.BinOp(op=ast.Sub()) if TRIO_NOW in ast.unparse(node):
+                return True
+    return False
+
+
+def unmarked_clocks(source: str) -> list[str]:
+    """Return the tests of a module that read a clock and are not marked ``timing``."""
+    tree = ast.parse(source)
+    bodies = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))]
+    functions = [node for body in bodies for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    helpers = {"held_beyond_idle_s"}
+    while found := {
+        node.name
+        for node in functions
+        if not node.name.startswith("test") and node.name not in helpers and reads_a_clock(node, helpers)
+    }:
+        helpers |= found
+    return [
+        node.name
+        for node in functions
+        if node.name.startswith("test")
+        and reads_a_clock(node, helpers)
+        and "timing" not in " ".join(map(ast.unparse, node.decorator_list))
+    ]
+
+
+def test_only_tests_that_run_alone_read_a_clock() -> None:
+    files = [file for folder in ("tests", "examples", "contrib") for file in (ROOT / folder).rglob("*.py")]
+
+    found = [
+        f"{file.relative_to(ROOT)} {name}"
+        for file in files
+        if file.name not in MAY_READ_A_CLOCK
+        for name in unmarked_clocks(file.read_text())
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def test_a():\n    assert time.monotonic() < 1", True),
+        ("def test_a():\n    began = perf_counter()", True),
+        ("def test_a():\n    assert trio.current_time() - began < 1", True),
+        ("def took():\n    return time.time()\nasync def test_a():\n    assert took() < 1", True),
+        ("@pytest.mark.timing\ndef test_a():\n    assert time.monotonic() < 1", False),
+        ("def test_a(autojump_clock):\n    assert trio.current_time() == 1", False),
+        ("def test_a():\n    time.sleep(0)\n    assert time.process_time() < 1", False),
+    ],
+)
+def test_a_test_that_reads_a_clock_is_found(source: str, found: bool) -> None:
+    assert bool(unmarked_clocks(source)) == found
 
 
 @pytest.mark.parametrize("folder", TOP_FOLDERS)

@@ -1,4 +1,4 @@
-"""Waiting for what another process or thread does: long enough for a machine that is busy with other things.
+"""Waiting for what another process or thread does, and what work costs: also on a machine busy with other things.
 
 The one place where tests read a clock to give up. Nothing is asserted on how long it took.
 """
@@ -19,3 +19,10 @@ def until(condition: Callable[[], object], what: str = "it", *, patience_s: floa
         if time.monotonic() > end_s:
             raise AssertionError(f"{what} did not come to pass within {patience_s:g} s")
         time.sleep(0.01)
+
+
+def processor_s(work: Callable[[], object]) -> float:
+    """Return the processor time that this process spends while it does the work."""
+    began_s = time.process_time()
+    work()
+    return time.process_time() - began_s

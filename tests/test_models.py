@@ -270,7 +270,7 @@ def test_a_stream_says_what_the_response_asks_for_though_its_provider_streamed_t
     chunks, response = in_host(main, Terse(asks(("echo", {"a": 1}), ("echo", {"a": 2}), text="look")))
 
     assert [chunk.kind for chunk in chunks] == judged == ["text", "tool_use", "tool_use"]
-    assert [chunk.tool_use for chunk in chunks[1:]] == response.tool_uses
+    assert tuple(chunk.tool_use for chunk in chunks[1:]) == response.tool_uses
     assert [chunk.index for chunk in chunks] == [0, 1, 2]
 
 
@@ -282,7 +282,7 @@ def test_a_response_whose_tools_were_changed_is_streamed_anew() -> None:
     chunks, response = in_host(main, ScriptedModel(asks(("echo", {}), text="look")))
 
     assert [(chunk.kind, chunk.text) for chunk in chunks] == [("text", "look")]
-    assert response.tool_uses == []
+    assert response.tool_uses == ()
 
 
 def test_what_hooks_make_of_chunks_is_what_the_response_says() -> None:

@@ -250,12 +250,16 @@ from .topics import (
     own_points,
 )
 from .values import (
+    DEEPEST,
+    canonical,
     freeze,
+    restore,
     thaw,
 )
 
 __all__ = [
     "ACCEPTED",
+    "DEEPEST",
     "MAX_KEY_BYTES",
     "PROJECT",
     "RESULT_TYPES",
@@ -423,6 +427,7 @@ __all__ = [
     "before_state_write",
     "before_tool_discovery",
     "before_tool_execution",
+    "canonical",
     "check_batch",
     "check_key",
     "configuration_change",
@@ -444,6 +449,7 @@ __all__ = [
     "points_of",
     "priority_of",
     "resource_limit_exceeded",
+    "restore",
     "same",
     "script_error",
     "script_method",

@@ -1,50 +1,283 @@
-"""Plain values (JSON-like), read-only and back.
+"""Values that cross between a caller, hooks and a body: read-only for hooks, and back as they were.
 
-Invariant: `freeze` answers mapping views and tuples all the way down; `thaw` answers fresh dicts and lists. Neither
-touches values of other types.
+`freeze` makes a read-only copy, all the way down and whatever the type: mapping views, tuples and frozen sets, and for
+objects with fields a view of them. `restore` makes of that a fresh value, equal to the first and of its types, so that
+nobody can tell whether a hook stood between. `thaw` makes plain dicts and lists of it. `canonical` tells values apart.
+
+Invariant: what is frozen holds all of the value's state, and nothing that anybody else can change; what cannot be held
+so (a generator, a lock, an object of one's own) is refused by its type's name, what is nested too deeply or in a circle
+by that. Enums, dates, numbers, paths and the like are what they are: nobody changes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
+import functools
+import struct
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any, Final
 
-__all__ = ["freeze", "thaw"]
+from msgspec import Struct, structs
 
-_ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
-_NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
+from .errors import InvalidInputError
+
+__all__ = ["DEEPEST", "FrozenList", "FrozenMapping", "FrozenObject", "canonical", "freeze", "restore", "thaw"]
+
+DEEPEST: Final = 200
+"""How deeply a value may be nested."""
+
+_ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+_NOTHING: Final[MappingProxyType[Any, Any]] = MappingProxyType({})
+
+
+class FrozenList(tuple[Any, ...]):
+    """A list that nobody can change; unlike a tuple it becomes a list again."""
+
+    __slots__ = ()
+
+
+_EMPTY: Final = FrozenList()
+
+
+class FrozenMapping(Mapping[Any, Any]):
+    """A mapping of another type than dict that nobody can change.
+
+    Args:
+        kind: The type that it becomes again.
+        items: What it holds, frozen.
+        more: What else it consists of.
+    """
+
+    __slots__ = ("_items", "_kind", "_more")
+    _items: Mapping[Any, Any]
+    _kind: type[Any]
+    _more: Any
+
+    def __init__(self, kind: type, items: dict[Any, Any], more: Any = None) -> None:
+        object.__setattr__(self, "_kind", kind)
+        object.__setattr__(self, "_items", MappingProxyType(items))
+        object.__setattr__(self, "_more", more)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise TypeError(f"a read-only {self._kind.__name__} has no {name!r} to set")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{self._kind.__name__}({dict(self._items)!r})"
+
+
+class FrozenObject(FrozenMapping):
+    """The fields of an object (a dataclass, a pydantic model), by name or as attributes, that nobody can change."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._items[name]
+        except KeyError:
+            raise AttributeError(f"a read-only {self._kind.__name__} has no field {name!r}") from None
 
 
 def freeze(value: Any) -> Any:
-    """Answer the value with every dict as a mapping view and every list as a tuple, all the way down."""
+    """Return a read-only copy of the value, all the way down.
+
+    Raises:
+        InvalidInputError: It holds what cannot be read-only, is nested more than `DEEPEST` deep, or holds itself.
+    """
+    if type(value) in _ATOMS:
+        return value
+    try:
+        return _freeze(value, DEEPEST)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _freeze(value: Any, depth: int) -> Any:
+    """Freeze what is no atom. Loops where a comprehension would cost a second frame for each level."""
+    kind = type(value)
+    if kind is FrozenList:
+        return value
+    if depth == 0:
+        raise _too_deep()
+    if kind is dict or kind is MappingProxyType:
+        return MappingProxyType(_frozen_items(value, depth)) if value else _NOTHING
+    if kind is list:
+        if _ATOMS.issuperset(map(type, value)):
+            return FrozenList(value) if value else _EMPTY
+        items = value.copy()
+        for index, item in enumerate(value):
+            if type(item) not in _ATOMS:
+                items[index] = _freeze(item, depth - 1)
+        return FrozenList(items)
+    if kind is tuple:
+        return _frozen_tuple(value, depth)
+    if isinstance(value, Struct) and kind.__struct_config__.frozen:
+        return _frozen_struct(value, depth)
+    return _conversion().freeze_other(value, depth)
+
+
+def _frozen_items(value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
+    items = dict(value)
+    for key, item in items.items():
+        if type(item) not in _ATOMS:
+            items[key] = _freeze(item, depth - 1)
+        if type(key) is not str and type(key) not in _ATOMS:
+            _check_key(key, depth)
+    return items
+
+
+def _check_key(key: Any, depth: int) -> None:
+    frozen = _freeze(key, depth - 1)
+    if frozen is not key and (type(frozen) is not type(key) or frozen != key):
+        raise InvalidInputError(f"value: a mapping has a {type(key).__name__} as a key; use texts as keys")
+
+
+def _frozen_tuple(value: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
+    items: list[Any] | None = None
+    for index, item in enumerate(value):
+        if type(item) not in _ATOMS:
+            frozen = _freeze(item, depth - 1)
+            if frozen is not item:
+                items = list(value) if items is None else items
+                items[index] = frozen
+    return value if items is None else tuple(items)
+
+
+def _frozen_struct(value: Struct, depth: int) -> Struct:
+    changed: dict[str, Any] | None = None
+    for index, field in enumerate(structs.astuple(value)):
+        if type(field) not in _ATOMS:
+            frozen = _freeze(field, depth - 1)
+            if frozen is not field:
+                changed = {} if changed is None else changed
+                changed[value.__struct_fields__[index]] = frozen
+    return value if changed is None else structs.replace(value, **changed)
+
+
+def restore(value: Any) -> Any:
+    """Return a fresh value of the types that it had before `freeze`."""
     kind = type(value)
     if kind in _ATOMS:
         return value
-    if kind is dict or kind is MappingProxyType:
-        if not value:
-            return _NOTHING
-        for item in value.values():
+    if kind is MappingProxyType or kind is dict:
+        items = dict(value)
+        for key, item in items.items():
             if type(item) not in _ATOMS:
-                return MappingProxyType({key: freeze(item) for key, item in value.items()})
-        return MappingProxyType(value.copy())
+                items[key] = restore(item)
+        return items
+    if kind is FrozenList or kind is list:
+        found = list(value)
+        if not _ATOMS.issuperset(map(type, found)):
+            for index, item in enumerate(value):
+                if type(item) not in _ATOMS:
+                    found[index] = restore(item)
+        return found
     if kind is tuple:
-        for item in value:
-            if type(item) not in _ATOMS and freeze(item) is not item:
-                return tuple([freeze(item) for item in value])
-        return value
-    if kind is list:
-        return tuple([item if type(item) in _ATOMS else freeze(item) for item in value])
-    return value
+        return value if _ATOMS.issuperset(map(type, value)) else tuple([restore(item) for item in value])
+    if isinstance(value, Struct):
+        changed: dict[str, Any] = {}
+        for index, field in enumerate(structs.astuple(value)):
+            if type(field) not in _ATOMS:
+                fresh = restore(field)
+                if fresh is not field:
+                    changed[value.__struct_fields__[index]] = fresh
+        return structs.replace(value, **changed) if changed else value
+    return _conversion().restore_other(value)
 
 
 def thaw(value: Any) -> Any:
-    """Answer the value with every mapping as a dict and every sequence as a list, fresh all the way down."""
+    """Return the value with every mapping as a dict and every sequence as a list, fresh all the way down."""
     kind = type(value)
     if kind in _ATOMS:
         return value
     if kind is dict or kind is MappingProxyType or isinstance(value, Mapping):
         return {key: item if type(item) in _ATOMS else thaw(item) for key, item in value.items()}
-    if kind is list or kind is tuple:
+    if kind is list or isinstance(value, tuple):
         return [item if type(item) in _ATOMS else thaw(item) for item in value]
     return value
+
+
+def canonical(value: Any) -> bytes:
+    """Return bytes that stand for this value and its exact types: the same for equal ones, never for others.
+
+    1, 1.0 and True differ, as do a list and a tuple, a text and bytes, 0.0 and -0.0; the order of a mapping's keys and
+    of a set is no difference. Secrets are part of it, so it is to be hashed, never shown.
+
+    Raises:
+        InvalidInputError: `freeze` refuses it.
+    """
+    out: list[bytes] = []
+    spell(freeze(value), out)
+    return b"".join(out)
+
+
+def spell(value: Any, out: list[bytes]) -> None:
+    """Add a frozen value's bytes, from which its end can be told."""
+    kind = type(value)
+    if value is None or kind is bool:
+        out.append(b"N" if value is None else b"T" if value else b"F")
+    elif kind is int:
+        out.append(b"i%x;" % value)
+    elif kind is float:
+        out.append(b"dnan-----" if value != value else b"d" + struct.pack(">d", value))
+    elif kind is str:
+        encoded = value.encode("utf-8", "surrogatepass")
+        out.append(b"s%d:" % len(encoded))
+        out.append(encoded)
+    elif kind is bytes:
+        out.append(b"b%d:" % len(value))
+        out.append(value)
+    elif kind is MappingProxyType:
+        _spell_items(value, out)
+    elif kind is FrozenList or kind is tuple:
+        out.append(b"[%d;" % len(value) if kind is FrozenList else b"(%d;" % len(value))
+        for item in value:
+            spell(item, out)
+    elif isinstance(value, Struct):
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        out.append(b"S")
+        spell((name, *structs.astuple(value)), out)
+    else:
+        _conversion().spell_other(value, out)
+
+
+def _spell_items(value: Mapping[Any, Any], out: list[bytes]) -> None:
+    pairs = []
+    for key, item in value.items():
+        own: list[bytes] = []
+        spell(key, own)
+        length = len(own)
+        spell(item, own)
+        pairs.append((b"".join(own[:length]), b"".join(own[length:])))
+    pairs.sort()
+    out.append(b"{%d;" % len(pairs))
+    for pair in pairs:
+        out.extend(pair)
+
+
+def freeze_part(value: Any, depth: int) -> Any:
+    """Return a part of a value frozen, one level below it."""
+    return value if type(value) in _ATOMS else _freeze(value, depth - 1)
+
+
+def _too_deep() -> InvalidInputError:
+    message = f"value: it is nested more than {DEEPEST} levels deep, or holds itself; flatten it"
+    return InvalidInputError(message)
+
+
+@functools.cache
+def _conversion() -> ModuleType:
+    """Return the other half of this module, which needs this one and which most values never need."""
+    from . import conversion
+
+    return conversion

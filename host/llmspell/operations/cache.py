@@ -7,15 +7,14 @@ fails, one of them leads. At most 4096 values are kept, the least recently used 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 import trio
 from blake3 import blake3
 from msgspec import Struct
 
-from llmspell_hookspecs import Cache
+from llmspell_hookspecs import Cache, canonical
 
 from .correlation import Frame
 
@@ -53,8 +52,8 @@ class ResultCache:
     def key(frame: Frame, kind: str, plugin: str, cache: Cache, subject: Any) -> CacheKey:
         """Answer the key: kind, component, session, plugin, the hook's own part and the canonical subject."""
         session = "" if cache.scope == "host" else frame.ref().session_id
-        canonical = blake3(msgspec.json.encode(subject, enc_hook=_encodable, order="deterministic")).hexdigest()
-        return (kind, frame.component.name, cache.scope, session, plugin, cache.key, canonical)
+        about = blake3(canonical(subject)).hexdigest()
+        return (kind, frame.component.name, frame.component.id, cache.scope, session, plugin, cache.key, about)
 
     def stale(self, key: CacheKey) -> Stored | None:
         """Answer the stored value, even expired."""
@@ -90,11 +89,3 @@ class ResultCache:
             if flight is not None:
                 flight.set()
         frame.flights = ()
-
-
-def _encodable(value: Any) -> Any:
-    """Answer what stands for a value in a key: a secret's own text, which goes into the hash and nowhere else."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    reveal = getattr(value, "get_secret_value", None)
-    return reveal() if reveal is not None else repr(value)

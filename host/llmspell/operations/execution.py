@@ -185,7 +185,7 @@ class Execution:
         if original:
             course.approved = NOTHING
             course.stores.clear()
-            course.proposed = course.subject = freeze_fields(course.operation.subject)
+            course.proposed = course.subject = freeze_fields(course.operation.subject, course.frame, "input")
         else:
             course.subject = course.approved
         try:
@@ -269,7 +269,8 @@ class Execution:
 
     async def _body(self) -> Any:
         operation = self._course.operation
-        return freeze_fields(operation.kind.to_result(await operation.body(self._course.subject)))
+        value = operation.kind.to_result(await operation.body(self._course.subject))
+        return freeze_fields(value, self._course.frame, "result")
 
     # Step 5: settle, or recover.
 

@@ -5,49 +5,52 @@ Invariant: what is answered here is frozen all the way down and of the type aske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct, structs
 
-from llmspell_hookspecs import InvalidInputError, freeze, thaw
+from llmspell_hookspecs import InvalidInputError, freeze, restore
 
 __all__ = ["fit", "freeze_fields", "name_after", "plain", "thaw_fields"]
 
 T = TypeVar("T")
-_ATOMS = frozenset({str, int, float, bool, bytes, type(None)})
-_CONTAINERS = frozenset({dict, list, tuple, MappingProxyType})
 
 
-def freeze_fields(value: T) -> T:
-    """Answer a struct with read-only containers, or any other value frozen."""
-    frozen: T = _each(value, freeze)
+class Addressed(Protocol):
+    """What can be told where it is; asked only when something is wrong."""
+
+    @property
+    def address(self) -> str:
+        """The component as ``kind:name``."""
+
+
+def freeze_fields(value: T, where: str | Addressed = "", what: str = "value") -> T:
+    """Return a value read-only all the way down.
+
+    Args:
+        value: Of any type.
+        where: Whose it is, for the error.
+        what: What it is, for the error.
+
+    Raises:
+        InvalidInputError: It holds what cannot be.
+    """
+    try:
+        frozen: T = freeze(value)
+    except InvalidInputError as error:
+        if not where:
+            raise
+        where = where if isinstance(where, str) else where.address
+        raise InvalidInputError(f"{where}: its {what}: {str(error).removeprefix('value: ')}") from None
     return frozen
 
 
 def thaw_fields(value: T) -> T:
-    """Answer a struct with fresh dicts and lists, or any other value thawed."""
-    thawed: T = _each(value, thaw)
-    return thawed
-
-
-def _each(value: Any, change: Callable[[Any], Any]) -> Any:
-    if not isinstance(value, Struct):
-        return change(value)
-    fields = structs.astuple(value)
-    changed: list[Any] | None = None
-    for index, field in enumerate(fields):
-        kind = type(field)
-        if kind in _ATOMS:
-            continue
-        new = change(field) if kind in _CONTAINERS else _each(field, change)
-        if new is not field:
-            if changed is None:
-                changed = list(fields)
-            changed[index] = new
-    return value if changed is None else type(value)(*changed)
+    """Return a fresh value, of the types that it had before it was frozen."""
+    fresh: T = restore(value)
+    return fresh
 
 
 def plain(value: Any) -> Any:
@@ -74,7 +77,7 @@ def fit(value: Any, wanted: type, where: str, current: Any = None) -> Any:
         InvalidInputError: It does not fit; names the field.
     """
     if wanted is object or isinstance(value, wanted):
-        return freeze_fields(value)
+        return freeze_fields(value, where, "answer")
     if not isinstance(value, Mapping):
         message = f"{where}: a {type(value).__name__} is no {wanted.__name__}; give one, or a mapping of its fields"
         raise InvalidInputError(message)
@@ -84,9 +87,10 @@ def fit(value: Any, wanted: type, where: str, current: Any = None) -> Any:
         message = f"{where}: {wanted.__name__} has no field {unknown[0]!r}; it has {', '.join(fields)}"
         raise InvalidInputError(message, field=unknown[0])
     kept = {} if current is None else {name: getattr(current, name) for name in fields}
+    given = restore(freeze_fields(value, where, "answer"))
     try:
-        return freeze_fields(msgspec.convert({**{k: _loose(v) for k, v in kept.items()}, **thaw(value)}, wanted))
-    except msgspec.ValidationError as error:
+        return freeze_fields(msgspec.convert({**kept, **given}, wanted), where, "answer")
+    except (msgspec.ValidationError, RecursionError) as error:
         field = str(error).rpartition("`$.")[2].rstrip("`")
         message = f"{where}: it does not fit {wanted.__name__}: {error}"
         raise InvalidInputError(message, field=field) from error
@@ -98,7 +102,3 @@ def name_after(result: T, subject: Any, fields: tuple[str, ...]) -> T:
     if all(getattr(result, name) == value for name, value in own.items()):
         return result
     return structs.replace(result, **own)  # type: ignore[type-var]
-
-
-def _loose(value: Any) -> Any:
-    return plain(value) if isinstance(value, Struct) else thaw(value)

@@ -21,6 +21,7 @@ from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_
 from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
 from llmspell_hookspecs import (
+    DEEPEST,
     ComponentRef,
     FileAccess,
     HostAccess,
@@ -301,18 +302,27 @@ def _mentions(tool: Mapping[str, Any], tag: str) -> bool:
 
 
 def _outgrows(result: ToolResult, limit_bytes: int) -> bool:
-    """Whether the result's strings, bytes and items add up to more than the limit; stops as soon as they do."""
-    size, waiting = 0, [result.result, result.text, result.metadata]
-    while waiting and size <= limit_bytes:
-        value = waiting.pop()
-        if isinstance(value, str | bytes):
-            size += len(value)
-        elif isinstance(value, Mapping):
-            size += 2 * len(value)
-            waiting.extend(value.values())
-        elif isinstance(value, list | tuple):
-            size += 2 * len(value)
-            waiting.extend(value)
+    """Whether the result's strings, bytes and items add up to more than the limit; stops as soon as they do.
+
+    What is nested too deeply, or holds itself, has no size: it is refused for that when it is shown to hooks.
+    """
+    size, parts = 0, [iter((result.result, result.text, result.metadata))]
+    while parts and size <= limit_bytes:
+        for value in parts[-1]:
+            if isinstance(value, str | bytes):
+                size += len(value)
+            elif isinstance(value, Mapping):
+                size += 2 * len(value)
+                parts.append(iter(value.values()))
+                break
+            elif isinstance(value, list | tuple):
+                size += 2 * len(value)
+                parts.append(iter(value))
+                break
+            else:
+                size += 4
         else:
-            size += 4
+            parts.pop()
+        if len(parts) > DEEPEST + 2:
+            return False
     return size > limit_bytes

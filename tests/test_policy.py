@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from llmspell.settings import LoadedSettings, Policy, change, load_settings
+from llmspell.settings.layers import trust_project
 from llmspell.settings.model import PluginTable, Settings
-from llmspell.settings.policy import covers, loosens
-from llmspell.settings.trust import is_trusted, trust, untrust
+from llmspell.settings.policy import loosens
+from llmspell.settings.trust import untrust
 from llmspell_hookspecs import SettingsError
 
 
@@ -187,7 +188,7 @@ def test_a_trusted_project_file_may_loosen_until_it_changes(layers: Layers) -> N
     text = "[limits]\ndepth = 99\n"
     layers.project_file.write_text(text)
 
-    trust(layers.project_file, layers.environment)
+    trust_project(layers.project_file, cwd=layers.project, environment=layers.environment)
 
     assert layers.load(project=text).settings.limits.depth == 99
     with pytest.raises(SettingsError):
@@ -199,15 +200,18 @@ def test_a_trusted_project_file_may_loosen_until_it_changes(layers: Layers) -> N
 
 
 def test_trust_is_for_one_folder(layers: Layers, tmp_path: Path) -> None:
-    layers.project_file.write_text("x")
-    other = tmp_path / "llmspell.toml"
-    other.write_text("x")
+    text = "[limits]\ndepth = 99\n"
+    layers.project_file.write_text(text)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "llmspell.toml").write_text(text)
 
-    trust(layers.project_file, layers.environment)
+    trust_project(layers.project_file, cwd=layers.project, environment=layers.environment)
 
-    assert is_trusted(layers.project_file, b"x", layers.environment)
-    assert not is_trusted(other, b"x", layers.environment)
-    assert not untrust(other, layers.environment)
+    assert layers.load(project=text).settings.limits.depth == 99
+    with pytest.raises(SettingsError, match="nobody trusted this file"):
+        load_settings(cwd=other, environment=layers.environment)
+    assert not untrust(other / "llmspell.toml", layers.environment)
 
 
 def test_a_file_named_by_a_person_is_trusted(layers: Layers, tmp_path: Path) -> None:
@@ -266,22 +270,6 @@ def test_every_key_has_a_rule() -> None:
         return missing
 
     assert without_rule(Settings, "") + without_rule(PluginTable, "plugins.NAME.") == []
-
-
-def test_a_network_is_no_glob() -> None:
-    assert not covers("1*", "1.0.0.0/0")
-    assert covers("*", "1.0.0.0/0")
-
-
-GLOBS = st.text("ab.*?", max_size=6)
-
-
-@given(GLOBS, GLOBS, st.text("ab.", max_size=6))
-def test_a_glob_that_is_covered_matches_nothing_that_its_cover_does_not(wide: str, narrow: str, name: str) -> None:
-    from fnmatch import fnmatchcase
-
-    if covers(wide, narrow) and fnmatchcase(name, narrow):
-        assert fnmatchcase(name, wide)
 
 
 LIMITS = st.none() | st.floats(0.1, 100)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmspell.settings import Settings, load_settings
-from llmspell.settings.trust import is_trusted, trust
+from llmspell.settings.layers import trust_project
 from llmspell_hookspecs import SettingsError
 
 LOOSENINGS = {
@@ -131,9 +131,8 @@ def test_trust_ends_with_the_content_and_is_not_lent_through_a_link(places: tupl
     file.write_text("[limits]\ndepth = 100\n")
     other.mkdir()
     (other / "llmspell.toml").symlink_to(file)
-    trust(file, environment)
+    trust_project(file, cwd=project, environment=environment)
 
-    assert is_trusted(file, file.read_bytes(), environment)
-    assert not is_trusted(file, b"[limits]\ndepth = 101\n", environment)
+    assert load_settings(cwd=project, environment=environment).settings.limits.depth == 100
     with pytest.raises(SettingsError, match="loosens policy"):
         load_settings(cwd=other, environment=environment)

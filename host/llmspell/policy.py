@@ -6,7 +6,7 @@ Invariant: one value holds all of it; a change of settings makes a new one, and 
 from __future__ import annotations
 
 from llmspell.operations import RunnerLimits
-from llmspell.security import HostRules, PathJudge, PathRules, PinnedNetwork
+from llmspell.security import PathJudge, PinnedNetwork
 from llmspell.settings import LoadedSettings
 from llmspell.settings.model import AgentSettings
 from llmspell_hookspecs import ScriptLimits, SecurityLevel, ToolLimits
@@ -41,20 +41,16 @@ class Policies:
     offline: bool
 
     def __init__(self, loaded: LoadedSettings) -> None:
+        self.network = PinnedNetwork(loaded.judges.hosts)
         self.apply(loaded)
 
     def apply(self, loaded: LoadedSettings) -> None:
         """Judge by these settings from now on."""
-        settings = loaded.settings
-        paths, hosts, scripts = settings.security.paths, settings.security.hosts, settings.scripts
+        settings, scripts = loaded.settings, loaded.settings.scripts
         self.level = SecurityLevel[settings.security.level.upper()]
-        self.files = PathJudge(
-            PathRules(paths.read, paths.write, paths.denied),
-            str(loaded.project_dir),
-            settings_files=[str(file) for file in loaded.files.values()],
-            own=settings.storage_paths(),
-        )
-        self.network = PinnedNetwork(HostRules(hosts.allowed, hosts.denied, hosts.allow_private, hosts.private))
+        self.files = loaded.judges.files
+        if self.network.rules != loaded.judges.hosts.rules:
+            self.network = PinnedNetwork(loaded.judges.hosts)
         self.tool_limits = ToolLimits(settings.tools.time_s, settings.tools.memory_bytes, settings.tools.output_bytes)
         self.script_limits = ScriptLimits(
             scripts.memory_bytes, scripts.instructions, scripts.time_s, scripts.callback_s, scripts.slices

@@ -38,6 +38,8 @@ __all__ = ["FileService", "HookService", "HostClock", "NetworkService", "Service
 
 T = TypeVar("T")
 _KINDS: Final = 1024
+_FEW: Final = 32
+"""How many entries of a setting are judged on the loop."""
 
 
 class ServiceTable:
@@ -261,6 +263,7 @@ class SettingsService:
         self.loaded = loaded
         self._runner = runner
         self._applied = applied
+        self._lock = trio.Lock()
 
     def plain(self, section: str = "", /) -> Any:
         """Answer a section, or all, with secrets masked; None if there is no such section."""
@@ -268,8 +271,15 @@ class SettingsService:
 
     async def change(self, key: str, value: Any, /, *, origin: str = "code") -> None:
         """Change one setting, after the hooks at ``configuration_change`` agreed."""
-        changed = change(self.loaded, key, value, origin)
+        changed = await self._changed(key, value, origin)
         old, new = plain(self.loaded, key), plain(changed, key)
         await self._runner.ask("configuration_change", ConfigurationChange(key, old, new, origin))
-        self.loaded = change(self.loaded, key, value, origin)
-        self._applied(self.loaded)
+        async with self._lock:  # what another change did meanwhile stands
+            self.loaded = await self._changed(key, value, origin)
+            self._applied(self.loaded)
+
+    async def _changed(self, key: str, value: Any, origin: str) -> LoadedSettings:
+        """The settings with the change; many values, each of which the judges look at, are judged beside the loop."""
+        if isinstance(value, Sequence | Mapping) and len(value) > _FEW:
+            return await trio.to_thread.run_sync(change, self.loaded, key, value, origin)
+        return change(self.loaded, key, value, origin)

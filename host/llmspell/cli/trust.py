@@ -19,15 +19,16 @@ _DIRECTORY = click.argument("directory", default=".", type=click.Path(exists=Tru
 @global_options
 @click.pass_obj
 def trust(invocation: Invocation, directory: Path) -> None:
-    """Let the settings file of DIRECTORY loosen policy, as it is now; once it changes, trust it again."""
-    from llmspell.settings.layers import loosening
-    from llmspell.settings.trust import trust as remember
+    """Let the settings file of DIRECTORY loosen policy, as it is now.
+
+    Once it changes, or a folder that it names leads elsewhere, trust it again.
+    """
+    from llmspell.settings.layers import trust_project
 
     from .output import print_json
 
     file = _project_file(directory)
-    loosened = loosening(file, cwd=directory, environment=os.environ)
-    remember(file, os.environ)
+    loosened = trust_project(file, cwd=directory, environment=os.environ)
     if invocation.json:
         print_json({"file": str(file), "loosens": loosened})
         return

@@ -8,15 +8,17 @@ blocks: the special-purpose registries of IANA (RFC 6890).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
+from copy import copy
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from msgspec import Struct
 
 from llmspell_hookspecs import InvalidInputError, SecurityError
 
-__all__ = ["BLOCKED_PORTS", "HostJudge", "HostRules", "Target", "shown_url"]
+from .globs import Globs, is_wild
+
+__all__ = ["BLOCKED_PORTS", "HostJudge", "HostRules", "Target", "host_entry", "shown_url"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -124,7 +126,34 @@ class HostJudge:
     """Judges where URLs lead."""
 
     def __init__(self, rules: HostRules) -> None:
-        self._rules = rules
+        self.rules = rules
+        self._allowed = _Hosts(rules.allowed)
+        self._denied = _Hosts(rules.denied)
+        self._private = _Hosts(rules.private)
+
+    def with_rules(self, rules: HostRules) -> HostJudge:
+        """Return a judge by other rules; makes anew only what is different."""
+        other = copy(self)
+        other.rules = rules
+        if rules.allowed != self.rules.allowed:
+            other._allowed = _Hosts(rules.allowed)
+        if rules.denied != self.rules.denied:
+            other._denied = _Hosts(rules.denied)
+        if rules.private != self.rules.private:
+            other._private = _Hosts(rules.private)
+        return other
+
+    def exceeds(self, other: HostJudge) -> tuple[str, ...]:
+        """Return the rules by which this judge permits what the other one refuses, or may do so."""
+        spelled = {entry for entry in self.rules.private if not is_wild(entry) and "/" not in entry}
+        beyond = {
+            "allowed": not other._allowed.cover(self._allowed),
+            "denied": not self._denied.cover(other._denied),
+            "private": not (other._private.cover(self._private) and spelled <= set(other.rules.private)),
+            "allow_private": self.rules.allow_private and not other.rules.allow_private,
+            "blocked_ports": not other.rules.blocked_ports <= self.rules.blocked_ports,
+        }
+        return tuple(name for name, found in beyond.items() if found)
 
     def locate(self, url: str) -> Target:
         """Answer where a URL leads, judged by all that can be judged without its addresses.
@@ -134,13 +163,13 @@ class HostJudge:
             SecurityError: Its scheme, port or host is not allowed, or it holds a user.
         """
         target = _parse(url)
-        if target.port in self._rules.blocked_ports:
+        if target.port in self.rules.blocked_ports:
             raise _refused(target, f"port {target.port} is blocked", "use another port")
-        if _matches(self._rules.denied, target.host, ()):
+        if self._denied.match(target.host, ()):
             raise _refused(target, "the host is denied", "the setting security.hosts.denied refuses it")
-        if not _matches(self._rules.allowed, target.host, ()) and not any(map(_network, self._rules.allowed)):
+        if not self._allowed.match(target.host, ()) and not self._allowed.networks:
             raise self._not_allowed(target)
-        if target.host in _METADATA_NAMES and target.host not in self._rules.private:
+        if target.host in _METADATA_NAMES and target.host not in self.rules.private:
             raise _refused(target, "a cloud's metadata service", "nothing but its name in the rules allows it")
         return target
 
@@ -153,10 +182,9 @@ class HostJudge:
         numbers = [_number(address, target) for address in addresses]
         if not numbers:
             raise _refused(target, "the host has no address", "check its name")
-        rules = self._rules
-        if any(_matches(rules.denied, "", (number,)) for number in numbers):
+        if any(self._denied.match("", (number,)) for number in numbers):
             raise _refused(target, "an address is denied", "the setting security.hosts.denied refuses it")
-        if not all(_matches(rules.allowed, target.host, (number,)) for number in numbers):
+        if not all(self._allowed.match(target.host, (number,)) for number in numbers):
             raise self._not_allowed(target)
         for number in numbers:
             self._judge_number(target, number)
@@ -164,18 +192,36 @@ class HostJudge:
 
     def _judge_number(self, target: Target, number: Address) -> None:
         if {number, _embedded(number)} & _METADATA_ADDRESSES:
-            if not {str(number), target.host} & set(self._rules.private):
+            if not {str(number), target.host} & set(self.rules.private):
                 reason = f"its address {number} is a cloud's metadata service"
                 raise _refused(target, reason, "nothing but its name in the rules allows it")
             return
         kind = _kind(number)
-        if kind and not self._rules.allow_private and not _matches(self._rules.private, target.host, (number,)):
+        if kind and not self.rules.allow_private and not self._private.match(target.host, (number,)):
             reason = f"its address {number} is {kind}"
             raise _refused(target, reason, "only the setting security.hosts.allow_private allows it")
 
     def _not_allowed(self, target: Target) -> SecurityError:
-        hosts = ", ".join(self._rules.allowed) or "no host"
+        hosts = ", ".join(self.rules.allowed) or "no host"
         return _refused(target, "the host is not allowed", f"allowed is {hosts}; security.hosts.allowed allows more")
+
+
+def host_entry(text: str) -> str:
+    """Return an entry of the rules as URLs spell hosts: a network, or a glob of names, in ASCII.
+
+    Raises:
+        ValueError: No host is ever spelled so, so that it would say nothing: it is a URL, or holds a port or a user.
+    """
+    if _network(text) is not None:
+        return text
+    if not text or re.search(r"[/@:\s\\]", text.replace("[:", "").replace(":]", "")):
+        raise ValueError("should name hosts, such as *.example.com, 10.0.0.0/8 or ::1; write no URL, port or user")
+    if text.isascii():
+        return text
+    try:
+        return ".".join(label if label.isascii() else label.encode("idna").decode() for label in text.split("."))
+    except UnicodeError:
+        raise ValueError("should name hosts in ASCII: write this one as it is registered, xn--...") from None
 
 
 def shown_url(url: str) -> str:
@@ -240,17 +286,39 @@ def _embedded(number: Address) -> Address:
     return number
 
 
-def _matches(patterns: Iterable[str], host: str, numbers: Sequence[Address]) -> bool:
-    return any(_matches_one(pattern, host, numbers) for pattern in patterns)
+class _Hosts:
+    """The entries of one rule: networks, and globs of names and of addresses as they are written."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        found = {entry: _network(entry) for entry in entries}
+        self.networks = frozenset(network for network in found.values() if network is not None)
+        self.globs = Globs((entry for entry, network in found.items() if network is None), _folded)
+        self._any = any(entry and not entry.strip("*") for entry in entries)
+
+    def match(self, host: str, numbers: Sequence[Address]) -> bool:
+        """Return whether the host is named, or one of the addresses is."""
+        forms = [form for number in numbers for form in (number, _embedded(number))]
+        if any(form in network for form in forms for network in self.networks):
+            return True
+        return any(self.globs.match(text) for text in (host, *map(str, forms)) if text)
+
+    def cover(self, others: _Hosts) -> bool:
+        """Return whether all that the others name is named here, too.
+
+        A network lets names through until their addresses are known, which no glob but ``*`` does: only a network
+        covers a network.
+        """
+        return self._any or (self.globs.cover(others.globs) and all(map(self._holds, others.networks - self.networks)))
+
+    def _holds(self, network: Network) -> bool:
+        lengths = {wide.prefixlen for wide in self.networks if wide.version == network.version}
+        return any(
+            network.supernet(new_prefix=length) in self.networks for length in lengths if length <= network.prefixlen
+        )
 
 
-def _matches_one(pattern: str, host: str, numbers: Sequence[Address]) -> bool:
-    network = _network(pattern)
-    if network is not None:
-        return any(number in network or _embedded(number) in network for number in numbers)
-    folded = pattern.lower().rstrip(".")
-    spelled = [str(form) for number in numbers for form in (number, _embedded(number))]
-    return any(fnmatchcase(text, folded) for text in (host, *spelled) if text)
+def _folded(pattern: str) -> str:
+    return pattern.lower().rstrip(".")
 
 
 def _network(pattern: str) -> Network | None:

@@ -50,18 +50,22 @@ class PinnedNetwork:
     """Talks HTTP by the rules."""
 
     def __init__(
-        self, rules: HostRules, *, resolver: Resolver | None = None, tls: ssl.SSLContext | None = None
+        self,
+        rules: HostRules | HostJudge,
+        *,
+        resolver: Resolver | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Judge by these rules, which are kept as ``rules``.
 
         Args:
-            rules: Which hosts may be talked to.
+            rules: Which hosts may be talked to; or who judges so already.
             resolver: Answers the addresses of a name and port; the system's if None.
             tls: Which certificates are trusted; those of certifi, or of ``SSL_CERT_FILE``, if None.
         """
-        self.rules = rules
-        self._judge = HostJudge(rules)
-        self._trusting = HostJudge(replace(rules, allowed=("*",), allow_private=True))
+        self._judge = rules if isinstance(rules, HostJudge) else HostJudge(rules)
+        self.rules = self._judge.rules
+        self._trusting = self._judge.with_rules(replace(self.rules, allowed=("*",), allow_private=True))
         self._resolver = resolver or resolve_name
         self._tls = tls
         self._tls_lock = trio.Lock()

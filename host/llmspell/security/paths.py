@@ -2,7 +2,8 @@
 
 Invariant: an answered path is absolute, holds no link and no ``..``, and lies below an allowed folder; the judgement is
 on what the path resolves to, never on how it is spelled. Whoever opens it later must follow no link on the way, since
-the tree may change in between.
+the tree may change in between. An allowed folder is resolved once, when it is first named: one that becomes a link
+later leads nowhere.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Sequence
-from fnmatch import translate
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from typing import Final, Literal
 
 from msgspec import Struct
 
 from llmspell_hookspecs import SecurityError
 
-__all__ = ["DATA_FOLDER", "PathJudge", "PathRules"]
+from .globs import Globs
+
+__all__ = ["DATA_FOLDER", "PathJudge", "PathRules", "expand_root", "home_folder"]
 
 DATA_FOLDER: Final = ".llmspell"
 """The folder in the project's where the host's own data lie."""
@@ -32,6 +35,8 @@ _SETTINGS_FILE = "llmspell.toml"
 _BESIDE = frozenset({"-wal", "-shm", "-journal"})
 """What SQLite puts behind its file's name for the files beside it."""
 _MAX_PATH_BYTES = 4096
+_MOST_LINKS = 40
+_MODES: Final[tuple[Mode, Mode]] = ("read", "write")
 
 
 class PathRules(Struct, frozen=True):
@@ -61,18 +66,38 @@ class PathJudge:
             rules: Which folders may be touched.
             base: The folder that relative paths, in rules and calls, are relative to.
             settings_files: Files that are never read or written, beside every ``llmspell.toml``.
-            own: Where the host's own data lie, which are never read or written, beside every ``.llmspell``.
+            own: Where the host's own files lie, which are never read or written, beside every ``.llmspell``.
         """
         self._base = os.path.realpath(base)
-        self._roots: dict[Mode, tuple[str, ...]] = {
-            "read": self._resolve_roots(rules.read),
-            "write": self._resolve_roots(rules.write),
-        }
+        self._resolved: dict[str, str] = {}
         self._system = tuple(dict.fromkeys([*_SYSTEM_FOLDERS, *map(os.path.realpath, _SYSTEM_FOLDERS)]))
-        self._settings_files = frozenset(os.path.realpath(os.path.join(self._base, name)) for name in settings_files)
-        self._own = tuple(_fold(os.path.realpath(os.path.join(self._base, os.path.expanduser(path)))) for path in own)
-        self._denied_names = _union(pattern for pattern in rules.denied if "/" not in pattern)
-        self._denied_paths = _union(_anchored(pattern) for pattern in rules.denied if "/" in pattern)
+        self._protect(own, settings_files)
+        self._apply(rules)
+
+    def with_rules(
+        self, rules: PathRules, *, own: Sequence[str] | None = None, settings_files: Sequence[str] | None = None
+    ) -> PathJudge:
+        """Return a judge by other rules; a folder that both name stays where it was found first."""
+        if rules == self._rules and own is None and settings_files is None:
+            return self
+        other = copy(self)
+        other._resolved = dict(self._resolved)
+        other._protect(own or (), settings_files or (), beside=self)
+        if rules != self._rules:
+            other._apply(rules)
+        return other
+
+    def exceeds(self, other: PathJudge) -> tuple[str, ...]:
+        """Return the rules by which this judge permits what the other one refuses, or may do so.
+
+        The other one is asked about each allowed folder, as about any path: one that it does not reach, or calls
+        hidden, would open what was closed.
+        """
+        beyond: list[str] = [mode for mode in _MODES if not all(other._opens(root, mode) for root in self._roots[mode])]
+        if not (self._denied_names.cover(other._denied_names) and self._denied_paths.cover(other._denied_paths)):
+            beyond.append("denied")
+        protected = other._own <= self._own and other._settings_files <= self._settings_files
+        return tuple(beyond) if protected and self._base == other._base else ("read", "write", "denied")
 
     def roots(self, mode: Mode, /) -> tuple[str, ...]:
         """Answer the folders that may be touched so, resolved."""
@@ -85,17 +110,52 @@ class PathJudge:
             SecurityError: It is outside what may be touched, hidden, denied, or cannot be a path.
         """
         resolved = self._follow(path)
-        root = self._root_of(resolved, mode)
-        if root is None:
+        if self._root_of(resolved, mode) is None:
             raise self._outside(path, resolved, mode)
-        reason = self._forbidden(resolved, root, mode)
+        reason = self._forbidden(resolved, mode)
         if reason:
             raise SecurityError(f"{_shown(path)}: {reason}; {_allowed(self._roots[mode], mode)}", rule="path")
         return resolved
 
+    def _protect(self, own: Sequence[str], settings_files: Sequence[str], beside: PathJudge | None = None) -> None:
+        """Put these places out of reach, beside those that are, and the links that lead to them."""
+        spelled = [os.path.abspath(os.path.join(self._base, expand_root(path))) for path in own]
+        files = [os.path.abspath(os.path.join(self._base, name)) for name in settings_files]
+        self._own = frozenset(_fold(path) for each in spelled for path in (each, os.path.realpath(each)))
+        self._settings_files = frozenset(_fold(path) for each in files for path in (each, os.path.realpath(each)))
+        self._ways = tuple(dict.fromkeys(_fold(link) for each in (*spelled, *files) for link in _links_on(each)))
+        if beside is not None:
+            self._own |= beside._own
+            self._settings_files |= beside._settings_files
+            self._ways = tuple(dict.fromkeys((*self._ways, *beside._ways)))
+
+    def _apply(self, rules: PathRules) -> None:
+        self._rules = rules
+        self._roots: dict[Mode, tuple[str, ...]] = {
+            "read": self._resolve_roots(rules.read),
+            "write": self._resolve_roots(rules.write),
+        }
+        self._root_sets = {mode: frozenset(roots) for mode, roots in self._roots.items()}
+        self._denied_names = Globs((pattern for pattern in rules.denied if "/" not in pattern), _fold)
+        self._denied_paths = Globs((_anchored(pattern) for pattern in rules.denied if "/" in pattern), _fold)
+
     def _resolve_roots(self, folders: Iterable[str]) -> tuple[str, ...]:
-        expanded = (os.path.expanduser(folder.replace("<tmp>", tempfile.gettempdir())) for folder in folders)
-        return tuple(dict.fromkeys(os.path.realpath(os.path.join(self._base, folder)) for folder in expanded))
+        return tuple(dict.fromkeys(map(self._place, folders)))
+
+    def _place(self, folder: str) -> str:
+        """Where an entry of the rules leads; asked of the file system once."""
+        if folder not in self._resolved:
+            self._resolved[folder] = os.path.realpath(os.path.join(self._base, expand_root(folder)))
+        return self._resolved[folder]
+
+    def _opens(self, folder: str, mode: Mode) -> bool:
+        """Whether all that would be allowed below the folder is allowed here."""
+        return self._root_of(folder, mode) is not None and not self._hidden(folder, mode)
+
+    def _hidden(self, resolved: str, mode: Mode) -> bool:
+        """Whether a name between the path and the allowed folder above it is hidden."""
+        root = self._root_of(resolved, mode) or "/"
+        return any(part.startswith(".") for part in resolved[len(root) :].strip("/").split("/"))
 
     def _follow(self, path: str) -> str:
         """The path without links; refused if it is none, or its links go in a circle."""
@@ -115,15 +175,16 @@ class PathJudge:
 
     def _root_of(self, resolved: str, mode: Mode) -> str | None:
         """The deepest allowed folder that holds the path."""
-        holding = [root for root in self._roots[mode] if _is_below(resolved, root)]
-        return max(holding, key=len, default=None)
+        roots = self._root_sets[mode]
+        return next((folder for folder in _upward(resolved) if folder in roots), None)
 
-    def _forbidden(self, resolved: str, root: str, mode: Mode) -> str:
+    def _forbidden(self, resolved: str, mode: Mode) -> str:
         """Why the path is refused although it lies below an allowed folder; empty if it is not."""
-        below = resolved[len(root) :].strip("/").split("/")
         if self._is_own(resolved):
-            return "the data of llmspell itself are never touched by scripts and tools"
-        if any(part.startswith(".") for part in below):
+            return "the files of llmspell itself are never touched by scripts and tools"
+        if mode == "write" and any(_is_below(link, _fold(resolved)) for link in self._ways):
+            return "it holds a link on the way to llmspell's own files, so it stays as it is"
+        if self._hidden(resolved, mode):
             return "hidden files and folders are refused"
         if any(_is_below(resolved, folder) for folder in self._system):
             return f"{', '.join(_SYSTEM_FOLDERS)} are refused"
@@ -146,10 +207,13 @@ class PathJudge:
         folded = _fold(resolved)
         if DATA_FOLDER in folded.split("/"):
             return True
-        return any(_is_below(folded, path) or folded.removeprefix(path) in _BESIDE for path in self._own)
+        if any(folder in self._own for folder in _upward(folded)):
+            return True
+        return any(folded.endswith(end) and folded.removesuffix(end) in self._own for end in _BESIDE)
 
     def _is_settings_file(self, resolved: str) -> bool:
-        return _fold(os.path.basename(resolved)) == _SETTINGS_FILE or resolved in self._settings_files
+        folded = _fold(resolved)
+        return os.path.basename(folded) == _SETTINGS_FILE or folded in self._settings_files
 
     def _outside(self, path: str, resolved: str, mode: Mode) -> SecurityError:
         target = "" if resolved == path else f" (it is {_shown(resolved)})"
@@ -177,19 +241,62 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
+def _upward(path: str) -> Iterator[str]:
+    """The path and each folder above it, the nearest first."""
+    while True:
+        yield path
+        above = os.path.dirname(path)
+        if above == path:
+            return
+        path = above
+
+
+def _links_on(path: str) -> Iterator[str]:
+    """Each link on the way to an absolute path, where it lies, so that it cannot be moved away."""
+    waiting = [path]
+    for _ in range(_MOST_LINKS):
+        if not waiting:
+            return
+        for folder in reversed(list(_upward(waiting.pop()))):
+            if os.path.islink(folder):
+                yield os.path.join(os.path.realpath(os.path.dirname(folder)), os.path.basename(folder))
+                waiting.append(os.path.normpath(os.path.join(os.path.dirname(folder), os.readlink(folder))))
+
+
 def _fold(text: str) -> str:
-    """The text as globs see it: file systems that ignore case or composition must not get round them."""
-    return unicodedata.normalize("NFKC", text).casefold()
+    """The text as globs see it: file systems that ignore case, composition or what has no width are not got round."""
+    if text.isascii():
+        return text.lower()
+    bare = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
+    return unicodedata.normalize("NFKC", bare).casefold()
+
+
+def home_folder() -> str | None:
+    """Return the user's home folder; None if nobody knows it. An empty ``HOME`` says nothing."""
+    named = os.environ.get("HOME", "")
+    if os.path.isabs(named):
+        return named
+    try:
+        import pwd
+
+        known = pwd.getpwuid(os.getuid()).pw_dir
+    except (ImportError, KeyError):
+        known = os.path.expanduser("~")
+    return known if os.path.isabs(known) else None
+
+
+def expand_root(text: str) -> str:
+    """Return the path that an entry of the rules stands for, as it is spelled: ``<tmp>`` and ``~`` are filled in."""
+    text = text.replace("<tmp>", tempfile.gettempdir()) if "<tmp>" in text else text
+    if text == "~" or text.startswith("~/"):
+        home = home_folder()
+        return text if home is None else home.rstrip("/") + text[1:] or "/"
+    return os.path.expanduser(text)
 
 
 def _anchored(pattern: str) -> str:
     """A glob that names no place matches at any."""
     return pattern if pattern.startswith(("/", "*")) else f"*/{pattern}"
-
-
-def _union(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression for all the globs; without any it matches nothing."""
-    return re.compile("|".join(translate(_fold(pattern)) for pattern in patterns) or r"(?!)")
 
 
 def _shown(path: str) -> str:

@@ -6,7 +6,7 @@ from .key import join, split
 from .layers import LoadedSettings, change, load_settings
 from .model import Settings
 from .origin import Origin
-from .policy import Policy, resolve_root
+from .policy import Policy
 from .view import plain, rows
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "join",
     "load_settings",
     "plain",
-    "resolve_root",
     "rows",
     "split",
 ]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from typing import Any
+from reprlib import Repr
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -16,11 +17,13 @@ from llmspell_hookspecs import SettingsError, is_secret_name
 from .key import join
 from .origin import Origin
 from .schema import field_of, nearest, order_of
-from .secret import MASK
+from .secret import MASK, mask, wrap
 
-__all__ = ["diagnose"]
+__all__ = ["diagnose", "shown_key", "shown_value"]
 
 Locate = Callable[[Sequence[str]], Origin]
+_MOST_CHARS: Final = 120
+_MOST_PARTS: Final = 8
 
 
 def diagnose(error: ValidationError, locate: Locate) -> SettingsError:
@@ -31,7 +34,7 @@ def diagnose(error: ValidationError, locate: Locate) -> SettingsError:
         locate: Answers where a key was set.
     """
     first = error.errors(include_url=False)[0]
-    path = tuple(str(part) for part in first["loc"])
+    path = tuple(str(part) for part in first["loc"])[:_MOST_PARTS]
     while len(path) > 1 and field_of(path[:-1]) is not None:
         path = path[:-1]
     origin = locate(path)
@@ -41,7 +44,7 @@ def diagnose(error: ValidationError, locate: Locate) -> SettingsError:
 
 
 def _problem(path: tuple[str, ...], first: Any) -> str:
-    key, kind, value = join(path), first["type"], first["input"]
+    key, kind, value = shown_key(path), first["type"], first["input"]
     near = nearest(path)
     mistyped = (
         path[0] in ("plugins", "tools", "providers", "storage")
@@ -51,18 +54,44 @@ def _problem(path: tuple[str, ...], first: Any) -> str:
     )
     if kind == "extra_forbidden" or mistyped:
         return f"there is no setting {key}; {f'did you mean {near}?' if near else 'see llmspell config show'}"
-    shown = MASK if any(is_secret_name(part) for part in path) else repr(value)
+    hidden = any(is_secret_name(part) for part in path)
+    shown = MASK if hidden else shown_value(mask(wrap(value)))
     return f"{key} is {shown}; {_remedy(path, first, value)}"
 
 
 def _remedy(path: tuple[str, ...], first: Any, value: Any) -> str:
     words = order_of(path)
     if words:
-        near = difflib.get_close_matches(str(value), words, 1, 0.6)
+        near = difflib.get_close_matches(str(value)[:_MOST_CHARS], words, 1, 0.6)
         return f"did you mean {near[0]}?" if near else f"use one of {', '.join(words)}"
     if first["type"] in ("model_type", "dict_type"):
-        return f"it is a table: write [{join(path)}]"
+        return f"it is a table: write [{shown_key(path)}]"
     if first["type"] == "tuple_type":
         return 'it is a list: write ["..."]'
+    if first["type"] == "too_long" and isinstance(value, list | tuple):
+        return f"it holds {len(value)} entries, and at most {first['ctx']['max_length']} are taken"
     message: str = first["msg"]
-    return "it " + message.removeprefix("Input ").removeprefix("Value ").split(", unable")[0]
+    return (
+        "it " + message.removeprefix("Input ").removeprefix("Value error, ").removeprefix("Value ").split(", unable")[0]
+    )
+
+
+def shown_key(path: Sequence[str]) -> str:
+    """Return a key for a message, on one line and cut."""
+    return _cut(_printable(join([_cut(part) for part in path[:_MOST_PARTS]])))
+
+
+def shown_value(value: Any) -> str:
+    """Return a value for a message: as one writes it in Python, on one line and cut."""
+    short = Repr()
+    short.maxstring = short.maxother = short.maxlong = _MOST_CHARS
+    short.maxlist = short.maxtuple = short.maxdict = 6
+    return _cut(_printable(short.repr(value)))
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARS else text[:_MOST_CHARS] + "..."

@@ -1,16 +1,16 @@
-"""Reads the layers and lays them over each other: default, user, project, environment, command line, code.
+"""Reads the layers and lays them over each other: default, machine, user, project, environment, command line, code.
 
 Invariant: each value knows its origin; a layer that is not trusted is held to `tighten` before the next one is laid on
-it; what a project file lists under a key that only grows (denied paths, required plugins) is added to what stands.
+it; what a project file lists under a key that only grows (denied paths, required plugins) is added to what stands. A
+key that the machine's file locks keeps its value, whoever asks.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,25 +18,26 @@ import msgspec
 from msgspec import Struct
 from pydantic import ValidationError
 
-from llmspell_hookspecs import SettingsError, is_secret_name, thaw
+from llmspell.security import home_folder
+from llmspell_hookspecs import SettingsError, is_secret_name
 
-from .diagnosis import diagnose
+from .diagnosis import diagnose, shown_key, shown_value
 from .environment import from_environment, parse_text, suspicious
 from .key import flatten, join, nest, split
-from .location import lines_of
+from .lock import check_locks, hold_locks
 from .model import PluginTable, Settings
 from .origin import DEFAULT, Origin
-from .place import find_project, project_dir_of, user_file
+from .place import MACHINE_FILE, current_dir, find_project, own_folders, project_dir_of, project_file_in, user_file
 from .policy import Policy
 from .schema import field_of, policy_of
 from .secret import mask, wrap
-from .tighten import Violation, value_at, violations
-from .trust import is_trusted
+from .source import parse_settings, plain_table, read_settings
+from .tighten import Judges, Violation, value_at, violations
+from .trust import distrust, named_places, trust
 
-__all__ = ["LoadedSettings", "change", "load_settings", "loosening"]
+__all__ = ["LoadedSettings", "change", "load_settings", "trust_project"]
 
 TRUSTED_ORIGINS: Final = frozenset({"code", "user", "command line"})
-_PLACE = re.compile(r"at line (\d+)")
 
 
 class LoadedSettings(Struct, frozen=True):
@@ -46,6 +47,7 @@ class LoadedSettings(Struct, frozen=True):
         settings: What counts.
         origins: For each dotted key that is set, where; `origin` answers for all.
         project_dir: What relative paths are relative to.
+        judges: Who judges paths and hosts by them.
         warnings: What looks wrong and is no error.
         tables: The settings as they were written, merged.
         files: The files that were read, by layer.
@@ -54,6 +56,7 @@ class LoadedSettings(Struct, frozen=True):
     settings: Settings
     origins: Mapping[str, Origin]
     project_dir: Path
+    judges: Judges
     warnings: tuple[str, ...] = ()
     tables: Mapping[str, Any] = {}
     files: Mapping[str, Path] = {}
@@ -74,24 +77,40 @@ class _Layer(Struct, frozen=True):
 class _Stack:
     """The layers so far."""
 
-    def __init__(self, project_dir: Path) -> None:
+    def __init__(self, project_dir: Path, own: Sequence[str] = ()) -> None:
         self.project_dir = project_dir
         self.tables: dict[str, Any] = {}
         self.origins: dict[str, Origin] = {}
         self.places: dict[tuple[str, ...], Origin] = {}
         self.settings = Settings()
+        self.judges = Judges.of(self.settings, project_dir, own)
         self.files: dict[str, Path] = {}
+        self.warnings: list[str] = []
 
     def lay(self, layer: _Layer) -> list[Violation]:
-        """Lay a layer on the others; answers what it loosens."""
+        """Lay a layer on the others; returns what it loosens."""
         leaves = [path for path, _ in flatten(layer.table)]
         found = {path: _nearest(layer.origins, path) or Origin(layer.name) for path in leaves}
         self.origins |= {join(path): origin for path, origin in found.items()}
         self.places |= {**layer.origins, **found}
         table = _grown(layer.table, self.settings) if layer.name == "project" else layer.table
         self.tables = _merged(self.tables, _hidden(table))
-        before, self.settings = self.settings, _validated(self.tables, self.places)
-        return violations(before, self.settings, leaves, self.project_dir)
+        before, self.settings = (self.settings, self.judges), _validated(self.tables, self.places)
+        self.judges = self.judges.by(self.settings)
+        locate = partial(_located, found, Origin(layer.name))
+        if layer.name == "machine":
+            check_locks(self.settings, locate)
+        else:
+            hold_locks(before[0], self.settings, locate, str(self.files.get("machine", MACHINE_FILE)))
+        return violations(before, (self.settings, self.judges), leaves)
+
+    def loaded(self) -> LoadedSettings:
+        """Return what counts."""
+        judges = self.judges.by(self.settings, settings_files=[str(file) for file in self.files.values()])
+        warnings = (*self.warnings, *_doubtful(self))
+        return LoadedSettings(
+            self.settings, self.origins, self.project_dir, judges, warnings, self.tables, dict(self.files)
+        )
 
 
 def load_settings(
@@ -100,38 +119,42 @@ def load_settings(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     config: Path | None = None,
+    project: Path | None = None,
+    machine: Path | None = None,
     command_line: Mapping[str, Any] | None = None,
 ) -> LoadedSettings:
-    """Read all layers and answer what counts.
+    """Read all layers and return what counts.
 
     Args:
-        overrides: Tables on top of everything, given in code; False for the defaults alone.
+        overrides: Tables on top of everything, given in code; False for the defaults alone, and what the machine's
+            file says.
         cwd: Where the search for the project file begins; the current folder if left out.
         environment: The environment; the process's if left out.
         config: A file that takes the project file's place, and is trusted since a person named it.
+        project: The project's folder, named by a person: there is no search.
+        machine: The machine's file; ``/etc/llmspell/llmspell.toml`` if left out.
         command_line: Values by dotted key, as text or typed.
 
     Raises:
-        SettingsError: A file cannot be read, a key or value is wrong, or the project file loosens policy.
+        SettingsError: A file cannot be read, a key or value is wrong, a locked key would be changed, or the project
+            file loosens policy.
     """
-    cwd = (Path.cwd() if cwd is None else cwd).resolve()
     environment = os.environ if environment is None else environment
+    stack, file = _begin(cwd, environment, config, project, machine)
     if overrides is False:
-        return LoadedSettings(Settings(), {}, cwd)
-    project = find_project(cwd) if config is None else config
-    stack = _Stack(_project_dir(project, cwd))
-    _lay_user(stack, user_file(environment))
-    if project is not None:
-        _lay_project(stack, project, environment, trusted=config is not None)
+        return stack.loaded()
+    _lay_file(stack, user_file(environment), "user")
+    if file is not None:
+        _lay_project(stack, file, environment, trusted=config is not None)
     stack.lay(_environment_layer(environment))
     stack.lay(_command_line_layer(command_line or {}))
-    stack.lay(_Layer("code", thaw(overrides or {})))
-    warnings = (*suspicious(environment), *_doubtful(stack))
-    return LoadedSettings(stack.settings, stack.origins, stack.project_dir, warnings, stack.tables, stack.files)
+    stack.lay(_Layer("code", plain_table(overrides or {}, "code")))
+    stack.warnings += suspicious(environment)
+    return stack.loaded()
 
 
 def change(loaded: LoadedSettings, key: str, value: Any, origin: str) -> LoadedSettings:
-    """Answer the settings with one key, or one section's keys, changed at run time.
+    """Return the settings with one key, or one section's keys, changed at run time.
 
     Args:
         loaded: What stands.
@@ -140,50 +163,97 @@ def change(loaded: LoadedSettings, key: str, value: Any, origin: str) -> LoadedS
         origin: Who asks. ``code``, ``user`` and ``command line`` may do anything, all others only tighten.
 
     Raises:
-        SettingsError: The key or value is wrong, or it loosens policy and the one who asks may not.
+        SettingsError: The key or value is wrong, it is locked, or it loosens policy and the one who asks may not.
     """
-    table = nest(split(key), thaw(value))
+    table = plain_table(nest(split(key), value), origin)
     tables = _merged(loaded.tables, _hidden(table))
     leaves = [path for path, _ in flatten(table)]
     origins = {**loaded.origins, **{join(path): Origin(origin) for path in leaves}}
     settings = _validated(tables, {path: Origin(origin) for path in leaves})
-    loosened = violations(loaded.settings, settings, leaves, loaded.project_dir)
+    machine = str(loaded.files.get("machine", MACHINE_FILE))
+    hold_locks(loaded.settings, settings, lambda path: Origin(origin), machine)
+    judges = loaded.judges.by(settings)
+    loosened = violations((loaded.settings, loaded.judges), (settings, judges), leaves)
     if loosened and origin not in TRUSTED_ORIGINS:
         raise SettingsError(
             f"{origin}: {_refused(loosened[0])}; change it in the user's settings or on the command line",
             origin=origin,
             key=join(loosened[0].path),
         )
-    return msgspec.structs.replace(loaded, settings=settings, origins=origins, tables=tables)
+    return msgspec.structs.replace(loaded, settings=settings, judges=judges, origins=origins, tables=tables)
 
 
-def loosening(file: Path, *, cwd: Path, environment: Mapping[str, str]) -> list[str]:
-    """Answer what a project file loosens, each as ``key = value``, so that a person sees what to trust.
+def trust_project(file: Path, *, cwd: Path, environment: Mapping[str, str], machine: Path | None = None) -> list[str]:
+    """Trust a project file as it is now, and return what it loosens, each as ``key = value``.
 
     Raises:
-        SettingsError: A file cannot be read, or a key or value is wrong.
+        SettingsError: A file cannot be read, a key or value is wrong or locked, or the store cannot be written.
     """
-    stack = _Stack(_project_dir(file, cwd.resolve()))
-    _lay_user(stack, user_file(environment))
-    return [_assignment(violation) for violation in stack.lay(_read(file, "project")[0])]
+    stack, _ = _begin(cwd, environment, file, None, machine)
+    _lay_file(stack, user_file(environment), "user")
+    layer, content = _read(file, "project")
+    loosened = [_assignment(violation) for violation in stack.lay(layer)]
+    trust(file, content, stack.project_dir, list(named_places(layer.table)), environment)
+    return loosened
 
 
-def _lay_user(stack: _Stack, file: Path) -> None:
-    if file.is_file():
-        stack.files["user"] = file
-        stack.lay(_read(file, "user")[0])
+def _begin(
+    cwd: Path | None, environment: Mapping[str, str], config: Path | None, project: Path | None, machine: Path | None
+) -> tuple[_Stack, Path | None]:
+    """The stack with the machine's layer, and the project file if there is one."""
+    if project is None:
+        cwd = current_dir() if cwd is None else cwd.resolve()
+        file = find_project(cwd) if config is None else config
+        folder = project_dir_of(file, cwd, environment)
+    else:
+        cwd = folder = _named_folder(project)
+        file = project_file_in(folder) if config is None else config
+    stack = _Stack(folder, own_folders(environment))
+    if project is None and cwd.parent == cwd:
+        stack.warnings.append(f"the folder {cwd} is no project, and nothing in it may be touched; give --project DIR")
+    if home_folder() is None and not environment.get("LLMSPELL_CONFIG_HOME"):
+        stack.warnings.append("nobody knows the home folder, so no user's settings are read; set HOME")
+    _lay_file(stack, MACHINE_FILE if machine is None else machine, "machine")
+    return stack, file
+
+
+def _named_folder(project: Path) -> Path:
+    try:
+        folder = project.resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(f"--project {project}: {reason}; name a folder that is there") from error
+    if not folder.is_dir():
+        raise SettingsError(f"--project {project}: it is no folder; name the project's folder")
+    return folder
+
+
+def _lay_file(stack: _Stack, file: Path, layer: str) -> None:
+    """Lay a file on the others, if it is there; whatever else bears its name is an error."""
+    try:
+        os.lstat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:  # it may tighten, so it is not passed over
+        message = f"{file}: cannot be read: {error.strerror}; allow it, or let LLMSPELL_CONFIG_HOME name another folder"
+        raise SettingsError(message, origin=str(file)) from error
+    stack.files[layer] = file
+    stack.lay(_read(file, layer)[0])
 
 
 def _lay_project(stack: _Stack, file: Path, environment: Mapping[str, str], *, trusted: bool) -> None:
     stack.files["project"] = file
     layer, content = _read(file, "project")
     loosened = stack.lay(layer)
-    if not loosened or trusted or is_trusted(file, content, environment):
+    if not loosened or trusted:
+        return
+    reason = distrust(file, content, stack.project_dir, list(named_places(layer.table)), environment)
+    if not reason:
         return
     key = join(loosened[0].path)
     origin = stack.origins[key]
     raise SettingsError(
-        f"{origin}: {_refused(loosened[0])}; run 'llmspell trust {stack.project_dir}' if you trust this file, "
+        f"{origin}: {_refused(loosened[0])}; {reason}; run 'llmspell trust {file.parent}' if you trust it, "
         f"or set it in {user_file(environment)}, in the environment or with --set",
         origin=str(origin),
         key=key,
@@ -196,39 +266,21 @@ def _refused(violation: Violation) -> str:
 
 def _assignment(violation: Violation) -> str:
     secret = policy_of(violation.path) is Policy.LOCKED and is_secret_name(violation.path[-1])
-    shown = mask(wrap(violation.new, secret=secret))
-    return f"{join(violation.path)} = {shown!r}"
+    return f"{shown_key(violation.path)} = {shown_value(mask(wrap(violation.new, secret=secret)))}"
 
 
 def _read(file: Path, layer: str) -> tuple[_Layer, bytes]:
     """The layer in a file, and the very bytes that it was read from."""
-    try:
-        content = file.read_bytes()
-        text = content.decode()
-        table = tomllib.loads(text)
-    except OSError as error:
-        raise SettingsError(
-            f"{file}: cannot be read: {error.strerror}; name a file that can", origin=str(file)
-        ) from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{file}: is not UTF-8; save it as UTF-8", origin=str(file)) from error
-    except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
-        origin = f"{file}:{place[1]}" if place else str(file)
-        raise SettingsError(f"{origin}: is no TOML: {error}; mend it", origin=origin) from error
-    except (RecursionError, ValueError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it is too long"
-        raise SettingsError(f"{file}: cannot be read: {reason}; mend it", origin=str(file)) from error
-    return _Layer(
-        layer, table, {path: Origin(layer, str(file), line) for path, line in lines_of(text).items()}
-    ), content
+    content = read_settings(file)
+    table, lines = parse_settings(file, content)
+    return _Layer(layer, table, {path: Origin(layer, str(file), line) for path, line in lines.items()}), content
 
 
 def _environment_layer(environment: Mapping[str, str]) -> _Layer:
     table: dict[str, Any] = {}
     origins = {}
     for name, path, value in from_environment(environment):
-        table = _merged(table, nest(path, value))
+        table = _merged(table, plain_table(nest(path, value), name))
         origins[path] = Origin("environment", name)
     return _Layer("environment", table, origins)
 
@@ -238,13 +290,10 @@ def _command_line_layer(values: Mapping[str, Any]) -> _Layer:
     origins = {}
     for key, value in values.items():
         path = split(key)
-        table = _merged(table, nest(path, parse_text(path, value) if isinstance(value, str) else value))
+        read = parse_text(path, value) if isinstance(value, str) else value
+        table = _merged(table, plain_table(nest(path, read), f"--set {key}"))
         origins[path] = Origin("command line", f"--set {key}")
     return _Layer("command line", table, origins)
-
-
-def _project_dir(project: Path | None, cwd: Path) -> Path:
-    return cwd if project is None else project_dir_of(project, cwd)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,7 +309,8 @@ def _grown(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The table with what stands added to each list that only grows."""
     for path, value in flatten(table):
         if isinstance(value, list) and policy_of(path) is Policy.SUPERSET_ONLY:
-            table = _merged(table, nest(path, list(dict.fromkeys([*value_at(settings, path), *value]))))
+            stands = [item for item in value_at(settings, path) if item not in value]
+            table = _merged(table, nest(path, [*stands, *value]))
     return dict(table)
 
 
@@ -279,6 +329,11 @@ def _validated(tables: Mapping[str, Any], places: Mapping[tuple[str, ...], Origi
         return Settings.model_validate(tables)
     except ValidationError as error:
         raise diagnose(error, lambda path: _nearest(places, path) or DEFAULT) from None
+
+
+def _located(origins: Mapping[tuple[str, ...], Origin], default: Origin, path: Sequence[str]) -> Origin:
+    """The origin of the key in this layer; of any of its keys if it changes the key by another one."""
+    return _nearest(origins, path) or _nearest(origins, path[:1]) or default
 
 
 def _nearest(origins: Mapping[tuple[str, ...], Origin], path: Sequence[str]) -> Origin | None:

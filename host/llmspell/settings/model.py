@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from llmspell.security import host_entry
 from llmspell_hookspecs import is_secret_name
 
+from .key import split
 from .policy import Policy
 from .secret import reveal, wrap
 
@@ -30,6 +32,7 @@ __all__ = [
     "PerformanceSettings",
     "PluginSettings",
     "PluginTable",
+    "PolicySettings",
     "ProviderSettings",
     "ScriptSettings",
     "SecuritySettings",
@@ -38,7 +41,8 @@ __all__ = [
     "ToolSettings",
 ]
 
-Names: TypeAlias = tuple[str, ...]
+_Name: TypeAlias = Annotated[str, Field(max_length=4096)]
+Names: TypeAlias = Annotated[tuple[_Name, ...], Field(max_length=1000)]
 
 DENIED_PATHS: Names = (
     ".ssh",
@@ -59,6 +63,23 @@ ENVIRONMENT: Names = ("HOME", "USER", "LOGNAME", "LANG", "LC_*", "PATH", "PWD", 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PolicySettings(_Section):
+    """``[policy]``: what the machine's file, ``/etc/llmspell/llmspell.toml``, keeps to itself."""
+
+    locked: Annotated[Names, Policy.LOCKED] = Field(
+        default=(),
+        description="Keys and sections that nobody below may change: no user, project, variable, option or code. Only "
+        "the machine's file may lock.",
+    )
+
+    @field_validator("locked")
+    @classmethod
+    def _are_keys(cls, value: Names) -> Names:
+        for key in value:
+            split(key)
+        return value
 
 
 class PluginTable(BaseModel):
@@ -138,9 +159,18 @@ class PathRules(_Section):
     @field_validator("read", "write")
     @classmethod
     def _are_paths(cls, value: Names) -> Names:
-        if any("\0" in name for name in value):
-            raise ValueError("should hold no NUL; write paths")
+        for name in value:
+            if not name or "\0" in name or not _is_encodable(name):
+                raise ValueError("should hold paths: none is empty, holds a NUL or half a sign")
         return value
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class HostRules(_Section):
@@ -158,6 +188,11 @@ class HostRules(_Section):
     allow_private: Annotated[bool, Policy.OFF_ONLY] = Field(
         default=False, description="Whether loopback, link-local and private addresses may be reached."
     )
+
+    @field_validator("allowed", "denied", "private")
+    @classmethod
+    def _are_hosts(cls, value: Names) -> Names:
+        return tuple(map(host_entry, value))
 
 
 class SecuritySettings(_Section):
@@ -340,6 +375,7 @@ class Settings(_Section):
     default_language: Annotated[str, Policy.FREE] = Field(
         default="lua", min_length=1, description="The language of a script whose file name does not tell."
     )
+    policy: PolicySettings = PolicySettings()
     plugins: PluginSettings = PluginSettings()
     hooks: HookSettings = HookSettings()
     security: SecuritySettings = SecuritySettings()

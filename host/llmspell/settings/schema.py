@@ -18,7 +18,7 @@ from .key import join
 from .model import PluginSettings, PluginTable, Settings
 from .policy import Policy
 
-__all__ = ["annotation_of", "field_of", "known_keys", "nearest", "order_of", "policy_of"]
+__all__ = ["annotation_of", "field_of", "is_known", "known_keys", "nearest", "order_of", "policy_of"]
 
 
 def field_of(path: Sequence[str]) -> FieldInfo | None:
@@ -33,6 +33,21 @@ def field_of(path: Sequence[str]) -> FieldInfo | None:
             return None
         model = PluginTable if field is None else field.annotation
     return None if isinstance(model, type) and issubclass(model, BaseModel) else field
+
+
+def is_known(path: Sequence[str]) -> bool:
+    """Return whether there is such a key or section; what only a plugin, tool, provider or storage knows may be."""
+    known = known_keys()
+    if any(key[: len(path)] == tuple(path) for key in known):
+        return True
+    sections = {"plugins", "tools", "providers", "storage"}
+    return field_of(path) is not None or (path[0] in sections and len(path) > 1 and not _is_near(path[1], path[0]))
+
+
+def _is_near(name: str, section: str) -> bool:
+    """Whether the name of a table is rather a key of the section, mistyped."""
+    keys = [key[1] for key in known_keys() if key[0] == section]
+    return bool(difflib.get_close_matches(name, keys, 1, 0.8))
 
 
 def annotation_of(path: Sequence[str]) -> Any:

@@ -17,7 +17,7 @@ from llmspell_hookspecs import is_secret_name
 __all__ = ["MASK", "mask", "reveal", "wrap"]
 
 MASK: Final = "********"
-_USER = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+_USER = re.compile(r"(?:://|^)[^/@\s]*:[^/@\s]+@")
 
 
 def wrap(value: Any, *, secret: bool = False) -> Any:

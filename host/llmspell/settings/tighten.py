@@ -1,6 +1,7 @@
 """Holds those who are not trusted to tightening: project files and scripts.
 
-Invariant: between what stands and what would stand, nothing is permitted that was not, or the change is refused.
+Invariant: between what stands and what would stand, nothing is permitted that was not, or the change is refused. Who
+judges paths and hosts later is asked now, and the judges that were asked are those that judge.
 """
 
 from __future__ import annotations
@@ -12,11 +13,45 @@ from typing import Any
 from msgspec import Struct
 from pydantic import BaseModel
 
+from llmspell.security import HostJudge, HostRules, PathJudge, PathRules
+
 from .model import PluginTable, Settings
 from .policy import Policy, loosens
 from .schema import order_of, policy_of
 
-__all__ = ["Violation", "value_at", "violations"]
+__all__ = ["Judges", "Violation", "value_at", "violations"]
+
+
+class Judges(Struct, frozen=True):
+    """Who judges by the settings.
+
+    Attributes:
+        files: Judges paths.
+        hosts: Judges hosts.
+    """
+
+    files: PathJudge
+    hosts: HostJudge
+
+    @classmethod
+    def of(cls, settings: Settings, project_dir: Path, own: Sequence[str] = ()) -> Judges:
+        """Return the judges by these settings; ``own`` is where the host's own files lie."""
+        files = PathJudge(_path_rules(settings), str(project_dir), own=(*own, *settings.storage_paths()))
+        return cls(files, HostJudge(_host_rules(settings)))
+
+    def by(self, settings: Settings, settings_files: Sequence[str] | None = None) -> Judges:
+        """Return the judges by other settings; what is not different is kept."""
+        own = settings.storage_paths() or None
+        files = self.files.with_rules(_path_rules(settings), own=own, settings_files=settings_files)
+        rules = _host_rules(settings)
+        return Judges(files, self.hosts if rules == self.hosts.rules else self.hosts.with_rules(rules))
+
+    def exceed(self, others: Judges) -> set[tuple[str, ...]]:
+        """Return the keys by which these judges permit, or may permit, what the others refuse."""
+        return {
+            *(("security", "paths", name) for name in self.files.exceeds(others.files)),
+            *(("security", "hosts", name) for name in self.hosts.exceeds(others.hosts)),
+        }
 
 
 class Violation(Struct, frozen=True):
@@ -35,14 +70,29 @@ class Violation(Struct, frozen=True):
     policy: Policy
 
 
-def violations(old: Settings, new: Settings, paths: Iterable[Sequence[str]], project_dir: Path) -> list[Violation]:
-    """Answer which of these keys loosen policy between the two settings."""
+def violations(
+    old: tuple[Settings, Judges], new: tuple[Settings, Judges], paths: Iterable[Sequence[str]]
+) -> list[Violation]:
+    """Return which of these keys permit, between the two settings, what was refused."""
     found = []
-    for path in paths:
-        before, after, policy = value_at(old, path), value_at(new, path), policy_of(path)
-        if loosens(policy, before, after, order=order_of(path), project_dir=project_dir):
-            found.append(Violation(tuple(path), before, after, policy))
+    judged = [tuple(path) for path in paths]
+    beyond = new[1].exceed(old[1]) if any(path[:1] == ("security",) for path in judged) else set()
+    for path in judged:
+        before, after, policy = value_at(old[0], path), value_at(new[0], path), policy_of(path)
+        by_judge = path[:2] in (("security", "paths"), ("security", "hosts")) and len(path) == 3
+        if path in beyond if by_judge else loosens(policy, before, after, order=order_of(path)):
+            found.append(Violation(path, before, after, policy))
     return found
+
+
+def _path_rules(settings: Settings) -> PathRules:
+    paths = settings.security.paths
+    return PathRules(paths.read, paths.write, paths.denied)
+
+
+def _host_rules(settings: Settings) -> HostRules:
+    hosts = settings.security.hosts
+    return HostRules(hosts.allowed, hosts.denied, hosts.allow_private, hosts.private)
 
 
 def value_at(settings: Settings, path: Sequence[str]) -> Any:

@@ -1,42 +1,70 @@
-"""Which project files may loosen policy: those whose folder and content a person has trusted.
+"""Which project files may loosen policy: those that a person has trusted, as they were.
 
-Kept in the user's data folder as JSON: the resolved folder, and the blake3 hash of the project file as it was.
+Kept in the user's data folder as JSON: for each project file its blake3 hash, and of the file itself and of each place
+that it names where it led, what it was and whose.
 
-Invariant: a file that changed is not trusted until a person trusts it again.
+Invariant: a file that changed, or that names a place which leads elsewhere since, is not trusted until a person trusts
+it again. A store that an older version wrote trusts nothing, since it does not say what the places were.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
+from llmspell.security import expand_root
 from llmspell_hookspecs import SettingsError
 
+from .key import flatten
 from .place import data_dir
 
-__all__ = ["is_trusted", "trust", "untrust"]
+__all__ = ["distrust", "named_places", "trust", "untrust"]
+
+_OF_PLACES: Final = ("path", "file", "dir", "folder", "directory", "root", "socket", "database", "log")
+_KINDS: Final = {stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
 
 
-def is_trusted(file: Path, content: bytes, environment: Mapping[str, str]) -> bool:
-    """Answer whether a person has trusted this project file with this content."""
-    return _read(_store(environment)).get(_name(file)) == _hash(content)
+def distrust(
+    file: Path, content: bytes, project_dir: Path, named: Sequence[str], environment: Mapping[str, str]
+) -> str:
+    """Return why a project file with this content is not trusted; empty if a person trusted it, and all is as it was.
+
+    Args:
+        file: The project file.
+        content: What was read from it.
+        project_dir: What the places are relative to.
+        named: The places that it names; see `named_places`.
+        environment: Says where the store is.
+    """
+    known = _read(_store(environment)).get(_name(file))
+    if known is None:
+        return "nobody trusted this file"
+    if not isinstance(known, dict) or not isinstance(known.get("places"), dict):
+        return "it was trusted by an older version, which did not keep what its paths led to"
+    if known.get("hash") != _hash(content):
+        return "the file has changed since it was trusted"
+    for name, now in _places(file, project_dir, named).items():
+        then = known["places"].get(name)
+        if then != now:
+            what = str(file) if name == "" else repr(name)
+            return f"{what} was {_told(then)} when this file was trusted, and is {_told(now)} now"
+    return ""
 
 
-def trust(file: Path, environment: Mapping[str, str]) -> None:
-    """Trust a project file as it is now.
+def trust(file: Path, content: bytes, project_dir: Path, named: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Trust a project file as it is now; the arguments are those of `distrust`.
 
     Raises:
-        SettingsError: It cannot be read.
+        SettingsError: The store cannot be read or written.
     """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{file}: cannot be read: {error.strerror}; trust a file that is there") from error
     store = _store(environment)
-    _write(store, {**_read(store), _name(file): _hash(content)})
+    entry = {"hash": _hash(content), "places": _places(file, project_dir, named)}
+    _write(store, {**_read(store), _name(file): entry})
 
 
 def untrust(file: Path, environment: Mapping[str, str]) -> bool:
@@ -47,6 +75,59 @@ def untrust(file: Path, environment: Mapping[str, str]) -> bool:
         return False
     _write(store, known)
     return True
+
+
+def named_places(table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what settings name as files and folders: allowed folders, and what plugins keep under such keys."""
+    for path, value in flatten(table):
+        texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+        if path[:2] == ("security", "paths"):
+            yield from texts if path[-1] != "denied" else ()
+        elif path[0] in ("storage", "plugins", "tools", "providers") and len(path) > 2:
+            key = path[-1].lower()
+            yield from (text for text in texts if _is_place(text) or any(word in key for word in _OF_PLACES))
+
+
+def _is_place(text: str) -> bool:
+    return text.startswith((".", "~", "/")) or ("/" in text and "://" not in text)
+
+
+def _places(file: Path, project_dir: Path, named: Sequence[str]) -> dict[str, Any]:
+    """What each place is now; the project file itself stands under no name."""
+    texts = [text for text in dict.fromkeys(named) if "\0" not in text and len(text) < 4096]
+    places = {text: os.path.join(project_dir, expand_root(text)) for text in texts}
+    return {"": _state(os.path.join(file.parent.resolve(), file.name))} | {
+        text: _state(place) for text, place in places.items()
+    }
+
+
+def _state(place: str) -> dict[str, Any]:
+    resolved = os.path.realpath(place)
+    kind, owner, mounted = "not there", None, False
+    try:
+        status = os.stat(resolved)
+    except OSError:
+        pass
+    else:
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no file and no folder")
+        owner, mounted = status.st_uid, os.path.ismount(resolved)
+    return {
+        "leads_to": resolved,
+        "linked": resolved != os.path.normpath(place),
+        "kind": kind,
+        "owner": owner,
+        "mounted": mounted,
+    }
+
+
+def _told(state: Any) -> str:
+    if not isinstance(state, dict):
+        return "not known"
+    if state.get("linked"):
+        return f"a link to {state.get('leads_to')}"
+    kind = f"{state.get('kind')} at {state.get('leads_to')}" if state.get("kind") == "not there" else state.get("kind")
+    more = " on a file system of its own" if state.get("mounted") else ""
+    return f"{kind} of user {state.get('owner')}{more}" if state.get("owner") is not None else str(kind)
 
 
 def _store(environment: Mapping[str, str]) -> Path:
@@ -64,20 +145,24 @@ def _hash(content: bytes) -> str:
     return blake3(content).hexdigest()
 
 
-def _read(store: Path) -> dict[str, str]:
+def _read(store: Path) -> dict[str, Any]:
     try:
-        known = json.loads(store.read_bytes())
-    except FileNotFoundError:
+        known = json.loads(store.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{store}: cannot be read: {error}; mend it, or delete it and trust again") from error
     return known if isinstance(known, dict) else {}
 
 
-def _write(store: Path, known: Mapping[str, str]) -> None:
+def _write(store: Path, known: Mapping[str, Any]) -> None:
     """Replace the store as a whole, so that a crash leaves the old one."""
-    store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=store.parent, prefix=store.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(known, stream, indent=2, sort_keys=True)
-    os.replace(temporary, store)
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=store.parent, prefix=store.name)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(known, stream, indent=2, sort_keys=True)
+        os.replace(temporary, store)
+    except OSError as error:
+        message = f"{store}: cannot be written: {error.strerror}; allow it, or name a folder in LLMSPELL_DATA_HOME"
+        raise SettingsError(message) from error

@@ -1,0 +1,120 @@
+"""Takes in what settings are written in: files of TOML, and tables that are handed over.
+
+Invariant: what leaves here is plain, has text as keys, and is bounded in depth, number and size; whatever else comes in
+is one `SettingsError`, before any work is done on it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from llmspell_hookspecs import SettingsError
+
+from .location import lines_of
+
+__all__ = ["parse_settings", "plain_table", "read_settings"]
+
+_MOST_BYTES: Final = 1024 * 1024
+_MOST_LEVELS: Final = 32
+_MOST_VALUES: Final = 20_000
+_PLACE: Final = re.compile(r"at line (\d+)")
+_UTF_8_MARK: Final = b"\xef\xbb\xbf"
+_OTHER_MARKS: Final = ((b"\xff\xfe", "UTF-16 or UTF-32"), (b"\xfe\xff", "UTF-16"), (b"\0\0\xfe\xff", "UTF-32"))
+
+
+def read_settings(file: Path) -> bytes:
+    """Return the bytes of a settings file.
+
+    Raises:
+        SettingsError: It cannot be read, is no file, or is too large.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
+        with open(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise SettingsError(f"{file}: is no file; put a file there, or nothing", origin=str(file))
+            content = stream.read(_MOST_BYTES + 1)
+    except OSError as error:
+        message = f"{file}: cannot be read: {error.strerror}; name a file that can, or allow it"
+        raise SettingsError(message, origin=str(file)) from error
+    if len(content) > _MOST_BYTES:
+        message = f"{file}: is larger than {_MOST_BYTES} bytes; settings are short, so name another file"
+        raise SettingsError(message, origin=str(file))
+    return content
+
+
+def parse_settings(file: Path, content: bytes) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+    """Return the tables in a settings file's bytes, and the line of each key.
+
+    Raises:
+        SettingsError: They are no UTF-8, no TOML, or more than settings hold.
+    """
+    where = str(file)
+    try:
+        text = content.removeprefix(_UTF_8_MARK).decode()
+        table = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        found = next((name for mark, name in _OTHER_MARKS if content.startswith(mark)), "")
+        message = f"{file}: is {found or 'not UTF-8'}; save it as UTF-8"
+        raise SettingsError(message, origin=where) from error
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error)
+        place = _PLACE.search(reason)
+        origin = f"{file}:{place[1]}" if place else where
+        raise SettingsError(f"{origin}: is no TOML: {_cut(reason)}; mend it", origin=origin) from error
+    except (RecursionError, ValueError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it is too long"
+        raise SettingsError(f"{file}: cannot be read: {reason}; mend it", origin=where) from error
+    return plain_table(table, where), lines_of(text)
+
+
+def plain_table(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a fresh copy of a table, every mapping a dict and every sequence a list.
+
+    Args:
+        table: As it was read or handed over.
+        where: Where it came from, for messages.
+
+    Raises:
+        SettingsError: A key is no text, or there is more than settings hold.
+    """
+    copied = _Copy(where).copy(table, 0)
+    if not isinstance(copied, dict):
+        raise SettingsError(f"{where}: settings are {type(table).__name__}; give tables", origin=where)
+    return copied
+
+
+class _Copy:
+    """Copies one table, and counts."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._left = _MOST_VALUES
+
+    def copy(self, value: Any, level: int) -> Any:
+        """Return the value as dicts and lists."""
+        if not isinstance(value, Mapping | list | tuple):
+            return value
+        self._left -= len(value)
+        if self._left < 0 or level > _MOST_LEVELS:
+            much = f"nested more than {_MOST_LEVELS} deep" if self._left >= 0 else f"more than {_MOST_VALUES} values"
+            raise SettingsError(f"{self._where}: the settings are {much}; make them smaller", origin=self._where)
+        if isinstance(value, Mapping):
+            return {self._key(key): self.copy(item, level + 1) for key, item in value.items()}
+        return [self.copy(item, level + 1) for item in value]
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, str):
+            return str(key)
+        shown = _cut(repr(key))
+        raise SettingsError(f"{self._where}: the key {shown} is no text; write keys as text", origin=self._where)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "..."

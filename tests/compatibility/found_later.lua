@@ -137,3 +137,25 @@ for _, handle in ipairs(handles) do
 end
 return {#ids, ok, tostring(message):match("1000") ~= nil, #handles}
 --> [1000, false, true, 900]
+
+--- own fields of modified data reach later hooks
+local seen, after
+local first = Hook.register("BeforeToolExecution", function(c)
+  return {type = "modified", data = {parameters = {operation = "evaluate", input = "3 * 3"}, trace_tag = {id = 7}}}
+end, "high")
+local second = Hook.register("BeforeToolExecution", function(c) seen = c.data.trace_tag.id end, "low")
+local third = Hook.register("AfterToolExecution", function(c) after = c.metadata.script.trace_tag.id end)
+local result = calculate().result.result
+first:unregister() second:unregister() third:unregister()
+return {result, seen, after}
+--> [9, 7, 7]
+
+--- the data that a hook was given may be given back with more in it
+local handle = Hook.register("BeforeToolExecution", function(c)
+  c.data.seen_at = 5
+  return {type = "modified", data = c.data}
+end)
+local result = calculate().result.result
+handle:unregister()
+return result
+--> 4

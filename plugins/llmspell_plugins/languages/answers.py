@@ -30,7 +30,7 @@ from llmspell_hookspecs import (
     thaw,
 )
 
-from .contexts import ALIASES, data_of
+from .contexts import ALIASES, SCRIPT, data_of
 
 __all__ = ["result_of"]
 
@@ -85,7 +85,7 @@ def _from_continue_style(table: Mapping[str, Any], context: HookContext[Any]) ->
     """Read ``{continue_execution = ..., state_updates = ..., modified_data = ...}``."""
     updates = table.get("state_updates")
     if isinstance(updates, Mapping):
-        context.metadata["script"].update(thaw(updates))
+        context.metadata[SCRIPT].update(thaw(updates))
     if not table["continue_execution"]:
         return _cancel(table, context)
     if any(name in table for name in ("modified_data", "data")):
@@ -208,10 +208,12 @@ _KINDS: Final[dict[str, Callable[[Mapping[str, Any], HookContext[Any]], HookResu
 
 
 def _changed(value: Any, context: HookContext[Any]) -> Any:
-    """Answer the subject with the fields of a table changed; at error points and for bare values, the value itself.
+    """Return the subject with the fields of a table changed; at error points and for bare values, the value itself.
+
+    What is no field of the subject is kept beside it, for later hooks of scripts: the original takes any JSON here.
 
     Raises:
-        InvalidInputError: A field is unknown, or does not fit.
+        InvalidInputError: A field does not fit.
     """
     subject = context.subject
     if not isinstance(subject, msgspec.Struct) or isinstance(subject, Failure):
@@ -220,19 +222,22 @@ def _changed(value: Any, context: HookContext[Any]) -> Any:
         raise _refusal(context, f"data = {_shown(value)}; give a table of {type(subject).__name__}'s fields")
     shown = data_of(context)
     changes: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     for name, item in value.items():
         current = shown.get(name)
         if name in subject.__struct_fields__:
             if not _same(item, current) or name not in changes:
                 changes[name] = _fitted(item, getattr(subject, name))
         elif not _same(item, current):
-            field = ALIASES.get(name)
-            if field is None or field not in subject.__struct_fields__:
-                known = ", ".join(subject.__struct_fields__)
-                message = f"{context.point}: {type(subject).__name__} has no field {name!r}; it has {known}"
-                raise InvalidInputError(message, field=str(name))
-            changes[field] = _fitted(item, getattr(subject, field))
-    return context.modify(**changes).value
+            field = ALIASES.get(name, "")
+            if field in subject.__struct_fields__:
+                changes[field] = _fitted(item, getattr(subject, field))
+            else:
+                own[str(name)] = item
+    changed = context.modify(**changes).value
+    if own:
+        context.metadata[SCRIPT].update(thaw(own))
+    return changed
 
 
 def _fitted(value: Any, current: Any) -> Any:

@@ -13,10 +13,13 @@ from pydantic import SecretStr
 
 from llmspell_hookspecs import Failure, HookContext, ToolCall, script_name_of
 
-__all__ = ["ALIASES", "data_of", "table_of"]
+__all__ = ["ALIASES", "SCRIPT", "data_of", "table_of"]
 
 ALIASES: Final = {"tool_name": "name", "input": "parameters", "output": "result"}
 """Names that the original's guides use, and the fields that they stand for where the subject has such a field."""
+
+SCRIPT: Final = "script"
+"""The namespace of the metadata in which scripts keep what is theirs; `data_of` shows it beside the subject."""
 
 _PHASES: Final = {
     "tool_parameter_validation": "ParameterValidation",
@@ -85,7 +88,7 @@ def _plain(value: Any) -> Any:
 
 
 def data_of(context: HookContext[Any]) -> Any:
-    """Answer the subject's fields with the guides' names beside them; what is no struct as it is."""
+    """Return the subject's fields, the guides' names and what scripts keep beside them; what is no struct as it is."""
     subject = context.subject
     if not isinstance(subject, msgspec.Struct):
         return _plain(subject)
@@ -102,4 +105,5 @@ def data_of(context: HookContext[Any]) -> Any:
             if alias not in data and hasattr(request, field):
                 data[alias] = _plain(getattr(request, field))
     data["attempt"] = context.operation.attempt
-    return data
+    kept = _plain(context.metadata[SCRIPT]) if SCRIPT in context.metadata else {}
+    return {**kept, **data}

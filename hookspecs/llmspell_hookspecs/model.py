@@ -52,17 +52,21 @@ class ToolUse(Struct, frozen=True):
         id: Given by the model; the tool's answer names it.
         name: The tool.
         parameters: What the tool is to be given.
-        problem: Why the parameters cannot be read, if the model wrote something that is no JSON object.
+        problem: Why it is not to be run: the parameters cannot be read, or the answer was cut before they were whole.
+        extra: What its provider wants back with it, by the model's name; of use to nobody else.
     """
 
     id: str
     name: str
     parameters: Mapping[str, Any] = {}
     problem: str = ""
+    extra: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:
         """Make the parameters read-only."""
         force_setattr(self, "parameters", freeze(self.parameters))
+        if self.extra:
+            force_setattr(self, "extra", freeze(self.extra))
 
 
 class Message(Struct, frozen=True):
@@ -74,6 +78,7 @@ class Message(Struct, frozen=True):
         tool_uses: For ``assistant``, the tools it asks for.
         tool_use_id: For ``tool``, which use this answers.
         name: For ``tool``, the tool.
+        extra: For ``assistant``, what the response had in `ModelResponse.extra`.
     """
 
     role: Role
@@ -81,9 +86,12 @@ class Message(Struct, frozen=True):
     tool_uses: tuple[ToolUse, ...] = ()
     tool_use_id: str = ""
     name: str = ""
+    extra: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:
         """Make a list of tool uses read-only."""
+        if self.extra:
+            force_setattr(self, "extra", freeze(self.extra))
         if type(self.tool_uses) is not tuple:
             force_setattr(self, "tool_uses", tuple(self.tool_uses))
 
@@ -161,6 +169,8 @@ class ModelResponse(Struct, frozen=True):
         usage: What the call used.
         model: Which model answered, as its provider names it.
         metadata: Facts about the answer, such as the provider's own id for it.
+        extra: What the provider wants back with the tools that it asks for, such as what the model thought, by the
+            model's name; whoever keeps a conversation puts it into the message's `extra`.
     """
 
     text: str = ""
@@ -169,6 +179,7 @@ class ModelResponse(Struct, frozen=True):
     usage: ModelUsage = ModelUsage()
     model: str = ""
     metadata: Mapping[str, Any] = {}
+    extra: Mapping[str, Any] = {}
 
 
 class ModelChunk(Struct, frozen=True):

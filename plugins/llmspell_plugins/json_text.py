@@ -19,7 +19,7 @@ import trio
 
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptObject
 
-__all__ = ["LARGEST_TEXT", "is_small", "parse_text", "plain", "write_text"]
+__all__ = ["LARGEST_TEXT", "is_small", "parse_text", "plain", "sound", "write_text"]
 
 LARGEST_TEXT: Final = 16 * 1024 * 1024
 """How long a text may be that is read into a script, in characters."""
@@ -102,6 +102,17 @@ def is_small(value: Any) -> bool:
     return True
 
 
+def sound(value: Any) -> Any:
+    """Return the value with a stand-in letter for each half of a surrogate pair that stands alone."""
+    if isinstance(value, str):
+        return _sound_text(value)
+    if isinstance(value, Mapping):
+        return {_sound_text(str(key)): sound(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [sound(item) for item in value]
+    return value
+
+
 def _plain_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, item in value.items():
@@ -144,3 +155,14 @@ def _encoder(*, pretty: bool) -> json.JSONEncoder:
 
 def _write_patiently(value: Any, pretty: bool) -> str:
     return "".join(_encoder(pretty=pretty).iterencode(plain(value)))
+
+
+def _sound_text(text: str) -> str:
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Two halves that belong together become one letter on the way.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -39,6 +39,7 @@ from llmspell_hookspecs import (
     ToolSpec,
     freeze,
 )
+from llmspell_plugins.tool_uses import ids_of, settled
 
 from .toolbox import Toolbox
 
@@ -79,8 +80,8 @@ class Llm(Agent):
         for step in range(1, self.config.max_steps + 1):
             response = await self._ask((*self._system, *before, *turn), step, context.sink)
             usage = usage + response.usage
-            uses = tuple(response.tool_uses)
-            turn.append(Message("assistant", response.text, uses))
+            uses = settled(response.tool_uses, response.finish_reason, ids_of((*before, *turn)))
+            turn.append(Message("assistant", response.text, uses, extra=response.extra))
             if not uses:
                 return self._answer(input, turn, response, records, usage, step)
             self._check_room(len(records) + len(uses))

@@ -25,7 +25,7 @@ from llmspell_hookspecs import (
     ToolResult,
     ToolUse,
 )
-from llmspell_plugins.json_text import is_small, write_text
+from llmspell_plugins.json_text import is_small, sound, write_text
 
 __all__ = ["Toolbox"]
 
@@ -75,6 +75,7 @@ class Toolbox:
             await sink(AgentChunk("tool_use", tool_use=use, step=step))
         began = perf_counter()
         status, text = await self._run(use)
+        text = sound(text)
         if len(text) > _TOLD:
             text = f"{text[:_TOLD]}\n[cut: {len(text) - _TOLD} more characters]"
         record = ToolRecord(use.id, use.name, use.parameters, status, text, (perf_counter() - began) * 1000)
@@ -110,5 +111,8 @@ async def _told(answer: Any) -> tuple[Status, str]:
     if isinstance(result.result, str):
         return "completed", result.result
     if is_small(result.result):
-        return "completed", msgspec.json.encode(result.result, enc_hook=str).decode()
+        try:
+            return "completed", msgspec.json.encode(result.result, enc_hook=str).decode()
+        except UnicodeEncodeError:
+            return "completed", msgspec.json.encode(sound(result.result), enc_hook=str).decode()
     return "completed", await write_text(result.result)

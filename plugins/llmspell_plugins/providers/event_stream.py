@@ -1,6 +1,6 @@
-"""Server-sent events: the data of each event of a stream, however the network cut it.
+"""Server-sent events: name and data of each event of a stream, however the network cut it.
 
-Source: the HTML standard, "server-sent events". Only ``data`` matters here. Sizes in bytes.
+Source: the HTML standard, "server-sent events". Sizes in bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 __all__ = ["EventStream"]
 
 _LONGEST = 4 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
 
 
 class EventStream:
@@ -18,11 +19,13 @@ class EventStream:
     def __init__(self) -> None:
         self._begun: list[bytes] = []
         self._begun_bytes = 0
+        self._name = b""
         self._data: list[bytes] = []
         self._data_bytes = 0
+        self._first = True
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield the data of each event that this piece completes.
+    def feed(self, piece: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield name and data of each event that this piece completes.
 
         Raises:
             ValueError: A line, or the lines of one event together, are longer than any event is.
@@ -37,16 +40,14 @@ class EventStream:
         if not lines[-1].endswith(b"\n"):
             self._keep(lines.pop())
         for line in lines:
-            data = self._line(line)
-            if data is not None:
-                yield data
+            if (event := self._line(line)) is not None:
+                yield event
 
-    def end(self) -> Iterator[bytes]:
-        """Yield the data of the last event, if the stream ended without the empty line behind it."""
+    def end(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the last event, if the stream ended without the empty line behind it."""
         for line in (b"".join(self._begun), b""):
-            data = self._line(line)
-            if data is not None:
-                yield data
+            if (event := self._line(line)) is not None:
+                yield event
 
     def _keep(self, piece: bytes) -> None:
         self._begun.append(piece)
@@ -54,15 +55,22 @@ class EventStream:
         if self._begun_bytes > _LONGEST:
             raise ValueError(f"a line of its stream is longer than {_LONGEST} bytes")
 
-    def _line(self, line: bytes) -> bytes | None:
-        """The data of the event that this line ends."""
+    def _line(self, line: bytes) -> tuple[bytes, bytes] | None:
+        """The event that this line ends."""
         line = line.rstrip(b"\r\n")
-        if line.startswith(b"data:"):
-            self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+        if self._first:
+            self._first, line = False, line.removeprefix(_BOM)
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
             self._data_bytes += len(line)
             if self._data_bytes > _LONGEST:
                 raise ValueError(f"an event of its stream is longer than {_LONGEST} bytes")
-        elif not line and self._data:
-            data, self._data, self._data_bytes = self._data, [], 0
-            return data[0] if len(data) == 1 else b"\n".join(data)
+        elif field == b"event":
+            self._name = value.strip()
+        elif not line:
+            name, data = self._name, self._data
+            self._name, self._data, self._data_bytes = b"", [], 0
+            return (name, data[0] if len(data) == 1 else b"\n".join(data)) if data else None
         return None

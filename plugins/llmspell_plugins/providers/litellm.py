@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar, Final
 
-import msgspec
 from msgspec import Struct, structs
 from pydantic import Field, model_validator
 
@@ -29,11 +28,14 @@ from llmspell_hookspecs import (
     Services,
     thaw,
 )
+from llmspell_plugins.json_text import sound
+from llmspell_plugins.tool_uses import ids_of
 
-from .chat_answer import Assembly, Completion, response_of
-from .chat_request import chat_messages, chat_tools
+from .chat_answer import Assembly, BrokenOffError
+from .chat_names import ToolNames
+from .chat_request import chat_messages, chat_tools, chosen_tool
 from .endpoint import Place, ServiceSettings, key_of
-from .failures import protocol_error
+from .failures import error_in, protocol_error, stream_error
 from .litellm_failures import litellm_error
 from .litellm_library import close_clients, installed, library
 from .prices import cost_usd
@@ -150,23 +152,25 @@ class LiteLLM:
         if missing := self._missing():
             raise ProviderError(f"{where}: {missing}", code="authentication")
         named = f"{self._prefix}/{model}" if self._prefix else model
-        keywords = self._keywords(where, named, request)
+        names = ToolNames(tool.name for tool in request.tools)
+        keywords = self._keywords(where, named, request, names)
+        assembly = Assembly(request.model, ids_of(request.messages), names)
         if self._library is None:
             self._library = await library()
         litellm = self._library
         try:
             if sink is None:
-                completion = await self._asyncio.run(_whole, litellm, keywords)
-                response, cached = response_of(completion), _cached_tokens(completion)
+                self._add(where, assembly, await self._asyncio.run(_whole, litellm, keywords), whole=True)
+                response = assembly.response()
             else:
-                response, cached = await self._streamed(where, litellm, keywords, sink)
+                response = await self._streamed(where, litellm, keywords, assembly, sink)
         except ValueError as error:
             raise protocol_error(where, f"the provider's answer makes no sense: {error}") from error
         except _LibraryError as error:
             # Neither the library's error nor its text may be shown: both hold headers and bodies.
             raise litellm_error(where, error.error, self._place.secrets) from None
         service, _, name = named.partition("/")
-        cost = await cost_usd(service, name, response.usage, cached)
+        cost = await cost_usd(service, name, response.usage, assembly.cached_tokens)
         return structs.replace(response, usage=structs.replace(response.usage, cost_usd=cost))
 
     async def close(self) -> None:
@@ -182,19 +186,21 @@ class LiteLLM:
             return f"it has no key; set {variable}, or api_key in its [providers] table"
         return ""
 
-    def _keywords(self, where: str, named: str, request: ModelRequest) -> dict[str, Any]:
+    def _keywords(self, where: str, named: str, request: ModelRequest, names: ToolNames) -> dict[str, Any]:
         _check_name(where, named)
         keywords = _checked_options(where, request.options)
         keywords |= {
             "model": named,
-            "messages": chat_messages(request.messages),
+            "messages": chat_messages(request, names),
             "timeout": self._settings.timeout_s,
             "max_retries": 0,
             "num_retries": 0,
             "_skip_mcp_handler": True,
         }
         if request.tools:
-            keywords["tools"] = thaw(chat_tools(request.tools))
+            keywords["tools"] = sound(thaw(chat_tools(request.tools, names)))
+        if "tool_choice" in keywords:
+            keywords["tool_choice"] = chosen_tool(keywords["tool_choice"], names)
         if request.temperature is not None:
             keywords["temperature"] = request.temperature
         if request.max_tokens is not None:
@@ -208,22 +214,34 @@ class LiteLLM:
         return keywords
 
     async def _streamed(
-        self, where: str, litellm: Any, keywords: dict[str, Any], sink: ChunkSink
-    ) -> tuple[ModelResponse, int]:
-        assembly, index = Assembly(), 0
+        self, where: str, litellm: Any, keywords: dict[str, Any], assembly: Assembly, sink: ChunkSink
+    ) -> ModelResponse:
+        index = 0
         async with self._asyncio.stream(_chunks, litellm, keywords) as chunks:
             async for chunk in chunks:
-                text = assembly.add(chunk)
+                text = self._add(where, assembly, chunk)
                 if text:
                     await sink(ModelChunk("text", text, index=index))
                     index += 1
         if not assembly.finished:
             raise protocol_error(where, "the provider's stream ended before the answer was whole", retryable=True)
+        if text := assembly.end():
+            await sink(ModelChunk("text", text, index=index))
+            index += 1
         response = assembly.response()
         for use in response.tool_uses:
             await sink(ModelChunk("tool_use", tool_use=use, index=index))
             index += 1
-        return response, assembly.usage.cached_tokens
+        return response
+
+    def _add(self, where: str, assembly: Assembly, value: Mapping[str, Any], *, whole: bool = False) -> str:
+        error = error_in(value)
+        if error is not None:
+            raise stream_error(where, error, self._place.secrets)
+        try:
+            return assembly.add(value, whole=whole)
+        except BrokenOffError as broken:
+            raise stream_error(where, {"message": f"the model gave up: {broken}"}, self._place.secrets) from None
 
 
 class Routed(LiteLLM):
@@ -240,7 +258,7 @@ class _LibraryError(Exception):
         self.error = error
 
 
-async def _whole(litellm: Any, keywords: Mapping[str, Any]) -> Completion:
+async def _whole(litellm: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
     try:
         answer = await litellm.acompletion(**keywords)
         return _plain(answer)
@@ -248,7 +266,7 @@ async def _whole(litellm: Any, keywords: Mapping[str, Any]) -> Completion:
         raise _LibraryError(error) from None
 
 
-async def _chunks(litellm: Any, keywords: Mapping[str, Any]) -> AsyncGenerator[Completion, None]:
+async def _chunks(litellm: Any, keywords: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     try:
         stream = await litellm.acompletion(**keywords, stream=True, stream_options={"include_usage": True})
         async with aclosing(stream):
@@ -258,12 +276,9 @@ async def _chunks(litellm: Any, keywords: Mapping[str, Any]) -> AsyncGenerator[C
         raise _LibraryError(error) from None
 
 
-def _plain(answer: Any) -> Completion:
-    return msgspec.convert(answer.model_dump(), Completion)
-
-
-def _cached_tokens(completion: Completion) -> int:
-    return completion.usage.cached_tokens if completion.usage is not None else 0
+def _plain(answer: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = sound(answer.model_dump(mode="json", warnings=False))
+    return plain
 
 
 def _check_name(where: str, named: str) -> None:

@@ -7,13 +7,13 @@ Sizes in bytes, durations in seconds.
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
-import msgspec
 import trio
 from msgspec import Struct, structs
 from pydantic import BaseModel, Field, SecretStr
@@ -30,13 +30,16 @@ from llmspell_hookspecs import (
     ProviderInfo,
     Services,
 )
+from llmspell_plugins.tool_uses import ids_of
 
-from .chat_answer import Assembly, Completion, completion_decoder, response_of
+from .chat_answer import Assembly, BrokenOffError, large_answers
+from .chat_names import ToolNames
 from .chat_request import encode_request
 from .endpoint import Place, ServiceSettings, key_of
 from .event_stream import EventStream
-from .failures import network_failures, protocol_error, status_error, stream_error
+from .failures import error_in, network_failures, protocol_error, status_error, stream_error
 from .prices import cost_usd
+from .wire_json import BOM, read_json
 
 __all__ = ["OpenAICompatible", "OpenAICompatibleSettings", "Service"]
 
@@ -44,6 +47,10 @@ _SMALL_BYTES: Final = 65_536
 _EVENTS_AT_ONCE: Final = 64
 _ERROR_BYTES: Final = 65_536
 _TAIL_S: Final = 0.2
+_SHORTEST_START: Final = 6
+_LINES_BYTES: Final = 1024 * 1024
+_LONGEST_WORD: Final = 2000
+_EVENT: Final = re.compile(rb"(?:data|event|id|retry) ?:|:")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -128,17 +135,15 @@ class OpenAICompatible:
         if missing := self._missing():
             code = "invalid_request" if not self._place.base_url else "authentication"
             raise ProviderError(f"{where}: {missing}", code=code)
-        content = encode_request(model, request, stream=sink is not None, limit_name=self.service.limit_name)
+        names = ToolNames(tool.name for tool in request.tools)
+        content = encode_request(model, request, names, stream=sink is not None, limit_name=self.service.limit_name)
+        assembly = Assembly(request.model, ids_of(request.messages), names)
         async with AsyncExitStack() as stack:
             with network_failures(where):
                 answer = await stack.enter_async_context(self._ask(content))
             if answer.status != 200:
                 raise await self._refused(where, answer)
-            kind = answer.headers.get("content-type", "")
-            if sink is not None and not kind.startswith("application/json"):
-                response, cached = await self._streamed(where, answer, sink)
-            else:
-                response, cached = await self._whole(where, answer, sink)
+            response, cached = await self._read(where, answer, assembly, sink)
         return await self._priced(model, response, cached)
 
     async def close(self) -> None:
@@ -193,46 +198,58 @@ class OpenAICompatible:
                     break
         return status_error(where, answer.status, answer.headers, body, self._place.secrets)
 
-    async def _whole(self, where: str, answer: HttpStream, sink: ChunkSink | None) -> tuple[ModelResponse, int]:
-        with network_failures(where):
-            body = await answer.read()
-        completion = await _aside(len(body), self._read, where, body)
+    async def _read(
+        self, where: str, answer: HttpStream, assembly: Assembly, sink: ChunkSink | None
+    ) -> tuple[ModelResponse, int]:
+        """Read an answer as what it is, whole or in events: neither its content type nor what was asked for tells."""
+        body = _Body(where, answer)
+        if await body.is_events():
+            index = await self._streamed(where, body, assembly, sink)
+            response = await _aside(body.size, _finished, where, assembly)
+            untold = ""
+        else:
+            await self._whole(where, body, assembly)
+            response, index = await _aside(body.size, _finished, where, assembly), 0
+            untold = response.text
+        if sink is not None:
+            await _hand_over(response, untold, index, sink)
+        return response, assembly.cached_tokens
+
+    async def _whole(self, where: str, body: _Body, assembly: Assembly) -> None:
+        data = await body.rest()
+        values = await _aside(len(data), _values, where, data)
+        for value in values:
+            self._add(where, assembly, value, b"", whole=len(values) == 1)
+
+    async def _streamed(self, where: str, body: _Body, assembly: Assembly, sink: ChunkSink | None) -> int:
+        index = 0
+        while (event := await body.next()) is not None:
+            name, data = event
+            for value in await _aside(len(data), _values, where, data):
+                text = self._add(where, assembly, value, name)
+                if text and sink is not None:
+                    await sink(ModelChunk("text", text, index=index))
+                    index += 1
+        if not assembly.finished and not (body.done and assembly.begun):
+            raise protocol_error(where, "the provider's stream ended before the answer was whole", retryable=True)
+        text = assembly.end()
+        if text and sink is not None:
+            await sink(ModelChunk("text", text, index=index))
+            index += 1
+        return index
+
+    def _add(self, where: str, assembly: Assembly, value: Any, event: bytes, *, whole: bool = False) -> str:
+        told = error_in(value, event)
+        if told is not None:
+            raise stream_error(where, told, self._place.secrets)
         try:
-            response = await _aside(len(body), response_of, completion)
+            if not isinstance(value, Mapping):
+                raise ValueError(f"it is a {type(value).__name__}")
+            return assembly.add(value, whole=whole)
+        except BrokenOffError as broken:
+            raise stream_error(where, {"message": f"the model gave up: {broken}"}, self._place.secrets) from None
         except ValueError as error:
             raise _senseless(where, error) from error
-        if sink is not None:
-            await _hand_over(response, response.text, 0, sink)
-        return response, completion.usage.cached_tokens if completion.usage is not None else 0
-
-    async def _streamed(self, where: str, answer: HttpStream, sink: ChunkSink) -> tuple[ModelResponse, int]:
-        assembly, index, size = Assembly(), 0, 0
-        events = _Events(where, answer)
-        while data := await events.next():
-            size += len(data)
-            completion = await _aside(len(data), self._read, where, data)
-            try:
-                text = assembly.add(completion)
-            except ValueError as error:
-                raise _senseless(where, error) from error
-            if text:
-                await sink(ModelChunk("text", text, index=index))
-                index += 1
-        if not assembly.finished:
-            raise protocol_error(where, "the provider's stream ended before the answer was whole", retryable=True)
-        response = await _aside(size, assembly.response)
-        await _hand_over(response, "", index, sink)
-        return response, assembly.usage.cached_tokens
-
-    def _read(self, where: str, data: bytes) -> Completion:
-        try:
-            completion = completion_decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            # The library's words name the place in the answer, never its text.
-            raise _senseless(where, error) from error
-        if completion.error:
-            raise stream_error(where, completion.error, self._place.secrets)
-        return completion
 
     async def _priced(self, model: str, response: ModelResponse, cached_tokens: int) -> ModelResponse:
         prices = self._settings.prices or (self.service.prices if self._place.trusted else "")
@@ -244,37 +261,108 @@ class OpenAICompatible:
         return structs.replace(response, usage=usage, model=response.model or model)
 
 
-class _Events:
-    """The data of each event of an answer, up to the one that says that there are no more."""
+class _Body:
+    """What an answer holds: the data of each event, up to the one that says that there are no more; or all of it.
+
+    Attributes:
+        size: How many bytes were handed out.
+        done: Whether it said that there are no more events.
+    """
 
     def __init__(self, where: str, answer: HttpStream) -> None:
+        self.size = 0
+        self.done = False
         self._where = where
         self._answer = answer
         self._pieces = aiter(answer)
         self._events = EventStream()
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._begun: deque[bytes] = deque()
         self._ended = False
         self._given = 0
 
-    async def next(self) -> bytes:
-        """Answer the next one's data; empty if there is none."""
+    async def is_events(self) -> bool:
+        """Return whether it is a stream of events, by how it begins."""
+        start = b""
+        while len(start) < _SHORTEST_START and not self._ended:
+            piece = await self._piece()
+            self._begun.append(piece)
+            start = b"".join(self._begun).removeprefix(BOM).lstrip()
+        if start[:1] in (b"{", b"[", b"<", b'"'):
+            return False
+        if _EVENT.match(start) or not start:
+            return True
+        return self._answer.headers.get("content-type", "").startswith("text/event-stream")
+
+    async def rest(self) -> bytes:
+        """Return all of it."""
+        pieces = list(self._begun)
+        while piece := await self._piece():
+            pieces.append(piece)
+        data = b"".join(pieces)
+        self.size = len(data)
+        return data
+
+    async def next(self) -> tuple[bytes, bytes] | None:
+        """Return the next event's name and data; None if there is none."""
         self._given += 1
         if self._given % _EVENTS_AT_ONCE == 0:  # one packet may hold thousands
             await trio.lowlevel.checkpoint()
-        while not self._waiting and not self._ended:
-            with network_failures(self._where):
-                piece = await anext(self._pieces, b"")
-            self._ended = not piece
+        while not self._waiting and not (self._ended and not self._begun):
+            piece = self._begun.popleft() if self._begun else await self._piece()
             try:
-                self._waiting.extend(filter(None, self._events.feed(piece) if piece else self._events.end()))
+                events = self._events.feed(piece) if piece else self._events.end()
+                self._waiting.extend(event for event in events if event[1].strip())
             except ValueError as error:
                 raise protocol_error(self._where, str(error)) from error
-        data = self._waiting.popleft() if self._waiting else b""
-        if data.strip() != b"[DONE]":
-            return data
+        if not self._waiting:
+            return None
+        event = self._waiting.popleft()
+        if not _is_done(event[1]):
+            self.size += len(event[1])
+            return event
+        self.done = True
         if not self._ended:
             await _drain(self._where, self._answer)
-        return b""
+        return None
+
+    async def _piece(self) -> bytes:
+        with network_failures(self._where):
+            piece = await anext(self._pieces, b"")
+        self._ended = not piece
+        return piece
+
+
+def _values(where: str, data: bytes) -> list[Any]:
+    """The values that one event, or one answer, holds: one, or one a line where no empty lines part them.
+
+    What is no JSON and no page either is a service's bare word about what went wrong.
+    """
+    try:
+        return [read_json(data, large_answers)]
+    except ValueError as error:
+        lines = [line for line in data.splitlines() if line.strip() and not _is_done(line)]
+        if len(lines) > 1 and len(data) <= _LINES_BYTES:
+            with suppress(ValueError):
+                return [read_json(line) for line in lines]
+        start = data.removeprefix(BOM).lstrip()[:1]
+        if start == b"<":
+            raise protocol_error(where, "the provider's answer makes no sense: it is an HTML page") from None
+        if start.isalpha() and len(data) <= _LONGEST_WORD:
+            return [data.decode("utf-8", "replace")]
+        raise _senseless(where, error) from error
+
+
+def _is_done(data: bytes) -> bool:
+    """Whether it is the word for the end, as one service or another writes it."""
+    return data.strip().removeprefix(BOM).strip(b' "').upper() in (b"[DONE]", b"DONE")
+
+
+def _finished(where: str, assembly: Assembly) -> ModelResponse:
+    try:
+        return assembly.response()
+    except ValueError as error:
+        raise _senseless(where, error) from error
 
 
 async def _aside(size_bytes: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -150,17 +150,3 @@ def test_misuse_is_an_error_of_the_script(source: str, message: str) -> None:
         lua(source)
 
     assert message in str(caught.value)
-
-
-def test_a_wrap_in_lua_encloses_the_call() -> None:
-    source = """
-    local log = {}
-    Hook.register("AroundToolExecution", function(c)
-      log[#log + 1] = "in"
-      return function(result, problem) log[#log + 1] = result.result.result; log[#log + 1] = tostring(problem) end
-    end, {kind = "wrap"})
-    Tool.invoke("calculator", {operation = "evaluate", input = "6 * 7"})
-    return log
-    """
-
-    assert lua(source)[0] == ["in", 42, "nil"]

@@ -271,6 +271,7 @@ class Host:
             disabled=hooks.disabled,
             tracer=self._tracer,
         )
+        registry.open_to_scripts(settings.scripts.hooks == "all")
         registry.on_breaker = self._breaker_changed
         return registry
 
@@ -360,6 +361,7 @@ class Host:
 
     def _apply(self, loaded: LoadedSettings) -> None:
         self._policies.apply(loaded)
+        self._registry.open_to_scripts(loaded.settings.scripts.hooks == "all")
         self._runner.limit(runner_limits(loaded))
         self.events.limit(_flow_limit(loaded.settings))
         if self._tap is not None:

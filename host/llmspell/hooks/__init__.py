@@ -6,13 +6,14 @@ from .breaker import PROFILES, Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
 from .chain import Chain, still_judging
 from .dispatch import advance, advance_waiting, judge, observe, unsupported
-from .hook import Hook
+from .hook import FOR_ALL, Hook
 from .registry import Handle, HookRegistry
 from .signature import check_subject
 from .timer import BreakerTimer
 from .trace import Tracer, TraceRow
 
 __all__ = [
+    "FOR_ALL",
     "PROFILES",
     "Breaker",
     "BreakerProfile",

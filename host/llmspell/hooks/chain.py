@@ -1,5 +1,7 @@
 """A compiled chain: the hooks of one point for one component, by kind, in order.
 
+The hooks of scripts stand apart, outside of all others: which of them are asked depends on whose operation it is.
+
 Invariant: a chain is immutable and never built per call; whatever changes the set of hooks drops it.
 """
 
@@ -7,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import Final
 
 from llmspell_hookspecs import HookKind, HookPoint, Phase
 
 from .hook import Hook
 
 __all__ = ["Chain", "compile_chain", "still_judging"]
+
+_KEPT: Final = 64
 
 
 class Chain:
@@ -28,14 +33,33 @@ class Chain:
         observers: In order.
         observer_steps: The same, in groups of which only the last may wait.
         waits: Whether any transform must be awaited.
+        scripts: All hooks of scripts; none of them is in the tuples above, but in a chain that `of_scripts` answers.
+        scripted: Whether it is such a chain.
     """
 
-    __slots__ = ("guards", "late", "name", "observer_steps", "observers", "point", "transforms", "waits", "wraps")
+    __slots__ = (
+        "_of_scripts",
+        "guards",
+        "late",
+        "name",
+        "observer_steps",
+        "observers",
+        "point",
+        "scripted",
+        "scripts",
+        "transforms",
+        "waits",
+        "wraps",
+    )
 
-    def __init__(self, point: HookPoint, hooks: Iterable[Hook]) -> None:
+    def __init__(self, point: HookPoint, hooks: Iterable[Hook], *, scripted: bool = False) -> None:
         kinds: dict[HookKind, list[Hook]] = {kind: [] for kind in HookKind}
+        scripts: list[Hook] = []
         for hook in hooks:
-            kinds[hook.options.kind].append(hook)
+            (scripts if hook.scope and not scripted else kinds[hook.options.kind]).append(hook)
+        self.scripted = scripted
+        self.scripts = tuple(scripts)
+        self._of_scripts: dict[tuple[str, ...], Chain | None] = {}
         self.point = point
         self.name = point.name
         self.late = point.phase in (Phase.AFTER, Phase.ERROR)
@@ -49,7 +73,25 @@ class Chain:
     @property
     def hooks(self) -> tuple[Hook, ...]:
         """All of them."""
-        return (*self.transforms, *self.guards, *self.wraps, *self.observers)
+        return (*self.transforms, *self.guards, *self.wraps, *self.observers, *self.scripts)
+
+    @property
+    def judges(self) -> tuple[Hook, ...]:
+        """The guards, those of scripts among them."""
+        return (*self.guards, *(hook for hook in self.scripts if hook.options.kind is HookKind.GUARD))
+
+    def of_scripts(self, scopes: tuple[str, ...]) -> Chain | None:
+        """Return the hooks of scripts that are asked about an operation within these runs; None if there are none."""
+        if not self.scripts:
+            return None
+        try:
+            return self._of_scripts[scopes]
+        except KeyError:
+            asked = [hook for hook in self.scripts if hook.everywhere or hook.scope in scopes]
+            if len(self._of_scripts) >= _KEPT:
+                self._of_scripts.clear()
+            chain = self._of_scripts[scopes] = Chain(self.point, asked, scripted=True) if asked else None
+            return chain
 
 
 def _steps(hooks: tuple[Hook, ...]) -> tuple[tuple[Hook, ...], ...]:
@@ -82,8 +124,8 @@ def still_judging(old: Chain | None, new: Chain | None) -> Chain | None:
     """
     if old is None or new is old:
         return new
-    present = () if new is None else new.guards
-    left = [guard for guard in old.guards if guard not in present]
+    present = () if new is None else new.judges
+    left = [guard for guard in old.judges if guard not in present]
     if not left:
         return new
     return Chain(old.point, left if new is None else (*new.hooks, *left))

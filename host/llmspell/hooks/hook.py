@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -26,7 +26,10 @@ from llmspell_hookspecs import (
 
 from .breaker import Breaker
 
-__all__ = ["Hook", "name_of"]
+__all__ = ["FOR_ALL", "Hook", "name_of"]
+
+FOR_ALL: Final = ("system", "plugin")
+"""Topics whose notices reach the hooks of every script, whoever caused them."""
 
 
 class Hook:
@@ -39,6 +42,7 @@ class Hook:
         calls: How often it was called.
         failures: How often it failed.
         total_s: How long the calls took together; Python adds floats faster than nanoseconds.
+        everywhere: Whether one of a script is asked about what others do, too.
     """
 
     __slots__ = (
@@ -46,6 +50,7 @@ class Hook:
         "breaker",
         "calls",
         "enabled",
+        "everywhere",
         "failures",
         "function",
         "id",
@@ -82,6 +87,7 @@ class Hook:
         self.name = options.name or name_of(function)
         self.id = f"{plugin}.{self.name}@{point.name}#{sequence}"
         self.enabled = True
+        self.everywhere = point.topic in FOR_ALL
         self.breaker: Breaker | None = None
         self.slow_s = math.inf
         self.calls = 0

@@ -30,7 +30,7 @@ from llmspell_hookspecs import (
 from .breaker import Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
 from .chain import Chain, compile_chain
-from .hook import Hook, name_of
+from .hook import FOR_ALL, Hook, name_of
 from .order import Lineup, reason
 from .signature import check_signature
 from .trace import Tracer
@@ -116,6 +116,17 @@ class HookRegistry:
         self._scopes: dict[str, dict[Hook, None]] = {}
         self._chains: dict[str, dict[str, Chain | None]] = {}
         self._sequence = itertools.count(1)
+        self._opened = False
+
+    def open_to_scripts(self, opened: bool) -> None:
+        """Ask the hooks of scripts about everybody's operations from now on, or about their own scripts' only."""
+        if opened != self._opened:
+            self._opened = opened
+            hooks = list(self)
+            for hook in hooks:
+                hook.everywhere = opened or hook.point.topic in FOR_ALL
+            for point in {hook.point.name for hook in hooks}:
+                self.changed(point)
 
     def chain(self, point: str, component: str) -> Chain | None:
         """Answer the compiled chain of a point for a component, or None if no hook is called there."""
@@ -150,6 +161,7 @@ class HookRegistry:
             row = self._rows.setdefault(point.name, _Row())
             hook.name = row.free_name(hook, named=bool(options.name))
             hook.enabled = not any(fnmatchcase(f"{plugin}.{hook.name}", pattern) for pattern in self._disabled)
+            hook.everywhere = hook.everywhere or self._opened
             self._equip(hook)
             row.add(hook)
             if scope:

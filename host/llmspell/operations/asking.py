@@ -2,6 +2,8 @@
 
 Invariant: a check can only deny, a decision yields its inputs or its verdict, a notice changes nothing. Guards judge
 what the transforms left; observers are told in any case. What a point does not accept raises, whoever answered it.
+Hooks of scripts are asked behind the guards, which judge again what they change; of what is withheld they are told the
+failure.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from llmspell_hookspecs import (
     Modified,
     OperationCancelledError,
     Outcome,
+    Redirect,
     Replace,
 )
 
@@ -27,7 +30,7 @@ from .fit import fit
 from .forks import failure_of, on_behalf
 from .wraps import LAST_MOMENTS_S
 
-__all__ = ["Answer", "ask_chain", "cancellation", "where"]
+__all__ = ["Answer", "ask_chain", "ask_scripts", "cancellation", "seen_by_scripts", "tell_scripts", "where"]
 
 
 def where(hook: Hook) -> str:
@@ -61,45 +64,101 @@ class Answer:
     Attributes:
         subject: The inputs, or the verdict.
         forks: What notices asked to run.
+        outcome: What the hooks decided last.
     """
 
-    __slots__ = ("forks", "subject")
+    __slots__ = ("forks", "outcome", "subject")
 
     def __init__(self, subject: Any) -> None:
         self.subject = subject
         self.forks: list[Fork] = []
+        self.outcome: Outcome | None = None
 
 
-async def ask_chain(chain: Chain, context: HookContext[Any], until_s: float = inf) -> Answer:
+async def ask_chain(
+    chain: Chain, context: HookContext[Any], until_s: float = inf, scripts: Chain | None = None
+) -> Answer:
     """Ask every hook of the chain.
 
     Args:
         chain: The hooks.
         context: What they are given.
         until_s: When a cancellation has come, until when observers may take their time, on trio's clock.
+        scripts: The hooks of scripts that are asked, too.
 
     Raises:
         OperationCancelledError: A hook cancelled.
         UnsupportedResultError: A hook answered what the point does not accept.
     """
     answer = Answer(context.subject)
-    outcome: Outcome | None = None
     try:
-        decided = await _transforms(chain, context, answer)
-        if decided is not None:
-            hook, result = decided
-            outcome = Outcome("running", result, f"{hook.plugin}.{hook.name}")
-            if isinstance(result, Cancel):
-                raise cancellation(hook, result, context)
-        verdict = await judge(chain.guards, _with(context, answer.subject, outcome)) if chain.guards else None
-        if verdict is not None:
-            outcome = Outcome("running", verdict[1], f"{verdict[0].plugin}.{verdict[0].name}")
-            raise cancellation(verdict[0], verdict[1], context, verdict[2])
+        await _ask_layer(chain, chain, context, answer)
+        if scripts is not None:
+            await _ask_layer(chain, scripts, context, answer)
     except Exception as error:
-        await _tell(chain, _with(context, answer.subject, _ended(outcome, error)), until_s)
+        ended = _ended(answer.outcome, error)
+        await _tell(chain, _with(context, answer.subject, ended), until_s)
+        await tell_scripts(scripts, context, error, until_s)
         raise
-    await _tell(chain, _with(context, answer.subject, outcome or Outcome()), until_s)
+    outcome = answer.outcome or Outcome()
+    await _tell(chain, _with(context, answer.subject, outcome), until_s)
+    if scripts is not None and scripts.observers:
+        await _tell(scripts, _with(context, answer.subject, seen_by_scripts(outcome)), until_s)
     return answer
+
+
+async def ask_scripts(chain: Chain, scripts: Chain, context: HookContext[Any]) -> Answer:
+    """Ask the hooks of scripts about what all others have been asked about.
+
+    Raises:
+        OperationCancelledError: A hook cancelled.
+        UnsupportedResultError: A hook answered what the point does not accept.
+    """
+    answer = Answer(context.subject)
+    try:
+        await _ask_layer(chain, scripts, context, answer)
+    except Exception as error:
+        await tell_scripts(scripts, context, error)
+        raise
+    await _tell(scripts, _with(context, answer.subject, seen_by_scripts(answer.outcome) or Outcome()), inf)
+    return answer
+
+
+async def tell_scripts(
+    scripts: Chain | None, context: HookContext[Any], error: BaseException, until_s: float = inf
+) -> None:
+    """Tell the observers of scripts that something was withheld, or failed; never what."""
+    if scripts is not None and scripts.observers:
+        await _tell(scripts, _with(context, failure_of(error), _ended(None, error)), until_s)
+
+
+def seen_by_scripts(outcome: Outcome | None) -> Outcome | None:
+    """Return an outcome as scripts may see it: without a proposed value, which no guard may have let pass."""
+    if outcome is None or outcome.decision is None or isinstance(outcome.decision, Cancel | Redirect):
+        return outcome
+    return Outcome(outcome.status, None, outcome.hook, outcome.error)
+
+
+async def _ask_layer(chain: Chain, layer: Chain, context: HookContext[Any], answer: Answer) -> None:
+    """Ask the transforms of a layer, then who judges what they left: its guards, and again those of the chain."""
+    given = answer.subject
+    decided = await _transforms(layer, context if layer is chain else _with(context, given, None), answer)
+    if decided is not None:
+        hook, result = decided
+        answer.outcome = Outcome("running", result, f"{hook.plugin}.{hook.name}")
+        if isinstance(result, Cancel):
+            raise cancellation(hook, result, context)
+    if layer is chain or answer.subject is not given:
+        await _judge(chain, context, answer, answer.outcome)
+    if layer is not chain:
+        await _judge(layer, context, answer, seen_by_scripts(answer.outcome))
+
+
+async def _judge(chain: Chain, context: HookContext[Any], answer: Answer, outcome: Outcome | None) -> None:
+    verdict = await judge(chain.guards, _with(context, answer.subject, outcome)) if chain.guards else None
+    if verdict is not None:
+        answer.outcome = Outcome("running", verdict[1], f"{verdict[0].plugin}.{verdict[0].name}")
+        raise cancellation(verdict[0], verdict[1], context, verdict[2])
 
 
 async def _tell(chain: Chain, context: HookContext[Any], until_s: float) -> None:

@@ -26,6 +26,7 @@ class Frame(Struct, eq=False):
         hops: How often it was redirected.
         language: Where it was asked for.
         depth: How many operations are around it.
+        scopes: The runs of scripts that it descends from.
         number: Unique within the runner, once the id was read; 0 until then.
         attempt: From 1.
         flights: The cache keys that it leads.
@@ -38,6 +39,7 @@ class Frame(Struct, eq=False):
     hops: int
     language: str
     depth: int = 0
+    scopes: tuple[str, ...] = ()
     number: int = 0
     attempt: int = 1
     flights: tuple[Any, ...] = ()
@@ -77,6 +79,13 @@ class Frame(Struct, eq=False):
                 return True
             frame = frame.parent
         return False
+
+    def within(self, around: Frame | None) -> Frame:
+        """Return this frame as it stands within another: what begins in it descends from both."""
+        if around is None or around.owner is not self.owner:
+            return self
+        scopes = (*around.scopes, *self.scopes)
+        return Frame(self.owner, around, self.component, 0, self.language, around.depth, scopes)
 
     def ref(self) -> OperationRef:
         """Answer what hooks are told of it."""

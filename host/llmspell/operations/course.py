@@ -6,14 +6,16 @@ Invariant: a course belongs to one operation and one task; what it hands to hook
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from llmspell.hooks import Chain, Hook, HookRegistry, Tracer, still_judging
+from llmspell.hooks import FOR_ALL, Chain, Hook, HookRegistry, Tracer, observe, still_judging
 from llmspell_hookspecs import (
     Cancel,
+    Failure,
     Fork,
     ForkOutcome,
     HookContext,
@@ -23,7 +25,7 @@ from llmspell_hookspecs import (
     Outcome,
 )
 
-from .asking import ask_chain, cancellation
+from .asking import Answer, ask_chain, ask_scripts, cancellation, seen_by_scripts
 from .cache import CacheKey, ResultCache
 from .correlation import Frame
 from .deadline import Deadline
@@ -35,6 +37,15 @@ __all__ = ["NOTHING", "NO_CHAINS", "Announcer", "Chains", "Course", "House"]
 
 NOTHING: Final[Any] = object()
 """Stands for a value that is not there yet."""
+
+
+class _Held(Struct, frozen=True):
+    """What hooks of scripts are asked about when the guards have let the call pass."""
+
+    chain: Chain
+    scripts: Chain
+    subject: Any
+    settle: Callable[[Any], None] | None
 
 
 class Chains(Struct, frozen=True):
@@ -99,6 +110,7 @@ class Course:
         frame: Where it stands among the running operations.
         chains: The hooks around it, as of the last `look`.
         subject: What is judged now: the call, or the result.
+        offered: The call as the transforms of scripts left it, before any other hook added to it.
         proposed: The call as the transforms left it.
         approved: The call as the guards let it pass; `NOTHING` until then.
         body_value: What the body yielded in this attempt; `NOTHING` if it did not.
@@ -116,6 +128,7 @@ class Course:
     __slots__ = (
         "_forks",
         "_generation",
+        "_held",
         "_metadata",
         "_ref",
         "approved",
@@ -127,6 +140,7 @@ class Course:
         "ended_after",
         "frame",
         "house",
+        "offered",
         "operation",
         "outcome",
         "proposed",
@@ -145,6 +159,7 @@ class Course:
         self.chains = chains
         self._ref: OperationRef | None = None
         self.subject: Any = operation.subject
+        self.offered: Any = operation.subject
         self.proposed: Any = operation.subject
         self.approved: Any = NOTHING
         self.body_value: Any = NOTHING
@@ -160,6 +175,7 @@ class Course:
         self.deadline = Deadline(limit_s, frame)
         self._metadata = Metadata()
         self._forks: Forks | None = None
+        self._held: list[_Held] = []
 
     def look(self) -> Chains:
         """Return who stands around it now: a guard that came while it runs judges the points that are still to come.
@@ -210,8 +226,11 @@ class Course:
     def context(
         self, chain: Chain, subject: Any, outcome: Outcome | None = None, forks: tuple[ForkOutcome, ...] = ()
     ) -> HookContext[Any]:
-        """Answer what the hooks of a chain are given."""
+        """Answer what the hooks of a chain are given; those of scripts, only what the guards let pass."""
         frame = self.frame
+        if chain.scripted:
+            outcome = seen_by_scripts(outcome)
+            forks = tuple(fork for fork in forks if fork.call.scope and fork.call.scope in frame.scopes)
         if not chain.late:
             return HookContext(
                 chain.name, subject, frame.component, self.ref, self._metadata, frame.language, None, 0, outcome, forks
@@ -223,7 +242,7 @@ class Course:
             self.ref,
             self._metadata,
             frame.language,
-            self.asked,
+            self.offered if chain.scripted and self.approved is NOTHING else self.asked,
             self.elapsed_ns,
             outcome,
             forks,
@@ -235,19 +254,56 @@ class Course:
         self.cancelled = cancellation(hook, cancel, self.context(Chain(hook.point, ()), subject), cause)
         return self.cancelled
 
-    async def ask(self, point: str, subject: Any) -> Any:
+    def scripts(self, chain: Chain | None) -> Chain | None:
+        """Return the hooks of scripts at the point of a chain that are asked about this operation."""
+        return None if chain is None or not chain.scripts else chain.of_scripts(self.frame.scopes)
+
+    async def ask(self, point: str, subject: Any, settle: Callable[[Any], None] | None = None) -> Any:
         """Ask a check, a decision or a notice of this operation; see `Asker`."""
         chain = self.house.registry.chain(point, self.frame.component.name)
         if chain is None:
+            if settle is not None:
+                settle(subject)
             return subject
+        scripts = self.scripts(chain)
+        held = scripts is not None and self.approved is NOTHING and chain.point.topic not in FOR_ALL
+        context = self.context(chain, freeze_fields(subject))
+        answer = await self._answered(ask_chain(chain, context, self.until_s, None if held else scripts))
+        if settle is not None:
+            settle(answer.subject)
+        if scripts is not None and held:
+            self._held.append(_Held(chain, scripts, answer.subject, settle))
+        await self.start_forks(answer.forks)
+        return answer.subject
+
+    async def ask_held(self) -> None:
+        """Ask the hooks of scripts about what they were not asked about before the guards let the call pass."""
+        held, self._held = self._held, []
+        for each in held:
+            context = self.context(each.scripts, each.subject)
+            answer = await self._answered(ask_scripts(each.chain, each.scripts, context))
+            if each.settle is not None and answer.subject is not each.subject:
+                each.settle(answer.subject)
+            self.wanted.extend(answer.forks)
+
+    async def tell_held(self, failure: Failure) -> None:
+        """Tell the observers of scripts that what they were to be asked about came to nothing."""
+        held, self._held = self._held, []
+        for each in held:
+            await observe(each.scripts.observers, self.context(each.scripts, failure, Outcome("failed", error=failure)))
+
+    @property
+    def holds(self) -> bool:
+        """Whether hooks of scripts are still to be asked, or told."""
+        return bool(self._held)
+
+    async def _answered(self, asking: Awaitable[Answer]) -> Answer:
         try:
-            answer = await ask_chain(chain, self.context(chain, freeze_fields(subject)), self.until_s)
+            return await asking
         except OperationCancelledError as error:
             self.cancelled = error
             self.outcome = Outcome("cancelled", Cancel(error.reason, error.code), error.hook)
             raise
-        await self.start_forks(answer.forks)
-        return answer.subject
 
     def hold(self, time_s: float) -> None:
         """Shorten the deadline; see `Asker`."""

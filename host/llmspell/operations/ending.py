@@ -83,8 +83,15 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
         context = _last_context(course, chain, status, subject)
         for observers in chain.observer_steps:
             yield observe(observers, context)
+    scripts = course.scripts(chain)
+    if scripts is not None and scripts.observers:
+        context = _last_context(course, scripts, status, subject)
+        for observers in scripts.observer_steps:
+            yield observe(observers, context)
     if operation.release is not None:
         yield operation.release(course)
+    if course.holds and isinstance(subject, Failure):
+        yield course.tell_held(subject)
     if course.house.slow_ms is not None and not operation.kind.sync:
         yield _report_slow(course, (perf_counter_ns() - started_ns) / 1e6, course.house.slow_ms)
     if course.forks is not None:
@@ -110,7 +117,7 @@ def _keep(course: Course, status: Status) -> None:
 def _last_context(course: Course, chain: Chain, status: Status, subject: Any) -> HookContext[Any]:
     last = course.outcome or Outcome()
     error = subject if isinstance(subject, Failure) else None
-    if chain is course.chains.after and error is not None:
+    if chain is course.chains.after and error is not None:  # scripts are not shown what was withheld
         subject = course.subject
     outcome = Outcome(status, last.decision, last.hook, error)
     forks = () if course.forks is None else course.forks.outcomes()

@@ -21,6 +21,7 @@ from llmspell.hooks import Chain, Hook, judge, observe
 from llmspell_hookspecs import (
     Call,
     Cancel,
+    Failure,
     OperationCancelledError,
     OperationError,
     OperationTimeoutError,
@@ -201,9 +202,13 @@ class Execution:
 
     async def _approve(self, original: bool) -> Proposal | None:
         course, chain = self._course, self._course.look().before
+        scripts = course.scripts(chain)
         proposal: Proposal | None = None
         if original:
-            if chain is not None:
+            if scripts is not None:
+                course.subject, proposal = await propose(course, scripts, course.subject)
+            course.offered = course.subject
+            if chain is not None and proposal is None:
                 course.subject, proposal = await propose(course, chain, course.subject)
             course.proposed = course.subject
         if proposal is not None and isinstance(proposal.answer, Cancel):
@@ -213,18 +218,30 @@ class Execution:
             prepared = await course.operation.prepare(course.subject, course)
             if prepared is not course.subject:
                 course.subject = freeze_fields(prepared)
-        await self._judge(course.look().before, course.subject)
+        chain = course.look().before
+        await self._judge(chain, course.subject)
+        if course.holds:
+            await course.ask_held()
+        await self._judge(course.scripts(chain), course.subject)
         return proposal
 
     async def _tell_before(self, failure: Exception | None) -> None:
         course, chain = self._course, self._course.chains.before
-        if chain is None or not chain.observers:
+        scripts = course.scripts(chain)
+        if chain is None or not (chain.observers or scripts):
             return
         outcome = course.outcome or Outcome()
         if failure is not None:
             status = "cancelled" if failure is course.cancelled else "failed"
             outcome = Outcome(status, outcome.decision, outcome.hook, failure_of(failure))  # type: ignore[arg-type]
         await observe(chain.observers, course.context(chain, course.subject, outcome))
+        if scripts is None:
+            return
+        if outcome.status == "failed":  # hooks at the error point may still take something out of its text
+            bare = Failure(type(failure).__name__, "it failed; the error point tells why", outcome.error.code)  # type: ignore[union-attr]
+            outcome = Outcome("failed", outcome.decision, outcome.hook, bare)
+        subject = course.subject if failure is None else course.offered
+        await observe(scripts.observers, course.context(scripts, subject, outcome))
 
     async def _judge(self, chain: Chain | None, subject: Any) -> None:
         if chain is None or not chain.guards:
@@ -279,17 +296,28 @@ class Execution:
         if chain is None:
             return value
         course.outcome = None
-        course.wanted = []
         course.ended_after = True
         course.stores = [store for store in course.stores if store[2] is NOTHING]
-        course.subject = value
-        value, proposal = await propose(course, chain, value)
+        value = await self._settle_layer(chain, chain, value)
+        scripts = course.scripts(chain)
+        return value if scripts is None else await self._settle_layer(chain, scripts, value)
+
+    async def _settle_layer(self, inner: Chain, layer: Chain, given: Any) -> Any:
+        """Ask the transforms of a layer, then who judges what they left: all guards inside of it and its own."""
+        course = self._course
+        course.subject = given
+        course.wanted = []
+        value, proposal = await propose(course, layer, given)
         course.subject = value
         if proposal is not None and isinstance(proposal.answer, Cancel):
             raise course.cancel(proposal.hook, proposal.answer, value)
         if proposal is not None and proposal.value is not NOTHING:
             value = proposal.value
-        await self._judge(course.look().after, value)
+        chain = course.look().after
+        if layer is inner or value is not given:
+            await self._judge(chain, value)
+        if layer is not inner:
+            await self._judge(course.scripts(chain), value)
         await course.start_forks(course.wanted)
         if (
             proposal is not None
@@ -300,7 +328,10 @@ class Execution:
             raise _Again(proposal.hook, proposal.answer, original=False)
         if proposal is not None and isinstance(proposal.answer, Redirect):
             value = await self._redirect(proposal.hook, proposal.answer, value)
-            await self._judge(course.look().after, value)
+            chain = course.look().after
+            await self._judge(chain, value)
+            if layer is not inner:
+                await self._judge(course.scripts(chain), value)
         return value
 
     def _repeats(self, hook: Hook, retry: Retry) -> bool:
@@ -312,20 +343,34 @@ class Execution:
     async def _recover(self, error: Exception) -> Any:
         await self._notices(error)
         course, chain = self._course, self._course.look().error
-        if chain is None or not (chain.transforms or chain.guards):
+        scripts = course.scripts(chain)
+        if chain is None or not (chain.transforms or chain.guards or scripts):
             raise error
         course.outcome = None
         course.wanted = []
         failure = failure_of(error)
         _, proposal = await propose(course, chain, failure)
+        await self._stop_if_denied(chain, error, failure, proposal)
+        if scripts is not None:
+            if proposal is None:
+                _, proposal = await propose(course, scripts, failure)
+                if proposal is not None:
+                    await self._stop_if_denied(chain, error, failure, proposal)
+            await self._stop_if_denied(scripts, error, failure, proposal)
+        await course.start_forks(course.wanted)
+        return await self._recovered(error, proposal)
+
+    async def _stop_if_denied(
+        self, chain: Chain, error: Exception, failure: Failure, proposal: Proposal | None
+    ) -> None:
+        """Let the error go on if a guard denies its recovery, or a transform does."""
+        course = self._course
         verdict = await judge(chain.guards, course.context(chain, failure, course.outcome))
         denied = None if verdict is None else (verdict[0], verdict[1])
         if proposal is not None and isinstance(proposal.answer, Cancel):
             denied = (proposal.hook, proposal.answer)
         if denied is not None:
             raise _chained(error, cancellation(denied[0], denied[1], course.context(chain, failure)))
-        await course.start_forks(course.wanted)
-        return await self._recovered(error, proposal)
 
     async def _recovered(self, error: Exception, proposal: Proposal | None) -> Any:
         course = self._course
@@ -340,7 +385,9 @@ class Execution:
             value = await self._redirect(proposal.hook, proposal.answer, course.asked)
         course.ended_after = True
         course.subject = value
-        await self._judge(course.look().after, value)
+        chain = course.look().after
+        await self._judge(chain, value)
+        await self._judge(course.scripts(chain), value)
         return value
 
     async def _redirect(self, hook: Hook, redirect: Redirect, given: Any) -> Any:

@@ -18,8 +18,11 @@ __all__ = ["Asker", "Caller", "Operation", "OperationKind", "RunnerLimits", "sam
 class Asker(Protocol):
     """How a preparing operation asks its checks and decisions."""
 
-    async def ask(self, point: str, subject: Any) -> Any:
+    async def ask(self, point: str, subject: Any, settle: Callable[[Any], None] | None = None) -> Any:
         """Ask a point of the operation and answer the subject as its hooks leave it.
+
+        Before the guards have let the call pass, hooks of scripts are not asked: they follow when they have. So what
+        is done with a decision belongs into ``settle``, which is called again with what they leave.
 
         Raises:
             OperationCancelledError: A hook cancelled.
@@ -44,6 +47,7 @@ class Operation(Struct, frozen=True):
         hops: How often it was redirected so far.
         started: Told once the operation is past its guards, or has ended.
         language: Where it was asked for; empty for that of the operation around it.
+        scope: The run of a script that begins here; empty for none.
     """
 
     kind: OperationKind
@@ -57,6 +61,7 @@ class Operation(Struct, frozen=True):
     hops: int = 0
     started: Callable[[], None] | None = None
     language: str = ""
+    scope: str = ""
 
 
 class RunnerLimits(Struct, frozen=True):

@@ -106,7 +106,10 @@ class Runner:
             depth, language = around.depth + 1, operation.language or around.language
         else:
             around, depth, language = None, 0, operation.language or "python"
-        frame = Frame(self, around, component, hops, language, depth)
+        scopes = () if around is None else around.scopes
+        if operation.scope:
+            scopes = (*scopes, operation.scope)
+        frame = Frame(self, around, component, hops, language, depth, scopes)
         if depth > self._depth or hops > self._hops or self.refusal:
             raise self._refused(frame)
         generation = self.generation
@@ -184,7 +187,7 @@ class Runner:
     def settles(self, kind: OperationKind, component: str) -> bool:
         """Answer whether anybody may change or withhold what an operation of this kind yields."""
         chain = self.registry.chain(kind.after, component)
-        return chain is not None and bool(chain.transforms or chain.guards)
+        return chain is not None and bool(chain.transforms or chain.guards or chain.scripts)
 
     def current(self) -> OperationRef:
         """Answer the operation that runs."""
@@ -236,14 +239,14 @@ class Runner:
         around = CURRENT.get()
         around = around if around is not None and around.owner is self else None
         depth, language = (0, "python") if around is None else (around.depth + 1, around.language)
-        asking = Frame(self, around, component, 0, language, depth)
+        asking = Frame(self, around, component, 0, language, depth, () if around is None else around.scopes)
         if asking.depth > self.limits.depth:
             raise self._refused(asking)
         frame = around or asking
         context = HookContext(point, freeze_fields(subject), component, frame.ref(), Metadata(), frame.language)
         token = CURRENT.set(asking)
         try:
-            answer = await ask_chain(chain, context)
+            answer = await ask_chain(chain, context, scripts=chain.of_scripts(asking.scopes))
             if answer.forks:
                 forks = self.forks()
                 await forks.start(answer.forks)

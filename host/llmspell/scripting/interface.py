@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from llmspell.operations import CURRENT, Frame
 from llmspell_hookspecs import (
     InvalidInputError,
     ScriptGlobal,
@@ -39,12 +40,15 @@ class Interface(Struct, frozen=True, eq=False):
         services: What the adapter may use of the host.
         limits: What the script may use.
         globals: The globals by name: script objects and plain values.
+        home: Stands for the run: what the script does where others run, such as in a hook about a notice, descends
+            from it.
     """
 
     scope: ScriptScope
     services: Services
     limits: ScriptLimits
     globals: Mapping[str, Any]
+    home: Frame | None = None
 
     async def call(self, target: ScriptObject, method: str, arguments: Sequence[Any], /) -> Any:
         """Call a method of a script object as a script does.
@@ -53,8 +57,16 @@ class Interface(Struct, frozen=True, eq=False):
             InvalidInputError: There is no such method, or the arguments do not fit.
         """
         binding = _find(target, method)
-        answer = binding.function(target, *_bound(binding, target, method, arguments))
-        return await answer if inspect.isawaitable(answer) else answer
+        frame = CURRENT.get()
+        if self.home is None or (frame is not None and self.scope.id in frame.scopes):
+            answer = binding.function(target, *_bound(binding, target, method, arguments))
+            return await answer if inspect.isawaitable(answer) else answer
+        token = CURRENT.set(self.home.within(frame))
+        try:
+            answer = binding.function(target, *_bound(binding, target, method, arguments))
+            return await answer if inspect.isawaitable(answer) else answer
+        finally:
+            CURRENT.reset(token)
 
     def call_pure(self, target: ScriptObject, method: str, arguments: Sequence[Any], /) -> Any:
         """Call a pure method, on whatever thread.

@@ -9,12 +9,13 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import trio
 
 from llmspell.components import CallOptions, to_script_result
-from llmspell.operations import Operation, OperationKind, Runner, thaw_fields
+from llmspell.operations import Frame, Operation, OperationKind, Runner, thaw_fields
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
     ComponentRef,
@@ -97,7 +98,8 @@ class ScriptRunner:
     async def run_script(self, script: ScriptRun, options: CallOptions | None = None) -> Any:
         """Run a script and answer its value."""
         self._languages.get(script.language)
-        result = await self._operate(script, self._body, options or CallOptions())
+        scope = f"s{next(self._numbers)}"
+        result = await self._operate(script, partial(self._body, scope), options or CallOptions(), scope=scope)
         return result.value
 
     @asynccontextmanager
@@ -115,16 +117,22 @@ class ScriptRunner:
         if not isinstance(language, InteractiveLanguage):
             message = f"language {script.language}: it has no sessions; run whole scripts, or name another language"
             raise InvalidInputError(message, field="language")
-        async with self._interface(script, language) as interface, language.session(script, interface) as inner:
-            yield ScriptSession(inner, script, self._operate)
+        scope = f"s{next(self._numbers)}"
+        async with self._interface(scope, script, language) as interface, language.session(script, interface) as inner:
+            yield ScriptSession(inner, script, partial(self._operate, scope=scope))
 
     async def _operate(
-        self, script: ScriptRun, body: Callable[[ScriptRun], Awaitable[ScriptResult]], options: CallOptions
+        self,
+        script: ScriptRun,
+        body: Callable[[ScriptRun], Awaitable[ScriptResult]],
+        options: CallOptions,
+        *,
+        scope: str,
     ) -> ScriptResult:
         result: ScriptResult = await self._runner.run(
             Operation(
                 kind=SCRIPT,
-                component=ComponentRef("script", os.path.basename(script.name), f"script:{script.name}"),
+                component=_component(script),
                 subject=script,
                 body=body,
                 deadline_s=options.deadline_s,
@@ -132,6 +140,7 @@ class ScriptRunner:
                 hops=options.hops,
                 started=options.started,
                 language=script.language,
+                scope=scope,
             )
         )
         return result
@@ -148,18 +157,22 @@ class ScriptRunner:
         path = self._policies.files.resolve(os.path.join(os.getcwd(), name), "read")
         return ScriptResult(await self.run_file(path, [str(argument) for argument in arguments], options))
 
-    async def _body(self, script: ScriptRun) -> ScriptResult:
+    async def _body(self, scope: str, script: ScriptRun) -> ScriptResult:
         language = self._languages.get(script.language)
-        async with self._interface(thaw_fields(script), language) as interface:
+        async with self._interface(scope, thaw_fields(script), language) as interface:
             return ScriptResult(await language.run(script, interface))
 
     @asynccontextmanager
-    async def _interface(self, script: ScriptRun, language: Language) -> AsyncIterator[Interface]:
+    async def _interface(self, id: str, script: ScriptRun, language: Language) -> AsyncIterator[Interface]:
         """Answer the interface of one run or session, whose scope closes behind it."""
-        number = next(self._numbers)
-        scope = Scope(f"s{number}", script, language.hook_adapter, write=self._write, read_line=self._read_line)
+        scope = Scope(id, script, language.hook_adapter, write=self._write, read_line=self._read_line)
+        home = Frame(self._runner, None, _component(script), 0, script.language, 0, (id,))
         try:
             offered = load_globals(self._globals_of(), self._services, scope)
-            yield Interface(scope, self._services, self._policies.script_limits, offered)
+            yield Interface(scope, self._services, self._policies.script_limits, offered, home)
         finally:
             await scope.close()
+
+
+def _component(script: ScriptRun) -> ComponentRef:
+    return ComponentRef("script", os.path.basename(script.name), f"script:{script.name}")

@@ -247,6 +247,13 @@ class ScriptSettings(_Section):
     slices: Annotated[Literal["thread", "loop"], Policy.LOWER_ONLY] = Field(
         default="thread", description="Where a script runs; loop only for short scripts that are trusted."
     )
+    hooks: Annotated[Literal["own", "all"], Policy.LOWER_ONLY] = Field(
+        default="own",
+        description="Which operations the hooks of a script are asked about: those of its own run, or everybody's.",
+    )
+    retry_delay_s: Annotated[float, Policy.LOWER_ONLY] = Field(
+        default=60.0, ge=0, description="The longest wait that a script's hook may ask for before a retry."
+    )
 
 
 class ToolSettings(BaseModel):

@@ -118,7 +118,7 @@ class Hook(ScriptGlobal):
         Args:
             point: Any spelling of a point (see ``points``), or a table with ``point``, ``handler`` and the options.
             function: Is called with the context; answers nothing, a word, or a table that stands for a result.
-            options: A priority, or a table: priority, name, kind (transform, guard, observe, wrap), match, timeout_ms,
+            options: A priority, or a table: priority, name, kind (transform, guard, observe), match, timeout_ms,
                 before, after, tags, on_error, enabled, description, version.
 
         Raises:

@@ -1,17 +1,14 @@
 """A script's function as a hook: given the context as a plain value, its answer taken for one of the nine results.
 
 Invariant: a failure of the script is raised, never swallowed, so a guard whose script fails or has ended denies. What
-stands for no result lets a transform's call go on, as in the original, with a warning; a guard denies then. A wrap is
-called when the operation starts; the function that it returns is called when it ends, with result and error.
+stands for no result lets a transform's call go on, as in the original, with a warning; a guard denies then.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any, Final
-
-import msgspec
 
 from llmspell_hookspecs import (
     HookContext,
@@ -21,7 +18,6 @@ from llmspell_hookspecs import (
     ScriptFunction,
     ScriptScope,
     Skipped,
-    thaw,
 )
 
 __all__ = ["callback_for"]
@@ -74,27 +70,6 @@ def _observer(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any
     return observe
 
 
-def _wrap(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
-    async def enclose(context: HookContext[Any]) -> AsyncGenerator[None, Any]:
-        finish = _first(await function(scope.adapter.adapt_context(context)))
-        outcome: tuple[Any, str | None] = (None, "cancelled")
-        try:
-            result = yield
-            outcome = (_plain(result), None)
-        except Exception as error:
-            outcome = (None, str(error))
-            raise
-        finally:
-            if callable(finish):
-                await finish(*outcome)
-
-    return enclose
-
-
-def _plain(result: Any) -> Any:
-    return thaw(msgspec.structs.asdict(result) if isinstance(result, msgspec.Struct) else result)
-
-
 def _first(answer: Any) -> Any:
     if isinstance(answer, tuple):
         return answer[0] if answer else None
@@ -104,6 +79,5 @@ def _first(answer: Any) -> Any:
 _MAKERS: Final = {
     HookKind.TRANSFORM: _transform,
     HookKind.GUARD: _guard,
-    HookKind.WRAP: _wrap,
     HookKind.OBSERVE: _observer,
 }

@@ -119,7 +119,13 @@ def read_request(point: Any, function: Any, options: Any) -> HookRequest:
         raise InvalidInputError(f"{_WHERE}: the point is missing; name one, see Hook.points()", field="point")
     if not callable(function):
         raise InvalidInputError(f"{_WHERE}: the hook for {point} is no function; give one", field="handler")
-    return HookRequest(point, function, _read_options(options))
+    read = _read_options(options)
+    if read.kind is HookKind.WRAP:
+        message = (
+            f"{_WHERE}: kind = 'wrap' stands inside of the guards, for plugins only; use a before and an after point"
+        )
+        raise InvalidInputError(message, field="kind")
+    return HookRequest(point, function, read)
 
 
 def _take(rest: dict[str, Any], names: tuple[str, ...]) -> Any:

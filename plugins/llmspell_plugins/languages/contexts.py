@@ -1,6 +1,7 @@
 """A hook's context as a plain table, with the names that the original's guides use beside the subject's own.
 
-Invariant: whatever a hook does with the table, the context stays as it is.
+Invariant: whatever a hook does with the table, the context stays as it is. What plugins keep in the context's metadata
+is theirs: a script is shown what scripts keep there.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def table_of(context: HookContext[Any]) -> dict[str, Any]:
             "id": component.id,
         },
         "language": context.language,
-        "metadata": {**_facts_of(context), **_plain(context.metadata)},
+        "metadata": {**_facts_of(context), **_kept_by_scripts(context)},
         "operation": _plain(operation),
         "data": data_of(context),
     }
@@ -74,6 +75,10 @@ def _facts_of(context: HookContext[Any]) -> dict[str, str]:
         "security_level": call.level.capitalize(),
     }
     return {**facts, "execution_phase": _PHASES[context.point]} if context.point in _PHASES else facts
+
+
+def _kept_by_scripts(context: HookContext[Any]) -> dict[str, Any]:
+    return {"script": _plain(context.metadata["script"])} if "script" in context.metadata else {}
 
 
 def _plain(value: Any) -> Any:

@@ -235,16 +235,20 @@ class _Call:
         given = self._house.limits(self._tool)
         allocation = ResourceAllocation(call, given)
         self._prepared.allocation = allocation
-        decided: ResourceAllocation = await asker.ask("tool_resource_allocated", allocation)
-        for name in given.__struct_fields__:
-            if getattr(decided.limits, name) > getattr(given, name):
-                message = f"tool:{call.name}: a hook raised limits.{name} above {getattr(given, name):g}; lower it only"
-                raise InvalidInputError(message, field=f"limits.{name}")
-        if decided.call is not call and decided.call != freeze_fields(call):
-            message = f"tool:{call.name}: a hook changed the call at its allocation; do so at before_tool_execution"
-            raise InvalidInputError(message, field="call")
-        asker.hold(decided.limits.time_s)
-        self._prepared.allocation = ResourceAllocation(call, decided.limits)
+
+        def settle(decided: ResourceAllocation) -> None:
+            for name in given.__struct_fields__:
+                if getattr(decided.limits, name) > getattr(given, name):
+                    most = f"{getattr(given, name):g}"
+                    message = f"tool:{call.name}: a hook raised limits.{name} above {most}; lower it only"
+                    raise InvalidInputError(message, field=f"limits.{name}")
+            if decided.call is not call and decided.call != freeze_fields(call):
+                message = f"tool:{call.name}: a hook changed the call at its allocation; do so at before_tool_execution"
+                raise InvalidInputError(message, field="call")
+            asker.hold(decided.limits.time_s)
+            self._prepared.allocation = ResourceAllocation(call, decided.limits)
+
+        await asker.ask("tool_resource_allocated", allocation, settle)
 
     async def body(self, call: ToolCall) -> ToolResult:
         """Run the tool with what was prepared."""

@@ -125,7 +125,7 @@ async def ask_scripts(chain: Chain, scripts: Chain, context: HookContext[Any]) -
 
 
 async def tell_scripts(
-    scripts: Chain | None, context: HookContext[Any], error: BaseException, until_s: float = inf
+    scripts: Chain | None, context: HookContext[Any], error: Exception, until_s: float = inf
 ) -> None:
     """Tell the observers of scripts that something was withheld, or failed; never what."""
     if scripts is not None and scripts.observers:

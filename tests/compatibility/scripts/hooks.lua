@@ -98,7 +98,7 @@ watch:unregister()
 
 print("5. a cache")
 local bodies = 0
-local around = Hook.register("tool:around_execution", function() bodies = bodies + 1 end, {kind = "wrap"})
+local after = Hook.register("tool:after_execution", function(c) bodies = bodies + (c.elapsed_ms > 0 and 1 or 0) end)
 local cache = Hook.register("BeforeToolExecution", function()
   return {type = "cache", key = "sums", ttl = 60}
 end)
@@ -107,7 +107,7 @@ for _ = 1, 3 do
 end
 print("   ran " .. bodies .. " of 3")
 cache:unregister()
-around:unregister()
+after:unregister()
 
 print("6. mistakes are told")
 for _, wrong in ipairs({

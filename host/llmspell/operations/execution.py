@@ -6,6 +6,9 @@ Propose (`proposing`), prepare, approve and run; settle or recover; end (`ending
 Invariant: proposals take effect only after every guard has passed; a hook's Cancel is final; every value that leaves
 passes the after-guards once; the operation ends exactly once, with its terminal observers and its release. The terminal
 observers are those of the after point if it completed or was cancelled there, and those of the error point otherwise.
+Hooks of scripts are a layer outside of all others, see `Chain`.
+
+It is longer than most because the six steps only make sense together.
 """
 
 from __future__ import annotations

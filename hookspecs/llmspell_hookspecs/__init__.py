@@ -167,7 +167,7 @@ from .script import (
     before_script_run,
     script_error,
 )
-from .secret import is_secret_name
+from .secret import HiddenText, hide, is_secret_name, keep_hidden, reveal
 from .services import (
     AsyncioThread,
     Calls,
@@ -299,6 +299,7 @@ __all__ = [
     "Fork",
     "ForkOutcome",
     "HandlerFailure",
+    "HiddenText",
     "HookAdapter",
     "HookContext",
     "HookError",
@@ -435,10 +436,12 @@ __all__ = [
     "custom_point",
     "event_handler_error",
     "freeze",
+    "hide",
     "hook_options",
     "hookimpl",
     "hookpoint",
     "is_secret_name",
+    "keep_hidden",
     "memory_usage_high",
     "model_chunk",
     "model_error",
@@ -450,6 +453,7 @@ __all__ = [
     "priority_of",
     "resource_limit_exceeded",
     "restore",
+    "reveal",
     "same",
     "script_error",
     "script_method",

@@ -29,6 +29,7 @@ from msgspec import Raw, Struct, structs
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
 from .errors import InvalidInputError
+from .secret import HiddenText
 from .values import FrozenList, FrozenMapping, FrozenObject, freeze_part, restore, spell
 
 __all__ = ["freeze_other", "restore_other", "spell_other"]
@@ -58,6 +59,7 @@ _FIXED: Final = frozenset(
         SecretStr,
         SecretBytes,
         Raw,
+        HiddenText,
     }
 )
 """Nobody changes one of these."""
@@ -432,7 +434,7 @@ def spell_other(value: Any, out: list[bytes]) -> None:
         out.extend(spelled)
     elif isinstance(value, Enum):
         spell(value.name if value.name is not None else value.value, out)
-    elif isinstance(value, SecretStr | SecretBytes):
+    elif isinstance(value, SecretStr | SecretBytes | HiddenText):
         spell(value.get_secret_value(), out)
     elif isinstance(value, datetime.datetime | datetime.time):
         spell((value.isoformat(), value.fold, repr(value.tzinfo)), out)

@@ -1,17 +1,153 @@
-"""Which names are those of secrets, for everybody who shows, masks or hands out values by name."""
+"""Which names are those of secrets, for everybody who shows, masks or hands out values by name; and masked values.
+
+Invariant: what is hidden is shown as a mask, from the first hook on; whoever runs has the real text of it.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["is_secret_name"]
+from .values import FrozenList, FrozenMapping
 
+__all__ = ["HiddenText", "hide", "is_secret_name", "keep_hidden", "reveal"]
+
+_MASK: Final = "**********"
 _NAME: Final = re.compile(
     r"key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE
 )
+_TELLING: Final = re.compile(
+    r"(api|access|private|signing|encryption|account)[-_ ]?key|(?<!max_)token$|passw|passphrase|pwd$|secret|credential"
+    r"|authorization|cookie$",
+    re.IGNORECASE,
+)
+_USER: Final = re.compile(r"(?<=://)[^/?#\s@]*@")
+_QUERY: Final = re.compile(r"(?<=[?&;#])([^=&;#\s]*)=([^&;#\s]+)")
+
+Names: TypeAlias = Literal["telling", "any", "all"]
+"""Which names' texts are hidden: those that mean nothing but a secret, any that may, or every text."""
 
 
 def is_secret_name(name: str) -> bool:
     """Answer whether a key, parameter or variable of this name holds a secret."""
     return _NAME.search(name) is not None
+
+
+class HiddenText(str):
+    """A text as hooks are shown it: with its secrets masked. It keeps the real one for whoever runs.
+
+    Args:
+        shown: The masked text.
+        real: What it stands for.
+    """
+
+    __slots__ = ("_real",)
+    _real: str
+
+    def __new__(cls, shown: str, real: str) -> HiddenText:
+        """Make one; nothing of it can be changed."""
+        made = super().__new__(cls, shown)
+        object.__setattr__(made, "_real", real)
+        return made
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise TypeError(f"a hidden text has no {name!r} to set")
+
+    def __reduce__(self) -> Any:
+        return str, (str(self),)
+
+    def get_secret_value(self) -> str:
+        """Return the real text."""
+        return self._real
+
+
+def hide(value: Any, names: Names = "telling") -> Any:
+    """Return a frozen value with its secrets hidden: texts under a secret's name, and what URLs carry of them."""
+    kind = type(value)
+    if kind is str:
+        return HiddenText(_MASK, value) if names == "all" and value else _hidden_url(value)
+    if kind is MappingProxyType or kind is dict:
+        changed = _hidden_items(value, names)
+        return value if changed is None else MappingProxyType({**value, **changed})
+    if isinstance(value, FrozenMapping):
+        changed = _hidden_items(value, names)
+        return value if changed is None else value.with_items(changed)
+    if kind is FrozenList or kind is tuple:
+        return _each(value, lambda item: hide(item, names))
+    return value
+
+
+def _hidden_items(value: Mapping[Any, Any], names: Names) -> dict[Any, Any] | None:
+    changed: dict[Any, Any] | None = None
+    for key, item in value.items():
+        kind = type(item)
+        if kind is int or kind is bool or kind is float or item is None:
+            continue
+        tells = names == "all" or (type(key) is str and (_tells(key) if names == "telling" else is_secret_name(key)))
+        hidden = hide(item, "all" if tells else names)
+        if hidden is not item:
+            changed = {} if changed is None else changed
+            changed[key] = hidden
+    return changed
+
+
+@lru_cache(maxsize=4096)
+def _tells(name: str) -> bool:
+    return _TELLING.search(name) is not None
+
+
+def _hidden_url(text: str) -> str:
+    if "://" not in text:
+        return text
+    shown = _USER.sub(_MASK + "@", text)
+    shown = _QUERY.sub(lambda found: f"{found[1]}={_MASK if is_secret_name(found[1]) else found[2]}", shown)
+    return text if shown == text else HiddenText(shown, text)
+
+
+def reveal(value: Any, found: list[str] | None = None) -> Any:
+    """Return a frozen value with its hidden texts as they are.
+
+    Args:
+        value: Frozen, or not.
+        found: Gets each secret that was revealed.
+    """
+    if type(value) is HiddenText:
+        if found is not None:
+            found.append(value.get_secret_value())
+        return value.get_secret_value()
+    if isinstance(value, FrozenMapping):
+        return value.with_items({key: reveal(item, found) for key, item in value.items()})
+    if isinstance(value, MappingProxyType | dict):
+        return MappingProxyType({key: reveal(item, found) for key, item in value.items()})
+    if isinstance(value, list):
+        return [reveal(item, found) for item in value]
+    if type(value) is FrozenList or type(value) is tuple:
+        return _each(value, lambda item: reveal(item, found))
+    return value
+
+
+def keep_hidden(new: Any, current: Any) -> Any:
+    """Return a frozen value with what a hook left masked as it is in the value that the hook was shown."""
+    reads = getattr(current, "get_secret_value", None)
+    if reads is not None:
+        return current if isinstance(new, str) and str.__str__(new) == str(current) else new
+    if isinstance(new, Mapping) and isinstance(current, Mapping):
+        changed = {key: keep_hidden(item, current[key]) for key, item in new.items() if key in current}
+        changed = {key: item for key, item in changed.items() if item is not new[key]}
+        if not changed:
+            return new
+        return new.with_items(changed) if isinstance(new, FrozenMapping) else MappingProxyType({**new, **changed})
+    if isinstance(new, tuple) and isinstance(current, tuple) and type(new) in (tuple, FrozenList):
+        pairs = iter([*current, *([None] * len(new))])
+        return _each(new, lambda item: keep_hidden(item, next(pairs)))
+    return new
+
+
+def _each(value: tuple[Any, ...], change: Callable[[Any], Any]) -> tuple[Any, ...]:
+    changed = [change(item) for item in value]
+    if all(map(lambda one, other: one is other, changed, value)):
+        return value
+    return type(value)(changed)

@@ -72,6 +72,10 @@ class FrozenMapping(Mapping[Any, Any]):
 
     __delattr__ = __setattr__  # type: ignore[assignment]
 
+    def with_items(self, items: Mapping[Any, Any]) -> FrozenMapping:
+        """Return the same with these items in place of its own of their names."""
+        return type(self)(self._kind, {**self._items, **items}, self._more)
+
     def __repr__(self) -> str:
         return f"{self._kind.__name__}({dict(self._items)!r})"
 

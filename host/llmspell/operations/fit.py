@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from llmspell_hookspecs import InvalidInputError, freeze, restore
+from llmspell_hookspecs import InvalidInputError, freeze, keep_hidden, restore
 
 __all__ = ["fit", "freeze_fields", "name_after", "plain", "thaw_fields"]
 
@@ -77,7 +77,7 @@ def fit(value: Any, wanted: type, where: str, current: Any = None) -> Any:
         InvalidInputError: It does not fit; names the field.
     """
     if wanted is object or isinstance(value, wanted):
-        return freeze_fields(value, where, "answer")
+        return _kept(freeze_fields(value, where, "answer"), current)
     if not isinstance(value, Mapping):
         message = f"{where}: a {type(value).__name__} is no {wanted.__name__}; give one, or a mapping of its fields"
         raise InvalidInputError(message)
@@ -89,11 +89,20 @@ def fit(value: Any, wanted: type, where: str, current: Any = None) -> Any:
     kept = {} if current is None else {name: getattr(current, name) for name in fields}
     given = restore(freeze_fields(value, where, "answer"))
     try:
-        return freeze_fields(msgspec.convert({**kept, **given}, wanted), where, "answer")
+        return _kept(freeze_fields(msgspec.convert({**kept, **given}, wanted), where, "answer"), current)
     except (msgspec.ValidationError, RecursionError) as error:
         field = str(error).rpartition("`$.")[2].rstrip("`")
         message = f"{where}: it does not fit {wanted.__name__}: {error}"
         raise InvalidInputError(message, field=field) from error
+
+
+def _kept(new: Any, current: Any) -> Any:
+    """Return what a hook answered, with the secrets that it left masked."""
+    if not isinstance(new, Struct) or type(new) is not type(current):
+        return keep_hidden(new, current)
+    fields = {name: keep_hidden(getattr(new, name), getattr(current, name)) for name in new.__struct_fields__}
+    changed = {name: field for name, field in fields.items() if field is not getattr(new, name)}
+    return structs.replace(new, **changed) if changed else new
 
 
 def name_after(result: T, subject: Any, fields: tuple[str, ...]) -> T:

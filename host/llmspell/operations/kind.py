@@ -16,7 +16,13 @@ __all__ = ["Asker", "Caller", "Operation", "OperationKind", "RunnerLimits", "sam
 
 
 class Asker(Protocol):
-    """How a preparing operation asks its checks and decisions."""
+    """How a preparing operation asks its checks and decisions.
+
+    Attributes:
+        approved: What guards let pass, if that runs again after it ran; else something that is no subject.
+    """
+
+    approved: Any
 
     async def ask(self, point: str, subject: Any, settle: Callable[[Any], None] | None = None) -> Any:
         """Ask a point of the operation and answer the subject as its hooks leave it.

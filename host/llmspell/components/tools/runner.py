@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from llmspell.components.addresses import CallOptions
 from llmspell.components.envelope import to_listing, to_tool_result
 from llmspell.foreign import Blamed, text_of
-from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_fields, plain, thaw_fields
+from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_fields, plain
 from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
 from llmspell_hookspecs import (
@@ -26,6 +26,7 @@ from llmspell_hookspecs import (
     FileAccess,
     HostAccess,
     InvalidInputError,
+    LlmspellError,
     NetworkAccess,
     PathAccess,
     ResourceAllocation,
@@ -40,14 +41,25 @@ from llmspell_hookspecs import (
     ToolListing,
     ToolResult,
     bare,
+    hide,
+    restore,
+    reveal,
     thaw,
 )
 from llmspell_hookspecs.parameters import UnknownKey
 
 from .context import CallContext
+from .hiding import hidden_input
 from .registry import ToolRegistry
 
 __all__ = ["TOOL", "TOOL_DISCOVERY", "ToolRunner"]
+
+
+def _payload(value: Any) -> Any:
+    """What another component is given: a tool's answer, or what it was to be given, as plain values."""
+    if not isinstance(value, ToolCall):
+        return bare(value)
+    return thaw({key: item for key, item in value.parameters.items() if not str(key).startswith("_")})
 
 
 def _facts(result: ToolResult) -> Mapping[str, Any]:
@@ -63,7 +75,7 @@ TOOL: Final = OperationKind(
     timeout="tool_timeout",
     result=ToolResult,
     to_result=to_tool_result,
-    payload=bare,
+    payload=_payload,
     events=True,
     facts=_facts,
 )
@@ -96,9 +108,14 @@ class _House(Struct, frozen=True):
 
 
 class _Prepared(Struct):
-    """What `prepare` settled for one attempt."""
+    """What `prepare` settled for one attempt.
 
-    model: BaseModel | None = None
+    Attributes:
+        model: The parameters, frozen: what guards saw, with the secrets in it.
+        allocation: What the call may use.
+    """
+
+    model: Any = None
     allocation: ResourceAllocation | None = None
 
 
@@ -127,6 +144,7 @@ class ToolRunner:
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ToolResult:
         """Run a tool; see `ComponentRunner`."""
         tool = self._tools.get(name)
+        given = hidden_input(tool, _parameters(tool, input))
         call = _Call(self._house, tool)
         limits = self._house.limits(tool)
         deadline_s = limits.time_s if options.deadline_s is None else min(limits.time_s, options.deadline_s)
@@ -134,7 +152,7 @@ class ToolRunner:
             Operation(
                 kind=TOOL,
                 component=ComponentRef("tool", tool.name, f"tool:{tool.name}"),
-                subject=ToolCall(tool.name, _parameters(tool, input), tool.category, tool.level.name.lower()),
+                subject=ToolCall(tool.name, given, tool.category, tool.level.name.lower()),
                 body=call.body,
                 prepare=call.prepare,
                 release=call.release,
@@ -197,25 +215,38 @@ class _Call:
         if call.name != self._tool.name:
             message = f"tool:{self._tool.name}: a hook changed the name to {call.name!r}; answer Redirect instead"
             raise InvalidInputError(message, field="name")
-        with Blamed(self._broken, spares=Exception):
-            model = _validated(self._tool, call.parameters)
+        model = self._again() if call is asker.approved else self._validated(call.parameters)
         level = self._tool.level.name.lower()  # a hook may write what it likes into the call; guards see what is so
-        call = ToolCall(self._tool.name, model.model_dump(), self._tool.category, level)
+        call = ToolCall(self._tool.name, self._shown(model), self._tool.category, level)
         call = await asker.ask("tool_parameter_validation", call)
         judge_level(f"tool:{call.name}", self._tool.level, self._house.policies.level)
         if call.name in self._house.policies.disabled_tools:
             message = f"tool:{call.name}: settings disable it; take it out of tools.disabled"
             raise SecurityError(message, rule="tool")
-        call, self._prepared.model = await self._resolved(call, model)
+        call = await self._resolved(call, model)
         call = await asker.ask("tool_security_check", call)
         await self._allocate(call, asker)
         return call
 
-    async def _resolved(self, call: ToolCall, model: BaseModel) -> tuple[ToolCall, BaseModel]:
+    def _validated(self, parameters: Mapping[str, Any]) -> BaseModel:
+        with Blamed(self._broken, spares=Exception):
+            return _validated(self._tool, parameters)
+
+    def _again(self) -> BaseModel:
+        """Return the parameters that were approved, for another run: validating twice may make others of them."""
+        model: BaseModel = restore(self._prepared.model)
+        return model
+
+    def _shown(self, model: BaseModel) -> Any:
+        """Keep all that the body will get, and return that as guards are shown it."""
+        self._prepared.model = freeze_fields(model, f"tool:{self._tool.name}", "parameters")
+        return hide(self._prepared.model)
+
+    async def _resolved(self, call: ToolCall, model: BaseModel) -> ToolCall:
         with Blamed(self._broken, spares=Exception):
             needed = self._tool.access(model)
         if not needed:
-            return call, model
+            return call
         files, network = self._house.services.get(FileAccess), self._house.services.get(NetworkAccess)
         paths: dict[str, str] = {}
         addresses: dict[str, tuple[str, ...]] = {}
@@ -227,9 +258,8 @@ class _Call:
                 paths[access.field] = files.resolve(str(value), access.mode)
             elif isinstance(access, HostAccess):
                 addresses[access.field] = await network.resolve(str(value))
-        parameters = {**call.parameters, **paths}
-        resolved = structs.replace(call, parameters=parameters, addresses=addresses)
-        return resolved, model.model_copy(update=paths)
+        parameters = self._shown(model.model_copy(update=paths)) if paths else call.parameters
+        return structs.replace(call, parameters=parameters, addresses=addresses)
 
     async def _allocate(self, call: ToolCall, asker: Asker) -> None:
         given = self._house.limits(self._tool)
@@ -255,10 +285,10 @@ class _Call:
         prepared = self._prepared
         limits = prepared.allocation.limits if prepared.allocation is not None else self._tool.limits
         context = CallContext(
-            self._house.runner.current(), limits, thaw_fields(call), self._house.services, self._house.processes
+            self._house.runner.current(), limits, _plain_call(call), self._house.services, self._house.processes
         )
         with Blamed(self._broken, spares=Exception):
-            answer = await self._tool.run(prepared.model, context)
+            answer = await self._tool.run(restore(prepared.model), context)
         result = answer if isinstance(answer, ToolResult) else ToolResult(result=answer)
         if _outgrows(result, limits.output_bytes):
             message = f"tool:{call.name}: its result is larger than {limits.output_bytes} bytes; ask for less"
@@ -288,16 +318,29 @@ def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:
     return given
 
 
+def _plain_call(call: ToolCall) -> ToolCall:
+    return structs.replace(call, parameters=thaw(call.parameters), addresses=restore(call.addresses))
+
+
 def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
+    secrets: list[str] = []
+    given = restore(reveal(dict(parameters), secrets))
     try:
-        return tool.parameters.model_validate(thaw(parameters))
+        return tool.parameters.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "parameters"
         known = ", ".join(tool.parameters.model_fields)
         message = f"tool:{tool.name}: parameter {field}: {first['msg']}; it takes {known}"
+        for secret in secrets:
+            message = message.replace(secret, "**********")
         # Not chained: pydantic's text quotes what was given, which may hold a secret.
         raise InvalidInputError(message, field=field) from None
+    except LlmspellError:
+        raise
+    except Exception as error:  # a validator's own, of any class
+        message = f"tool:{tool.name}: its parameters cannot be read ({type(error).__name__}); give plainer ones"
+        raise InvalidInputError(message) from None
 
 
 def _mentions(tool: Mapping[str, Any], tag: str) -> bool:

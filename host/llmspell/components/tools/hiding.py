@@ -1,0 +1,53 @@
+"""Hiding the secrets of a tool's input before the first hook sees it; afterwards the tool's own types tell of them.
+
+Invariant: what a tool declares a secret is hidden, in whatever shape it was given; so is what has a secret's name.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, Secret, SecretBytes, SecretStr
+
+from llmspell_hookspecs import InvalidInputError, Tool, freeze, hide
+
+__all__ = ["hidden_input"]
+
+
+def hidden_input(tool: Tool[Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a tool was given, with its secrets hidden."""
+    declared = _declared(tool.parameters)
+    hidden = {}
+    for name, value in given.items():
+        names = declared.get(name, "any")
+        try:
+            frozen = freeze(value)
+        except InvalidInputError:  # the operation says so, to those who watch it
+            return given
+        hidden[name] = hide(frozen, "all") if names == "all" else hide({name: frozen}, names)[name]
+    return hidden
+
+
+@lru_cache(maxsize=1024)
+def _declared(parameters: type[BaseModel]) -> Mapping[Any, Any]:
+    """Return, for each name of a parameter, which texts in it are hidden; see `hide`."""
+    found: dict[Any, str] = {}
+    for name, field in parameters.model_fields.items():
+        names = "all" if _holds_secret(field.annotation, set()) else "telling"
+        alias = field.validation_alias
+        others = alias.choices if isinstance(alias, AliasChoices) else [alias, field.alias]
+        found.update({each: names for each in (name, *others) if isinstance(each, str)})
+    return found
+
+
+def _holds_secret(annotation: Any, seen: set[Any]) -> bool:
+    if isinstance(annotation, type) and annotation not in seen:
+        seen.add(annotation)
+        if issubclass(annotation, SecretStr | SecretBytes | Secret):
+            return True
+        if issubclass(annotation, BaseModel):
+            return any(_holds_secret(field.annotation, seen) for field in annotation.model_fields.values())
+    return any(_holds_secret(part, seen) for part in typing.get_args(annotation))

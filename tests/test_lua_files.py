@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import trio
 
 from llmspell import Host
-from llmspell_hookspecs import Cancel, HookContext, ToolCall, hookimpl
+from llmspell_hookspecs import Cancel, HookContext, ScriptError, ToolCall, hookimpl
 
 
 class Careful:
@@ -90,3 +92,145 @@ def test_what_is_not_there_is_answered_as_lua_does(tmp_path: Path) -> None:
     assert missing
     assert text.endswith("No such file or directory")
     assert number == 2
+
+
+WRITERS = {
+    "at the end of the script": 'local f = io.open("t.txt", "w") f:write("SECRET")',
+    "at a flush": 'local f = io.open("t.txt", "w") f:write("SECRET") local a, b = f:flush() f:close() return a, b',
+    "at the close": 'local f = io.open("t.txt", "w") f:write("SECRET") return f:close()',
+    "at a read": 'local f = io.open("t.txt", "w+") f:write("SECRET") return f:read("a")',
+    "at a seek": 'local f = io.open("t.txt", "w") f:write("SECRET") return f:seek("set", 0)',
+    "with the buffer full": 'local f = io.open("t.txt", "w") return f:write("SECRET", string.rep("x", 70000))',
+    "appended": 'local f = io.open("t.txt", "a") f:write("SECRET") return f:close()',
+    "in the middle": 'local f = io.open("t.txt", "r+") f:seek("set", 1) f:write("SECRET") return f:close()',
+    "by the default output": 'io.output("t.txt") io.write("SECRET") return io.close()',
+    "with setvbuf": 'local f = io.open("t.txt", "w") f:setvbuf("no") f:write("SECRET") return f:close()',
+    "by to-be-closed": 'do local f <close> = io.open("t.txt", "w") f:write("SECRET") end',
+}
+
+
+@pytest.mark.parametrize("how", WRITERS)
+def test_what_is_written_passes_the_guards_of_the_tool(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.txt").write_text("public")
+    seen: list[str] = []
+
+    def keep_secrets(context: HookContext[ToolCall]) -> Cancel | None:
+        given = str(context.subject.parameters.get("input"))
+        seen.append(given)
+        return Cancel("no secrets on disk") if "SECRET" in given else None
+
+    async def main() -> Any:
+        async with Host.open({"storage": {"backend": "memory"}}, discover=False) as host:
+            host.hooks.register("before_tool_execution", keep_secrets, kind="guard", match="file_operations")
+            return await host.run_source(WRITERS[how], "lua")
+
+    try:
+        told = trio.run(main)
+    except ScriptError as error:
+        told = (None, str(error))
+
+    assert any("SECRET" in given for given in seen), "the guard was shown what is written"
+    assert "SECRET" not in (tmp_path / "t.txt").read_text()
+    if how != "by to-be-closed":
+        assert "no secrets on disk" in str(told), "the script is told"
+
+
+def test_an_open_file_obeys_policy_as_it_is_when_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> Any:
+        async with (
+            Host.open({"storage": {"backend": "memory"}}, discover=False) as host,
+            host.session("lua") as session,
+        ):
+            await session.evaluate('f = io.open("kept.txt", "w") f:write("early") f:flush()')
+            await host.settings.change("security.paths.write", [], origin="code")
+            return await session.evaluate('f:write(" late") return f:close()')
+
+    done, message, *_ = trio.run(main)
+
+    assert done is None
+    assert "kept.txt" in message
+    assert (tmp_path / "kept.txt").read_text() == "early"
+
+
+def test_a_size_limit_of_the_tool_holds_for_a_row_of_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"storage": {"backend": "memory"}, "tools": {"file_operations": {"max_file_size_bytes": 1000}}}
+    source = """
+    local f, told = io.open("big.txt", "w"), nil
+    for i = 1, 20 do f:write(string.rep("x", 100)) local ok, message = f:flush() told = told or (not ok and message) end
+    f:close() return told
+    """
+
+    async def main() -> Any:
+        async with Host.open(settings, discover=False) as host:
+            return await host.run_source(source, "lua")
+
+    assert "above the limit of 1000" in trio.run(main)
+    assert (tmp_path / "big.txt").stat().st_size == 1000
+
+
+@pytest.mark.parametrize("settings", [{"security": {"level": "safe"}}, {"tools": {"disabled": ["file_operations"]}}])
+def test_a_temporary_file_is_made_by_the_tool_or_not_at_all(settings: dict[str, Any]) -> None:
+    async def main() -> Any:
+        async with Host.open({"storage": {"backend": "memory"}, **settings}, discover=False) as host:
+            return await host.run_source("return pcall(os.tmpname)", "lua")
+
+    done, message = trio.run(main)
+
+    assert not done
+    assert "file_operations" in message
+
+
+def test_writes_of_every_mode_leave_what_the_same_writes_leave_in_a_real_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random rows of writes, seeks, reads and flushes, beside Python's own file with the same mode."""
+    monkeypatch.chdir(tmp_path)
+    chance = random.Random(7)
+    rows: list[tuple[str, list[tuple[str, Any]]]] = []
+    for _ in range(25):
+        steps: list[tuple[str, Any]] = []
+        for _ in range(8):
+            step = chance.choice(["write", "seek", "end", "read", "flush"])
+            steps.append((step, chance.choice(["ab", "cdefg"]) if step == "write" else chance.randrange(12)))
+        rows.append((chance.choice(["r+", "w+", "a+"]), steps))
+
+    async def main() -> list[Any]:
+        async with Host.open({"storage": {"backend": "memory"}}, discover=False) as host:
+            answers = []
+            for number, (mode, steps) in enumerate(rows):
+                Path(f"lua{number}").write_bytes(b"0123456789")
+                lines = "".join(LUA_STEPS[step].format(value=value) for step, value in steps)
+                await host.run_source(f'out = {{}} local f = io.open("lua{number}", "{mode}") {lines} f:close()', "lua")
+                answers.append(Path(f"lua{number}").read_bytes())
+            return answers
+
+    written = trio.run(main)
+
+    for number, (mode, steps) in enumerate(rows):
+        Path("real").write_bytes(b"0123456789")
+        with open("real", mode + "b") as file:
+            for step, value in steps:
+                PYTHON_STEPS[step](file, value)
+        assert written[number] == Path("real").read_bytes(), (mode, steps)
+
+
+LUA_STEPS = {
+    "write": 'f:seek("cur", 0) f:write("{value}") ',
+    "seek": 'f:seek("set", {value}) ',
+    "end": 'f:seek("end", 0) ',
+    "read": 'f:seek("cur", 0) f:read({value}) ',
+    "flush": "f:flush() ",
+}
+PYTHON_STEPS: dict[str, Callable[[Any, Any], Any]] = {
+    "write": lambda file, value: (file.seek(0, 1), file.write(value.encode())),
+    "seek": lambda file, value: file.seek(value),
+    "end": lambda file, value: file.seek(0, 2),
+    "read": lambda file, value: (file.seek(0, 1), file.read(value)),
+    "flush": lambda file, value: file.flush(),
+}

@@ -1,7 +1,7 @@
 -- The libraries io and os as far as the policy goes: files, time, and what is refused with a reason.
 --
 -- Invariant: the host opens, reads and writes; Lua holds at most one block of a file to read and one to write. A path
--- is judged by the host, a variable too.
+-- is judged by the host, a variable too. What could not be written is told by whatever wrote it out, never swallowed.
 
 local K = ...
 local env, charge = K.env, K.charge
@@ -11,6 +11,7 @@ local concat, find, match, sub = table.concat, string.find, string.match, string
 local pack, unpack = table.pack, env.table.unpack -- now: later they may be the script's
 local clock, date, difftime, time = os.clock, os.date, os.difftime, os.time
 local BLOCK <const> = 65536
+local PIECE <const> = 1048576
 
 -- Asks the host and waits for it.
 local function wait(where, op, ...)
@@ -52,11 +53,17 @@ local function new_file(state)
   return file
 end
 
+-- Writes out what is there, piece by piece; answers true, or nil, a text and a number.
 local function flush(state)
   if state.size > 0 then
     local text = concat(state.output)
     state.output, state.size = {}, 0
-    return wait("file:write", "write", state.handle, text)
+    for at = 1, #text, PIECE do
+      local ok, message, code = wait("file:write", "write", state.handle, sub(text, at, at + PIECE - 1))
+      if not ok then
+        return nil, message, code
+      end
+    end
   end
   return true
 end
@@ -161,7 +168,10 @@ local function read_one(state, format)
 end
 
 local function read(state, ...)
-  flush(state)
+  local ok, message, code = flush(state)
+  if not ok then
+    return nil, message, code
+  end
   if select("#", ...) == 0 then
     return read_line(state, false)
   end
@@ -199,12 +209,13 @@ end
 
 -- Gives back what was read ahead, so that the host's position is the script's.
 local function settle(state)
-  flush(state)
+  local ok, message, code = flush(state)
   local ahead = left(state)
   if state.handle and ahead > 0 then
     wait("file:seek", "seek", state.handle, "cur", -ahead)
   end
   state.input, state.at = "", 1
+  return ok, message, code
 end
 
 function methods.write(file, ...)
@@ -236,7 +247,10 @@ function methods.write(file, ...)
 end
 
 function methods.flush(file)
-  flush(state_of(file, "flush"))
+  local ok, message, code = flush(state_of(file, "flush"))
+  if not ok then
+    return nil, message, code
+  end
   return file
 end
 
@@ -250,7 +264,10 @@ function methods.seek(file, whence, offset)
   if not state.handle then
     return nil, "Illegal seek", 29
   end
-  settle(state)
+  local ok, message, code = settle(state)
+  if not ok then
+    return nil, message, code
+  end
   return wait("file:seek", "seek", state.handle, whence or "cur", offset or 0)
 end
 
@@ -275,10 +292,17 @@ function meta.__close(file)
   end
 end
 
--- Writes out what is left, when the script ends.
+-- Writes out what is left, when the script ends; what cannot be written is an error, since nobody else would tell.
 function K.flush_files()
+  local lost
   for _, state in next, open_files do
-    flush(state)
+    local ok, message = flush(state)
+    if not ok then
+      lost = lost or state.name .. ": what was written to it is lost: " .. message
+    end
+  end
+  if lost then
+    error(lost, 0)
   end
 end
 
@@ -418,7 +442,11 @@ function os.rename(from, to)
 end
 
 function os.tmpname()
-  return wait("os.tmpname", "tmpname")
+  local path, message = wait("os.tmpname", "tmpname")
+  if not path then
+    error("unable to generate a unique filename: " .. message, 2)
+  end
+  return path
 end
 
 function os.exit()

@@ -240,8 +240,7 @@ class Session:
         self._budget.stopped = True
         with trio.CancelScope(shield=True):
             async with self._lock:
-                if self._system.has_files:
-                    await trio.to_thread.run_sync(self._system.close)
+                self._system.close()
                 if hasattr(self, "_engine"):
                     await self._let_go()
         self._crossing.objects.clear()

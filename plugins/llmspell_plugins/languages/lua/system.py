@@ -1,10 +1,10 @@
 """What the host does for Lua's io and os: files inside the policy, waiting, the script's output and input.
 
-Opening, removing and renaming a file are operations of the tool file_operations, so that whatever guards that tool
-guards them; a file that is only read is read by it. What is written to a file that is open goes straight to the file.
+Whatever is done to a file is an operation of the tool file_operations, and there is no other way: it is read, removed
+and renamed by it, and what a script writes goes through it with its content, at each flush.
 
-Invariant: a path is judged before it is touched and opened without following links; nothing here blocks the loop; all
-files are closed when the script ends. Durations in seconds, sizes in bytes.
+Invariant: no file is ever held open, so policy is asked as it is when something is read or written; nothing here blocks
+the loop. Durations in seconds, sizes in bytes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import base64
 import errno
 import fnmatch
-import io
 import os
-import stat
+import secrets
 import tempfile
 from collections.abc import Awaitable, Callable
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, Final
 
 import trio
+from msgspec import Struct
 
 from llmspell_hookspecs import (
     Calls,
@@ -30,13 +30,35 @@ from llmspell_hookspecs import (
     ToolError,
     is_secret_name,
 )
-from llmspell_plugins.tools.filesystem.anchor import anchored
 
 __all__ = ["System"]
 
 _MOST_FILES: Final = 200
 _MOST_BYTES: Final = 1024 * 1024
-_WHENCE: Final = {"set": os.SEEK_SET, "cur": os.SEEK_CUR, "end": os.SEEK_END}
+_GAP_BYTES: Final = 64 * 1024 * 1024
+"""How far behind its end a file may be written to: what lies between is filled with zeros."""
+
+
+class _File(Struct):
+    """A file that a script has open: where it stands in it, and what it has seen of it.
+
+    Attributes:
+        path: As the script named it.
+        reads: Whether it may be read.
+        writes: Whether it may be written.
+        appends: Whether what is written goes to the end.
+        size: Of the file, as of the last operation.
+        content: What is in it, as of the last operation; None if that was not read.
+        at: Where the next read or write is.
+    """
+
+    path: str
+    reads: bool
+    writes: bool
+    appends: bool
+    size: int = 0
+    content: bytes | None = None
+    at: int = 0
 
 
 class System:
@@ -44,16 +66,14 @@ class System:
 
     def __init__(self, interface: ScriptInterface) -> None:
         self._interface = interface
-        self._files: dict[int, BinaryIO] = {}
+        self._files: dict[int, _File] = {}
         self._last = 0
         self._operations: dict[str, Callable[..., Awaitable[Any]]] = {
+            "close": self._close,
             "open": self._open,
+            "read": self._read,
             "remove": self._remove,
             "rename": self._rename,
-        }
-        self._blocking: dict[str, Callable[..., Any]] = {
-            "close": self._close,
-            "read": self._read,
             "seek": self._seek,
             "tmpname": self._make_temporary,
             "write": self._write,
@@ -72,9 +92,7 @@ class System:
             line = await trio.to_thread.run_sync(self._interface.scope.read_line, abandon_on_cancel=True)
             return None if line is None else f"{line}\n"
         try:
-            if question in self._operations:
-                return await self._operations[question](*arguments)
-            return await trio.to_thread.run_sync(self._blocking[question], *arguments)
+            return await self._operations[question](*arguments)
         except OSError as error:
             named = _text(arguments[0]) + ": " if arguments and not isinstance(arguments[0], int) else ""
             return None, f"{named}{error.strerror or error}", error.errno
@@ -90,9 +108,8 @@ class System:
         return self._variable(_text(arguments[0]))
 
     def close(self) -> None:
-        """Close all files; blocks."""
-        while self._files:
-            self._files.popitem()[1].close()
+        """Let go of all files."""
+        self._files.clear()
 
     def _variable(self, name: str) -> str | None:
         try:
@@ -105,29 +122,30 @@ class System:
         known = name in allowed if spelled_out else any(fnmatch.fnmatchcase(name, each) for each in allowed)
         return os.environ.get(name) if known else None
 
-    def _resolve(self, path: str | bytes, mode: Literal["read", "write"]) -> str:
-        return self._interface.services.get(FileAccess).resolve(os.fsdecode(path), mode)
-
     async def _open(self, path: str | bytes, mode: str) -> int:
         if len(self._files) >= _MOST_FILES:
             raise ValueError(f"{_text(path)}: {_MOST_FILES} files are open; close some")
-        file = await self._open_through_tool(os.fsdecode(path), mode.replace("b", ""))
+        kind, both = mode[0], "+" in mode
+        file = _File(os.fsdecode(path), kind == "r" or both, kind != "r" or both, kind == "a")
+        if kind == "r" or (kind == "a" and both and await self._exists(file.path)):
+            await self._look(file)
+        if file.writes:  # what may not be written is refused now, not when the first block is full
+            answer = await self._operate("write" if kind == "w" else "append", path=file.path, input="")
+            file.size = answer.result["size"]
         self._last += 1
         self._files[self._last] = file
         return self._last
 
-    async def _open_through_tool(self, path: str, mode: str) -> BinaryIO:
-        if mode == "r":
-            return io.BufferedReader(io.BytesIO(await self._read_whole(path)))
-        if mode != "w" and "+" in mode and (mode == "r+" or await self._exists(path)):
-            await self._read_whole(path)
-        await self._operate("write" if mode[0] == "w" else "append", path=path, input="")
-        resolved = self._resolve(path, "write")
-        return await trio.to_thread.run_sync(_open_file, resolved, "a+b" if mode[0] == "a" else "r+b")
+    async def _look(self, file: _File) -> bytes:
+        """Return what is in the file."""
+        if file.content is None:
+            file.content = await self._read_whole(file.path)
+            file.size = len(file.content)
+        return file.content
 
     async def _read_whole(self, path: str) -> bytes:
         answer = await self._operate("read", path=path, encoding="base64")
-        return base64.b64decode(answer.result["input"])
+        return await trio.to_thread.run_sync(base64.b64decode, answer.result["input"])
 
     async def _exists(self, path: str) -> bool:
         answer = await self._operate("exists", path=path)
@@ -141,24 +159,51 @@ class System:
         except ToolError as error:
             raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
 
-    def _read(self, number: int, size: int) -> bytes | None:
-        return self._files[number].read(min(size, _MOST_BYTES)) or None
-
-    def _write(self, number: int, text: str | bytes) -> bool:
+    async def _read(self, number: int, size: int) -> bytes | None:
         file = self._files[number]
-        file.write(text.encode() if isinstance(text, str) else text)
-        file.flush()
+        if not file.reads:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        content = await self._look(file)
+        some = content[file.at : file.at + min(size, _MOST_BYTES)]
+        file.at += len(some)
+        return some or None
+
+    async def _write(self, number: int, text: str | bytes) -> bool:
+        file, some = self._files[number], text.encode() if isinstance(text, str) else text
+        if not file.writes:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if file.appends or file.at == file.size:
+            await self._put(file, "append", some)
+            file.at = file.size
+            return True
+        if file.at > file.size + _GAP_BYTES:
+            raise OSError(errno.EFBIG, f"{file.path}: {file.at} is too far behind its end; write nearer to it")
+        content = await self._look(file)
+        whole = content[: file.at].ljust(file.at, b"\0") + some + content[file.at + len(some) :]
+        await self._put(file, "write", whole)
+        file.at += len(some)
         return True
 
-    def _seek(self, number: int, whence: str, offset: int) -> int:
-        if whence not in _WHENCE:
-            raise ValueError(f"seek: {whence!r} is none of set, cur, end")
-        return self._files[number].seek(offset, _WHENCE[whence])
+    async def _put(self, file: _File, operation: str, content: bytes) -> None:
+        """Write through the tool, as text if it is one, so that guards read what is written."""
+        given = await trio.to_thread.run_sync(_spelled, content) if len(content) > _MOST_BYTES else _spelled(content)
+        answer = await self._operate(operation, path=file.path, **given)
+        file.size, file.content = answer.result["size"], None
 
-    def _close(self, number: int) -> bool:
-        file = self._files.pop(number, None)
-        if file is not None:
-            file.close()
+    async def _seek(self, number: int, whence: str, offset: int) -> int:
+        file = self._files[number]
+        if whence == "end":
+            await self._look(file)
+        start = {"set": 0, "cur": file.at, "end": file.size}.get(whence)
+        if start is None:
+            raise ValueError(f"seek: {whence!r} is none of set, cur, end")
+        if start + offset < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        file.at = start + offset
+        return file.at
+
+    async def _close(self, number: int) -> bool:
+        self._files.pop(number, None)
         return True
 
     async def _remove(self, path: str | bytes) -> bool:
@@ -169,29 +214,23 @@ class System:
         await self._operate("move", source_path=os.fsdecode(source), target_path=os.fsdecode(target))
         return True
 
-    def _make_temporary(self) -> str:
+    async def _make_temporary(self) -> str:
         roots = self._interface.services.get(FileAccess).roots("write")
         if not roots:
             raise ValueError("os.tmpname: no folder may be written; allow one in security.paths")
-        usual = os.path.realpath(tempfile.gettempdir())
+        usual = str(await trio.Path(tempfile.gettempdir()).resolve())
         inside = any(os.path.commonpath((usual, root)) == root for root in roots)
-        descriptor, path = tempfile.mkstemp(prefix="lua_", dir=usual if inside else roots[0])
-        os.close(descriptor)
+        path = os.path.join(usual if inside else roots[0], f"lua_{secrets.token_hex(8)}")
+        await self._operate("write", path=path, input="")
         return path
 
 
-def _open_file(resolved: str, mode: str) -> BinaryIO:
-    return open(resolved, mode, opener=_open_itself)  # type: ignore[return-value]
-
-
-def _open_itself(path: str, flags: int) -> int:
-    """Open a resolved path, which holds no link any more; one that does by now, and what is no file, is refused."""
-    with anchored(path) as anchor:
-        descriptor = anchor.open(flags)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, "is no regular file")
+def _spelled(content: bytes) -> dict[str, str]:
+    """Return content as the tool takes it: text, or base64 where it is none."""
+    try:
+        return {"input": content.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"input": base64.b64encode(content).decode("ascii"), "encoding": "base64"}
 
 
 def _text(value: Any) -> str:

@@ -55,6 +55,7 @@ __all__ = [
     "StorageError",
     "ToolError",
     "UnsupportedResultError",
+    "text_of_error",
 ]
 
 
@@ -326,3 +327,19 @@ class StorageError(LlmspellError):
     def __init__(self, message: str, *, code: str = "storage") -> None:
         super().__init__(message)
         self.code = code
+
+
+def text_of_error(error: BaseException) -> str:
+    """Return an error's text, or its class's name if it has none; of whatever class it is, this never fails.
+
+    What is no plain error, such as ``SystemExit: 4``, is named in any case.
+    """
+    try:
+        text = str.__str__(str(error))
+    except BaseException:  # its own code ran: whatever that raises says nothing of the error
+        text = ""
+    name: str = _NAME_OF(type(error))
+    return (text or name) if isinstance(error, Exception) or not text else f"{name}: {text}"
+
+
+_NAME_OF = type.__dict__["__name__"].__get__  # not the attribute, which a metaclass may hide

@@ -11,17 +11,19 @@ from __future__ import annotations
 import dis
 import signal
 from collections.abc import Callable
+from math import inf
 from types import TracebackType
 from typing import Final, Literal
 
 import trio
 
-from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs import DepthLimitError, LlmspellError, OperationError
+from llmspell_hookspecs.errors import text_of_error
 
-__all__ = ["Blamed", "passes", "text_of"]
+__all__ = ["Blamed", "as_error", "let_pass", "passes", "text_of"]
 
 _LENGTH: Final = 300
-_UNTOLD: Final = "an error that cannot be told"
+_NAME_OF: Final = type.__dict__["__name__"].__get__
 
 
 class Blamed:
@@ -53,25 +55,72 @@ class Blamed:
 
 
 def passes(error: BaseException) -> bool:
-    """Return whether it is nobody's failure: a cancellation by trio, or the user's own Ctrl-C; groups of them too."""
+    """Return whether it is nobody's failure: a cancellation by trio, the user's own Ctrl-C, the end of a coroutine.
+
+    A group is if it holds one of them.
+    """
     if isinstance(error, BaseExceptionGroup):
         return any(passes(inner) for inner in error.exceptions)
-    return isinstance(error, trio.Cancelled) or (isinstance(error, KeyboardInterrupt) and _is_users_own(error))
+    if isinstance(error, trio.Cancelled):
+        return _is_cancelled()
+    if isinstance(error, GeneratorExit):
+        return not _is_raised(error)
+    return isinstance(error, KeyboardInterrupt) and _is_users_own(error)
+
+
+def let_pass(error: BaseException) -> None:
+    """Raise it, or of a group the part of it, if it is nobody's failure."""
+    if isinstance(error, BaseExceptionGroup):
+        going_on, _ = error.split(lambda each: not isinstance(each, BaseExceptionGroup) and passes(each))
+        if going_on is not None:
+            raise going_on from None
+    elif passes(error):
+        raise error
+
+
+def as_error(error: BaseException, where: str) -> Exception:
+    """Return a failure as an error that ends nothing but what failed: itself if it is a plain one.
+
+    Args:
+        error: What was raised.
+        where: Whose code raised it.
+    """
+    if isinstance(error, RecursionError):
+        told: Exception = DepthLimitError(
+            f"{where}: its code calls itself too deeply; let it end earlier", component=where
+        )
+    elif isinstance(error, Exception):
+        return error
+    else:
+        message = f"{where}: it raised {text_of(error)}; let it raise an Exception instead"
+        told = OperationError(message, component=where)
+    told.__cause__ = error
+    return told
 
 
 def text_of(error: BaseException) -> str:
     """Return what an error says, after its class unless it is one of ours; one line, and never a failure."""
-    try:
-        said = " ".join(str.__str__(str(error)).split())
-    except BaseException:
-        said = ""
-    try:
-        name = str.__str__(type(error).__name__)
-    except BaseException:
-        name = _UNTOLD
-    text = said if said and isinstance(error, LlmspellError) else f"{name}: {said}" if said else name
+    said, name = " ".join(text_of_error(error).split()), _NAME_OF(type(error))
+    bare = said == name or said.startswith(f"{name}: ") or issubclass(type(error), LlmspellError)
+    text = said if bare else f"{name}: {said}"
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[: _LENGTH + 1])
     return text if len(text) <= _LENGTH else text[:_LENGTH] + "..."
+
+
+def _is_cancelled() -> bool:
+    """Whether a scope around here is cancelled: else a `trio.Cancelled` was kept from elsewhere and raised again."""
+    try:
+        return trio.current_effective_deadline() == -inf
+    except RuntimeError:  # not under trio
+        return False
+
+
+def _is_raised(error: BaseException) -> bool:
+    """Whether a ``raise`` statement raised it, and not Python at a place where a coroutine waits."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _is_users_own(error: KeyboardInterrupt) -> bool:

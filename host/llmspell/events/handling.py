@@ -14,9 +14,12 @@ from typing import Any, Final
 
 import trio
 
+from llmspell.foreign import as_error, let_pass
 from llmspell.operations import Runner
 from llmspell.operations.correlation import CURRENT, Frame
-from llmspell_hookspecs import ComponentRef, Event, Failure, HandlerFailure, LlmspellError
+from llmspell.operations.forks import failure_of
+from llmspell_hookspecs import ComponentRef, Event, HandlerFailure
+from llmspell_hookspecs.errors import text_of_error
 
 from .mailbox import Mailbox
 from .subscription import Subscription
@@ -60,18 +63,18 @@ async def run_handler(runner: Runner, subscription: Subscription, handler: Calla
             answer = handler(event)
             if answer is not None and inspect.isawaitable(answer):
                 await answer
-        except Exception as error:
+        except BaseException as error:
+            let_pass(error)
             await _tell(runner, subscription, event, error)
         if time.perf_counter() - began > _SLICE_S:
             await trio.lowlevel.checkpoint()
             began = time.perf_counter()
 
 
-async def _tell(runner: Runner, subscription: Subscription, event: Event, error: Exception) -> None:
+async def _tell(runner: Runner, subscription: Subscription, event: Event, error: BaseException) -> None:
     subscription.failed += 1
-    _log.warning("event %s: the handler of %s failed: %s", event.type, subscription.id, error)
-    code = error.code if isinstance(error, LlmspellError) else "error"
-    failure = Failure(type(error).__name__, str(error), code, error)
+    _log.warning("event %s: the handler of %s failed: %s", event.type, subscription.id, text_of_error(error))
+    failure = failure_of(as_error(error, f"handler of {subscription.id}"))
     subject = HandlerFailure(event, subscription.id, subscription.patterns, failure)
     await runner.notify("event_handler_error", subject, ComponentRef("event", event.type, f"event:{event.type}"))
 

@@ -3,7 +3,8 @@
 Transforms are called until one answers; what the answer means is the runner's business. Guards fail closed, observers
 never fail. Each hook costs one clock reading.
 
-Invariant: ``trio.Cancelled`` is never counted as a hook's error.
+Invariant: a cancellation and the user's own Ctrl-C are never counted as a hook's error; whatever else it raises, of
+whatever class, is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+from llmspell.foreign import let_pass
 from llmspell_hookspecs import (
     Cancel,
     Continue,
@@ -23,6 +25,7 @@ from llmspell_hookspecs import (
     Skipped,
     UnsupportedResultError,
 )
+from llmspell_hookspecs.errors import text_of_error
 
 from .hook import Hook
 
@@ -46,7 +49,8 @@ def advance(hooks: Sequence[Hook], start: int, context: HookContext[Any]) -> tup
         invoke = hook.invoke  # called as a local: a call of an attribute looks for a method first
         try:
             answer = invoke(context)
-        except Exception as error:
+        except BaseException as error:
+            let_pass(error)
             _failed(hook, error)
             before = clock()
             continue
@@ -72,7 +76,8 @@ async def advance_waiting(
         invoke = hook.invoke
         try:
             answer = await invoke(context) if hook.awaits else invoke(context)
-        except Exception as error:
+        except BaseException as error:
+            let_pass(error)
             _failed(hook, error)
             before = clock()
             continue
@@ -88,36 +93,33 @@ async def advance_waiting(
     return None
 
 
-def _failed(hook: Hook, error: Exception) -> None:
+def _failed(hook: Hook, error: BaseException) -> None:
     hook.calls += 1
     hook.failed()
     where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
     if hook.options.on_error == "raise":
-        message = f"{where}: it failed: {_text(error)}; mend it, or say on_error='continue'"
+        message = f"{where}: it failed: {text_of_error(error)}; mend it, or say on_error='continue'"
         raise HookFailedError(message, hook=hook.name, point=hook.point.name) from error
-    _log.warning("%s: it failed and was passed over: %s", where, _text(error))
+    _log.warning("%s: it failed and was passed over: %s", where, text_of_error(error))
 
 
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-async def judge(hooks: Sequence[Hook], context: HookContext[Any]) -> tuple[Hook, Cancel, Exception | None] | None:
+async def judge(hooks: Sequence[Hook], context: HookContext[Any]) -> tuple[Hook, Cancel, BaseException | None] | None:
     """Ask the guards; answer the first that cancels with its Cancel and, if it failed, why; None if all agree."""
     for hook in hooks:
         before = perf_counter()
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             answer = hook.invoke(context)
             if hook.awaits:
                 answer = await answer
             if not (answer is None or isinstance(answer, Continue | Cancel | Skipped)):
                 raise unsupported(hook, answer, ("Continue", "Cancel", "Skipped"))
-        except Exception as error:
+        except BaseException as error:
+            let_pass(error)
             hook.failed()
-            failure, answer = error, Cancel(f"the guard failed: {_text(error)}", "guard_failed")
-            if isinstance(error, HookError):
-                answer = Cancel(_text(error), "guard_failed")
+            text = text_of_error(error)
+            told = issubclass(type(error), HookError)
+            failure, answer = error, Cancel(text if told else f"the guard failed: {text}", "guard_failed")
         hook.calls += 1
         hook.total_s += perf_counter() - before
         if isinstance(answer, Cancel):
@@ -133,11 +135,11 @@ async def observe(hooks: Sequence[Hook], context: HookContext[Any]) -> None:
             answer = hook.invoke(context)
             if hook.awaits:
                 await answer
-        except Exception as error:
+        except BaseException as error:
+            let_pass(error)
             hook.failed()
-            _log.warning(
-                "hook %s.%s at %s: the observer failed: %s", hook.plugin, hook.name, hook.point.name, _text(error)
-            )
+            where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
+            _log.warning("%s: the observer failed: %s", where, text_of_error(error))
         hook.calls += 1
         hook.total_s += perf_counter() - before
 

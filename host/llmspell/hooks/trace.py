@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from llmspell_hookspecs import HookContext, Modified, Replace, is_secret_name, thaw
+from llmspell_hookspecs.errors import text_of_error
 
 from .hook import Hook
 
@@ -80,7 +81,7 @@ class Tracer:
                 started = perf_counter_ns()
                 try:
                     answer = await inner(context)
-                except Exception as error:
+                except BaseException as error:
                     self._record(hook, context, None, started, error)
                     raise
                 self._record(hook, context, answer, started)
@@ -92,7 +93,7 @@ class Tracer:
             started = perf_counter_ns()
             try:
                 answer = inner(context)
-            except Exception as error:
+            except BaseException as error:
                 self._record(hook, context, None, started, error)
                 raise
             self._record(hook, context, answer, started)
@@ -108,9 +109,9 @@ class Tracer:
         return enter
 
     def _record(
-        self, hook: Hook, context: HookContext[Any], answer: Any, started: int, error: Exception | None = None
+        self, hook: Hook, context: HookContext[Any], answer: Any, started: int, error: BaseException | None = None
     ) -> None:
-        result = "error" if error else "Continue" if answer is None else type(answer).__name__
+        result = "error" if error is not None else "Continue" if answer is None else type(answer).__name__
         self._add(
             TraceRow(
                 point=context.point,
@@ -123,7 +124,7 @@ class Tracer:
                 change=difference(context.subject, answer.value) if isinstance(answer, Modified | Replace) else "",
                 component=f"{context.component.kind}:{context.component.name}",
                 operation=context.operation.id,
-                error=str(error) if error else "",
+                error="" if error is None else text_of_error(error),
             )
         )
 

@@ -39,7 +39,7 @@ def where(hook: Hook) -> str:
 
 
 def cancellation(
-    hook: Hook, cancel: Cancel, context: HookContext[Any], cause: Exception | None = None
+    hook: Hook, cancel: Cancel, context: HookContext[Any], cause: BaseException | None = None
 ) -> OperationCancelledError:
     """Answer the error of an operation that a hook cancelled."""
     component = f"{context.component.kind}:{context.component.name}"

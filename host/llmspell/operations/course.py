@@ -248,7 +248,7 @@ class Course:
             forks,
         )
 
-    def cancel(self, hook: Hook, cancel: Cancel, subject: Any, cause: Exception | None = None) -> Exception:
+    def cancel(self, hook: Hook, cancel: Cancel, subject: Any, cause: BaseException | None = None) -> Exception:
         """Note that a hook cancelled the operation, and answer the error that says so."""
         self.outcome = Outcome("cancelled", cancel, f"{hook.plugin}.{hook.name}")
         self.cancelled = cancellation(hook, cancel, self.context(Chain(hook.point, ()), subject), cause)

@@ -20,6 +20,7 @@ from typing import Any
 
 import trio
 
+from llmspell.foreign import as_error, let_pass
 from llmspell.hooks import Chain, Hook, judge, observe
 from llmspell_hookspecs import (
     Call,
@@ -86,8 +87,9 @@ class Execution:
         failure: Exception | None = None
         try:
             value = kind.to_result(await course.operation.body(course.subject))
-        except Exception as error:
-            failure = error
+        except BaseException as error:
+            let_pass(error)
+            failure = as_error(error, course.component)
         finally:
             if value is NOTHING and failure is None:
                 await end_without(course, sys.exception(), started_ns)
@@ -194,9 +196,11 @@ class Execution:
             course.subject = course.approved
         try:
             proposal = await self._approve(original)
-        except Exception as error:
+        except BaseException as caught:
+            let_pass(caught)
+            error = as_error(caught, course.component)
             await self._tell_before(error)
-            raise
+            raise error
         await self._tell_before(None)
         course.approved = course.subject
         if course.operation.started is not None:
@@ -288,9 +292,13 @@ class Execution:
         return course.body_value
 
     async def _body(self) -> Any:
-        operation = self._course.operation
-        value = operation.kind.to_result(await operation.body(self._course.subject))
-        return freeze_fields(value, self._course.frame, "result")
+        course, operation = self._course, self._course.operation
+        try:
+            value = operation.kind.to_result(await operation.body(course.subject))
+            return freeze_fields(value, course.frame, "result")
+        except BaseException as caught:
+            let_pass(caught)
+            raise as_error(caught, course.component)
 
     # Step 5: settle, or recover.
 

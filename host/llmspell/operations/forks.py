@@ -13,6 +13,7 @@ import trio
 from msgspec import structs
 
 from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome
+from llmspell_hookspecs.errors import text_of_error
 
 from .wraps import LAST_MOMENTS_S
 
@@ -23,8 +24,13 @@ CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
 
 def failure_of(error: BaseException) -> Failure:
     """Answer an error as hooks see it."""
-    code = getattr(error, "code", "error") if isinstance(error, Exception) else "cancelled"
-    return Failure(type(error).__name__, str(error) or type(error).__name__, code, error)
+    plain = issubclass(type(error), Exception)
+    try:
+        code = getattr(error, "code", "error") if plain else "cancelled"
+    except Exception:  # its own code ran
+        code = "error"
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    return Failure(name, text_of_error(error), code if type(code) is str else "error", error)
 
 
 def on_behalf(fork: Fork, scope: str) -> Fork:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llmspell_hookspecs import LimitExceeded, ResourceLimitError, ScriptError, SecurityError, Violation
+from llmspell_hookspecs.errors import text_of_error
 
 __all__ = ["notice_of"]
 
@@ -17,11 +18,11 @@ _RESOURCES: Final = {"memory_limit": "memory_bytes", "time_limit": "time_s", "in
 
 def notice_of(error: BaseException) -> tuple[str, Any] | None:
     """Answer the point and the subject of the notice that is due for this error, or None."""
-    if isinstance(error, SecurityError):
+    if issubclass(type(error), SecurityError) and isinstance(error, SecurityError):
         if hasattr(error, _TOLD):
             return None
         setattr(error, _TOLD, True)
-        return "security_violation", Violation(error.rule, str(error))
+        return "security_violation", Violation(error.rule, text_of_error(error))
     limit = _limit(error)
     return None if limit is None else ("resource_limit_exceeded", limit)
 
@@ -31,7 +32,7 @@ def _limit(error: BaseException) -> LimitExceeded | None:
     while isinstance(cause, ScriptError):
         cause = cause.__cause__
     if isinstance(cause, ResourceLimitError):
-        return LimitExceeded(cause.resource, cause.limit, str(error))
+        return LimitExceeded(cause.resource, cause.limit, text_of_error(error))
     if isinstance(error, ScriptError) and error.code in _RESOURCES:
-        return LimitExceeded(_RESOURCES[error.code], 0, str(error))
+        return LimitExceeded(_RESOURCES[error.code], 0, text_of_error(error))
     return None

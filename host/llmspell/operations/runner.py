@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import trio
 
+from llmspell.foreign import as_error, let_pass
 from llmspell.hooks import HookRegistry, Tracer
 from llmspell_hookspecs import (
     Call,
@@ -131,8 +132,9 @@ class Runner:
                         value = kind.to_result(value)
                     if self.generation is generation:
                         return value
-                except Exception as error:
-                    failure = error
+                except BaseException as error:
+                    let_pass(error)
+                    failure = as_error(error, frame.address)
                 return await self._look_back(operation, frame, value, failure)
             execution = Execution(Course(self, operation, frame, chains or NO_CHAINS, generation))
             return await (execution.run_quietly() if alone and chains and chains.only_error else execution.run())

@@ -15,8 +15,10 @@ from typing import Any, Final
 
 import trio
 
+from llmspell.foreign import let_pass
 from llmspell.hooks import Hook
 from llmspell_hookspecs import HookContext
+from llmspell_hookspecs.errors import text_of_error
 
 __all__ = ["LAST_MOMENTS_S", "enclose"]
 
@@ -54,8 +56,9 @@ async def _enter(hook: Hook, context: HookContext[Any]) -> AsyncGenerator[Any, A
     except StopAsyncIteration:
         _misbehaved(hook, "it did not yield")
         return None
-    except Exception as error:
-        _misbehaved(hook, f"it failed: {error}")
+    except BaseException as error:
+        let_pass(error)
+        _misbehaved(hook, f"it failed: {text_of_error(error)}")
         return None
     hook.total_s += perf_counter() - before
     return generator
@@ -101,9 +104,12 @@ async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseExc
             await generator.athrow(error)
     except StopAsyncIteration:
         return
-    except Exception as own:
+    except BaseException as own:
         if own is not error:
-            _misbehaved(hook, f"it failed: {own}")
+            let_pass(own)
+            _misbehaved(hook, f"it failed: {text_of_error(own)}")
+        elif not isinstance(own, Exception):
+            raise  # the cancellation that it was thrown
         return
     finally:
         hook.total_s += perf_counter() - before
@@ -114,8 +120,9 @@ async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseExc
 async def _close(hook: Hook, generator: AsyncGenerator[Any, Any]) -> None:
     try:
         await generator.aclose()
-    except Exception as own:
-        _misbehaved(hook, f"it failed: {own}")
+    except BaseException as own:
+        let_pass(own)
+        _misbehaved(hook, f"it failed: {text_of_error(own)}")
 
 
 def _misbehaved(hook: Hook, problem: str) -> None:

@@ -194,14 +194,15 @@ class Execution:
             course.proposed = course.subject = freeze_fields(course.operation.subject, course.frame, "input")
         else:
             course.subject = course.approved
+        failure: Exception | None = None
         try:
             proposal = await self._approve(original)
         except BaseException as caught:
             let_pass(caught)
-            error = as_error(caught, course.component)
-            await self._tell_before(error)
-            raise error
-        await self._tell_before(None)
+            failure = as_error(caught, course.component)
+        await self._tell_before(failure)
+        if failure is not None:
+            raise failure
         course.approved = course.subject
         if course.operation.started is not None:
             course.operation.started()
@@ -298,7 +299,8 @@ class Execution:
             return freeze_fields(value, course.frame, "result")
         except BaseException as caught:
             let_pass(caught)
-            raise as_error(caught, course.component)
+            error = as_error(caught, course.component)
+        raise error
 
     # Step 5: settle, or recover.
 

@@ -167,7 +167,7 @@ from .script import (
     before_script_run,
     script_error,
 )
-from .secret import HiddenText, hide, is_secret_name, keep_hidden, reveal
+from .secret import HiddenText, hide, hide_item, is_secret_name, keep_hidden, reveal
 from .services import (
     AsyncioThread,
     Calls,
@@ -437,6 +437,7 @@ __all__ = [
     "event_handler_error",
     "freeze",
     "hide",
+    "hide_item",
     "hook_options",
     "hookimpl",
     "hookpoint",

@@ -21,6 +21,7 @@ from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import PurePath
 from types import EllipsisType, NotImplementedType, SimpleNamespace
 from typing import Any, Final
@@ -149,6 +150,8 @@ def freeze_other(value: Any, depth: int) -> Any:
         return value
     if any(base.__module__.startswith(("pydantic.networks", "pydantic_core")) for base in kind.__mro__):
         return value
+    if isinstance(value, BaseModel):
+        return _show_model(value, depth)
     if isinstance(value, Enum):
         return _checked_member(value, depth)
     for form, show in _FORMS:
@@ -250,13 +253,31 @@ def _show_struct(value: Struct, depth: int) -> FrozenObject:
 
 
 def _show_model(value: BaseModel, depth: int) -> FrozenObject:
-    parts = (vars(value), value.__pydantic_extra__, value.__pydantic_private__)
-    items = {name: freeze_part(item, depth) for part in parts for name, item in (part or {}).items()}
-    names = tuple(None if part is None else tuple(part) for part in parts)
-    shown: FrozenObject = _checked(
-        value, FrozenObject(type(value), items, (names, frozenset(value.__pydantic_fields_set__)))
-    )
-    return shown
+    kind = type(value)
+    if not _is_makeable(kind):
+        raise _refused(value)
+    own, extra, private = value.__dict__, value.__pydantic_extra__, value.__pydantic_private__
+    items = own.copy()
+    names = None  # of the parts, if there are more than the fields
+    if extra is not None or private is not None:
+        names = (tuple(own), *(None if part is None else tuple(part) for part in (extra, private)))
+        items.update(extra or {})
+        items.update(private or {})
+    for name, item in items.items():
+        frozen = freeze_part(item, depth)
+        if frozen is not item:
+            items[name] = frozen
+    return FrozenObject(kind, items, (names, frozenset(value.__pydantic_fields_set__)))
+
+
+@lru_cache(maxsize=1024)
+def _is_makeable(kind: type) -> bool:
+    """Whether an object of this class can be made without its constructor."""
+    try:
+        object.__new__(kind)
+    except TypeError:
+        return False
+    return True
 
 
 def _show_object(value: Any, depth: int) -> FrozenObject:
@@ -278,7 +299,6 @@ _FORMS: Final[tuple[tuple[Any, Callable[[Any, int], Any]], ...]] = (
     ((set, frozenset), _show_set),
     ((bytearray, memoryview), _show_bytes),
     (Struct, _show_struct),
-    (BaseModel, _show_model),
     (_FIXED_FORMS, _show_fixed),
     (SimpleNamespace, _show_object),
 )
@@ -368,22 +388,32 @@ def _make_tuple(shown: _FrozenTuple) -> Any:
     return tuple.__new__(shown.kind, [restore(item) for item in shown])
 
 
+def _make_model(shown: FrozenObject) -> BaseModel:
+    kind: Any = shown._kind
+    names, fields_set = shown._more
+    items, extra, private = restore(shown._items), None, None
+    if names is not None:
+        parts = [None if part is None else {name: items[name] for name in part} for part in names]
+        items, extra, private = parts
+    made: BaseModel = object.__new__(kind)
+    setter = object.__setattr__
+    setter(made, "__dict__", items)
+    setter(made, "__pydantic_fields_set__", set(fields_set))
+    if extra is not None or not kind.__pydantic_root_model__:
+        setter(made, "__pydantic_extra__", extra)
+        setter(made, "__pydantic_private__", private)
+    return made
+
+
 def _make_object(shown: FrozenObject) -> Any:
     made: Any
+    if issubclass(shown._kind, BaseModel):
+        return _make_model(shown)
     kind, more, items = shown._kind, shown._more, {name: restore(item) for name, item in shown._items.items()}
     if issubclass(kind, Struct):
         made = more.__copy__()
         for name, item in items.items():
             structs.force_setattr(made, name, item)
-        return made
-    if issubclass(kind, BaseModel):
-        names, fields_set = more
-        parts = [None if part is None else {name: items[name] for name in part} for part in names]
-        made = object.__new__(kind)
-        for slot, part in zip(("__dict__", "__pydantic_extra__", "__pydantic_private__"), parts, strict=True):
-            if part is not None or not kind.__pydantic_root_model__:
-                object.__setattr__(made, slot, part)
-        object.__setattr__(made, "__pydantic_fields_set__", set(fields_set))
         return made
     made = SimpleNamespace.__new__(kind) if issubclass(kind, SimpleNamespace) else object.__new__(kind)
     slots = _slots(kind)

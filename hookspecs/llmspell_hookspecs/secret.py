@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from .values import FrozenList, FrozenMapping
 
-__all__ = ["HiddenText", "hide", "is_secret_name", "keep_hidden", "reveal"]
+__all__ = ["HiddenText", "hide", "hide_item", "is_secret_name", "keep_hidden", "reveal"]
 
 _MASK: Final = "**********"
 _NAME: Final = re.compile(
@@ -80,14 +80,19 @@ def hide(value: Any, names: Names = "telling") -> Any:
     return value
 
 
+def hide_item(key: Any, item: Any, names: Names = "telling") -> Any:
+    """Return a frozen value with its secrets hidden, as it stands under a key of a mapping."""
+    tells = type(key) is str and (_tells(key) if names == "telling" else _may_tell(key))
+    return hide(item, "all" if tells else names)
+
+
 def _hidden_items(value: Mapping[Any, Any], names: Names) -> dict[Any, Any] | None:
     changed: dict[Any, Any] | None = None
     for key, item in value.items():
         kind = type(item)
         if kind is int or kind is bool or kind is float or item is None:
             continue
-        tells = names == "all" or (type(key) is str and (_tells(key) if names == "telling" else is_secret_name(key)))
-        hidden = hide(item, "all" if tells else names)
+        hidden = hide(item, names) if names == "all" else hide_item(key, item, names)
         if hidden is not item:
             changed = {} if changed is None else changed
             changed[key] = hidden
@@ -97,6 +102,11 @@ def _hidden_items(value: Mapping[Any, Any], names: Names) -> dict[Any, Any] | No
 @lru_cache(maxsize=4096)
 def _tells(name: str) -> bool:
     return _TELLING.search(name) is not None
+
+
+@lru_cache(maxsize=4096)
+def _may_tell(name: str) -> bool:
+    return is_secret_name(name)
 
 
 def _hidden_url(text: str) -> str:

@@ -98,8 +98,15 @@ def freeze(value: Any) -> Any:
     Raises:
         InvalidInputError: It holds what cannot be read-only, is nested more than `DEEPEST` deep, or holds itself.
     """
-    if type(value) in _ATOMS:
+    kind = type(value)
+    if kind in _ATOMS:
         return value
+    if kind is dict and value:  # what is asked for most: flat, by texts
+        for key, item in value.items():
+            if type(item) not in _ATOMS or type(key) is not str:
+                break
+        else:
+            return MappingProxyType(value.copy())
     try:
         return _freeze(value, DEEPEST)
     except RecursionError:
@@ -130,8 +137,14 @@ def _freeze(value: Any, depth: int) -> Any:
     return _conversion().freeze_other(value, depth)
 
 
+def _copied(value: Any) -> dict[Any, Any]:
+    """Return a dict of the items; a view's own ``copy`` is three times as fast as ``dict`` of it."""
+    items = value.copy()
+    return items if type(items) is dict else dict(value)
+
+
 def _frozen_items(value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
-    items = dict(value)
+    items = _copied(value)
     for key, item in items.items():
         if type(item) not in _ATOMS:
             items[key] = _freeze(item, depth - 1)
@@ -174,7 +187,7 @@ def restore(value: Any) -> Any:
     if kind in _ATOMS:
         return value
     if kind is MappingProxyType or kind is dict:
-        items = dict(value)
+        items = _copied(value)
         for key, item in items.items():
             if type(item) not in _ATOMS:
                 items[key] = restore(item)

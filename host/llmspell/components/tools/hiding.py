@@ -12,23 +12,30 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, Secret, SecretBytes, SecretStr
 
-from llmspell_hookspecs import InvalidInputError, Tool, freeze, hide
+from llmspell_hookspecs import InvalidInputError, Tool, freeze, hide, hide_item
 
 __all__ = ["hidden_input"]
+
+_NUMBERS = frozenset({int, float, bool, type(None)})
 
 
 def hidden_input(tool: Tool[Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a tool was given, with its secrets hidden."""
     declared = _declared(tool.parameters)
-    hidden = {}
+    changed: dict[str, Any] = {}
     for name, value in given.items():
+        kind = type(value)
+        if kind in _NUMBERS:
+            continue
         names = declared.get(name, "any")
         try:
-            frozen = freeze(value)
+            frozen = value if kind is str else freeze(value)
         except InvalidInputError:  # the operation says so, to those who watch it
             return given
-        hidden[name] = hide(frozen, "all") if names == "all" else hide({name: frozen}, names)[name]
-    return hidden
+        hidden = hide(frozen, "all") if names == "all" else hide_item(name, frozen, names)
+        if hidden is not frozen:
+            changed[name] = hidden
+    return {**given, **changed} if changed else given
 
 
 @lru_cache(maxsize=1024)

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from llmspell.settings import Policy, Settings
+from llmspell.testing.provider_quirks import QUIRKS
 from llmspell_hookspecs import (
     RESULT_TYPES,
     ScriptObject,
@@ -38,6 +39,7 @@ def references() -> dict[str, str]:
         "settings.md": _settings(),
         "plugin-settings.md": _plugin_settings(),
         "script-globals.md": _globals(),
+        "providers.md": _quirks(),
     }
 
 
@@ -134,6 +136,20 @@ def _globals() -> str:
     objects = {kind for kind in ScriptObject.__subclasses__() if kind.__module__.startswith("llmspell_plugins.")}
     parts += [_methods(kind.__name__, kind) for kind in sorted(objects, key=lambda kind: kind.__name__)]
     return _page("Script globals", *parts)
+
+
+def _quirks() -> str:
+    rows = ["| server | what it does | asked for | what it means |", "|---|---|---|---|"]
+    for quirk in QUIRKS:
+        meaning = quirk.reason
+        if quirk.code:
+            meaning = f"error `{quirk.code}`, {'may be asked again' if quirk.retryable else 'not asked again'}"
+        rows.append(f"| {quirk.server} | {quirk.name} | {'a stream' if quirk.streams else 'a whole'} | {meaning} |")
+    text = (
+        "Which servers were imitated with which quirk. Each is an answer in `llmspell.testing.provider_quirks`, "
+        "and `llmspell.testing.ProviderConformance` asks any provider about all of them."
+    )
+    return _page("What servers make of the chat interface", text, "\n".join(rows))
 
 
 def _methods(title: str, kind: type[ScriptObject]) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .isolation import TemporarySettings
     from .loop import LoopSteps, held_beyond_idle_s, loop_steps
     from .output import ScriptOutput
+    from .provider import ProviderConformance
     from .recorder import HookRecorder, HookRow
     from .storage import StorageConformance
 
@@ -23,6 +24,7 @@ __all__ = [
     "HostOpener",
     "HostRunner",
     "LoopSteps",
+    "ProviderConformance",
     "ScriptOutput",
     "StorageConformance",
     "TemporarySettings",
@@ -36,6 +38,7 @@ _ROOMS = {
     "HostOpener": "host_runner",
     "HostRunner": "host_runner",
     "LoopSteps": "loop",
+    "ProviderConformance": "provider",
     "ScriptOutput": "output",
     "StorageConformance": "storage",
     "TemporarySettings": "isolation",

@@ -137,8 +137,8 @@ class Assembly:
             BrokenOffError: The model gave up.
             ValueError: It asks for more tools than any model does.
         """
-        self._model = _text(value.get("model")) or self._model
-        self._id = _text(value.get("id")) or self._id
+        self._model = sound(_text(value.get("model"))) or self._model
+        self._id = sound(_text(value.get("id"))) or self._id
         self._count(value.get("usage"))
         text = ""
         for choice in choices_of(value)[:1]:
@@ -191,10 +191,10 @@ class Assembly:
         uses = [*_listed(said.get("tool_calls")), *_listed(said.get("function_call"))]
         for use in uses:
             if isinstance(use, Mapping):
-                self._take(use, whole)
+                self._take(sound(use), whole)
         fields = {name: value for name, value in said.items() if name not in _OF_MESSAGE and value not in (None, "")}
         if fields:
-            self._extra = _merged(self._extra, fields)
+            self._extra = _merged(self._extra, sound(fields))
         if isinstance(said.get("content"), bool):
             raise ValueError("its content is no text")
         return _text(said.get("content")) or _text(said.get("refusal")) or _text(said.get("text"))

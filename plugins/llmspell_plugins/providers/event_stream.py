@@ -67,6 +67,8 @@ class EventStream:
             self._data_bytes += len(line)
             if self._data_bytes > _LONGEST:
                 raise ValueError(f"an event of its stream is longer than {_LONGEST} bytes")
+        elif field == b"error":  # llama.cpp has it in place of data
+            self._name, self._data = b"error", [value]
         elif field == b"event":
             self._name = value.strip()
         elif not line:

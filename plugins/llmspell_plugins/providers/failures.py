@@ -106,7 +106,7 @@ def error_in(value: Any, event: bytes = b"") -> dict[str, Any] | None:
         if held and not isinstance(held, dict):
             rest = {} if each is not value else value
             return {**rest, "message": _text(held)}
-    if choices or isinstance(value.get("message"), dict):
+    if choices or (isinstance(value.get("message"), dict) and "role" in value["message"]):
         return None
     held = next((value[name] for name in ("base_resp", "errors", "fault", "header") if value.get(name)), None)
     held = held[0] if isinstance(held, list) else held
@@ -275,5 +275,5 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "; ".join(filter(None, map(_text, value)))
     if isinstance(value, Mapping):
-        return _text(value.get("message") or value.get("msg") or value.get("text"))
+        return _text(value.get("message") or value.get("msg") or value.get("text") or value.get("detail"))
     return value if isinstance(value, str) else ""

@@ -277,7 +277,7 @@ async def _chunks(litellm: Any, keywords: Mapping[str, Any]) -> AsyncGenerator[d
 
 
 def _plain(answer: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = sound(answer.model_dump(mode="json", warnings=False))
+    plain: dict[str, Any] = answer.model_dump(warnings=False)
     return plain
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -53,6 +53,7 @@ def litellm_error(where: str, error: Exception, secrets: Iterable[str]) -> Provi
     told = next((each for each in chain if type(each).__name__ == "APIError" and hasattr(each, "body")), None)
     if told is not None:
         words = {"message": _bare(str(told)), "type": getattr(told, "type", None), "code": getattr(told, "code", None)}
+        words |= _fields(told)
         return stream_error(where, words, secrets)
     if 400 <= _status(error) < 500:
         return status_error(where, _status(error), {}, _body(error, error), secrets)
@@ -83,8 +84,29 @@ def _headers(error: BaseException) -> Mapping[str, str] | None:
 
 
 def _body(error: BaseException, answered: BaseException) -> bytes:
+    """What the provider said, as it came if some layer kept it, else put together from what is left of it."""
+    for each in _chain(error):
+        content = _content(each)
+        if content:
+            return content
+        if fields := _fields(each):
+            return msgspec.json.encode({"error": fields}, enc_hook=str)
     code, kind = (str(getattr(error, name, None) or getattr(answered, name, "")) for name in ("code", "type"))
     return msgspec.json.encode({"error": {"message": _bare(str(error)), "code": code, "type": kind}})
+
+
+def _content(error: BaseException) -> bytes:
+    """The answer's own bytes, if it was read."""
+    try:
+        content = getattr(getattr(error, "response", None), "content", b"")
+    except Exception:  # a stream's bytes may not be there any more; whose class it is, only the library knows
+        return b""
+    return content if isinstance(content, bytes) else b""
+
+
+def _fields(error: BaseException) -> dict[str, Any]:
+    body = getattr(error, "body", None)
+    return body if isinstance(body, dict) else {}
 
 
 def _bare(text: str) -> str:

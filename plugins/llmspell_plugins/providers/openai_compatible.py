@@ -50,7 +50,7 @@ _TAIL_S: Final = 0.2
 _SHORTEST_START: Final = 6
 _LINES_BYTES: Final = 1024 * 1024
 _LONGEST_WORD: Final = 2000
-_EVENT: Final = re.compile(rb"(?:data|event|id|retry) ?:|:")
+_EVENT: Final = re.compile(rb"(?:data|event|id|retry|error) ?:|:")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -339,12 +339,12 @@ def _values(where: str, data: bytes) -> list[Any]:
     What is no JSON and no page either is a service's bare word about what went wrong.
     """
     try:
-        return [read_json(data, large_answers)]
+        return [read_json(data, large_answers, halves=True)]
     except ValueError as error:
         lines = [line for line in data.splitlines() if line.strip() and not _is_done(line)]
         if len(lines) > 1 and len(data) <= _LINES_BYTES:
             with suppress(ValueError):
-                return [read_json(line) for line in lines]
+                return [read_json(line, halves=True) for line in lines]
         start = data.removeprefix(BOM).lstrip()[:1]
         if start == b"<":
             raise protocol_error(where, "the provider's answer makes no sense: it is an HTML page") from None

@@ -1,6 +1,6 @@
 """JSON as services write it, read with its slips: a byte-order mark, half surrogates, bare control characters, NaN.
 
-Invariant: what leaves here can be written again: each text is UTF-8, with a stand-in letter for what is none. What is
+Invariant: unless asked for, each text that leaves here is UTF-8, with a stand-in letter for what is none. What is
 larger than any model's answer has to be written to the letter, since reading it otherwise would hold every thread.
 """
 
@@ -20,12 +20,13 @@ BOM: Final = b"\xef\xbb\xbf"
 _LARGE: Final = 1024 * 1024
 
 
-def read_json(data: bytes, large: msgspec.json.Decoder[Any] | None = None) -> Any:
+def read_json(data: bytes, large: msgspec.json.Decoder[Any] | None = None, *, halves: bool = False) -> Any:
     """Return the value.
 
     Args:
         data: As it came.
         large: Reads what is large, and passes over what nobody asks for.
+        halves: Whether half a letter stays, since the next value may hold the other half.
 
     Raises:
         ValueError: It is no JSON; the text names the place and quotes nothing.
@@ -42,7 +43,8 @@ def read_json(data: bytes, large: msgspec.json.Decoder[Any] | None = None) -> An
             raise ValueError(str(error)) from None
         told = str(error)
     try:
-        return sound(json.loads(data.decode("utf-8", "replace"), strict=False))
+        read = json.loads(data.decode("utf-8", "replace"), strict=False)
+        return read if halves else sound(read)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError:

@@ -1,8 +1,8 @@
 """What servers with OpenAI's chat interface make of it: recorded answers, one a quirk, in our own words.
 
 Each is the wire format of the server that it names, reduced to what is odd about it. Invariant: a fixture says what a
-provider is to make of it: an answer, or an error with its code and whether asking again may help. It is longer than
-most because it is a table.
+provider is to make of it: an answer, or an error with its code and whether asking again may help.
+It is longer than most because it is a table.
 """
 
 from __future__ import annotations

@@ -904,3 +904,69 @@ def test_the_request_that_the_guards_saw_is_the_one_that_is_asked() -> None:
 
     assert judged[0].temperature == 0.1
     assert model.requests[0] == judged[0]
+
+
+# What a model asks for, before it is run.
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+@pytest.mark.parametrize("use", [ToolUse("1", "look", {}), ToolUse("1", "look", {}, "Expecting value")])
+def test_a_call_that_was_cut_off_is_told_as_cut_and_not_run(use: ToolUse, reason: str) -> None:
+    whole = ToolUse("0", "look", {"what": "a cat"})
+    model, tools = ScriptedModel(ModelResponse("", (whole, use), reason), says("again")), Tools()
+
+    async def main(host: Host) -> AgentOutput:
+        return await (await made(host)).run("look")
+
+    output = in_host(main, model, *tools.plugins)
+
+    assert tools.calls == [{"what": "a cat"}]
+    assert [record.status for record in output.tool_calls] == ["completed", "failed"]
+    assert "your answer was cut" in last(model)[-1][1]
+
+
+def test_calls_get_ids_of_their_own_within_a_conversation_and_each_answer_names_its_call() -> None:
+    uses = (ToolUse("x", "look", {"what": "1"}), ToolUse("x", "look", {"what": "2"}), ToolUse("", "look", {}))
+    model, tools = ScriptedModel(*[ModelResponse("", uses, "tool_use"), says("done")] * 2), Tools()
+
+    async def main(host: Host) -> None:
+        agent = await made(host)
+        await agent.run("look")
+        await agent.run("look again")
+
+    in_host(main, model, *tools.plugins)
+
+    messages = model.requests[-1].messages
+    asked = [use.id for message in messages for use in message.tool_uses]
+    assert len(set(asked) - {""}) == len(asked) == 6
+    assert [message.tool_use_id for message in messages if message.role == "tool"] == asked
+
+
+def test_half_a_letter_in_what_a_tool_answers_gets_a_stand_in() -> None:
+    async def say(parameters: Any, context: Any) -> Any:
+        return {"half": "a \ud835 b"}
+
+    model = ScriptedModel(asks(("look", {})), says("done"))
+
+    async def main(host: Host) -> AgentOutput:
+        return await (await made(host)).run("look")
+
+    output = in_host(main, model, make_tool("look", say))
+
+    assert last(model)[-1] == ("tool", '{"half":"a \ufffd b"}')
+    assert output.tool_calls[0].status == "completed"
+
+
+def test_what_a_provider_wants_back_stays_with_its_message_and_its_call() -> None:
+    use = ToolUse("1", "look", {}, "", {"scripted/play": {"signature": "SIG"}})
+    response = ModelResponse("", (use,), "tool_use", extra={"scripted/play": {"reasoning_content": "think"}})
+    model, tools = ScriptedModel(response, says("done")), Tools()
+
+    async def main(host: Host) -> None:
+        await (await made(host)).run("look")
+
+    in_host(main, model, *tools.plugins)
+
+    message = model.requests[-1].messages[1]
+    assert message.extra == {"scripted/play": {"reasoning_content": "think"}}
+    assert message.tool_uses[0].extra == {"scripted/play": {"signature": "SIG"}}

@@ -395,3 +395,22 @@ def test_what_the_tool_tells_of_itself() -> None:
     assert tool.access(HttpRequestParameters(input="http://x")) == (HostAccess("input"),)
     assert {"http-request", "http-request-tool", "http-requester"} <= set(tool.aliases)
     json.dumps(tool.schema())
+
+
+def test_headers_that_come_more_than_once_can_be_told_apart() -> None:
+    cookies = ["a=1; Expires=Wed, 21 Oct 2030 07:28:00 GMT", "b=2"]
+
+    def answer(handler: Any, count: int) -> None:
+        handler.send_response(200)
+        for name, value in (
+            *(("Set-Cookie", cookie) for cookie in cookies),
+            ("X-One", "1, 2"),
+            ("Content-Length", "0"),
+        ):
+            handler.send_header(name, value)
+        handler.end_headers()
+
+    with serve(answer) as server:
+        headers = _call(input=server.url).result["headers"]
+
+    assert (headers["set-cookie"], headers["x-one"]) == (cookies, "1, 2")

@@ -652,3 +652,35 @@ def test_a_chunk_of_an_unknown_kind_is_passed_over(server: ChatServer) -> None:
         reply.stream([b": keep-alive\n\n", line({"choices": [], "x": 1}), *parts])
 
     assert asked(server, behave, stream=True)[0].text == "one two"
+
+
+WANTED_BACK = {"reasoning_content": "think", "reasoning_details": [{"type": "reasoning.text", "signature": "S1"}]}
+
+
+@both
+def test_what_a_model_wants_back_goes_to_it_with_its_call_and_to_no_other(server: ChatServer, stream: bool) -> None:
+    def behave(reply: Reply) -> None:
+        call = {"id": "a", "type": "function", "extra_content": {"google": {"thought_signature": "S2"}}}
+        call["function"] = {"name": "calculator", "arguments": "{}"}
+        said = {"role": "assistant", "content": None, "tool_calls": [call], **WANTED_BACK}
+        if not reply.request.streamed:
+            return reply.send_json({"choices": [{"message": said, "finish_reason": "tool_calls"}]})
+        parts = [{"reasoning_content": "thi"}, {"reasoning_content": "nk"}, {**said, "reasoning_content": None}, {}]
+        values = [{"choices": [{"delta": part, "finish_reason": None if part else "tool_calls"}]} for part in parts]
+        return reply.stream([*map(line, values), b"data: [DONE]\n\n"])
+
+    async def main() -> None:
+        server.script(behave, say("done"), say("done"))
+        async with asking(server) as host:
+            response, _ = await ask(host, stream=stream)
+            said = Message("assistant", response.text, response.tool_uses, extra=response.extra)
+            talk = (Message("user", "go"), said, Message("tool", "ok", tool_use_id="a"))
+            for model in ("local/gpt-x", "local/other"):
+                await host.models.complete(ModelRequest(model, talk))
+
+    run(main)
+    same, other = (request.body["messages"][1] for request in server.requests[1:])
+    assert {name: same[name] for name in WANTED_BACK} == WANTED_BACK
+    assert same["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "S2"}}
+    assert set(other) == {"role", "content", "tool_calls"}
+    assert set(other["tool_calls"][0]) == {"id", "type", "function"}

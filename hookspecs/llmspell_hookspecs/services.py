@@ -110,12 +110,14 @@ class HttpResponse(Struct, frozen=True):
         headers: Lower-case names.
         body: The bytes.
         url: Where it came from, after redirects.
+        repeated: The values of each header that came more than once, which in `headers` are joined with commas.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str
+    repeated: Mapping[str, tuple[str, ...]] = {}
 
 
 class HttpStream(Protocol):

@@ -261,7 +261,9 @@ async def _read(response: httpx.Response, request: _Request, target: Target) -> 
     if request.method != "HEAD" and promised.isdecimal() and int(promised) > request.max_bytes:
         raise too_large(target.shown, request.max_bytes)
     body = await read_body(response, request.max_bytes, target.shown)
-    return HttpResponse(response.status_code, headers, body, request.url)
+    values = {name: tuple(response.headers.get_list(name)) for name in headers}
+    repeated = {name: each for name, each in values.items() if len(each) > 1}
+    return HttpResponse(response.status_code, headers, body, request.url, repeated)
 
 
 def connection_failed(error: BaseException) -> str:

@@ -45,7 +45,7 @@ class EventStream:
 
     def end(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the last event, if the stream ended without the empty line behind it."""
-        for line in (b"".join(self._begun), b""):
+        for line in (*b"".join(self._begun).splitlines(), b""):
             if (event := self._line(line)) is not None:
                 yield event
 

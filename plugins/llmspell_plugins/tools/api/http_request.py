@@ -196,12 +196,14 @@ def _encoded(body: Any) -> tuple[bytes | None, str]:
 
 
 def _result(response: HttpResponse, secrets: Sequence[bytes]) -> dict[str, Any]:
-    """The payload; bytes that are no text come as base64, and say so."""
+    """The payload; bytes that are no text come as base64, and say so; a header that came twice is a list."""
     content = redact(response.body, secrets)
-    headers = {
-        name: redact(value.encode("utf-8", "replace"), secrets).decode("utf-8", "replace")
-        for name, value in response.headers.items()
-    }
+
+    def shown(value: str) -> str:
+        return redact(value.encode("utf-8", "replace"), secrets).decode("utf-8", "replace")
+
+    headers: dict[str, Any] = {name: shown(value) for name, value in response.headers.items()}
+    headers |= {name: [shown(value) for value in values] for name, values in response.repeated.items()}
     body, encoding = _decoded(content, response.headers.get("content-type", ""))
     marker = {"body_encoding": encoding} if encoding == "base64" else {}
     return {

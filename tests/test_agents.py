@@ -762,7 +762,7 @@ def test_a_kind_whose_constructor_fails_is_named() -> None:
     async def main(host: Host) -> None:
         await host.agents.create(name="x", kind="bad")
 
-    with pytest.raises(PluginError, match="agent x: the constructor of its kind bad failed: no luck"):
+    with pytest.raises(PluginError, match="agent x: the constructor of its kind bad failed: ValueError: no luck"):
         in_host(main, Bad)
 
 

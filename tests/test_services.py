@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from kernel import make_tool, opened, run
 from llmspell import Host
-from llmspell.plugins.services import service_name
+from llmspell.plugins import service_name
 from llmspell.settings import load_settings
 from llmspell_hookspecs import (
     ComponentNotFoundError,

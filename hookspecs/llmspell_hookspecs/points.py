@@ -144,6 +144,8 @@ def points_of(namespace: object) -> Iterator[HookPoint]:
         TypeError: A declaration's one parameter is not ``context: HookContext[...]``.
     """
     for name, function in list(vars(namespace).items()):
+        if not inspect.isfunction(function):  # it may make attributes on demand, and fail at that
+            continue
         declaration = getattr(function, _ATTRIBUTE, None)
         if isinstance(declaration, _Declaration):
             yield _point(name, function, declaration)

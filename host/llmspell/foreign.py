@@ -11,16 +11,18 @@ from __future__ import annotations
 import dis
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from types import TracebackType
 from typing import Final, Literal
 
 import trio
+from pydantic import create_model
 
-from llmspell_hookspecs import DepthLimitError, LlmspellError, OperationError
+from llmspell_hookspecs import DepthLimitError, LlmspellError, OperationError, PluginError
 from llmspell_hookspecs.errors import text_of_error
 
-__all__ = ["Blamed", "as_error", "let_pass", "passes", "text_of"]
+__all__ = ["Blamed", "as_error", "let_pass", "passes", "survive_first_model", "text_of"]
 
 _LENGTH: Final = 300
 _NAME_OF: Final = type.__dict__["__name__"].__get__
@@ -105,6 +107,16 @@ def text_of(error: BaseException) -> str:
     text = said if bare else f"{name}: {said}"
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[: _LENGTH + 1])
     return text if len(text) <= _LENGTH else text[:_LENGTH] + "..."
+
+
+def survive_first_model() -> None:
+    """Let pydantic fail where that harms nobody.
+
+    At its first model it reads the entry points of every installed package for plugins of its own, and fails if one
+    package's are malformed; from the second model on it does without.
+    """
+    with suppress(PluginError), Blamed(lambda error: PluginError(text_of(error))):
+        create_model("First")
 
 
 def _is_cancelled() -> bool:

@@ -1,65 +1,68 @@
 """What is handed over in code to ``Host.open(plugins=...)``, told apart by what each thing is.
 
-Invariant: everything goes to exactly one place; what is nothing else is a plugin of hooks.
+Invariant: everything goes to exactly one group and is treated there as what is found; what is no plugin, and what comes
+twice, is refused by name.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-from msgspec import Struct
+from msgspec import structs
 
-from llmspell.components import is_agent_kind, is_provider
-from llmspell_hookspecs import ScriptGlobal, Storage, Tool
+from llmspell.foreign import Blamed, text_of
+from llmspell.plugins import GROUPS, PLUGINS, Candidate, group_of, plugin_name
+from llmspell.settings import Settings
+from llmspell_hookspecs import InvalidInputError, PluginError, PluginInfo
 
-__all__ = ["Handed", "sort_handed"]
+__all__ = ["sort_handed"]
 
 
-class Handed(Struct):
-    """What was handed over, by what it is.
+def sort_handed(plugins: Iterable[Any], settings: Settings) -> dict[str, list[Candidate]]:
+    """Return what was handed over by group, also what settings disable.
 
-    Attributes:
-        hooks: Modules, classes or objects with hooks.
-        tools: Subclasses of `Tool`, or objects of them.
-        agents: Kinds of agents.
-        providers: Model providers.
-        languages: What keeps `Language`.
-        globals: Subclasses of `ScriptGlobal`.
-        services: What says which protocol it ``provides``.
-        storages: What keeps `Storage`.
+    Raises:
+        InvalidInputError: It is no list of plugins.
     """
-
-    hooks: list[Any]
-    tools: list[Any]
-    agents: list[Any]
-    providers: list[Any]
-    languages: list[Any]
-    globals: list[Any]
-    services: list[Any]
-    storages: list[Any]
-
-
-def sort_handed(plugins: Iterable[Any]) -> Handed:
-    """Tell apart what was handed over."""
-    handed = Handed([], [], [], [], [], [], [], [])
+    if isinstance(plugins, str | bytes | dict) or not isinstance(plugins, Iterable):
+        message = f"plugins: {type(plugins).__name__} is no list of plugins; write plugins=[...]"
+        raise InvalidInputError(message, field="plugins")
+    handed: dict[str, list[Candidate]] = {group: [] for group in GROUPS}
     for item in plugins:
-        kind = item if inspect.isclass(item) else type(item)
-        if issubclass(kind, Tool):
-            handed.tools.append(item)
-        elif is_agent_kind(item):
-            handed.agents.append(item)
-        elif is_provider(item):
-            handed.providers.append(item)
-        elif issubclass(kind, ScriptGlobal):
-            handed.globals.append(item)
-        elif inspect.isclass(getattr(item, "provides", None)):
-            handed.services.append(item)
-        elif issubclass(kind, Storage):
-            handed.storages.append(item)
-        elif all(hasattr(item, name) for name in ("extensions", "hook_adapter", "run")):
-            handed.languages.append(item)
-        else:
-            handed.hooks.append(item)
+        candidate = _candidate(item, settings)
+        info, group = candidate.info, handed[candidate.info.group]
+        if any(other.info.name == info.name for other in group):
+            error = f"plugin {info.name}: another of this name was handed over before it; rename one of them"
+            candidate = structs.replace(candidate, info=structs.replace(info, error=error))
+        group.append(candidate)
     return handed
+
+
+def _candidate(item: Any, settings: Settings) -> Candidate:
+    """Return what was handed over, with what is wrong with it."""
+    module = "code"
+    try:
+        with Blamed(partial(_unnameable, type(item))):
+            module = _module(item)
+            target = getattr(item, "llmspell_tool", item) if inspect.isfunction(item) else item
+            group, name = group_of(target).name, plugin_name(target)
+            says = inspect.getattr_static(target, "required", None) is True
+    except PluginError as error:
+        return Candidate(PluginInfo(error.plugin, PLUGINS, module=module, error=str(error)), target=item)
+    required = says or settings.plugin_required(name, group)
+    return Candidate(PluginInfo(name, group, module=module, required=required), target=target)
+
+
+def _module(item: Any) -> str:
+    if inspect.ismodule(item):
+        return item.__name__
+    holder: Any = item if inspect.isclass(item) or inspect.isfunction(item) else type(item)
+    return f"{holder.__module__}:{holder.__qualname__}"
+
+
+def _unnameable(kind: type, error: BaseException) -> PluginError:
+    name = kind.__name__
+    return PluginError(f"plugin {name}: it cannot be looked at: {text_of(error)}; repair it", plugin=name)

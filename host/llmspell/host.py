@@ -27,11 +27,24 @@ from llmspell.components import (
     ToolRunner,
 )
 from llmspell.events import Bus, FlowLimit, Tap
-from llmspell.handed import Handed, sort_handed
+from llmspell.handed import sort_handed
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
 from llmspell.operations import OperationService, Runner
-from llmspell.plugins import PLUGINS, BroughtServices, Candidate, Installed, Plugins, choose
+from llmspell.plugins import (
+    GROUPS,
+    PLUGINS,
+    ROWS,
+    BroughtServices,
+    Candidate,
+    Installed,
+    Loader,
+    Plugins,
+    Shelf,
+    choose,
+    scan_all,
+)
+from llmspell.plugins.tables import unknown_names
 from llmspell.policy import Policies, runner_limits
 from llmspell.project import HostFolder
 from llmspell.scripting import Globals, Languages, ScriptRunner, ScriptSession
@@ -46,7 +59,6 @@ from llmspell.services import (
 )
 from llmspell.settings import LoadedSettings, Settings, load_settings
 from llmspell.settings.place import runtime_dir
-from llmspell.shelves import service_shelf, storage_shelf
 from llmspell.storages import StorageHolder, hold_storages
 from llmspell.version import VERSION
 from llmspell_hookspecs import (
@@ -168,7 +180,7 @@ class Host:
                     )
                     at_last.callback(host._runner.close)
                     try:
-                        await host._start(sort_handed(plugins), discover=discover, nursery=nursery)
+                        await host._start(plugins, discover=discover, nursery=nursery)
                         yield host
                     except Exception as error:
                         failure = error
@@ -280,20 +292,29 @@ class Host:
         if state == "open" and hook.breaker is not None:
             self._timer.schedule(hook.breaker)
 
-    async def _start(self, handed: Handed, *, discover: bool, nursery: trio.Nursery) -> None:
+    async def _start(self, plugins: Iterable[Any], *, discover: bool, nursery: trio.Nursery) -> None:
         settings = self.settings.loaded.settings
         if self._tap is not None:
             self._tap.allow(settings.events.tap)
         installed = Installed()
-
-        def chosen(group: str) -> list[Candidate]:
-            return choose(group, settings, discover=discover, installed=installed)
-
-        self._wire(settings, handed, chosen)
+        handed = sort_handed(plugins, settings)
+        candidates = {
+            group: [
+                *(each for each in handed[group] if settings.plugin_enabled(each.info.name, group)),
+                *choose(group, settings, discover=discover, installed=installed),
+            ]
+            for group in GROUPS
+        }
+        loader = Loader(lambda: self.settings.loaded.settings, self._services)
+        shelves = self._wire(settings, candidates, loader)
         nursery.start_soon(self._timer.run)
-        self.plugins = Plugins(self._registry, settings, self._services)
-        self.plugins.load(handed.hooks, chosen(PLUGINS))
+        self.plugins = Plugins(self._registry, settings, loader)
+        self.plugins.load(candidates[PLUGINS])
+        self.plugins.demand(shelves, installed.problems if discover else ())
         self._runner.refusal = self.plugins.refusal()
+        known = [*scan_all(installed), *(each.info for group in handed.values() for each in group)]
+        for _, problem in unknown_names(settings, known, self.hooks.list()):
+            _log.warning("%s", problem)
         self.events.check()
         for info in self.plugins.infos:
             if info.error:
@@ -305,43 +326,36 @@ class Host:
             nursery.start_soon(watch_load, performance, self._runner.notify)
         await self._runner.notify("system_startup", self._state())
 
-    def _wire(self, settings: Settings, handed: Handed, chosen: Callable[[str], list[Candidate]]) -> None:
-        tools = ToolRegistry(chosen("llmspell.tools"), settings, self._services)
-        languages = Languages(chosen("llmspell.languages"), settings, self._services)
-        for item in handed.tools:
-            tools.put(item)
-        for item in handed.languages:
-            languages.put(item)
+    def _wire(
+        self, settings: Settings, candidates: Mapping[str, Sequence[Candidate]], loader: Loader
+    ) -> Mapping[str, Shelf[Any]]:
+        """Give each room its shelf; returns the shelves by group."""
+        shelves: dict[str, Shelf[Any]] = {
+            group: Shelf(ROWS[group].word, candidates[group], loader) for group in GROUPS if group != PLUGINS
+        }
+        tools = ToolRegistry(shelves["llmspell.tools"])
         self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)
-        globals_of = Globals(chosen("llmspell.globals"), handed.globals)
+        languages = Languages(shelves["llmspell.languages"], settings)
+        globals_of = Globals(shelves["llmspell.globals"])
         self._scripts = ScriptRunner(
             languages, self._runner, self._policies, self._services, globals_of, self._write, self._read_line
         )
-        providers = ProviderRegistry(chosen("llmspell.providers"), settings, self._services, self._policies)
-        for item in handed.providers:
-            providers.put(item)
+        providers = ProviderRegistry(shelves["llmspell.providers"], settings, loader, self._policies)
         self.models = ModelRunner(providers, self._runner)
-        kinds = AgentRegistry(chosen("llmspell.agents"), self._services)
-        for item in handed.agents:
-            kinds.put(item)
-        self.agents = AgentRunner(kinds, self._runner, self._policies)
+        self.agents = AgentRunner(
+            AgentRegistry(shelves["llmspell.agents"], self._services), self._runner, self._policies
+        )
         self._addresses.add("tool", self.tools)
         self._addresses.add("model", self.models)
         self._addresses.add("agent", self.agents)
         self._addresses.add("script", self._scripts)
         self._addresses.add("custom", self.hooks)
-        self._storages.shelf = storage_shelf(
-            chosen("llmspell.storage"),
-            handed.storages,
-            lambda name: self.settings.loaded.settings.storage_table(name),
-            self._services,
-        )
+        self._storages.shelf = shelves["llmspell.storage"]
         self._storages.backend = lambda: self.settings.loaded.settings.storage.backend
-        self._brought = BroughtServices(
-            service_shelf(chosen("llmspell.services"), handed.services, self._services.settings, self._services)
-        )
+        self._brought = BroughtServices(shelves["llmspell.services"])
         self._services.look(self._brought.find)
         self._offer()
+        return shelves
 
     def _offer(self) -> None:
         self._services.offer(Agents, self.agents)

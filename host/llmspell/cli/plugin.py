@@ -141,21 +141,23 @@ def plugin_doctor(invocation: Invocation) -> None:
 def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str, Any]]:
     """Plugins as rows, with what the settings make of them."""
     from llmspell.plugins.discovery import Installed, choose
+    from llmspell.plugins.groups import GROUPS
 
     groups = dict.fromkeys(info.group for info in infos)
     installed = Installed()
     chosen = {
         _identity(item.info): item.info.error
         for group in groups
+        if group in GROUPS
         for item in choose(group, settings, installed=installed)
     }
-    return [_row(info, settings, chosen.get(_identity(info))) for info in infos]
+    return [_row(info, settings, info.error or chosen.get(_identity(info))) for info in infos]
 
 
 def _row(info: PluginInfo, settings: Settings, objection: str | None) -> dict[str, Any]:
     """One plugin; the objection is None if it was not chosen."""
     status, error = "enabled", objection or ""
-    if not settings.plugin_enabled(info.name):
+    if not settings.plugin_enabled(info.name, info.group):
         status = "disabled"
     elif objection is None:
         status, error = "refused", "settings prefer another package that brings it"
@@ -168,7 +170,7 @@ def _row(info: PluginInfo, settings: Settings, objection: str | None) -> dict[st
         "version": info.version,
         "module": info.module,
         "status": status,
-        "required": settings.plugin_required(info.name),
+        "required": settings.plugin_required(info.name, info.group),
         "error": error,
     }
 
@@ -185,15 +187,34 @@ def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> 
     file = _file(invocation, user=user)
     if not enabled and name not in _installed():
         raise _unknown(name)
+    before, was_wrong = file.read_bytes() if file.is_file() else None, _problem_of(invocation)
     changed = set_plugin_enabled(file, name, enabled=enabled)
     if not changed and enabled and name not in _installed():
         raise _unknown(name)
+    problem = _problem_of(invocation)
+    if problem and not was_wrong:  # a file in which no command runs helps nobody
+        if before is None:
+            file.unlink()
+        else:
+            file.write_bytes(before)
+        raise click.UsageError(f"{file} is left as it was: {problem.rstrip('.')}")
     word = "enabled" if enabled else "disabled"
     if invocation.json:
         print_json({"plugin": name, "enabled": enabled, "file": str(file), "changed": changed})
     else:
         click.echo(f"{name} is {word} in {file}" if changed else f"{name} was {word} already in {file}")
     _warn_if_overruled(invocation, name, enabled=enabled)
+
+
+def _problem_of(invocation: Invocation) -> str:
+    """Return why the settings cannot be read, if they cannot."""
+    from llmspell_hookspecs import SettingsError
+
+    try:
+        invocation.load_settings()
+    except SettingsError as error:
+        return str(error)
+    return ""
 
 
 def _warn_if_overruled(invocation: Invocation, name: str, *, enabled: bool) -> None:
@@ -222,8 +243,9 @@ def _file(invocation: Invocation, *, user: bool) -> Path:
 
 def _installed() -> set[str]:
     from llmspell.plugins.discovery import scan_all
+    from llmspell.settings.key import spelled_names
 
-    return {info.name for info in scan_all()}
+    return {name for info in scan_all() for name in spelled_names(info.name, info.group)}
 
 
 def _unknown(name: str) -> click.UsageError:

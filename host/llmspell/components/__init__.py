@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .addresses import Addresses, CallOptions, ComponentRunner
-from .agents import AgentRegistry, AgentRunner, is_agent_kind
+from .agents import AgentRegistry, AgentRunner
 from .envelope import to_script_result
-from .models import ModelRunner, ProviderRegistry, is_provider
+from .models import ModelRunner, ProviderRegistry
 from .tools import ToolRegistry, ToolRunner
 
 __all__ = [
@@ -18,7 +18,5 @@ __all__ = [
     "ProviderRegistry",
     "ToolRegistry",
     "ToolRunner",
-    "is_agent_kind",
-    "is_provider",
     "to_script_result",
 ]

@@ -111,7 +111,7 @@ def compile_chain(point: HookPoint, hooks: Iterable[Hook], component: str) -> Ch
     for hook in hooks:
         match = hook.options.match
         if match not in fits:
-            fits[match] = fnmatchcase(component, match or "")
+            fits[match] = _fits(point, component, match or "")
         if fits[match] and hook.enabled and not _is_open(hook):
             called.append(hook)
     return Chain(point, called) if called else None
@@ -129,6 +129,12 @@ def still_judging(old: Chain | None, new: Chain | None) -> Chain | None:
     if not left:
         return new
     return Chain(old.point, left if new is None else (*new.hooks, *left))
+
+
+def _fits(point: HookPoint, component: str, match: str) -> bool:
+    if point.topic == "event":  # a topic may be spelled with dots or colons
+        match, component = match.replace(":", "."), component.replace(":", ".")
+    return fnmatchcase(component, match)
 
 
 def _is_open(hook: Hook) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .discovery import GROUPS, OWN, PLUGINS, Candidate, Installed, choose, scan_all
-from .loading import construct, load
-from .plugins import Plugins, plugin_name
+from .discovery import OWN, Candidate, Installed, choose, scan_all
+from .groups import GROUPS, PLUGINS, ROWS, Group, group_of, plugin_name, service_name
+from .loading import Loader, construct, load
+from .plugins import Plugins
 from .registrar import Registrar
 from .services import BroughtServices
 from .shelf import Shelf
@@ -13,15 +14,20 @@ __all__ = [
     "GROUPS",
     "OWN",
     "PLUGINS",
+    "ROWS",
     "BroughtServices",
     "Candidate",
+    "Group",
     "Installed",
+    "Loader",
     "Plugins",
     "Registrar",
     "Shelf",
     "choose",
     "construct",
+    "group_of",
     "load",
     "plugin_name",
     "scan_all",
+    "service_name",
 ]

@@ -1,5 +1,8 @@
 """Finding plugins by their entry points, and choosing among them, without importing one.
 
+Metadata is read package by package: one whose metadata cannot be read, or which is left over from an installation that
+failed, is named and passed over.
+
 Invariant: only metadata is read here. What is disabled, not trusted, or brought by two packages is refused with the
 reason, never imported.
 """
@@ -7,68 +10,122 @@ reason, never imported.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import PurePath
+from typing import Any, Final
 
 from msgspec import Struct, structs
 
+from llmspell.foreign import Blamed, text_of
 from llmspell.settings import Settings
-from llmspell_hookspecs import PluginInfo
+from llmspell_hookspecs import PluginError, PluginInfo
 
-__all__ = ["GROUPS", "OWN", "PLUGINS", "Candidate", "Installed", "choose", "scan_all"]
+from .groups import GROUPS
+
+__all__ = ["OWN", "Candidate", "Installed", "choose", "scan_all"]
 
 OWN: Final = "llmspell"
 """The distribution whose plugins are built in."""
-PLUGINS: Final = "llmspell.plugins"
-"""The group of hook plugins; the others hold what is loaded by name on first use."""
-GROUPS: Final = (
-    PLUGINS,
-    "llmspell.tools",
-    "llmspell.agents",
-    "llmspell.providers",
-    "llmspell.languages",
-    "llmspell.globals",
-    "llmspell.services",
-    "llmspell.storage",
-)
-"""The groups that this host looks into."""
+_VALUE: Final = re.compile(r"\s*[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\]\s*)?$")
 
 
 class Candidate(Struct, frozen=True):
-    """An entry point that may be loaded, or why not.
+    """What may be loaded, or why not.
 
     Attributes:
         info: What is known of it; ``info.error`` says why it is refused.
-        point: The entry point.
+        point: The entry point; None for what was handed over in code.
+        target: What was handed over.
     """
 
     info: PluginInfo
-    point: EntryPoint
+    point: EntryPoint | None = None
+    target: Any = None
 
 
 class Installed:
-    """The plugins that are installed, of every group; the metadata of all packages are read once."""
+    """The plugins that are installed, of every group; the metadata of all packages are read once.
+
+    Attributes:
+        problems: What is wrong with packages, or with single entry points of theirs; none of those is a candidate.
+    """
 
     def __init__(self) -> None:
-        points, names = entry_points(), _Names()
-        self._groups = {group: _candidates(group, points.select(group=group), names) for group in GROUPS}
+        self.problems: list[PluginInfo] = []
+        found: dict[str, dict[tuple[str, str, str], Candidate]] = {group: {} for group in GROUPS}
+        seen: dict[str, PurePath] = {}
+        for package in self._packages():
+            for candidate in self._read(package, seen):
+                info = candidate.info
+                found[info.group].setdefault((info.name, _canonical(info.distribution), info.module), candidate)
+        self._groups = {group: sorted(each.values(), key=_place) for group, each in found.items()}
 
     def of(self, group: str) -> Sequence[Candidate]:
-        """Answer the plugins of a group, in order of name."""
+        """Return the plugins of a group, in order of name."""
         return self._groups[group]
 
+    def _packages(self) -> Iterator[Distribution]:
+        packages: Iterator[Distribution] | None = None
+        while True:
+            try:
+                with Blamed(partial(_unreadable, "the installed packages", "finding them failed")):
+                    packages = iter(distributions()) if packages is None else packages
+                    package = next(packages, None)
+            except PluginError as error:
+                self.problems.append(PluginInfo("packages", "", error=str(error)))
+                return
+            if package is None:
+                return
+            yield package
 
-def scan_all() -> list[PluginInfo]:
-    """Answer every plugin of every group; nothing is imported."""
-    installed = Installed()
-    return [candidate.info for group in GROUPS for candidate in installed.of(group)]
+    def _read(self, package: Distribution, seen: dict[str, PurePath]) -> list[Candidate]:
+        folder = PurePath("package")
+        try:
+            with Blamed(lambda error: _unreadable(folder.name, "its metadata cannot be read", error)):
+                folder = PurePath(str(getattr(package, "_path", folder)))
+                known = seen.setdefault(_stem(folder), folder)
+                if known.parent != folder.parent:
+                    return []  # another one stands before it on the path
+                points = _points(package)
+                if not points:
+                    return []
+                name, version, problem = _names(package, folder)
+                if known != folder:
+                    problem = f"{known.name} and {folder.name} stand side by side; install the package again"
+                return [
+                    candidate
+                    for point in points
+                    for candidate in self._checked(point, PluginInfo(point.name, point.group, name, version), problem)
+                ]
+        except PluginError as error:
+            self.problems.append(PluginInfo(_stem(folder), "", error=str(error)))
+            return []
+
+    def _checked(self, point: EntryPoint, info: PluginInfo, problem: str) -> Iterator[Candidate]:
+        if not problem and not point.name.strip():
+            problem = f"an entry point in {point.group} has no name; ask its author to mend it"
+        if not problem and not _VALUE.match(point.value):
+            problem = f"its entry point {point.value!r} names no module; ask its author to mend it"
+        info = structs.replace(info, module=point.value)
+        if problem:
+            who = f"plugin {info.name}" if info.name else f"package {info.distribution}"
+            self.problems.append(structs.replace(info, error=f"{who}: {problem}"))
+        else:
+            yield Candidate(info, point)
+
+
+def scan_all(installed: Installed | None = None) -> list[PluginInfo]:
+    """Return every plugin of every group, and what is wrong with packages; nothing is imported."""
+    installed = installed or Installed()
+    return [*(candidate.info for group in GROUPS for candidate in installed.of(group)), *installed.problems]
 
 
 def choose(
     group: str, settings: Settings, *, discover: bool = True, installed: Installed | None = None
 ) -> list[Candidate]:
-    """Answer the plugins of a group that may be loaded, and those that are refused with ``info.error`` set.
+    """Return the plugins of a group that may be loaded, and those that are refused with ``info.error`` set.
 
     Args:
         group: The entry point group.
@@ -82,55 +139,75 @@ def choose(
     wanted = [
         candidate
         for candidate in (installed or Installed()).of(group)
-        if (discover or candidate.info.distribution == OWN) and settings.plugin_enabled(candidate.info.name)
+        if (discover or candidate.info.distribution == OWN) and settings.plugin_enabled(candidate.info.name, group)
     ]
     return [_judged(candidate, wanted, settings) for candidate in wanted if not _outvoted(candidate, wanted, settings)]
 
 
-class _Names:
-    """Names and versions of packages, each read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[Distribution, str, str]] = {}
-
-    def of(self, package: Distribution | None) -> tuple[str, str]:
-        """Answer name and version; a package that is half installed has none."""
-        if package is None:
-            return "", ""
-        if id(package) not in self._known:
-            metadata = package.metadata
-            self._known[id(package)] = (package, metadata["Name"] or "", metadata["Version"] or "")
-        return self._known[id(package)][1:]
+def _points(package: Distribution) -> list[EntryPoint]:
+    """Return the entry points of a package that are ours."""
+    points = list(package.entry_points)
+    if not points:
+        file = getattr(package, "_path", PurePath()) / "entry_points.txt"
+        if getattr(file, "exists", bool)() and not _is_readable(file):
+            raise PermissionError("entry_points.txt cannot be opened")
+    return [point for point in points if point.group in GROUPS]
 
 
-def _candidates(group: str, points: Iterable[EntryPoint], names: _Names) -> list[Candidate]:
-    found: dict[tuple[str, str, str], Candidate] = {}
-    for point in points:
-        name, version = names.of(point.dist)
-        info = PluginInfo(point.name, group, name, version, point.value)
-        found.setdefault((point.name, _canonical(name), point.value), Candidate(info, point))
-    return sorted(found.values(), key=lambda candidate: (candidate.info.name, candidate.info.distribution))
+def _is_readable(file: Any) -> bool:
+    try:
+        file.read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def _names(package: Distribution, folder: PurePath) -> tuple[str, str, str]:
+    """Return a package's name and version, and what is wrong with it."""
+    if folder.name.startswith("~"):
+        return _stem(folder), "", f"{folder} is left over from an installation that failed; remove it"
+    metadata: Any = package.metadata
+    name, version = ("" if metadata is None else str(metadata[key] or "").strip() for key in ("Name", "Version"))
+    if not name:
+        return _stem(folder), version, f"the metadata of {folder} have no name; install the package again, or remove it"
+    if not version:
+        return name, "", f"the metadata of its package {name} have no version; install the package again, or remove it"
+    return name, version, ""
+
+
+def _unreadable(name: str, what: str, error: BaseException) -> PluginError:
+    return PluginError(f"package {name}: {what}: {text_of(error)}; install it again, or remove it", plugin=name)
+
+
+def _stem(folder: PurePath) -> str:
+    return _canonical(folder.stem.partition("-")[0]) or folder.name
+
+
+def _place(candidate: Candidate) -> tuple[str, str]:
+    return candidate.info.name, candidate.info.distribution
 
 
 def _outvoted(candidate: Candidate, all_of: Sequence[Candidate], settings: Settings) -> bool:
-    preferred = settings.plugin_distribution(candidate.info.name)
+    info = candidate.info
+    preferred = settings.plugin_distribution(info.name, info.group)
     return (
         bool(preferred)
-        and _canonical(preferred) != _canonical(candidate.info.distribution)
+        and _canonical(preferred) != _canonical(info.distribution)
         and any(
-            other.info.name == candidate.info.name and _canonical(other.info.distribution) == _canonical(preferred)
+            other.info.name == info.name and _canonical(other.info.distribution) == _canonical(preferred)
             for other in all_of
         )
     )
 
 
 def _judged(candidate: Candidate, all_of: Sequence[Candidate], settings: Settings) -> Candidate:
-    info = structs.replace(candidate.info, required=settings.plugin_required(candidate.info.name))
+    info = candidate.info
+    info = structs.replace(info, required=settings.plugin_required(info.name, info.group))
     return Candidate(structs.replace(info, error=_objection(info, all_of, settings)), candidate.point)
 
 
 def _objection(info: PluginInfo, all_of: Sequence[Candidate], settings: Settings) -> str:
-    preferred = settings.plugin_distribution(info.name)
+    preferred = settings.plugin_distribution(info.name, info.group)
     if preferred and _canonical(preferred) != _canonical(info.distribution):
         return (
             f"plugin {info.name}: settings want it from {preferred}, but it comes from {info.distribution}; "
@@ -142,6 +219,9 @@ def _objection(info: PluginInfo, all_of: Sequence[Candidate], settings: Settings
         return (
             f"plugin {info.name}: {packages} both bring it; say which wins: plugins.prefer.{info.name} = {brought[0]!r}"
         )
+    modules = sorted({other.info.module for other in all_of if other.info.name == info.name})
+    if len(modules) > 1 and len(brought) == 1:
+        return f"plugin {info.name}: {info.distribution} brings it twice, as {' and '.join(modules)}; it must not"
     if settings.plugins.trust == "listed" and not _is_trusted(info.distribution, settings.plugins.trusted):
         return (
             f"plugin {info.name}: its package {info.distribution} is not listed; "

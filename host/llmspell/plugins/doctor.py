@@ -19,9 +19,12 @@ from llmspell_hookspecs import (
     own_points,
 )
 
-from .discovery import GROUPS, PLUGINS, Candidate, Installed, choose, scan_all
-from .loading import construct, load
+from .discovery import Candidate, Installed, choose, scan_all
+from .groups import GROUPS, PLUGINS
+from .loading import Loader, load
+from .plugins import register, says_required, split_name
 from .registrar import Registrar
+from .tables import unknown_names
 
 __all__ = ["Finding", "examine"]
 
@@ -45,41 +48,72 @@ class Finding(Struct, frozen=True):
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Load every enabled plugin by itself and answer what was found, missing required ones included."""
+    """Load every enabled plugin by itself; returns what was found, also what settings name and what is not there."""
     installed = Installed()
+    registry = HookRegistry(PointCatalog(own_points()))
+    examination = _Examination(settings, registry)
     candidates = [candidate for group in GROUPS for candidate in choose(group, settings, installed=installed)]
-    findings = [_examine_one(candidate, settings) for candidate in candidates]
+    findings = [examination.of(candidate) for candidate in candidates]
+    findings += [Finding(info, "failed", info.error) for info in installed.problems]
     seen = {(finding.plugin.group, finding.plugin.name) for finding in findings}
+    every = scan_all(installed)
     findings += [
         Finding(info, "disabled", "it is disabled, so it is not imported")
-        for info in scan_all()
+        for info in every
         if (info.group, info.name) not in seen
     ]
-    present = {finding.plugin.name for finding in findings if finding.plugin.group == PLUGINS}
-    for name in settings.required_plugins():
-        if name not in present:
-            message = f"required plugin {name} is not installed; install it, or take it out of plugins.required"
-            findings.append(Finding(PluginInfo(name, required=True), "failed", message))
+    for spelled in settings.required_plugins():
+        if not any(_is_called(finding, spelled) for finding in findings):
+            message = f"required plugin {spelled} is not installed or disabled; install it, or change plugins.required"
+            findings.append(Finding(PluginInfo(spelled, required=True), "failed", message))
+    registered = [info for info, _ in registry.order()]
+    for key, problem in unknown_names(settings, every, registered):
+        findings.append(Finding(PluginInfo(key, "settings"), "failed", problem))
     return findings
 
 
-def _examine_one(candidate: Candidate, settings: Settings) -> Finding:
-    info = candidate.info
-    if info.error:
-        return Finding(info, "refused", info.error)
-    started = perf_counter()
-    try:
-        target = load(info, candidate.point)
-        hooks = _hooks(info, target, settings) if info.group == PLUGINS else 0
-    except LlmspellError as error:
+def _is_called(finding: Finding, spelled: str) -> bool:
+    """Whether it is an enabled plugin of the name that settings require."""
+    group, name = split_name(spelled)
+    return finding.status != "disabled" and finding.plugin.name == name and group in ("", finding.plugin.group)
+
+
+class _Examination:
+    """Loads plugins as a host does, without one."""
+
+    def __init__(self, settings: Settings, registry: HookRegistry) -> None:
+        self._loader = Loader(lambda: settings, _NoServices())
+        self._registrar = Registrar(registry)
+
+    def of(self, candidate: Candidate) -> Finding:
+        """Return what is found about one."""
+        info = candidate.info
+        if info.error:
+            return Finding(info, "failed" if info.required else "refused", info.error)
+        started = perf_counter()
+        hooks, error = 0, ""
+        try:
+            if info.group == PLUGINS:
+                target = load(candidate)
+                info = structs.replace(info, required=info.required or says_required(info, target))
+                hooks = register(self._registrar, info, target, self._loader.make(info, target))
+            else:
+                self._loader(candidate)
+        except LlmspellError as problem:
+            error = "" if _needs_a_host(problem) else str(problem)
         elapsed_ms = (perf_counter() - started) * 1000
-        return Finding(structs.replace(info, error=str(error)), "failed", str(error), 0, elapsed_ms)
-    return Finding(info, "ok", "", hooks, (perf_counter() - started) * 1000)
+        return Finding(structs.replace(info, error=error), "failed" if error else "ok", error, hooks, elapsed_ms)
 
 
-def _hooks(info: PluginInfo, target: Any, settings: Settings) -> int:
-    made = construct(info, target, settings.plugin_table(info.name), _NoServices())
-    return Registrar(HookRegistry(PointCatalog(own_points()))).take(made, info.name)
+def _needs_a_host(problem: BaseException | None) -> bool:
+    """Whether its constructor asked for what only a running host has, which says nothing against it."""
+    while problem is not None and not isinstance(problem, _OutsideError):
+        problem = problem.__cause__
+    return problem is not None
+
+
+class _OutsideError(ComponentNotFoundError):
+    """A service was used outside a host."""
 
 
 class _NoServices:
@@ -103,4 +137,4 @@ class _Unavailable:
     def __getattr__(self, attribute: str) -> Any:
         """Say that it cannot be used yet."""
         message = f"service {self._name}: {attribute} cannot be used in a constructor; use it when a hook is called"
-        raise ComponentNotFoundError(message, address=self._name)
+        raise _OutsideError(message, address=self._name)

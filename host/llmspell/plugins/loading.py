@@ -1,7 +1,7 @@
-"""Loading one plugin inside the host's own guard: import, construct, settings.
+"""Loading plugins inside the host's own guard: import, settings, construction, and the check of what came out.
 
 stevedore imports by entry point; its managers let SystemExit and AssertionError through, so each load has a manager of
-its own inside a guard of ours.
+its own inside a guard of ours. What was handed over in code goes the same way, without the import.
 
 Invariant: whatever a plugin does wrong while it loads is a `PluginError` that names it.
 """
@@ -9,18 +9,28 @@ Invariant: whatever a plugin does wrong while it loads is a `PluginError` that n
 from __future__ import annotations
 
 import inspect
+import logging
+import typing
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import EntryPoint
+from time import perf_counter
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from stevedore import ExtensionManager
 
+from llmspell.foreign import Blamed, text_of
+from llmspell.settings import Settings
 from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo, Services
 
-__all__ = ["construct", "load", "validated"]
+from .discovery import Candidate
+from .groups import ROWS
 
-_SECTIONS: Final = {"llmspell.tools": "tools", "llmspell.providers": "providers", "llmspell.storage": "storage"}
-"""Where the settings of a group's plugins stand, if not in ``[plugins.NAME]``."""
+__all__ = ["Loader", "construct", "load", "settings_of", "table_of"]
+
+_log = logging.getLogger("llmspell")
+_SLOW_S: Final = 1.0
 
 
 class _Single(ExtensionManager[Any]):
@@ -38,20 +48,70 @@ def _passed_on(manager: object, point: object, error: BaseException) -> None:
     raise error
 
 
-def load(info: PluginInfo, point: EntryPoint) -> Any:
-    """Import what the entry point names.
+class Loader:
+    """Makes plugins as their groups want them.
+
+    Args:
+        settings: Returns the settings as they are now.
+        services: What plugins are constructed with.
+    """
+
+    def __init__(self, settings: Callable[[], Settings], services: Services) -> None:
+        self._settings = settings
+        self._services = services
+
+    def __call__(self, candidate: Candidate) -> Any:
+        """Return the plugin, made and checked.
+
+        Raises:
+            PluginError: It cannot be made, for whatever reason, or is none.
+        """
+        if candidate.info.error:
+            raise PluginError(candidate.info.error, plugin=candidate.info.name)
+        return self.make(candidate.info, load(candidate), constructs=ROWS[candidate.info.group].constructed)
+
+    def make(self, info: PluginInfo, target: Any, *, constructs: bool = True) -> Any:
+        """Construct what an entry point names with its settings, and check it."""
+        row = ROWS[info.group]
+        if constructs:
+            made = construct(info, target, table_of(self._settings(), info), self._services)
+        else:
+            made = target
+            if info.group != "llmspell.providers":  # each of a provider's tables makes one of its own
+                settings_of(info, target, table_of(self._settings(), info))
+        with Blamed(partial(_problem, info, "it cannot be used"), spares=LlmspellError):
+            problem = row.problem(made, info.name)
+        if problem:
+            source = info.module or type(made).__name__
+            raise PluginError(f"{row.word} {info.name}: {source} {problem}", plugin=info.name)
+        return made
+
+
+def load(candidate: Candidate) -> Any:
+    """Import what the entry point names, or return what was handed over. A slow import is told.
 
     Raises:
         PluginError: It cannot be imported, for whatever reason.
     """
-    try:
-        return _Single(point)[point.name].plugin
-    except (Exception, SystemExit) as error:
-        raise _problem(info, "it cannot be imported", error) from error
+    target, info = candidate.target, candidate.info
+    if candidate.point is not None:
+        started = perf_counter()
+        with Blamed(partial(_problem, info, "it cannot be imported")):
+            target = _Single(candidate.point)[candidate.point.name].plugin
+        elapsed_s = perf_counter() - started
+        if elapsed_s >= _SLOW_S:
+            _log.warning(
+                "plugin %s: its import took %.1f s; import what is heavy where it is used (%s %s)",
+                info.name,
+                elapsed_s,
+                info.distribution,
+                info.version,
+            )
+    return getattr(target, "llmspell_tool", target) if inspect.isfunction(target) else target
 
 
 def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Services) -> Any:
-    """Answer the plugin object: the module as it is, a class constructed with ``(settings, services)``.
+    """Return the plugin object: the module as it is, a class constructed with ``(settings, services)``.
 
     Args:
         info: Which plugin it is.
@@ -62,41 +122,110 @@ def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Se
     Raises:
         PluginError: Its settings do not fit, or its constructor failed.
     """
-    model = getattr(target, "Settings", None)
-    section = _SECTIONS.get(info.group, "plugins")
-    if table and not (inspect.isclass(model) and issubclass(model, BaseModel)):
-        key = next(iter(table))
-        message = f"{section}.{info.name}.{key}: this plugin takes no settings; take the table out"
-        raise PluginError(message, plugin=info.name)
-    settings = validated(model, table, f"{section}.{info.name}") if model is not None else None
-    if not inspect.isclass(target):
-        return target
-    constructor: Any = target
-    try:
+    settings = settings_of(info, target, table)
+    with Blamed(partial(_problem, info, "its constructor failed")):
+        if not inspect.isclass(target):
+            return target
+        constructor: Any = target
         return constructor(settings, services) if inspect.signature(constructor).parameters else constructor()
-    except (Exception, SystemExit) as error:
-        raise _problem(info, "its constructor failed", error) from error
 
 
-def validated(model: type[BaseModel], table: dict[str, Any], where: str) -> BaseModel:
-    """Answer the settings of a plugin as its own model has them.
+def settings_of(info: PluginInfo, target: Any, table: dict[str, Any]) -> BaseModel | None:
+    """Return the settings of a plugin as its own model has them; None if it takes none.
+
+    Raises:
+        PluginError: They do not fit; names the key.
+    """
+    with Blamed(partial(_problem, info, "its Settings cannot be used"), spares=PluginError):
+        where = f"{ROWS[info.group].section}.{info.name}"
+        model = getattr(target, "Settings", None) if _may_have_settings(target) else None
+        if table and not (inspect.isclass(target) or inspect.ismodule(target)):
+            key = f"{where}.{next(iter(table))}"
+            message = f"{key}: it was handed over as an object, which no settings reach; hand over its class"
+            raise PluginError(message, plugin=info.name)
+        if model is None:
+            if table:
+                message = f"{where}.{next(iter(table))}: this plugin takes no settings; take the table out"
+                raise PluginError(message, plugin=info.name)
+            return None
+        if not (inspect.isclass(model) and issubclass(model, BaseModel)):
+            message = f"plugin {info.name}: its Settings is {_shown(model)}, no pydantic model; make it one"
+            raise PluginError(message, plugin=info.name)
+        if not (inspect.isclass(target) or inspect.ismodule(target)):
+            return None
+        return _validated(model, table, where)
+
+
+def _shown(value: Any) -> str:
+    """Return what a value looks like, short."""
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "..."
+
+
+def _may_have_settings(target: Any) -> bool:
+    """Whether ``Settings`` may be asked for; a module that makes names on demand is asked for none that it lacks."""
+    return not inspect.ismodule(target) or "Settings" in vars(target)
+
+
+def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> BaseModel:
+    """Return the settings of a plugin as its own model has them; a key that it does not know is refused.
 
     Raises:
         PluginError: They do not fit; names the key.
     """
     try:
+        try:
+            return model.model_validate(table, extra="forbid")
+        except ValidationError as error:
+            if not all(_is_allowed(model, each["type"], each["loc"]) for each in error.errors()):
+                raise
         return model.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join([where, *(str(part) for part in first["loc"])])
         message = f"{key}: {first['msg']}; mend it, or take it out for the default"
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(sorted({name for each in _models(model, first["loc"]) for name in each.model_fields}))
+            message = f"{key}: {first['msg']}; mend it, there are {known or 'none'}"
         raise PluginError(message, plugin=where.rpartition(".")[2]) from None
 
 
+def _is_allowed(model: type[BaseModel], kind: str, loc: tuple[int | str, ...]) -> bool:
+    """Whether it is a key that the model around it takes whatever its name is, for it says ``extra="allow"``."""
+    return kind == "extra_forbidden" and any(each.model_config.get("extra") == "allow" for each in _models(model, loc))
+
+
+def _models(model: type[BaseModel], loc: tuple[int | str, ...]) -> set[type[BaseModel]]:
+    """Return the models that may stand around the last key of a place."""
+    models = {model}
+    for part in loc[:-1]:
+        fields = [each.model_fields[str(part)].annotation for each in models if str(part) in each.model_fields]
+        if fields:
+            models = {inner for field in fields for inner in _models_in(field)}
+    return models
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {inner for each in typing.get_args(annotation) for inner in _models_in(each)}
+
+
+def table_of(settings: Settings, info: PluginInfo) -> dict[str, Any]:
+    """Return a plugin's own settings, secrets revealed, from the section of its group."""
+    match ROWS[info.group].section:
+        case "tools":
+            return settings.tool_table(info.name)
+        case "providers":
+            table = settings.provider_table(info.name)
+            table.pop("type", None)
+            return table
+        case "storage":
+            return settings.storage_table(info.name)
+    return settings.plugin_table(info.name, info.group)
+
+
 def _problem(info: PluginInfo, what: str, error: BaseException) -> PluginError:
-    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, LlmspellError):
-        reason = str(error)
     source = f" ({info.distribution} {info.version})" if info.distribution else ""
-    message = f"plugin {info.name}{source}: {what}: {' '.join(reason.split())}; repair it, or disable it"
+    message = f"plugin {info.name}{source}: {what}: {text_of(error)}; repair it, or disable it"
     return PluginError(message, plugin=info.name)

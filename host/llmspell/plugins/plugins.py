@@ -1,27 +1,31 @@
 """The hook plugins of a host: discovered or handed over, constructed, registered, and what became of each.
 
-Invariant: one that fails is named and leaves nothing behind; it never stops the host. While a required one is missing
-operations are refused with its name.
+Invariant: one that fails is named and leaves nothing behind, also nothing of others; it never stops the host. While a
+required one is missing operations are refused with its name.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from msgspec import structs
 
 from llmspell.closing import close_each
+from llmspell.foreign import Blamed, text_of
 from llmspell.hooks import HookRegistry
 from llmspell.settings import Settings
-from llmspell_hookspecs import LlmspellError, PluginInfo, Services
+from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo
 
-from .discovery import PLUGINS, Candidate
-from .loading import construct, load
+from .discovery import Candidate
+from .groups import PLUGINS, ROWS
+from .loading import Loader, load
 from .registrar import Registrar
+from .shelf import Shelf
 
-__all__ = ["Plugins", "plugin_name"]
+__all__ = ["Plugins", "register"]
 
 _CLOSING_S: Final = 5.0
 
@@ -32,28 +36,44 @@ class Plugins:
     Args:
         registry: Takes their hooks in.
         settings: Say which are loaded, and with what.
-        services: What they are constructed with.
+        loader: Makes them.
 
     Attributes:
-        infos: What became of each, in the order of loading; ``error`` is empty if it is loaded.
+        infos: What became of each, in the order of loading, and of what is required in other groups; ``error`` is empty
+            if it is loaded.
     """
 
-    def __init__(self, registry: HookRegistry, settings: Settings, services: Services) -> None:
+    def __init__(self, registry: HookRegistry, settings: Settings, loader: Loader) -> None:
         self.infos: list[PluginInfo] = []
         self._settings = settings
-        self._services = services
+        self._loader = loader
+        self._registry = registry
         self._registrar = Registrar(registry)
         self._objects: list[tuple[str, Any]] = []
 
-    def load(self, handed: Iterable[Any], chosen: Iterable[Candidate]) -> None:
-        """Load what was handed over, then what discovery chose."""
-        for plugin in handed:
-            name = plugin_name(plugin)
-            info = PluginInfo(name, PLUGINS, module=_module(plugin), required=self._settings.plugin_required(name))
-            if self._settings.plugin_enabled(name):
-                self._take(info, plugin)
-        for candidate in chosen:
-            self._discovered(candidate)
+    def load(self, candidates: Iterable[Candidate]) -> None:
+        """Load what was handed over, and then what discovery chose."""
+        for candidate in candidates:
+            info = candidate.info
+            if not info.error and candidate.point is not None and self._is_loaded(PLUGINS, info.name):
+                error = f"plugin {info.name}: one of this name was handed over in code; rename one of them"
+                info = structs.replace(info, error=error)
+            self.infos.append(info if info.error else self._take(structs.replace(candidate, info=info)))
+
+    def demand(self, shelves: Mapping[str, Shelf[Any]], problems: Iterable[PluginInfo]) -> None:
+        """Load what is required of other groups; take over what is wrong with packages."""
+        self.infos += problems
+        for shelf in shelves.values():
+            for name in shelf.names():
+                info = shelf.info(name)
+                if not info.error and info.required:
+                    try:
+                        shelf.get(name)
+                    except LlmspellError as error:
+                        info = structs.replace(info, error=str(error))
+                    self.infos.append(info)
+                elif info.error:
+                    self.infos.append(info)
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -66,61 +86,95 @@ class Plugins:
         return tuple(info.name for info in self.infos if info.error)
 
     def refusal(self) -> str:
-        """Answer why operations are refused; empty if no required plugin is missing."""
-        missing = [name for name in self._settings.required_plugins() if name not in self.loaded]
-        if not missing:
-            return ""
-        name = missing[0]
-        error = next((info.error for info in self.infos if info.name == name), "")
-        why = error or "it is not installed, or it is disabled"
-        return (
-            f"required plugin {name} is not loaded: {why}; "
-            f"repair it, or take it out of plugins.required (llmspell plugin doctor)"
-        )
+        """Return why operations are refused; empty if no required plugin is missing."""
+        for spelled in self._settings.required_plugins():
+            group, name = split_name(spelled)
+            known = [info for info in self.infos if info.name == name and group in ("", info.group)]
+            missing = not any(not info.error for info in known)
+            if missing or any(info.error and info.required for info in known):
+                error = next((info.error for info in known if info.error), "")
+                return _refusal(name, error or "it is not installed, or it is disabled")
+        broken = next((info for info in self.infos if info.required and info.error), None)
+        return "" if broken is None else _refusal(broken.name, broken.error)
 
     async def close(self) -> None:
         """Close the plugins that have an ``aclose``, the last one first."""
-        closers = [getattr(plugin, "aclose", None) for _, plugin in reversed(self._objects)]
+        closers = [closer for _, plugin in reversed(self._objects) if (closer := closer_of(plugin)) is not None]
         self._objects.clear()
-        await close_each(filter(inspect.iscoroutinefunction, closers), _CLOSING_S)
+        await close_each(closers, _CLOSING_S)
 
-    def _discovered(self, candidate: Candidate) -> None:
+    def _is_loaded(self, group: str, name: str) -> bool:
+        return any(info.name == name and info.group == group and not info.error for info in self.infos)
+
+    def _take(self, candidate: Candidate) -> PluginInfo:
+        """Load one, and return what became of it."""
         info = candidate.info
-        if info.error or info.name in self.loaded:
-            error = info.error or f"plugin {info.name}: one of this name was handed over in code; rename one of them"
-            self.infos.append(structs.replace(info, error=error))
-            return
+        before = {hook.id for hook in self._registry if hook.plugin == info.name}
         try:
-            target = load(info, candidate.point)
+            target = load(candidate)
+            info = structs.replace(info, required=info.required or says_required(info, target))
+            plugin = self._loader.make(info, target)
+            register(self._registrar, info, target, plugin)
         except LlmspellError as error:
-            self.infos.append(structs.replace(info, error=str(error)))
-            return
-        self._take(info, target)
-
-    def _take(self, info: PluginInfo, target: Any) -> None:
-        try:
-            plugin = construct(info, target, self._settings.plugin_table(info.name), self._services)
-            self._registrar.take(plugin, info.name)
-        except LlmspellError as error:
+            for hook in [hook for hook in self._registry if hook.plugin == info.name and hook.id not in before]:
+                self._registry.remove(hook)
             text = str(error) if info.name in str(error) else f"plugin {info.name}: {error}"
-            self.infos.append(structs.replace(info, error=text))
-            return
+            return structs.replace(info, error=text)
         self._objects.append((info.name, plugin))
-        self.infos.append(info)
+        return info
 
 
-def plugin_name(plugin: Any) -> str:
-    """Answer the name of a plugin that was handed over: its ``name``, or its module's or class's own."""
-    given = getattr(plugin, "name", None)
-    if isinstance(given, str):
-        return given
-    if inspect.ismodule(plugin) or inspect.isclass(plugin):
-        return plugin.__name__.rpartition(".")[2]
-    return type(plugin).__name__
+def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any) -> int:
+    """Register a plugin's hooks; returns how many.
+
+    Raises:
+        HookRegistrationError: One of them is wrong.
+        PluginError: It fails when it is looked at, calls itself by another name, or brings nothing at all.
+    """
+    with Blamed(partial(_problem, info), spares=LlmspellError):
+        own = inspect.getattr_static(plugin, "name", None)
+        if isinstance(own, str) and own != info.name and info.distribution:
+            message = f"plugin {info.name}: it calls itself {own!r}; give it the name of its entry point"
+            raise PluginError(message, plugin=info.name)
+        points, hooks = registrar.take(plugin, info.name)
+        if not points and not hooks and not _does_without(target):
+            message = f"plugin {info.name}: it brings no hook and no point; mark its functions with @hookimpl"
+            raise PluginError(message, plugin=info.name)
+        return hooks
 
 
-def _module(plugin: Any) -> str:
-    if inspect.ismodule(plugin):
-        return plugin.__name__
-    holder: Sequence[Any] = [plugin if inspect.isclass(plugin) else type(plugin)]
-    return f"{holder[0].__module__}:{holder[0].__qualname__}"
+def says_required(info: PluginInfo, target: Any) -> bool:
+    """Return whether a plugin says itself that nothing runs without it."""
+    with Blamed(partial(_problem, info)):
+        return inspect.getattr_static(target, "required", None) is True
+
+
+def closer_of(plugin: Any) -> Callable[[], Any] | None:
+    """Return a plugin's ``aclose``, if it has one; what it makes on demand counts as none."""
+    kept = inspect.getattr_static(plugin, "aclose", None)
+    return plugin.aclose if inspect.iscoroutinefunction(kept) else None
+
+
+def split_name(spelled: str) -> tuple[str, str]:
+    """Return group and name of a name as settings spell it: ``storage:memory``; the group is empty for all."""
+    word, colon, name = spelled.partition(":")
+    if not colon:
+        return "", spelled
+    return next((group for group in ROWS if group.removeprefix("llmspell.") in (word, f"{word}s")), word), name
+
+
+def _does_without(target: Any) -> bool:
+    """Whether its constructor is given services, with which it may do its work without a hook."""
+    return inspect.isclass(target) and bool(inspect.signature(target).parameters)
+
+
+def _refusal(name: str, why: str) -> str:
+    return (
+        f"required plugin {name} is not loaded: {why}; "
+        f"repair it, or take it out of plugins.required (llmspell plugin doctor)"
+    )
+
+
+def _problem(info: PluginInfo, error: BaseException) -> PluginError:
+    message = f"plugin {info.name}: it cannot be registered: {text_of(error)}; repair it, or disable it"
+    return PluginError(message, plugin=info.name)

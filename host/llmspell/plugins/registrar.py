@@ -1,20 +1,22 @@
-"""Registration: pluggy validates a plugin's hooks, the registry takes them in.
+"""Registration: pluggy holds a plugin's hooks, the registry takes them in.
 
-pluggy's own call path is not used. Its look at every attribute is replaced by ours, which asks for our marker only.
+pluggy's own call path is not used, nor its look at every attribute: what it is given has been found by `find_hooks`.
 
-Invariant: a plugin is registered with all of its hooks or with none.
+Invariant: a plugin is registered with all of its hooks or with none, and takes nobody else's out.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pluggy
 
-from llmspell.hooks import HookRegistry, check_subject
-from llmspell_hookspecs import PROJECT, HookError, HookOptions, HookPoint, HookRegistrationError, points_of
+from llmspell.hooks import Hook, HookRegistry, check_subject
+from llmspell_hookspecs import PROJECT, HookError, HookPoint, HookRegistrationError, points_of
+
+from .finding import Found, find_hooks
 
 __all__ = ["Registrar"]
 
@@ -31,71 +33,67 @@ class Registrar(pluggy.PluginManager):
         self._registry = registry
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
-        """Answer pluggy's options for a marked function, None for anything else."""
-        if name.startswith("__"):
-            return None
-        marked = _attribute(plugin, name)
-        options = getattr(marked, "llmspell_options", None)
-        return getattr(marked, "llmspell_impl", None) if isinstance(options, HookOptions) else None
+        """Return pluggy's options for what has been found, None for anything else."""
+        return {"specname": None} if isinstance(plugin, _Hooks) and name in vars(plugin) else None
 
-    def take(self, plugin: Any, name: str) -> int:
-        """Register a plugin's points and hooks; answers how many hooks.
+    def take(self, plugin: Any, name: str) -> tuple[int, int]:
+        """Register a plugin's points and hooks; returns how many points and hooks.
 
         Raises:
-            HookRegistrationError: One of them is wrong; none is registered then.
+            HookRegistrationError: One of them is wrong, or the name is taken; none is registered then.
             HookOrderError: Their constraints form a cycle; none is registered then.
         """
-        for point in points_of(plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)):
+        if self.has_plugin(name):
+            raise HookRegistrationError(f"plugin {name}: another of this name is registered; rename one of them")
+        points = list(points_of(plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)))
+        for point in points:
             self._registry.catalog.add(point)
+        found = find_hooks(plugin, name, [point.name for point in self._registry.catalog])
+        added: list[Hook] = []
         try:
-            self._validate(plugin, name)
-            return self._register(plugin, name)
+            for each in found:
+                added.append(self._add(each, name))  # noqa: PERF401 - what was added before a failure is taken out
+            self.register(_Hooks(**{each.attribute: each.function for each in found}), name=name)
         except Exception:
-            self._registry.remove_plugin(name)
-            if self.has_plugin(name):
-                self.unregister(name=name)
+            for hook in added:
+                self._registry.remove(hook)
             raise
+        return len(points), len(added)
 
-    def _validate(self, plugin: Any, name: str) -> None:
-        try:
-            self.register(plugin, name=name)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            message = f"plugin {name}: {' '.join(str(error).split())}; mend the hook's declaration"
-            raise HookRegistrationError(message) from error
-
-    def _register(self, plugin: Any, name: str) -> int:
-        count = 0
-        for attribute in self._marked(plugin):
-            function = getattr(plugin, attribute)
-            options: HookOptions = function.llmspell_options
-            point, pattern = self._registry.catalog.resolve(options.specname or attribute)
-            _check(function, name, point)
-            if pattern is not None and options.match is None:
-                message = f"plugin {name}: {options.specname} names a component; say match={pattern!r} instead"
-                raise HookRegistrationError(message, hook=attribute, point=point.name)
-            self._registry.add(point, function, options, plugin=name)
-            count += 1
-        return count
-
-    def _marked(self, plugin: Any) -> list[str]:
-        names = vars(plugin) if inspect.ismodule(plugin) else dir(plugin)
-        return [name for name in names if self.parse_hookimpl_opts(plugin, name) is not None]
+    def _add(self, found: Found, plugin: str) -> Hook:
+        options = found.options
+        point, pattern = self._registry.catalog.resolve(options.specname or found.attribute)
+        _check(found, plugin, point)
+        if pattern is not None and options.match is None:
+            message = f"plugin {plugin}: {options.specname} names a component; say match={pattern!r} instead"
+            raise HookRegistrationError(message, hook=found.attribute, point=point.name)
+        return self._registry.add(point, found.function, options, plugin=plugin)
 
 
-def _attribute(plugin: object, name: str) -> Any:
-    if inspect.ismodule(plugin) or inspect.isclass(plugin):
-        return vars(plugin).get(name) if inspect.ismodule(plugin) else getattr(plugin, name, None)
-    return getattr(type(plugin), name, None)
+class _Hooks(SimpleNamespace):
+    """What pluggy is given of a plugin: its hooks by name."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
-def _check(function: Callable[..., Any], plugin: str, point: HookPoint) -> None:
-    parameters = list(inspect.signature(function).parameters)
-    if parameters != ["context"]:
-        raise _wrong(function, plugin, point, f"it takes ({', '.join(parameters)})", "its one argument is 'context'")
-    check_subject(function, "context", f"hook {plugin}.{getattr(function, '__name__', 'hook')}", point)
+def _check(found: Found, plugin: str, point: HookPoint) -> None:
+    function = found.function
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise _wrong(found, plugin, point, "it does not tell what it takes", "wrap it in a function") from error
+    taken = ", ".join(str(parameter) for parameter in parameters)
+    if [parameter.name for parameter in parameters] != ["context"] or parameters[0].kind not in (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    ):
+        raise _wrong(found, plugin, point, f"it takes ({taken})", "its one argument is 'context', by position")
+    check_subject(function, "context", f"hook {plugin}.{getattr(function, '__name__', found.attribute)}", point)
 
 
-def _wrong(function: Callable[..., Any], plugin: str, point: HookPoint, problem: str, remedy: str) -> HookError:
-    name = getattr(function, "__name__", "hook")
-    message = f"hook {plugin}.{name} at {point.name}: {problem}; {remedy}"
-    return HookRegistrationError(message, hook=name, point=point.name)
+def _wrong(found: Found, plugin: str, point: HookPoint, problem: str, remedy: str) -> HookError:
+    message = f"hook {plugin}.{found.attribute} at {point.name}: {problem}; {remedy}"
+    return HookRegistrationError(message, hook=found.attribute, point=point.name)

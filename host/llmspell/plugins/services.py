@@ -9,24 +9,18 @@ handed out.
 
 from __future__ import annotations
 
-import inspect
-import re
 from typing import Any, Final
 
 from llmspell.closing import close_each
 from llmspell_hookspecs import PluginError
 
+from .groups import service_name
+from .plugins import closer_of
 from .shelf import Shelf
 
-__all__ = ["BroughtServices", "service_name"]
+__all__ = ["BroughtServices"]
 
 _CLOSING_S: Final = 5.0
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-
-def service_name(protocol: type[Any]) -> str:
-    """Answer the name of the entry point that keeps a protocol: ``EventLog`` becomes ``event_log``."""
-    return _HUMP.sub("_", protocol.__name__).lower()
 
 
 class BroughtServices:
@@ -54,12 +48,12 @@ class BroughtServices:
             kept = f"{service.provides.__module__}.{service.provides.__name__}"
             message = f"service {name}: it keeps {kept}, not {protocol.__module__}.{protocol.__name__}; rename one"
             raise PluginError(message, plugin=name)
-        if service not in self._found:
+        if not any(service is known for known in self._found):
             self._found.append(service)
         return service
 
     async def close(self) -> None:
         """Close the services that have an ``aclose``, the last one first."""
-        closers = [getattr(service, "aclose", None) for service in reversed(self._found)]
+        closers = [closer for service in reversed(self._found) if (closer := closer_of(service)) is not None]
         self._found.clear()
-        await close_each(filter(inspect.iscoroutinefunction, closers), _CLOSING_S)
+        await close_each(closers, _CLOSING_S)

@@ -6,16 +6,18 @@ Invariant: a plugin on a shelf is imported when it is first asked for by name, a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from llmspell_hookspecs import ComponentNotFoundError, PluginError, PluginInfo
+from llmspell_hookspecs import ComponentNotFoundError, LlmspellError, PluginError, PluginInfo
 
 from .discovery import Candidate
 
 __all__ = ["Shelf"]
 
 T = TypeVar("T")
+_log = logging.getLogger("llmspell")
 
 
 class Shelf(Generic[T]):
@@ -23,35 +25,29 @@ class Shelf(Generic[T]):
 
     Args:
         word: What they are called, for messages: ``tool``.
-        candidates: What discovery chose.
+        candidates: What was handed over in code, and what discovery chose; of two of one name the first counts.
         make: Loads one: import, construct, check.
     """
 
     def __init__(self, word: str, candidates: Iterable[Candidate], make: Callable[[Candidate], T]) -> None:
         self._word = word
-        self._candidates = {candidate.info.name: candidate for candidate in candidates}
+        self._candidates: dict[str, Candidate] = {}
+        for candidate in candidates:
+            self._candidates.setdefault(candidate.info.name, candidate)
         self._make = make
         self._made: dict[str, T] = {}
-        self._later: dict[str, Callable[[], T]] = {}
-
-    def put(self, name: str, made: T) -> None:
-        """Put on the shelf what was handed over in code; it wins over what was discovered."""
-        self._made[name] = made
-
-    def put_later(self, name: str, make: Callable[[], T]) -> None:
-        """Put on the shelf what was handed over in code and is made when it is first asked for."""
-        self._later[name] = make
+        self._told: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
-        """Answer all names, in order, without importing anything."""
-        return tuple(sorted({*self._made, *self._later, *self._candidates}))
+        """Return all names, in order, without importing anything."""
+        return tuple(sorted(self._candidates))
 
-    def infos(self) -> list[PluginInfo]:
-        """Answer what is known of each that was discovered."""
-        return [candidate.info for candidate in self._candidates.values()]
+    def info(self, name: str) -> PluginInfo:
+        """Return what is known of one."""
+        return self._candidates[name].info
 
     def get(self, name: str) -> T:
-        """Answer the plugin of this name, loading it if need be.
+        """Return the plugin of this name, loading it if need be.
 
         Raises:
             ComponentNotFoundError: There is none.
@@ -59,9 +55,6 @@ class Shelf(Generic[T]):
         """
         made = self._made.get(name)
         if made is not None:
-            return made
-        if name in self._later:
-            self._made[name] = made = self._later[name]()
             return made
         candidate = self._candidates.get(name)
         if candidate is None:
@@ -71,8 +64,22 @@ class Shelf(Generic[T]):
         self._made[name] = made = self._make(candidate)
         return made
 
+    def loadable(self) -> Iterator[tuple[str, T]]:
+        """Yield those that load, by name; of each that does not it is said once why not."""
+        for name in self.names():
+            try:
+                yield name, self.get(name)
+            except LlmspellError as error:
+                self.tell(name, error)
+
+    def tell(self, name: str, error: Exception) -> None:
+        """Say once why one is passed over."""
+        if name not in self._told:
+            self._told.add(name)
+            _log.warning("%s", error)
+
     def missing(self, name: str) -> ComponentNotFoundError:
-        """Answer the error for a name that is not here."""
+        """Return the error for a name that is not here."""
         near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(self.names()) or 'none'}"
         return ComponentNotFoundError(f"{self._word} {name!r}: there is none; {hint}", address=f"{self._word}:{name}")

@@ -6,19 +6,22 @@ imported, and no disabled one.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from pydantic import BaseModel
+from msgspec import structs
 
 from llmspell.settings import LoadedSettings, Settings
-from llmspell_hookspecs import LlmspellError, SettingsError
+from llmspell.settings.key import spelled_names
+from llmspell_hookspecs import HookInfo, LlmspellError, PluginInfo, SettingsError
 
-from .discovery import GROUPS, Candidate, Installed, choose
-from .loading import load, validated
+from .discovery import Candidate, Installed, choose, scan_all
+from .groups import GROUPS
+from .loading import load, settings_of
 
-__all__ = ["table_problems"]
+__all__ = ["table_problems", "unknown_names"]
 
 _SECTIONS: Final = {"llmspell.tools": "tools", "llmspell.providers": "providers", "llmspell.storage": "storage"}
 _Table = tuple[str, str, dict[str, Any], Candidate | None]
@@ -35,6 +38,46 @@ def table_problems(loaded: LoadedSettings) -> list[SettingsError]:
             key = str(error).partition(": ")[0]
             origin = _origin(loaded, key, f"{section}.{name}")
             problems.append(SettingsError(f"{origin}: {error}", origin=origin, key=key))
+    told = {problem.key for problem in problems}
+    for key, text in unknown_names(loaded.settings, scan_all()):
+        if key not in told:
+            origin = _origin(loaded, key, key)
+            problems.append(SettingsError(f"{origin}: {text}", origin=origin, key=key))
+    return problems
+
+
+def unknown_names(
+    settings: Settings, known: Iterable[PluginInfo], hooks: Iterable[HookInfo] | None = None
+) -> list[tuple[str, str]]:
+    """Return the keys that name plugins, tools or hooks that there are not, each with what is wrong.
+
+    Args:
+        settings: Name them.
+        known: What is installed or was handed over, whatever became of it.
+        hooks: What is registered; None if that is not known.
+    """
+    named: list[tuple[str, str, set[str]]] = []
+    infos = list(known)
+    spelled = {name for info in infos for name in spelled_names(info.name, info.group)}
+    named += [("plugins.disabled", name, spelled) for name in settings.plugins.disabled]
+    named += [("plugins.prefer", name, spelled) for name in settings.plugins.prefer]
+    named += [("plugins", name, spelled) for name in settings.plugins.__pydantic_extra__ or {}]
+    tools = {info.name for info in infos if info.group == "llmspell.tools"}
+    named += [("tools.disabled", name, tools) for name in settings.tools.disabled]
+    problems = []
+    for key, name, there in named:
+        if name not in there:
+            near = difflib.get_close_matches(name, sorted(there), 1)
+            hint = f"did you mean {near[0]}?" if near else "take it out, or install it"
+            place = f"plugins.{name}" if key == "plugins" else key
+            problems.append((place, f"{place}: nothing called {name!r} is installed; {hint}"))
+    if hooks is not None:
+        present = [f"{hook.plugin}.{hook.name}" for hook in hooks]
+        for pattern in settings.hooks.disabled:
+            if not any(fnmatchcase(name, pattern) for name in present):
+                near = difflib.get_close_matches(pattern, sorted(set(present)), 1)
+                hint = f"did you mean {near[0]}?" if near else "take it out ('llmspell hook list' shows what there is)"
+                problems.append(("hooks.disabled", f"hooks.disabled: no hook is called {pattern!r}; {hint}"))
     return problems
 
 
@@ -79,9 +122,4 @@ def _check(section: str, name: str, table: dict[str, Any], candidate: Candidate 
         raise SettingsError(message, key=f"{section}.{name}")
     if candidate.info.error:
         raise SettingsError(f"{section}.{name}: {candidate.info.error}", key=f"{section}.{name}")
-    model = getattr(load(candidate.info, candidate.point), "Settings", None)
-    if inspect.isclass(model) and issubclass(model, BaseModel):
-        validated(model, table, f"{section}.{name}")
-    elif table:
-        key = f"{section}.{name}.{next(iter(table))}"
-        raise SettingsError(f"{key}: this plugin takes no settings; take the table out", key=key)
+    settings_of(structs.replace(candidate.info, name=name), load(candidate), table)

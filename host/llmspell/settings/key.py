@@ -11,7 +11,7 @@ from typing import Any
 
 from llmspell_hookspecs import SettingsError
 
-__all__ = ["flatten", "join", "nest", "split"]
+__all__ = ["flatten", "join", "nest", "spelled_names", "split"]
 
 _BARE = re.compile(r"[^.\s\"']+")
 _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:(\.)|$)""")
@@ -56,3 +56,19 @@ def nest(path: Sequence[str], value: Any) -> dict[str, Any]:
         value = {name: value}
     answer: dict[str, Any] = value
     return answer
+
+
+def spelled_names(name: str, group: str = "") -> tuple[str, ...]:
+    """Return the spellings under which settings may name a plugin: with its group, in both numbers, and without.
+
+    Args:
+        name: Its name, or its name with the group before a colon.
+        group: The entry point group, such as ``llmspell.storage``.
+    """
+    word, colon, bare = name.partition(":")
+    if not group and colon:
+        group, name = word, bare
+    if not group:
+        return (name,)
+    word = group.removeprefix("llmspell.").removesuffix("s")
+    return (f"{word}s:{name}", f"{word}:{name}", name)

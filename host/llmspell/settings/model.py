@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from llmspell.foreign import survive_first_model
 from llmspell.security import host_entry
 from llmspell_hookspecs import is_secret_name
 
-from .key import split
+from .key import spelled_names, split
 from .policy import Policy
 from .secret import reveal, wrap
 
@@ -41,6 +42,7 @@ __all__ = [
     "ToolSettings",
 ]
 
+survive_first_model()
 _Name: TypeAlias = Annotated[str, Field(max_length=4096)]
 Names: TypeAlias = Annotated[tuple[_Name, ...], Field(max_length=1000)]
 
@@ -114,7 +116,7 @@ class PluginSettings(BaseModel):
     __pydantic_extra__: dict[str, PluginTable] = Field(init=False)
 
     disabled: Annotated[Names, Policy.LOCKED] = Field(
-        default=(), description="Names of plugins that are never imported."
+        default=(), description="Plugins that are never imported: a name, or group and name such as storage:memory."
     )
     required: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
         default=(), description="Names of plugins without which operations are refused."
@@ -396,13 +398,14 @@ class Settings(_Section):
     storage: StorageSettings = StorageSettings()
     logging: LoggingSettings = LoggingSettings()
 
-    def host_table(self, name: str) -> PluginTable:
-        """Answer ``[plugins.NAME]``; one with the defaults if there is none."""
-        return (self.plugins.__pydantic_extra__ or {}).get(name) or PluginTable()
+    def host_table(self, name: str, group: str = "") -> PluginTable:
+        """Return ``[plugins.NAME]``, or that of the name with its group; one with the defaults if there is none."""
+        tables = self.plugins.__pydantic_extra__ or {}
+        return next((tables[each] for each in spelled_names(name, group) if each in tables), None) or PluginTable()
 
-    def plugin_table(self, name: str) -> dict[str, Any]:
-        """Answer a plugin's own settings, secrets revealed, for its Settings model to validate."""
-        return self.host_table(name).own
+    def plugin_table(self, name: str, group: str = "") -> dict[str, Any]:
+        """Return a plugin's own settings, secrets revealed, for its Settings model to validate."""
+        return self.host_table(name, group).own
 
     def tool_table(self, name: str) -> dict[str, Any]:
         """Answer a tool's own settings, secrets revealed, for its Settings model to validate."""
@@ -428,21 +431,28 @@ class Settings(_Section):
         tables = self.storage.__pydantic_extra__ or {}
         return tuple(str(table["path"]) for table in tables.values() if isinstance(table.get("path"), str | PathLike))
 
-    def plugin_enabled(self, name: str) -> bool:
-        """Answer whether a plugin is to be loaded."""
-        enabled = self.host_table(name).enabled
-        return name not in self.plugins.disabled if enabled is None else enabled
+    def plugin_enabled(self, name: str, group: str = "") -> bool:
+        """Return whether a plugin is to be loaded; the name may be spelled with its group, as ``storage:memory``."""
+        enabled = self.host_table(name, group).enabled
+        return (
+            not any(each in self.plugins.disabled for each in spelled_names(name, group))
+            if enabled is None
+            else enabled
+        )
 
-    def plugin_required(self, name: str) -> bool:
-        """Answer whether operations are refused while a plugin is not loaded."""
-        required = self.host_table(name).required
-        return name in self.plugins.required if required is None else required
+    def plugin_required(self, name: str, group: str = "") -> bool:
+        """Return whether operations are refused while a plugin is not loaded."""
+        required = self.host_table(name, group).required
+        return (
+            any(each in self.plugins.required for each in spelled_names(name, group)) if required is None else required
+        )
 
     def required_plugins(self) -> tuple[str, ...]:
-        """Answer the names of all plugins that are required."""
+        """Return the names of all plugins that are required, as settings spell them."""
         names = dict.fromkeys((*self.plugins.required, *(self.plugins.__pydantic_extra__ or {})))
         return tuple(name for name in names if self.plugin_required(name))
 
-    def plugin_distribution(self, name: str) -> str:
-        """Answer the only package that may bring this plugin; empty if any may."""
-        return self.host_table(name).distribution or self.plugins.prefer.get(name, "")
+    def plugin_distribution(self, name: str, group: str = "") -> str:
+        """Return the only package that may bring this plugin; empty if any may."""
+        preferred = (self.plugins.prefer.get(each, "") for each in spelled_names(name, group))
+        return self.host_table(name, group).distribution or next(filter(None, preferred), "")

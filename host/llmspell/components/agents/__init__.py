@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .registry import AgentRegistry, is_agent_kind
+from .registry import AgentRegistry
 from .runner import AGENT, AgentRunner
 
-__all__ = ["AGENT", "AgentRegistry", "AgentRunner", "is_agent_kind"]
+__all__ = ["AGENT", "AgentRegistry", "AgentRunner"]

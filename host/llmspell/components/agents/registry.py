@@ -5,35 +5,29 @@ Invariant: names are unique; an agent is here from when it was made until it is 
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from functools import partial
 
 from pydantic import ValidationError
 
-from llmspell.plugins import Candidate, Shelf, load
+from llmspell.foreign import Blamed, text_of
+from llmspell.plugins import Shelf
 from llmspell_hookspecs import Agent, AgentConfig, AgentKind, InvalidInputError, LlmspellError, PluginError, Services
 
-__all__ = ["AgentRegistry", "is_agent_kind"]
-
-_GROUP: Final = "llmspell.agents"
+__all__ = ["AgentRegistry"]
 
 
 class AgentRegistry:
     """Kinds of agent by name.
 
     Args:
-        candidates: What discovery chose.
+        shelf: The plugins of the group.
         services: What agents are constructed with.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], services: Services) -> None:
+    def __init__(self, shelf: Shelf[type[Agent]], services: Services) -> None:
         self._services = services
-        self._kinds: Shelf[type[Agent]] = Shelf("agent kind", candidates, _load)
-
-    def put(self, kind: type[Agent]) -> None:
-        """Take in a kind that was handed over in code."""
-        self._kinds.put(kind.kind, kind)
+        self._kinds = shelf
 
     def make(self, config: AgentConfig) -> Agent:
         """Answer a new agent.
@@ -45,13 +39,8 @@ class AgentRegistry:
         """
         kind = self.kind(config.kind)
         _check_options(kind, config)
-        try:
+        with Blamed(partial(_failed, config), spares=LlmspellError):
             return kind(config, self._services)
-        except LlmspellError:
-            raise
-        except Exception as error:
-            message = f"agent {config.name}: the constructor of its kind {config.kind} failed: {error}; repair it"
-            raise PluginError(message, plugin=config.kind) from error
 
     def kind(self, name: str) -> type[Agent]:
         """Answer the kind of this name.
@@ -65,29 +54,24 @@ class AgentRegistry:
     def kinds(self) -> Sequence[AgentKind]:
         """Answer what each kind that loads tells of itself."""
         found = []
-        for name in self._kinds.names():
+        for name, kind in self._kinds.loadable():
             try:
-                kind = self._kinds.get(name)
-            except LlmspellError:  # named by `plugin doctor` and by whoever asks for it
-                continue
-            options = {} if kind.Options is None else kind.Options.model_json_schema()
-            found.append(AgentKind(name, kind.description, kind.version, kind.capabilities, options))
+                with Blamed(partial(_untold, name)):
+                    options = {} if kind.Options is None else kind.Options.model_json_schema()
+                    found.append(AgentKind(name, kind.description, kind.version, kind.capabilities, options))
+            except PluginError as error:
+                self._kinds.tell(name, error)
         return found
 
 
-def is_agent_kind(item: Any) -> bool:
-    """Answer whether what was handed over in code is a kind of agent."""
-    return inspect.isclass(item) and issubclass(item, Agent)
+def _failed(config: AgentConfig, error: BaseException) -> PluginError:
+    message = f"agent {config.name}: the constructor of its kind {config.kind} failed: {text_of(error)}; repair it"
+    return PluginError(message, plugin=config.kind)
 
 
-def _load(candidate: Candidate) -> type[Agent]:
-    info = candidate.info
-    kind = load(info, candidate.point)
-    if not is_agent_kind(kind) or kind.kind != info.name:
-        message = f"agent kind {info.name}: {info.module} is no Agent of that kind; subclass llmspell_hookspecs.Agent"
-        raise PluginError(message, plugin=info.name)
-    found: type[Agent] = kind
-    return found
+def _untold(name: str, error: BaseException) -> PluginError:
+    message = f"agent kind {name}: it cannot be described: {text_of(error)}; repair it, or disable it"
+    return PluginError(message, plugin=name)
 
 
 def _check_options(kind: type[Agent], config: AgentConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .providers import ProviderRegistry, is_provider
+from .providers import ProviderRegistry
 from .runner import MODEL, ModelRunner
 
-__all__ = ["MODEL", "ModelRunner", "ProviderRegistry", "is_provider"]
+__all__ = ["MODEL", "ModelRunner", "ProviderRegistry"]

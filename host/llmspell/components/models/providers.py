@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct, structs
 from pydantic import BaseModel
 
 from llmspell.closing import close_each
-from llmspell.plugins import Candidate, Shelf, construct, load
+from llmspell.foreign import Blamed, text_of
+from llmspell.plugins import Loader, Shelf
 from llmspell.policy import Policies
 from llmspell.settings import Settings
 from llmspell_hookspecs import (
@@ -33,19 +35,15 @@ from llmspell_hookspecs import (
     ModelRequest,
     ModelResponse,
     PluginError,
-    PluginInfo,
     Provider,
     ProviderInfo,
     ResourceLimitError,
-    Services,
 )
 
-__all__ = ["ProviderRegistry", "is_provider"]
+__all__ = ["ProviderRegistry"]
 
-_GROUP: Final = "llmspell.providers"
 _ENDPOINTS: Final = 256
 _CLOSING_S: Final = 1.0
-_METHODS: Final = ("info", "at", "complete", "close")
 _OFFLINE: Final = "offline"
 _log = logging.getLogger("llmspell.models")
 
@@ -86,28 +84,21 @@ class ProviderRegistry:
     """Providers by name.
 
     Args:
-        candidates: What discovery chose.
+        shelf: The plugins of the group: what makes a provider.
         settings: Give each provider its table, and say the default.
-        services: What providers are constructed with.
+        loader: Makes them.
         policies: Say whether the offline provider answers for all.
     """
 
-    def __init__(
-        self, candidates: Iterable[Candidate], settings: Settings, services: Services, policies: Policies
-    ) -> None:
+    def __init__(self, shelf: Shelf[Any], settings: Settings, loader: Loader, policies: Policies) -> None:
         self._settings = settings
         self._policies = policies
         self._stead: _Stead | None = None
-        self._services = services
-        self._types: Shelf[tuple[PluginInfo, Any]] = Shelf("provider", candidates, _loaded)
+        self._loader = loader
+        self._types = shelf
         self._made: dict[str, Provider] = {}
         self._elsewhere: dict[tuple[str, str, str], _Elsewhere] = {}
         self._default = ""
-
-    def put(self, provider: Any) -> None:
-        """Take in a provider that was handed over in code: a class or an object, with a ``name``."""
-        name = str(getattr(provider, "name", None) or getattr(provider, "__name__", type(provider).__name__))
-        self._types.put(name, (PluginInfo(name, _GROUP, module="code"), provider))
 
     def names(self) -> tuple[str, ...]:
         """Answer all names, without importing anything."""
@@ -208,16 +199,11 @@ class ProviderRegistry:
         await close_each((provider.close for provider in made), _CLOSING_S)
 
     def _make(self, name: str) -> Provider:
-        table = self._settings.provider_table(name)
-        kind = str(table.pop("type", name))
+        kind = str(self._settings.provider_table(name).get("type", name))
         if kind not in self._types.names():
             raise self._types.missing(kind)
-        info, target = self._types.get(kind)
-        made = construct(structs.replace(info, name=name), target, table, self._services)
-        if not all(callable(getattr(made, method, None)) for method in _METHODS):
-            message = f"provider {name}: {info.module} does not keep the protocol Provider; see llmspell_hookspecs"
-            raise PluginError(message, plugin=name)
-        provider: Provider = made
+        target = self._types.get(kind)
+        provider: Provider = self._loader.make(structs.replace(self._types.info(kind), name=name), target)
         return provider
 
     def _offline(self) -> Provider:
@@ -233,9 +219,11 @@ class ProviderRegistry:
     def _info(self, name: str) -> ProviderInfo:
         kind = str(self._settings.provider_table(name).get("type", name))
         try:
-            info = self.get(name).info()
-            reason = "providers.offline: the offline provider answers" if self._policies.offline else info.reason
-            return structs.replace(info, name=name, type=kind, reason=reason)
+            provider = self.get(name)
+            with Blamed(partial(_untold, name), spares=LlmspellError):
+                info = provider.info()
+                reason = "providers.offline: the offline provider answers" if self._policies.offline else info.reason
+                return structs.replace(info, name=name, type=kind, reason=reason)
         except LlmspellError as error:
             return ProviderInfo(name, kind, available=False, reason=str(error))
 
@@ -282,10 +270,6 @@ class ProviderRegistry:
         return rank
 
 
-def _loaded(candidate: Candidate) -> tuple[PluginInfo, Any]:
-    return candidate.info, load(candidate.info, candidate.point)
-
-
-def is_provider(item: Any) -> bool:
-    """Answer whether what was handed over in code is a provider, or a class of them."""
-    return all(callable(getattr(item, method, None)) for method in _METHODS)
+def _untold(name: str, error: BaseException) -> PluginError:
+    message = f"provider {name}: it cannot be described: {text_of(error)}; repair it, or disable it"
+    return PluginError(message, plugin=name)

@@ -5,13 +5,13 @@ Invariant: a name that an entry point has needs no import; only an alias may loa
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from llmspell.plugins import Candidate, Shelf, construct, load
-from llmspell.settings import Settings
-from llmspell_hookspecs import LlmspellError, PluginError, Services, Tool
+from llmspell.foreign import Blamed, text_of
+from llmspell.plugins import Shelf
+from llmspell_hookspecs import PluginError, Tool
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys
 
 __all__ = ["ToolRegistry"]
@@ -23,23 +23,12 @@ class ToolRegistry:
     """Tools by name.
 
     Args:
-        candidates: What discovery chose.
-        settings: Give each tool its table.
-        services: What tools are constructed with.
+        shelf: The plugins of the group.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], settings: Settings, services: Services) -> None:
-        self._settings = settings
-        self._services = services
-        self._shelf: Shelf[AnyTool] = Shelf("tool", candidates, self._load)
+    def __init__(self, shelf: Shelf[AnyTool]) -> None:
+        self._shelf = shelf
         self._aliases: dict[str, str] | None = None
-
-    def put(self, tool: Any) -> None:
-        """Take in a tool that was handed over in code: a class or an object."""
-        constructor: Any = tool
-        made = constructor(None, self._services) if inspect.isclass(tool) else constructor
-        self._shelf.put(made.name, made)
-        self._aliases = None
 
     def names(self) -> tuple[str, ...]:
         """Answer the canonical names, without importing anything."""
@@ -73,33 +62,28 @@ class ToolRegistry:
     def describe(self, name: str, /) -> Mapping[str, Any]:
         """Answer name, description, category, version, level, aliases and the parameters' JSON schema."""
         tool = self.get(name)
-        return {**_summary(tool), "schema": tool.schema()}
+        with Blamed(partial(_untold, name)):
+            return {**_summary(tool), "schema": tool.schema()}
 
     def summaries(self) -> list[dict[str, Any]]:
         """Answer what every tool that loads tells of itself."""
-        return [_summary(tool) for tool in self._loadable()]
-
-    def _loadable(self) -> list[AnyTool]:
-        tools = []
-        for name in self._shelf.names():
+        found = []
+        for name, tool in self._shelf.loadable():
             try:
-                tools.append(self._shelf.get(name))
-            except LlmspellError:  # named by `plugin doctor` and by whoever calls it
-                continue
-        return tools
+                with Blamed(partial(_untold, name)):
+                    found.append(_summary(tool))
+            except PluginError as error:
+                self._shelf.tell(name, error)
+        return found
 
     def _alias_table(self) -> dict[str, str]:
         if self._aliases is None:
-            self._aliases = {alias: tool.name for tool in self._loadable() for alias in tool.aliases}
+            self._aliases = {alias: each["name"] for each in self.summaries() for alias in each["aliases"]}
         return self._aliases
 
-    def _load(self, candidate: Candidate) -> AnyTool:
-        info = candidate.info
-        tool = construct(info, load(info, candidate.point), self._settings.tool_table(info.name), self._services)
-        if not isinstance(tool, Tool) or tool.name != info.name:
-            message = f"tool {info.name}: {info.module} is no Tool of that name; subclass llmspell_hookspecs.Tool"
-            raise PluginError(message, plugin=info.name)
-        return tool
+
+def _untold(name: str, error: BaseException) -> PluginError:
+    return PluginError(f"tool {name}: it cannot be described: {text_of(error)}; repair it, or disable it", plugin=name)
 
 
 def _summary(tool: AnyTool) -> dict[str, Any]:

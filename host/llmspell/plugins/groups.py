@@ -1,0 +1,178 @@
+"""The table of groups: what each group of plugins is called, where its settings stand, and what one of it must be.
+
+Invariant: whatever is found by entry point and whatever is handed over in code is judged by the same row.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec import Struct
+from pydantic import BaseModel
+
+from llmspell_hookspecs import Agent, Language, ScriptGlobal, SecurityLevel, Storage, Tool
+
+__all__ = ["GROUPS", "PLUGINS", "ROWS", "Group", "group_of", "plugin_name", "service_name"]
+
+PLUGINS: Final = "llmspell.plugins"
+"""The group of hook plugins; the others hold what is loaded by name on first use."""
+_METHODS: Final = ("info", "at", "complete", "close")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class Group(Struct, frozen=True):
+    """One group.
+
+    Attributes:
+        name: Of the entry points.
+        word: For people.
+        section: Where the settings of its plugins stand.
+        is_one: Whether what was handed over in code belongs here.
+        problem: What is wrong with a plugin of this name, made; empty if nothing is.
+        constructed: Whether the host constructs it with ``(settings, services)`` when it is loaded.
+    """
+
+    name: str
+    word: str
+    section: str
+    is_one: Callable[[Any], bool]
+    problem: Callable[[Any, str], str]
+    constructed: bool = True
+
+
+def group_of(item: Any) -> Group:
+    """Return the group to which something that was handed over in code belongs; what is nothing else brings hooks."""
+    return next(row for row in ROWS.values() if row.is_one(item))
+
+
+def plugin_name(item: Any) -> str:
+    """Return the name of what was handed over: what it calls itself, or its module's, class's or function's own."""
+    for attribute in ("name", "kind"):
+        given = _attribute(item, attribute)
+        if isinstance(given, str):
+            return given
+    if _provides(item) and not inspect.ismodule(item):
+        return service_name(item.provides)
+    if inspect.ismodule(item) or inspect.isclass(item) or inspect.isroutine(item):
+        return str(item.__name__).rpartition(".")[2]
+    return type(item).__name__
+
+
+def service_name(protocol: type[Any]) -> str:
+    """Return the name of the entry point that keeps a protocol: ``EventLog`` becomes ``event_log``."""
+    return _HUMP.sub("_", protocol.__name__).lower()
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    """Whether it is a class of these, or an object of one."""
+    return lambda item: issubclass(item if inspect.isclass(item) else type(item), kinds)
+
+
+def _is_class(kind: type) -> Callable[[Any], bool]:
+    return lambda item: inspect.isclass(item) and issubclass(item, kind)
+
+
+def _is_provider(item: Any) -> bool:
+    return not inspect.ismodule(item) and all(callable(getattr(item, method, None)) for method in _METHODS)
+
+
+def _is_language(item: Any) -> bool:
+    return not inspect.ismodule(item) and all(hasattr(item, name) for name in ("extensions", "hook_adapter", "run"))
+
+
+def _provides(item: Any) -> bool:
+    return inspect.isclass(_attribute(item, "provides"))
+
+
+def _attribute(item: Any, name: str) -> Any:
+    """Return an attribute, None if there is none; of a module only what it has, not what it makes on demand."""
+    return vars(item).get(name) if inspect.ismodule(item) else getattr(item, name, None)
+
+
+def _tool_problem(tool: Any, name: str) -> str:
+    if not isinstance(tool, Tool):
+        return "is no Tool; subclass llmspell_hookspecs.Tool, or mark a function with @tool"
+    if tool.name != name:
+        return f"calls itself {tool.name!r}; give it the name of its entry point"
+    if not _is_class(BaseModel)(getattr(tool, "parameters", None)):
+        return "has no model of its parameters; write class ...(Tool[Parameters])"
+    if not isinstance(tool.level, SecurityLevel):
+        return f"has the level {tool.level!r}; use one of SecurityLevel"
+    texts = (tool.description, tool.category, tool.version, *tool.aliases)
+    if not all(isinstance(text, str) for text in texts) or isinstance(tool.aliases, str):
+        return "has a description, category, version or alias that is no text; write texts, and aliases as a tuple"
+    return ""
+
+
+def _agent_problem(kind: Any, name: str) -> str:
+    if not _is_class(Agent)(kind) or kind.kind != name:
+        return "is no Agent of that kind; subclass llmspell_hookspecs.Agent"
+    return ""
+
+
+def _keeps(protocol: Callable[[Any], bool], word: str, module: str = "llmspell_hookspecs") -> Callable[[Any, str], str]:
+    return lambda item, name: "" if protocol(item) else f"does not keep the protocol {word}; see {module}"
+
+
+def _service_problem(service: Any, name: str) -> str:
+    return "" if _provides(service) else "does not say which protocol it keeps; give its class provides = ..."
+
+
+def _hooks_problem(plugin: Any, name: str) -> str:
+    if plugin is None or isinstance(plugin, str | bytes | int | float | list | tuple | dict | set | frozenset):
+        return f"is {plugin!r:.40}, which is no plugin; name a module, or a class with hooks"
+    return ""
+
+
+_TABLE: Final = (
+    Group("llmspell.tools", "tool", "tools", _is(Tool), _tool_problem),
+    Group("llmspell.agents", "agent kind", "plugins", _is_class(Agent), _agent_problem, constructed=False),
+    Group(
+        "llmspell.providers",
+        "provider",
+        "providers",
+        _is_provider,
+        _keeps(_is_provider, "Provider"),
+        constructed=False,
+    ),
+    Group(
+        "llmspell.globals",
+        "script global",
+        "plugins",
+        _is_class(ScriptGlobal),
+        _keeps(callable, "ScriptGlobal"),
+        constructed=False,
+    ),
+    Group("llmspell.services", "service", "plugins", _provides, _service_problem),
+    Group(
+        "llmspell.storage",
+        "storage",
+        "storage",
+        _is(Storage),
+        _keeps(lambda item: isinstance(item, Storage), "Storage", "llmspell_hookspecs.storage"),
+    ),
+    Group(
+        "llmspell.languages",
+        "language",
+        "plugins",
+        _is_language,
+        _keeps(lambda item: isinstance(item, Language), "Language"),
+    ),
+    Group(PLUGINS, "plugin", "plugins", lambda item: True, _hooks_problem),
+)
+ROWS: Final = {row.name: row for row in _TABLE}
+"""The groups by name; of several that something fits, the first is its own."""
+GROUPS: Final = (
+    PLUGINS,
+    "llmspell.tools",
+    "llmspell.agents",
+    "llmspell.providers",
+    "llmspell.languages",
+    "llmspell.globals",
+    "llmspell.services",
+    "llmspell.storage",
+)
+"""The groups that this host looks into, in the order of listings."""

@@ -7,6 +7,8 @@ Durations in seconds.
 from __future__ import annotations
 
 import enum
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypeVar, overload
 
@@ -144,6 +146,9 @@ class _Marker(pluggy.HookimplMarker):  # type: ignore[misc]  # final for type ch
         mark = super().__call__(specname=checked.specname or None)
 
         def decorate(target: F) -> F:
+            if not hasattr(target, "__dict__") or inspect.ismethod(target):  # nothing can be written on it
+                part: Any = functools.update_wrapper(functools.partial(target), target)
+                target = part
             setattr(target, _ATTRIBUTE, checked)
             return mark(target)
 

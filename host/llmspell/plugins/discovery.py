@@ -110,7 +110,7 @@ class Installed:
             problem = f"its entry point {point.value!r} names no module; ask its author to mend it"
         info = structs.replace(info, module=point.value)
         if problem:
-            who = f"plugin {info.name}" if info.name else f"package {info.distribution}"
+            who = f"plugin {info.name} ({info.distribution})" if info.name else f"package {info.distribution}"
             self.problems.append(structs.replace(info, error=f"{who}: {problem}"))
         else:
             yield Candidate(info, point)

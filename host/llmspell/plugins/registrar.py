@@ -53,7 +53,7 @@ class Registrar(pluggy.PluginManager):
         try:
             for each in found:
                 added.append(self._add(each, name))  # noqa: PERF401 - what was added before a failure is taken out
-            self.register(_Hooks(**{each.attribute: each.function for each in found}), name=name)
+            self.register(_Hooks(**{each.attribute: _routine(each.function) for each in found}), name=name)
         except Exception:
             for hook in added:
                 self._registry.remove(hook)
@@ -68,6 +68,11 @@ class Registrar(pluggy.PluginManager):
             message = f"plugin {plugin}: {options.specname} names a component; say match={pattern!r} instead"
             raise HookRegistrationError(message, hook=found.attribute, point=point.name)
         return self._registry.add(point, found.function, options, plugin=plugin)
+
+
+def _routine(function: Any) -> Any:
+    """Return what pluggy takes for a function; for an object that can be called something stands in."""
+    return function if inspect.isroutine(function) else lambda context: None
 
 
 class _Hooks(SimpleNamespace):

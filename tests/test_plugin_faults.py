@@ -1,0 +1,491 @@
+"""What plugins and packages do wrong is told in one line with their name, and harms nobody else."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from pydantic import BaseModel
+
+from llmspell import Host
+from llmspell.foreign import Blamed, text_of
+from llmspell.plugins.doctor import examine
+from llmspell.settings import load_settings
+from llmspell_hookspecs import (
+    Cancel,
+    HookContext,
+    InvalidInputError,
+    OperationCancelledError,
+    PluginError,
+    PluginRequiredError,
+    ScriptGlobal,
+    Tool,
+    ToolCall,
+    hookimpl,
+)
+from packages import install
+
+RAISED = {
+    "SystemExit": "SystemExit(4)",
+    "KeyboardInterrupt": "KeyboardInterrupt()",
+    "CancelledError": "__import__('asyncio').CancelledError()",
+    "GeneratorExit": "GeneratorExit()",
+    "RecursionError": "RecursionError()",
+    "AssertionError": "AssertionError()",
+    "PanicException": "type('PanicException', (BaseException,), {})('index')",
+    "Untold": "type('Untold', (Exception,), {'__str__': lambda self: 1 / 0})()",
+}
+WHERE = {
+    "import": "raise {}",
+    "constructor": "class Plugin:\n def __init__(self): raise {}",
+    "settings": "class Plugin:\n class Settings: pass\n @property\n def x(self): pass\nraise {}",
+    "model": (
+        "from pydantic import BaseModel\nclass Plugin:\n class Settings(BaseModel):\n"
+        "  def __init__(self, **k): raise {0}\n  @classmethod\n  def model_validate(cls, *a, **k): raise {0}"
+    ),
+    "metaclass": "class M(type):\n @property\n def __signature__(c): raise {}\nclass Plugin(metaclass=M): pass",
+    "property": "class Plugin:\n @property\n def before_tool_execution(self): raise {}",
+    "getattr": "class Plugin:\n def __getattr__(self, name): raise {}",
+}
+GUARD = """
+from llmspell_hookspecs import Cancel, HookContext, ToolCall, hookimpl
+
+@hookimpl(kind="guard")
+def before_tool_execution(context: HookContext[ToolCall]):
+    return Cancel("refused by the package")
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Answer a folder on the path; the modules that came from it are forgotten."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in [name for name in sys.modules if name.endswith("_module")]:
+        del sys.modules[name]
+
+
+def infos_of(*plugins: Any, **settings: Any) -> dict[str, str]:
+    """Open a host, call a tool, and return what became of each plugin that was loaded."""
+
+    async def main() -> dict[str, str]:
+        async with Host.open({"plugins": settings}, plugins=plugins) as host:
+            assert (await host.call("tool:calculator", {"input": "2 + 2"})).success
+            return {info.name: info.error for info in host.plugins.infos}
+
+    return trio.run(main)
+
+
+def is_denied(*plugins: Any, **settings: Any) -> bool:
+    try:
+        infos_of(*plugins, **settings)
+    except OperationCancelledError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("raised", RAISED)
+@pytest.mark.parametrize("where", WHERE)
+def test_whatever_a_plugin_raises_is_its_own_failure(site: Path, where: str, raised: str) -> None:
+    install(site, "broken-package", name="broken", code=WHERE[where].format(RAISED[raised]) + "\n")
+
+    error = infos_of()["broken"]
+
+    assert error.startswith("plugin broken")
+    assert "\n" not in error
+    assert len(error) <= 500
+    if where != "getattr":
+        assert raised in error
+    findings = {finding.plugin.name: finding for finding in examine(load_settings({}).settings)}
+    assert findings["broken"].status == "failed"
+    assert findings["calculator"].status == "ok"
+
+
+@pytest.mark.parametrize("group", ["tools", "globals", "languages", "providers", "agents", "services", "storage"])
+@pytest.mark.parametrize("code", ["raise SystemExit", "Plugin = None", "Plugin = 3", "class Plugin:\n name = 'x'"])
+def test_a_broken_plugin_of_any_group_takes_away_nothing_else(site: Path, group: str, code: str) -> None:
+    install(site, "broken-package", name="aaa", code=f"{code}\n# class Plugin", group=f"llmspell.{group}")
+
+    async def main() -> Any:
+        async with Host.open({}) as host:
+            await host.tools.discover()
+            return await host.run_source("return 1 + 1", language="lua")
+
+    assert trio.run(main) == 2
+    if code != "class Plugin:\n name = 'x'":
+        findings = {finding.plugin.name: finding for finding in examine(load_settings({}).settings)}
+        assert findings["aaa"].status == "failed", group
+
+
+def test_the_users_own_interrupt_goes_on() -> None:
+    def interrupt() -> None:
+        with Blamed(lambda error: PluginError(text_of(error))):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+
+def test_a_cancellation_goes_on() -> None:
+    async def main() -> bool:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            with Blamed(lambda error: PluginError(text_of(error))):
+                await trio.sleep_forever()
+        return scope.cancelled_caught
+
+    assert trio.run(main)
+
+
+PACKAGES = {
+    "no sign": {"entry_points.txt": b"[console_scripts]\nfoo\n"},
+    "latin-1": {"entry_points.txt": b"[llmspell.plugins]\nq\xe9=p\n"},
+    "binary": {"entry_points.txt": bytes(range(256))},
+    "metadata": {"METADATA": b"Name: \xff\n"},
+    "no name": {"METADATA": b"Version: 1\n"},
+    "no version": {"METADATA": b"Name: zz\n"},
+    "no metadata": {"METADATA": b""},
+    "no module": {"entry_points.txt": b"[llmspell.plugins]\nq = 3 + 4\n"},
+    "nameless": {"entry_points.txt": b"[llmspell.plugins]\n = p\n"},
+}
+
+
+@pytest.mark.parametrize("files", PACKAGES.values(), ids=PACKAGES)
+@pytest.mark.parametrize("folder", ["zz-1.dist-info", "~z-1.dist-info"])
+def test_a_malformed_package_is_named_and_passed_over(site: Path, files: dict[str, bytes], folder: str) -> None:
+    info = site / folder
+    info.mkdir()
+    whole = {"METADATA": b"Name: zz\nVersion: 1\n", "entry_points.txt": b"[llmspell.plugins]\nq = p\n"}
+    for name, content in {**whole, **files}.items():
+        (info / name).write_bytes(content)
+    install(site, "sound-package", name="sound", code=GUARD)
+
+    findings = examine(load_settings({}).settings)
+
+    assert any("zz" in finding.message or "~z" in finding.message for finding in findings)
+    assert {finding.plugin.name: finding.status for finding in findings}["sound"] == "ok"
+    assert is_denied()
+
+
+def test_two_metadata_folders_of_one_package_are_told(site: Path) -> None:
+    install(site, "sound-package", name="sound", code=GUARD)
+    second = site / "sound_package-2.0.dist-info"
+    second.mkdir()
+    (second / "METADATA").write_text("Name: sound-package\nVersion: 2\n")
+    (second / "entry_points.txt").write_text("[llmspell.plugins]\nother = sound_package_module\n")
+
+    messages = [finding.message for finding in examine(load_settings({}).settings)]
+
+    assert any("stand side by side" in message for message in messages)
+
+
+# Hooks, however they are marked.
+
+
+def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def inner(context: HookContext[ToolCall]) -> Any:
+        return function(context)
+
+    return inner
+
+
+def plain_wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda context: function(context)
+
+
+guarded = hookimpl(kind="guard")
+marked = guarded(lambda context: Cancel("no"))
+
+
+class Outside:
+    @guarded
+    @staticmethod
+    def before_tool_execution(context: HookContext[ToolCall]) -> Cancel:
+        return Cancel("no")
+
+
+class Inside:
+    @staticmethod
+    @guarded
+    def before_tool_execution(context: HookContext[ToolCall]) -> Cancel:
+        return Cancel("no")
+
+
+class OnClass:
+    @guarded
+    @classmethod
+    def before_tool_execution(cls, context: HookContext[ToolCall]) -> Cancel:
+        return Cancel("no")
+
+
+class OnInstance:
+    def __init__(self) -> None:
+        self.before_tool_execution = guarded(lambda context: Cancel("no"))
+
+
+class OfMethod:
+    def __init__(self) -> None:
+        self.before_tool_execution = guarded(self._check)
+
+    def _check(self, context: HookContext[ToolCall]) -> Cancel:
+        return Cancel("no")
+
+
+class Partial:
+    before_tool_execution = staticmethod(functools.partial(marked))
+
+
+class Wrapped:
+    before_tool_execution = staticmethod(wrapped(marked))
+
+
+class Inherited(Outside):
+    pass
+
+
+class ByProperty:
+    @property
+    def before_tool_execution(self) -> Any:
+        return marked
+
+
+class Callable_:
+    def __call__(self, context: HookContext[ToolCall]) -> Cancel:
+        return Cancel("no")
+
+
+class OfObject:
+    before_tool_execution = guarded(Callable_())
+
+
+class Dynamic:
+    def __getattr__(self, name: str) -> Any:
+        if name == "before_tool_execution":
+            return marked
+        raise AttributeError(name)
+
+
+class Slotted:
+    __slots__ = ("before_tool_execution",)
+
+    def __init__(self) -> None:
+        self.before_tool_execution = marked
+
+
+def lazy_module() -> types.ModuleType:
+    module = types.ModuleType("lazy")
+    vars(module)["__getattr__"] = lambda name: {"before_tool_execution": marked}[name]
+    return module
+
+
+FOUND = [Outside, Inside, OnClass, OnInstance, OfMethod, Partial, Wrapped, Inherited, ByProperty, OfObject, Dynamic]
+
+
+@pytest.mark.parametrize("kind", [*FOUND, Slotted])
+def test_a_hook_is_found_however_it_is_marked(kind: type) -> None:
+    assert is_denied(kind)
+    assert is_denied(kind())
+
+
+def test_a_hook_that_a_module_makes_on_demand_is_found() -> None:
+    assert is_denied(lazy_module())
+
+
+class Unmarked:
+    before_tool_execution = staticmethod(plain_wrapped(marked))
+
+
+class Hiding(Inside):
+    @staticmethod
+    def before_tool_execution(context: HookContext[ToolCall]) -> Cancel:
+        return Cancel("no")
+
+
+class MarkedProperty:
+    @property
+    @hookimpl
+    def before_tool_execution(self) -> None:
+        return None
+
+
+class KeywordOnly:
+    @hookimpl
+    def before_tool_execution(self, *, context: HookContext[ToolCall]) -> None: ...
+
+
+class Variadic:
+    @hookimpl
+    def before_tool_execution(self, *context: Any) -> None: ...
+
+
+class Misspelled:
+    @hookimpl
+    def before_tool_exekution(self, context: HookContext[ToolCall]) -> None: ...
+
+
+class OthersMarker:
+    import pluggy
+
+    @pluggy.HookimplMarker("llmspell")
+    def before_tool_execution(self, context: HookContext[ToolCall]) -> None: ...
+
+
+class Nothing:
+    pass
+
+
+LOST = (Unmarked, Hiding, MarkedProperty, KeywordOnly, Variadic, Misspelled, OthersMarker, Nothing)
+
+
+@pytest.mark.parametrize(
+    "plugin",
+    [*LOST, 3, None, "name", types.ModuleType("empty"), object(), b"x", {"a": 1}, [1]],
+)
+def test_what_is_no_plugin_or_brings_nothing_is_told(plugin: Any, caplog: pytest.LogCaptureFixture) -> None:
+    errors = [error for error in infos_of(plugin).values() if error]
+
+    assert len(errors) == 1
+    assert errors[0] in caplog.text
+
+
+@pytest.mark.parametrize("plugins", ["name", {"a": 1}, Outside, types.ModuleType("m")])
+def test_plugins_that_are_no_list_are_refused(plugins: Any) -> None:
+    async def main() -> None:
+        async with Host.open({}, plugins=plugins):
+            pass
+
+    with pytest.raises(InvalidInputError, match="no list of plugins"):
+        trio.run(main)
+
+
+# Names.
+
+
+def test_of_two_plugins_of_one_name_the_first_goes_on_guarding() -> None:
+    class Second(Nothing):
+        name = "Outside"
+
+        @hookimpl
+        def before_tool_execution(self, context: HookContext[ToolCall]) -> None: ...
+
+    assert is_denied(Outside, Second)
+
+
+def test_a_name_is_disabled_in_its_group_or_in_all(caplog: pytest.LogCaptureFixture) -> None:
+    class Memory:
+        name = "memory"
+        before_tool_execution = staticmethod(marked)
+
+    assert is_denied(Memory, disabled=["storage:memory"])
+    assert not is_denied(Memory, disabled=["plugins:memory"])
+    assert not is_denied(Memory, disabled=["plugin:memory"])
+    assert not is_denied(Memory, disabled=["memory"])
+
+
+def test_unknown_names_in_settings_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    infos_of(disabled=["calculater"], prefer={"ghost": "x"}, spectre={"enabled": True})
+
+    assert "plugins.disabled: nothing called 'calculater' is installed; did you mean calculator?" in caplog.text
+    assert "plugins.prefer: nothing called 'ghost' is installed" in caplog.text
+    assert "plugins.spectre: nothing called 'spectre' is installed" in caplog.text
+
+
+@pytest.mark.parametrize("match", ["user.*", "user:*"])
+@pytest.mark.parametrize("topic", ["user.created", "user:created"])
+def test_a_guard_judges_an_event_in_every_spelling(match: str, topic: str) -> None:
+    async def main() -> None:
+        async with Host.open({}) as host:
+            host.hooks.register("before_event_emit", lambda context: Cancel("no"), kind="guard", match=match)
+            host.events.publish_nowait(topic, {})
+
+    with pytest.raises(OperationCancelledError):
+        trio.run(main)
+
+
+# What is handed over in code.
+
+
+class Inner(BaseModel):
+    depth: int = 1
+
+
+class Options(BaseModel):
+    size: int = 1
+    inner: Inner = Inner()
+
+
+class Empty(BaseModel):
+    pass
+
+
+class Sized(Tool[Empty]):
+    """Tell the size."""
+
+    name = "sized"
+    Settings = Options
+
+    async def run(self, parameters: Empty, context: Any) -> int:
+        assert isinstance(self.settings, Options)
+        return self.settings.size
+
+
+def call_sized(tools: dict[str, Any]) -> Any:
+    async def main() -> Any:
+        async with Host.open({"tools": tools}, plugins=[Sized]) as host:
+            return (await host.call("tool:sized")).result
+
+    return trio.run(main)
+
+
+def test_a_tool_that_is_handed_over_gets_its_settings() -> None:
+    assert call_sized({"sized": {"size": 7}}) == 7
+
+
+@pytest.mark.parametrize("table", [{"sise": 7}, {"inner": {"dept": 2}}])
+def test_an_unknown_key_is_refused_however_deep_it_lies(table: dict[str, Any]) -> None:
+    with pytest.raises(PluginError, match=r"tools\.sized\..*Extra inputs are not permitted; mend it, there are"):
+        call_sized({"sized": table})
+
+
+def test_a_plugin_may_say_that_it_is_required() -> None:
+    class Strict(Nothing):
+        required = True
+
+    with pytest.raises(PluginRequiredError, match="required plugin Strict is not loaded"):
+        infos_of(Strict)
+
+
+def test_a_broken_global_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(ScriptGlobal):
+        name = "Broken"
+
+        def __init__(self, services: Any, scope: Any) -> None:
+            raise SystemExit
+
+    async def main() -> Any:
+        async with Host.open({}, plugins=[Broken]) as host:
+            return await host.run_source("return Broken == nil", language="lua")
+
+    assert trio.run(main) is True
+    assert "script global Broken: it cannot be constructed: SystemExit" in caplog.text
+
+
+def test_a_slow_import_is_told(site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("llmspell.plugins.loading._SLOW_S", 0.0)
+    install(site, "slow-package", name="slow", code=GUARD)
+
+    with caplog.at_level(logging.WARNING):
+        is_denied()
+
+    assert "plugin slow: its import took" in caplog.text

@@ -411,12 +411,14 @@ def test_switching_says_if_another_layer_has_the_last_word(here: Any, monkeypatc
     )
 
 
-def test_disabling_in_the_project_file_says_that_it_needs_trust(here: Any, machine: Machine) -> None:
+def test_disabling_in_a_project_that_is_not_trusted_leaves_its_file_as_it_was(here: Any, machine: Machine) -> None:
     code, out, err = here("plugin", "disable", "calculator", "--project")
 
-    assert (code, out) == (0, f"calculator is disabled in {machine.project / 'llmspell.toml'}\n")
-    assert "loosens policy" in err
+    assert (code, out) == (2, "")
+    assert "is left as it was" in err
     assert "llmspell trust" in err
+    assert not (machine.project / "llmspell.toml").exists()
+    assert here("exec", "return 1")[0] == 0
 
 
 def test_a_tool_is_called_with_pairs_json_a_file_or_standard_input(equipped: Machine) -> None:

@@ -44,7 +44,7 @@ from llmspell.plugins import (
     choose,
     scan_all,
 )
-from llmspell.plugins.tables import unknown_names
+from llmspell.plugins.tables import tell_unknown
 from llmspell.policy import Policies, runner_limits
 from llmspell.project import HostFolder
 from llmspell.scripting import Globals, Languages, ScriptRunner, ScriptSession
@@ -313,8 +313,7 @@ class Host:
         self.plugins.demand(shelves, installed.problems if discover else ())
         self._runner.refusal = self.plugins.refusal()
         known = [*scan_all(installed), *(each.info for group in handed.values() for each in group)]
-        for _, problem in unknown_names(settings, known, self.hooks.list()):
-            _log.warning("%s", problem)
+        tell_unknown(settings, known, self.hooks.list())
         self.events.check()
         for info in self.plugins.infos:
             if info.error:
@@ -342,9 +341,8 @@ class Host:
         )
         providers = ProviderRegistry(shelves["llmspell.providers"], settings, loader, self._policies)
         self.models = ModelRunner(providers, self._runner)
-        self.agents = AgentRunner(
-            AgentRegistry(shelves["llmspell.agents"], self._services), self._runner, self._policies
-        )
+        kinds = AgentRegistry(shelves["llmspell.agents"], self._services)
+        self.agents = AgentRunner(kinds, self._runner, self._policies)
         self._addresses.add("tool", self.tools)
         self._addresses.add("model", self.models)
         self._addresses.add("agent", self.agents)

@@ -7,6 +7,7 @@ imported, and no disabled one.
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -21,8 +22,9 @@ from .discovery import Candidate, Installed, choose, scan_all
 from .groups import GROUPS
 from .loading import load, settings_of
 
-__all__ = ["table_problems", "unknown_names"]
+__all__ = ["table_problems", "tell_unknown", "unknown_names"]
 
+_log = logging.getLogger("llmspell")
 _SECTIONS: Final = {"llmspell.tools": "tools", "llmspell.providers": "providers", "llmspell.storage": "storage"}
 _Table = tuple[str, str, dict[str, Any], Candidate | None]
 """The section, the name in it, the table, and the plugin that it is for."""
@@ -79,6 +81,12 @@ def unknown_names(
                 hint = f"did you mean {near[0]}?" if near else "take it out ('llmspell hook list' shows what there is)"
                 problems.append(("hooks.disabled", f"hooks.disabled: no hook is called {pattern!r}; {hint}"))
     return problems
+
+
+def tell_unknown(settings: Settings, known: Iterable[PluginInfo], hooks: Iterable[HookInfo]) -> None:
+    """Log what `unknown_names` finds."""
+    for _, problem in unknown_names(settings, known, hooks):
+        _log.warning("%s", problem)
 
 
 def _origin(loaded: LoadedSettings, key: str, table: str) -> str:

@@ -593,3 +593,14 @@ def test_no_text_breaks_the_reader(text: str, operation: str) -> None:
     result = call(CsvAnalyzer, operation=operation, input=text)
 
     assert result.text is not None
+
+
+@pytest.mark.parametrize("size", [131_072, 131_073, 1_000_000])
+@pytest.mark.parametrize("text", ["x", "line\n"])
+def test_a_cell_of_any_size_is_read(size: int, text: str) -> None:
+    cell = (text * size)[:size]
+
+    rows = call(CsvAnalyzer, operation="convert", input=f'id,note\n1,a\n2,"{cell}"\n3,c\n').result
+
+    assert [row["id"] for row in rows] == [1, 2, 3]
+    assert rows[1]["note"].strip() == cell.strip()

@@ -263,6 +263,20 @@ def test_however_many_are_cancelled_every_write_that_returns_was_committed(pause
     assert worked[-1] == -1
 
 
+async def test_a_pause_that_ends_while_a_write_comes_holds_it_up_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = GroupWriter("test", lambda group: None, lambda group: None, 0.001)
+    await writer.write({"first": b""}, None)
+    next_round = writer._next
+
+    def slowly() -> None:
+        next_round()
+        time.sleep(0.005)  # the pause ends here, between two looks at the clock
+
+    monkeypatch.setattr(writer, "_next", slowly)
+    await writer.write({"second": b""}, None)
+    await writer.close(lambda: None)
+
+
 @pytest.mark.timing
 def test_batched_commits_keep_their_distance(tmp_path: Path) -> None:
     async def main() -> None:
@@ -280,7 +294,7 @@ def test_the_durability_decides_whether_sqlite_waits_for_the_disk(tmp_path: Path
     async def main() -> None:
         async with sqlite(tmp_path, durability=durability) as storage:
             assert storage._opened is not None
-            writing = storage._opened.writing
+            writing = storage._opened.to_write()
             assert writing.execute("PRAGMA synchronous").fetchone() == (level,)
             assert writing.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -310,6 +324,7 @@ def test_the_cache_is_bounded(tmp_path: Path) -> None:
             for number in range(100):
                 assert await storage.get(f"{number}") is not None
             assert storage._opened is not None
+            assert storage._opened.points is not None
             cached = storage._opened.points._cache
             assert 1 <= len(cached) <= 9
 
@@ -499,7 +514,8 @@ def test_a_full_lmdb_names_the_setting_and_keeps_what_it_had(tmp_path: Path) -> 
 
 def test_an_lmdb_folder_is_opened_once_in_a_process(tmp_path: Path) -> None:
     async def main() -> None:
-        async with Lmdb(LmdbSettings(path=tmp_path)):
+        async with Lmdb(LmdbSettings(path=tmp_path)) as storage:
+            await storage.write({"key": b"1"})
             with pytest.raises(StorageError, match="already open"):
                 await Lmdb(LmdbSettings(path=tmp_path)).__aenter__()
 

@@ -1,10 +1,12 @@
 """Where the host's own files lie: the hidden folder in the project's; keeps the contract's `ProjectFolder`.
 
-Invariant: the folder is made by its first use, for its owner only, and holds a ``.gitignore`` that leaves it out.
+Invariant: the folder is made by its first use where that is allowed, for its owner only, and holds a ``.gitignore``
+that leaves it out.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -39,6 +41,8 @@ class HostFolder:
             if not ignore.exists():
                 ignore.write_text("*\n", encoding="ascii")
         except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                return folder / name  # who only reads is not kept from it; who writes is told by what it cannot write
             message = f"{folder}: {error.strerror}; let it be made, or name another path in [storage]"
             raise StorageError(message) from error
         return folder / name

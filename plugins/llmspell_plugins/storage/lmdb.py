@@ -1,13 +1,20 @@
 """The storage LMDB: a memory-mapped folder, for many small reads. Needs the extra ``lmdb``.
 
-A value is kept behind its version, 8 bytes with the highest first. LMDB's own lock lets one process write at a time.
+A value is kept behind its version, 8 bytes with the highest first. LMDB's own lock lets one process write at a time;
+the folder is opened for reading, which needs no lock of the writers', and opened anew by the first write. ``llmspell``
+among the counters marks it as ours and carries the schema's version.
 
 Invariant: ``deleted`` among the counters is at least the version of every key that was ever deleted; a new key starts
 above it. Small values are read on the loop, from mapped memory; transactions never outlive the call that began them.
+The file is never shorter than its pages, which to touch would end the process: a shorter one is refused.
 """
 
 from __future__ import annotations
 
+import enum
+import os
+import stat
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,15 +33,27 @@ from .place import place_of
 from .writer import GroupWriter, Write
 
 if TYPE_CHECKING:
-    from lmdb import Environment, Transaction
+    from lmdb import Transaction
 
 __all__ = ["Lmdb", "LmdbSettings"]
 
 _VERSION_BYTES: Final = 8
 _LARGE_BYTES: Final = 256 * 1024
 _DELETED: Final = b"deleted"
+_MARK: Final = b"llmspell"
+_SCHEMA_VERSION: Final = 1
+_DATABASES: Final = {b"entries", b"counters"}
 
 T = TypeVar("T")
+
+
+class _Missing(enum.Enum):
+    """It must be read in a thread."""
+
+    MISSING = enum.auto()
+
+
+_MISSING: Final = _Missing.MISSING
 
 
 class LmdbSettings(BaseModel):
@@ -68,7 +87,7 @@ class Lmdb:
         self._opened: _Opened | None = None
 
     async def __aenter__(self) -> Self:
-        """Open it, making the folder if there is none."""
+        """Open it; the folder is made by the first write."""
         if self._opened is not None:
             raise StorageError(f"storage {self._path}: it is open already; open it once")
         self._opened = await trio.to_thread.run_sync(_open, self._settings, self._services)
@@ -85,20 +104,24 @@ class Lmdb:
         """Answer the entry, or None; see the contract's `Storage`."""
         opened = self._opened or self._closed()
         encoded = check_key(key)
-        try:
-            with opened.environment.begin(opened.entries, buffers=True) as reading:
-                raw = reading.get(encoded)
-                if raw is None:
-                    return None
-                if len(raw) <= _LARGE_BYTES:
-                    return _entry(raw)
-        except opened.failure as error:
-            raise _problem(self._path, error) from error
+        # Until somebody writes, the environment may be opened anew at any time; a loop waits for no lock.
+        if opened.writable:
+            found = self._get(opened, encoded)
+        elif opened.gate.acquire(blocking=False):
+            try:
+                found = self._get(opened, encoded)
+            finally:
+                opened.gate.release()
+        else:
+            found = _MISSING
+        if not isinstance(found, _Missing):
+            return found
         return await self._in_thread(opened, partial(_read_entry, opened, encoded))
 
     async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
         """Write all of it or nothing; see the contract's `Storage`."""
-        return await (self._opened or self._closed()).writer.write(batch, expect)
+        written: bool = await (self._opened or self._closed()).writer.write(batch, expect)
+        return written
 
     def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
         """Yield entries in order of keys; see the contract's `Storage`."""
@@ -116,29 +139,144 @@ class Lmdb:
             return
         with trio.CancelScope(shield=True):
             async with opened.scanning:
-                await opened.writer.close(opened.environment.close)
+                await opened.writer.close(opened.close)
+
+    def _get(self, opened: _Opened, key: bytes) -> Entry | _Missing | None:
+        """Return a small entry, or that it is to be read in a thread."""
+        if opened.entries is None:
+            return _MISSING
+        try:
+            with opened.environment.begin(opened.entries, buffers=True) as reading:
+                raw = reading.get(key)
+                if raw is None:
+                    return None
+                return _entry(raw) if len(raw) <= _LARGE_BYTES else _MISSING
+        except opened.failure as error:
+            raise _problem(self._path, error) from error
 
     async def _in_thread(self, opened: _Opened, work: Callable[[], T]) -> T:
         async with opened.scanning:
             if opened is not self._opened:
                 self._closed()
             with _translated(self._path):
-                return await trio.to_thread.run_sync(work)
+                return await trio.to_thread.run_sync(opened.alone, work)
 
     def _closed(self) -> _Opened:
         raise StorageError(f"storage {self._path}: it is closed; use it while it is open", code="closed")
 
 
 class _Opened(Struct):
-    """What there is while the storage is open."""
+    """What there is while the storage is open; its methods block.
+
+    Attributes:
+        environment: None while there is no folder.
+        entries: None while nothing was written, or while it is opened anew.
+        writable: Whether the environment is.
+        scanning: Held by who is in a thread, but for the writer.
+        gate: Held by who uses the environment while it may be opened anew.
+    """
 
     path: Path
-    environment: Environment
-    entries: Any
-    counters: Any
-    writer: GroupWriter
-    scanning: trio.Lock
+    settings: LmdbSettings
     failure: type[Exception]
+    scanning: trio.Lock
+    gate: threading.Lock
+    writer: Any = None
+    environment: Any = None
+    entries: Any = None
+    counters: Any = None
+    writable: bool = False
+
+    def alone(self, work: Callable[[], T]) -> T:
+        """Return what this returns, while nobody opens it anew."""
+        with self.gate:
+            return work()
+
+    def look(self) -> bool:
+        """Return whether there is something to read, opening what has been made meanwhile."""
+        if self.environment is None and _is_there(self.path):
+            # Where the lock's file cannot be written, no reader of ours keeps a writer of others' from used pages.
+            places = (self.path, self.path / "data.mdb")
+            self._open(readonly=True, lock=all(os.access(place, os.W_OK, effective_ids=True) for place in places))
+        if self.environment is not None and self.entries is None:
+            self._find()
+        return self.entries is not None
+
+    def to_write(self) -> None:
+        """Open it anew, for writing too, making what is not there."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.close()
+        try:
+            self._open(lock=True)
+            # Readers that were killed would keep old pages from being used again.
+            self.environment.reader_check()
+            self._find()
+            with self.environment.begin(write=True) as writing:
+                counters = self.environment.open_db(b"counters", txn=writing)
+                entries = self.environment.open_db(b"entries", txn=writing)
+                writing.put(_MARK, _SCHEMA_VERSION.to_bytes(_VERSION_BYTES, "big"), db=counters)
+        except Exception:
+            self.close()
+            raise
+        self.entries, self.counters, self.writable = entries, counters, True
+
+    def commit(self, group: Sequence[Write]) -> None:
+        """Commit the writes, all or nothing."""
+        with _translated(self.path):
+            if not self.writable:
+                self.alone(self.to_write)
+            with self.environment.begin(self.entries, write=True) as transaction:
+                for write in group:
+                    write.written = _apply(transaction, self.counters, write)
+            if missing_bytes := self._missing_bytes():  # LMDB leaves pages unwritten that it has freed at once
+                data = self.path / "data.mdb"
+                os.truncate(data, data.stat().st_size + missing_bytes)
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self.environment is not None:
+            self.environment.close()
+        self.environment = self.entries = self.counters = None
+
+    def _open(self, **how: bool) -> None:
+        import lmdb
+
+        _is_there(self.path)
+        self.environment = lmdb.open(
+            str(self.path),
+            map_size=self.settings.map_bytes,
+            max_dbs=2,
+            mode=0o600,
+            metasync=self.settings.durability != "normal",
+            **how,
+        )
+        if missing_bytes := self._missing_bytes():
+            self.close()
+            raise StorageError(
+                f"storage {self.path}: its data.mdb was cut, {missing_bytes} bytes are missing; put a copy in its place"
+            )
+
+    def _find(self) -> None:
+        """Open the databases if they are there; refuse what is not ours."""
+        with self.environment.begin() as reading, reading.cursor() as cursor:
+            names = {bytes(name) for name in cursor.iternext(values=False)}
+        if names and names != _DATABASES:
+            raise StorageError(f"storage {self.path}: another program made this folder; name another one")
+        if not names:
+            return
+        counters = self.environment.open_db(b"counters", create=False)
+        with self.environment.begin(counters) as reading:
+            version = _version(reading.get(_MARK))
+        if version not in (0, _SCHEMA_VERSION):  # 0: made before there was a mark
+            message = f"its schema is {version}, and this llmspell knows {_SCHEMA_VERSION}; upgrade llmspell"
+            raise StorageError(f"storage {self.path}: {message}")
+        self.entries, self.counters = self.environment.open_db(b"entries", create=False), counters
+
+    def _missing_bytes(self) -> int:
+        """Return how much shorter the file is than its pages."""
+        pages = self.environment.info()["last_pgno"] + 1
+        size_bytes: int = pages * self.environment.stat()["psize"]
+        return max(0, size_bytes - (self.path / "data.mdb").stat().st_size)
 
 
 def _open(settings: LmdbSettings, services: Services | None) -> _Opened:
@@ -147,27 +285,28 @@ def _open(settings: LmdbSettings, services: Services | None) -> _Opened:
     except ImportError as error:
         raise StorageError("storage lmdb: it needs lmdb; run pip install 'llmspell[lmdb]'") from error
     path = place_of(settings.path, "state.lmdb", services)
+    opened = _Opened(path, settings, lmdb.Error, trio.Lock(), threading.Lock())
     with _translated(path):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        environment = lmdb.open(
-            str(path),
-            map_size=settings.map_bytes,
-            max_dbs=2,
-            mode=0o600,
-            metasync=settings.durability != "normal",
-        )
-        # Readers that were killed would keep old pages from being used again.
-        environment.reader_check()
-        entries, counters = environment.open_db(b"entries"), environment.open_db(b"counters")
-
-    def commit(group: Sequence[Write]) -> None:
-        with _translated(path), environment.begin(entries, write=True) as transaction:
-            for write in group:
-                write.written = _apply(transaction, counters, write)
-
+        try:
+            opened.look()  # refuses at once what is not ours
+        except Exception:
+            opened.close()
+            raise
     pause_s = settings.batch_s if settings.durability == "batched" else 0.0
-    writer = GroupWriter(str(path), commit, lambda group: None, pause_s)
-    return _Opened(path, environment, entries, counters, writer, trio.Lock(), lmdb.Error)
+    opened.writer = GroupWriter(str(path), opened.commit, lambda group: None, pause_s)
+    return opened
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether the folder holds a file of LMDB's; LMDB would wait for ever for a pipe."""
+    for place, is_right, what in ((path, stat.S_ISDIR, "folder"), (path / "data.mdb", stat.S_ISREG, "regular file")):
+        try:
+            mode = place.stat().st_mode
+        except FileNotFoundError:
+            return False
+        if not is_right(mode):
+            raise StorageError(f"storage {path}: {place.name} is no {what}; name another folder")
+    return True
 
 
 def _apply(transaction: Transaction, counters: Any, write: Write) -> bool:
@@ -186,6 +325,8 @@ def _apply(transaction: Transaction, counters: Any, write: Write) -> bool:
 
 
 def _read_entry(opened: _Opened, key: bytes) -> Entry | None:
+    if not opened.look():
+        return None
     with opened.environment.begin(opened.entries, buffers=True) as reading:
         raw = reading.get(key)
         return None if raw is None else _entry(raw)
@@ -195,7 +336,7 @@ def _read_page(opened: _Opened, prefix: str, after: str, count: int) -> Page:
     rows: list[tuple[str, Entry]] = []
     size_bytes = 0
     first = prefix.encode()
-    if len(first) > MAX_KEY_BYTES:
+    if len(first) > MAX_KEY_BYTES or not opened.look():
         return rows, False
     # No key lies between a text and its first bytes, as many as a key may have.
     behind = after.encode()[:MAX_KEY_BYTES]
@@ -207,13 +348,23 @@ def _read_page(opened: _Opened, prefix: str, after: str, count: int) -> Page:
             key = bytes(cursor.key())
             if not key.startswith(first):
                 return rows, False
-            rows.append((key.decode(), _entry(cursor.value())))
+            rows.append((_decoded(key), _entry(cursor.value())))
             size_bytes += len(rows[-1][1].value)
             found = cursor.next()
     return rows, bool(found)
 
 
+def _decoded(key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise StorageError(f"storage key {key!r:.80}: it is no UTF-8; another program wrote it: delete it") from None
+
+
 def _entry(raw: Any) -> Entry:
+    if len(raw) < _VERSION_BYTES:
+        message = f"storage entry {bytes(raw)!r}: it has no version; another program wrote it: write the key anew"
+        raise StorageError(message)
     return Entry(bytes(raw[_VERSION_BYTES:]), int.from_bytes(raw[:_VERSION_BYTES], "big"))
 
 
@@ -231,6 +382,8 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except lmdb.MapFullError as error:
         raise StorageError(f"storage {path}: it is full; raise map_bytes") from error
+    except lmdb.ReadonlyError as error:
+        raise StorageError(f"storage {path}: it may only be read; let the folder and its files be written") from error
     except lmdb.Error as error:
         raise _problem(path, error) from error
     except OSError as error:

@@ -78,6 +78,7 @@ class GroupWriter:
         self._committed = committed
         self._pause_s = pause_s
         self._resume_s = 0.0
+        self._pausing = False
         self._worker = Worker("llmspell storage")
         self._group: list[Write] | None = None
         self._waiting: list[Write] = []
@@ -134,6 +135,11 @@ class GroupWriter:
         await self.alone(work)
         self._worker.stop()
 
+    def stop(self) -> None:
+        """End the thread of one that was never used."""
+        self._closed = True
+        self._worker.stop()
+
     # Waiting.
 
     async def _until_done(self, waiter: _Waiter) -> None:
@@ -149,10 +155,9 @@ class GroupWriter:
 
     def _ends(self) -> bool:
         """Whether there is something whose end a watcher can see."""
-        return self._group is not None or self._pauses()
-
-    def _pauses(self) -> bool:
-        return self._pause_s > 0 and trio.current_time() < self._resume_s
+        # A pause ends when a watcher says so, not when the clock does: it could end between two looks at it, and then
+        # nobody would start the next round.
+        return self._group is not None or self._pausing
 
     async def _watch(self) -> None:
         self._watched = True
@@ -162,6 +167,7 @@ class GroupWriter:
                 self._settle(self._group)
             else:
                 await trio.sleep_until(self._resume_s)
+                self._pausing = False
         finally:
             self._watched = False
         self._next()
@@ -227,6 +233,7 @@ class GroupWriter:
         self._group = None
         if self._pause_s:
             self._resume_s = trio.current_time() + self._pause_s
+            self._pausing = True
         self._committed(group)
         for write in group:
             write.done = True

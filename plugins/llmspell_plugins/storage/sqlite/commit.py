@@ -19,7 +19,7 @@ __all__ = ["commit"]
 _PUT: Final = """
     INSERT INTO entries (key, version, value)
     VALUES (?, 1 + (SELECT value FROM counters WHERE name = 'deleted'), ?)
-    ON CONFLICT (key) DO UPDATE SET version = version + 1, value = excluded.value
+    ON CONFLICT (key) DO UPDATE SET version = CAST(version AS INTEGER) + 1, value = excluded.value
 """
 _DELETE: Final = "DELETE FROM entries WHERE key = ?"
 _VERSION: Final = "SELECT version FROM entries WHERE key = ?"
@@ -49,4 +49,7 @@ def _apply(connection: sqlite3.Connection, write: Write) -> bool:
 def _version(connection: sqlite3.Connection, key: str) -> int:
     """Answer the key's version, 0 if it is absent."""
     row = connection.execute(_VERSION, (key,)).fetchone()
-    return 0 if row is None else int(row[0])
+    if row is None:
+        return 0
+    # What another program put there counts as some version: it can be written over and deleted.
+    return row[0] if type(row[0]) is int else 1

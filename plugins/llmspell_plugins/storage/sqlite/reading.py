@@ -13,12 +13,12 @@ import enum
 import sqlite3
 from collections.abc import Iterable
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
-from llmspell_hookspecs import Entry
+from llmspell_hookspecs import Entry, StorageError
 from llmspell_plugins.storage.pages import PAGE_BYTES, Page
 
-__all__ = ["FRESH_S", "MISSING", "Missing", "PointReader", "read_entry", "read_page"]
+__all__ = ["FRESH_S", "MISSING", "Missing", "PointReader", "checked", "read_entry", "read_page"]
 
 FRESH_S: Final = 0.001
 _LARGE_BYTES: Final = 256 * 1024
@@ -74,7 +74,9 @@ class PointReader:
         if row is None:
             return self._remember(key, None)
         version, value = row
-        return MISSING if value is None else self._remember(key, Entry(value, version))
+        if type(value) is not bytes or type(version) is not int:
+            return MISSING
+        return self._remember(key, Entry(value, version))
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what was just written."""
@@ -109,10 +111,26 @@ class PointReader:
         self._held_bytes = 0
 
 
+def checked(key: Any, value: Any, version: Any) -> Entry:
+    """Return the entry of a row.
+
+    Raises:
+        StorageError: One of its columns has a type that we do not write; SQLite lets any program put any into them.
+    """
+    if type(key) is str and type(value) is bytes and type(version) is int:
+        return Entry(value, version)
+    types = ", ".join(
+        f"its {name} is {type(found).__name__}, not {wanted.__name__}"
+        for name, found, wanted in (("key", key, str), ("value", value, bytes), ("version", version, int))
+        if type(found) is not wanted
+    )
+    raise StorageError(f"storage row {key!r:.80}: {types}; another program wrote it: write the key anew, or delete it")
+
+
 def read_entry(connection: sqlite3.Connection, key: str) -> Entry | None:
     """Answer an entry of any size; blocks."""
     row = connection.execute(_ENTRY, (key,)).fetchone()
-    return None if row is None else Entry(*row)
+    return None if row is None else checked(key, *row)
 
 
 def read_page(connection: sqlite3.Connection, prefix: str, after: str, count: int) -> Page:
@@ -124,9 +142,10 @@ def read_page(connection: sqlite3.Connection, prefix: str, after: str, count: in
     cursor = connection.execute(statement, (start, count))
     try:
         for key, value, version in cursor:
+            entry = checked(key, value, version)
             if not key.startswith(prefix):
                 return rows, False
-            rows.append((key, Entry(value, version)))
+            rows.append((key, entry))
             size_bytes += len(value)
             if size_bytes >= PAGE_BYTES:
                 return rows, True

@@ -1,20 +1,20 @@
 """The storage SQLite: point reads on the loop, everything else in threads.
 
-Invariant: three connections, one for each of the writer, the point reads and the scans, so none waits for another.
+Invariant: three connections, one for each of the writer, the point reads and the scans, so none waits for another. The
+writer's is opened by the first write, and makes the file; who only reads needs none.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
 
 import trio
-from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs import Entry, Services, StorageError, check_key
@@ -64,7 +64,7 @@ class SQLite:
         self._opened: _Opened | None = None
 
     async def __aenter__(self) -> Self:
-        """Open it, making the file if there is none."""
+        """Open it; the file is made by the first write."""
         if self._opened is not None:
             raise StorageError(f"storage {self._path}: it is open already; open it once")
         self._opened = await trio.to_thread.run_sync(_open, self._settings, self._services)
@@ -80,12 +80,16 @@ class SQLite:
     async def get(self, key: str, /) -> Entry | None:
         """Answer the entry, or None; see the contract's `Storage`."""
         opened = self._opened or self._closed()
-        entry = opened.points.recall(key)
+        points = opened.points
+        if points is None:
+            check_key(key)
+            return await self._in_thread(opened, partial(read_entry, key=key), None)
+        entry = points.recall(key)
         if entry is MISSING:
             check_key(key)
-            entry = opened.points.read(key)
+            entry = points.read(key)
             if entry is MISSING:
-                return await self._in_thread(opened, partial(read_entry, opened.scans, key))
+                return await self._in_thread(opened, partial(read_entry, key=key), None)
         return entry
 
     async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
@@ -97,7 +101,8 @@ class SQLite:
 
         async def read(after: str, count: int) -> Page:
             opened = self._opened or self._closed()
-            return await self._in_thread(opened, partial(read_page, opened.scans, prefix, after, count))
+            work = partial(read_page, prefix=prefix, after=after, count=count)
+            return await self._in_thread(opened, work, ([], False))
 
         return Pages(read, prefix, after, limit)
 
@@ -120,52 +125,85 @@ class SQLite:
         """Give the space of what was deleted back to the disk; writes wait meanwhile."""
         opened = self._opened or self._closed()
         with translated(self._path, self._settings.busy_s):
-            await opened.writer.alone(partial(vacuum, opened.writing))
+            await opened.writer.alone(lambda: vacuum(opened.to_write()))
 
-    async def _in_thread(self, opened: _Opened, work: Callable[[], T]) -> T:
+    async def _in_thread(self, opened: _Opened, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
         async with opened.scanning:
             if opened is not self._opened:
                 self._closed()
             with translated(self._path, self._settings.busy_s):
-                return await trio.to_thread.run_sync(work)
+                return await trio.to_thread.run_sync(opened.read, work, nothing)
 
     def _closed(self) -> _Opened:
         raise StorageError(f"storage {self._path}: it is closed; use it while it is open", code="closed")
 
 
-class _Opened(Struct):
-    """What there is while the storage is open."""
+class _Opened:
+    """What there is while the storage is open.
 
-    path: Path
-    writing: sqlite3.Connection
-    scans: sqlite3.Connection
-    points: PointReader
-    writer: GroupWriter
-    scanning: trio.Lock
+    Attributes:
+        points: Reads single entries; None while there is no file, or none that lets a connection be kept.
+        writer: Commits, in a thread.
+        scanning: Held by who reads in a thread.
+    """
+
+    def __init__(self, path: Path, settings: SQLiteSettings) -> None:
+        self.path = path
+        self.points: PointReader | None = None
+        self.scanning = trio.Lock()
+        self._settings = settings
+        self._scans: sqlite3.Connection | None = None
+        self._writing: sqlite3.Connection | None = None
+        pause_s = settings.batch_s if settings.durability == "batched" else 0.0
+        self.writer = GroupWriter(str(path), self._commit, self._committed, pause_s)
+
+    def read(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        """Return what this reads, ``nothing`` if there is no file; blocks."""
+        if self._scans is not None:
+            return work(self._scans)
+        reader = open_reader(self.path, self._settings.busy_s)
+        if reader is None:
+            return nothing
+        connection, lasts = reader
+        if not lasts:
+            with closing(connection):
+                return work(connection)
+        self._scans = connection
+        points = open_reader(self.path, 0.0)
+        if points is not None:
+            self.points = PointReader(points[0], self._settings.cache_bytes)
+        return work(connection)
+
+    def to_write(self) -> sqlite3.Connection:
+        """Return the connection that writes, making the file if there is none; blocks."""
+        if self._writing is None:
+            self._writing = open_writer(self.path, self._settings.durability, self._settings.busy_s)
+        return self._writing
 
     def close(self) -> None:
         """Close the connections, the writer's last: it then moves the log into the file."""
-        self.points.close()
-        self.scans.close()
-        self.writing.close()
+        if self.points is not None:
+            self.points.close()
+        for connection in (self._scans, self._writing):
+            if connection is not None:
+                connection.close()
+
+    def _commit(self, group: Sequence[Write]) -> None:
+        with translated(self.path, self._settings.busy_s):
+            commit(self.to_write(), group)
+
+    def _committed(self, group: Sequence[Write]) -> None:
+        if self.points is not None:
+            for write in group:
+                self.points.forget(write.batch)
 
 
 def _open(settings: SQLiteSettings, services: Services | None) -> _Opened:
-    path, busy_s = place_of(settings.path, "state.db", services), settings.busy_s
-    with ExitStack() as stack:
-        writing = stack.enter_context(closing(open_writer(path, settings.durability, busy_s)))
-        scans = stack.enter_context(closing(open_reader(path, busy_s)))
-        points = PointReader(open_reader(path, 0.0), settings.cache_bytes)
-        stack.pop_all()
-
-    def commit_group(group: Sequence[Write]) -> None:
-        with translated(path, busy_s):
-            commit(writing, group)
-
-    def committed(group: Sequence[Write]) -> None:
-        for write in group:
-            points.forget(write.batch)
-
-    pause_s = settings.batch_s if settings.durability == "batched" else 0.0
-    writer = GroupWriter(str(path), commit_group, committed, pause_s)
-    return _Opened(path, writing, scans, points, writer, trio.Lock())
+    path = place_of(settings.path, "state.db", services)
+    opened = _Opened(path, settings)
+    try:
+        opened.read(lambda connection: None, None)  # refuses at once what is not ours
+    except StorageError:
+        opened.writer.stop()
+        raise
+    return opened

@@ -19,7 +19,10 @@ def find_problems(path: Path, busy_s: float) -> list[str]:
     """
     from sqlite_utils import Database
 
-    with closing(open_reader(path, busy_s)) as connection:
+    reader = open_reader(path, busy_s)
+    if reader is None:
+        return []
+    with closing(reader[0]) as connection:
         try:
             found = [next(iter(row.values())) for row in Database(connection).query("PRAGMA integrity_check")]
         except sqlite3.DatabaseError as error:

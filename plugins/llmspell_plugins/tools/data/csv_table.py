@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -107,6 +108,7 @@ class Table:
 
     def _records(self) -> Iterator[list[str]]:
         """Yield what stands between line ends, blank lines left out."""
+        csv.field_size_limit(sys.maxsize)  # of the whole process; the text as a whole has a limit of ours
         source = _Source(self.text)
         reader = csv.reader(source, delimiter=self.delimiter, strict=True)
         while True:

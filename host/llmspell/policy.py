@@ -63,4 +63,12 @@ class Policies:
 def runner_limits(loaded: LoadedSettings) -> RunnerLimits:
     """Answer how far operations may go by these settings."""
     limits, performance = loaded.settings.limits, loaded.settings.performance
-    return RunnerLimits(limits.depth, limits.hops, performance.slow_operation_ms, limits.operation_time_s)
+    return RunnerLimits(
+        limits.depth,
+        limits.hops,
+        performance.slow_operation_ms,
+        limits.operation_time_s,
+        limits.forks,
+        limits.descendants,
+        loaded.settings.hooks.final_s,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .breaker import PROFILES, Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
 from .chain import Chain, still_judging
-from .dispatch import advance, advance_waiting, judge, observe, unsupported
+from .dispatch import PAUSE, advance, advance_waiting, judge, observe, unsupported
 from .hook import FOR_ALL, Hook
 from .registry import Handle, HookRegistry
 from .signature import check_subject
@@ -14,6 +14,7 @@ from .trace import Tracer, TraceRow
 
 __all__ = [
     "FOR_ALL",
+    "PAUSE",
     "PROFILES",
     "Breaker",
     "BreakerProfile",

@@ -10,9 +10,11 @@ whatever class, is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
+
+import trio
 
 from llmspell.foreign import let_pass
 from llmspell_hookspecs import (
@@ -22,6 +24,7 @@ from llmspell_hookspecs import (
     HookError,
     HookFailedError,
     HookResult,
+    HookTimeoutError,
     Skipped,
     UnsupportedResultError,
 )
@@ -29,22 +32,27 @@ from llmspell_hookspecs.errors import text_of_error
 
 from .hook import Hook
 
-__all__ = ["advance", "advance_waiting", "judge", "observe", "unsupported"]
+__all__ = ["PAUSE", "advance", "advance_waiting", "judge", "observe", "unsupported"]
 
 _log = logging.getLogger("llmspell.hooks")
+_ROW_S: Final = 0.002
+"""How long hooks may take in a row before others have their turn."""
+PAUSE: Final = Continue()
+"""What `advance` answers instead of a hook that others are to have their turn."""
 
 
 def advance(hooks: Sequence[Hook], start: int, context: HookContext[Any]) -> tuple[int, HookResult] | None:
-    """Call sync transforms from ``start`` on until one answers.
+    """Call sync transforms from ``start`` on until one answers, or they have taken long enough in a row.
 
     Returns:
-        Where to go on, and the answer; None if none answered.
+        Where to go on, and the answer, `PAUSE` if others are to run first; None if none answered.
 
     Raises:
         HookFailedError: A hook failed whose ``on_error`` is ``raise``.
     """
     clock = perf_counter
     before = clock()
+    until = before + _ROW_S
     for hook in hooks[start:] if start else hooks:
         invoke = hook.invoke  # called as a local: a call of an attribute looks for a method first
         try:
@@ -63,19 +71,24 @@ def advance(hooks: Sequence[Hook], start: int, context: HookContext[Any]) -> tup
             hook.breaker.took(elapsed_s)  # type: ignore[union-attr]
         if answer is not None:
             return hooks.index(hook, start) + 1, answer
+        if now > until:
+            return hooks.index(hook, start) + 1, PAUSE
     return None
 
 
 async def advance_waiting(
-    hooks: Sequence[Hook], start: int, context: HookContext[Any]
+    hooks: Sequence[Hook], start: int, context: HookContext[Any], limit_s: float | None = None
 ) -> tuple[int, HookResult] | None:
-    """As `advance`, for chains in which some hook must be awaited."""
+    """As `advance`, for chains in which some hook must be awaited, each for so long at most."""
     clock = perf_counter
     before = clock()
+    until = before + _ROW_S
     for hook in hooks[start:] if start else hooks:
         invoke = hook.invoke
         try:
-            answer = await invoke(context) if hook.awaits else invoke(context)
+            answer = invoke(context)
+            if hook.awaits:
+                answer = await (answer if limit_s is None else _within(hook, answer, limit_s))
         except BaseException as error:
             let_pass(error)
             _failed(hook, error)
@@ -90,6 +103,9 @@ async def advance_waiting(
             hook.breaker.took(elapsed_s)  # type: ignore[union-attr]
         if answer is not None:
             return hooks.index(hook, start) + 1, answer
+        if now > until:
+            until = await _pause(hook)
+            before = clock()
     return None
 
 
@@ -103,15 +119,24 @@ def _failed(hook: Hook, error: BaseException) -> None:
     _log.warning("%s: it failed and was passed over: %s", where, text_of_error(error))
 
 
-async def judge(hooks: Sequence[Hook], context: HookContext[Any]) -> tuple[Hook, Cancel, BaseException | None] | None:
-    """Ask the guards; answer the first that cancels with its Cancel and, if it failed, why; None if all agree."""
+async def judge(
+    hooks: Sequence[Hook], context: HookContext[Any], limit_s: float | None = None
+) -> tuple[Hook, Cancel, BaseException | None] | None:
+    """Ask the guards; answer the first that cancels with its Cancel and, if it failed, why; None if all agree.
+
+    Args:
+        hooks: The guards.
+        context: What they are given.
+        limit_s: How long each may wait.
+    """
+    until = perf_counter() + _ROW_S
     for hook in hooks:
         before = perf_counter()
         failure: BaseException | None = None
         try:
             answer = hook.invoke(context)
             if hook.awaits:
-                answer = await answer
+                answer = await (answer if limit_s is None else _within(hook, answer, limit_s))
             if not (answer is None or isinstance(answer, Continue | Cancel | Skipped)):
                 raise unsupported(hook, answer, ("Continue", "Cancel", "Skipped"))
         except BaseException as error:
@@ -121,27 +146,52 @@ async def judge(hooks: Sequence[Hook], context: HookContext[Any]) -> tuple[Hook,
             told = issubclass(type(error), HookError)
             failure, answer = error, Cancel(text if told else f"the guard failed: {text}", "guard_failed")
         hook.calls += 1
-        hook.total_s += perf_counter() - before
+        now = perf_counter()
+        hook.total_s += now - before
         if isinstance(answer, Cancel):
             return hook, answer, failure
+        if now > until:
+            until = await _pause(hook)
     return None
 
 
-async def observe(hooks: Sequence[Hook], context: HookContext[Any]) -> None:
-    """Call every observer; what they answer is ignored, what they raise is counted."""
+async def observe(hooks: Sequence[Hook], context: HookContext[Any], limit_s: float | None = None) -> None:
+    """Call every observer, each for so long at most; what they answer is ignored, what they raise is counted."""
+    until = perf_counter() + _ROW_S
     for hook in hooks:
         before = perf_counter()
         try:
             answer = hook.invoke(context)
             if hook.awaits:
-                await answer
+                await (answer if limit_s is None else _within(hook, answer, limit_s))
         except BaseException as error:
             let_pass(error)
             hook.failed()
             where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
             _log.warning("%s: the observer failed: %s", where, text_of_error(error))
         hook.calls += 1
-        hook.total_s += perf_counter() - before
+        now = perf_counter()
+        hook.total_s += now - before
+        if now > until:
+            until = await _pause(hook)
+
+
+async def _within(hook: Hook, answer: Awaitable[Any], limit_s: float) -> Any:
+    """Wait for a hook's answer for so long at most."""
+    with trio.move_on_after(limit_s):
+        return await answer
+    message = f"hook {hook.plugin}.{hook.name} at {hook.point.name}: it took longer than {limit_s:g} s at the end"
+    raise HookTimeoutError(f"{message} of an operation; see hooks.final_s", hook=hook.name, point=hook.point.name)
+
+
+async def _pause(hook: Hook) -> float:
+    """Let others run between two hooks of a row, and return until when the next ones may take their time.
+
+    A cancellation waits for the row's end: it may cut off no observer that has a claim to be told.
+    """
+    if not hook.point.sync_only:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+    return perf_counter() + _ROW_S
 
 
 def unsupported(hook: Hook, answer: object, accepted: Sequence[str]) -> UnsupportedResultError:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import trio
 
-from llmspell.hooks import Chain, Hook, advance, advance_waiting, judge, observe, unsupported
+from llmspell.hooks import PAUSE, Chain, Hook, advance, advance_waiting, judge, observe, unsupported
 from llmspell_hookspecs import (
     Cancel,
     Fork,
@@ -65,18 +65,24 @@ class Answer:
         subject: The inputs, or the verdict.
         forks: What notices asked to run.
         outcome: What the hooks decided last.
+        limit_s: How long each may wait.
     """
 
-    __slots__ = ("forks", "outcome", "subject")
+    __slots__ = ("forks", "limit_s", "outcome", "subject")
 
-    def __init__(self, subject: Any) -> None:
+    def __init__(self, subject: Any, limit_s: float | None = None) -> None:
         self.subject = subject
+        self.limit_s = limit_s
         self.forks: list[Fork] = []
         self.outcome: Outcome | None = None
 
 
 async def ask_chain(
-    chain: Chain, context: HookContext[Any], until_s: float = inf, scripts: Chain | None = None
+    chain: Chain,
+    context: HookContext[Any],
+    until_s: float = inf,
+    scripts: Chain | None = None,
+    limit_s: float | None = None,
 ) -> Answer:
     """Ask every hook of the chain.
 
@@ -85,51 +91,56 @@ async def ask_chain(
         context: What they are given.
         until_s: When a cancellation has come, until when observers may take their time, on trio's clock.
         scripts: The hooks of scripts that are asked, too.
+        limit_s: How long each hook may wait.
 
     Raises:
         OperationCancelledError: A hook cancelled.
         UnsupportedResultError: A hook answered what the point does not accept.
     """
-    answer = Answer(context.subject)
+    answer = Answer(context.subject, limit_s)
     try:
         await _ask_layer(chain, chain, context, answer)
         if scripts is not None:
             await _ask_layer(chain, scripts, context, answer)
     except Exception as error:
         ended = _ended(answer.outcome, error)
-        await _tell(chain, _with(context, answer.subject, ended), until_s)
-        await tell_scripts(scripts, context, error, until_s)
+        await _tell(chain, _with(context, answer.subject, ended), until_s, limit_s)
+        await tell_scripts(scripts, context, error, until_s, limit_s)
         raise
     outcome = answer.outcome or Outcome()
-    await _tell(chain, _with(context, answer.subject, outcome), until_s)
+    await _tell(chain, _with(context, answer.subject, outcome), until_s, limit_s)
     if scripts is not None and scripts.observers:
-        await _tell(scripts, _with(context, answer.subject, seen_by_scripts(outcome)), until_s)
+        await _tell(scripts, _with(context, answer.subject, seen_by_scripts(outcome)), until_s, limit_s)
     return answer
 
 
-async def ask_scripts(chain: Chain, scripts: Chain, context: HookContext[Any]) -> Answer:
+async def ask_scripts(chain: Chain, scripts: Chain, context: HookContext[Any], limit_s: float | None = None) -> Answer:
     """Ask the hooks of scripts about what all others have been asked about.
 
     Raises:
         OperationCancelledError: A hook cancelled.
         UnsupportedResultError: A hook answered what the point does not accept.
     """
-    answer = Answer(context.subject)
+    answer = Answer(context.subject, limit_s)
     try:
         await _ask_layer(chain, scripts, context, answer)
     except Exception as error:
-        await tell_scripts(scripts, context, error)
+        await tell_scripts(scripts, context, error, inf, limit_s)
         raise
-    await _tell(scripts, _with(context, answer.subject, seen_by_scripts(answer.outcome) or Outcome()), inf)
+    await _tell(scripts, _with(context, answer.subject, seen_by_scripts(answer.outcome) or Outcome()), inf, limit_s)
     return answer
 
 
 async def tell_scripts(
-    scripts: Chain | None, context: HookContext[Any], error: Exception, until_s: float = inf
+    scripts: Chain | None,
+    context: HookContext[Any],
+    error: Exception,
+    until_s: float = inf,
+    limit_s: float | None = None,
 ) -> None:
     """Tell the observers of scripts that something was withheld, or failed; never what."""
     if scripts is not None and scripts.observers:
-        await _tell(scripts, _with(context, failure_of(error), _ended(None, error)), until_s)
+        await _tell(scripts, _with(context, failure_of(error), _ended(None, error)), until_s, limit_s)
 
 
 def seen_by_scripts(outcome: Outcome | None) -> Outcome | None:
@@ -155,23 +166,25 @@ async def _ask_layer(chain: Chain, layer: Chain, context: HookContext[Any], answ
 
 
 async def _judge(chain: Chain, context: HookContext[Any], answer: Answer, outcome: Outcome | None) -> None:
-    verdict = await judge(chain.guards, _with(context, answer.subject, outcome)) if chain.guards else None
+    verdict = (
+        await judge(chain.guards, _with(context, answer.subject, outcome), answer.limit_s) if chain.guards else None
+    )
     if verdict is not None:
         answer.outcome = Outcome("running", verdict[1], f"{verdict[0].plugin}.{verdict[0].name}")
         raise cancellation(verdict[0], verdict[1], context, verdict[2])
 
 
-async def _tell(chain: Chain, context: HookContext[Any], until_s: float) -> None:
+async def _tell(chain: Chain, context: HookContext[Any], until_s: float, limit_s: float | None) -> None:
     """Tell every observer, even if a cancellation comes while one waits."""
     steps = iter(chain.observer_steps)
     try:
         for observers in steps:
-            await observe(observers, context)
+            await observe(observers, context, limit_s)
     except trio.Cancelled:
         deadline = min(until_s, trio.current_time() + LAST_MOMENTS_S)
         for observers in steps:
             with trio.CancelScope(shield=True, deadline=deadline):
-                await observe(observers, context)
+                await observe(observers, context, limit_s)
         raise
 
 
@@ -185,11 +198,17 @@ async def _transforms(chain: Chain, context: HookContext[Any], answer: Answer) -
     transforms, index = chain.transforms, 0
     while index < len(transforms):
         waits = chain.waits
-        answered = await advance_waiting(transforms, index, context) if waits else advance(transforms, index, context)
+        answered = (
+            await advance_waiting(transforms, index, context, answer.limit_s)
+            if waits
+            else advance(transforms, index, context)
+        )
         if answered is None:
             return None
         index, result = answered
         hook = transforms[index - 1]
+        if result is PAUSE and not chain.point.sync_only:
+            await trio.lowlevel.checkpoint()
         if type(result).__name__ not in chain.point.accepts:
             raise unsupported(hook, result, sorted(chain.point.accepts))
         if isinstance(result, Modified | Replace):

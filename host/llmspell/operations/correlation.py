@@ -27,9 +27,12 @@ class Frame(Struct, eq=False):
         language: Where it was asked for.
         depth: How many operations are around it.
         scopes: The runs of scripts that it descends from.
+        nested: How many operations are around it, those of other hosts among them.
         number: Unique within the runner, once the id was read; 0 until then.
         attempt: From 1.
         flights: The cache keys that it leads.
+        forked: At the root, how many forks run within it.
+        exhausted: At the root, whether no more may until all of those have ended.
         correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
     """
 
@@ -40,10 +43,13 @@ class Frame(Struct, eq=False):
     language: str
     depth: int = 0
     scopes: tuple[str, ...] = ()
+    nested: int = 0
     number: int = 0
     attempt: int = 1
     flights: tuple[Any, ...] = ()
     correlation: str = ""
+    forked: int = 0
+    exhausted: bool = False
 
     @property
     def id(self) -> str:

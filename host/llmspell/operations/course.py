@@ -23,6 +23,7 @@ from llmspell_hookspecs import (
     OperationCancelledError,
     OperationRef,
     Outcome,
+    Phase,
 )
 
 from .asking import Answer, ask_chain, ask_scripts, cancellation, seen_by_scripts
@@ -97,7 +98,7 @@ class House(Protocol):
     def chains(self, kind: OperationKind, component: str) -> Chains | None:
         """Return who stands around operations of this kind of a component now."""
 
-    def forks(self) -> Forks:
+    def forks(self, frame: Frame) -> Forks:
         """Answer room for the forks of an operation."""
 
 
@@ -118,6 +119,7 @@ class Course:
         outcome: What the hooks decided last.
         cancelled: The hook's Cancel that ended it.
         ended_after: Whether it got as far as the after point.
+        ending: Whether nothing but its end is left.
         wanted: The forks that transforms asked for and guards have not let pass yet.
         stores: What goes into the cache when it completes: key, time to live, value (`NOTHING`: the body's).
         questions: About which subject each cache was asked.
@@ -138,6 +140,7 @@ class Course:
         "deadline",
         "elapsed_ns",
         "ended_after",
+        "ending",
         "frame",
         "house",
         "offered",
@@ -167,6 +170,7 @@ class Course:
         self.outcome: Outcome | None = None
         self.cancelled: OperationCancelledError | None = None
         self.ended_after = False
+        self.ending = False
         self.wanted: list[Fork] = []
         self.stores: list[tuple[CacheKey, float, Any]] = []
         self.questions: dict[tuple[str, str, str], Any] = {}
@@ -176,6 +180,11 @@ class Course:
         self._metadata = Metadata()
         self._forks: Forks | None = None
         self._held: list[_Held] = []
+
+    @property
+    def limit_s(self) -> float | None:
+        """How long each hook may wait from now on; set once it ends, or once its deadline has passed."""
+        return self.house.limits.final_s if self.ending or self.deadline.passed is not None else None
 
     def look(self) -> Chains:
         """Return who stands around it now: a guard that came while it runs judges the points that are still to come.
@@ -268,7 +277,9 @@ class Course:
         scripts = self.scripts(chain)
         held = scripts is not None and self.approved is NOTHING and chain.point.topic not in FOR_ALL
         context = self.context(chain, freeze_fields(subject))
-        answer = await self._answered(ask_chain(chain, context, self.until_s, None if held else scripts))
+        answer = await self._answered(
+            ask_chain(chain, context, self.until_s, None if held else scripts, self._limit_at(chain))
+        )
         if settle is not None:
             settle(answer.subject)
         if scripts is not None and held:
@@ -276,12 +287,16 @@ class Course:
         await self.start_forks(answer.forks)
         return answer.subject
 
+    def _limit_at(self, chain: Chain) -> float | None:
+        """How long each hook of a lone point may wait; those of a notice change nothing, so nobody waits for them."""
+        return self.house.limits.final_s if chain.point.phase is Phase.NOTICE else self.limit_s
+
     async def ask_held(self) -> None:
         """Ask the hooks of scripts about what they were not asked about before the guards let the call pass."""
         held, self._held = self._held, []
         for each in held:
             context = self.context(each.scripts, each.subject)
-            answer = await self._answered(ask_scripts(each.chain, each.scripts, context))
+            answer = await self._answered(ask_scripts(each.chain, each.scripts, context, self._limit_at(each.chain)))
             if each.settle is not None and answer.subject is not each.subject:
                 each.settle(answer.subject)
             self.wanted.extend(answer.forks)
@@ -290,7 +305,8 @@ class Course:
         """Tell the observers of scripts that what they were to be asked about came to nothing."""
         held, self._held = self._held, []
         for each in held:
-            await observe(each.scripts.observers, self.context(each.scripts, failure, Outcome("failed", error=failure)))
+            context = self.context(each.scripts, failure, Outcome("failed", error=failure))
+            await observe(each.scripts.observers, context, self.limit_s)
 
     @property
     def holds(self) -> bool:
@@ -314,7 +330,7 @@ class Course:
         if not forks:
             return
         if self._forks is None:
-            self._forks = self.house.forks()
+            self._forks = self.house.forks(self.frame)
         await self._forks.start(forks)
 
     def note(self, hook: Hook | None, result: str, detail: str) -> None:

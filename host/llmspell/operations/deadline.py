@@ -48,6 +48,15 @@ class Deadline:
             if self._scope is not None:
                 self._scope.deadline = self._at_s
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is one."""
+        return self._at_s is not None
+
+    def left_s(self) -> float:
+        """Return how much time is left; 0 if there is no deadline."""
+        return 0.0 if self._at_s is None else max(0.0, self._at_s - trio.current_time())
+
     def leaves(self, time_s: float) -> bool:
         """Answer whether so much time is left."""
         return self._at_s is None or trio.current_time() + time_s <= self._at_s

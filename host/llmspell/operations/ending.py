@@ -71,23 +71,24 @@ async def _hurry(course: Course, steps: Iterator[Awaitable[None]]) -> None:
 def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -> Iterator[Awaitable[Any]]:
     """Yield what is left to do, in order."""
     _keep(course, status)
+    course.ending = True
     course.look()
     operation = course.operation
     if operation.started is not None:
         operation.started()
     if course.forks is not None:
-        yield course.forks.finish()
+        yield course.forks.finish(max(course.deadline.left_s(), course.house.limits.final_s))
     withheld = course.ended_after and isinstance(subject, Failure) and subject.error is course.cancelled
     chain = course.chains.after if status == "completed" or withheld else course.chains.error
     if chain is not None and chain.observers:
         context = _last_context(course, chain, status, subject)
         for observers in chain.observer_steps:
-            yield observe(observers, context)
+            yield observe(observers, context, course.limit_s)
     scripts = course.scripts(chain)
     if scripts is not None and scripts.observers:
         context = _last_context(course, scripts, status, subject)
         for observers in scripts.observer_steps:
-            yield observe(observers, context)
+            yield observe(observers, context, course.limit_s)
     if operation.release is not None:
         yield operation.release(course)
     if course.holds and isinstance(subject, Failure):
@@ -95,7 +96,7 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
     if course.house.slow_ms is not None and not operation.kind.sync:
         yield _report_slow(course, (perf_counter_ns() - started_ns) / 1e6, course.house.slow_ms)
     if course.forks is not None:
-        yield course.forks.finish()
+        yield course.forks.finish(max(course.deadline.left_s(), course.house.limits.final_s))
         for outcome in course.forks.outcomes():
             why = "" if outcome.error is None else f": {outcome.error.message}"
             course.note(None, "Fork", f"{outcome.call.address} {outcome.status}{why}")

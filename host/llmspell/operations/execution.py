@@ -242,20 +242,20 @@ class Execution:
         if failure is not None:
             status = "cancelled" if failure is course.cancelled else "failed"
             outcome = Outcome(status, outcome.decision, outcome.hook, failure_of(failure))  # type: ignore[arg-type]
-        await observe(chain.observers, course.context(chain, course.subject, outcome))
+        await observe(chain.observers, course.context(chain, course.subject, outcome), course.limit_s)
         if scripts is None:
             return
         if outcome.status == "failed":  # hooks at the error point may still take something out of its text
             bare = Failure(type(failure).__name__, "it failed; the error point tells why", outcome.error.code)  # type: ignore[union-attr]
             outcome = Outcome("failed", outcome.decision, outcome.hook, bare)
         subject = course.subject if failure is None else course.offered
-        await observe(scripts.observers, course.context(scripts, subject, outcome))
+        await observe(scripts.observers, course.context(scripts, subject, outcome), course.limit_s)
 
     async def _judge(self, chain: Chain | None, subject: Any) -> None:
         if chain is None or not chain.guards:
             return
         course = self._course
-        verdict = await judge(chain.guards, course.context(chain, subject, course.outcome))
+        verdict = await judge(chain.guards, course.context(chain, subject, course.outcome), course.limit_s)
         if verdict is not None:
             raise course.cancel(verdict[0], verdict[1], subject, verdict[2])
 
@@ -287,7 +287,8 @@ class Execution:
                 course.body_value = await self._body()
             else:
                 context = course.context(around, course.subject)
-                course.body_value = await enclose(around.wraps, context, self._body)
+                limit_s = None if course.deadline.is_set else course.house.limits.final_s
+                course.body_value = await enclose(around.wraps, context, self._body, limit_s)
         finally:
             course.elapsed_ns = perf_counter_ns() - started_ns
         return course.body_value
@@ -378,7 +379,7 @@ class Execution:
     ) -> None:
         """Let the error go on if a guard denies its recovery, or a transform does."""
         course = self._course
-        verdict = await judge(chain.guards, course.context(chain, failure, course.outcome))
+        verdict = await judge(chain.guards, course.context(chain, failure, course.outcome), course.limit_s)
         denied = None if verdict is None else (verdict[0], verdict[1])
         if proposal is not None and isinstance(proposal.answer, Cancel):
             denied = (proposal.hook, proposal.answer)

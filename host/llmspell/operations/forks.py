@@ -12,9 +12,11 @@ from typing import Any
 import trio
 from msgspec import structs
 
-from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome
+from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome, ResourceLimitError
 from llmspell_hookspecs.errors import text_of_error
 
+from .correlation import Frame
+from .kind import RunnerLimits
 from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Forks", "failure_of", "on_behalf"]
@@ -58,37 +60,77 @@ class Forks:
     Args:
         nursery: The host's; the tasks end when the operation does.
         run: Runs a call, and tells when it is past its guards.
+        frame: The operation.
+        limits: How many there may be.
     """
 
-    def __init__(self, nursery: trio.Nursery, run: CallRunner) -> None:
+    def __init__(self, nursery: trio.Nursery, run: CallRunner, frame: Frame, limits: RunnerLimits) -> None:
         self._nursery = nursery
+        self._root = frame.root
+        self._address = frame.address
+        self._limits = limits
         self._run = run
         self._running: list[_Running] = []
 
     async def start(self, forks: Sequence[Fork]) -> None:
-        """Start every call of these forks."""
+        """Start every call of these forks; those above a limit have failed instead."""
         for fork in forks:
             for call in fork.calls:
                 running = _Running(call, fork.join)
+                refusal = self._refusal()
                 self._running.append(running)
+                if refusal is not None:
+                    running.outcome = ForkOutcome(call, "failed", None, refusal)
+                    running.done.set()
+                    continue
+                self._root.forked += 1
                 try:
                     await self._nursery.start(self._task, running)
                 finally:
                     if not running.begun:
-                        running.done.set()
+                        self._ended(running)
 
-    async def join(self) -> None:
-        """Wait for those that are to be joined."""
-        for running in self._running:
-            if running.join:
-                await running.done.wait()
+    def _refusal(self) -> Failure | None:
+        """Return why no more may start; what has once filled its root starts none until all of that has ended.
 
-    async def finish(self) -> None:
-        """Join or cancel what still runs."""
+        So what forks itself ends soon: room that one fork leaves is not taken by the next ones of its kind.
+        """
+        root, limits = self._root, self._limits
+        if len(self._running) >= limits.forks:
+            what, limit, name = "it has started", limits.forks, "forks"
+        elif root.exhausted or root.forked >= limits.descendants:
+            root.exhausted = root.forked > 0
+            what, limit, name = "within its outermost operation run", limits.descendants, "descendants"
+        else:
+            return None
+        message = f"{self._address}: {what} {limit} forks, the most that limits.{name} allows; look for a hook that"
+        return failure_of(ResourceLimitError(f"{message} matches its own call", resource=name, limit=limit))
+
+    def _ended(self, running: _Running) -> None:
+        self._root.forked -= 1
+        if not self._root.forked:
+            self._root.exhausted = False
+        running.done.set()
+
+    async def join(self, limit_s: float) -> None:
+        """Wait for those that are to be joined, for so long at most."""
+        with trio.move_on_after(limit_s):
+            for running in self._running:
+                if running.join:
+                    await running.done.wait()
+
+    async def finish(self, limit_s: float) -> None:
+        """Join what still runs, for so long at most; cancel the rest."""
         for running in self._running:
             if not running.join:
                 running.scope.cancel()
         try:
+            with trio.move_on_after(limit_s) as scope:
+                for running in self._running:
+                    await running.done.wait()
+            if scope.cancelled_caught:
+                await self._abandon()
+                return
             for running in self._running:
                 await running.done.wait()
         except trio.Cancelled:
@@ -123,5 +165,5 @@ class Forks:
         except Exception as error:
             running.outcome = ForkOutcome(running.call, "failed", None, failure_of(error))
         finally:
-            running.done.set()
+            self._ended(running)
             started()

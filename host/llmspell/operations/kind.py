@@ -78,12 +78,18 @@ class RunnerLimits(Struct, frozen=True):
         hops: How often one may be redirected.
         slow_ms: From how long on an operation is reported as slow; None for never.
         operation_time_s: How long any operation may take; None for no limit.
+        forks: How many forks one operation may start.
+        descendants: How many forks may run at once within one root operation.
+        final_s: How long each hook may wait once an operation ends, or its deadline has passed.
     """
 
     depth: int = 32
     hops: int = 8
     slow_ms: float | None = None
     operation_time_s: float | None = None
+    forks: int = 64
+    descendants: int = 1000
+    final_s: float = 5.0
 
 
 class Caller(Protocol):

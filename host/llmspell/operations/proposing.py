@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
 from msgspec import Struct
 
-from llmspell.hooks import Chain, Hook, advance, advance_waiting, unsupported
+from llmspell.hooks import PAUSE, Chain, Hook, advance, advance_waiting, unsupported
 from llmspell_hookspecs import (
     Cache,
     Cancel,
@@ -62,7 +63,11 @@ async def propose(course: Course, chain: Chain, subject: Any) -> tuple[Any, Prop
     if not transforms:
         return subject, None
     context = course.context(chain, subject)
-    answered = await advance_waiting(transforms, 0, context) if chain.waits else advance(transforms, 0, context)
+    answered = (
+        await advance_waiting(transforms, 0, context, course.limit_s)
+        if chain.waits
+        else advance(transforms, 0, context)
+    )
     if answered is None:
         return subject, None
     return await _interpret(course, chain, subject, answered)
@@ -78,6 +83,8 @@ async def _interpret(
     while answered is not None:
         index, answer = answered
         hook = transforms[index - 1]
+        if answer is PAUSE and not chain.point.sync_only:
+            await trio.lowlevel.checkpoint()
         if type(answer).__name__ not in chain.point.accepts:
             raise unsupported(hook, answer, sorted(chain.point.accepts))
         if isinstance(answer, Modified) and phase is Phase.ERROR:
@@ -98,7 +105,9 @@ async def _interpret(
         elif isinstance(answer, Cancel | Redirect | Retry):
             return subject, _proposal(course, hook, answer)
         answered = (
-            await advance_waiting(transforms, index, context) if chain.waits else advance(transforms, index, context)
+            await advance_waiting(transforms, index, context, course.limit_s)
+            if chain.waits
+            else advance(transforms, index, context)
         )
     return subject, proposal
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -44,6 +45,11 @@ __all__ = ["Runner"]
 
 _CHAINS: Final = 1024
 _PROBLEMS: Final = 1000
+_TURNS: Final = 64
+"""After how many operations others have their turn."""
+_SHALLOW: Final = 4
+_ROOM: Final = 250
+"""How many frames one operation needs at most, with its hooks and what tells of its failure."""
 
 
 class Runner:
@@ -86,6 +92,7 @@ class Runner:
         self._nursery = nursery
         self.numbers = itertools.count(1)
         self.limit(limits)
+        self._turn = 0
         self.generation = object()
         self._kept: dict[OperationKind, dict[str, Chains | None]] = {}
         registry.on_change.append(self._changed)
@@ -103,6 +110,7 @@ class Runner:
         """
         kind, component, hops = operation.kind, operation.component, operation.hops
         around = CURRENT.get()
+        nested = 0 if around is None else around.nested + 1
         if around is not None and around.owner is self:
             depth, language = around.depth + 1, operation.language or around.language
         else:
@@ -110,8 +118,14 @@ class Runner:
         scopes = () if around is None else around.scopes
         if operation.scope:
             scopes = (*scopes, operation.scope)
-        frame = Frame(self, around, component, hops, language, depth, scopes)
-        if depth > self._depth or hops > self._hops or self.refusal:
+        self._turn += 1
+        if self._turn >= _TURNS and not kind.sync:
+            self._turn = 0
+            await trio.lowlevel.checkpoint()
+        frame = Frame(self, around, component, hops, language, depth, scopes, nested)
+        if nested >= _SHALLOW and _is_deep():
+            raise self._refused(frame)
+        if nested > self._depth or hops > self._hops or self.refusal:
             raise self._refused(frame)
         generation = self.generation
         try:
@@ -214,15 +228,16 @@ class Runner:
             return OperationError(f"{component}: {self.refusal}", operation=frame.id, component=component)
         if self.refusal:
             return PluginRequiredError(f"{component}: {self.refusal}")
-        what, limit = (
-            ("nested", self.limits.depth) if frame.depth > self.limits.depth else ("redirected", self.limits.hops)
-        )
+        if frame.hops > self.limits.hops:
+            what, limit = "redirected", self.limits.hops
+        else:  # or as deep as Python's stack carries
+            what, limit = "nested", min(frame.nested - 1, self.limits.depth)
         message = f"{component}: it is {what} more than {limit} times; look for a hook that matches its own call"
         return DepthLimitError(message, operation=frame.id, component=component)
 
-    def forks(self) -> Forks:
+    def forks(self, frame: Frame) -> Forks:
         """Answer room for the forks of an operation."""
-        return Forks(self._nursery, self._run_fork)
+        return Forks(self._nursery, self._run_fork, frame, self.limits)
 
     async def _run_fork(self, call: Call, started: Callable[[], None]) -> Any:
         return await self.call(call, started=started)
@@ -234,25 +249,31 @@ class Runner:
             OperationCancelledError: A hook cancelled.
             UnsupportedResultError: A hook answered what the point does not accept.
         """
+        self._turn += 1
+        if self._turn >= _TURNS:
+            self._turn = 0
+            await trio.lowlevel.checkpoint()
         component = component or _HOST
         chain = self.registry.chain(point, component.name)
         if chain is None:
             return subject
         around = CURRENT.get()
+        nested = 0 if around is None else around.nested + 1
         around = around if around is not None and around.owner is self else None
         depth, language = (0, "python") if around is None else (around.depth + 1, around.language)
-        asking = Frame(self, around, component, 0, language, depth, () if around is None else around.scopes)
-        if asking.depth > self.limits.depth:
+        asking = Frame(self, around, component, 0, language, depth, () if around is None else around.scopes, nested)
+        if nested > self.limits.depth or (nested >= _SHALLOW and _is_deep()):
             raise self._refused(asking)
         frame = around or asking
         context = HookContext(point, freeze_fields(subject), component, frame.ref(), Metadata(), frame.language)
         token = CURRENT.set(asking)
         try:
-            answer = await ask_chain(chain, context, scripts=chain.of_scripts(asking.scopes))
+            scripts = chain.of_scripts(asking.scopes)
+            answer = await ask_chain(chain, context, scripts=scripts, limit_s=self.limits.final_s)
             if answer.forks:
-                forks = self.forks()
+                forks = self.forks(asking)
                 await forks.start(answer.forks)
-                await forks.join()
+                await forks.join(self.limits.final_s)
         finally:
             CURRENT.reset(token)
         return thaw_fields(answer.subject)
@@ -263,6 +284,15 @@ class Runner:
             await self.ask(point, subject, component)
         except Exception as error:
             self.problems.append(error)
+
+
+def _is_deep() -> bool:
+    """Whether so little is left of Python's stack that one more operation might not find room to end in order."""
+    try:
+        sys._getframe(sys.getrecursionlimit() - _ROOM)
+    except ValueError:
+        return False
+    return True
 
 
 _HOST: Final = ComponentRef("system", "host")

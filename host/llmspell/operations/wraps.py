@@ -30,8 +30,13 @@ _NOTHING: Any = object()
 _Entered = tuple[Hook, AsyncGenerator[Any, Any]]
 
 
-async def enclose(wraps: Sequence[Hook], context: HookContext[Any], body: Callable[[], Awaitable[Any]]) -> Any:
-    """Run the body inside the wraps and answer its result."""
+async def enclose(
+    wraps: Sequence[Hook],
+    context: HookContext[Any],
+    body: Callable[[], Awaitable[Any]],
+    limit_s: float | None = None,
+) -> Any:
+    """Run the body inside the wraps and answer its result; each may take so long to leave, if no deadline bounds it."""
     entered: list[_Entered] = []
     value: Any = _NOTHING
     try:
@@ -42,8 +47,8 @@ async def enclose(wraps: Sequence[Hook], context: HookContext[Any], body: Callab
         value = await body()
     finally:
         if value is _NOTHING:
-            await _leave_all(entered, sys.exception())
-    await _leave_all(entered, None, value)
+            await _leave_all(entered, sys.exception(), None, limit_s)
+    await _leave_all(entered, None, value, limit_s)
     return value
 
 
@@ -64,19 +69,31 @@ async def _enter(hook: Hook, context: HookContext[Any]) -> AsyncGenerator[Any, A
     return generator
 
 
-async def _leave_all(entered: list[_Entered], error: BaseException | None, value: Any = None) -> None:
+async def _leave_all(entered: list[_Entered], error: BaseException | None, value: Any, limit_s: float | None) -> None:
     """Leave the wraps, last in first out; from a cancellation on, shielded."""
     while entered and (error is None or isinstance(error, Exception)):
         hook, generator = entered.pop()
         left = False
         try:
-            await _leave(hook, generator, error, value)
+            if limit_s is None:
+                await _leave(hook, generator, error, value)
+            else:
+                await _leave_in_time(limit_s, hook, generator, error, value)
             left = True
         finally:
             if not left:
                 await _leave_shielded(entered, sys.exception())
     if entered:
         await _leave_shielded(entered, error)
+
+
+async def _leave_in_time(
+    limit_s: float, hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseException | None, value: Any
+) -> None:
+    with trio.move_on_after(limit_s) as scope:
+        await _leave(hook, generator, error, value)
+    if scope.cancelled_caught:
+        _misbehaved(hook, f"it took longer than {limit_s:g} s to leave; see hooks.final_s")
 
 
 async def _leave_shielded(entered: list[_Entered], error: BaseException | None) -> None:

@@ -144,6 +144,12 @@ class HookSettings(_Section):
     disabled: Annotated[Names, Policy.LOCKED] = Field(
         default=(), description="Hooks that are not called: plugin.hook, or globs."
     )
+    final_s: Annotated[float, Policy.LOWER_ONLY] = Field(
+        default=5.0,
+        gt=0,
+        description="How long each hook may wait once its operation ends or is past its deadline; forks are joined so "
+        "long, too.",
+    )
 
 
 class PathRules(_Section):
@@ -225,6 +231,12 @@ class LimitSettings(_Section):
     )
     hops: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=8, ge=0, le=1000, description="How often one may be redirected."
+    )
+    forks: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=64, ge=0, le=10_000, description="How many forks one operation may start."
+    )
+    descendants: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=1000, ge=0, le=100_000, description="How many forks may run at once within one outermost operation."
     )
     operation_time_s: Annotated[float | None, Policy.LOWER_ONLY] = Field(
         default=None, gt=0, description="The deadline of every operation; none if it is left out."

@@ -1,0 +1,240 @@
+"""Everything is bounded: what comes after the body, how far operations fork and nest, and how long others wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+
+from kernel import Bench, make_tool, opened
+from llmspell import Host
+from llmspell_hookspecs import Call, DepthLimitError, Fork, HookContext, OperationTimeoutError, Replace
+
+BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"
+AROUND, TIMEOUT, RELEASED = "around_tool_execution", "tool_timeout", "tool_resource_released"
+Hooks = tuple[tuple[str, Callable[..., Any], dict[str, Any]], ...]
+
+
+async def nap(given: dict[str, Any], context: Any) -> str:
+    """Sleep for so long."""
+    await trio.sleep(given.get("s", 0))
+    return "done"
+
+
+async def hang(context: HookContext[Any]) -> None:
+    """Never come back."""
+    await trio.sleep_forever()
+
+
+async def hang_to_leave(context: HookContext[Any]) -> AsyncIterator[None]:
+    """Never come back from the body."""
+    yield
+    await trio.sleep_forever()
+
+
+def fork_one(context: HookContext[Any]) -> Fork | None:
+    """Fork a call that takes long."""
+    return Fork((Call("tool:nap", {"s": 30}),), True) if not context.subject.parameters.get("s") else None
+
+
+def recover(context: HookContext[Any]) -> Replace:
+    """Recover."""
+    return Replace({"text": "recovered"})
+
+
+GUARD, OBSERVE, WRAP = {"kind": "guard"}, {"kind": "observe"}, {"kind": "wrap"}
+HANGING: dict[str, tuple[Hooks, float]] = {
+    "before guard": (((BEFORE, hang, GUARD),), 0),
+    "before transform": (((BEFORE, hang, {}),), 0),
+    "before observer": (((BEFORE, hang, OBSERVE),), 0),
+    "after guard": (((AFTER, hang, GUARD),), 0),
+    "after transform": (((AFTER, hang, {}),), 0),
+    "after observer": (((AFTER, hang, OBSERVE),), 0),
+    "error transform": (((ERROR, hang, {}),), 9),
+    "error guard": (((ERROR, hang, GUARD),), 9),
+    "error observer": (((ERROR, hang, OBSERVE),), 9),
+    "timeout transform": (((TIMEOUT, hang, {}),), 9),
+    "timeout observer": (((TIMEOUT, hang, OBSERVE),), 9),
+    "after guard of a recovery": (((AFTER, hang, GUARD), (ERROR, recover, {})), 9),
+    "after guard, and a recovery": (((AFTER, hang, GUARD), (ERROR, recover, {})), 0),
+    "released transform": (((RELEASED, hang, {}),), 0),
+    "released observer": (((RELEASED, hang, OBSERVE),), 0),
+    "wrap": (((AROUND, hang_to_leave, WRAP),), 0),
+    "joined fork": (((BEFORE, fork_one, {}),), 0),
+    "all at once": (tuple((point, hang, OBSERVE) for point in (BEFORE, AFTER, ERROR, TIMEOUT, RELEASED)), 9),
+}
+
+
+@pytest.mark.parametrize("hanging", HANGING)
+async def test_a_call_whose_hooks_hang_comes_back(hanging: str, autojump_clock: trio.abc.Clock) -> None:
+    hooks, sleep_s = HANGING[hanging]
+    async with opened(make_tool("nap", nap), settings={"hooks": {"final_s": 2.0}}) as host:
+        for point, function, options in hooks:
+            host.hooks.register(point, function, **options)
+        began_s = trio.current_time()
+
+        with trio.move_on_after(60) as scope:
+            try:
+                await host.call("tool:nap", {"s": sleep_s}, deadline_s=0.5)
+            except Exception as error:
+                assert isinstance(error, OperationTimeoutError) or "failed" in str(error)
+
+        assert not scope.cancelled_caught
+        assert trio.current_time() - began_s <= 0.5 + 2.0 * len(hooks) + 0.5
+
+
+async def test_a_wrap_of_an_operation_without_a_deadline_leaves_in_time(autojump_clock: trio.abc.Clock) -> None:
+    async with opened(*Bench().plugins) as host:
+        host.hooks.register("around_script_run", hang_to_leave, kind="wrap")
+
+        with trio.fail_after(60):
+            answer = await host.run_source("plain", "mini")
+
+        assert answer == {"text": "plain"}
+
+
+async def test_a_hook_that_hangs_at_a_notice_of_the_host_holds_up_nobody(autojump_clock: trio.abc.Clock) -> None:
+    async with opened(*Bench().plugins) as host:
+        host.hooks.register("configuration_change", hang, kind="observe")
+
+        with trio.fail_after(60):
+            await host.settings.change("limits.hops", 3)
+
+
+@pytest.mark.parametrize("join", [False, True])
+async def test_a_hook_that_forks_its_own_call_ends_at_a_limit(join: bool, autojump_clock: trio.abc.Clock) -> None:
+    bench = Bench()
+    outcomes: list[Any] = []
+
+    async with opened(*bench.plugins, settings={"limits": {"descendants": 100}}) as host:
+        host.hooks.register(BEFORE, lambda context: Fork((Call("tool:echo"), Call("tool:echo")), join))
+        host.hooks.register(AFTER, lambda context: outcomes.extend(context.forks), kind="observe")
+        await host.call("tool:echo")
+
+    assert len(bench.runs) < 500
+    if join:
+        refused = [outcome.error.message for outcome in outcomes if outcome.status == "failed"]
+        assert any("limits.descendants" in message for message in refused)
+
+
+async def test_one_operation_forks_so_often_at_most() -> None:
+    outcomes: list[Any] = []
+
+    async with opened(*Bench().plugins) as host:
+        calls = tuple(Call("tool:other") for _ in range(100))
+        host.hooks.register(BEFORE, lambda context: Fork(calls, True), match="echo")
+        host.hooks.register(AFTER, lambda context: outcomes.extend(context.forks), kind="observe", match="echo")
+        await host.call("tool:echo")
+
+    assert [outcome.status for outcome in outcomes] == ["completed"] * 64 + ["failed"] * 36
+    assert "limits.forks" in outcomes[-1].error.message
+
+
+async def test_operations_nest_as_far_as_python_carries_and_say_so() -> None:
+    depths: list[int] = []
+    host: Host
+
+    async def again(given: dict[str, Any], context: Any) -> Any:
+        depths.append(context.operation.depth)
+        return (await host.call("tool:again")).result
+
+    async with opened(make_tool("again", again), settings={"limits": {"depth": 1000}}) as host:
+        with pytest.raises(DepthLimitError, match="nested"):
+            await host.call("tool:again")
+
+    assert len(depths) > 10
+
+
+async def test_two_hosts_that_call_each_other_are_bounded() -> None:
+    hosts: list[Host] = []
+    calls = 0
+
+    async def over(given: dict[str, Any], context: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return (await hosts[calls % 2].call("tool:over")).result
+
+    async with opened(make_tool("over", over)) as one, opened(make_tool("over", over)) as other:
+        hosts += [one, other]
+        with pytest.raises(DepthLimitError, match="nested"):
+            await one.call("tool:over")
+
+    assert calls <= 33
+
+
+async def agent_run(host: Host) -> Any:
+    """Ask an agent."""
+    agent = await host.agents.create(name=f"a{trio.current_time()}", model="mini/one")
+    return await agent.run("hi")
+
+
+PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
+    "call of a tool": lambda host: host.call("tool:echo"),
+    "call of a point": lambda host: host.call("custom:thing", 1),
+    "call of a script": lambda host: host.run_source("plain", "mini"),
+    "state.get": lambda host: host.state.get("a"),
+    "events.publish": lambda host: host.events.publish("a.b", 1),
+    "hooks.fire": lambda host: host.hooks.fire("thing", 1),
+    "tools.discover": lambda host: host.tools.discover(),
+    "settings.change": lambda host: host.settings.change("limits.hops", 8),
+    "agents.create and run": agent_run,
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+async def test_a_loop_of_calls_notices_a_cancellation_and_lets_others_run(name: str) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with opened(*Bench().plugins) as host, trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        await trio.lowlevel.checkpoint()
+        before, calls = turns, 0
+        for _ in range(200):
+            await PUBLIC[name](host)
+        seen = turns - before
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            for _ in range(200):
+                await PUBLIC[name](host)
+                calls += 1
+        nursery.cancel_scope.cancel()
+
+    assert seen >= 2
+    assert scope.cancelled_caught
+    assert calls <= 64
+
+
+@pytest.mark.parametrize("kind", ["transform", "guard", "observe"])
+@pytest.mark.parametrize("point", [BEFORE, AFTER, RELEASED, "tool_resource_allocated"])
+async def test_a_row_of_hooks_lets_others_run_in_between(point: str, kind: str) -> None:
+    if point == RELEASED and kind == "guard":
+        pytest.skip("no guard stands at a notice")
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with opened(*Bench().plugins) as host, trio.open_nursery() as nursery:
+        for _ in range(20):
+            host.hooks.register(point, lambda context: time.sleep(0.003), kind=kind)
+        await host.call("tool:echo")
+        nursery.start_soon(count)
+        await trio.lowlevel.checkpoint()
+        before = turns
+        await host.call("tool:echo")
+        seen = turns - before
+        nursery.cancel_scope.cancel()
+
+    assert seen >= 19

@@ -272,3 +272,19 @@ def revealed(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return {key: revealed(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize("error", [RecursionError, ValueError, TypeError, UnicodeError, OverflowError])
+async def test_what_a_tool_did_not_think_of_is_its_failure_and_no_raw_error(error: type[Exception]) -> None:
+    class Thoughtless(Tool[Request]):
+        """Thinks of nothing."""
+
+        name = "thoughtless"
+
+        async def run(self, parameters: Request, context: ToolContext) -> Any:
+            raise error(f"no {parameters.api_key}\nat all")
+
+    async with opened(Thoughtless) as host:
+        with pytest.raises(ToolError, match=f"tool:thoughtless: it failed with {error.__name__}") as told:
+            await host.call("tool:thoughtless", {"api_key": "hidden-1"})
+    assert "hidden-1" not in str(told.value) and "\n" not in str(told.value) and len(str(told.value)) <= 500

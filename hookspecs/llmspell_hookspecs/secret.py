@@ -15,6 +15,8 @@ from .values import FrozenList, FrozenMapping
 
 __all__ = ["HiddenText", "hide", "hide_item", "is_secret_name", "keep_hidden", "reveal"]
 
+_BARE: Final = frozenset({int, float, bool, bytes, type(None)})
+"""Nothing of these types is hidden."""
 _MASK: Final = "**********"
 _NAME: Final = re.compile(
     r"key|token|pass(w|ph)|pwd|secret|credential|private|auth(?!ors?(?![a-z]))|cookie|dsn", re.IGNORECASE
@@ -75,7 +77,7 @@ def hide(value: Any, names: Names = "telling") -> Any:
     if isinstance(value, FrozenMapping):
         changed = _hidden_items(value, names)
         return value if changed is None else value.with_items(changed)
-    if kind is FrozenList or kind is tuple:
+    if (kind is FrozenList or kind is tuple) and not _BARE.issuperset(map(type, value)):
         return _each(value, lambda item: hide(item, names))
     return value
 
@@ -89,8 +91,7 @@ def hide_item(key: Any, item: Any, names: Names = "telling") -> Any:
 def _hidden_items(value: Mapping[Any, Any], names: Names) -> dict[Any, Any] | None:
     changed: dict[Any, Any] | None = None
     for key, item in value.items():
-        kind = type(item)
-        if kind is int or kind is bool or kind is float or item is None:
+        if type(item) in _BARE:
             continue
         hidden = hide(item, names) if names == "all" else hide_item(key, item, names)
         if hidden is not item:
@@ -124,17 +125,26 @@ def reveal(value: Any, found: list[str] | None = None) -> Any:
         value: Frozen, or not.
         found: Gets each secret that was revealed.
     """
-    if type(value) is HiddenText:
+    kind = type(value)
+    if kind is str or kind in _BARE:
+        return value
+    if kind is HiddenText:
         if found is not None:
             found.append(value.get_secret_value())
         return value.get_secret_value()
-    if isinstance(value, FrozenMapping):
-        return value.with_items({key: reveal(item, found) for key, item in value.items()})
-    if isinstance(value, MappingProxyType | dict):
-        return MappingProxyType({key: reveal(item, found) for key, item in value.items()})
-    if isinstance(value, list):
+    if kind is MappingProxyType or kind is dict or isinstance(value, FrozenMapping):
+        changed = {}
+        for key, item in value.items():
+            if type(item) is not str and type(item) not in _BARE:
+                real = reveal(item, found)
+                if real is not item:
+                    changed[key] = real
+        if not changed:
+            return value
+        return value.with_items(changed) if isinstance(value, FrozenMapping) else MappingProxyType({**value, **changed})
+    if kind is list:
         return [reveal(item, found) for item in value]
-    if type(value) is FrozenList or type(value) is tuple:
+    if (kind is FrozenList or kind is tuple) and not _BARE.issuperset(map(type, value)):
         return _each(value, lambda item: reveal(item, found))
     return value
 

@@ -116,7 +116,7 @@ def freeze(value: Any) -> Any:
 def _freeze(value: Any, depth: int) -> Any:
     """Freeze what is no atom. Loops where a comprehension would cost a second frame for each level."""
     kind = type(value)
-    if kind is FrozenList:
+    if kind is FrozenList or kind is FrozenObject:
         return value
     if depth == 0:
         raise _too_deep()

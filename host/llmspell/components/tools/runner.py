@@ -89,6 +89,12 @@ TOOL_DISCOVERY: Final = OperationKind(
 )
 
 
+_RAW: Final = (RecursionError, ValueError, TypeError, OverflowError)
+"""What a value that a tool did not think of raises in it."""
+_LONGEST: Final = 300
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
+
+
 class _House(Struct, frozen=True):
     """What every call needs of the host."""
 
@@ -284,16 +290,25 @@ class _Call:
         """Run the tool with what was prepared."""
         prepared = self._prepared
         limits = prepared.allocation.limits if prepared.allocation is not None else self._tool.limits
-        context = CallContext(
-            self._house.runner.current(), limits, _plain_call(call), self._house.services, self._house.processes
-        )
+        context = CallContext(self._house.runner.current(), limits, call, self._house.services, self._house.processes)
         with Blamed(self._broken, spares=Exception):
-            answer = await self._tool.run(restore(prepared.model), context)
+            answer = await self._run(prepared.model, context)
         result = answer if isinstance(answer, ToolResult) else ToolResult(result=answer)
         if _outgrows(result, limits.output_bytes):
             message = f"tool:{call.name}: its result is larger than {limits.output_bytes} bytes; ask for less"
             raise ResourceLimitError(message, resource="output_bytes", limit=limits.output_bytes)
         return result
+
+    async def _run(self, model: Any, context: CallContext) -> Any:
+        """Run it with a model of its own, so that what it does to that is not what runs at a retry."""
+        try:
+            return await self._tool.run(restore(model), context)
+        except _RAW as error:
+            secrets: list[str] = []
+            reveal(hide(model), secrets)
+            text = _masked(f"it failed with {text_of(error)}"[:_LONGEST], secrets)
+            message = f"tool:{self._tool.name}: {text}; give other parameters, or report it to the tool's author"
+            raise ToolError(message, code="internal") from error
 
     def _broken(self, error: BaseException) -> ToolError:
         """Tell of what no error of a tool may be: it would end the host."""
@@ -318,10 +333,6 @@ def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:
     return given
 
 
-def _plain_call(call: ToolCall) -> ToolCall:
-    return structs.replace(call, parameters=thaw(call.parameters), addresses=restore(call.addresses))
-
-
 def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
     secrets: list[str] = []
     given = restore(reveal(dict(parameters), secrets))
@@ -332,8 +343,7 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
         field = ".".join(str(part) for part in first["loc"]) or "parameters"
         known = ", ".join(tool.parameters.model_fields)
         message = f"tool:{tool.name}: parameter {field}: {first['msg']}; it takes {known}"
-        for secret in secrets:
-            message = message.replace(secret, "**********")
+        message = _masked(message, secrets)
         # Not chained: pydantic's text quotes what was given, which may hold a secret.
         raise InvalidInputError(message, field=field) from None
     except LlmspellError:
@@ -341,6 +351,12 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
     except Exception as error:  # a validator's own, of any class
         message = f"tool:{tool.name}: its parameters cannot be read ({type(error).__name__}); give plainer ones"
         raise InvalidInputError(message) from None
+
+
+def _masked(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "**********")
+    return text
 
 
 def _mentions(tool: Mapping[str, Any], tag: str) -> bool:
@@ -356,9 +372,12 @@ def _outgrows(result: ToolResult, limit_bytes: int) -> bool:
     size, parts = 0, [iter((result.result, result.text, result.metadata))]
     while parts and size <= limit_bytes:
         for value in parts[-1]:
-            if isinstance(value, str | bytes):
+            kind = type(value)
+            if kind in _NUMBERS:
+                size += 4
+            elif isinstance(value, str | bytes):
                 size += len(value)
-            elif isinstance(value, Mapping):
+            elif isinstance(value, dict | Mapping):
                 size += 2 * len(value)
                 parts.append(iter(value.values()))
                 break

@@ -44,7 +44,7 @@ class CsvOptions(BaseModel):
     add_columns: dict[str, str] = Field(default={}, description="For transform: 'price * quantity' by new name.")
     rename_columns: dict[str, str] = Field(default={}, description="For transform: new names by old names.")
     rules: dict[str, str] = Field(default={}, description="For validate: 'email' or 'range:0-100' by column.")
-    size: int = Field(default=10, ge=0, description="For sample: how many rows.")
+    size: int = Field(default=10, ge=0, le=1_000_000_000, description="For sample: how many rows.")
     method: Literal["head", "random"] = Field(default="head", description="For sample: the first, or by chance.")
     seed: int = Field(default=0, description="For sample: the same seed gives the same rows.")
 

@@ -75,7 +75,9 @@ class FileCalls:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    async def call(self, address: str, input: Any = None, /, *, deadline_s: float | None = None) -> Any:
+    async def call(
+        self, address: str, input: Any = None, /, *, deadline_s: float | None = None, apart: bool = False
+    ) -> Any:
         assert address == "tool:file_operations"
         parameters = FileOperationsParameters.model_validate(input)
         tool = FileOperations()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections import Counter
+from collections.abc import AsyncGenerator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pytest
 import trio
 
 from kernel import opened
+from llmspell_hookspecs import HookContext, Hooks, ScriptGlobal, script_method
 
 FOLDER = Path(__file__).parent / "compatibility"
 CASE = re.compile(r"^--- (?P<name>.+)\n(?P<source>(?:.*\n)*?)--> (?P<expected>.+)$", re.MULTILINE)
@@ -64,9 +67,30 @@ def answers_of(file: str) -> dict[str, Any]:
     return answers
 
 
+class Runs(ScriptGlobal):
+    """Tells how often tools really ran, which no hook of a script can count."""
+
+    name = "Runs"
+
+    @script_method()
+    def count(self) -> int:
+        return BODIES[self.services.get(Hooks)]
+
+
+BODIES: Counter[Hooks] = Counter()
+
+
 async def _run(file: str, names: list[str], answers: dict[str, Any]) -> None:
     settings = {"storage": {"backend": "memory"}}
-    async with opened(settings=settings, write=lambda text: None) as host:
+    async with opened(Runs, settings=settings, write=lambda text: None) as host:
+        hooks = host.hooks
+
+        async def count(context: HookContext[Any]) -> AsyncGenerator[None, Any]:
+            BODIES[hooks] += 1
+            yield
+
+        if "Runs.count" in (FOLDER / f"{file}.lua").read_text(encoding="utf-8"):
+            hooks.register("around_tool_execution", count, kind="wrap")
         for name in names:
             with tempfile.TemporaryDirectory() as folder:
                 prelude = PRELUDE.replace("...", json.dumps(folder), 1)

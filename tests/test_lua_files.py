@@ -234,3 +234,16 @@ PYTHON_STEPS: dict[str, Callable[[Any, Any], Any]] = {
     "read": lambda file, value: (file.seek(0, 1), file.read(value)),
     "flush": lambda file, value: file.flush(),
 }
+
+
+def test_guards_of_plugins_are_asked_about_what_a_script_does_through_io_and_dofile(tmp_path: Path) -> None:
+    (tmp_path / "part.lua").write_text("return 1")
+
+    async def main() -> Any:
+        async with Host.open(settings={"storage": {"backend": "memory"}}) as host:
+            host.hooks.register("BeforeToolExecution", lambda context: Cancel("closed"), kind="guard")
+            source = f"return pcall(dofile, '{tmp_path}/part.lua'), (io.open('{tmp_path}/new', 'w'))"
+            return await host.run_source(source, "lua")
+
+    assert trio.run(main) == (False, None)
+    assert not (tmp_path / "new").exists()

@@ -66,8 +66,17 @@ class AsyncioThread(Protocol):
 class Calls(Protocol):
     """Runs any component by its address, through the runner."""
 
-    async def call(self, address: str, input: Any = None, /, *, deadline_s: float | None = None) -> Any:
-        """Run it and answer its result.
+    async def call(
+        self, address: str, input: Any = None, /, *, deadline_s: float | None = None, apart: bool = False
+    ) -> Any:
+        """Run it and return its result.
+
+        Args:
+            address: ``kind:name``.
+            input: What it is given.
+            deadline_s: How long it may take; its own limit counts as well.
+            apart: For tools: do not ask the hooks of the script around it, since what its language does on its own
+                account is no call of the script's; everybody else's are asked.
 
         Raises:
             ComponentNotFoundError: Nothing has this address.

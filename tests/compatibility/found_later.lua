@@ -159,3 +159,14 @@ local result = calculate().result.result
 handle:unregister()
 return result
 --> 4
+
+--- a script's own tool hooks do not refuse its io and dofile
+put("part.lua", "return 21 * 2")
+local handle = Hook.register("BeforeToolExecution", function() return "nothing runs" end)
+local value = dofile(dir .. "/part.lua")
+put("other", "written")
+local read = get("other")
+local ok = pcall(calculate)
+handle:unregister()
+return {value, read, ok}
+--> [42, "written", false]

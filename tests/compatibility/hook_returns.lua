@@ -217,12 +217,11 @@ return try(calculate):match("closed") ~= nil
 --> true
 
 --- cancel keeps the tool from running
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("BeforeToolExecution", function(context)
   return "no"
 end)
-pcall(calculate) return runs
+pcall(calculate) return Runs.count() - start
 --> 0
 
 --- cancel after
@@ -316,12 +315,11 @@ return Tool.invoke("calculator", {input = "1 +"}).result
 --> "saved"
 
 --- replace before
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("BeforeToolExecution", function(context)
   return {type = "replace", data = {result = {result = 42}}}
 end)
-return {calculate().result.result, runs}
+return {calculate().result.result, Runs.count() - start}
 --> [42, 0]
 
 --- replace bare payload
@@ -428,39 +426,35 @@ return {pcall(calculate) and 'fine' or 'failed', n}
 --> ["failed", 2]
 
 --- retry after
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("AfterToolExecution", function(context)
   if context.operation.attempt < 3 then return {type = 'retry', delay_ms = 1, max_attempts = 3} end
 end)
-return {calculate().result.result, runs}
+return {calculate().result.result, Runs.count() - start}
 --> [4, 3]
 
 --- retry on error
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("ToolError", function(context)
   return {type = 'retry', delay_ms = 1, max_attempts = 3}
 end)
-return {pcall(Tool.invoke, "calculator", {input = "1 +"}) and 1 or 0, runs}
+return {pcall(Tool.invoke, "calculator", {input = "1 +"}) and 1 or 0, Runs.count() - start}
 --> [0, 3]
 
 --- retry on error with action
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("ToolError", function(context)
   return {action = 'retry', max_attempts = 2, backoff_ms = 1, jitter = true}
 end)
-pcall(Tool.invoke, "calculator", {input = "1 +"}) return runs
+pcall(Tool.invoke, "calculator", {input = "1 +"}) return Runs.count() - start
 --> 2
 
 --- retry in seconds
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("ToolError", function(context)
   return {type = 'retry', delay_s = 0.001, max_attempts = 2}
 end)
-pcall(Tool.invoke, "calculator", {input = "1 +"}) return runs
+pcall(Tool.invoke, "calculator", {input = "1 +"}) return Runs.count() - start
 --> 2
 
 --- fork operations
@@ -507,66 +501,59 @@ return calculate().result.result
 --> 4
 
 --- cache {type = "cache", key = "k", ttl = 60}
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("BeforeToolExecution", function(context)
   return {type = "cache", key = "k1", ttl = 60}
 end)
-local a, b = calculate(), calculate() return {b.result.result, runs}
+local a, b = calculate(), calculate() return {b.result.result, Runs.count() - start}
 --> [4, 1]
 
 --- cache {action = "cache", ttl = 60, key = "k"}
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("BeforeToolExecution", function(context)
   return {action = "cache", ttl = 60, key = "k2"}
 end)
-local a, b = calculate(), calculate() return {b.result.result, runs}
+local a, b = calculate(), calculate() return {b.result.result, Runs.count() - start}
 --> [4, 1]
 
 --- cache {type = "cache", key = "k"}
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("BeforeToolExecution", function(context)
   return {type = "cache", key = "k3"}
 end)
-local a, b = calculate(), calculate() return {b.result.result, runs}
+local a, b = calculate(), calculate() return {b.result.result, Runs.count() - start}
 --> [4, 1]
 
 --- cache {type = "cache", ttl_seconds = 60, key = "k"}
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("BeforeToolExecution", function(context)
   return {type = "cache", ttl_seconds = 60, key = "k4"}
 end)
-local a, b = calculate(), calculate() return {b.result.result, runs}
+local a, b = calculate(), calculate() return {b.result.result, Runs.count() - start}
 --> [4, 1]
 
 --- cache {type = "cache", key = "k", ttl_ms = 60000}
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("BeforeToolExecution", function(context)
   return {type = "cache", key = "k5", ttl_ms = 60000}
 end)
-local a, b = calculate(), calculate() return {b.result.result, runs}
+local a, b = calculate(), calculate() return {b.result.result, Runs.count() - start}
 --> [4, 1]
 
 --- cache tells calls apart
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("BeforeToolExecution", function(context)
   return {type = "cache", key = "k6", ttl = 60}
 end)
-return {calculate("1").result.result, calculate("2").result.result, runs}
+return {calculate("1").result.result, calculate("2").result.result, Runs.count() - start}
 --> [1, 2, 2]
 
 --- cache expires
-local runs = 0
-Hook.register("tool:around_execution", function() runs = runs + 1 end, {kind = "wrap"})
+local start = Runs.count()
 Hook.register("BeforeToolExecution", function(context)
   return {type = "cache", key = "k7", ttl_ms = 20}
 end)
-calculate() os.execute("sleep 0.05") calculate() return runs
+calculate() os.execute("sleep 0.05") calculate() return Runs.count() - start
 --> 2
 
 --- cache with result

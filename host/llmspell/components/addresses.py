@@ -23,12 +23,14 @@ class CallOptions(Struct, frozen=True):
         hops: How often it was redirected so far.
         started: Told once the call is past its guards, or has ended.
         scope: The script on whose behalf a hook of its own asks; empty for whoever is trusted.
+        apart: Whether the hooks of the script around it are not asked; tools alone heed it.
     """
 
     deadline_s: float | None = None
     hops: int = 0
     started: Callable[[], None] | None = None
     scope: str = ""
+    apart: bool = False
 
 
 class ComponentRunner(Protocol):
@@ -59,9 +61,10 @@ class Addresses:
         /,
         *,
         deadline_s: float | None = None,
+        apart: bool = False,
     ) -> Any:
         """Run any component by its address; see the contract's `Calls`."""
-        return await self._call(address, input, CallOptions(deadline_s))
+        return await self._call(address, input, CallOptions(deadline_s, apart=apart))
 
     async def __call__(self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
         """Run a call for a hook: the runner's way in."""

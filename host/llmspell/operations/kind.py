@@ -54,6 +54,7 @@ class Operation(Struct, frozen=True):
         started: Told once the operation is past its guards, or has ended.
         language: Where it was asked for; empty for that of the operation around it.
         scope: The run of a script that begins here; empty for none.
+        apart: Whether the hooks of the scripts that it descends from are not asked.
     """
 
     kind: OperationKind
@@ -68,6 +69,7 @@ class Operation(Struct, frozen=True):
     started: Callable[[], None] | None = None
     language: str = ""
     scope: str = ""
+    apart: bool = False
 
 
 class RunnerLimits(Struct, frozen=True):

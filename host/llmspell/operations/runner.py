@@ -115,7 +115,7 @@ class Runner:
             depth, language = around.depth + 1, operation.language or around.language
         else:
             around, depth, language = None, 0, operation.language or "python"
-        scopes = () if around is None else around.scopes
+        scopes = () if around is None or operation.apart else around.scopes
         if operation.scope:
             scopes = (*scopes, operation.scope)
         self._turn += 1

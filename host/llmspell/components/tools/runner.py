@@ -166,6 +166,7 @@ class ToolRunner:
                 repeatable=tool.repeatable,
                 hops=options.hops,
                 started=options.started,
+                apart=options.apart,
             )
         )
         return result

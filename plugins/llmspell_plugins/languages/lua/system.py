@@ -155,7 +155,7 @@ class System:
         """Run an operation of the file tool, with the same hooks as for everybody else."""
         try:
             calls = self._interface.services.get(Calls)
-            return await calls.call("tool:file_operations", {"operation": operation, **parameters})
+            return await calls.call("tool:file_operations", {"operation": operation, **parameters}, apart=True)
         except ToolError as error:
             raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
 

@@ -123,6 +123,7 @@ from .model import (
     model_chunk,
     model_error,
 )
+from .network import HttpResponse, HttpStream, NetworkAccess
 from .operation import (
     OperationKind,
     Operations,
@@ -176,9 +177,6 @@ from .services import (
     HookHandle,
     HookInfo,
     Hooks,
-    HttpResponse,
-    HttpStream,
-    NetworkAccess,
     ProjectFolder,
     SettingsAccess,
     Tools,

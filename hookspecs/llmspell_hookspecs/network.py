@@ -1,0 +1,137 @@
+"""The network as plugins reach it: requests to hosts that the settings allow, resolved and pinned.
+
+Sizes in bytes, durations in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
+
+__all__ = ["HttpResponse", "HttpStream", "NetworkAccess"]
+
+
+class HttpResponse(Struct, frozen=True):
+    """An answer over HTTP, read whole.
+
+    Attributes:
+        status: The status code.
+        headers: Lower-case names.
+        body: The bytes.
+        url: Where it came from, after redirects.
+        repeated: The values of each header that came more than once, which in `headers` are joined with commas.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+    repeated: Mapping[str, tuple[str, ...]] = {}
+
+
+class HttpStream(Protocol):
+    """An answer over HTTP whose body comes piece by piece; iterate over it, or `read` it.
+
+    Attributes:
+        status: The status code; a redirect is not followed.
+        headers: Lower-case names.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Answer the body's pieces as they come.
+
+        Raises:
+            ResourceLimitError: The body is larger than it may be.
+            ToolError: The connection failed or ended early, or nothing came for too long.
+        """
+
+    async def read(self) -> bytes:
+        """Answer the rest of the body.
+
+        Raises:
+            ResourceLimitError: The body is larger than it may be.
+            ToolError: As when iterating.
+        """
+
+
+@runtime_checkable
+class NetworkAccess(Protocol):
+    """Judges hosts by the rules in settings, and talks HTTP to pinned addresses only."""
+
+    async def resolve(self, url: str, /) -> tuple[str, ...]:
+        """Answer the addresses of the URL's host, all of them judged.
+
+        Raises:
+            SecurityError: The scheme, port, host or one of its addresses is not allowed.
+        """
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        /,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        addresses: Sequence[str] = (),
+        timeout_s: float = 30.0,
+        max_bytes: int = 10 * 1024 * 1024,
+    ) -> HttpResponse:
+        """Send a request; each redirect is judged and pinned anew.
+
+        Args:
+            method: ``GET``, ``POST`` ...
+            url: Whole, with its scheme.
+            headers: To send.
+            content: The body.
+            addresses: What the host was pinned to; resolved here if empty.
+            timeout_s: For all of it.
+            max_bytes: Of the answer's body, decoded.
+
+        Raises:
+            SecurityError: The host or a redirect is not allowed.
+            ResourceLimitError: The answer is larger than ``max_bytes``.
+            ToolError: The connection failed.
+        """
+
+    def stream(
+        self,
+        method: str,
+        url: str,
+        /,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        connect_timeout_s: float = 10.0,
+        read_timeout_s: float = 120.0,
+        max_bytes: int = 64 * 1024 * 1024,
+        trusted: bool = False,
+    ) -> AbstractAsyncContextManager[HttpStream]:
+        """Send a request over a connection that is kept for the next one, and answer as soon as the head is there.
+
+        Each new connection is judged and pinned; whoever leaves the block before the body's end closes it. Redirects
+        are not followed, and no proxy or cookie is used.
+
+        Args:
+            method: ``GET``, ``POST`` ...
+            url: Whole, with its scheme.
+            headers: To send.
+            content: The body.
+            connect_timeout_s: For the connection, TLS included.
+            read_timeout_s: The longest silence, before the head and between two pieces.
+            max_bytes: Of the answer's body.
+            trusted: The URL stands in trusted settings and is no script's: its host may be private, and need not be in
+                ``security.hosts.allowed``; what is denied stays denied.
+
+        Raises:
+            InvalidInputError: The method, URL or a header cannot be sent.
+            SecurityError: The host is not allowed.
+            ToolError: The connection failed (``code`` ``connection``), took too long (``timeout``), or what came is no
+                HTTP (``protocol``).
+        """

@@ -564,7 +564,7 @@ def test_a_script_gets_what_stands_behind_the_dashes(scripted: Machine) -> None:
     as_json = scripted.run("run", "--output", "json", "a.toy")
 
     assert plain == (0, "hello --fast,x\n", "")
-    assert as_json == (0, "hello \n3\n", "")
+    assert as_json == (0, "3\n", "hello \n")
 
 
 @pytest.mark.parametrize(
@@ -701,3 +701,60 @@ def test_a_script_whose_output_nobody_reads_ends_quietly(machine: Machine) -> No
     _, err = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, err) == (141, "")
+
+
+@pytest.mark.parametrize("words", ["", "plugin", "plugins", "hook", "hook point", "tool", "agent", "state", "config"])
+def test_a_bare_noun_prints_its_help(here: Any, words: str) -> None:
+    assert here(*words.split()) == here(*words.split(), "--help")
+    assert here(*words.split())[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["exec", "error('x')"], 1, "script"),
+        (["exec", "Tool.invoke('nothing', {})"], 1, "script"),
+        (["run", "gone.lua"], 2, "usage"),
+        (["plugni"], 2, "usage"),
+        (["plugin", "list", "--no-such-option"], 2, "usage"),
+        (["tool", "info", "nothing"], 2, "not_found"),
+        (["state", "get", "nothing"], 1, "failed"),
+        (["config", "show", "--set", "limits.depth=x"], 2, "invalid_settings"),
+    ],
+)
+def test_an_error_is_one_json_value_for_programs(here: Any, arguments: list[str], code: int, word: str) -> None:
+    ended, out, err = here("--output", "json", *arguments)
+
+    error = json.loads(out)["error"]
+    assert (ended, error["exit"], error["code"]) == (code, code, word)
+    assert err == f"llmspell: {error['message']}\n"
+
+
+ODD_VALUES = {
+    "return 0/0": None,
+    "return 1/0": None,
+    r"return 'a\0b\27'": "a\x00b\x1b",
+    "return {[1] = 'a', [5] = 'b'}": {"1": "a", "5": "b"},
+    "return {}": {},
+    "return nil": None,
+}
+
+
+@pytest.mark.parametrize("code", ODD_VALUES)
+def test_standard_output_is_one_json_value_whatever_a_script_prints_and_answers(here: Any, code: str) -> None:
+    ended, out, err = here("exec", "print('for people') " + code, "--output", "json")
+
+    assert ended == 0
+    assert json.loads(out) == ODD_VALUES[code] or out.strip() == "[]"
+    assert err == "for people\n"
+
+
+def test_json_has_a_word_for_values_that_it_has_none_for() -> None:
+    from llmspell.cli.output import to_json
+
+    ring: list[Any] = []
+    ring.append(ring)
+
+    for value in (2**70, 10**6000, b"x", {(1, 2): {None: True}}, "\ud800", {"\udce9": 1}, float("nan"), {1, "a"}, ring):
+        assert to_json(value).isprintable()
+        json.loads(to_json(value))

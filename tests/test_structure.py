@@ -154,6 +154,24 @@ def test_nobody_catches_base_exceptions_leaves_stubs_or_notes_to_self() -> None:
     assert found == []
 
 
+WRITERS = {"outlet.py": "the way out", "scope.py": "a script's output in a program that embeds the host"}
+"""Who may touch the process's streams; what writes a marker to a pipe of its own is a child process's main."""
+
+
+def test_text_leaves_by_one_way_out() -> None:
+    found = []
+    for path in [path for path in all_modules() if path.name not in WRITERS]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called in ("print", "click.echo", "click.secho", "click.echo_via_pager") or called.startswith(
+                    ("sys.stdout.write", "sys.stderr.write", "sys.__stdout__", "sys.__stderr__")
+                ):
+                    found.append(f"{path.name}:{node.lineno} calls {called}")
+
+    assert found == []
+
+
 def test_long_modules_say_why() -> None:
     unexplained = []
     for path in all_modules():

@@ -25,12 +25,15 @@
     ├── ScriptError               a script failed: file, line
     └── StorageError              a storage cannot be opened, read or written
 
-Invariant: a message is one line, ``<where>: <what was wrong>; <what to do>``, and the same facts are attributes.
+Invariant: a message is one line of at most 500 characters, ``<where>: <what was wrong>; <what to do>``, whatever
+foreign text was put into it, and the same facts are attributes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from .spelling import one_line
 
 __all__ = [
     "ComponentNotFoundError",
@@ -67,6 +70,9 @@ class LlmspellError(Exception):
     """
 
     code: str = "error"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class SettingsError(LlmspellError):

@@ -13,6 +13,7 @@ import click
 
 from .group import LazyGroup
 from .invocation import Invocation, global_options
+from .outlet import say_error, write
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -62,7 +63,7 @@ def agent_list(invocation: Invocation) -> None:
 @click.pass_obj
 def agent_run(invocation: Invocation, /, question: str, tools: tuple[str, ...], tool_list: str, **options: Any) -> None:
     """Ask an agent QUESTION (- for standard input) and print its answer."""
-    from .output import harmless, print_json
+    from .output import print_json
     from .session import with_host
 
     if question == "-":
@@ -87,7 +88,7 @@ def agent_run(invocation: Invocation, /, question: str, tools: tuple[str, ...], 
     if invocation.json:
         print_json(output)
     elif not streams:
-        click.echo(harmless(output.text))
+        write(output.text + "\n")
 
 
 class _Screen:
@@ -107,11 +108,8 @@ class _Screen:
 
     async def show(self, chunk: AgentChunk) -> None:
         """Write one."""
-        from .output import harmless
-
         if chunk.kind == "text" and chunk.text:
-            click.echo(harmless(chunk.text), nl=False)
-            sys.stdout.flush()
+            write(chunk.text)
             self._within_line = not chunk.text.endswith("\n")
         elif chunk.kind == "restart":
             self._note("[begins anew]")
@@ -121,9 +119,9 @@ class _Screen:
 
     def _note(self, text: str) -> None:
         self._end_line()
-        click.echo(text, err=True)
+        say_error(text)
 
     def _end_line(self) -> None:
         if self._within_line:
             self._within_line = False
-            click.echo()
+            write("\n")

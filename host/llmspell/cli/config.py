@@ -10,6 +10,7 @@ import click
 
 from .group import LazyGroup
 from .invocation import Invocation, global_options
+from .outlet import say
 
 __all__ = ["config"]
 
@@ -47,7 +48,7 @@ def config_show(invocation: Invocation, section: str, origin: bool) -> None:
         print_rows(lines, ("key", "value", "origin"), empty="nothing is set")
     else:
         for row in found:
-            click.echo(f"{row.key} = {_toml(row.value)}")
+            say(f"{row.key} = {_toml(row.value)}")
 
 
 @config.command("path")
@@ -88,7 +89,7 @@ def config_validate(invocation: Invocation) -> None:
     if invocation.json:
         print_json({"valid": True, "files": files, "warnings": list(loaded.warnings)})
     else:
-        click.echo(f"the settings are valid ({', '.join(files) or 'no file, defaults only'})")
+        say(f"the settings are valid ({', '.join(files) or 'no file, defaults only'})")
 
 
 def _is_key(section: str) -> bool:

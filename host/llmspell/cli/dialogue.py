@@ -20,6 +20,7 @@ from llmspell_hookspecs import ScriptError
 
 from .failure import Exit, report, single
 from .invocation import Invocation
+from .outlet import own_stream, say, tell
 from .output import print_json, print_rows, print_value
 
 if TYPE_CHECKING:
@@ -120,16 +121,16 @@ class Dialogue:
                 self._running = None
         if scope.cancelled_caught:
             self.failures += 1
-            click.echo("llmspell: interrupted", err=True)
+            tell("interrupted")
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self.failures += 1
-        code = report(error, debug=self._invocation.debug, verbose=self._invocation.verbose > 0)
+        code = report(error, self._invocation, answer=False)
         if code == _NOBODY_READS:
             raise Exit(code)
         if isinstance(error, ScriptError) and error.code == "ended":
             self._lasts = False
-            click.echo("llmspell: the session is lost; a new one begins, without its globals and hooks", err=True)
+            tell("the session is lost; a new one begins, without its globals and hooks")
 
     async def _show(self, value: Any) -> None:
         show = print_json if self._invocation.json else print_value
@@ -148,8 +149,8 @@ class Dialogue:
     async def _help(self, _session: ScriptSession, _rest: str) -> None:
         rows = [{"command": name, "does": text} for name, text in COMMANDS.items()]
         print_rows(rows, ("command", "does"), empty="")
-        click.echo("Tab completes; Ctrl-C clears the line or ends the chunk that runs. A line that begins with a space")
-        click.echo("is not kept in the history file.")
+        say("Tab completes; Ctrl-C clears the line or ends the chunk that runs. A line that begins with a space")
+        say("is not kept in the history file.")
 
     async def _load(self, session: ScriptSession, rest: str) -> None:
         await self._show(await session.load(_words(".load", rest, most=1)[0]))
@@ -167,11 +168,11 @@ class Dialogue:
 
     async def _history(self, _session: ScriptSession, _rest: str) -> None:
         for number, text in enumerate(self._reader.history, 1):
-            click.echo(f"{number:5}  " + text.replace("\n", "\n       "))
+            say(f"{number:5}  " + text.replace("\n", "\n       "))
 
     async def _clear(self, _session: ScriptSession, _rest: str) -> None:
         if sys.stdout.isatty():
-            click.clear()
+            own_stream(sys.stdout).write("\x1b[2J\x1b[1;1H")
 
     async def _reset(self, _session: ScriptSession, _rest: str) -> None:
         self._lasts = False

@@ -14,6 +14,7 @@ import click
 
 from .group import LazyGroup
 from .invocation import Invocation, global_options
+from .outlet import claim_stdout, say_error, warn, write_error
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -55,6 +56,7 @@ def tail(
     from .tail import Screen
 
     _check(patterns)
+    claim_stdout()
     if colour is None:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     screen = Screen(EventLines(as_json=invocation.json, colour=colour), limit)
@@ -82,11 +84,11 @@ def _tail_others(invocation: Invocation, patterns: tuple[str, ...], screen: Scre
     from .tail import show_others
 
     if not invocation.load_settings().settings.events.tap:
-        click.echo("llmspell: warning: events.tap is off; processes with these settings are not seen", err=True)
+        warn("events.tap is off; processes with these settings are not seen")
     if sys.stderr.isatty():
-        click.echo(f"waiting for events that match {' '.join(patterns)}; Ctrl-C ends this", err=True)
+        say_error(f"waiting for events that match {' '.join(patterns)}; Ctrl-C ends this")
     request = Request(patterns, capacity=10_000)
-    run_cancellable(lambda: show_others(request, runtime_dir(os.environ), screen))
+    run_cancellable(lambda: show_others(request, runtime_dir(os.environ), screen), invocation.signals)
 
 
 def _tail_script(
@@ -99,8 +101,4 @@ def _tail_script(
         async with show_own(host.events.subscribe(patterns, capacity=10_000, owner="tail"), screen):
             return await host.run_script(script, arguments=list(arguments))
 
-    with_host(use, invocation, write=_write_error if invocation.json else None)
-
-
-def _write_error(text: str) -> None:
-    click.echo(text, err=True, nl=False)
+    with_host(use, invocation, write=write_error if invocation.json else None)

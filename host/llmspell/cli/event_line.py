@@ -6,7 +6,6 @@ escaped. Cut to the terminal's width, and only there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
@@ -16,6 +15,8 @@ import msgspec
 from rich.cells import cell_len, set_cell_size
 
 from llmspell_hookspecs import Event
+
+from .output import escaped, to_json
 
 __all__ = ["EventLines"]
 
@@ -56,16 +57,16 @@ class EventLines:
         """
         if self._as_json:
             return _to_json(event, process, pid) + "\n"
-        topic = _printable(event.type)
-        origin = _printable(" ".join(filter(None, (event.source, f"{process}[{pid}]" if pid else ""))) or "-")
+        topic = escaped(event.type)
+        origin = escaped(" ".join(filter(None, (event.source, f"{process}[{pid}]" if pid else ""))) or "-")
         self._topic_cells = max(self._topic_cells, min(cell_len(topic), _TOPIC_CELLS))
         self._origin_cells = max(self._origin_cells, min(cell_len(origin), _ORIGIN_CELLS))
         columns = (
             (_time_of(event.timestamp), "bright_black"),
             (_padded(topic, self._topic_cells), colour_of(event.type)),
             (_padded(origin, self._origin_cells), "blue"),
-            (_padded(_printable(event.correlation_id[-8:]), 8), "bright_black"),
-            ("" if event.data is None else _printable(_encode(event.data)), None),
+            (_padded(escaped(event.correlation_id[-8:]), 8), "bright_black"),
+            ("" if event.data is None else to_json(event.data), None),
         )
         return "".join(self._styled(columns)) + "\n"
 
@@ -89,22 +90,7 @@ def colour_of(topic: str) -> str:
 
 def _to_json(event: Event, process: str, pid: int) -> str:
     fields = msgspec.structs.asdict(event)
-    return _printable(_encode({**fields, "process": process, "pid": pid}))
-
-
-def _encode(value: object) -> str:
-    """Answer a value as JSON; what is no plain value as the text of its type."""
-    try:
-        return msgspec.json.encode(value, enc_hook=str).decode()
-    except Exception as error:  # whatever the value's own methods raise
-        return json.dumps(f"<left out: {type(error).__name__}>")
-
-
-def _printable(text: str) -> str:
-    """Answer a text with what is not printable escaped as in JSON."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
+    return to_json({**fields, "process": process, "pid": pid})
 
 
 def _padded(text: str, cells: int) -> str:

@@ -1,77 +1,165 @@
 """What a failed command writes and which code it ends with.
 
-Invariant: one line, unless ``--debug`` or ``-v`` asks for more.
+Invariant: one line on standard error, unless ``--debug`` or ``-v`` asks for more; with ``--output json`` also one JSON
+value on standard output, if the command has written none: ``{"error": {"code", "message", "exit", ...}}``. What goes
+wrong while an error is told harms nobody.
 """
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from llmspell_hookspecs import ComponentNotFoundError, HookRegistrationError, LlmspellError, ScriptError, SettingsError
+from .outlet import is_used, say_error, tell
 
-__all__ = ["Exit", "report", "single"]
+if TYPE_CHECKING:
+    from .invocation import Invocation
 
-_USAGE = (SettingsError, HookRegistrationError, ComponentNotFoundError)
+__all__ = ["Exit", "Reporting", "Stray", "report", "single"]
+
+_NOBODY_READS: Final = 141
+_FACTS: Final = ("hook", "point", "reason", "field", "file", "line", "origin", "key", "address", "rule", "resource")
 
 
 class Exit(Exception):  # noqa: N818 - it is no error
-    """End with this code and this line; for signals and for what has been reported already."""
+    """End with this code and this line; for signals and for what has been reported already.
 
-    def __init__(self, code: int, message: str = "") -> None:
+    Attributes:
+        code: The exit code.
+        word: What happened, for programs.
+    """
+
+    def __init__(self, code: int, message: str = "", *, word: str = "failed") -> None:
         super().__init__(message)
         self.code = code
+        self.word = word
 
 
-def report(error: Exception, *, debug: bool, verbose: bool) -> int:
-    """Write what went wrong and answer the exit code."""
+class Stray(Exception):  # noqa: N818 - its cause is one
+    """Somebody else's KeyboardInterrupt or EOFError, which click would take for the user's."""
+
+
+class Reporting:
+    """Reports what leaves the block, whatever it is: nothing is above it that could.
+
+    Attributes:
+        code: The exit code.
+    """
+
+    def __init__(self, invocation: Invocation, arguments: Sequence[str]) -> None:
+        self.code = 0
+        self._invocation = invocation
+        self._arguments = arguments
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: TracebackType | None) -> bool:
+        if error is not None:
+            self._invocation.json = self._invocation.json or _wants_json(self._arguments)
+            self.code = report(error, self._invocation)
+        return True
+
+
+def report(error: BaseException, invocation: Invocation, *, answer: bool = True) -> int:
+    """Write what went wrong and return the exit code.
+
+    Args:
+        error: What it was.
+        invocation: Says how much is wanted.
+        answer: Whether standard output gets the error, too, if JSON is wanted.
+    """
     error = single(error)
-    if isinstance(error, Exit):
-        _write(str(error))
-        return error.code
     if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):  # A script's print met it.
-        return 141
-    if debug:
-        traceback.print_exception(error)
-    if isinstance(error, click.ClickException):
-        return _report_usage(error)
-    if isinstance(error, LlmspellError):
-        _write(str(error))
-        if verbose and isinstance(error, ScriptError) and error.trace:
-            click.echo(error.trace, err=True)
-        return 2 if isinstance(error, _USAGE) else 1
-    if isinstance(error, OSError) and error.strerror:
-        _write(f"{error.filename or 'input or output'}: {error.strerror}")
-        return 1
-    hint = "" if debug else "; --debug shows where"
-    _write(f"internal error: {type(error).__name__}: {error}{hint}")
-    return 1
+        return _NOBODY_READS
+    if invocation.debug and not isinstance(error, Exit):
+        say_error("".join(traceback.format_exception(error)).rstrip("\n"))
+    code, word, message, facts = _described(error, debug=invocation.debug)
+    if message:
+        tell(message)
+    trace = str(getattr(error, "trace", ""))
+    if invocation.verbose and word == "script" and trace:
+        say_error(trace)
+    if answer and invocation.json and not is_used(sys.stdout):
+        _answer({"code": word, "message": message, "exit": code, **facts})
+    return code
 
 
-def single(error: Exception) -> Exception:
-    """Answer the one error inside groups of one; of several, the first that is ours."""
-    while isinstance(error, ExceptionGroup):
-        ours = [inner for inner in error.exceptions if isinstance(inner, LlmspellError | ExceptionGroup)]
+def single(error: BaseException) -> BaseException:
+    """Return the one error inside groups of one; of several, the first that is ours."""
+    from llmspell_hookspecs import LlmspellError
+
+    if isinstance(error, Stray | click.Abort) and error.__cause__ is not None:
+        error = error.__cause__
+    while isinstance(error, BaseExceptionGroup):
+        ours = [inner for inner in error.exceptions if isinstance(inner, LlmspellError | BaseExceptionGroup)]
         error = (ours or error.exceptions)[0]
     return error
 
 
-def _report_usage(error: click.ClickException) -> int:
-    context = getattr(error, "ctx", None)
-    hint = f"; see {context.command_path} --help" if context and ";" not in error.format_message() else ""
-    _write(error.format_message().rstrip(".") + hint)
-    return 2
+def _described(error: BaseException, *, debug: bool) -> tuple[int, str, str, dict[str, Any]]:
+    """The exit code, the word for programs, the line for people, and more facts."""
+    from llmspell_hookspecs import ComponentNotFoundError, HookRegistrationError, LlmspellError, SettingsError
+
+    if isinstance(error, Exit):
+        return error.code, error.word, str(error), {}
+    if isinstance(error, click.ClickException):
+        return 2, "usage", _usage(error), {}
+    if isinstance(error, LlmspellError):
+        wrong = isinstance(error, SettingsError | HookRegistrationError | ComponentNotFoundError)
+        facts = {name: value for name in _FACTS if (value := getattr(error, name, None))}
+        return 2 if wrong else 1, str(error.code), str(error), facts
+    if isinstance(error, OSError) and error.strerror:
+        return 1, "io", f"{_name(error.filename)}: {error.strerror}", {}
+    hint = "" if debug else "; --debug shows where"
+    return 1, "internal", f"internal error: {type(error).__name__}: {_text(error)}{hint}", {}
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None) or click.get_current_context(silent=True)
+    message = error.format_message()
+    hint = f"; see {context.command_path} --help" if context and ";" not in message else ""
+    return message.rstrip(".") + hint
+
+
+def _name(filename: Any) -> str:
+    return (
+        filename.decode(errors="surrogateescape") if isinstance(filename, bytes) else str(filename or "input or output")
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # a third party's own method
+        return f"(its text cannot be had: {type(failure).__name__})"
+
+
+def _answer(error: dict[str, Any]) -> None:
+    from .outlet import let_go
+    from .output import print_json
+
+    try:
+        print_json({"error": error})
+    except (OSError, ValueError):
+        let_go(sys.stdout)
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether JSON was asked for on a line of which the options could not be told apart."""
+    words = list(arguments)
+    return "--output=json" in words or any(words[at : at + 2] == ["--output", "json"] for at in range(len(words)))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: BaseException | None = error
-    while seen is not None:
+    known: set[int] = set()
+    while seen is not None and id(seen) not in known:
+        known.add(id(seen))
         yield seen
         seen = seen.__cause__ or seen.__context__
-
-
-def _write(message: str) -> None:
-    if message:
-        click.echo("llmspell: " + " ".join(message.splitlines()), err=True)

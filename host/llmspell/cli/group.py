@@ -54,14 +54,26 @@ class LazyGroup(click.Group):
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the arguments in; without any, those that print the help."""
+        return super().parse_args(ctx, args or ["--help"])
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click would end with 1, and without a word, if nobody reads what it prints."""
+        """Run the command.
+
+        click would end with 1 and without a word if nobody reads what a command prints, and would take what a plugin
+        raises for the user's own Ctrl-C.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
             from .failure import Exit
 
-            raise Exit(141) from error
+            raise Exit(141, word="nobody_reads") from error
+        except (KeyboardInterrupt, EOFError) as error:
+            from .failure import Stray
+
+            raise Stray from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""

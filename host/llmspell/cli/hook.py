@@ -8,6 +8,7 @@ import click
 
 from .group import LazyGroup
 from .invocation import Invocation, global_options
+from .outlet import say
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -62,12 +63,12 @@ def point_show(invocation: Invocation, name: str) -> None:
     if invocation.json:
         print_json(row)
         return
-    click.echo(f"{row['name']}\n\n{row['doc']}\n")
-    click.echo(f"Names:    {', '.join(row['names'])}")
-    click.echo(f"Topic:    {row['topic']}, phase {row['phase']}")
-    click.echo(f"Subject:  {row['subject']}")
-    click.echo(f"Value:    {row['value']}")
-    click.echo(f"Accepts:  {', '.join(row['accepts']) or 'no result'}")
+    say(f"{row['name']}\n\n{row['doc']}\n")
+    say(f"Names:    {', '.join(row['names'])}")
+    say(f"Topic:    {row['topic']}, phase {row['phase']}")
+    say(f"Subject:  {row['subject']}")
+    say(f"Value:    {row['value']}")
+    say(f"Accepts:  {', '.join(row['accepts']) or 'no result'}")
 
 
 @hook.command("list")

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .outlet import warn
+from .signals import Signals
+
 if TYPE_CHECKING:
     from llmspell.settings import LoadedSettings
 
@@ -28,9 +31,11 @@ class Invocation:
         json: Whether to print JSON.
         debug: Whether to show tracebacks.
         verbose: How often ``-v`` was given.
+        signals: What ends it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Signals | None = None) -> None:
+        self.signals = signals or Signals()
         self.config: Path | None = None
         self.values: dict[str, str] = {}
         self.json = False
@@ -45,11 +50,12 @@ class Invocation:
         """
         from llmspell.settings import load_settings
 
+        self.signals.arm()  # from here on plugins may be imported
         level = {0: {}, 1: {"logging.level": "info"}}.get(self.verbose, {"logging.level": "debug"})
         loaded = load_settings(config=self.config, command_line={**level, **self.values})
         if loaded.settings.logging.level in ("debug", "info", "warning"):
             for warning in loaded.warnings:
-                click.echo(f"llmspell: warning: {warning}", err=True)
+                warn(str(warning))
         return loaded
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-import click
+from .outlet import tell
 
 __all__ = ["write_log"]
 
@@ -23,7 +23,7 @@ class _StandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write it."""
-        click.echo(f"llmspell: {record.levelname.lower()}: {record.getMessage()}", err=True)
+        tell(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def write_log(level: str) -> None:

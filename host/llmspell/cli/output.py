@@ -6,29 +6,80 @@ Invariant: every listing has both, from the same rows; what is not a terminal ge
 from __future__ import annotations
 
 import enum
+import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-import click
 import msgspec
 
 from llmspell_hookspecs import ScriptFunction, ScriptObject
+from llmspell_hookspecs.spelling import spell_out
 
-__all__ = ["harmless", "print_json", "print_rows", "print_value"]
+from .outlet import clean, own_stream, say, write
 
-_CONTROLS: Final = {sign: f"\\x{sign:02x}" for sign in (*range(0x20), *range(0x7F, 0xA0)) if chr(sign) not in "\n\t"}
+__all__ = ["cell", "escaped", "print_json", "print_rows", "print_value", "to_json"]
 
-
-def harmless(text: str) -> str:
-    """Answer what a model said as a terminal may have it, its control characters spelled out; as it is for a file."""
-    return text.translate(_CONTROLS) if sys.stdout.isatty() else text
+_DEEPEST: Final = 100
+_HALF: Final = re.compile("[\ud800-\udfff]")
+_LONGEST_DIGITS: Final = 4000
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, indented."""
-    encoded = msgspec.json.encode(value, enc_hook=_plain)
-    click.echo(msgspec.json.format(encoded, indent=2).decode())
+    encoded = to_json(value)
+    with suppress(RecursionError):  # it stays on one line then
+        encoded = msgspec.json.format(encoded, indent=2)
+    write(_fitting(encoded) + "\n")
+
+
+def to_json(value: Any) -> str:
+    """Return any value as JSON of one line; what JSON has no word for as text, a number that is none as null."""
+    try:
+        return escaped(msgspec.json.encode(value, enc_hook=_plain).decode())
+    except Exception:  # odd keys, halves of letters, rings, whatever a value's own methods raise
+        return escaped(msgspec.json.encode(_whole(value, _DEEPEST)).decode())
+
+
+def escaped(text: str) -> str:
+    """Return a JSON text with what is not printable escaped as JSON has it."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
+
+
+def _fitting(text: str) -> str:
+    """A JSON text with what standard output's encoding lacks escaped."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return "".join(sign if sign.isascii() else json.dumps(sign)[1:-1] for sign in text)
+    return text
+
+
+def _whole(value: Any, depth: int) -> Any:
+    """A value that JSON has words for in the place of one that it has not."""
+    try:
+        value = value if isinstance(value, str | int | float | bool | list | tuple | Mapping | None) else _plain(value)
+        if isinstance(value, str):
+            return _HALF.sub(lambda half: spell_out(half[0]), value)
+        if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > _LONGEST_DIGITS * 3:
+            return hex(value)
+        if not isinstance(value, list | tuple | Mapping):
+            return value
+        if depth == 0:
+            return "<nested too deeply>"
+        if isinstance(value, Mapping):
+            return {_whole(_key(key), 0): _whole(item, depth - 1) for key, item in value.items()}
+        return [_whole(item, depth - 1) for item in value]
+    except Exception as error:  # whatever the value's own methods raise
+        return f"<left out: {type(error).__name__}>"
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else to_json(key) if key is None or isinstance(key, bool) else str(key)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
@@ -40,10 +91,10 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, emp
         empty: What to say if there are no rows.
     """
     if not rows:
-        click.echo(empty)
+        say(empty)
         return
-    shown = [column for column in columns if any(_cell(row.get(column)) for row in rows)]
-    cells = [[_cell(row.get(column)) for column in shown] for row in rows]
+    shown = [column for column in columns if any(cell(row.get(column)) for row in rows)]
+    cells = [[cell(row.get(column)) for column in shown] for row in rows]
     headings = [column.replace("_", " ") for column in shown]
     if sys.stdout.isatty():
         _print_styled(headings, cells)
@@ -54,7 +105,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, emp
 def print_value(value: Any) -> None:
     """Print what code answered: text as it is, nothing for None, all else as JSON."""
     if isinstance(value, str):
-        click.echo(value)
+        write(value + "\n")
     elif value is not None:
         print_json(value)
 
@@ -68,27 +119,27 @@ def _print_styled(headings: Iterable[str], cells: Iterable[Sequence[str]]) -> No
     for place, heading in enumerate(headings):
         table.add_column(heading, overflow="fold", no_wrap=place == 0)
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(text) for text in row))
+    Console(file=own_stream(sys.stdout)).print(table)
 
 
 def _print_aligned(lines: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
     for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _cell(value: Any) -> str:
-    """A value on one line."""
+def cell(value: Any) -> str:
+    """Return a value on one line, with what steers a terminal spelled out."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(map(str, value))
+        return ", ".join(map(cell, value))
     if isinstance(value, Mapping):
-        return msgspec.json.encode(value, enc_hook=_plain).decode()
-    return " ".join(str(value).split("\n"))
+        return to_json(value)
+    return clean(" ".join(str(value).split("\n")))
 
 
 def _plain(value: Any) -> Any:

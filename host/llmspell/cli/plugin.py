@@ -15,6 +15,7 @@ import click
 
 from .group import LazyGroup
 from .invocation import Invocation, global_options
+from .outlet import say, warn
 
 if TYPE_CHECKING:
     from llmspell.settings import Settings
@@ -77,7 +78,7 @@ def plugin_info(invocation: Invocation, name: str) -> None:
     for row in rows:
         for key, value in row.items():
             if value not in ("", None, {}):
-                click.echo(f"{key + ':':14}{value}")
+                say(f"{key + ':':14}{value}")
 
 
 @plugin.command("enable")
@@ -202,7 +203,7 @@ def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> 
     if invocation.json:
         print_json({"plugin": name, "enabled": enabled, "file": str(file), "changed": changed})
     else:
-        click.echo(f"{name} is {word} in {file}" if changed else f"{name} was {word} already in {file}")
+        say(f"{name} is {word} in {file}" if changed else f"{name} was {word} already in {file}")
     _warn_if_overruled(invocation, name, enabled=enabled)
 
 
@@ -224,13 +225,13 @@ def _warn_if_overruled(invocation: Invocation, name: str, *, enabled: bool) -> N
     try:
         loaded = invocation.load_settings()
     except SettingsError as error:
-        click.echo(f"llmspell: warning: {error}", err=True)
+        warn(str(error))
         return
     if loaded.settings.plugin_enabled(name) is not enabled:
         own = loaded.origin(f'plugins."{name}".enabled')
         origin = own if own.layer != "default" else loaded.origin("plugins.disabled")
         word = "disabled" if enabled else "enabled"
-        click.echo(f"llmspell: warning: {name} is still {word}, for {origin} says so", err=True)
+        warn(f"{name} is still {word}, for {origin} says so")
 
 
 def _file(invocation: Invocation, *, user: bool) -> Path:

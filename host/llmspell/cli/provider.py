@@ -12,6 +12,7 @@ import click
 
 from .group import LazyGroup
 from .invocation import Invocation, global_options
+from .outlet import say, write
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -74,7 +75,7 @@ def _default(host: Host) -> str:
 @click.pass_obj
 def provider_test(invocation: Invocation, model: str, prompt: str, stream: bool, time_s: float) -> None:
     """Ask MODEL (provider/model, or a provider; the default if left out) one question, and say how it went."""
-    from .output import harmless, print_json
+    from .output import print_json
     from .session import with_host
 
     async def use(host: Host) -> dict[str, Any]:
@@ -85,9 +86,9 @@ def provider_test(invocation: Invocation, model: str, prompt: str, stream: bool,
         print_json(answer)
         return
     cost = "" if answer["cost_usd"] is None else f", {answer['cost_usd']:.6f} USD"
-    click.echo(f"{answer['model']}: answered in {answer['elapsed_ms']:.0f} ms{cost}")
-    click.echo(f"tokens: {answer['input_tokens']} in, {answer['output_tokens']} out; chunks: {answer['chunks']}")
-    click.echo(harmless(answer["text"]))
+    say(f"{answer['model']}: answered in {answer['elapsed_ms']:.0f} ms{cost}")
+    say(f"tokens: {answer['input_tokens']} in, {answer['output_tokens']} out; chunks: {answer['chunks']}")
+    write(answer["text"] + "\n")
 
 
 async def _ask(host: Host, model: str, prompt: str, *, stream: bool, time_s: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .invocation import Invocation, global_options
+from .outlet import say, warn
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -85,7 +86,7 @@ def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, his
     async def use(host: Host) -> int:
         dialogues.append(Dialogue(host, invocation, terminal))
         chosen = language or host.settings.plain("default_language")
-        click.echo(f"llmspell, {chosen}; .help shows what there is, Ctrl-D ends")
+        say(f"llmspell, {chosen}; .help shows what there is, Ctrl-D ends")
         await dialogues[0].hold(chosen)
         return 0
 
@@ -100,5 +101,5 @@ def _open_terminal(lines: Lines, history: Path | None) -> Terminal:
 
     kept, problem = open_history(history or data_dir(os.environ) / "repl_history")
     if problem:
-        click.echo(f"llmspell: warning: {problem}", err=True)
+        warn(problem)
     return Terminal(lines, kept, sorted(name.partition(" ")[0] for name in COMMANDS))

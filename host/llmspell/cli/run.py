@@ -1,7 +1,7 @@
 """``llmspell run`` and ``llmspell exec``: a script from a file, or code from the command line.
 
-Invariant: what a script prints appears as it happens; with ``--explain`` the trace follows, also when the script
-failed.
+Invariant: what a script prints appears as it happens, on standard error if standard output is for JSON, which is one
+value: what the script answered, or the error. With ``--explain`` the trace follows, also when the script failed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .invocation import Invocation, global_options
+from .outlet import write_error
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -64,7 +65,7 @@ def _run(invocation: Invocation, use: Callable[[Host], Awaitable[Any]], *, expla
         return await use(host)
 
     try:
-        value = with_host(traced, invocation, trace=explain)
+        value = with_host(traced, invocation, trace=explain, write=write_error if invocation.json else None)
     except Exception:
         if explain and traces:
             _print_trace(invocation, traces[0], None)

@@ -1,12 +1,11 @@
 """Opens a host for one command and closes it whatever happens: the one ``trio.run``.
 
-Invariant: the first Ctrl-C or SIGTERM cancels everything and waits for it to end cleanly; the second Ctrl-C ends the
+Invariant: the first Ctrl-C, SIGTERM or SIGHUP cancels everything and waits for it to end cleanly; the second ends the
 process at once. A command may take a Ctrl-C as its own, to cancel less.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -17,6 +16,7 @@ import trio
 from .failure import Exit
 from .invocation import Invocation
 from .log import write_log
+from .signals import ENDINGS, Signals, code_of
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["run_cancellable", "with_host"]
 
 T = TypeVar("T")
-_ENDINGS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
 
 
 def with_host(
@@ -60,49 +59,44 @@ def with_host(
         async with opening as host:
             return await function(host)
 
-    return run_cancellable(use, on_interrupt)
+    return run_cancellable(use, invocation.signals, on_interrupt)
 
 
-def run_cancellable(function: Callable[[], Awaitable[T]], on_interrupt: Callable[[], bool] | None = None) -> T:
+def run_cancellable(
+    function: Callable[[], Awaitable[T]], signals: Signals, on_interrupt: Callable[[], bool] | None = None
+) -> T:
     """Run an async function to its end, or until a signal cancels it that ``on_interrupt`` does not deal with.
 
     Raises:
         Exit: A signal did.
     """
-    received: list[signal.Signals] = []
     answers: list[T] = []
 
     async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            scope = trio.CancelScope()
-            await nursery.start(_watch, received, scope, on_interrupt)
-            with scope:
-                answers.append(await function())
-            nursery.cancel_scope.cancel()
+        scope = trio.CancelScope()
+        token = trio.lowlevel.current_trio_token()
+
+        def take(number: int) -> None:
+            if number == signal.SIGINT and on_interrupt is not None and on_interrupt():
+                signals.dealt()
+            else:
+                signals.ending(number)
+                scope.cancel()
+
+        with scope, signals.passed_to(lambda number: token.run_sync_soon(take, number)):
+            answers.append(await function())
 
     try:
         trio.run(main)
     except Exception as error:
-        if not received:
+        if not signals.received:
             raise
-        raise Exit(*_ENDINGS[received[0]]) from error
-    if received:
-        raise Exit(*_ENDINGS[received[0]])
+        raise _ended_by(signals) from error
+    if signals.received:
+        raise _ended_by(signals)
     return answers[0]
 
 
-async def _watch(
-    received: list[signal.Signals],
-    scope: trio.CancelScope,
-    on_interrupt: Callable[[], bool] | None,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    with trio.open_signal_receiver(*_ENDINGS) as signals:
-        task_status.started()
-        async for number in signals:
-            if number == signal.SIGINT and not received and on_interrupt is not None and on_interrupt():
-                continue
-            if received:
-                os._exit(130)
-            received.append(signal.Signals(number))
-            scope.cancel()
+def _ended_by(signals: Signals) -> Exit:
+    signals.tell()
+    return Exit(code_of(signals.received), word=ENDINGS[signal.Signals(signals.received)].replace(" ", "_"))

@@ -13,6 +13,7 @@ import click
 
 from .group import LazyGroup
 from .invocation import Invocation, global_options
+from .outlet import say
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -89,7 +90,7 @@ def state_set(invocation: Invocation, values: tuple[str, ...], scope: str) -> No
 @click.pass_obj
 def state_list(invocation: Invocation, prefix: str, scope: str) -> None:
     """List the keys, all or those that begin with PREFIX."""
-    from .output import print_json
+    from .output import cell, print_json
     from .session import with_host
 
     async def use(host: Host) -> Sequence[str]:
@@ -99,9 +100,9 @@ def state_list(invocation: Invocation, prefix: str, scope: str) -> None:
     if invocation.json:
         print_json([{"scope": scope, "key": key} for key in keys])
     elif keys:
-        click.echo("\n".join(keys))
+        say("\n".join(map(cell, keys)))
     else:
-        click.echo(f"nothing is kept in scope {scope}" + (f" under {prefix}" if prefix else ""))
+        say(f"nothing is kept in scope {scope}" + (f" under {prefix}" if prefix else ""))
 
 
 @state.command("delete")
@@ -122,7 +123,7 @@ def state_delete(invocation: Invocation, key: str, scope: str) -> None:
     if invocation.json:
         print_json({"scope": scope, "key": key, "deleted": True})
     else:
-        click.echo(f"{key} is deleted")
+        say(f"{key} is deleted")
 
 
 def _paired(values: Sequence[str]) -> list[tuple[str, Any]]:

@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import click
 import msgspec
 import trio
 
@@ -26,6 +25,7 @@ from llmspell.events.tap import LINE_BYTES, Message, Process
 from llmspell_hookspecs import Event
 
 from .event_line import EventLines
+from .outlet import own_stream, warn
 
 __all__ = ["Screen", "show_others", "show_own"]
 
@@ -69,11 +69,11 @@ class Screen:
 
 
 def _write(text: str) -> None:
-    """Write past Python's buffer, whose lock a thread that is stuck here would keep."""
+    """Write past Python's buffer, whose lock a thread that is stuck here would keep; the lines are clean."""
     try:
         handle = sys.stdout.fileno()
     except io.UnsupportedOperation:
-        click.echo(text, nl=False)
+        own_stream(sys.stdout).write(text)
         return
     rest = memoryview(text.encode())
     while rest:
@@ -159,7 +159,7 @@ class _Losses:
 
 
 def _warn(process: Process, message: str) -> None:
-    click.echo(f"llmspell: warning: {process.name}[{process.pid}]: {message}", err=True)
+    warn(f"{process.name}[{process.pid}]: {message}")
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,9 @@ gives the terminal back as it was. The history file is readable by its owner onl
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +26,7 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from llmspell_hookspecs import LlmspellError
 
 from .lines import Lines
+from .outlet import guarded
 
 if TYPE_CHECKING:
     from llmspell.scripting import ScriptSession
@@ -85,7 +88,7 @@ class Terminal:
 
     def _read(self) -> str | None:
         try:
-            with patch_stdout(raw=True):
+            with patch_stdout(raw=True), _guarded():
                 return self._prompt.prompt(f"{self._session.language}> ", pre_run=self._leave_at_once)
         except _Interrupted:
             return ""
@@ -137,6 +140,17 @@ class Terminal:
             return trio.from_thread.run(function, text, trio_token=self._token)
         except LlmspellError:
             return otherwise
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """What is written above the prompt is foreign text, too."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 class _Names(Completer):

@@ -15,6 +15,7 @@ import click
 
 from .group import LazyGroup
 from .invocation import Invocation, global_options
+from .outlet import say
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -64,11 +65,11 @@ def tool_info(invocation: Invocation, name: str) -> None:
     if invocation.json:
         print_json(described)
         return
-    click.echo(f"{described['name']} {described['version']}: {described['description']}")
-    click.echo(f"category {described['category']}, level {described['level']}")
+    say(f"{described['name']} {described['version']}: {described['description']}")
+    say(f"category {described['category']}, level {described['level']}")
     if described.get("aliases"):
-        click.echo(f"also called {', '.join(described['aliases'])}")
-    click.echo("")
+        say(f"also called {', '.join(described['aliases'])}")
+    say("")
     print_rows(_parameters(described["schema"]), ("parameter", "type", "required", "default", "description"), empty="")
 
 

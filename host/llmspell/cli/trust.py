@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from .invocation import Invocation, global_options
+from .outlet import say
 
 __all__ = ["trust", "untrust"]
 
@@ -32,9 +33,9 @@ def trust(invocation: Invocation, directory: Path) -> None:
     if invocation.json:
         print_json({"file": str(file), "loosens": loosened})
         return
-    click.echo(f"{file} is trusted until it changes")
+    say(f"{file} is trusted until it changes")
     for line in loosened:
-        click.echo(f"  it sets {line}")
+        say(f"  it sets {line}")
 
 
 @click.command()
@@ -52,7 +53,7 @@ def untrust(invocation: Invocation, directory: Path) -> None:
     if invocation.json:
         print_json({"file": str(file), "was_trusted": known})
     else:
-        click.echo(f"{file} is trusted no longer" if known else f"{file} was not trusted")
+        say(f"{file} is trusted no longer" if known else f"{file} was not trusted")
 
 
 def _project_file(directory: Path) -> Path:

@@ -8,6 +8,7 @@ from importlib import metadata
 import click
 
 from .invocation import Invocation, global_options
+from .outlet import say
 
 __all__ = ["version"]
 
@@ -24,4 +25,4 @@ def version(invocation: Invocation) -> None:
 
         print_json(found)
     else:
-        click.echo("\n".join(f"{name} {number}" for name, number in found.items()))
+        say("\n".join(f"{name} {number}" for name, number in found.items()))

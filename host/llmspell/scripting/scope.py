@@ -15,6 +15,7 @@ from typing import Any, Final
 import trio
 
 from llmspell_hookspecs import HookAdapter, ScriptRun
+from llmspell_hookspecs.spelling import spell_out
 
 __all__ = ["Scope"]
 
@@ -112,8 +113,15 @@ class Scope:
 
 
 def _write_stdout(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Write as it is, but not to a terminal; a letter that the encoding lacks has a stand-in."""
+    out = sys.stdout
+    text = spell_out(text) if out.isatty() else text
+    try:
+        out.write(text)
+    except UnicodeEncodeError:
+        encoding = out.encoding or "utf-8"
+        out.write(text.encode(encoding, "replace").decode(encoding))
+    out.flush()
 
 
 def _read_stdin() -> str | None:

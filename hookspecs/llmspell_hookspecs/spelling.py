@@ -1,0 +1,59 @@
+"""Foreign text as people may read it: what steers a terminal, or hides, is spelled out.
+
+Invariant: what comes out holds no control character but line feed and tab, nothing that turns the direction of text or
+has no width, and no half of a surrogate pair; spelling it out again changes nothing. A message is one line of at most
+`MESSAGE_CHARACTERS`. Source: Unicode categories Cc, Cf, Cs, Zl and Zp; Trojan Source (CVE-2021-42574).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["MESSAGE_CHARACTERS", "one_line", "spell_out"]
+
+MESSAGE_CHARACTERS: Final = 500
+"""How long the message of an error may be."""
+
+# Joiners are left between letters that need them (Persian, Hindi) and in joined emoji; elsewhere they hide something.
+_JOINED: Final = "[^\x00-\xff\u2000-\u206f\ud800-\udfff\ufeff]"
+_ODD: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    f"|\r(?!\n)|(?<!{_JOINED})[\u200c\u200d]|[\u200c\u200d](?!{_JOINED})"
+)
+_BREAK: Final = re.compile(r"\s*\r?\n\s*")
+
+
+def spell_out(text: str) -> str:
+    r"""Return the text with what a terminal would obey, or would not show, as ``\x1b``, ``\u202e`` and the like.
+
+    A byte that is no UTF-8, as Python keeps it in file names, becomes ``\xe9``.
+    """
+    return text if text.isprintable() else _ODD.sub(_spelled, text)
+
+
+def one_line(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
+    """Return the text as one line, spelled out; of a long one the middle is left out, for the remedy stands at the end.
+
+    Args:
+        text: The message.
+        characters: How long the line may be.
+    """
+    if not text.isprintable():
+        text = spell_out(_BREAK.sub(" ", text.strip()).replace("\t", " "))
+    if len(text) <= characters:
+        return text
+    end = characters // 3
+    mark = f" ... {len(text) - characters} characters more ... "
+    return text[: characters - end - len(mark)] + mark + text[-end:]
+
+
+def _spelled(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    if 0xDC80 <= number <= 0xDCFF:
+        number -= 0xDC00
+    if number > 0xFFFF:
+        return f"\\U{number:08x}"
+    return f"\\u{number:04x}" if number > 0xFF else f"\\x{number:02x}"

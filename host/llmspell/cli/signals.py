@@ -1,0 +1,125 @@
+"""What a signal does to a command: the first one ends it in order, the second ends the process at once.
+
+Invariant: a Ctrl-C is never an exception here, so a KeyboardInterrupt is the fault of whoever raised it. It costs one
+line on standard error and no more, whenever it comes. Imports nothing but the standard library's smallest modules, so
+that it counts before anything else is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+__all__ = ["ENDINGS", "Signals", "code_of"]
+
+ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+"""The signals that end a command, and the word for what they did."""
+
+
+def code_of(number: int) -> int:
+    """Return the exit code of a process that a signal ended."""
+    return 128 + number
+
+
+class Signals:
+    """The signals of one process.
+
+    Attributes:
+        received: The one that ends the command; 0 if none did.
+        last: Called before the process ends at once: gives back a terminal.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.last: Callable[[], object] = lambda: None
+        self._take: Callable[[int], None] | None = None
+        self._untaken = 0
+        self._told = False
+        self._known: Callable[[int, Any], Any] | None = None
+        self._before: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Answer to signals from now on; those that ``nohup`` has ignored stay ignored."""
+        with suppress(ValueError):  # of another thread than the main one
+            for number in ENDINGS:
+                if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        """Leave them to whoever answered before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def arm(self) -> None:
+        """Let the second signal end the process also where no Python code runs: in a C extension that keeps the GIL.
+
+        Python notes a signal in C and calls the handler when the main thread runs Python code again. With the
+        semantics of System V the kernel forgets the handler when it notes one; ours sets it anew when it is called.
+        """
+        if not self._before:
+            return
+        try:
+            import ctypes
+
+            note = ctypes.CDLL(None).sysv_signal  # glibc has it
+            note.argtypes, note.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+        except (ImportError, AttributeError, OSError):
+            return
+        self._known = note
+        self._rearm_all()
+
+    @contextmanager
+    def passed_to(self, take: Callable[[int], None]) -> Iterator[None]:
+        """Hand the first signal to somebody for the block, who says with `ending` or `dealt` what becomes of it."""
+        self._take = take
+        self._rearm_all()  # a library may have set the handler anew, and with it the semantics of today
+        try:
+            yield
+        finally:
+            self._take = None
+
+    def dealt(self) -> None:
+        """Take a signal as dealt with: nothing ends, and the next is the first again."""
+        self._untaken = 0
+
+    def ending(self, number: int) -> None:
+        """Take a signal as the one that ends the command."""
+        self.received = number
+
+    def tell(self) -> None:
+        """Write which signal ended the command, once, to whoever can take it now."""
+        if self._told:
+            return
+        self._told = True
+        line = f"llmspell: {ENDINGS[signal.Signals(self.received or signal.SIGINT)]}\n"
+        with suppress(OSError, ValueError):
+            if select.select([], [2], [], 0)[1]:
+                os.write(2, line.encode())
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, self._handle)
+        self._rearm(number)
+        if self._take is not None and not self.received and not self._untaken:
+            self._untaken = number
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                self._take(number)
+                return
+        self.received = self.received or self._untaken or number
+        self.tell()
+        self.last()
+        os._exit(code_of(self.received))
+
+    def _rearm_all(self) -> None:
+        for number in self._before:
+            self._rearm(number)
+
+    def _rearm(self, number: int) -> None:
+        if self._known is not None:
+            handler = self._known(number, 1)  # SIG_IGN, for the moment that it takes to learn the handler
+            self._known(number, handler)

@@ -14,7 +14,7 @@ import trio
 from llmspell.components.tools import TOOL
 from llmspell.hooks import PROFILES, HookRegistry, PointCatalog
 from llmspell.operations import OperationKind, Runner, RunnerLimits
-from llmspell_hookspecs import Call, ComponentRef, HookContext, ToolCall, points_of, tool
+from llmspell_hookspecs import Call, ComponentRef, HookContext, ToolCall, own_points
 
 __all__ = [
     "CALL",
@@ -54,7 +54,9 @@ async def _call_nobody(call: Call, /, *, hops: int = 0, started: Callable[[], No
 
 def make_runner(nursery: trio.Nursery, hook: Callable[[HookContext[ToolCall]], Any], count: int) -> Runner:
     """Answer a runner with that many hooks before a tool call."""
-    registry = HookRegistry(PointCatalog(points_of(tool)), profile=PROFILES["default"])
+    registry = HookRegistry(
+        PointCatalog(point for point in own_points() if point.topic == "tool"), profile=PROFILES["default"]
+    )
     for _ in range(count):
         registry.register(POINT, hook)
     return Runner(registry, RunnerLimits(), nursery, _call_nobody)

@@ -338,7 +338,7 @@ def test_enabled_again_it_refuses_again(machine: Machine) -> None:
 
 
 def test_listing_and_switching_import_nothing_of_it(machine: Machine) -> None:
-    for command in (("plugin", "list"), ("plugin", "info", "audit"), ("config", "show"), ("version",)):
+    for command in (("plugin", "list"), ("plugin", "info", "lua"), ("config", "show"), ("version",)):
         assert machine.llmspell(*command).returncode == 0
 
     assert not machine.imported.exists()

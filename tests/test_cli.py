@@ -365,7 +365,7 @@ def test_listing_and_switching_import_no_plugin(machine: Machine) -> None:
 
     results = [
         machine.run("plugin", verb, *names)
-        for verb, names in (("list", ()), ("info", ("spy",)), ("disable", ("spy",)), ("enable", ("spy",)))
+        for verb, names in (("list", ()), ("disable", ("spy",)), ("info", ("spy",)), ("enable", ("spy",)))
     ]
 
     assert [code for code, _, _ in results] == [0, 0, 0, 0]
@@ -758,3 +758,47 @@ def test_json_has_a_word_for_values_that_it_has_none_for() -> None:
     for value in (2**70, 10**6000, b"x", {(1, 2): {None: True}}, "\ud800", {"\udce9": 1}, float("nan"), {1, "a"}, ring):
         assert to_json(value).isprintable()
         json.loads(to_json(value))
+
+
+def test_hook_order_shows_a_disabled_hook_and_which_settings_did_it(here: Any) -> None:
+    _, out, _ = here("hook", "order", "model_error", "--set", 'hooks.disabled=["model_retry.*"]', "--output", "json")
+
+    row = next(row for row in json.loads(out) if row["plugin"] == "model_retry")
+    assert (row["order"], row["enabled"]) == (None, False)
+    assert row["why"].startswith("disabled by hooks.disabled (--set")
+
+
+def test_plugin_info_tells_settings_with_default_and_origin_and_what_a_plugin_brings(here: Any) -> None:
+    _, out, _ = here("plugin", "info", "sqlite", "--set", "storage.sqlite.busy_s=7", "--output", "json")
+    _, hooks, _ = here("plugin", "info", "plugins:model_retry", "--output", "json")
+
+    told = json.loads(out)
+    assert told["description"].startswith("A storage in one SQLite file")
+    assert (told["settings"]["busy_s"]["value"], told["settings"]["busy_s"]["default"]) == (7, 5.0)
+    assert told["settings"]["busy_s"]["origin"].startswith("--set")
+    assert told["settings"]["batch_s"]["origin"] == "default"
+    assert any("model_error: transform" in hook for hook in json.loads(hooks)["hooks"])
+
+
+def test_tool_info_shows_the_fields_of_nested_options_and_what_is_allowed(here: Any) -> None:
+    _, out, _ = here("tool", "info", "csv_analyzer")
+
+    assert "options.delimiter" in out
+    assert "allowed" in out
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ('plugins.disabled=["calculater"]', "nothing called 'calculater' is installed; did you mean calculator?"),
+        ('plugins.required=["ghost"]', "required plugin ghost is not installed"),
+        ('hooks.disabled=["model_retri.*"]', "hooks.disabled: no hook is called 'model_retri.*'"),
+        ('plugins.prefer={ghost = "x"}', "plugins.prefer: nothing called 'ghost' is installed"),
+        ("plugins.ghost.enabled=true", "plugins.ghost: nothing called 'ghost' is installed"),
+    ],
+)
+def test_the_doctor_finds_what_settings_name_and_what_is_not_there(here: Any, setting: str, told: str) -> None:
+    code, out, _ = here("plugin", "doctor", "--set", setting)
+
+    assert code == 1
+    assert told in out

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from kernel import Bench, opened, run
 from llmspell.hooks import Hook
 from llmspell.hooks.order import ordered
-from llmspell_hookspecs import HookOrderError, hook_options, points_of, tool
+from llmspell_hookspecs import HookOrderError, hook_options, own_points
 
 BEFORE = "before_tool_execution"
-POINT = next(point for point in points_of(tool) if point.name == BEFORE)
+POINT = next(point for point in own_points() if point.name == BEFORE)
 
 
 def called(*hooks: tuple[str, dict[str, Any]]) -> tuple[list[str], list[str]]:

@@ -80,6 +80,9 @@ from .event import (
     before_event_emit,
     event_handler_error,
 )
+from .function import (
+    tool,
+)
 from .language import (
     HookAdapter,
     InteractiveLanguage,
@@ -463,6 +466,7 @@ __all__ = [
     "system_shutdown",
     "system_startup",
     "thaw",
+    "tool",
     "tool_error",
     "tool_parameter_validation",
     "tool_resource_allocated",

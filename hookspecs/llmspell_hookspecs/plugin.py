@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
@@ -41,8 +42,8 @@ class PluginInfo(Struct, frozen=True):
 class Services(Protocol):
     """What a plugin may use of the host and of other plugins, asked for by protocol."""
 
-    def get(self, protocol: type[T], /) -> T:
-        """Answer the service that keeps this protocol.
+    def get(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that keeps this protocol; what is written as `Callable` takes a protocol's class.
 
         Raises:
             ComponentNotFoundError: No plugin offers it.

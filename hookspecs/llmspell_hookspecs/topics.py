@@ -6,15 +6,18 @@ Invariant: this is the one list of topics; the host, its tests and the reference
 from __future__ import annotations
 
 import functools
+import importlib
 from types import ModuleType
 from typing import Final
 
-from . import agent, event, model, plugin, script, state, system, tool
 from .points import HookPoint, points_of
 
 __all__ = ["TOPICS", "own_points"]
 
-TOPICS: Final[tuple[ModuleType, ...]] = (system, plugin, script, agent, model, tool, event, state)
+TOPICS: Final[tuple[ModuleType, ...]] = tuple(
+    importlib.import_module(f".{name}", __package__)  # the package's own ``tool`` is the decorator
+    for name in ("system", "plugin", "script", "agent", "model", "tool", "event", "state")
+)
 """The modules that declare points, in the order of the reference."""
 
 

@@ -62,11 +62,12 @@ class ServiceTable:
         """Ask this function, too, for what the host itself does not offer; it answers None for what it has not."""
         self._find = find
 
-    def get(self, protocol: type[T], /) -> T:
-        """Answer the service that keeps this protocol."""
-        service = self._offered.get(protocol)
+    def get(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that keeps this protocol."""
+        kept: Any = protocol
+        service = self._offered.get(kept)
         if service is None and self._find is not None:
-            service = self._find(protocol)
+            service = self._find(kept)
         if service is None:
             known = ", ".join(offered.__name__ for offered in self._offered)
             name = getattr(protocol, "__name__", str(protocol))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -104,24 +105,27 @@ def hook_order(invocation: Invocation, point: str) -> None:
 
     async def use(host: Host) -> list[dict[str, Any]]:
         ordered = host.hooks.order(point)
+        origin = host.settings.loaded.origin("hooks.disabled")
+        called = itertools.count(1)
         return [
             {
-                "order": order,
+                "order": next(called) if info.enabled else None,
                 "kind": info.kind,
                 "plugin": info.plugin,
                 "hook": info.name,
                 "priority": info.priority,
                 "match": info.match,
-                "why": why,
+                "enabled": info.enabled,
+                "why": why if info.enabled else f"disabled by hooks.disabled ({origin})",
             }
-            for order, (info, why) in enumerate(ordered, 1)
+            for info, why in ordered
         ]
 
     rows = with_host(use, invocation)
     if invocation.json:
         print_json(rows)
     else:
-        columns = ("order", "kind", "plugin", "hook", "priority", "match", "why")
+        columns = ("order", "kind", "plugin", "hook", "priority", "match", "enabled", "why")
         print_rows(rows, columns, empty=f"no hook is registered at {point}")
 
 

@@ -1,13 +1,14 @@
 """``llmspell plugin``: what is installed, what of it is switched on, and what is wrong with it.
 
-Invariant: all but ``doctor`` read metadata and settings only and import no plugin, so they work however broken one is.
+Invariant: all but ``info`` and ``doctor`` read metadata and settings only and import no plugin; those two load each by
+itself, inside a guard. So they work however broken one is.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,26 +60,28 @@ def plugin_list(invocation: Invocation, group: str) -> None:
 @global_options
 @click.pass_obj
 def plugin_info(invocation: Invocation, name: str) -> None:
-    """Say what is known of the plugin NAME; it is not imported."""
+    """Say what the plugin NAME is, brings and is set to, and why it fails; it is imported unless it is disabled."""
     from llmspell.plugins.discovery import scan_all
-    from llmspell.settings import plain
+    from llmspell.plugins.doctor import explain
+    from llmspell.settings.key import spelled_names
 
     from .output import print_json
 
     loaded = invocation.load_settings()
-    found = [info for info in scan_all() if info.name == name]
+    found = [info for info in scan_all() if name in spelled_names(info.name, info.group)]
     if not found:
         raise _unknown(name)
-    rows = _described(found, loaded.settings)
-    for row in rows:
-        row["settings"] = plain(loaded, f'plugins."{name}"') or {}
+    explained = {_key(row): row for row in explain(loaded, name)}
+    rows = [row | explained.get(_key(row), {}) for row in _described(found, loaded.settings)]
     if invocation.json:
         print_json(rows if len(rows) > 1 else rows[0])
         return
     for row in rows:
         for key, value in row.items():
-            if value not in ("", None, {}):
-                say(f"{key + ':':14}{value}")
+            if key == "settings":
+                _print_settings(value)
+            elif value not in ("", None, {}, []):
+                say(f"{key + ':':14}{', '.join(value) if isinstance(value, list) else value}")
 
 
 @plugin.command("enable")
@@ -137,6 +140,18 @@ def plugin_doctor(invocation: Invocation) -> None:
     broken = [finding.plugin.name for finding in findings if finding.status == "failed"]
     if broken:
         raise Exit(1, f"{len(broken)} of {len(findings)} plugins cannot be loaded: {', '.join(broken)}")
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (row["group"], row["name"], row["distribution"], row["module"])
+
+
+def _print_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
+    from .output import print_rows
+
+    if settings:
+        columns = ("setting", "value", "default", "origin", "description")
+        print_rows([{"setting": key, **each} for key, each in settings.items()], columns, empty="")
 
 
 def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from llmspell.host import Host
 
 __all__ = ["tool"]
+
+_COLUMNS = ("parameter", "type", "required", "default", "allowed", "description")
+_DEEP = 4
 
 
 @click.group(cls=LazyGroup)
@@ -70,7 +73,7 @@ def tool_info(invocation: Invocation, name: str) -> None:
     if described.get("aliases"):
         say(f"also called {', '.join(described['aliases'])}")
     say("")
-    print_rows(_parameters(described["schema"]), ("parameter", "type", "required", "default", "description"), empty="")
+    print_rows(_parameters(described["schema"]), _COLUMNS, empty="")
 
 
 @tool.command("invoke")
@@ -151,14 +154,38 @@ def _types(schema: Mapping[str, Any], name: str) -> set[str]:
 
 
 def _parameters(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    required = schema.get("required", ())
-    return [
-        {
-            "parameter": name,
-            "type": " or ".join(sorted(_types(schema, name) - {"null"})) or "any",
-            "required": name in required,
+    """The parameters as rows, and below each the fields of what it holds: ``options.depth``, ``rows[].name``."""
+    return list(_rows(schema, schema.get("$defs", {}), "", 0))
+
+
+def _rows(
+    schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str, depth: int
+) -> Iterator[dict[str, Any]]:
+    for name, item in schema.get("properties", {}).items():
+        choices = _choices(item, definitions)
+        kinds = {str(choice["type"]) for choice in choices if "type" in choice}
+        allowed = [
+            value for choice in choices for value in choice.get("enum", [choice["const"]] if "const" in choice else [])
+        ]
+        yield {
+            "parameter": prefix + name,
+            "type": " or ".join(sorted(kinds - {"null"})) or "any",
+            "required": name in schema.get("required", ()),
             "default": item.get("default"),
+            "allowed": ", ".join(map(str, allowed)),
             "description": item.get("description", ""),
         }
-        for name, item in schema.get("properties", {}).items()
-    ]
+        if depth < _DEEP:
+            for choice in choices:
+                yield from _rows(choice, definitions, f"{prefix}{name}.", depth + 1)
+                for inner in _choices(choice["items"], definitions) if isinstance(choice.get("items"), dict) else ():
+                    yield from _rows(inner, definitions, f"{prefix}{name}[].", depth + 1)
+
+
+def _choices(item: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a schema allows, one by one, with references followed."""
+    found: list[Mapping[str, Any]] = []
+    for choice in (*item.get("anyOf", ()), *item.get("oneOf", ()), *item.get("allOf", ()), item):
+        name = str(choice.get("$ref", "")).rpartition("/")[2]
+        found.append(definitions.get(name, {}) if name else choice)
+    return found

@@ -5,28 +5,35 @@ Invariant: examining runs no operation and registers nothing with a host.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Literal
 
 from msgspec import Struct, structs
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
+from llmspell.foreign import Blamed, text_of
 from llmspell.hooks import HookRegistry, PointCatalog
-from llmspell.settings import Settings
+from llmspell.settings import LoadedSettings, Settings, plain
+from llmspell.settings.key import spelled_names
 from llmspell_hookspecs import (
     ComponentNotFoundError,
     LlmspellError,
+    PluginError,
     PluginInfo,
     own_points,
 )
 
 from .discovery import Candidate, Installed, choose, scan_all
-from .groups import GROUPS, PLUGINS
+from .groups import GROUPS, PLUGINS, ROWS
 from .loading import Loader, load
 from .plugins import register, says_required, split_name
 from .registrar import Registrar
 from .tables import unknown_names
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "explain"]
 
 
 class Finding(Struct, frozen=True):
@@ -70,6 +77,55 @@ def examine(settings: Settings) -> list[Finding]:
     for key, problem in unknown_names(settings, every, registered):
         findings.append(Finding(PluginInfo(key, "settings"), "failed", problem))
     return findings
+
+
+def explain(loaded: LoadedSettings, name: str) -> list[dict[str, Any]]:
+    """Return what each plugin of a name is and brings, and why it fails if it does; a disabled one is not imported."""
+    settings, installed = loaded.settings, Installed()
+    found = []
+    for candidate in (each for group in GROUPS for each in choose(group, settings, installed=installed)):
+        info = candidate.info
+        if name in spelled_names(info.name, info.group):
+            registry = HookRegistry(PointCatalog(own_points()))
+            finding = _Examination(settings, registry).of(candidate)
+            brings = [f"{hook.point}: {hook.kind} {hook.name}" for hook, _ in registry.order()]
+            found.append({**structs.asdict(finding.plugin), "status": finding.status, "hooks": brings})
+            if not info.error:
+                found[-1] |= _told(candidate, loaded)
+    return found
+
+
+def _told(candidate: Candidate, loaded: LoadedSettings) -> dict[str, Any]:
+    """What a plugin tells of itself: its description, which protocol it keeps, and its settings."""
+    info, told = candidate.info, {"description": "", "provides": "", "settings": {}}
+    try:
+        with Blamed(lambda error: PluginError(text_of(error))):
+            target = load(candidate)
+            told["description"] = (inspect.getdoc(target) or "").partition("\n\n")[0].replace("\n", " ")
+            provides = inspect.getattr_static(target, "provides", None)
+            told["provides"] = provides.__name__ if inspect.isclass(provides) else ""
+            model = inspect.getattr_static(target, "Settings", None)
+            if inspect.isclass(model) and issubclass(model, BaseModel):
+                section = f"{ROWS[info.group].section}.{info.name}"
+                told["settings"] = {
+                    key: _setting(loaded, f"{section}.{key}", each) for key, each in model.model_fields.items()
+                }
+    except PluginError:  # what failed is told as its error
+        pass
+    return told
+
+
+def _setting(loaded: LoadedSettings, key: str, field: FieldInfo) -> dict[str, Any]:
+    """One setting: its value as it counts, its default, where it was set and what it is for."""
+    default = None if field.is_required() else field.get_default(call_default_factory=False)
+    default = default if isinstance(default, str | int | float | bool | None) else str(default)
+    set_ = plain(loaded, key)
+    return {
+        "value": default if set_ is None else set_,
+        "default": default,
+        "origin": str(loaded.origins.get(key, "default")),
+        "description": field.description or "",
+    }
 
 
 def _is_called(finding: Finding, spelled: str) -> bool:
@@ -119,9 +175,9 @@ class _OutsideError(ComponentNotFoundError):
 class _NoServices:
     """Services outside a host: a constructor may ask for one and keep it, but not use it."""
 
-    def get(self, protocol: type[Any], /) -> Any:
+    def get(self, protocol: Callable[..., Any], /) -> Any:
         """Answer what stands for the service."""
-        return _Unavailable(protocol.__name__)
+        return _Unavailable(getattr(protocol, "__name__", "service"))
 
     def settings(self, plugin: str, /) -> dict[str, Any]:
         """Answer no settings."""

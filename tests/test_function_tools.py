@@ -1,0 +1,161 @@
+"""A function is a tool: its schema, its calls, its settings, and what cannot be one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import trio
+from pydantic import BaseModel, Field
+
+from llmspell import Host
+from llmspell_hookspecs import (
+    InvalidInputError,
+    PluginError,
+    SecurityLevel,
+    ToolContext,
+    ToolResult,
+    hookimpl,
+    tool,
+)
+from packages import install
+
+
+class Units(BaseModel):
+    """The settings of a tool."""
+
+    unit: str = "C"
+
+
+@tool(name="weather", category="web", level=SecurityLevel.RESTRICTED, aliases=("forecast",), settings=Units)
+async def tell_weather(
+    city: str, settings: Units, context: ToolContext, days: Annotated[int, Field(ge=1)] = 1
+) -> dict[str, Any]:
+    """Tell the weather of a city.
+
+    It is always fine.
+
+    Args:
+        city: Where, as people write it:
+            with its country.
+        days: How many days ahead.
+
+    Returns:
+        city: This is no parameter.
+    """
+    await trio.sleep(0)
+    return {"city": city, "days": days, "unit": settings.unit, "call": context.call.name}
+
+
+@tool
+def add(left: int, right: int = 2) -> int:
+    """Add two numbers."""
+    return left + right
+
+
+def call(address: str, parameters: Any = None, *plugins: Any, **tools: Any) -> ToolResult:
+    async def main() -> ToolResult:
+        async with Host.open({"tools": tools}, plugins=plugins) as host:
+            result: ToolResult = await host.call(address, parameters)
+            return result
+
+    return trio.run(main)
+
+
+def test_a_function_is_called_as_a_tool_and_stays_a_function() -> None:
+    assert call("tool:add", {"left": 40}, add).result == 42
+    assert add(1) == 3
+
+
+def test_it_gets_context_and_settings_by_annotation() -> None:
+    result = call("tool:forecast", {"city": "Rome, Italy"}, tell_weather, weather={"unit": "F"}).result
+
+    assert result == {"city": "Rome, Italy", "days": 1, "unit": "F", "call": "weather"}
+
+
+def test_signature_and_docstring_become_the_schema() -> None:
+    async def main() -> Any:
+        async with Host.open({}, plugins=[tell_weather]) as host:
+            return host.tools.describe("weather")
+
+    told = trio.run(main)
+
+    assert (told["description"], told["category"], told["level"]) == (
+        "Tell the weather of a city.",
+        "web",
+        "restricted",
+    )
+    assert list(told["schema"]["properties"]) == ["city", "days"]
+    assert told["schema"]["properties"]["city"]["description"] == "Where, as people write it: with its country."
+    assert told["schema"]["properties"]["days"]["minimum"] == 1
+    assert told["schema"]["required"] == ["city"]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"left": "x"}])
+def test_wrong_parameters_are_refused(parameters: Any) -> None:
+    with pytest.raises(InvalidInputError, match="tool:add: parameter left"):
+        call("tool:add", parameters, add)
+
+
+def test_unknown_settings_of_a_function_are_refused() -> None:
+    with pytest.raises(PluginError, match=r"tools\.weather\.units"):
+        call("tool:weather", {"city": "x"}, tell_weather, weather={"units": "F"})
+
+
+def test_a_package_brings_a_function_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = "from llmspell_hookspecs import tool\n@tool\ndef Plugin() -> str:\n    return 'hi'\n# class Plugin\n"
+    install(tmp_path, "greeting-package", name="Plugin", code=code, group="llmspell.tools")
+
+    assert call("tool:Plugin").result == "hi"
+
+    del sys.modules["greeting_package_module"]
+
+
+def positional(x: int, /) -> None: ...
+def variadic(*x: int) -> None: ...
+def keywords(**x: int) -> None: ...
+def bare(x) -> None: ...  # type: ignore[no-untyped-def]
+def unknown(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def generator(x: int) -> Any:
+    yield x
+
+
+def unschemed(x: Callable[..., trio.Event] | trio.Event) -> None: ...
+def private(_x: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function", [positional, variadic, keywords, bare, unknown, generator, unschemed, private, lambda: None, 3, Units]
+)
+def test_what_cannot_be_a_tool_is_refused_in_one_line(function: Any) -> None:
+    with pytest.raises(PluginError) as caught:
+        tool(function)
+
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 500
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"name": "a b"}, {"nam": "x"}, {"aliases": "one"}, {"level": "safe"}, {"settings": int}],
+)
+def test_a_wrong_option_is_refused(options: Any) -> None:
+    with pytest.raises(PluginError, match=r"^tool "):
+        tool(**options)(add)
+
+
+def test_a_hook_sees_what_the_function_is_given() -> None:
+    seen: list[Any] = []
+
+    class Watch:
+        @hookimpl(kind="observe")
+        def before_tool_execution(self, context: Any) -> None:
+            seen.append(dict(context.subject.parameters))
+
+    call("tool:add", {"left": 1}, add, Watch)
+
+    assert seen == [{"left": 1, "right": 2}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -159,3 +160,14 @@ def test_a_hook_sees_what_the_function_is_given() -> None:
     call("tool:add", {"left": 1}, add, Watch)
 
     assert seen == [{"left": 1, "right": 2}]
+
+
+def test_the_tool_of_the_how_to_works() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "how-to.md").read_text()
+    source = text.partition("## Tools")[2].partition("```python\n")[2].partition("```")[0]
+    module = types.ModuleType("how_to")
+    exec(source, vars(module))
+
+    result = call("tool:forecast", {"city": "Rome"}, module.weather, weather={"unit": "F"})
+
+    assert result.result == "Rome in 1 days: 20 F"

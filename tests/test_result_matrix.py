@@ -177,6 +177,18 @@ def modifies_the_result(trial: Trial) -> None:
     assert trial.go() == "new"
 
 
+def modifies_the_failure(trial: Trial) -> None:
+    plain = Trial(trial.point, Continue())
+    old = plain.go()
+    trial.result = Modified({"message": "withheld", "code": "hidden"})
+    error = trial.go()
+
+    assert isinstance(error, type(old))
+    assert (str(error), error.code) == ("withheld", "hidden")
+    assert error.__cause__ is None and error.__context__ is None
+    assert str(old) not in repr((error.args, vars(error)))
+
+
 def cancels_before(trial: Trial) -> None:
     error = trial.go()
 
@@ -353,7 +365,7 @@ HONOURED: dict[Phase, dict[type, Callable[[Trial], None]]] = {
     },
     Phase.ERROR: {
         Continue: goes_on,
-        Modified: modifies_the_result,
+        Modified: modifies_the_failure,
         Cancel: chains_the_error,
         Redirect: redirects_after,
         Replace: replaces_after,

@@ -76,13 +76,15 @@ class Failure(Struct, frozen=True):
         type: The error's class name.
         message: Its text.
         code: Its stable word.
-        error: The error itself, for hooks in Python.
+        error: The error itself, for hooks in Python; read-only, ``Modified`` changes message, code and details.
+        details: More facts for programs, as a `ToolError` carries.
     """
 
     type: str
     message: str
     code: str = "error"
     error: BaseException | None = None
+    details: Any = None
 
 
 class ForkOutcome(Struct, frozen=True):

@@ -62,7 +62,7 @@ class HookPoint(Struct, frozen=True):
         phase: When it is asked.
         topic: ``tool``, ``system`` ...
         subject: The type of the context's subject.
-        value: The type that ``Modified`` and ``Replace`` carry at error points, else the subject's.
+        value: The type that ``Replace`` carries at error points, else the subject's.
         script_name: In camel case, as the original spells it.
         alias: The colon form.
         aliases: Further names from the original.

@@ -46,10 +46,13 @@ class Continue(Struct, frozen=True):
 
 
 class Modified(Struct, frozen=True):
-    """Go on with this value in place of the subject.
+    """Go on with this value in place of the subject: the call, the result, the failure.
+
+    At an error point the failure is changed and stays one: what leaves is an error of the same class with the new text,
+    and nothing of the old one. ``Modified({"message": "withheld"})`` takes out what a text may give away.
 
     Attributes:
-        value: Of the subject's type, or a mapping that converts to it.
+        value: Of the subject's type, or a mapping that converts to it; of a failure, message, code and details.
     """
 
     value: Any

@@ -148,13 +148,16 @@ class Execution:
 
     async def _attempt(self, original: bool) -> Any:
         course = self._course
+        failure: Exception | None = None
         try:
             value = await course.deadline.over(self._produce, original)
         except Exception as error:
             if error is course.cancelled or isinstance(error, _Again):
                 raise
-            return await self._failed(error)
-        return await self._settled(value)
+            failure = error
+        if failure is None:
+            return await self._settled(value)
+        return await self._failed(failure)  # not within its handler: what leaves may have to know nothing of it
 
     async def _settled(self, value: Any) -> Any:
         """Settle within the deadline."""
@@ -166,7 +169,8 @@ class Execution:
         except OperationTimeoutError as error:
             if error is not course.deadline.passed:
                 raise
-            return await self._failed(error)
+            late = error
+        return await self._failed(late)
 
     async def _failed(self, error: Exception) -> Any:
         """Recover within the deadline; what passed it already has no time left to be held to."""
@@ -363,12 +367,15 @@ class Execution:
         course.outcome = None
         course.wanted = []
         failure = failure_of(error)
-        _, proposal = await propose(course, chain, failure)
+        failure, proposal = await propose(course, chain, failure)
+        error = _error_of(failure, error)
         await self._stop_if_denied(chain, error, failure, proposal)
         if scripts is not None:
             if proposal is None:
-                _, proposal = await propose(course, scripts, failure)
-                if proposal is not None:
+                given = failure
+                failure, proposal = await propose(course, scripts, failure)
+                error = _error_of(failure, error)
+                if proposal is not None or failure is not given:
                     await self._stop_if_denied(chain, error, failure, proposal)
             await self._stop_if_denied(scripts, error, failure, proposal)
         await course.start_forks(course.wanted)
@@ -421,6 +428,11 @@ class Execution:
         notice = notice_of(error)
         if notice is not None:
             await course.ask(*notice)
+
+
+def _error_of(failure: Failure, error: Exception) -> Exception:
+    """Return the error of a failure as hooks have changed it."""
+    return failure.error if isinstance(failure.error, Exception) else error
 
 
 def _is_denied(error: BaseException | None) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import trio
 from msgspec import structs
 
-from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome, ResourceLimitError
+from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome, ResourceLimitError, ToolError
 from llmspell_hookspecs.errors import text_of_error
 
 from .correlation import Frame
@@ -32,7 +32,8 @@ def failure_of(error: BaseException) -> Failure:
     except Exception:  # its own code ran
         code = "error"
     name: str = type.__dict__["__name__"].__get__(type(error))
-    return Failure(name, text_of_error(error), code if type(code) is str else "error", error)
+    details = error.details if isinstance(error, ToolError) else None
+    return Failure(name, text_of_error(error), code if type(code) is str else "error", error, details)
 
 
 def on_behalf(fork: Fork, scope: str) -> Fork:

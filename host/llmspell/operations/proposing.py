@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
 
 from .asking import where
 from .course import NOTHING, Course
+from .failure import changed_failure
 from .fit import fit, name_after
 from .forks import on_behalf
 
@@ -79,7 +80,6 @@ async def _interpret(
     """Give the first answer its meaning, and go on with the transforms behind it."""
     transforms, phase = chain.transforms, chain.point.phase
     context = course.context(chain, subject)
-    proposal: Proposal | None = None
     while answered is not None:
         index, answer = answered
         hook = transforms[index - 1]
@@ -88,8 +88,8 @@ async def _interpret(
         if type(answer).__name__ not in chain.point.accepts:
             raise unsupported(hook, answer, sorted(chain.point.accepts))
         if isinstance(answer, Modified) and phase is Phase.ERROR:
-            proposal = _proposal(course, hook, answer, _as_result(course, hook, answer.value, None))
-            context = course.context(chain, subject, course.outcome)
+            subject = changed_failure(subject, answer.value, where(hook))
+            context = course.context(chain, subject)
         elif isinstance(answer, Modified):
             subject = _changed(course, hook, answer.value, subject)
             context = course.context(chain, subject)
@@ -109,7 +109,7 @@ async def _interpret(
             if chain.waits
             else advance(transforms, index, context)
         )
-    return subject, proposal
+    return subject, None
 
 
 def _proposal(course: Course, hook: Hook, answer: HookResult, value: Any = NOTHING) -> Proposal:

@@ -207,6 +207,16 @@ _KINDS: Final[dict[str, Callable[[Mapping[str, Any], HookContext[Any]], HookResu
 }
 
 
+def _changed_failure(value: Mapping[str, Any], context: HookContext[Any]) -> dict[str, Any]:
+    """Return what a table changes of a failure: what it shows as it was shown changes nothing."""
+    shown = data_of(context)
+    changes = {name: item for name, item in value.items() if name not in shown or not _same(item, shown[name])}
+    for name in ("error", "error_message"):
+        if name in changes:
+            changes["message"] = changes.pop(name)
+    return changes
+
+
 def _changed(value: Any, context: HookContext[Any]) -> Any:
     """Return the subject with the fields of a table changed; at error points and for bare values, the value itself.
 
@@ -216,6 +226,8 @@ def _changed(value: Any, context: HookContext[Any]) -> Any:
         InvalidInputError: A field does not fit.
     """
     subject = context.subject
+    if isinstance(subject, Failure) and isinstance(value, Mapping):
+        return _changed_failure(value, context)
     if not isinstance(subject, msgspec.Struct) or isinstance(subject, Failure):
         return value
     if not isinstance(value, Mapping):

@@ -28,6 +28,8 @@ from llmspell_plugins.languages.lua.language import Lua
 from llmspell_plugins.tools.filesystem.file_operations import FileOperations, FileOperationsParameters
 from tool_caller import Context
 
+_ANY_SIZE: dict[str, Any] = {"value_items": 10**7, "value_bytes": 2**30}
+
 
 class Scope:
     def __init__(self, script: ScriptRun, lines: Sequence[str] = ()) -> None:
@@ -237,7 +239,7 @@ class Run:
         known: dict[type, Any] = {Calls: FileCalls(files), FileAccess: files, SettingsAccess: Settings(environment)}
         services = Services(known)
         offered = {"Host": self.host, "print": Print(self.scope), **(globals or {})}
-        self.interface = Interface(self.scope, services, ScriptLimits(**limits), offered)
+        self.interface = Interface(self.scope, services, ScriptLimits(**{**_ANY_SIZE, **limits}), offered)
 
     async def start(self) -> Any:
         interface: Any = self.interface

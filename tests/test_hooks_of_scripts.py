@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
+import trio
 from msgspec import structs
 from pydantic import BaseModel
+from trio.testing import MockClock
 
 from llmspell import Host
 from llmspell_hookspecs import (
@@ -20,6 +22,7 @@ from llmspell_hookspecs import (
     Redirect,
     Replace,
     Retry,
+    ScriptError,
     SecurityLevel,
     Tool,
     ToolCall,
@@ -249,3 +252,34 @@ async def test_a_scripts_guard_denies_its_own_operation() -> None:
 
     assert not done
     assert "not today" in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_hooks_without_end_cost_their_own_script_its_time_and_are_dropped(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"storage": {"backend": "memory"}, "scripts": {"time_s": 0.2}}
+    source = (
+        "for i = 1, 100 do Hook.register('BeforeToolExecution', function() while true do end end,"
+        f" {{kind = '{kind}'}}) end for i = 1, 100 do pcall(Tool.invoke, 'secretive', {{}}) end"
+    )
+    async with Host.open(settings, plugins=[Secretive], discover=False) as host:
+        with pytest.raises(ScriptError, match=r"0\.2 s of processor time"):
+            await host.run_source(source, "lua")
+        others = await host.call("tool:secretive", {})
+
+    assert others.success
+    assert caplog.text.count("its hooks are dropped") <= 1
+
+
+async def test_a_script_waits_before_a_retry_for_as_long_as_settings_say(autojump_clock: MockClock) -> None:
+    settings = {"storage": {"backend": "memory"}, "scripts": {"retry_delay_s": 7.0, "slices": "loop"}}
+    source = (
+        "Hook.register('AfterToolExecution', function(c) if c.operation.attempt == 1 then"
+        " return {type = 'retry', delay_s = 1e9} end end) Tool.invoke('secretive', {})"
+    )
+    async with Host.open(settings, plugins=[Secretive], discover=False) as host:
+        began_s = trio.current_time()
+        await host.run_source(source, "lua")
+
+        assert 7.0 <= trio.current_time() - began_s < 8.0

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from llmspell import Host
 from llmspell_hookspecs import ScriptObject, freeze, script_method
 from llmspell_plugins.languages.lua.convert import Crossing, is_light
 from llmspell_plugins.languages.lua.function import LuaFunction
@@ -256,3 +257,34 @@ def test_a_crossing_gives_back_what_it_holds() -> None:
 
     crossing.objects.release(number, 1)
     assert len(crossing.objects) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("local t = {} for i = 1, 2000 do t[i] = i end", "more than 1000 values"),
+        ("local t = {} for i = 1, 600 do t['k' .. i] = {i} end", "more than 1000 values"),
+        ("local t = string.rep('x', 20000)", "more than 10000 bytes"),
+        ("local t = {[string.rep('x', 20000)] = 1}", "more than 10000 bytes"),
+        ("local t = {} for i = 1, 200 do t[i] = string.rep('x', 100) end", "more than 10000 bytes"),
+    ],
+)
+@pytest.mark.parametrize(
+    "call",
+    ["Tool.invoke('calculator', {x = t})", "Event.publish('a.b', t)", "State.set('k', t)", "Hook.fire('x', t)"],
+)
+def test_what_is_too_large_is_refused_by_its_size_before_anybody_works_on_it(given: str, what: str, call: str) -> None:
+    settings = {"storage": {"backend": "memory"}, "scripts": {"value_items": 1000, "value_bytes": 10_000}}
+    asked: list[Any] = []
+
+    async def main() -> Any:
+        async with Host.open(settings, discover=False) as host:
+            host.hooks.register("before_tool_execution", asked.append, kind="observe")
+            host.hooks.register("before_state_write", asked.append, kind="observe")
+            return await host.run_source(f"{given} return pcall(function() {call} end)", "lua")
+
+    done, message = trio.run(main)
+
+    assert not done
+    assert what in message
+    assert asked == []

@@ -49,6 +49,8 @@ class ScriptLimits(Struct, frozen=True):
         time_s: Of processor time in its runtime; waiting for the host does not count.
         callback_s: For one slice of a callback.
         slices: ``thread`` or ``loop``.
+        value_items: How many values may be handed to the host at once, those in tables counted.
+        value_bytes: How many bytes of text.
     """
 
     memory_bytes: int = 50_000_000
@@ -56,6 +58,8 @@ class ScriptLimits(Struct, frozen=True):
     time_s: float = 30.0
     callback_s: float = 0.02
     slices: str = "thread"
+    value_items: int = 10_000
+    value_bytes: int = 4 * 1024 * 1024
 
 
 class ScriptMethod(Struct, frozen=True):

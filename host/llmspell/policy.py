@@ -53,7 +53,13 @@ class Policies:
             self.network = PinnedNetwork(loaded.judges.hosts)
         self.tool_limits = ToolLimits(settings.tools.time_s, settings.tools.memory_bytes, settings.tools.output_bytes)
         self.script_limits = ScriptLimits(
-            scripts.memory_bytes, scripts.instructions, scripts.time_s, scripts.callback_s, scripts.slices
+            scripts.memory_bytes,
+            scripts.instructions,
+            scripts.time_s,
+            scripts.callback_s,
+            scripts.slices,
+            scripts.value_items,
+            scripts.value_bytes,
         )
         self.disabled_tools = frozenset(settings.tools.disabled)
         self.agents = settings.agents
@@ -71,4 +77,5 @@ def runner_limits(loaded: LoadedSettings) -> RunnerLimits:
         limits.forks,
         limits.descendants,
         loaded.settings.hooks.final_s,
+        loaded.settings.scripts.retry_delay_s,
     )

@@ -133,6 +133,8 @@ class Execution:
     async def _wait(self, again: _Again) -> None:
         course = self._course
         attempt, delay_s = course.frame.attempt + 1, max(0.0, again.retry.delay_s)
+        if again.hook.scope:
+            delay_s = min(delay_s, course.house.limits.script_delay_s)
         course.note(again.hook, "Retry", f"attempt {attempt} after {delay_s:g} s")
         if not course.deadline.leaves(delay_s):
             error = course.deadline.passed or course.deadline.error()

@@ -83,6 +83,7 @@ class RunnerLimits(Struct, frozen=True):
         forks: How many forks one operation may start.
         descendants: How many forks may run at once within one root operation.
         final_s: How long each hook may wait once an operation ends, or its deadline has passed.
+        script_delay_s: The longest wait before a retry that a script's hook asks for.
     """
 
     depth: int = 32
@@ -92,6 +93,7 @@ class RunnerLimits(Struct, frozen=True):
     forks: int = 64
     descendants: int = 1000
     final_s: float = 5.0
+    script_delay_s: float = 60.0
 
 
 class Caller(Protocol):

@@ -261,6 +261,12 @@ class ScriptSettings(_Section):
     slices: Annotated[Literal["thread", "loop"], Policy.LOWER_ONLY] = Field(
         default="thread", description="Where a script runs; loop only for short scripts that are trusted."
     )
+    value_items: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=10_000, ge=1, description="Values that it hands to the host at once, those in tables counted."
+    )
+    value_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=4 * 1024 * 1024, ge=1, description="Text that it hands to the host at once."
+    )
     hooks: Annotated[Literal["own", "all"], Policy.LOWER_ONLY] = Field(
         default="own",
         description="Which operations the hooks of a script are asked about: those of its own run, or everybody's.",

@@ -13,6 +13,7 @@ from llmspell_hookspecs import (
     Clock,
     FileAccess,
     InvalidInputError,
+    ResourceLimitError,
     ScriptGlobal,
     ScriptScope,
     SecurityError,
@@ -27,6 +28,7 @@ __all__ = ["Config"]
 
 _ORIGIN: Final = "script"
 _SNAPSHOTS: Final = 100
+_ENTRIES: Final = 200
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -136,7 +138,7 @@ class Config(ScriptGlobal):
             SettingsError: The key or value is wrong, or the change loosens.
             OperationCancelledError: A hook refused it.
         """
-        await self._settings.change(key, value, origin=_ORIGIN)
+        await self._change(key, value)
         return True
 
     @script_method()
@@ -201,8 +203,16 @@ class Config(ScriptGlobal):
 
     async def _change_all(self, prefix: str, values: Mapping[str, Any]) -> bool:
         for key, value in _leaves(values):
-            await self._settings.change(f"{prefix}.{key}", value, origin=_ORIGIN)
+            await self._change(f"{prefix}.{key}", value)
         return True
+
+    async def _change(self, key: str, value: Any) -> None:
+        """Change a setting that is small enough to be judged at once: each entry is held against all that stand."""
+        size = len(value) if isinstance(value, list | Mapping) else 0
+        if size > _ENTRIES:
+            message = f"Config.set: {key} would have {size} entries; a script may set {_ENTRIES} at most"
+            raise ResourceLimitError(message, resource="setting_entries", limit=_ENTRIES)
+        await self._settings.change(key, value, origin=_ORIGIN)
 
     async def _switches(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer the settings without the original's switches, once these are off or as they stand."""

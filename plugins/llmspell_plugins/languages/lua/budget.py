@@ -16,6 +16,7 @@ class Budget:
 
     Attributes:
         used_s: What its slices have used.
+        last_s: What the last one has used.
         stopped: Whether the running slice is to end at once.
     """
 
@@ -25,6 +26,7 @@ class Budget:
         self._started = 0.0
         self._allowed_s = 0.0
         self.used_s = 0.0
+        self.last_s = 0.0
         self.stopped = False
 
     @property
@@ -56,7 +58,8 @@ class Budget:
     def end(self) -> None:
         """End the slice."""
         self._clock = None
-        self.used_s += time.thread_time() - self._started
+        self.last_s = time.thread_time() - self._started
+        self.used_s += self.last_s
 
     def check(self) -> bytes | None:
         """Answer why the slice must end now, or None."""

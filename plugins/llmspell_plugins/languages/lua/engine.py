@@ -41,6 +41,7 @@ _FUNCTIONS: Final = (
     "run",
     "set_global",
     "set_instruction_limit",
+    "set_value_limits",
     "take_released",
     "wipe",
 )
@@ -157,6 +158,10 @@ class Engine:
             return self._kernel[function](*arguments)
         finally:
             self.settle()
+
+    def limit_values(self, items: int, size_bytes: int) -> None:
+        """Let the script hand over so many values, and bytes of text, at once."""
+        self._enter("set_value_limits", items, size_bytes)
 
     def set_global(self, name: str, payload: bytes) -> None:
         """Give the script a global.

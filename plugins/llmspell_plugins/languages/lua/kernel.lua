@@ -291,6 +291,11 @@ function K.leave_loop()
   may_collect_slowly = true
 end
 
+-- Whether the running slice has a thread of its own.
+function K.in_thread()
+  return stride > LOOP_STRIDE
+end
+
 function K.collects_slowly()
   return may_collect_slowly
 end

@@ -86,7 +86,7 @@ local PURE, LENIENT = 1, 2
 local function invoke(record, method, flags, ...)
   K.tick()
   local where = method == "__call" and record.name or record.name .. "." .. method
-  local pack = flags & LENIENT ~= 0 and K.pack_leniently or K.pack_values
+  local pack = flags & LENIENT ~= 0 and K.pack_leniently or flags & PURE ~= 0 and K.pack_within or K.pack_values
   local payload = pack(where, select("#", ...), ...)
   if flags & PURE ~= 0 then
     return ask("pure", record.id, method, payload)

@@ -1,7 +1,8 @@
 -- Values that cross, as MessagePack: Lua to bytes and back.
 --
 -- Invariant: nothing of the host's enters a script except through unpack_value, and no function or object leaves it but
--- as a number. Runs inside the script's coroutines, so its time and memory are the script's.
+-- as a number, and nothing that is larger than the limits: it is measured while it is packed, before anybody works on it.
+-- Runs inside the script's coroutines, so its time and memory are the script's.
 
 local K = ...
 local byte, char, find, format = string.byte, string.char, string.find, string.format
@@ -10,6 +11,7 @@ local concat, date, error, floor = table.concat, os.date, error, math.floor
 local math_type, next, rawlen, rawget, tostring, type, utf8_len =
   math.type, next, rawlen, rawget, tostring, type, utf8.len
 local DEPTH <const> = 100
+local EASE <const> = 50
 
 -- Arrays from the host whose length Lua alone cannot know: those that are empty or hold nil.
 local lengths = setmetatable({}, { __mode = "k" })
@@ -17,6 +19,24 @@ K.lengths = lengths
 
 local function fail(where, text)
   error(where .. ": " .. text, 0)
+end
+
+-- How many values, and how many bytes of text, may be handed over at once; 0 for any number.
+local most_values, most_bytes = 0, 0
+
+function K.set_value_limits(values, bytes)
+  most_values, most_bytes = values, bytes
+end
+
+local function measure(path, bytes, where)
+  path.values, path.bytes = path.values + 1, path.bytes + bytes
+  if most_values > 0 and path.values > most_values * path.ease then
+    fail(where, "it was given more than " .. most_values * path.ease
+      .. " values at once; hand over less, or raise scripts.value_items")
+  elseif most_bytes > 0 and path.bytes > most_bytes * path.ease then
+    fail(where, "it was given more than " .. most_bytes * path.ease
+      .. " bytes at once; hand over less, or raise scripts.value_bytes")
+  end
 end
 
 local function put_head(out, n, small, mark16, mark32)
@@ -103,6 +123,7 @@ local function put_map(out, t, where, path, depth)
     elseif kind ~= "string" then
       fail(where, "a key of type " .. kind .. " cannot be given to the host; use texts and numbers as keys")
     end
+    measure(path, #k, where)
     put_string(out, k)
     put_value(out, v, where, path, depth)
   end
@@ -136,6 +157,7 @@ end
 
 function put_value(out, v, where, path, depth)
   local kind = type(v)
+  measure(path, kind == "string" and #v or 0, where)
   if v == nil then
     out[#out + 1] = "\xc0"
   elseif kind == "string" then
@@ -166,12 +188,17 @@ end
 
 -- Answers n values as the bytes of one array.
 function K.pack_values(where, n, ...)
-  return pack_with({}, where, n, ...)
+  return pack_with({ values = 0, bytes = 0, ease = 1 }, where, n, ...)
+end
+
+-- The same for what is done within the slice: in a thread that holds nobody up.
+function K.pack_within(where, n, ...)
+  return pack_with({ values = 0, bytes = 0, ease = K.in_thread() and EASE or 1 }, where, n, ...)
 end
 
 -- The same, but what cannot cross is marked.
 function K.pack_leniently(where, n, ...)
-  return pack_with({ lenient = true }, where, n, ...)
+  return pack_with({ lenient = true, values = 0, bytes = 0, ease = K.in_thread() and EASE or 1 }, where, n, ...)
 end
 
 local get_value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any
 
 import trio
 
-from llmspell_hookspecs import ScriptError, ScriptInterface, ScriptObject, ScriptRun
+from llmspell_hookspecs import Hooks, ScriptError, ScriptInterface, ScriptObject, ScriptRun
 
 from .budget import Budget
 from .convert import Crossing, is_light
@@ -23,12 +24,16 @@ from .desk import Desk
 from .engine import Engine, Outcome
 from .failures import chunk_of, script_failure
 from .function import LuaFunction
-from .slices import Slices
+from .slices import TIMED_OUT, Place, Slices
 from .system import System
 
 __all__ = ["Session", "chunk_name", "enclosed"]
 
 _WIPE_BYTES = 1024 * 1024
+_QUICK_S = 0.002
+_PAUSE_S = 0.004
+_PAUSE_AFTER = 64
+_logger = logging.getLogger("llmspell.script")
 
 
 class Session:
@@ -53,6 +58,9 @@ class Session:
         self._crossing = Crossing(self._make_function)
         self._system = System(interface)
         self._desk = Desk(self._crossing, interface, self._system)
+        self._known: dict[int | None, bool] = {}  # functions that were called, and whether all of that was short
+        self._quick = True  # until one of its functions was, and then was not
+        self._held_s, self._rows = 0.0, 0  # since its slices last let others run
         self._watch = trio.CancelScope()
         self._engine: Engine
         self._slices: Slices
@@ -104,7 +112,7 @@ class Session:
                 return (b"limit", b"memory", b"", b"")
             return self._engine.slice(function, number, stride, *arguments)
 
-        return await self._drive(number, begin, callback=False, light=True)
+        return await self._drive(number, begin, None, light=True)
 
     def renew(self) -> None:
         """Let what runs next have all the time of a script."""
@@ -126,6 +134,7 @@ class Session:
         inline, callback_s = self._limits.slices == "loop", self._limits.callback_s
         make = partial(Engine, self._limits.memory_bytes, self._limits.instructions, self._budget.check, self._desk.ask)
         self._engine = make() if inline else await trio.to_thread.run_sync(make)
+        self._engine.limit_values(self._limits.value_items, self._limits.value_bytes)
         self._slices = Slices(self._engine, self._budget, callback_s, inline)
         trio.lowlevel.spawn_system_task(self._watched)
         scope: Any = self._interface.scope
@@ -144,9 +153,9 @@ class Session:
         def begin(stride: int) -> Outcome:
             return self._engine.slice("call", number, stride, function, self._crossing.pack_values(arguments))
 
-        return await self._drive(number, begin, callback=True, light=is_light(arguments))
+        return await self._drive(number, begin, function, light=is_light(arguments))
 
-    async def _drive(self, number: int, begin: Callable[[int], Outcome], *, callback: bool, light: bool) -> Any:
+    async def _drive(self, number: int, begin: Callable[[int], Outcome], callback: int | None, *, light: bool) -> Any:
         """Run slice after slice until a coroutine has ended; answer its value."""
         finished = False
         try:
@@ -159,7 +168,7 @@ class Session:
             if not finished:
                 self._dropped.append(number)
         if outcome[0] != b"done":
-            raise self._failure(outcome, callback)
+            raise self._failure(outcome, callback is not None and self._budget.left_s > 0)
         values = outcome[1]
         return tuple(values) if len(values) > 1 else (values[0] if values else None)
 
@@ -182,8 +191,14 @@ class Session:
             return (lambda: refusal), True
         return partial(self._desk.pack_answer, value), is_light(value)
 
-    async def _slice(self, work: Callable[[int], Outcome], callback: bool, light: bool) -> Outcome:
-        """Run one slice when no other runs."""
+    async def _slice(self, work: Callable[[int], Outcome], callback: int | None, light: bool) -> Outcome:
+        """Run one slice when no other runs; one of a callback on the loop if that was quick so far."""
+        if callback is not None and self._budget.left_s <= 0:
+            self._drop_hooks()
+            return TIMED_OUT
+        if self._held_s > _PAUSE_S or self._rows >= _PAUSE_AFTER:  # a row of them, each of them short
+            self._held_s, self._rows = 0.0, 0
+            await trio.lowlevel.checkpoint()
         try:
             self._lock.acquire_nowait()
         except trio.WouldBlock:
@@ -192,10 +207,33 @@ class Session:
             if self._closed or self._slices.abandoned:
                 message = f"{self.name}: the script has ended; its functions cannot be called"
                 raise ScriptError(message, file=self.name, code="ended")
-            place = self._slices.place(callback, light)
-            return await self._slices.run(place, partial(self._work, work))
+            quick = self._quick and self._known.get(callback, False)
+            place = self._slices.place(callback is not None, light and quick)
+            outcome = await self._slices.run(place, partial(self._work, work))
+            if callback is not None:
+                self._note(callback, place)
+            return outcome
         finally:
             self._lock.release()
+
+    def _note(self, callback: int, place: Place) -> None:
+        """Note how long a slice of a callback took: what is not quick, or may not stay so, runs in a thread."""
+        took_s = self._budget.last_s
+        if place.on_loop:
+            self._held_s += took_s
+            self._rows += 1
+        if took_s > _QUICK_S:
+            self._quick = self._quick and not place.on_loop
+            self._known[callback] = False
+        else:
+            self._known.setdefault(callback, True)
+
+    def _drop_hooks(self) -> None:
+        """Take the script's hooks out, since it has no time left to answer."""
+        scope = self._interface.scope
+        if self._interface.services.get(Hooks).unregister_scope(scope.id):
+            message = "%s: its %g s of processor time are spent, so its hooks are dropped; raise scripts.time_s"
+            _logger.warning(message, self.name, self._limits.time_s)
 
     def _work(self, work: Callable[[int], Outcome], stride: int) -> Outcome:
         """Do one slice: what Lua does, and what is to be converted and tidied up behind it."""
@@ -212,6 +250,8 @@ class Session:
     def _tidy(self) -> None:
         dropped, self._dropped = self._dropped, []
         functions = [self._released.popleft() for _ in range(len(self._released))]
+        for number in functions:
+            self._known.pop(number, None)
         for number, count in self._engine.tidy(dropped, functions):
             self._crossing.objects.release(number, count)
 

@@ -1,7 +1,7 @@
 """Slices: who runs the runtime when, and where.
 
-A slice of the main script runs in a worker thread; a callback's runs on the loop, unless there is so much to copy or
-to collect, or to collect slowly, that it could hold the loop.
+A slice of the main script runs in a worker thread; a callback's runs on the loop once its function has shown itself
+quick, unless there is so much to copy or to collect, or to collect slowly, that it could hold the loop.
 
 Invariant: one slice at a time, under a lock; the loop never touches the runtime while a slice runs in a thread. A
 cancellation ends a slice within milliseconds and is not lost. What nothing can end (Lua's collector at work on a
@@ -24,13 +24,15 @@ from msgspec import Struct
 from .budget import Budget
 from .engine import LOOP_STRIDE, THREAD_STRIDE, Engine, Outcome
 
-__all__ = ["Place", "Slices"]
+__all__ = ["TIMED_OUT", "Place", "Slices"]
 
 _LIGHT_BYTES: Final = 2 * 1024 * 1024
 _LOOP_BYTES: Final = 8 * 1024 * 1024
 _PATIENCE_S: Final = 2.0
 _LOOK_S: Final = 0.25
-_TIMED_OUT: Final[Outcome] = (b"limit", b"time", b"", b"")
+_NOTICE_S: Final = 0.003
+"""What it takes to notice that time is up; a slice on the loop is ended so much earlier."""
+TIMED_OUT: Final[Outcome] = (b"limit", b"time", b"", b"")
 
 
 class Place(Struct, frozen=True):
@@ -84,13 +86,14 @@ class Slices:
 
         Args:
             callback: Whether it is one of a callback.
-            light: Whether little is to be converted.
+            light: Whether little is to be converted, and its function was quick so far.
         """
         if not callback:
             return Place(self._inline, LOOP_STRIDE if self._inline else THREAD_STRIDE)
         used = self._engine.used_bytes
         if self._inline or (light and used < _LIGHT_BYTES and not self._engine.collects_slowly):
-            return Place(True, LOOP_STRIDE, self._callback_s, used + _LOOP_BYTES)
+            most_s = max(self._callback_s - _NOTICE_S, _NOTICE_S)
+            return Place(True, LOOP_STRIDE, most_s, used + _LOOP_BYTES)
         return Place(False, THREAD_STRIDE, self._callback_s)
 
     async def run(self, place: Place, work: Callable[[int], Outcome]) -> Outcome:
@@ -148,7 +151,7 @@ class Slices:
                 continue
             if running.stopped_s is not None and trio.current_time() - running.stopped_s > _PATIENCE_S:
                 self.abandoned = True
-                running.end(outcome.Value(_TIMED_OUT))
+                running.end(outcome.Value(TIMED_OUT))
             elif running.stopped_s is None and self._budget.overdue_s > _PATIENCE_S:
                 self._stop(running)
 
@@ -158,7 +161,7 @@ class Slices:
 
     def _within(self, place: Place, work: Callable[[int], Outcome]) -> Outcome:
         if self._budget.left_s <= 0:  # slices too short for the count hook to look at the clock add up, too
-            return _TIMED_OUT
+            return TIMED_OUT
         self._engine.allow(place.memory_bytes)
         self._budget.begin(place.most_s)
         try:

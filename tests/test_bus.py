@@ -16,9 +16,11 @@ from llmspell import Host
 from llmspell_hookspecs import (
     Cache,
     Cancel,
+    DepthLimitError,
     Event,
     Events,
     HookContext,
+    HookFailedError,
     HookRegistrationError,
     InvalidInputError,
     OperationCancelledError,
@@ -501,8 +503,13 @@ def test_an_async_hook_in_a_plugin_is_refused_with_the_remedy() -> None:
 def test_a_hook_that_publishes_within_itself_ends_at_the_depth_limit() -> None:
     async def main(host: Host) -> Any:
         host.hooks.register("before_event_emit", lambda context: host.events.publish_nowait("again"), on_error="raise")
-        with pytest.raises(Exception, match="nested more than 32 times"):
+        with pytest.raises(HookFailedError) as failure:
             host.events.publish_nowait("a")
+        error: BaseException = failure.value
+        while error.__cause__ is not None:
+            error = error.__cause__
+        assert isinstance(error, DepthLimitError)
+        assert "nested more than 32 times" in str(error)
 
     in_host(main)
 

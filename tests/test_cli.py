@@ -278,7 +278,7 @@ def test_config_show_masks_secrets(here: Any) -> None:
         assert "********" in out
 
 
-def test_config_path_names_both_files(here: Any, machine: Machine) -> None:
+def test_config_path_names_all_files(here: Any, machine: Machine) -> None:
     machine.user_file.write_text("")
 
     code, out, _ = here("config", "path", "--output", "json")
@@ -287,6 +287,7 @@ def test_config_path_names_both_files(here: Any, machine: Machine) -> None:
     assert (code, json.loads(out)) == (
         0,
         [
+            {"layer": "machine", "path": "/etc/llmspell/llmspell.toml", "exists": False},
             {"layer": "user", "path": str(machine.user_file), "exists": True},
             {"layer": "project", "path": project, "exists": False},
         ],
@@ -316,7 +317,7 @@ def test_warnings_go_to_standard_error(here: Any, machine: Machine) -> None:
     _, out, err = here("config", "show", "limits.depth")
     _, _, quiet = here("config", "show", "limits.depth", "--set", "logging.level=error")
 
-    assert "limits.depth" in out
+    assert out == "limits.depth = 32\n"
     assert err.startswith(f"llmspell: warning: {machine.user_file}:2: plugins.audit.requierd is taken")
     assert quiet == ""
 
@@ -802,3 +803,62 @@ def test_the_doctor_finds_what_settings_name_and_what_is_not_there(here: Any, se
 
     assert code == 1
     assert told in out
+
+
+def test_a_password_in_a_variable_with_a_host_is_refused_and_shown_nowhere(
+    here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://ann:hunter22@127.0.0.1:9")
+
+    code, out, err = here("--output", "json", "provider", "list")
+
+    row = next(row for row in json.loads(out) if row["name"] == "ollama")
+    assert (code, row["available"]) == (0, False)
+    assert row["reason"].startswith("OLLAMA_HOST: it holds a user")
+    assert "hunter22" not in out + err
+
+
+def test_validate_names_what_nobody_has_and_what_is_missing(here: Any, machine: Machine) -> None:
+    machine.user_file.write_text(
+        "[plugins]\nrequired = ['vanished']\n[plugins.prefer]\ncalculatr = 'llmspell'\n"
+        "[plugins.audti]\nenabled = true\n"
+        "[hooks]\ndisabled = ['model_retry.*', 'modle_retry.*']\norder = ['model_retry < nobody']\n"
+    )
+
+    code, _, err = here("config", "validate")
+
+    assert code == 1
+    for told in (
+        f"{machine.user_file}:2: plugins.required: required plugin vanished is not installed",
+        "plugins.prefer: nothing called 'calculatr' is installed; did you mean calculator?",
+        "plugins.audti: nothing called 'audti' is installed",
+        f"{machine.user_file}:8: hooks.disabled: no hook is called 'modle_retry.*'; did you mean model_retry.",
+        f"{machine.user_file}:9: hooks.order: no plugin or hook is called 'nobody'",
+    ):
+        assert told in err
+    assert "'model_retry.*'" not in err
+
+
+def test_the_project_is_the_folder_that_a_person_names(here: Any, machine: Machine) -> None:
+    other = machine.project.parent / "other"
+    other.mkdir()
+    (other / "llmspell.toml").write_text("[limits]\ndepth = 5\n")
+
+    assert here("--project", str(other), "config", "show", "limits.depth")[1] == "limits.depth = 5\n"
+    assert here("config", "show", "limits.depth", "--project", str(other))[1] == "limits.depth = 5\n"
+    assert here("config", "path", "--project", "/no/such")[0] == 0
+    assert here("config", "show", "--project", "/no/such")[0] == 2
+
+
+def test_settings_order_two_hooks_of_others(here: Any, machine: Machine) -> None:
+    from llmspell.hooks import HookRegistry, PointCatalog
+    from llmspell_hookspecs import own_points
+
+    registry = HookRegistry(PointCatalog(own_points()), orders=[("late.check", "early")])
+    registry.register("before_tool_execution", lambda context: None, plugin="early", name="check", priority="high")
+    registry.register("before_tool_execution", lambda context: None, plugin="late", name="check", priority="low")
+
+    order = [(info.plugin, why) for info, why in registry.order("before_tool_execution")]
+
+    assert [plugin for plugin, _ in order] == ["late", "early"]
+    assert "before early" in order[0][1]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from llmspell.settings import LoadedSettings, Settings, change, join, load_settings, plain, rows, split
 from llmspell.settings.document import set_plugin_enabled
 from llmspell.settings.location import lines_of
+from llmspell.settings.schema import known_keys
 from llmspell_hookspecs import SettingsError
 
 
@@ -174,6 +175,120 @@ def test_what_is_wrong_names_file_line_and_remedy(folders: Folders, text: str, m
 
     assert str(error.value) == f"{folders.user}{message}"
     assert "\n" not in str(error.value)
+
+
+MALFORMED = {
+    "a list in a list that only grows": b"[plugins]\nrequired = [[]]",
+    "a table in such a list": b"[security.paths]\ndenied = [{}, {a = 1}]",
+    "a thousand tables in each other": b"[plugins" + b".a" * 1000 + b"]\nx = 1",
+    "lists in each other": b"x = " + b"[" * 5000,
+    "a long value": b"[security]\nlevel = '" + b"y" * 100_000 + b"'",
+    "a long key": b"[" + b"y" * 100_000 + b"]",
+    "a long list": b"[plugins]\ndisabled = [" + b"'a'," * 30_000 + b"]",
+    "too many names": b"[plugins]\ndisabled = [" + b"'a'," * 1001 + b"]",
+    "a huge file": b"#" * 2_000_000,
+    "a huge number": b"[limits]\ndepth = " + b"9" * 5000,
+    "a number beyond floats": b"[tools]\nmemory_bytes = 1" + b"0" * 400 + b"\noutput_bytes = -1",
+    "infinitely many": b"[limits]\ndepth = inf",
+    "no number": b"[tools]\ntime_s = nan",
+    "minus nothing": b"[tools]\ntime_s = -0.0",
+    "true for a number": b"[limits]\ndepth = true",
+    "a date": b"[limits]\ndepth = 2020-01-01",
+    "a key twice": b"[limits]\ndepth = 1\ndepth = 2",
+    "UTF-16": "[limits]\ndepth = 1".encode("utf-16"),
+    "UTF-32": "[limits]\ndepth = 1".encode("utf-32"),
+    "no text": bytes(range(256)),
+    "a NUL": b'[security.paths]\nread = ["a\\u0000b"]',
+    "an empty path": b"[security.paths]\nread = ['']",
+    "a URL for a host": b"[security.hosts]\ndenied = ['https://ann:hunter22@evil.com/']",
+    "a password for a host": b"[security.hosts]\nallowed = ['ann:hunter22@evil.com']",
+    "a port": b"[security.hosts]\ndenied = ['evil.com:80']",
+    "control signs in a key": b'[limits]\n"\\u001b[31m\\n" = 1',
+    "control signs in a value": b'[security]\nlevel = "\\u001b"',
+    "an order of one": b"[hooks]\norder = ['audit']",
+    "an order in a circle": b"[hooks]\norder = ['audit < a < audit']",
+    "an unknown section": b"[securty]\nlevel = 1",
+    **{
+        f"an unknown key in {name}": f"[{name}]\ndeepth = 1".encode()
+        for name in Settings.model_fields
+        if name not in ("default_language", "plugins", "tools", "providers", "storage")
+    },
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_whatever_a_file_holds_is_taken_or_is_one_short_line(folders: Folders, name: str) -> None:
+    folders.user.write_bytes(MALFORMED[name])
+
+    with pytest.raises(SettingsError) as error:
+        folders.load()
+
+    text = str(error.value).replace(str(folders.user), "FILE")
+    assert text.startswith("FILE")
+    assert text.isprintable()
+    assert len(text) <= 400
+    assert "hunter22" not in text
+
+
+@pytest.mark.parametrize("layer", ["user", "project"])
+def test_a_byte_order_mark_is_read_over(folders: Folders, layer: str) -> None:
+    file = folders.user if layer == "user" else folders.project / "llmspell.toml"
+    file.write_bytes(b"\xef\xbb\xbf[limits]\ndepth = 3\n")
+
+    loaded = folders.load()
+
+    assert loaded.settings.limits.depth == 3
+    assert str(loaded.origin("limits.depth")) == f"{file}:2"
+
+
+@pytest.mark.parametrize(
+    "value", [{1: 2}, {"plugins": {3: {}}}, {"plugins": {"a": {None: 1}}}, {"limits": {b"depth": 1}}]
+)
+def test_a_key_that_is_no_text_is_named(folders: Folders, value: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^code: the key .* is no text; write keys as text$"):
+        folders.load(value)
+
+
+def test_tables_in_a_circle_are_refused(folders: Folders) -> None:
+    circle: dict[str, Any] = {}
+    circle["plugins"] = {"a": circle}
+
+    with pytest.raises(SettingsError, match="nested more than 32 deep"):
+        folders.load(circle)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("LLMSPELL_security_level", "LLMSPELL_SECURITY__LEVEL"),
+        ("LLMSPELL_SECURITY__PATHS_READ", "LLMSPELL_SECURITY__PATHS__READ"),
+        ("LLMSPELL_SECURITY___LEVEL", "LLMSPELL_SECURITY__LEVEL"),
+        ("LLMSPELL_SECURITY_LEVEL_", "LLMSPELL_SECURITY__LEVEL"),
+        ("LLMSPELL_DEFAULT__LANGUAGE", "LLMSPELL_DEFAULT_LANGUAGE"),
+        ("LLMSPELL_PLUGINS_AUDIT_ENABLED", "LLMSPELL_PLUGINS__AUDIT__ENABLED"),
+        *(
+            ("LLMSPELL_" + "_".join(path).upper(), "LLMSPELL_" + "__".join(path).upper())
+            for path in known_keys()
+            if len(path) > 1
+        ),
+    ],
+)
+def test_a_variable_whose_parts_are_joined_otherwise_is_refused_with_its_right_name(
+    folders: Folders, name: str, right: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        folders.load(environment={name: "1"})
+
+    assert str(error.value) == f"{name}: there is no such setting; write {right}"
+
+
+def test_any_other_variable_is_warned_about(folders: Folders) -> None:
+    warnings = folders.load(environment={"LLMSPELL_COLOUR": "blue", "LLMSPELL_SECURTY_LEVEL": "safe"}).warnings
+
+    assert warnings == (
+        "LLMSPELL_COLOUR: there is no such setting; unset it, unless a plugin reads it",
+        "LLMSPELL_SECURTY_LEVEL: there is no such setting; did you mean LLMSPELL_SECURITY__LEVEL?",
+    )
 
 
 def test_a_wrong_variable_is_named(folders: Folders) -> None:

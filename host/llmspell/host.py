@@ -281,6 +281,7 @@ class Host:
             profile=PROFILES.get(hooks.breaker),
             timeout_s=hooks.timeout_s,
             disabled=hooks.disabled,
+            orders=hooks.orders,
             tracer=self._tracer,
         )
         registry.open_to_scripts(settings.scripts.hooks == "all")

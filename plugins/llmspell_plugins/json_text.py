@@ -125,7 +125,7 @@ def _plain_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
 
 def _parse(decoder: json.JSONDecoder, text: str) -> Any:
     try:
-        return decoder.decode(text)
+        return decoder.decode(text.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
         message = f"JSON parse error: {error.msg} at line {error.lineno} column {error.colno}; correct the text"
         raise InvalidInputError(message) from error

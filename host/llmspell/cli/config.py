@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import click
@@ -56,12 +55,11 @@ def config_show(invocation: Invocation, section: str, origin: bool) -> None:
 @click.pass_obj
 def config_path(invocation: Invocation) -> None:
     """Show which settings files are read."""
-    from llmspell.settings.place import find_project, user_file
+    from llmspell.settings.place import MACHINE_FILE, user_file
 
     from .output import print_json, print_rows
 
-    project = invocation.config or find_project(Path.cwd())
-    files = [("user", user_file(os.environ)), ("project", project or Path.cwd() / "llmspell.toml")]
+    files = [("machine", MACHINE_FILE), ("user", user_file(os.environ)), ("project", invocation.project_file())]
     found = [{"layer": layer, "path": str(path), "exists": path.is_file()} for layer, path in files]
     if invocation.json:
         print_json(found)
@@ -75,21 +73,45 @@ def config_path(invocation: Invocation) -> None:
 def config_validate(invocation: Invocation) -> None:
     """Check the settings, those of plugins, tools, providers and storages too.
 
-    What is wrong is named with file, line and the nearest right key.
+    What is wrong is named with file, line and the nearest right key. The exit code is 1 if the settings name a plugin,
+    package or hook that nobody has, or require a plugin that is missing.
     """
+    from llmspell.plugins.doctor import examine
     from llmspell.plugins.tables import table_problems
 
+    from .failure import Exit
     from .output import print_json
 
     loaded = invocation.load_settings()
     problems = table_problems(loaded)
-    if problems:
-        raise problems[0]
+    findings = examine(loaded.settings)
+    unknown = {finding.message for finding in findings if finding.plugin.group == "settings"}
+    wrong = [problem for problem in problems if not str(problem).endswith(tuple(unknown))]
+    if wrong:
+        raise wrong[0]
+    lines = [str(problem) for problem in problems]
+    lines += [f"{_where(loaded, told)}: {told}" for told in sorted(unknown) if not any(told in line for line in lines)]
+    lines += [
+        f"{_where(loaded, 'plugins.required: ')}: plugins.required: {finding.message}"
+        for finding in findings
+        if finding.plugin.required and finding.status == "failed" and not finding.plugin.distribution
+    ]
+    if lines:
+        if invocation.json:
+            print_json({"valid": False, "problems": lines})
+        for line in lines:
+            click.echo(f"llmspell: {line}", err=True)
+        raise Exit(1)
     files = [str(path) for path in loaded.files.values()]
     if invocation.json:
         print_json({"valid": True, "files": files, "warnings": list(loaded.warnings)})
     else:
         say(f"the settings are valid ({', '.join(files) or 'no file, defaults only'})")
+
+
+def _where(loaded: Any, told: str) -> str:
+    """Where the key stands with which a message begins."""
+    return str(loaded.origin(told.partition(": ")[0]))
 
 
 def _is_key(section: str) -> bool:

@@ -27,6 +27,7 @@ class Invocation:
 
     Attributes:
         config: The file that takes the project file's place.
+        project: The project's folder, if a person names it.
         values: What ``--set`` gave, by key.
         json: Whether to print JSON.
         debug: Whether to show tracebacks.
@@ -37,6 +38,7 @@ class Invocation:
     def __init__(self, signals: Signals | None = None) -> None:
         self.signals = signals or Signals()
         self.config: Path | None = None
+        self.project: Path | None = None
         self.values: dict[str, str] = {}
         self.json = False
         self.debug = False
@@ -52,11 +54,21 @@ class Invocation:
 
         self.signals.arm()  # from here on plugins may be imported
         level = {0: {}, 1: {"logging.level": "info"}}.get(self.verbose, {"logging.level": "debug"})
-        loaded = load_settings(config=self.config, command_line={**level, **self.values})
+        loaded = load_settings(config=self.config, project=self.project, command_line={**level, **self.values})
         if loaded.settings.logging.level in ("debug", "info", "warning"):
             for warning in loaded.warnings:
                 warn(str(warning))
         return loaded
+
+    def project_file(self) -> Path:
+        """Return the project's settings file as this call sees it; where one would lie if there is none."""
+        from llmspell.settings.place import current_dir, find_project, project_file_in
+
+        if self.config is not None:
+            return self.config
+        folder = current_dir() if self.project is None else self.project
+        found = find_project(folder) if self.project is None else project_file_in(folder)
+        return found or folder / "llmspell.toml"
 
 
 def _set_values(context: click.Context, _: click.Parameter, pairs: tuple[str, ...]) -> None:
@@ -74,6 +86,8 @@ def _store(context: click.Context, parameter: click.Parameter, value: Any) -> No
     match parameter.name:
         case "config":
             invocation.config = value
+        case "project":
+            invocation.project = value
         case "output":
             invocation.json = value == "json"
         case "offline":
@@ -84,6 +98,14 @@ def _store(context: click.Context, parameter: click.Parameter, value: Any) -> No
             invocation.verbose += value
 
 
+_PROJECT = click.option(
+    "--project",
+    type=click.Path(path_type=Path),
+    callback=_store,
+    expose_value=False,
+    help="Take DIR as the project's folder, whatever the current one is.",
+    metavar="DIR",
+)
 _OPTIONS = (
     click.option(
         "-c",
@@ -95,6 +117,7 @@ _OPTIONS = (
         help="Read FILE in place of the project's llmspell.toml.",
         metavar="FILE",
     ),
+    _PROJECT,
     click.option(
         "--set",
         "pairs",
@@ -126,7 +149,9 @@ _OPTIONS = (
 
 
 def global_options(function: F) -> F:
-    """Let a command take the options that all commands take."""
+    """Let a command take the options that all commands take, but for those whose name it has taken for its own."""
+    own = {name for option in getattr(function, "__click_params__", ()) for name in option.secondary_opts}
     for option in reversed(_OPTIONS):
-        function = option(function)
+        if option is not _PROJECT or "--project" not in own:
+            function = option(function)
     return function

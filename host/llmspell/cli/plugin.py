@@ -86,8 +86,8 @@ def plugin_info(invocation: Invocation, name: str) -> None:
 
 @plugin.command("enable")
 @click.argument("name")
-@_PROJECT
 @global_options
+@_PROJECT
 @click.pass_obj
 def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
     """Load the plugin NAME from now on."""
@@ -96,8 +96,8 @@ def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
 
 @plugin.command("disable")
 @click.argument("name")
-@_PROJECT
 @global_options
+@_PROJECT
 @click.pass_obj
 def plugin_disable(invocation: Invocation, name: str, user: bool) -> None:
     """Do not even import the plugin NAME from now on."""
@@ -250,11 +250,9 @@ def _warn_if_overruled(invocation: Invocation, name: str, *, enabled: bool) -> N
 
 
 def _file(invocation: Invocation, *, user: bool) -> Path:
-    from llmspell.settings.place import find_project, user_file
+    from llmspell.settings.place import user_file
 
-    if user:
-        return user_file(os.environ)
-    return invocation.config or find_project(Path.cwd()) or Path.cwd() / "llmspell.toml"
+    return user_file(os.environ) if user else invocation.project_file()
 
 
 def _installed() -> set[str]:

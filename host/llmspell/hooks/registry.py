@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from threading import RLock
 from time import monotonic
@@ -87,6 +87,7 @@ class HookRegistry:
         profile: The breaker's, or None for no breakers.
         timeout_s: For async hooks that name none.
         disabled: Patterns of ``plugin.hook`` that are not called.
+        orders: Names of hooks or plugins, each before those that follow it.
         tracer: Records every call, if given.
 
     Attributes:
@@ -102,6 +103,7 @@ class HookRegistry:
         profile: BreakerProfile | None = None,
         timeout_s: float | None = None,
         disabled: tuple[str, ...] = (),
+        orders: Sequence[Sequence[str]] = (),
         tracer: Tracer | None = None,
     ) -> None:
         self.catalog = catalog
@@ -110,6 +112,7 @@ class HookRegistry:
         self._profile = profile
         self._timeout_s = timeout_s
         self._disabled = disabled
+        self._orders = orders
         self._tracer = tracer
         self._lock = RLock()  # hooks with thread=True may register hooks
         self._rows: dict[str, _Row] = {}
@@ -160,6 +163,8 @@ class HookRegistry:
         with self._lock:
             row = self._rows.setdefault(point.name, _Row())
             hook.name = row.free_name(hook, named=bool(options.name))
+            if later := self._later(hook):
+                hook.options = structs.replace(hook.options, before=(*hook.options.before, *later))
             hook.enabled = not any(fnmatchcase(f"{plugin}.{hook.name}", pattern) for pattern in self._disabled)
             hook.everywhere = hook.everywhere or self._opened
             self._equip(hook)
@@ -251,6 +256,13 @@ class HookRegistry:
             for point in dict.fromkeys(hook.point.name for hook in here):
                 self.changed(point)
         return len(here)
+
+    def _later(self, hook: Hook) -> tuple[str, ...]:
+        """What the settings want the hook to come before."""
+        mine = {hook.name, hook.plugin, f"{hook.plugin}.{hook.name}"}
+        return tuple(
+            name for order in self._orders for place, name in enumerate(order) if mine.intersection(order[:place])
+        )
 
     def _compile(self, point: str, component: str) -> Chain | None:
         if sum(map(len, list(self._chains.values()))) >= _KEPT:

@@ -74,12 +74,18 @@ def unknown_names(
             place = f"plugins.{name}" if key == "plugins" else key
             problems.append((place, f"{place}: nothing called {name!r} is installed; {hint}"))
     if hooks is not None:
+        hooks = list(hooks)
         present = [f"{hook.plugin}.{hook.name}" for hook in hooks]
         for pattern in settings.hooks.disabled:
             if not any(fnmatchcase(name, pattern) for name in present):
                 near = difflib.get_close_matches(pattern, sorted(set(present)), 1)
                 hint = f"did you mean {near[0]}?" if near else "take it out ('llmspell hook list' shows what there is)"
                 problems.append(("hooks.disabled", f"hooks.disabled: no hook is called {pattern!r}; {hint}"))
+        words = {word for hook in hooks for word in (hook.plugin, hook.name, f"{hook.plugin}.{hook.name}")}
+        for name in (name for order in settings.hooks.orders for name in order if name not in words):
+            near = difflib.get_close_matches(name, sorted(words), 1)
+            hint = f"did you mean {near[0]}?" if near else "take it out ('llmspell hook list' shows what there is)"
+            problems.append(("hooks.order", f"hooks.order: no plugin or hook is called {name!r}; {hint}"))
     return problems
 
 

@@ -109,7 +109,7 @@ async def read_source(name: str) -> str:
         ScriptError: It cannot be read.
     """
     try:
-        return await trio.Path(name).read_text(encoding="utf-8")
+        return await trio.Path(name).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ScriptError(f"{name}: it cannot be read: {error.strerror}; name a file that can", file=name) from error
     except UnicodeDecodeError as error:

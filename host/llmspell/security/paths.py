@@ -280,8 +280,10 @@ def home_folder() -> str | None:
         import pwd
 
         known = pwd.getpwuid(os.getuid()).pw_dir
-    except (ImportError, KeyError):
+    except ImportError:
         known = os.path.expanduser("~")
+    except KeyError:
+        return None
     return known if os.path.isabs(known) else None
 
 

@@ -1,27 +1,32 @@
 """Settings from the environment: ``LLMSPELL_SECTION__KEY``, and the original's flat names.
 
-Invariant: a variable with ``__`` in its name is a setting or an error; a flat one that is no setting is left alone, for
-plugins read variables of their own, but one that is nearly a setting's name is warned about.
+Invariant: a variable with ``__`` in its name, or with the name of a setting whose parts are joined otherwise, is a
+setting or an error, since whoever sets it relies on it; any other one that says nothing to the host is warned about,
+for plugins may read variables of their own.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmspell_hookspecs import SettingsError
 
-from .schema import annotation_of, known_keys
+from .schema import annotation_of, is_known, known_keys
 
 __all__ = ["PREFIX", "from_environment", "parse_text", "suspicious"]
 
 PREFIX: Final = "LLMSPELL_"
 _PLACES: Final = frozenset({"CONFIG", "CONFIG_HOME", "DATA_HOME"})
 """Variables that say where settings lie, and are none themselves."""
+
+_TABLE: Final = re.compile(r"PLUGINS_(.+)_(ENABLED|REQUIRED|DISTRIBUTION)")
+"""How the switches of a plugin look when their parts are joined by single lines."""
 
 Value = tuple[tuple[str, ...], Any]
 
@@ -77,19 +82,44 @@ def from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, tupl
                 raise SettingsError(f"{name}: {error}", origin=name) from None
     for name in names:
         path = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        if not is_known(path) and (right := _respelled(name)):
+            raise SettingsError(f"{name}: there is no such setting; write {right}", origin=name)
         if len(path) > 1 or path in known_keys():
             yield name, path, parse_text(path, environment[name])
 
 
 def suspicious(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a warning for each flat variable that is nearly the name of a setting."""
-    known = {*_FLAT, *_PLACES, *(path[0].upper() for path in known_keys() if len(path) == 1)}
+    """Yield a warning for each flat variable that is no setting."""
+    known = {name: name for name in (*_FLAT, *_PLACES)} | {
+        _joined(path): "__".join(path).upper() for path in known_keys()
+    }
     for name in sorted(environment):
         rest = name.removeprefix(PREFIX)
         if rest != name and rest not in known and "__" not in rest:
-            near = difflib.get_close_matches(rest, known, 1, 0.85)
-            if near:
-                yield f"{name}: there is no such setting; did you mean {PREFIX}{near[0]}?"
+            near = difflib.get_close_matches(rest.upper(), known, 1, 0.85)
+            remedy = f"did you mean {PREFIX}{known[near[0]]}?" if near else "unset it, unless a plugin reads it"
+            yield f"{_shown(name)}: there is no such setting; {remedy}"
+
+
+def _respelled(name: str) -> str:
+    """The variable of the setting whose name this is, but for the lines between its parts; empty if there is none."""
+    rest = _joined(name.removeprefix(PREFIX).split("_"))
+    if rest in _FLAT or rest in _PLACES:
+        return f"{PREFIX}{rest}" if f"{PREFIX}{rest}" != name else ""
+    for path in known_keys():
+        if _joined(path) == rest:
+            return PREFIX + "__".join(path).upper()
+    table = _TABLE.fullmatch(rest)
+    return f"{PREFIX}PLUGINS__{table[1]}__{table[2]}" if table else ""
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "_".join(part for part in parts if part).upper()
+
+
+def _shown(name: str) -> str:
+    text = name if name.isprintable() else name.encode("unicode_escape", "backslashreplace").decode("ascii")
+    return text if len(text) <= 100 else text[:100] + "..."
 
 
 def parse_text(path: tuple[str, ...], text: str) -> Any:
@@ -112,6 +142,7 @@ def parse_text(path: tuple[str, ...], text: str) -> Any:
 
 def _toml(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # no TOML, a number that is too long, or nested too deeply
         return text
+    return parsed["value"] if len(parsed) == 1 else text

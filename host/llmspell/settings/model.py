@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from os import PathLike
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from llmspell.foreign import survive_first_model
 from llmspell.security import host_entry
@@ -63,7 +63,18 @@ DENIED_PATHS: Names = (
 ENVIRONMENT: Names = ("HOME", "USER", "LOGNAME", "LANG", "LC_*", "PATH", "PWD", "SHELL", "TERM", "TZ", "LLMSPELL_*")
 
 
-class _Section(BaseModel):
+class _Typed(BaseModel):
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_switch(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for a number, which pydantic takes for 1 and 0."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError("should be a number, neither true nor false")
+        return value
+
+
+class _Section(_Typed):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -150,6 +161,25 @@ class HookSettings(_Section):
         description="How long each hook may wait once its operation ends or is past its deadline; forks are joined so "
         "long, too.",
     )
+    order: Annotated[Names, Policy.LOCKED] = Field(
+        default=(),
+        description="Which hooks of a kind come first at a point, such as `redact < audit.log`: each is a plugin, a "
+        "hook or plugin.hook, and more than two may follow each other.",
+    )
+
+    @field_validator("order")
+    @classmethod
+    def _are_orders(cls, value: Names) -> Names:
+        for entry in value:
+            names = [name.strip() for name in entry.split("<")]
+            if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+                raise ValueError("should hold hooks in their order, such as 'redact < audit.log', each named once")
+        return value
+
+    @property
+    def orders(self) -> tuple[tuple[str, ...], ...]:
+        """Return each order as the names in it."""
+        return tuple(tuple(name.strip() for name in entry.split("<")) for entry in self.order)
 
 
 class PathRules(_Section):
@@ -276,7 +306,7 @@ class ScriptSettings(_Section):
     )
 
 
-class ToolSettings(BaseModel):
+class ToolSettings(_Typed):
     """``[tools]``: what a tool call may use; ``[tools.NAME]`` holds the tool's own keys."""
 
     model_config = ConfigDict(frozen=True, extra="allow")

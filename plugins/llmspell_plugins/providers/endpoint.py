@@ -46,12 +46,22 @@ class Place(Struct, frozen=True):
         key: What it is given, if anything.
         headers: What else it is sent, all of it secret.
         trusted: Whether settings say so; else the address is judged like any other.
+        problem: Why what a variable says is not taken.
     """
 
     base_url: str
     key: SecretStr | None = None
     headers: Mapping[str, SecretStr] = {}
     trusted: bool = True
+    problem: str = ""
+
+    @classmethod
+    def configured(cls, url: str, key: SecretStr | None, headers: Mapping[str, SecretStr], variable: str) -> Place:
+        """Return where settings, or else a variable, have it; what stands in settings was judged when it was read."""
+        try:
+            return cls(_plain_url(url), key, headers)
+        except InvalidInputError as error:
+            return cls("", key, headers, problem=str(error).replace("base_url", variable or "base_url"))
 
     def at(self, endpoint: Endpoint) -> Place:
         """Answer where the service is for somebody who says so.
@@ -80,11 +90,16 @@ def key_of(given: SecretStr | None, variable: str) -> tuple[SecretStr | None, st
 
 
 def _plain_url(url: str) -> str:
+    """Return a service's URL without a slash at its end; nothing of a refused one is told, for it may hold a password.
+
+    Raises:
+        InvalidInputError: It is none, or holds more than scheme, host and path.
+    """
     scheme, separator, rest = url.partition("://")
     if url and (not separator or scheme.lower() not in ("http", "https") or not rest.strip("/")):
         message = "base_url: not a URL; give one such as http://127.0.0.1:8000/v1"
         raise InvalidInputError(message, field="base_url")
-    if "?" in url or "#" in url or "@" in rest.partition("/")[0]:
+    if "?" in url or "#" in url or "@" in rest:
         message = "base_url: it holds a user, a query or a fragment; give only scheme, host and path"
         raise InvalidInputError(message, field="base_url")
     return url.rstrip("/")

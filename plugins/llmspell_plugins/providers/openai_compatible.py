@@ -67,6 +67,7 @@ class Service(Struct, frozen=True):
         limit_name: What it calls the limit of an answer's tokens.
         models: Some that it has.
         description: One sentence for people.
+        url_variable: The environment variable that may say where it is.
     """
 
     base_url: str = ""
@@ -77,6 +78,7 @@ class Service(Struct, frozen=True):
     limit_name: str = "max_tokens"
     models: tuple[str, ...] = ()
     description: str = "A service with OpenAI's chat interface, at the base_url from settings."
+    url_variable: str = ""
 
 
 class OpenAICompatibleSettings(ServiceSettings):
@@ -155,7 +157,7 @@ class OpenAICompatible:
         headers = dict(settings.headers)
         if settings.organization:
             headers["OpenAI-Organization"] = SecretStr(settings.organization)
-        return Place(self._configured_url(), key, headers)
+        return Place.configured(self._configured_url(), key, headers, self.service.url_variable)
 
     def _configured_url(self) -> str:
         return self._settings.base_url or self.service.base_url
@@ -163,7 +165,7 @@ class OpenAICompatible:
     def _missing(self) -> str:
         """What it lacks to be asked, and how to give it; empty if nothing."""
         if not self._place.base_url:
-            return "it has no base_url; set it in its [providers] table"
+            return self._place.problem or "it has no base_url; set it in its [providers] table"
         needs_key = self.service.needs_key or bool(self._settings.api_key_env and self._place.trusted)
         if needs_key and self._place.key is None:
             if not self._place.trusted:

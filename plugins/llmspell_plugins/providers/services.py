@@ -123,6 +123,7 @@ class Ollama(OpenAICompatible):
         default_model="llama3.2",
         prices="ollama",
         description="Models on this machine, served by Ollama.",
+        url_variable="OLLAMA_HOST",
     )
 
     def _missing(self) -> str:

@@ -9,7 +9,7 @@ import click
 
 from .group import LazyGroup
 from .invocation import Invocation, global_options
-from .outlet import say
+from .outlet import say, tell
 
 __all__ = ["config"]
 
@@ -100,7 +100,7 @@ def config_validate(invocation: Invocation) -> None:
         if invocation.json:
             print_json({"valid": False, "problems": lines})
         for line in lines:
-            click.echo(f"llmspell: {line}", err=True)
+            tell(line)
         raise Exit(1)
     files = [str(path) for path in loaded.files.values()]
     if invocation.json:

@@ -274,10 +274,9 @@ class Host:
         return self._runner.problems
 
     def _make_registry(self, settings: Settings) -> HookRegistry:
-        catalog = PointCatalog(own_points())
         hooks = settings.hooks
         registry = HookRegistry(
-            catalog,
+            PointCatalog(own_points()),
             profile=PROFILES.get(hooks.breaker),
             timeout_s=hooks.timeout_s,
             disabled=hooks.disabled,

@@ -33,7 +33,7 @@ from .schema import field_of, policy_of
 from .secret import mask, wrap
 from .source import parse_settings, plain_table, read_settings
 from .tighten import Judges, Violation, value_at, violations
-from .trust import distrust, named_places, trust
+from .trust import distrust, known_before, named_places, trust
 
 __all__ = ["LoadedSettings", "change", "load_settings", "trust_project"]
 
@@ -252,9 +252,12 @@ def _lay_project(stack: _Stack, file: Path, environment: Mapping[str, str], *, t
         return
     key = join(loosened[0].path)
     origin = stack.origins[key]
+    trusting = f"run 'llmspell trust {file.parent}' if you trust it"
+    elsewhere = f", or set it in {user_file(environment)}, in the environment or with --set"
     raise SettingsError(
-        f"{origin}: {_refused(loosened[0])}; {reason}; run 'llmspell trust {file.parent}' if you trust it, "
-        f"or set it in {user_file(environment)}, in the environment or with --set",
+        f"{origin}: {_assignment(loosened[0])} loosens policy; {reason}; {trusting}"
+        if known_before(file, environment)
+        else f"{origin}: {_refused(loosened[0])}; {reason}; {trusting}{elsewhere}",
         origin=str(origin),
         key=key,
     )

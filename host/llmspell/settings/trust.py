@@ -23,7 +23,7 @@ from llmspell_hookspecs import SettingsError
 from .key import flatten
 from .place import data_dir
 
-__all__ = ["distrust", "named_places", "trust", "untrust"]
+__all__ = ["distrust", "known_before", "named_places", "trust", "untrust"]
 
 _OF_PLACES: Final = ("path", "file", "dir", "folder", "directory", "root", "socket", "database", "log")
 _KINDS: Final = {stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
@@ -65,6 +65,11 @@ def trust(file: Path, content: bytes, project_dir: Path, named: Sequence[str], e
     store = _store(environment)
     entry = {"hash": _hash(content), "places": _places(file, project_dir, named)}
     _write(store, {**_read(store), _name(file): entry})
+
+
+def known_before(file: Path, environment: Mapping[str, str]) -> bool:
+    """Return whether a person has trusted the file at some time."""
+    return _name(file) in _read(_store(environment))
 
 
 def untrust(file: Path, environment: Mapping[str, str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from llmspell_hookspecs import own_points
+from packages import install
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,6 +66,96 @@ def test_the_agent_of_the_how_to_answers(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("2 + 2 = 4. [('calculator', 'completed')] ModelUsage(")
     assert "I am no model, only rules" in answer.stdout
+
+
+SPLIT = '''
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from llmspell_hookspecs import ModelChunk, ModelResponse, ProviderInfo
+
+
+class Nothing(BaseModel):
+    """Has no settings."""
+
+
+class Plugin:
+    """Parts an address over three chunks."""
+
+    rank: ClassVar[int] = 1
+    Settings: ClassVar[type[BaseModel]] = Nothing
+
+    def __init__(self, settings, services):
+        pass
+
+    def info(self):
+        return ProviderInfo("split", default_model="model", streams=True)
+
+    def at(self, endpoint, /):
+        return self
+
+    async def complete(self, model, request, sink, /):
+        pieces = "Write to jo", "hn.doe@exa", "mple.com"
+        for piece in pieces if sink is not None else ():
+            await sink(ModelChunk(text=piece))
+        return ModelResponse("".join(pieces))
+
+    async def close(self):
+        pass
+'''
+
+IN_PYTHON = """
+import trio
+
+from llmspell import Host
+from llmspell_hookspecs import Message, ModelRequest
+
+
+async def main():
+    async with Host.open() as host:
+
+        async def show(chunk):
+            assert chunk.text
+            print(chunk.text, end="|")
+
+        response = await host.models.complete(ModelRequest("split/model", (Message("user", "?"),)), sink=show)
+        print(response.text)
+
+        agent = await host.agents.create(name="clerk", model="split/model")
+        async with agent.stream("?") as run:
+            async for chunk in run:
+                await show(chunk)
+        print(run.output.text, agent.conversation[-1].content, sep=";")
+
+
+trio.run(main)
+"""
+
+IN_LUA = """
+local agent = Agent.create({name = "clerk", model = "split/model"})
+local pieces = {}
+local answer = agent:stream("?", function(chunk) pieces[#pieces + 1] = chunk.text .. chunk.chunk_index end)
+print(table.concat(pieces, "|"), answer.text, answer.chunks_received)
+"""
+
+
+def test_the_redaction_of_the_how_to_holds_in_every_way_in(tmp_path: Path) -> None:
+    install(tmp_path, "redact", name="redact", code=blocks("python", "docs/how-to.md")[1])
+    install(tmp_path, "split", name="split", code=SPLIT, group="llmspell.providers")
+    (tmp_path / "use.py").write_text(IN_PYTHON)
+    (tmp_path / "use.lua").write_text(IN_LUA)
+    clean = "Write to (address)"
+
+    def told(*command: str) -> str:
+        path = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        answer = subprocess.run([sys.executable, *command], cwd=tmp_path, env=path, capture_output=True, text=True)
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout
+
+    assert told("use.py") == f"Write to |(address)|{clean}\nWrite to |(address)|{clean};{clean}\n"
+    assert told("-m", "llmspell", "run", "use.lua") == f"Write to 0|(address)1\t{clean}\t2\n"
+    assert told("-m", "llmspell", "agent", "run", "?", "--model", "split/model", "--stream") == f"{clean}\n"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from llmspell_hookspecs import (
     Replace,
     Retry,
     ToolContext,
+    ToolUse,
 )
 from scripted_model import WAITS, Broken, ScriptedModel, asks, says
 
@@ -269,7 +270,8 @@ def test_a_stream_says_what_the_response_asks_for_though_its_provider_streamed_t
 
     chunks, response = in_host(main, Terse(asks(("echo", {"a": 1}), ("echo", {"a": 2}), text="look")))
 
-    assert [chunk.kind for chunk in chunks] == judged == ["text", "tool_use", "tool_use"]
+    assert [chunk.kind for chunk in chunks] == ["text", "tool_use", "tool_use"]
+    assert judged == ["text", "tool_use", "tool_use", "text"]
     assert tuple(chunk.tool_use for chunk in chunks[1:]) == response.tool_uses
     assert [chunk.index for chunk in chunks] == [0, 1, 2]
 
@@ -297,6 +299,113 @@ def test_what_hooks_make_of_chunks_is_what_the_response_says() -> None:
     chunks, response = in_host(main, ScriptedModel(says("the secret word")))
 
     assert told(chunks) == response.text == "the *** word"
+
+
+def hold(context: HookContext[ModelChunk]) -> Modified:
+    """Hold back all text until its answer ends, and hand it on in capitals."""
+    kept = context.metadata["hold"]
+    kept["text"] = context.subject.text if context.subject.index == 0 else kept["text"] + context.subject.text
+    return context.modify(text=kept["text"].upper() if context.subject.final else "")
+
+
+class Whole(ScriptedModel):
+    """Answers whole, whoever listens."""
+
+    async def complete(self, model: str, request: ModelRequest, sink: Any, /) -> ModelResponse:
+        return await super().complete(model, request, None)
+
+
+ANSWERED: list[tuple[ScriptedModel, str, Any]] = [
+    (ScriptedModel(says("one two")), "", None),
+    (Whole(says("one two")), "", None),
+    (ScriptedModel(says("other")), "before_model_call", lambda context: Replace("one two")),
+    (ScriptedModel(says("other words")), "after_model_call", lambda context: context.modify(text="one two")),
+    (ScriptedModel(Broken("half an", UNAVAILABLE)), "model_error", lambda context: Replace("one two")),
+    (ScriptedModel(Broken("half", UNAVAILABLE), says("one two")), "model_error", lambda context: Retry(0)),
+]
+
+
+@pytest.mark.parametrize(("model", "point", "answer"), ANSWERED)
+@pytest.mark.parametrize("judged", [False, True])
+def test_what_a_hook_holds_back_leaves_at_the_end_wherever_the_answer_comes_from(
+    model: ScriptedModel, point: str, answer: Any, judged: bool
+) -> None:
+    ends: list[bool] = []
+    left: list[str] = []
+
+    async def main(host: Host) -> Any:
+        model.lines = [*lines]
+        host.hooks.register("model_chunk", hold)
+        host.hooks.register("model_chunk", lambda context: ends.append(context.subject.final), kind="observe")
+        if point:
+            host.hooks.register(point, answer)
+        if judged:
+            host.hooks.register("after_model_call", lambda context: left.append(context.subject.text), kind="guard")
+        return await stream(host)
+
+    lines = model.lines
+    chunks, response = in_host(main, model)
+
+    assert told(chunks) == response.text == "ONE TWO"
+    assert [(chunk.text, chunk.index, chunk.final) for chunk in chunks] == [("ONE TWO", 0, True)]
+    assert ends[-1]
+    assert left == (["ONE TWO"] if judged else [])
+
+
+def test_the_end_of_a_stream_shows_to_hooks_only() -> None:
+    shown: list[tuple[str, bool]] = []
+
+    async def main(host: Host) -> Any:
+        see = lambda context: shown.append((context.subject.text, context.subject.final))  # noqa: E731
+        host.hooks.register("model_chunk", see, kind="observe")
+        return await stream(host)
+
+    chunks, _ = in_host(main, ScriptedModel(says("one two")))
+
+    assert [chunk.text for chunk in chunks] == ["one", " two"]
+    assert shown == [("one", False), (" two", False), ("", True)]
+
+
+def test_a_guard_judges_what_leaves_at_the_end_of_a_stream() -> None:
+    received: list[ModelChunk] = []
+
+    async def sink(chunk: ModelChunk) -> None:
+        received.append(chunk)
+
+    async def main(host: Host) -> None:
+        host.hooks.register("model_chunk", hold)
+        deny = lambda context: Cancel("loud") if context.subject.text.isupper() else None  # noqa: E731
+        host.hooks.register("model_chunk", deny, kind="guard")
+        await host.models.complete(HELLO, sink=sink)
+
+    with pytest.raises(OperationCancelledError, match="loud"):
+        in_host(main, ScriptedModel(says("one two")))
+
+    assert received == []
+
+
+def test_the_response_asks_for_the_tools_that_hooks_left_in_its_stream() -> None:
+    def other(context: HookContext[ModelChunk]) -> Modified | None:
+        use = context.subject.tool_use
+        return None if use is None else context.modify(tool_use=ToolUse(use.id, "other", use.parameters))
+
+    async def main(host: Host) -> Any:
+        host.hooks.register("model_chunk", other)
+        return await stream(host)
+
+    chunks, response = in_host(main, ScriptedModel(asks(("echo", {"a": 1}), text="look")))
+
+    assert [use.name for use in response.tool_uses] == ["other"]
+    assert [chunk.tool_use for chunk in chunks[1:]] == list(response.tool_uses)
+
+
+def test_a_hook_cannot_make_a_stream_begin_anew() -> None:
+    async def main(host: Host) -> Any:
+        host.hooks.register("model_chunk", lambda context: context.modify(kind="restart"))
+        return await stream(host)
+
+    with pytest.raises(InvalidInputError, match="leave its text empty"):
+        in_host(main, ScriptedModel(says("one")))
 
 
 def test_a_guard_at_chunks_ends_the_call_for_good_before_anybody_has_the_chunk() -> None:
@@ -391,7 +500,7 @@ def test_an_answer_that_no_model_gave_is_streamed_too_and_judged_as_a_chunk() ->
     chunks, response = in_host(main, ScriptedModel(says("never asked")))
 
     assert told(chunks) == response.text == "from the shelf"
-    assert judged == ["from the shelf"]
+    assert judged == ["from the shelf", ""]
 
 
 class Stubborn(ScriptedModel):

@@ -108,8 +108,8 @@ class Trial:
         self.problems: list[Exception] = []
 
     def hook(self, context: HookContext[Any]) -> HookResult | None:
-        """Answer the result; a Retry once, and none for what it set off itself."""
-        if context.component.name in ("other", "side"):
+        """Answer the result; a Retry once, none for what it set off itself, nor at the end of a stream."""
+        if context.component.name in ("other", "side") or getattr(context.subject, "final", False):
             return None
         self.attempts.append(context.operation.attempt)
         if isinstance(self.result, Retry) and context.operation.attempt > 1:

@@ -190,13 +190,16 @@ class ModelChunk(Struct, frozen=True):
             answer was replaced.
         text: For ``text``, the next piece.
         tool_use: For ``tool_use``, what the model asks for.
-        index: From 0, within its call.
+        index: From 0, within its call: among the chunks that hooks are shown, and among those that are handed on.
+        final: Whether the answer ends here. Hooks are shown an empty last chunk of each answer, so that one that held
+            text back can hand it on there; it is handed on only if they put something into it.
     """
 
     kind: Literal["text", "tool_use", "restart"] = "text"
     text: str = ""
     tool_use: ToolUse | None = None
     index: int = 0
+    final: bool = False
 
 
 ChunkSink: TypeAlias = Callable[[ModelChunk], Awaitable[None]]
@@ -366,7 +369,9 @@ def model_error(context: HookContext[Failure]) -> HookResult | None:
 def model_chunk(context: HookContext[ModelChunk]) -> HookResult | None:
     """A chunk of an answer is about to be handed on.
 
-    When: once for each chunk of a streamed call, before anybody has it.
-    Subject: the chunk; what ``Modified`` or ``Replace`` make of texts is what the response says, too. ``Cancel`` ends
-        the call.
+    When: once for each chunk of a streamed call, before anybody has it, and once with an empty chunk that is ``final``
+        when the answer ends; from ``index`` 0 on again if the call runs again or its answer was replaced.
+    Subject: the chunk; what ``Modified`` or ``Replace`` make of it is what the response says, too. A hook may hold text
+        back (leave it empty, keep it in ``metadata``) and hand it on later, at the ``final`` chunk at the latest; one
+        that is left empty is not handed on. ``Cancel`` ends the call.
     """

@@ -164,7 +164,7 @@ class Execution:
     async def _settled(self, value: Any) -> Any:
         """Settle within the deadline."""
         course = self._course
-        if course.look().after is None:
+        if course.look().after is None and course.operation.leave is None:
             return value
         try:
             return await course.deadline.over(self._settle, value)
@@ -314,7 +314,7 @@ class Execution:
     async def _settle(self, value: Any) -> Any:
         course, chain = self._course, self._course.chains.after
         if chain is None:
-            return value
+            return await self._as_it_leaves(value)
         course.outcome = None
         course.ended_after = True
         course.stores = [store for store in course.stores if store[2] is NOTHING]
@@ -333,6 +333,7 @@ class Execution:
             raise course.cancel(proposal.hook, proposal.answer, value)
         if proposal is not None and proposal.value is not NOTHING:
             value = proposal.value
+        value = await self._as_it_leaves(value)
         chain = course.look().after
         if layer is inner or value is not given:
             await self._judge(chain, value)
@@ -347,12 +348,19 @@ class Execution:
             course.ended_after = False
             raise _Again(proposal.hook, proposal.answer, original=False)
         if proposal is not None and isinstance(proposal.answer, Redirect):
-            value = await self._redirect(proposal.hook, proposal.answer, value)
+            value = await self._as_it_leaves(await self._redirect(proposal.hook, proposal.answer, value))
             chain = course.look().after
             await self._judge(chain, value)
             if layer is not inner:
                 await self._judge(course.scripts(chain), value)
         return value
+
+    async def _as_it_leaves(self, value: Any) -> Any:
+        course = self._course
+        if course.operation.leave is None:
+            return value
+        left = await course.operation.leave(value, course)
+        return value if left is value else freeze_fields(left)
 
     def _repeats(self, hook: Hook, retry: Retry) -> bool:
         if not self._course.operation.repeatable:
@@ -407,7 +415,7 @@ class Execution:
         if isinstance(proposal.answer, Redirect):
             value = await self._redirect(proposal.hook, proposal.answer, course.asked)
         course.ended_after = True
-        course.subject = value
+        course.subject = value = await self._as_it_leaves(value)
         chain = course.look().after
         await self._judge(chain, value)
         await self._judge(course.scripts(chain), value)

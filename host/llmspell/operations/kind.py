@@ -48,6 +48,8 @@ class Operation(Struct, frozen=True):
         body: Does it, given the approved subject.
         prepare: Validates, resolves and allocates; answers the subject that the guards see and the body gets.
         release: Gives back what was allocated, whatever became of it.
+        leave: Brings a result into the form in which it leaves, before guards judge it; asked again about each that
+            takes its place, so it leaves alone what it made.
         deadline_s: How long it may take in all.
         repeatable: Whether the body may run again after it ran.
         hops: How often it was redirected so far.
@@ -70,6 +72,7 @@ class Operation(Struct, frozen=True):
     language: str = ""
     scope: str = ""
     apart: bool = False
+    leave: Callable[[Any, Asker], Awaitable[Any]] | None = None
 
 
 class RunnerLimits(Struct, frozen=True):

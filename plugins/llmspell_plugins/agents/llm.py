@@ -135,10 +135,10 @@ class Llm(Agent):
 
 async def _hand_on(sink: AgentSink, step: int, chunk: ModelChunk) -> None:
     """Hand on a model's chunk; of the tools that it asks for the toolbox tells, when they run."""
-    if chunk.kind == "text":
-        await sink(AgentChunk(text=chunk.text, step=step))
-    elif chunk.kind == "restart":
+    if chunk.kind == "restart":
         await sink(AgentChunk("restart", step=step))
+    elif chunk.text:
+        await sink(AgentChunk(text=chunk.text, step=step))
 
 
 def _canonical(tools: Tools, agent: str, name: str) -> str:

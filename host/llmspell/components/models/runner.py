@@ -21,7 +21,6 @@ from llmspell_hookspecs import (
     InvalidInputError,
     LlmspellError,
     Message,
-    ModelChunk,
     ModelRequest,
     ModelResponse,
     Provider,
@@ -117,9 +116,7 @@ class ModelRunner:
         self, request: ModelRequest, provider: Provider, sink: ChunkSink | None, options: CallOptions
     ) -> ModelResponse:
         component = ComponentRef("model", request.model, f"model:{request.model}")
-        stream = None
-        if sink is not None:
-            stream = ModelStream(sink, lambda: self._runner.settles(MODEL, component.name))
+        stream = None if sink is None else ModelStream(sink, lambda: self._runner.settles(MODEL, component.name))
         call = _Call(request.model, provider, stream)
         response: ModelResponse = await self._runner.run(
             Operation(
@@ -132,15 +129,11 @@ class ModelRunner:
                 repeatable=True,
                 hops=options.hops,
                 started=options.started,
+                leave=None if stream is None else stream.leave,
             )
         )
         if stream is not None:
-
-            async def ask(chunk: ModelChunk) -> ModelChunk:
-                asked: ModelChunk = await self._runner.ask("model_chunk", chunk, component)
-                return asked
-
-            await stream.finish(response, ask)
+            await stream.finish()
         return response
 
 
@@ -169,7 +162,7 @@ class _Call:
         if not isinstance(response, ModelResponse):
             message = f"model:{self._name}: its provider answered {type(response).__name__}, no ModelResponse"
             raise ProviderError(message, code="protocol")
-        return response if self._stream is None else self._stream.heard(response)
+        return response if self._stream is None else await self._stream.leave(response)
 
     async def _answered(self, request: ModelRequest) -> ModelResponse:
         """What the provider answers; what kept a chunk from being taken counts more than what it made of that."""

@@ -2,21 +2,20 @@
 
 Invariant: nobody gets a chunk before the hooks at ``model_chunk`` let it pass, nor, where transforms or guards stand at
 ``after_model_call``, before the whole response has passed those. When the call is over, the chunks handed on since the
-last ``restart`` say exactly what the response says.
+last ``restart`` say exactly what the response says. Hooks are shown each answer to its end: an empty last chunk that is
+``final``. What they leave empty is handed on to nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
 from llmspell.operations import Asker
-from llmspell_hookspecs import ChunkSink, ModelChunk, ModelResponse, ToolUse
+from llmspell_hookspecs import ChunkSink, InvalidInputError, ModelChunk, ModelResponse, ToolUse
 
 __all__ = ["ModelStream"]
-
-Ask = Callable[[ModelChunk], Awaitable[ModelChunk]]
 
 
 class ModelStream:
@@ -38,17 +37,17 @@ class ModelStream:
         self._holds = holds
         self._holding = holds()
         self._asker: Asker | None = None
-        self._sent: list[ModelChunk] = []
-        self._held: list[ModelChunk] = []
-        self._changed = False
+        self._given: list[ModelChunk] = []
+        self._left: list[ModelChunk] = []
+        self._next = 0
+        self._sent = 0
+        self._ended = False
 
     async def begin(self, asker: Asker) -> None:
         """Begin an attempt; what an earlier one handed on is void."""
         self._asker = asker
         self.failure = None
         await self._void()
-        self._held.clear()
-        self._changed = False
 
     async def take(self, chunk: ModelChunk) -> None:
         """Take the next chunk from the provider.
@@ -57,55 +56,69 @@ class ModelStream:
             OperationCancelledError: A hook cancelled the call.
         """
         try:
-            await self._take(chunk)
+            await self._ask(chunk)
         except Exception as error:
             self.failure = error
             raise
 
-    async def _take(self, chunk: ModelChunk) -> None:
-        index = len(self._sent) + len(self._held)
-        given = chunk if chunk.index == index else structs.replace(chunk, index=index)
-        asked: ModelChunk = given if self._asker is None else await self._asker.ask("model_chunk", given)
-        self._changed = self._changed or asked.text != given.text
-        self._holding = self._holding or self._holds()
-        if self._holding:
-            self._held.append(asked)
-        else:
-            await self._send(asked)
+    async def leave(self, response: ModelResponse, asker: Asker | None = None) -> ModelResponse:
+        """Show the hooks what of a response they have not seen yet, and return it as they leave it.
 
-    def heard(self, response: ModelResponse) -> ModelResponse:
-        """Answer the response as the hooks at ``model_chunk`` made it."""
-        if not self._changed:
-            return response
-        return structs.replace(response, text=_text(self._sent + self._held))
-
-    async def finish(self, response: ModelResponse, ask: Ask) -> None:
-        """Hand on what is left, so that the stream says what the response says.
-
-        Args:
-            response: As it leaves the operation.
-            ask: Asks the hooks about chunks that no provider sent.
+        Raises:
+            OperationCancelledError: A hook cancelled the call.
         """
-        chunks, uses = self._sent + self._held, tuple(response.tool_uses)
-        streamed = _uses(chunks)
-        if _text(chunks) != response.text or streamed != uses[: len(streamed)]:
+        if asker is not None:
+            self._asker = asker
+        uses = tuple(response.tool_uses)
+        if self._ended and _text(self._left) == response.text and _uses(self._left) == uses:
+            return response
+        shown = _uses(self._given)
+        if self._ended or _text(self._given) != response.text or shown != uses[: len(shown)]:
             await self._void()
-            streamed = ()
-            self._held = [await ask(ModelChunk(text=response.text))] if response.text else []
-        first = len(self._sent) + len(self._held)
-        for index, use in enumerate(uses[len(streamed) :], first):
-            self._held.append(await ask(ModelChunk("tool_use", tool_use=use, index=index)))
-        held, self._held = self._held, []
-        for chunk in held:
-            await self._send(chunk)
+            shown = ()
+            if response.text:
+                await self._ask(ModelChunk(text=response.text))
+        for use in uses[len(shown) :]:
+            await self._ask(ModelChunk("tool_use", tool_use=use))
+        await self._ask(ModelChunk(), final=True)
+        self._ended = True
+        if self._left == self._given:
+            return response
+        return structs.replace(response, text=_text(self._left), tool_uses=_uses(self._left))
 
-    async def _send(self, chunk: ModelChunk) -> None:
-        self._sent.append(chunk)
-        await self._sink(chunk)
+    async def finish(self) -> None:
+        """Hand on what was held back."""
+        self._holding = False
+        await self._hand_on()
+
+    async def _ask(self, chunk: ModelChunk, *, final: bool = False) -> None:
+        index = len(self._given)
+        given = structs.replace(chunk, index=index, final=final)
+        asked: ModelChunk = given if self._asker is None else await self._asker.ask("model_chunk", given)
+        if asked.kind == "restart":
+            message = "model_chunk: a hook made a restart of a chunk; leave its text empty to hold it back"
+            raise InvalidInputError(message, field="kind")
+        self._given.append(given)
+        self._left.append(asked)
+        self._holding = self._holding or self._holds()
+        if not self._holding:
+            await self._hand_on()
+
+    async def _hand_on(self) -> None:
+        while self._next < len(self._left):
+            chunk = self._left[self._next]
+            self._next += 1
+            if chunk.text or chunk.tool_use is not None:
+                self._sent += 1
+                await self._sink(structs.replace(chunk, index=self._sent - 1))
 
     async def _void(self) -> None:
+        self._given.clear()
+        self._left.clear()
+        self._next = 0
+        self._ended = False
         if self._sent:
-            self._sent.clear()
+            self._sent = 0
             await self._sink(ModelChunk("restart"))
 
 

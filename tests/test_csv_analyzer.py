@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -604,3 +605,13 @@ def test_a_cell_of_any_size_is_read(size: int, text: str) -> None:
 
     assert [row["id"] for row in rows] == [1, 2, 3]
     assert rows[1]["note"].strip() == cell.strip()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["a pipe", "a device"])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(make: Any, tmp_path: Path) -> None:
+    make(tmp_path / "table.csv")
+
+    with pytest.raises(ToolError, match="not a regular file") as caught:
+        call(CsvAnalyzer, path=str(tmp_path / "table.csv"))
+
+    assert caught.value.code == "not_a_file"

@@ -8,7 +8,9 @@ Invariant: a text is read and worked on in a worker thread that looks between ro
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -137,11 +139,20 @@ def _table(parameters: CsvParameters) -> Table:
     if parameters.path is None:
         return opened(parameters.input or "", reading)
     try:
-        data = Path(parameters.path).read_bytes()
+        data = _content(parameters.path)
     except OSError as error:
         raise _unreadable(parameters.path, error) from error
     text, encoding = decoded(data, options.encoding)
     return opened(text, reading, encoding, len(data))
+
+
+def _content(path: str) -> bytes:
+    # Without waiting: for the other end of a pipe one may wait for ever, and a device may have no end.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            what = f"csv_analyzer: {path}: not a regular file; only regular files can be used so"
+            raise ToolError(what, code="not_a_file")
+        return file.read()
 
 
 _Answer = tuple[Any, str | None, dict[str, Any]]

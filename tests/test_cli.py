@@ -267,6 +267,8 @@ def test_config_show_says_where_each_value_came_from(here: Any, machine: Machine
         ["key", "value", "origin"],
         ["limits.depth", "5", "--set", "limits.depth"],
         ["limits.hops", "3", f"{machine.user_file}:2"],
+        ["limits.forks", "64", "default"],
+        ["limits.descendants", "1000", "default"],
         ["limits.operation_time_s", "none", "default"],
     ]
 
@@ -318,7 +320,7 @@ def test_warnings_go_to_standard_error(here: Any, machine: Machine) -> None:
     _, _, quiet = here("config", "show", "limits.depth", "--set", "logging.level=error")
 
     assert out == "limits.depth = 32\n"
-    assert err.startswith(f"llmspell: warning: {machine.user_file}:2: plugins.audit.requierd is taken")
+    assert f"Z warning llmspell.settings: {machine.user_file}:2: plugins.audit.requierd is taken" in err
     assert quiet == ""
 
 
@@ -645,7 +647,7 @@ def test_the_log_is_written_at_the_level_in_settings(scripted: Machine) -> None:
     default = scripted.run("exec", "return 1")
     quiet = scripted.run("exec", "return 1", "--set", "logging.level=off")
 
-    assert default[2].startswith("llmspell: warning: plugin broken")
+    assert "Z warning llmspell: plugin broken" in default[2]
     assert quiet == (0, "1\n", "")
 
 

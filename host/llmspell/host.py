@@ -288,7 +288,6 @@ class Host:
         return registry
 
     def _breaker_changed(self, hook: Hook, state: BreakerState) -> None:
-        _log.warning("hook %s.%s at %s: its breaker is %s", hook.plugin, hook.name, hook.point.name, state)
         if state == "open" and hook.breaker is not None:
             self._timer.schedule(hook.breaker)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .outlet import warn
 from .signals import Signals
 
 if TYPE_CHECKING:
@@ -50,14 +49,18 @@ class Invocation:
         Raises:
             SettingsError: They are wrong.
         """
+        import logging
+
         from llmspell.settings import load_settings
+
+        from .log import write_log
 
         self.signals.arm()  # from here on plugins may be imported
         level = {0: {}, 1: {"logging.level": "info"}}.get(self.verbose, {"logging.level": "debug"})
         loaded = load_settings(config=self.config, project=self.project, command_line={**level, **self.values})
-        if loaded.settings.logging.level in ("debug", "info", "warning"):
-            for warning in loaded.warnings:
-                warn(str(warning))
+        write_log(loaded.settings)
+        for warning in loaded.warnings:
+            logging.getLogger("llmspell.settings").warning("%s", warning)
         return loaded
 
     def project_file(self) -> Path:
@@ -92,6 +95,8 @@ def _store(context: click.Context, parameter: click.Parameter, value: Any) -> No
             invocation.json = value == "json"
         case "offline":
             invocation.values["providers.offline"] = "true"
+        case "log_level" | "log_format" | "log_file":
+            invocation.values["logging." + parameter.name.removeprefix("log_")] = value
         case "debug":
             invocation.debug = True
         case "verbose":
@@ -140,6 +145,27 @@ _OPTIONS = (
         callback=_store,
         expose_value=False,
         help="Let the offline provider answer for every model.",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error", "off"]),
+        callback=_store,
+        expose_value=False,
+        help="The least severity that is logged.",
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        callback=_store,
+        expose_value=False,
+        help="Log lines for people, or one JSON object a line.",
+    ),
+    click.option(
+        "--log-file",
+        callback=_store,
+        expose_value=False,
+        help="Add the log to FILE; standard error if left out.",
+        metavar="FILE",
     ),
     click.option("--debug", is_flag=True, callback=_store, expose_value=False, help="Show tracebacks."),
     click.option(

@@ -1,11 +1,24 @@
-"""What the host logs, written to standard error: one line a message, named by its level."""
+"""What the host logs, on standard error or in a file: one line a record, with its time (UTC), level and logger.
+
+Invariant: no secret that settings or environment hold is in a line, nor anything that steers a terminal; a log that
+cannot be written harms nobody, and is told once. Others' loggers are heard from warning level on.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
-from typing import Final
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
-from .outlet import tell
+from .outlet import put
+
+if TYPE_CHECKING:
+    from llmspell.settings import Settings
 
 __all__ = ["write_log"]
 
@@ -16,19 +29,133 @@ _LEVELS: Final = {
     "error": logging.ERROR,
     "off": logging.CRITICAL + 1,
 }
+_SHORTEST: Final = 6
+"""A secret of fewer letters is likely a word, too, and would tear every line apart."""
+_SHOWN_IN_TEXT: Final = re.compile(
+    r"""(?ix) (\b(?:bearer|basic)\s+ | [\w-]*(?:api[-_]?key|token|passw(?:or)?d|secret|authorization)["']?=["']?)
+    (?=[^\s"'*]{6})[^\s"',;&)]+"""
+)
 
 
-class _StandardError(logging.Handler):
-    """Writes a record where errors are written now."""
+class _Log(logging.Handler):
+    """Writes records where errors are written now, or to a file.
+
+    Args:
+        file: The file's name; empty for standard error.
+        as_json: Whether a record is a JSON object.
+        secrets: What no line may hold.
+    """
+
+    def __init__(self, file: str, *, as_json: bool, secrets: Iterable[str]) -> None:
+        super().__init__()
+        self._file = os.path.expanduser(file)
+        self._descriptor: int | None = None
+        self._as_json = as_json
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= _SHORTEST}, key=len, reverse=True)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write it."""
-        tell(f"{record.levelname.lower()}: {record.getMessage()}")
+        """Write one."""
+        with suppress(Exception):  # what others logged cannot be made a text of
+            line = self._line(record)
+            if not (self._file and self._added(line)):
+                put(line)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
+        super().close()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        from llmspell_hookspecs.spelling import one_line
+
+        level, message = record.levelname.lower(), one_line(self._masked(record.getMessage()))
+        at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03}Z"
+        if not self._as_json:
+            return f"{at} {level} {one_line(record.name)}: {message}"
+        row = {"time": at, "level": level, "logger": record.name, "message": message}
+        if record.exc_info and record.exc_info[1] is not None:
+            row["exception"] = self._masked(logging.Formatter().formatException(record.exc_info))
+        return json.dumps(row)
+
+    def _masked(self, text: str) -> str:
+        from llmspell.settings.secret import MASK
+        from llmspell_hookspecs.secret import hide
+
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return _SHOWN_IN_TEXT.sub(rf"\g<1>{MASK}", str.__str__(hide(text)))
+
+    def _added(self, line: str) -> bool:
+        """Add a line to the file; where that fails it is told, and standard error takes all lines from then on."""
+        data = (line + "\n").encode(errors="backslashreplace")
+        try:
+            if self._descriptor is None:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+                self._descriptor = os.open(self._file, flags | os.O_NONBLOCK, 0o600)  # a pipe may have no reader
+            written = os.write(self._descriptor, data)
+        except (OSError, ValueError) as error:
+            problem = getattr(error, "strerror", None) or str(error)
+        else:
+            if written == len(data):
+                return True
+            problem = "No space left on device"
+        name, self._file = self._file, ""
+        self.close()
+        message = f"log file {name}: it cannot be written: {problem}; standard error takes it, name another --log-file"
+        put(self._line(logging.makeLogRecord({"name": "llmspell.log", "levelname": "WARNING", "msg": message})))
+        return False
 
 
-def write_log(level: str) -> None:
-    """Write what llmspell logs at this level, one of ``logging.level``'s words, or above."""
-    logger = logging.getLogger("llmspell")
-    logger.setLevel(_LEVELS[level])
-    logger.propagate = False
-    logger.handlers[:] = [_StandardError()]
+def write_log(settings: Settings) -> None:
+    """Write what is logged from now on as ``[logging]`` says."""
+    level = _LEVELS[settings.logging.level]
+    log = _Log(settings.logging.file, as_json=settings.logging.format == "json", secrets=_secrets_of(settings))
+    own, root = logging.getLogger("llmspell"), logging.getLogger()
+    own.setLevel(level)
+    own.propagate = False
+    for before in own.handlers:
+        before.close()
+    own.handlers[:] = [log]
+    others = _Others(max(level, logging.WARNING), log)
+    root.handlers[:] = [*(handler for handler in root.handlers if not isinstance(handler, _Others)), others]
+
+
+class _Others(logging.Handler):
+    """Hands what loggers other than llmspell's write to the log."""
+
+    def __init__(self, level: int, log: _Log) -> None:
+        super().__init__(level)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on one."""
+        self._log.handle(record)
+
+
+def _secrets_of(settings: Settings) -> list[str]:
+    """Return every secret that settings hold, or the environment under a secret's name."""
+    from llmspell_hookspecs.secret import hide_item
+
+    found: list[str] = []
+    _collect(settings.model_dump(), os.environ, found)
+    for name, value in os.environ.items():
+        hidden = hide_item(name, value)
+        if hidden != value:
+            found.append(value)
+    return found
+
+
+def _collect(value: Any, environment: Mapping[str, str], found: list[str], key: str = "") -> None:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            _collect(item, environment, found, str(name))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _collect(item, environment, found)
+    elif hasattr(value, "get_secret_value"):
+        found.append(value.get_secret_value())
+    elif key.endswith("_env") and isinstance(value, str) and value in environment:
+        found.append(environment[value])

@@ -21,6 +21,7 @@ __all__ = [
     "is_used",
     "let_go",
     "own_stream",
+    "put",
     "say",
     "say_error",
     "tell",
@@ -55,9 +56,14 @@ def write_error(text: str) -> None:
 
 
 def tell(message: str) -> None:
-    """Write a message on one line to standard error; nobody is harmed if it takes none."""
+    """Write a message on one line to standard error."""
+    put(_one_line(f"llmspell: {message}"))
+
+
+def put(line: str) -> None:
+    """Write a line to standard error; nobody is harmed if it takes none."""
     try:
-        say_error(_one_line(f"llmspell: {message}"))
+        say_error(line)
     except (OSError, ValueError):
         let_go(sys.stderr)
 

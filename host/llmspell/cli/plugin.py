@@ -213,7 +213,7 @@ def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> 
             file.unlink()
         else:
             file.write_bytes(before)
-        raise click.UsageError(f"{file} is left as it was: {problem.rstrip('.')}")
+        raise click.UsageError(f"{file.name} is left as it was: {problem.rstrip('.')}")
     word = "enabled" if enabled else "disabled"
     if invocation.json:
         print_json({"plugin": name, "enabled": enabled, "file": str(file), "changed": changed})

@@ -15,7 +15,6 @@ import trio
 
 from .failure import Exit
 from .invocation import Invocation
-from .log import write_log
 from .signals import ENDINGS, Signals, code_of
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ def with_host(
     from llmspell.host import Host
 
     loaded = invocation.load_settings()
-    write_log(loaded.settings.logging.level)
     context = click.get_current_context(silent=True)
     name = "llmspell" if context is None else context.command_path.removeprefix("llmspell ")
 

@@ -12,6 +12,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from llmspell_hookspecs.errors import text_of_error
+
 __all__ = ["PROFILES", "Breaker", "BreakerProfile", "BreakerState"]
 
 BreakerState = Literal["closed", "open", "half_open"]
@@ -57,15 +59,28 @@ class Breaker:
     Attributes:
         state: What it is now.
         openings: How often it opened.
+        cause: Why it opened last.
     """
 
-    __slots__ = ("_changed", "_clock", "_failures", "_good", "_open_s", "_profile", "_slow", "openings", "state")
+    __slots__ = (
+        "_changed",
+        "_clock",
+        "_failures",
+        "_good",
+        "_open_s",
+        "_profile",
+        "_slow",
+        "cause",
+        "openings",
+        "state",
+    )
 
     def __init__(
         self, profile: BreakerProfile, clock: Callable[[], float], changed: Callable[[BreakerState], None]
     ) -> None:
         self.state: BreakerState = "closed"
         self.openings = 0
+        self.cause = ""
         self._profile = profile
         self._clock = clock
         self._changed = changed
@@ -84,11 +99,18 @@ class Breaker:
         """How long it stays open this time."""
         return self._open_s
 
-    def failed(self) -> None:
-        """Count a failure."""
+    def failed(self, error: BaseException | None = None) -> None:
+        """Count a failure.
+
+        Args:
+            error: What it was, for the cause.
+        """
+        last = "" if error is None else f", the last: {text_of_error(error)}"
         if self.state == "half_open":
+            self.cause = f"it failed again on trial{last}"
             self._reopen()
         elif self.state == "closed" and self._full(self._failures):
+            self.cause = f"{self._profile.failures} failures within {self._profile.window_s:g} s{last}"
             self._become("open")
 
     def took(self, elapsed_s: float) -> None:
@@ -96,12 +118,15 @@ class Breaker:
         slow = elapsed_s >= self._profile.slow_s
         if self.state == "half_open":
             if slow:
+                self.cause = f"on trial it took {elapsed_s * 1000:.0f} ms"
                 self._reopen()
                 return
             self._good += 1
             if self._good >= self._profile.successes:
                 self.reset()
         elif slow and self.state == "closed" and self._full(self._slow):
+            times, limit_ms = self._profile.slow_calls, self._profile.slow_s * 1000
+            self.cause = f"{times} calls of {limit_ms:g} ms or more, the last: {elapsed_s * 1000:.0f} ms"
             self._become("open")
 
     def probe(self) -> None:

@@ -111,7 +111,7 @@ async def advance_waiting(
 
 def _failed(hook: Hook, error: BaseException) -> None:
     hook.calls += 1
-    hook.failed()
+    hook.failed(error)
     where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
     if hook.options.on_error == "raise":
         message = f"{where}: it failed: {text_of_error(error)}; mend it, or say on_error='continue'"
@@ -141,7 +141,7 @@ async def judge(
                 raise unsupported(hook, answer, ("Continue", "Cancel", "Skipped"))
         except BaseException as error:
             let_pass(error)
-            hook.failed()
+            hook.failed(error)
             text = text_of_error(error)
             told = issubclass(type(error), HookError)
             failure, answer = error, Cancel(text if told else f"the guard failed: {text}", "guard_failed")
@@ -166,7 +166,7 @@ async def observe(hooks: Sequence[Hook], context: HookContext[Any], limit_s: flo
                 await (answer if limit_s is None else _within(hook, answer, limit_s))
         except BaseException as error:
             let_pass(error)
-            hook.failed()
+            hook.failed(error)
             where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
             _log.warning("%s: the observer failed: %s", where, text_of_error(error))
         hook.calls += 1

@@ -118,11 +118,11 @@ class Hook:
             scope=self.scope,
         )
 
-    def failed(self) -> None:
-        """Count a failure, and tell the breaker."""
+    def failed(self, error: BaseException | None = None) -> None:
+        """Count a failure, and tell the breaker what it was."""
         self.failures += 1
         if self.breaker is not None:
-            self.breaker.failed()
+            self.breaker.failed(error)
 
     def retire(self) -> None:
         """Call the function no longer, not even for operations whose chains still hold this hook.

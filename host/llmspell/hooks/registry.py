@@ -9,6 +9,7 @@ that is dropped does not unregister.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -38,6 +39,7 @@ from .trace import Tracer
 __all__ = ["Handle", "HookRegistry"]
 
 _KEPT: Final = 1024
+_log = logging.getLogger("llmspell.hooks")
 
 
 class Handle:
@@ -283,6 +285,7 @@ class HookRegistry:
             def told(state: BreakerState) -> None:
                 hook.slow_s = breaker.slow_s
                 self.changed(hook.point.name)
+                _tell_breaker(hook, breaker)
                 self.on_breaker(hook, state)
 
             waits = hook.options.waits
@@ -292,6 +295,15 @@ class HookRegistry:
             hook.slow_s = breaker.slow_s
         if self._tracer is not None:
             hook.invoke = self._tracer.around(hook)
+
+
+def _tell_breaker(hook: Hook, breaker: Breaker) -> None:
+    where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
+    if breaker.state == "open":
+        message = "%s: its breaker is open for %g s, and it is left out: %s; mend it, or see hooks.breaker"
+        _log.warning(message, where, breaker.open_s, breaker.cause)
+    else:
+        _log.info("%s: its breaker is %s", where, breaker.state)
 
 
 class _Row:

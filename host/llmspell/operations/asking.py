@@ -8,6 +8,7 @@ failure.
 
 from __future__ import annotations
 
+import logging
 from math import inf
 from typing import Any, Literal
 
@@ -32,6 +33,8 @@ from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Answer", "ask_chain", "ask_scripts", "cancellation", "seen_by_scripts", "tell_scripts", "where"]
 
+_log = logging.getLogger("llmspell.operations")
+
 
 def where(hook: Hook) -> str:
     """Answer which hook stands where, for messages."""
@@ -55,6 +58,7 @@ def cancellation(
         component=component,
     )
     error.__cause__ = cause
+    _log.info("%s", error)
     return error
 
 

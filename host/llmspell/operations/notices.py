@@ -5,6 +5,7 @@ Invariant: a refusal is told once, however many operations its error goes throug
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from llmspell_hookspecs import LimitExceeded, ResourceLimitError, ScriptError, SecurityError, Violation
@@ -12,6 +13,7 @@ from llmspell_hookspecs.errors import text_of_error
 
 __all__ = ["notice_of"]
 
+_log = logging.getLogger("llmspell.operations")
 _TOLD: Final = "_llmspell_told"
 _RESOURCES: Final = {"memory_limit": "memory_bytes", "time_limit": "time_s", "instruction_limit": "instructions"}
 
@@ -22,7 +24,9 @@ def notice_of(error: BaseException) -> tuple[str, Any] | None:
         if hasattr(error, _TOLD):
             return None
         setattr(error, _TOLD, True)
-        return "security_violation", Violation(error.rule, text_of_error(error))
+        text = text_of_error(error)
+        _log.info("refused: %s", text)
+        return "security_violation", Violation(error.rule, text)
     limit = _limit(error)
     return None if limit is None else ("resource_limit_exceeded", limit)
 

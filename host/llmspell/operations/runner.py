@@ -8,6 +8,7 @@ kind's own, which every change at one of its points throws away: what was compil
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
 import sys
 from collections import deque
@@ -42,6 +43,7 @@ from .notices import notice_of
 
 __all__ = ["Runner"]
 
+_log = logging.getLogger("llmspell.operations")
 
 _CHAINS: Final = 1024
 _PROBLEMS: Final = 1000
@@ -223,6 +225,11 @@ class Runner:
         return compiled
 
     def _refused(self, frame: Frame) -> Exception:
+        error = self._refusal_of(frame)
+        _log.info("%s", error)
+        return error
+
+    def _refusal_of(self, frame: Frame) -> Exception:
         component = frame.address
         if self._closed:
             return OperationError(f"{component}: {self.refusal}", operation=frame.id, component=component)

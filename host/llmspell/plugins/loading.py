@@ -27,9 +27,9 @@ from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo, Services
 from .discovery import Candidate
 from .groups import ROWS
 
-__all__ = ["Loader", "construct", "load", "settings_of", "table_of"]
+__all__ = ["Loader", "construct", "load", "settings_of", "table_of", "tell_loaded"]
 
-_log = logging.getLogger("llmspell")
+_log = logging.getLogger("llmspell.plugins")
 _SLOW_S: Final = 1.0
 
 
@@ -68,7 +68,10 @@ class Loader:
         """
         if candidate.info.error:
             raise PluginError(candidate.info.error, plugin=candidate.info.name)
-        return self.make(candidate.info, load(candidate), constructs=ROWS[candidate.info.group].constructed)
+        started = perf_counter()
+        made = self.make(candidate.info, load(candidate), constructs=ROWS[candidate.info.group].constructed)
+        tell_loaded(candidate.info, perf_counter() - started)
+        return made
 
     def make(self, info: PluginInfo, target: Any, *, constructs: bool = True) -> Any:
         """Construct what an entry point names with its settings, and check it."""
@@ -108,6 +111,12 @@ def load(candidate: Candidate) -> Any:
                 info.version,
             )
     return getattr(target, "llmspell_tool", target) if inspect.isfunction(target) else target
+
+
+def tell_loaded(info: PluginInfo, elapsed_s: float) -> None:
+    """Log that a plugin is loaded, and how long it took."""
+    word, source = ROWS[info.group].word, f" ({info.distribution} {info.version})" if info.distribution else ""
+    _log.info("%s %s: loaded in %.1f ms%s", word, info.name, elapsed_s * 1000, source)
 
 
 def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Services) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from time import perf_counter
 from typing import Any, Final
 
 from msgspec import structs
@@ -21,7 +22,7 @@ from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo
 
 from .discovery import Candidate
 from .groups import PLUGINS, ROWS
-from .loading import Loader, load
+from .loading import Loader, load, tell_loaded
 from .registrar import Registrar
 from .shelf import Shelf
 
@@ -110,11 +111,13 @@ class Plugins:
         """Load one, and return what became of it."""
         info = candidate.info
         before = {hook.id for hook in self._registry if hook.plugin == info.name}
+        started = perf_counter()
         try:
             target = load(candidate)
             info = structs.replace(info, required=info.required or says_required(info, target))
             plugin = self._loader.make(info, target)
             register(self._registrar, info, target, plugin)
+            tell_loaded(info, perf_counter() - started)
         except LlmspellError as error:
             for hook in [hook for hook in self._registry if hook.plugin == info.name and hook.id not in before]:
                 self._registry.remove(hook)

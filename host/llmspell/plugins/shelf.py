@@ -17,7 +17,7 @@ from .discovery import Candidate
 __all__ = ["Shelf"]
 
 T = TypeVar("T")
-_log = logging.getLogger("llmspell")
+_log = logging.getLogger("llmspell.plugins")
 
 
 class Shelf(Generic[T]):

@@ -24,7 +24,7 @@ from .loading import load, settings_of
 
 __all__ = ["table_problems", "tell_unknown", "unknown_names"]
 
-_log = logging.getLogger("llmspell")
+_log = logging.getLogger("llmspell.plugins")
 _SECTIONS: Final = {"llmspell.tools": "tools", "llmspell.providers": "providers", "llmspell.storage": "storage"}
 _Table = tuple[str, str, dict[str, Any], Candidate | None]
 """The section, the name in it, the table, and the plugin that it is for."""

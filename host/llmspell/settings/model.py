@@ -419,10 +419,17 @@ class StorageSettings(BaseModel):
 
 
 class LoggingSettings(_Section):
-    """``[logging]``: what the command line writes to standard error; who embeds the host sets up Python's logging."""
+    """``[logging]``: what the command line logs; who embeds the host sets up Python's logging."""
 
     level: Annotated[Literal["debug", "info", "warning", "error", "off"], Policy.FREE] = Field(
         default="warning", description="The least severity that is written."
+    )
+    format: Annotated[Literal["text", "json"], Policy.FREE] = Field(
+        default="text", description="A line for people, or one JSON object a line."
+    )
+    file: Annotated[str, Policy.LOCKED] = Field(
+        default="",
+        description="The file that the lines are added to; standard error if empty. Relative to the current folder.",
     )
 
 

@@ -104,6 +104,8 @@ class ToolRecord(Struct, frozen=True):
         status: ``completed``, ``failed`` or ``denied``.
         text: What the model was told.
         elapsed_ms: How long it took.
+        hook: Which hook denied it, as ``plugin.name``.
+        point: The point at which it did.
     """
 
     id: str
@@ -112,6 +114,8 @@ class ToolRecord(Struct, frozen=True):
     status: Literal["completed", "failed", "denied"] = "completed"
     text: str = ""
     elapsed_ms: float = 0.0
+    hook: str = ""
+    point: str = ""
 
     def __post_init__(self) -> None:
         """Make the parameters read-only."""

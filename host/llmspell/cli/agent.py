@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from .explain import EXPLAIN, run_explained
 from .group import LazyGroup
 from .invocation import Invocation, global_options
-from .outlet import say_error, write
+from .outlet import one_line, say_error, write
 
 if TYPE_CHECKING:
     from llmspell.host import Host
-    from llmspell_hookspecs import AgentChunk, AgentOutput
+    from llmspell_hookspecs import AgentChunk, AgentOutput, ToolRecord
 
 __all__ = ["agent"]
 
@@ -59,13 +60,13 @@ def agent_list(invocation: Invocation) -> None:
 @click.option("--max-steps", type=click.IntRange(1), help="How often the model may be asked.")
 @click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Seconds that the run may take.")
 @click.option("--stream/--no-stream", default=None, help="Show the answer as it comes; so on a terminal.")
+@EXPLAIN
 @global_options
 @click.pass_obj
-def agent_run(invocation: Invocation, /, question: str, tools: tuple[str, ...], tool_list: str, **options: Any) -> None:
+def agent_run(
+    invocation: Invocation, /, question: str, tools: tuple[str, ...], tool_list: str, explain: bool, **options: Any
+) -> None:
     """Ask an agent QUESTION (- for standard input) and print its answer."""
-    from .output import print_json
-    from .session import with_host
-
     if question == "-":
         question = sys.stdin.read()
     if not question.strip():
@@ -84,11 +85,20 @@ def agent_run(invocation: Invocation, /, question: str, tools: tuple[str, ...], 
         with _Screen() as screen:
             return await made.run(question, sink=screen.show)
 
-    output = with_host(use, invocation)
-    if invocation.json:
-        print_json(output)
-    elif not streams:
+    def show(output: AgentOutput) -> None:
+        for record in output.tool_calls:
+            if record.status == "denied":
+                say_error(_note_of(record))
         write(output.text + "\n")
+
+    run_explained(invocation, use, None if streams else show, explain=explain)
+
+
+def _note_of(record: ToolRecord) -> str:
+    """What became of a tool, on one line: ``[nap completed in 3 ms]``."""
+    if record.status != "denied":
+        return f"[{record.name} {record.status} in {record.elapsed_ms:.0f} ms]"
+    return one_line(f"[{record.name} denied by hook {record.hook} at {record.point}: {record.text[8:].strip()}]")
 
 
 class _Screen:
@@ -114,8 +124,7 @@ class _Screen:
         elif chunk.kind == "restart":
             self._note("[begins anew]")
         elif chunk.tool_result is not None:
-            record = chunk.tool_result
-            self._note(f"[{record.name} {record.status} in {record.elapsed_ms:.0f} ms]")
+            self._note(_note_of(chunk.tool_result))
 
     def _note(self, text: str) -> None:
         self._end_line()

@@ -7,6 +7,7 @@ wrong while an error is told harms nobody.
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Exit", "Reporting", "Stray", "report", "single"]
 
 _NOBODY_READS: Final = 141
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\(.*\)", re.DOTALL)
 _FACTS: Final = ("hook", "point", "reason", "field", "file", "line", "origin", "key", "address", "rule", "resource")
 
 
@@ -86,7 +88,7 @@ def report(error: BaseException, invocation: Invocation, *, answer: bool = True)
     if invocation.verbose and word == "script" and trace:
         say_error(trace)
     if answer and invocation.json and not is_used(sys.stdout):
-        _answer({"code": word, "message": message, "exit": code, **facts})
+        _answer({"error": {"code": word, "message": message, "exit": code, **facts}, **invocation.beside})
     return code
 
 
@@ -121,10 +123,12 @@ def _described(error: BaseException, *, debug: bool) -> tuple[int, str, str, dic
 
 
 def _usage(error: click.ClickException) -> str:
+    """What was wrong, and what to do: as the message says itself behind its semicolon, or where help is."""
     context = getattr(error, "ctx", None) or click.get_current_context(silent=True)
     message = error.format_message()
-    hint = f"; see {context.command_path} --help" if context and ";" not in message else ""
-    return message.rstrip(".") + hint
+    if ";" in _QUOTED.sub("", message):
+        return message
+    return f"{message.rstrip('.')}; see {context.command_path if context else 'llmspell'} --help"
 
 
 def _name(filename: Any) -> str:
@@ -140,12 +144,12 @@ def _text(error: BaseException) -> str:
         return f"(its text cannot be had: {type(failure).__name__})"
 
 
-def _answer(error: dict[str, Any]) -> None:
+def _answer(value: dict[str, Any]) -> None:
     from .outlet import let_go
     from .output import print_json
 
     try:
-        print_json({"error": error})
+        print_json(value)
     except (OSError, ValueError):
         let_go(sys.stdout)
 

@@ -49,8 +49,8 @@ class LazyGroup(click.Group):
         command = self.get_command(ctx, args[0])
         if command is None and not args[0].startswith("-"):
             known = self.list_commands(ctx)
-            near = difflib.get_close_matches(args[0], known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            near = difflib.get_close_matches(args[0], known, 3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"see {ctx.command_path} --help"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -61,11 +61,16 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
 
-        click would end with 1 and without a word if nobody reads what a command prints, and would take what a plugin
-        raises for the user's own Ctrl-C.
+        click would end with 1 and without a word if nobody reads what a command prints, would take what a plugin
+        raises for the user's own Ctrl-C, and does not know of every wrong option to which command it was given.
         """
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            if error.ctx is None and ctx.invoked_subcommand is not None:  # it may have been raised while it was parsed
+                command = self.get_command(ctx, ctx.invoked_subcommand) or self
+                error.ctx = click.Context(command, info_name=ctx.invoked_subcommand, parent=ctx)
+            raise
         except BrokenPipeError as error:
             from .failure import Exit
 

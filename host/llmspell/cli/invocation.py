@@ -32,10 +32,12 @@ class Invocation:
         debug: Whether to show tracebacks.
         verbose: How often ``-v`` was given.
         signals: What ends it.
+        beside: What stands beside the error where that is JSON.
     """
 
     def __init__(self, signals: Signals | None = None) -> None:
         self.signals = signals or Signals()
+        self.beside: dict[str, Any] = {}
         self.config: Path | None = None
         self.project: Path | None = None
         self.values: dict[str, str] = {}

@@ -20,6 +20,7 @@ __all__ = [
     "guarded",
     "is_used",
     "let_go",
+    "one_line",
     "own_stream",
     "put",
     "say",
@@ -57,7 +58,7 @@ def write_error(text: str) -> None:
 
 def tell(message: str) -> None:
     """Write a message on one line to standard error."""
-    put(_one_line(f"llmspell: {message}"))
+    put(one_line(f"llmspell: {message}"))
 
 
 def put(line: str) -> None:
@@ -82,12 +83,13 @@ def clean(text: str) -> str:
     return spell_out(text)
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
+    """Return a message as one line that steers nothing."""
     if message.isprintable() and len(message) <= _SHORT:
         return message
-    from llmspell_hookspecs.spelling import one_line
+    from llmspell_hookspecs.spelling import one_line as shorten
 
-    return one_line(message)
+    return shorten(message)
 
 
 class _Guarded:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .explain import EXPLAIN, run_explained
 from .invocation import Invocation, global_options
 from .outlet import write_error
 
@@ -20,13 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["exec_", "run"]
 
-_EXPLAIN = click.option("--explain", is_flag=True, help="Show which hooks fired, and what each did.")
-
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@_EXPLAIN
+@EXPLAIN
 @global_options
 @click.pass_obj
 def run(invocation: Invocation, file: Path, arguments: tuple[str, ...], explain: bool) -> None:
@@ -41,7 +40,7 @@ def run(invocation: Invocation, file: Path, arguments: tuple[str, ...], explain:
 @click.command("exec")
 @click.argument("code")
 @click.option("--language", help="What the code is written in; the setting default_language if left out.")
-@_EXPLAIN
+@EXPLAIN
 @global_options
 @click.pass_obj
 def exec_(invocation: Invocation, code: str, language: str | None, explain: bool) -> None:
@@ -55,44 +54,7 @@ def exec_(invocation: Invocation, code: str, language: str | None, explain: bool
 
 
 def _run(invocation: Invocation, use: Callable[[Host], Awaitable[Any]], *, explain: bool, print_answer: bool) -> None:
-    from .output import print_json, print_value
-    from .session import with_host
+    from .output import print_value
 
-    traces: list[Any] = []
-
-    async def traced(host: Host) -> Any:
-        traces.append(host.trace)
-        return await use(host)
-
-    try:
-        value = with_host(traced, invocation, trace=explain, write=write_error if invocation.json else None)
-    except Exception:
-        if explain and traces:
-            _print_trace(invocation, traces[0], None)
-        raise
-    if explain:
-        _print_trace(invocation, traces[0], value, print_answer=print_answer)
-    elif invocation.json:
-        print_json(value)
-    elif print_answer:
-        print_value(value)
-
-
-def _print_trace(invocation: Invocation, trace: Any, value: Any, *, print_answer: bool = False) -> None:
-    """The hooks that fired, in order, as one table or one JSON value."""
-    import msgspec
-
-    from .output import print_json, print_rows, print_value
-
-    rows = [{"order": order, **msgspec.structs.asdict(row)} for order, row in enumerate(trace, 1)]
-    if invocation.json:
-        print_json({"value": value, "trace": rows})
-        return
-    if print_answer:
-        print_value(value)
-    for row in rows:
-        row["time"] = f"{row['elapsed_ns'] / 1000:.1f} us"
-        row["hook"] = f"{row['plugin']}.{row['hook']}" if row["hook"] else "(runner)"
-        row["answer"] = " ".join(filter(None, (row["result"], row["detail"], row["error"])))
-    columns = ("order", "point", "component", "hook", "kind", "answer", "time", "change")
-    print_rows(rows, columns, empty="no hook fired")
+    show = print_value if print_answer else None
+    run_explained(invocation, use, show, explain=explain, write=write_error if invocation.json else None)

@@ -5,8 +5,10 @@ Invariant: each command is an operation like a script's own, so every hook sees 
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,7 +57,24 @@ def state_get(invocation: Invocation, key: str, scope: str) -> None:
         print_value("null" if value is None else value)
 
 
-@state.command("set", context_settings={"ignore_unknown_options": True})
+class _Values(click.Command):
+    """Takes -5 for a value, and still no misspelled option; what stands behind ``--`` is a value whatever it is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the arguments in.
+
+        Raises:
+            NoSuchOption: One is none, though it looks like one.
+        """
+        known = [name for option in self.get_params(ctx) for name in (*option.opts, *option.secondary_opts)]
+        for word in takewhile(lambda word: word != "--", args):
+            name = word.partition("=")[0]
+            if name.startswith("--") and name not in known:
+                raise click.NoSuchOption(name, possibilities=difflib.get_close_matches(name, known), ctx=ctx)
+        return super().parse_args(ctx, args)
+
+
+@state.command("set", cls=_Values, context_settings={"ignore_unknown_options": True})
 @click.argument("values", nargs=-1, required=True, type=click.UNPROCESSED)
 @_SCOPE
 @global_options

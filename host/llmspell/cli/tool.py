@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .explain import EXPLAIN, run_explained
 from .group import LazyGroup
 from .invocation import Invocation, global_options
 from .outlet import say
@@ -79,17 +80,17 @@ def tool_info(invocation: Invocation, name: str) -> None:
 @tool.command("invoke")
 @click.argument("name")
 @click.argument("parameters", nargs=-1, type=click.UNPROCESSED)
+@EXPLAIN
 @global_options
 @click.pass_obj
-def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...]) -> None:
+def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...], explain: bool) -> None:
     """Call the tool NAME.
 
     PARAMETERS are one JSON object, @FILE or - for a file or standard input that holds one, or pairs such as
     operation=read path=notes.txt.
     """
     from .failure import Exit
-    from .output import print_json, print_value
-    from .session import with_host
+    from .output import print_value
 
     given = _whole(parameters)
 
@@ -98,11 +99,10 @@ def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...]) 
         values = _paired(parameters, described["schema"]) if given is None else given
         return await host.call(f"tool:{described['name']}", values)
 
-    result = with_host(use, invocation)
-    if invocation.json:
-        print_json(result)
-    else:
+    def show(result: Any) -> None:
         print_value(result.text if result.text is not None else result.result)
+
+    result = run_explained(invocation, use, show, explain=explain)
     if not result.success:
         error = result.error or {}
         raise Exit(1, f"tool {name}: {result.message or error.get('message') or 'it answers that it failed'}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmspell_hookspecs import Failure, LlmspellError, OperationKind
+from llmspell_hookspecs import Failure, LlmspellError, OperationCancelledError, OperationKind
 
 from .course import Announcer, Course
 
@@ -33,6 +33,8 @@ def announce_end(course: Course, status: str, subject: Any, elapsed_ms: float) -
     facts: dict[str, Any] = {"duration_ms": elapsed_ms, "attempts": course.frame.attempt}
     if isinstance(subject, Failure):
         facts["error"] = {"type": subject.type, "code": subject.code, "message": subject.message}
+        if isinstance(subject.error, OperationCancelledError):
+            facts["error"] |= {"hook": subject.error.hook, "point": subject.error.point}
     elif course.operation.kind.facts is not None:
         facts |= course.operation.kind.facts(subject)
     _publish(course, status, facts)

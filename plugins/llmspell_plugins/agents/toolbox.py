@@ -74,11 +74,17 @@ class Toolbox:
         if sink is not None:
             await sink(AgentChunk("tool_use", tool_use=use, step=step))
         began = perf_counter()
-        status, text = await self._run(use)
+        hook = point = ""
+        try:
+            status, text = await self._run(use)
+        except OperationCancelledError as error:
+            code = "" if error.code == "denied" else f" ({error.code})"
+            status, text, hook, point = "denied", f"denied: {error.reason}{code}", error.hook, error.point
         text = sound(text)
         if len(text) > _TOLD:
             text = f"{text[:_TOLD]}\n[cut: {len(text) - _TOLD} more characters]"
-        record = ToolRecord(use.id, use.name, use.parameters, status, text, (perf_counter() - began) * 1000)
+        elapsed_ms = (perf_counter() - began) * 1000
+        record = ToolRecord(use.id, use.name, use.parameters, status, text, elapsed_ms, hook, point)
         if sink is not None:
             await sink(AgentChunk("tool_result", tool_result=record, step=step))
         return record
@@ -90,9 +96,8 @@ class Toolbox:
             return "failed", f"error: there is no tool {use.name!r}; there are {', '.join(self._names) or 'none'}"
         try:
             return await _told(await self._calls.call(f"tool:{use.name}", dict(use.parameters)))
-        except OperationCancelledError as error:
-            code = "" if error.code == "denied" else f" ({error.code})"
-            return "denied", f"denied: {error.reason}{code}"
+        except OperationCancelledError:
+            raise
         except LlmspellError as error:
             return "failed", f"error: {error}"
         except Exception as error:  # a tool's own fault must not end the run

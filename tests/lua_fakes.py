@@ -78,7 +78,7 @@ class FileCalls:
         self._files = files
 
     async def call(
-        self, address: str, input: Any = None, /, *, deadline_s: float | None = None, apart: bool = False
+        self, address: str, input: Any = None, /, *, deadline_s: float | None = None, **options: bool
     ) -> Any:
         assert address == "tool:file_operations"
         parameters = FileOperationsParameters.model_validate(input)

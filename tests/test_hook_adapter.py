@@ -186,10 +186,14 @@ def test_a_change_at_after_goes_to_the_result() -> None:
     assert result_of({"type": "replace", "data": {"result": 3}}, context).value == ToolResult(3, "evaluate")
 
 
-def test_at_error_points_the_value_is_the_recovered_result() -> None:
+def test_at_error_points_a_change_is_one_of_the_failure_and_what_else_is_given_is_kept_beside_it() -> None:
     context = context_of(Failure("ToolError", "x"), "tool_error", request=CALL)
 
-    assert result_of({"type": "modified", "data": {"result": 1}}, context) == Modified({"result": 1})
+    result = result_of({"type": "modified", "data": {"error_message": "y", "code": "z", "result": 1}}, context)
+
+    assert result == Modified({"message": "y", "code": "z"})
+    assert context.metadata["script"] == {"result": 1}
+    assert result_of({"type": "replace", "data": {"result": 1}}, context) == Replace({"result": 1})
 
 
 def test_scalar_data_is_allowed_where_the_subject_is_no_struct() -> None:

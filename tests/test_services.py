@@ -406,10 +406,10 @@ def test_no_script_and_no_tool_touches_what_a_storage_keeps(tmp_path: Path, path
     async def main(host: Host) -> None:
         await host.state.set("key", 1)
         for operation in ({"operation": "read"}, {"operation": "write", "input": "gone"}, {"operation": "delete"}):
-            with pytest.raises(SecurityError, match="the data of llmspell itself"):
+            with pytest.raises(SecurityError, match="the files of llmspell itself"):
                 await host.call("tool:file_operations", {"path": path, **operation})
         source = f"local file, why = io.open({path!r}, 'r') return file == nil and why or 'opened'"
-        assert "the data of llmspell itself" in await host.run_source(source, "lua")
+        assert "the files of llmspell itself" in await host.run_source(source, "lua")
         assert await host.state.get("key") == 1
 
     in_project(tmp_path, main, security=rules, storage=storage)

@@ -64,7 +64,14 @@ class Calls(Protocol):
     """Runs any component by its address, through the runner."""
 
     async def call(
-        self, address: str, input: Any = None, /, *, deadline_s: float | None = None, apart: bool = False
+        self,
+        address: str,
+        input: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
+        apart: bool = False,
+        lenient: bool = False,
     ) -> Any:
         """Run it and return its result.
 
@@ -74,6 +81,8 @@ class Calls(Protocol):
             deadline_s: How long it may take; its own limit counts as well.
             apart: For tools: do not ask the hooks of the script around it, since what its language does on its own
                 account is no call of the script's; everybody else's are asked.
+            lenient: For tools: leave out the parameters that the tool does not take, instead of refusing the call; see
+                `Tools.unknown_parameters`.
 
         Raises:
             ComponentNotFoundError: Nothing has this address.

@@ -308,11 +308,24 @@ return calculate().result.result
 --> 7
 
 --- modified on error
-Hook.register("ToolError", function(context)
+local handle = Hook.register("ToolError", function(context)
+  return {type = "modified", data = {message = "no sum", noted = true}}
+end)
+local noted
+local later = Hook.register("ToolError", function(context) noted = context.data.noted end, "low")
+local ok, message = pcall(Tool.invoke, "calculator", {input = "1 +"})
+handle:unregister() later:unregister()
+return {ok, tostring(message):match("no sum"), noted}
+--> [false, "no sum", true]
+
+--- modified on error with fields of its own leaves the failure
+local handle = Hook.register("ToolError", function(context)
   return {type = "modified", data = {result = "saved"}}
 end)
-return Tool.invoke("calculator", {input = "1 +"}).result
---> "saved"
+local ok, message = pcall(Tool.invoke, "calculator", {input = "1 +"})
+handle:unregister()
+return {ok, tostring(message):match("calculator") ~= nil}
+--> [false, true]
 
 --- replace before
 local start = Runs.count()

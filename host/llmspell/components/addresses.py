@@ -24,6 +24,7 @@ class CallOptions(Struct, frozen=True):
         started: Told once the call is past its guards, or has ended.
         scope: The script on whose behalf a hook of its own asks; empty for whoever is trusted.
         apart: Whether the hooks of the script around it are not asked; tools alone heed it.
+        lenient: Whether parameters that a tool does not take are left out instead of refused.
     """
 
     deadline_s: float | None = None
@@ -31,6 +32,7 @@ class CallOptions(Struct, frozen=True):
     started: Callable[[], None] | None = None
     scope: str = ""
     apart: bool = False
+    lenient: bool = False
 
 
 class ComponentRunner(Protocol):
@@ -62,9 +64,10 @@ class Addresses:
         *,
         deadline_s: float | None = None,
         apart: bool = False,
+        lenient: bool = False,
     ) -> Any:
         """Run any component by its address; see the contract's `Calls`."""
-        return await self._call(address, input, CallOptions(deadline_s, apart=apart))
+        return await self._call(address, input, CallOptions(deadline_s, apart=apart, lenient=lenient))
 
     async def __call__(self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
         """Run a call for a hook: the runner's way in."""

@@ -114,9 +114,16 @@ def _failed(hook: Hook, error: BaseException) -> None:
     hook.failed(error)
     where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
     if hook.options.on_error == "raise":
-        message = f"{where}: it failed: {text_of_error(error)}; mend it, or say on_error='continue'"
+        message = f"{where}: it failed: {text_of_error(_first(error))}; mend it, or say on_error='continue'"
         raise HookFailedError(message, hook=hook.name, point=hook.point.name) from error
     _log.warning("%s: it failed and was passed over: %s", where, text_of_error(error))
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what failed first, where hooks failed because of each other."""
+    while isinstance(error, HookFailedError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 async def judge(

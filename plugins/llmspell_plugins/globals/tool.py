@@ -8,7 +8,6 @@ from time import perf_counter_ns
 from typing import Any, ClassVar
 
 from llmspell_hookspecs import Calls, LlmspellError, ScriptGlobal, ScriptScope, Services, Tools, script_method
-from llmspell_hookspecs.parameters import without_keys
 
 from .envelope import answer_of, failure_of, soft_failure
 from .tool_entry import ToolEntry, ToolHandle
@@ -81,7 +80,8 @@ class ToolGlobal(ScriptGlobal):
         started = perf_counter_ns()
         given = dict(parameters or {})
         try:
-            answer = await self.services.get(Calls).call(f"tool:{name}", self._known(name, given))
+            self._tell_unknown(name, given)
+            answer = await self.services.get(Calls).call(f"tool:{name}", given, lenient=True)
         except LlmspellError as error:
             told = soft_failure(self._tools.canonical(name), given, error)
             if told is None:
@@ -89,17 +89,15 @@ class ToolGlobal(ScriptGlobal):
             answer = told
         return await answer_of(answer, (perf_counter_ns() - started) / 1e6)
 
-    def _known(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters that the tool takes; scripts of the original give others, which are told once."""
+    def _tell_unknown(self, name: str, given: dict[str, Any]) -> None:
+        """Warn once of each parameter that the tool does not take: scripts of the original give such ones."""
         if self._tools.canonical(name) is None:
-            return given
-        unknown = self._tools.unknown_parameters(name, given)
-        for key in unknown:
+            return
+        for key in self._tools.unknown_parameters(name, given):
             if (name, key.dotted) not in self._told:
                 self._told.add((name, key.dotted))
                 advice = f"did you mean {key.nearest!r}?" if key.nearest else "leave it out"
                 _log.warning("%s: tool %s takes no %r; %s", self.scope.script.name, name, key.dotted, advice)
-        return without_keys(given, unknown) if unknown else given
 
     @property
     def _tools(self) -> Tools:

@@ -34,6 +34,8 @@ from .contexts import ALIASES, SCRIPT, data_of
 
 __all__ = ["result_of"]
 
+_OF_A_FAILURE: Final = ("message", "code", "details")
+"""What a hook may change of a failure."""
 _STYLES: Final = "nil, true, 'continue', 'skip', a reason to cancel, or {type = 'modified' | 'cancel' | ...}"
 
 
@@ -208,12 +210,14 @@ _KINDS: Final[dict[str, Callable[[Mapping[str, Any], HookContext[Any]], HookResu
 
 
 def _changed_failure(value: Mapping[str, Any], context: HookContext[Any]) -> dict[str, Any]:
-    """Return what a table changes of a failure: what it shows as it was shown changes nothing."""
+    """Return what a table changes of a failure: what it shows as it was shown changes nothing, the rest is kept."""
     shown = data_of(context)
     changes = {name: item for name, item in value.items() if name not in shown or not _same(item, shown[name])}
     for name in ("error", "error_message"):
         if name in changes:
             changes["message"] = changes.pop(name)
+    own = {str(name): changes.pop(name) for name in [*changes] if name not in _OF_A_FAILURE}
+    _keep(own, context)
     return changes
 
 
@@ -247,9 +251,14 @@ def _changed(value: Any, context: HookContext[Any]) -> Any:
             else:
                 own[str(name)] = item
     changed = context.modify(**changes).value
+    _keep(own, context)
+    return changed
+
+
+def _keep(own: Mapping[str, Any], context: HookContext[Any]) -> None:
+    """Keep what a script added to the subject, for its later hooks."""
     if own:
         context.metadata[SCRIPT].update(thaw(own))
-    return changed
 
 
 def _fitted(value: Any, current: Any) -> Any:

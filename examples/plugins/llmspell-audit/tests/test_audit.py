@@ -26,9 +26,11 @@ from llmspell_hookspecs import (
     Tool,
     ToolCall,
     ToolContext,
+    ToolError,
     ToolResult,
     hookimpl,
 )
+from llmspell_hookspecs.secret import reveal
 
 DELETE = {"operation": "delete", "path": "keep.txt"}
 
@@ -185,7 +187,7 @@ def test_a_retried_call_is_asked_for_once_and_ends_once(llmspell_host: HostRunne
             return Retry(0, 3)
 
     async def main(host: Host) -> None:
-        with pytest.raises(ValueError, match="wrong"):
+        with pytest.raises(ToolError, match="is wrong"):
             await host.call("tool:login", {"user": "x", "password": "hunter22", "fails": True})
 
     llmspell_host(main, plugins=[Audit, Again, Login])
@@ -196,7 +198,7 @@ def test_a_retried_call_is_asked_for_once_and_ends_once(llmspell_host: HostRunne
 
 def test_neither_the_log_nor_the_result_holds_what_is_to_be_redacted(llmspell_host: HostRunner, log: Path) -> None:
     async def main(host: Host) -> ToolResult:
-        with pytest.raises(ValueError, match="wrong"):
+        with pytest.raises(ToolError, match="is wrong"):
             await host.call("tool:login", {"user": "x", "password": "hunter22", "fails": True})
         result: ToolResult = await host.call("tool:login", {"user": "x", "password": "hunter22"})
         return result
@@ -208,7 +210,7 @@ def test_neither_the_log_nor_the_result_holds_what_is_to_be_redacted(llmspell_ho
     assert result.metadata["redacted"] == ["password"]
     assert "hunter22" not in log.read_text()
     assert "key-0001" not in log.read_text()
-    assert rows(log)[1]["error"]["message"] == "[redacted] is wrong"
+    assert rows(log)[1]["error"]["message"].startswith("tool:login: it failed with ValueError: ********** is wrong")
 
 
 def test_a_result_into_which_a_secret_is_put_again_is_withheld(llmspell_host: HostRunner, log: Path) -> None:
@@ -217,7 +219,7 @@ def test_a_result_into_which_a_secret_is_put_again_is_withheld(llmspell_host: Ho
 
         @hookimpl(after="audit", priority="lowest")
         def after_tool_execution(self, context: HookContext[ToolResult]) -> Replace:
-            return Replace(ToolResult(result=f"psst: {context.request.parameters['password']}"))
+            return Replace(ToolResult(result=f"psst: {reveal(context.request.parameters['password'])}"))
 
     async def main(host: Host) -> str:
         with pytest.raises(OperationCancelledError) as caught:

@@ -46,7 +46,7 @@ from llmspell_hookspecs import (
     reveal,
     thaw,
 )
-from llmspell_hookspecs.parameters import UnknownKey
+from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys
 
 from .context import CallContext
 from .hiding import hidden_input
@@ -151,7 +151,7 @@ class ToolRunner:
         """Run a tool; see `ComponentRunner`."""
         tool = self._tools.get(name)
         given = hidden_input(tool, _parameters(tool, input))
-        call = _Call(self._house, tool)
+        call = _Call(self._house, tool, options.lenient)
         limits = self._house.limits(tool)
         deadline_s = limits.time_s if options.deadline_s is None else min(limits.time_s, options.deadline_s)
         result: ToolResult = await self._house.runner.run(
@@ -212,9 +212,10 @@ class ToolRunner:
 class _Call:
     """One call on its way through `prepare`, body and `release`."""
 
-    def __init__(self, house: _House, tool: Tool[Any]) -> None:
+    def __init__(self, house: _House, tool: Tool[Any], lenient: bool) -> None:
         self._house = house
         self._tool = tool
+        self._lenient = lenient
         self._prepared = _Prepared()
 
     async def prepare(self, call: ToolCall, asker: Asker) -> ToolCall:
@@ -236,6 +237,8 @@ class _Call:
         return call
 
     def _validated(self, parameters: Mapping[str, Any]) -> BaseModel:
+        if self._lenient:
+            parameters = without_keys(parameters, unknown_keys(self._tool.parameters, parameters))
         with Blamed(self._broken, spares=Exception):
             return _validated(self._tool, parameters)
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from llmspell_hookspecs.secret import reveal
+
 __all__ = ["MASK", "Masking"]
 
 MASK: Final = "[redacted]"
@@ -30,7 +32,8 @@ class Masking:
     def __init__(self, names: Iterable[str], parameters: Mapping[str, Any], *, secrets: bool = False) -> None:
         self._names = frozenset(name.casefold() for name in names)
         self._secrets = secrets
-        self._texts = sorted(self._hidden_texts(parameters), key=len, reverse=True)
+        real = reveal(parameters)  # the host shows hooks masks; their texts are looked for in what a tool answers
+        self._texts = sorted(self._hidden_texts(real), key=len, reverse=True)
 
     def masked(self, value: Any) -> Any:
         """Answer the value with everything hidden that is to be."""

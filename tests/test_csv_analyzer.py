@@ -263,7 +263,7 @@ def test_the_encoding_may_be_given_and_must_fit(tmp_path: Path) -> None:
     assert "größer" in str(
         call(CsvAnalyzer, operation="sample", input=str(file), options={"encoding": "mac-roman"}).text
     )
-    for encoding in ("utf-8", "klingon", "hex", "punycode"):
+    for encoding in ("utf-8", "klingon", "hex", "punycode", "utf\0-8", "\ud800", ""):
         assert refused(input=str(file), options={"encoding": encoding}).code == "invalid_input"
 
 

@@ -50,6 +50,16 @@ def test_the_value_of_a_script_is_plain(source: str, value: Any) -> None:
     assert run(source) == value
 
 
+def test_half_a_letter_in_a_source_is_three_bytes_to_lua_as_it_is_in_a_value() -> None:
+    assert run("return #'\ud800', #ARGUMENT", globals={"ARGUMENT": "\ud800"}) == (3, 3)
+    assert failure_of("x = \ud800").code == "syntax"
+
+
+@pytest.mark.parametrize("name", ["x\udcff.lua", "\ud800", "\udcff" * 70, "\0", ""])
+def test_a_script_of_any_name_runs_and_says_the_line_in_which_it_failed(name: str) -> None:
+    assert failure_of("\nerror('it broke')", name=name).line == 2
+
+
 def test_an_error_names_file_and_line() -> None:
     error = failure_of("local x = 1\nlocal function f()\n  error('boom')\nend\nf()", name="dir/job.lua")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -473,3 +474,33 @@ def test_every_key_that_tomllib_reads_has_the_line_that_it_stands_on(table: dict
             assert text.split("\n")[lines[(name,)] - 1].lstrip().startswith((name, f'"{name}'))
         for inner in value if isinstance(value, dict) else ():
             assert text.split("\n")[lines[(name, inner)] - 1].lstrip().startswith((inner, f'"{inner}'))
+
+
+@pytest.mark.parametrize("key", ["storage.backend", "limits.hops", "tools.time_s", "security.level", "plugins.audit.x"])
+@pytest.mark.parametrize("wrap", [lambda number: number, lambda number: [number], lambda number: {"a": {"b": number}}])
+def test_a_number_of_more_than_64_bits_is_refused_wherever_it_stands(
+    folders: Folders, key: str, wrap: Callable[[int], Any]
+) -> None:
+    folders.project.joinpath("llmspell.toml").write_text("")
+
+    with pytest.raises(SettingsError, match="a number has 16610 bits, and at most 64 are taken; write a smaller one"):
+        folders.load(command_line={key: wrap(10**5000)})
+    folders.user.write_text(f"{key} = {hex(10**5000)}\n")
+    with pytest.raises(SettingsError, match="a number has 16610 bits, and at most 64 are taken; write a smaller one"):
+        folders.load()
+
+
+@pytest.mark.parametrize(
+    "key", ["plugins.required", "security.paths.denied", "security.hosts.denied", "tools.disabled"]
+)
+def test_a_list_below_a_list_that_only_grows_is_refused_as_no_list(folders: Folders, key: str) -> None:
+    folders.project.joinpath("llmspell.toml").write_text(f'{key}.x = ["a"]\n')
+
+    with pytest.raises(SettingsError, match=f"llmspell.toml:1: {key} is .*; it is a list: write"):
+        folders.load()
+
+
+@pytest.mark.parametrize("variable", ["LLMSPELL_CONFIG_HOME", "LLMSPELL_DATA_HOME"])
+def test_a_folder_whose_name_cannot_be_written_is_refused(folders: Folders, variable: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable}: '.ud800' can be no path"):
+        folders.load(environment={variable: "\ud800"})

@@ -123,6 +123,8 @@ def test_an_answer_that_would_not_fit_is_never_made() -> None:
         {"input": "a", "operation": "indent", "options": {"spaces": -1}},
         {"input": "a", "operation": "word_wrap", "options": {"width": 0}},
         {"input": "a", "operation": "truncate", "options": {"length": 5}},
+        {"input": "a", "operation": "substring", "options": {"start": 1, "end": -(10**5000)}},
+        {"input": "a", "operation": "substring", "options": {"start": 10**5000, "end": 1}},
     ],
 )
 def test_wrong_parameters_are_refused(parameters: dict[str, Any]) -> None:

@@ -311,9 +311,9 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _grown(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The table with what stands added to each list that only grows."""
     for path, value in flatten(table):
-        if isinstance(value, list) and policy_of(path) is Policy.SUPERSET_ONLY:
-            stands = [item for item in value_at(settings, path) if item not in value]
-            table = _merged(table, nest(path, [*stands, *value]))
+        stands = value_at(settings, path) if policy_of(path) is Policy.SUPERSET_ONLY else None
+        if isinstance(value, list) and isinstance(stands, tuple):  # what lies below a list is for the check to refuse
+            table = _merged(table, nest(path, [*(item for item in stands if item not in value), *value]))
     return dict(table)
 
 

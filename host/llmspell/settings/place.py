@@ -52,13 +52,15 @@ def current_dir() -> Path:
 def user_file(environment: Mapping[str, str]) -> Path:
     """Return where the user's settings lie; ``LLMSPELL_CONFIG_HOME`` names another folder."""
     named = environment.get("LLMSPELL_CONFIG_HOME")
-    return (_named(named) if named else _user_folder("XDG_CONFIG_HOME", ".config", "config")) / "llmspell.toml"
+    return (
+        _named("LLMSPELL_CONFIG_HOME", named) if named else _user_folder("XDG_CONFIG_HOME", ".config", "config")
+    ) / "llmspell.toml"
 
 
 def data_dir(environment: Mapping[str, str]) -> Path:
     """Return where the user's data lie; ``LLMSPELL_DATA_HOME`` names another folder."""
     named = environment.get("LLMSPELL_DATA_HOME")
-    return _named(named) if named else _user_folder("XDG_DATA_HOME", ".local/share", "data")
+    return _named("LLMSPELL_DATA_HOME", named) if named else _user_folder("XDG_DATA_HOME", ".local/share", "data")
 
 
 def own_folders(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -75,7 +77,12 @@ def own_folders(environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(str, folders)))
 
 
-def _named(folder: str) -> Path:
+def _named(variable: str, folder: str) -> Path:
+    try:
+        os.fsencode(folder)
+    except UnicodeEncodeError as error:
+        message = f"{variable}: {folder!r} can be no path: half a letter is in it; name another folder"
+        raise SettingsError(message, origin=variable) from error
     return Path(os.path.abspath(expand_root(folder)))
 
 

@@ -23,6 +23,7 @@ __all__ = ["parse_settings", "plain_table", "read_settings"]
 _MOST_BYTES: Final = 1024 * 1024
 _MOST_LEVELS: Final = 32
 _MOST_VALUES: Final = 20_000
+_MOST_BITS: Final = 64
 _PLACE: Final = re.compile(r"at line (\d+)")
 _UTF_8_MARK: Final = b"\xef\xbb\xbf"
 _OTHER_MARKS: Final = ((b"\xff\xfe", "UTF-16 or UTF-32"), (b"\xfe\xff", "UTF-16"), (b"\0\0\xfe\xff", "UTF-32"))
@@ -99,6 +100,9 @@ class _Copy:
 
     def copy(self, value: Any, level: int) -> Any:
         """Return the value as dicts and lists."""
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            message = f"{self._where}: a number has {value.bit_length()} bits, and at most {_MOST_BITS} are taken"
+            raise SettingsError(f"{message}; write a smaller one", origin=self._where)
         if not isinstance(value, Mapping | list | tuple):
             return value
         self._left -= len(value)
@@ -112,7 +116,7 @@ class _Copy:
     def _key(self, key: Any) -> str:
         if isinstance(key, str):
             return str(key)
-        shown = _cut(repr(key))
+        shown = _cut(repr(key) if not isinstance(key, int) else hex(key))
         raise SettingsError(f"{self._where}: the key {shown} is no text; write keys as text", origin=self._where)
 
 

@@ -17,9 +17,9 @@ _HOST_POSITION: Final = re.compile(r"^\[host\]:\d+: ")
 
 
 def chunk_of(name: str) -> str:
-    """Answer what Lua calls the script; Lua cuts names of more than 59 bytes."""
-    plain = " ".join(name.split()) or "script"
-    while len(plain.encode("utf-8", "replace")) > _LONGEST_CHUNK:
+    """Answer what Lua calls the script: whole letters, and no NUL; Lua cuts names of more than 59 bytes."""
+    plain = " ".join(name.encode("utf-8", "replace").decode().replace("\0", " ").split()) or "script"
+    while len(plain.encode()) > _LONGEST_CHUNK:
         plain = plain[1:]
     return plain
 

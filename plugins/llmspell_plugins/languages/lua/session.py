@@ -309,7 +309,11 @@ def enclosed(text: str) -> bytes:
 
     It keeps ``return f()`` from being a tail call, which would lose the line.
     """
-    return f"local _llmspell_ <close> = nil {text}".encode("utf-8", "surrogateescape")
+    text = f"local _llmspell_ <close> = nil {text}"
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a letter, which is three bytes to Lua, as in values
+        return text.encode("utf-8", "surrogatepass")
 
 
 def chunk_name(name: str) -> bytes:

@@ -178,7 +178,7 @@ def decoded(data: bytes, encoding: str | None) -> tuple[str, str]:
             return _text(data, "windows-1252", errors="replace"), "windows-1252"
     try:
         return _text(data, encoding), encoding
-    except (LookupError, UnicodeError) as error:
+    except (LookupError, ValueError) as error:  # of a name with a NUL in it the codecs say ValueError
         what = f"csv_analyzer: options.encoding: {error}; give the file's encoding, or leave it out"
         raise ToolError(what, code="invalid_input") from None
 

@@ -18,6 +18,7 @@ from . import wording
 __all__ = ["TextManipulator", "TextManipulatorParameters", "TextOptions"]
 
 _LARGEST = 10_000_000
+_FARTHEST = 2**53
 _MOST_PARTS = 100_000
 
 Operation = Literal[
@@ -48,8 +49,18 @@ class TextOptions(BaseModel):
 
     from_: str | None = Field(default=None, alias="from", description="replace: what to look for.")
     to: str = Field(default="", description="replace: what to put there.")
-    start: int = Field(default=0, description="substring: the first character, from 0; negative counts from the end.")
-    end: int | None = Field(default=None, description="substring: the character after the last; the end if left out.")
+    start: int = Field(
+        default=0,
+        ge=-_FARTHEST,
+        le=_FARTHEST,
+        description="substring: the first character, from 0; negative counts from the end.",
+    )
+    end: int | None = Field(
+        default=None,
+        ge=-_FARTHEST,
+        le=_FARTHEST,
+        description="substring: the character after the last; the end if left out.",
+    )
     delimiter: str | None = Field(
         default=None, description="split: between parts, any white space if left out; join: put between lines, a space."
     )

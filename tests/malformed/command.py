@@ -1,0 +1,68 @@
+"""Runs a command line, within this process or in one of its own, and judges how it ended."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from llmspell.cli.main import main
+
+from .oracle import PATIENCE_S, Case, Watch, faults_of_process
+
+__all__ = ["run_here", "run_process"]
+
+
+def run_here(case: Case, watch: Watch, arguments: Sequence[str], given: bytes = b"") -> int:
+    """Run a command line in this process, and return its exit code."""
+    errors = io.BytesIO()
+    before = sys.stdin, sys.stdout, sys.stderr
+    questions = tempfile.TemporaryFile()  # noqa: SIM115 - a real one, as a process has, closed with stdin
+    questions.write(given)
+    questions.seek(0)
+    sys.stdin = io.TextIOWrapper(questions, "utf-8", "surrogateescape")
+    sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(errors, "utf-8")
+    code: object = None
+    try:
+        main(list(arguments))
+    except SystemExit as leaving:
+        code = leaving.code
+    finally:
+        sys.stderr.flush()
+        said = errors.getvalue()
+        sys.stdin.close()
+        sys.stdin, sys.stdout, sys.stderr = before
+    return _judge(case, watch, code if isinstance(code, int) else -1, said)
+
+
+def run_process(case: Case, watch: Watch, arguments: Sequence[str], given: bytes = b"") -> int:
+    """Run a command line in a process of its own, and return its exit code; the system takes no NUL in it."""
+    words = [
+        word.replace("\0", "").encode("utf-8", "surrogateescape" if _is_bytes(word) else "replace")
+        for word in arguments
+    ]
+    command = [os.fsencode(sys.executable), b"-m", b"llmspell", *words]
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, timeout=PATIENCE_S - 10, check=False)
+    except subprocess.TimeoutExpired:
+        watch.complain(case, "HANG: the process did not end")
+        return -1
+    return _judge(case, watch, done.returncode, done.stderr)
+
+
+def _judge(case: Case, watch: Watch, code: int, errors: bytes) -> int:
+    watch.outcomes[str(code)] += 1
+    for fault in faults_of_process(code, errors):
+        watch.complain(case, fault)
+    return code
+
+
+def _is_bytes(word: str) -> bool:
+    try:
+        word.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True

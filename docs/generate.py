@@ -1,4 +1,4 @@
-"""Writes the generated references: hook points, results, tools, settings, plugins' settings, script globals.
+"""Writes the generated references: hook points, results, tools, settings, script globals, the command line.
 
 ``python docs/generate.py`` writes them; a test holds the files against what this module answers.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_args
 
+import click
 from pydantic import BaseModel
 
+from llmspell.cli.failure import EXIT_CODES
+from llmspell.cli.root import cli
 from llmspell.settings import Policy, Settings
 from llmspell.testing.provider_quirks import QUIRKS
 from llmspell_hookspecs import (
@@ -40,6 +43,7 @@ def references() -> dict[str, str]:
         "plugin-settings.md": _plugin_settings(),
         "script-globals.md": _globals(),
         "providers.md": _quirks(),
+        "command-line.md": _command_line(),
     }
 
 
@@ -159,6 +163,74 @@ def _methods(title: str, kind: type[ScriptObject]) -> str:
         text = textwrap.indent(inspect.getdoc(getattr(kind, name)) or "", "  ").strip()
         lines.append(f"- `{'`, `'.join(method.names)}`: {text}")
     return "\n\n".join(lines)
+
+
+_VARIABLES = {
+    "LLMSPELL_CONFIG": "the file that takes the place of the project's llmspell.toml, as `--config` does",
+    "LLMSPELL_CONFIG_HOME": "the folder of the user's llmspell.toml and of what the user trusts",
+    "LLMSPELL_DATA_HOME": "the folder of what is kept: state, the history of the prompt, running hosts",
+    "LLMSPELL_SECTION__KEY": "a setting: `LLMSPELL_LIMITS__DEPTH=8` is `limits.depth`",
+    "XDG_CONFIG_HOME": "where `llmspell/` lies if LLMSPELL_CONFIG_HOME is not given; else `~/.config`",
+    "XDG_DATA_HOME": "where `llmspell/` lies if LLMSPELL_DATA_HOME is not given; else `~/.local/share`",
+    "NO_COLOR": "`event tail` writes no colours",
+}
+_ERRORS = """With `--output json` a command that fails writes one JSON value to standard output, if it has written none:
+
+```json
+{"error": {"code": "denied", "message": "tool:calculator: denied by hook ...", "exit": 1, "hook": "..."}}
+```
+
+`code` is the error's own word (`denied`, `timeout`, `not_found`, ...), or `usage` (the line was wrong), `io`,
+`internal`, `interrupted`, `terminated`, `hung_up`. `message` is the line that standard error has; beside it stands what
+else is known:
+`hook`, `point`, `reason`, `field`, `file`, `line`, `origin`, `key`, `address`, `rule`, `resource`. With `--explain` the
+trace stands beside the error as `trace`."""
+_LOG = """What the host logs goes to standard error, or to `--log-file`, from `--log-level` on (`warning`): one line a
+record, `2026-11-28T10:22:28.123Z warning llmspell.plugins: plugin slow: its import took 1.2 s; ...`, or with
+`--log-format json` an object with `time`, `level`, `logger`, `message` and, where there is one, `exception`. Secrets
+are masked and control characters spelled out. Settings: `[logging]`."""
+
+
+def _command_line() -> str:
+    codes = ["| code | meaning |", "|---|---|", *(f"| {code} | {text} |" for code, text in EXIT_CODES.items())]
+    variables = [
+        "| variable | meaning |",
+        "|---|---|",
+        *(f"| `{name}` | {text} |" for name, text in _VARIABLES.items()),
+    ]
+    parts = [
+        "Noun, then verb; a noun answers to its plural too. Without a verb a noun prints its help. Any misspelling is "
+        "one line on standard error with what to do, and exit code 2.",
+        "## Options of all commands\n\n" + "\n".join(_parameters(cli)),
+        "## Exit codes\n\n" + "\n".join(codes),
+        "## Errors for programs\n\n" + _ERRORS,
+        "## The log\n\n" + _LOG,
+        "## Environment variables\n\n" + "\n".join(variables),
+    ]
+    general = {parameter.name for parameter in cli.params}
+    for path, command in _verbs(cli, ("llmspell",)):
+        usage = " ".join([*path, *command.collect_usage_pieces(click.Context(command))])
+        own = "\n".join(line for line in _parameters(command, general))
+        parts += [f"## {' '.join(path)}", f"`{usage}`", inspect.cleandoc(command.help or ""), *([own] if own else [])]
+    return _page("The command line", *parts)
+
+
+def _verbs(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        if found is not None:
+            yield from _verbs(found, (*path, name))
+
+
+def _parameters(command: click.Command, general: Container[str | None] = ()) -> Iterator[str]:
+    for option in command.params:
+        record = option.get_help_record(click.Context(command))
+        if record is not None and record[1] and option.name not in general:
+            yield f"- `{record[0]}`: {record[1]}"
 
 
 def _own(group: str) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -114,6 +115,16 @@ def test_every_listing_has_json(verb: str, run: Run) -> None:
 @pytest.mark.parametrize("noun", [verb for verb, (_, command) in VERBS.items() if isinstance(command, click.Group)])
 def test_a_bare_noun_says_what_help_says(noun: str, run: Run) -> None:
     assert run(*noun.split()) == run(*noun.split(), "--help")
+
+
+def test_the_page_of_the_command_line_names_each_variable_that_is_read() -> None:
+    root = Path(__file__).parent.parent
+    code = "".join(path.read_text() for path in (root / "host").rglob("*.py"))
+    page = (root / "docs" / "reference" / "command-line.md").read_text()
+
+    read = set(re.findall(r'"((?:LLMSPELL|XDG)_[A-Z_]+[A-Z]|NO_COLOR)"', code))
+
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) - {"LLMSPELL_SECTION__KEY"} == read
 
 
 def outside(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -21,8 +21,18 @@ from .outlet import is_used, say_error, tell
 if TYPE_CHECKING:
     from .invocation import Invocation
 
-__all__ = ["Exit", "Reporting", "Stray", "report", "single"]
+__all__ = ["EXIT_CODES", "Exit", "Reporting", "Stray", "report", "single"]
 
+EXIT_CODES: Final = {
+    0: "done",
+    1: "a script, a tool or an operation failed, was denied, or ran out of a limit",
+    2: "wrong usage, wrong settings, or a name that there is none of",
+    129: "hung up (SIGHUP)",
+    130: "interrupted (SIGINT, Ctrl-C)",
+    141: "nobody reads the output any more",
+    143: "terminated (SIGTERM)",
+}
+"""What each code means."""
 _NOBODY_READS: Final = 141
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\(.*\)", re.DOTALL)
 _FACTS: Final = ("hook", "point", "reason", "field", "file", "line", "origin", "key", "address", "rule", "resource")

@@ -1,8 +1,7 @@
 """Where the command line begins and ends.
 
 Invariant: bad input is one line on standard error and never a traceback, unless ``--debug`` is given. Signals and
-streams are safe before anything else is imported. Exit codes: 0 done, 1 a script or tool failed, 2 wrong usage or
-settings, 129 hung up, 130 interrupted, 141 nobody reads the output, 143 terminated.
+streams are safe before anything else is imported. The exit codes are `EXIT_CODES` in `failure`.
 """
 
 from __future__ import annotations

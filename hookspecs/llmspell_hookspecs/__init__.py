@@ -31,6 +31,7 @@ from .agents import (
     Agents,
     Turn,
 )
+from .bounds import DEEPEST, LARGEST, check_bounds
 from .components import (
     Component,
     ComponentMetadata,
@@ -251,7 +252,6 @@ from .topics import (
     own_points,
 )
 from .values import (
-    DEEPEST,
     canonical,
     freeze,
     restore,
@@ -261,6 +261,7 @@ from .values import (
 __all__ = [
     "ACCEPTED",
     "DEEPEST",
+    "LARGEST",
     "MAX_KEY_BYTES",
     "PROJECT",
     "RESULT_TYPES",
@@ -431,6 +432,7 @@ __all__ = [
     "before_tool_execution",
     "canonical",
     "check_batch",
+    "check_bounds",
     "check_key",
     "configuration_change",
     "cpu_usage_high",

@@ -29,6 +29,7 @@ from typing import Any, Final
 from msgspec import Raw, Struct, structs
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
+from .bounds import measure, take
 from .errors import InvalidInputError
 from .secret import HiddenText
 from .values import FrozenList, FrozenMapping, FrozenObject, freeze_part, restore, spell
@@ -143,32 +144,35 @@ def _sealed(made: Any, kind: type, more: Any = None) -> Any:
 # Showing.
 
 
-def freeze_other(value: Any, depth: int) -> Any:
+def freeze_other(value: Any, depth: int, room: list[int]) -> Any:
     """Return a read-only stand-in for a value that is neither an atom, a dict, a list, a tuple nor a frozen struct."""
     kind = type(value)
-    if kind in _FIXED or kind in _SHOWN or isinstance(value, BaseException | Secret | SecretStr | SecretBytes):
+    if kind in _SHOWN:
+        measure(value, depth, room)
+        return value
+    if kind in _FIXED or isinstance(value, BaseException | Secret | SecretStr | SecretBytes):
         return value
     if any(base.__module__.startswith(("pydantic.networks", "pydantic_core")) for base in kind.__mro__):
         return value
     if isinstance(value, BaseModel):
-        return _show_model(value, depth)
+        return _show_model(value, depth, room)
     if isinstance(value, Enum):
-        return _checked_member(value, depth)
+        return _checked_member(value, depth, room)
     for form, show in _FORMS:
         if isinstance(value, form):
-            return show(value, depth)
+            return show(value, depth, room)
     if is_dataclass(kind) or hasattr(kind, "__attrs_attrs__"):
-        return _show_object(value, depth)
+        return _show_object(value, depth, room)
     raise _refused(value)
 
 
-def _checked_member(value: Enum, depth: int) -> Enum:
-    if freeze_part(value._value_, depth) is not value._value_:
+def _checked_member(value: Enum, depth: int, room: list[int]) -> Enum:
+    if freeze_part(value._value_, depth, room) is not value._value_:
         raise _refused(value, "its value can be changed")
     return value
 
 
-def _show_fixed(value: Any, depth: int) -> Any:
+def _show_fixed(value: Any, depth: int, room: list[int]) -> Any:
     """A subclass of what nobody changes: as it is, or where anybody could set something on it a copy without that."""
     return _fresh_fixed(value) if hasattr(value, "__dict__") else value
 
@@ -180,7 +184,7 @@ def _fresh_fixed(value: Any) -> Any:
     return fresh
 
 
-def _show_atom(value: Any, depth: int) -> Any:
+def _show_atom(value: Any, depth: int, room: list[int]) -> Any:
     _check_stateless(value)
     if not hasattr(value, "__dict__"):
         return value
@@ -188,34 +192,34 @@ def _show_atom(value: Any, depth: int) -> Any:
     return _checked(value, _sealed(form(bare(value)), type(value)))
 
 
-def _show_mapping(value: Mapping[Any, Any], depth: int) -> FrozenMapping:
+def _show_mapping(value: Mapping[Any, Any], depth: int, room: list[int]) -> FrozenMapping:
     kind = type(value)
     more: Any = None
     if isinstance(value, dict):
         _check_stateless(value)
         if isinstance(value, defaultdict):
             more = value.default_factory
-        items = freeze_part(dict(dict.items(value)), depth)
+        items = freeze_part(dict(dict.items(value)), depth, room)
     else:
         _check_stateless(value, {"data"} if isinstance(value, UserDict) else {"maps"})
-        items = freeze_part(dict(value), depth)
+        items = freeze_part(dict(value), depth, room)
     shown = FrozenMapping(kind, dict(items), more)
     _check_made(value, shown)
     return shown
 
 
-def _show_sequence(value: Any, depth: int) -> _FrozenSequence:
+def _show_sequence(value: Any, depth: int, room: list[int]) -> _FrozenSequence:
     _check_stateless(value, {"data"} if isinstance(value, UserList) else frozenset())
     more = value.maxlen if isinstance(value, deque) else value.typecode if isinstance(value, array) else None
-    items = freeze_part(list(value), depth)
+    items = freeze_part(list(value), depth, room)
     shown: _FrozenSequence = _sealed(_FrozenSequence(items), type(value), more)
     _check_made(value, shown)
     return shown
 
 
-def _show_tuple(value: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
+def _show_tuple(value: tuple[Any, ...], depth: int, room: list[int]) -> tuple[Any, ...]:
     _check_stateless(value)
-    items = freeze_part(tuple(tuple.__iter__(value)), depth)
+    items = freeze_part(tuple(tuple.__iter__(value)), depth, room)
     if hasattr(value, "__dict__"):
         return _checked(value, _sealed(_FrozenTuple(items), type(value)))  # type: ignore[no-any-return]
     if all(map(lambda one, other: one is other, items, tuple.__iter__(value))):
@@ -231,28 +235,29 @@ def _made_tuple(kind: type, items: Iterable[Any]) -> tuple[Any, ...]:
     return made
 
 
-def _show_set(value: Any, depth: int) -> frozenset[Any]:
+def _show_set(value: Any, depth: int, room: list[int]) -> frozenset[Any]:
     kind = type(value)
     _check_stateless(value)
-    items = [freeze_part(item, depth) for item in value]
+    items = freeze_part(list(value), depth + 1, room)
     if any(frozen != item for frozen, item in zip(items, value, strict=True)):
         raise _refused(value, "it holds what can be changed")
     return frozenset(items) if kind is frozenset else _checked(value, _sealed(_FrozenSet(items), kind))
 
 
-def _show_bytes(value: Any, depth: int) -> _FrozenBytes:
+def _show_bytes(value: Any, depth: int, room: list[int]) -> _FrozenBytes:
     _check_stateless(value)
     more = (value.format, value.shape, value.readonly) if isinstance(value, memoryview) else None
     shown: _FrozenBytes = _checked(value, _sealed(_FrozenBytes(bytes(value)), type(value), more))
     return shown
 
 
-def _show_struct(value: Struct, depth: int) -> FrozenObject:
-    items = {name: freeze_part(getattr(value, name), depth) for name in value.__struct_fields__}
+def _show_struct(value: Struct, depth: int, room: list[int]) -> FrozenObject:
+    take(room, len(value.__struct_fields__))
+    items = {name: freeze_part(getattr(value, name), depth, room) for name in value.__struct_fields__}
     return FrozenObject(type(value), items, value.__copy__())  # type: ignore[attr-defined]
 
 
-def _show_model(value: BaseModel, depth: int) -> FrozenObject:
+def _show_model(value: BaseModel, depth: int, room: list[int]) -> FrozenObject:
     kind = type(value)
     if not _is_makeable(kind):
         raise _refused(value)
@@ -263,8 +268,9 @@ def _show_model(value: BaseModel, depth: int) -> FrozenObject:
         names = (tuple(own), *(None if part is None else tuple(part) for part in (extra, private)))
         items.update(extra or {})
         items.update(private or {})
+    take(room, len(items))
     for name, item in items.items():
-        frozen = freeze_part(item, depth)
+        frozen = freeze_part(item, depth, room)
         if frozen is not item:
             items[name] = frozen
     return FrozenObject(kind, items, (names, frozenset(value.__pydantic_fields_set__)))
@@ -280,18 +286,19 @@ def _is_makeable(kind: type) -> bool:
     return True
 
 
-def _show_object(value: Any, depth: int) -> FrozenObject:
+def _show_object(value: Any, depth: int, room: list[int]) -> FrozenObject:
     held = dict(getattr(value, "__dict__", {}))
     for name in _slots(type(value)):
         if hasattr(value, name):
             held[name] = object.__getattribute__(value, name)
+    take(room, len(held))
     shown: FrozenObject = _checked(
-        value, FrozenObject(type(value), {name: freeze_part(item, depth) for name, item in held.items()})
+        value, FrozenObject(type(value), {name: freeze_part(item, depth, room) for name, item in held.items()})
     )
     return shown
 
 
-_FORMS: Final[tuple[tuple[Any, Callable[[Any, int], Any]], ...]] = (
+_FORMS: Final[tuple[tuple[Any, Callable[[Any, int, list[int]], Any]], ...]] = (
     ((str, int, float, bytes), _show_atom),
     ((dict, ChainMap, UserDict), _show_mapping),
     ((list, deque, array, UserList), _show_sequence),
@@ -525,11 +532,20 @@ def _check_made(value: Any, shown: Any) -> None:
     """Refuse now what could not be made again later."""
     kind = type(value)
     try:
-        made = _MAKERS[type(shown)](shown)
+        made = _MAKERS[type(shown)](_emptied(shown, kind))
     except (TypeError, ValueError, AttributeError):
         raise _refused(value) from None
     if type(made) is not kind:
         raise _refused(value)
+
+
+def _emptied(shown: Any, kind: type) -> Any:
+    """Return the same without what is in it, of which it is known that it can be made: each level is made once."""
+    if isinstance(shown, FrozenMapping):
+        return type(shown)(kind, dict.fromkeys(shown), shown._more)
+    if isinstance(shown, _FrozenSequence | _FrozenTuple):
+        return _sealed(type(shown)(), kind, shown.more)
+    return shown
 
 
 def _checked(value: Any, shown: Any) -> Any:

@@ -15,6 +15,8 @@ from msgspec import Struct
 from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic.fields import FieldInfo
 
+from .bounds import check_bounds
+
 __all__ = ["UnknownKey", "unknown_keys", "without_keys"]
 
 
@@ -41,7 +43,11 @@ def unknown_keys(model: type[BaseModel], given: Mapping[str, Any]) -> list[Unkno
     Args:
         model: What the table is for.
         given: The table.
+
+    Raises:
+        InvalidInputError: It is nested too deeply, or holds itself.
     """
+    check_bounds(given)
     return list(_unknown(model, given, ()))
 
 

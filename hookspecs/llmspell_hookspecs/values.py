@@ -5,8 +5,9 @@ objects with fields a view of them. `restore` makes of that a fresh value, equal
 nobody can tell whether a hook stood between. `thaw` makes plain dicts and lists of it. `canonical` tells values apart.
 
 Invariant: what is frozen holds all of the value's state, and nothing that anybody else can change; what cannot be held
-so (a generator, a lock, an object of one's own) is refused by its type's name, what is nested too deeply or in a circle
-by that. Enums, dates, numbers, paths and the like are what they are: nobody changes them.
+so (a generator, a lock, an object of one's own) is refused by its type's name, what is nested too deeply, in a circle
+or holds too much by that, before more is done with it: what is frozen can be walked by anybody. Enums, dates, numbers,
+paths and the like are what they are: nobody changes them.
 """
 
 from __future__ import annotations
@@ -19,13 +20,20 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
+from .bounds import DEEPEST, LARGEST, check_bounds, measure, take, too_deep
 from .errors import InvalidInputError
 
-__all__ = ["DEEPEST", "FrozenList", "FrozenMapping", "FrozenObject", "canonical", "freeze", "restore", "thaw"]
+__all__ = [
+    "FrozenList",
+    "FrozenMapping",
+    "FrozenObject",
+    "canonical",
+    "freeze",
+    "restore",
+    "thaw",
+]
 
-DEEPEST: Final = 200
-"""How deeply a value may be nested."""
-
+_MANY: Final = 20_000
 _ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _NOTHING: Final[MappingProxyType[Any, Any]] = MappingProxyType({})
 
@@ -96,7 +104,7 @@ def freeze(value: Any) -> Any:
     """Return a read-only copy of the value, all the way down.
 
     Raises:
-        InvalidInputError: It holds what cannot be read-only, is nested more than `DEEPEST` deep, or holds itself.
+        InvalidInputError: It holds what cannot be read-only, or is no value that `check_bounds` lets pass.
     """
     kind = type(value)
     if kind in _ATOMS:
@@ -106,35 +114,51 @@ def freeze(value: Any) -> Any:
             if type(item) not in _ATOMS or type(key) is not str:
                 break
         else:
-            return MappingProxyType(value.copy())
+            if len(value) <= LARGEST:
+                return MappingProxyType(value.copy())
+    room = [_MANY]
     try:
-        return _freeze(value, DEEPEST)
+        try:
+            return _freeze(value, DEEPEST, room)
+        except InvalidInputError:
+            if room[0] >= 0:
+                raise
+            check_bounds(value)  # looks at what is shared once, where freezing it would do so again and again
+            return _freeze(value, DEEPEST, [LARGEST])
     except RecursionError:
-        raise _too_deep() from None
+        raise too_deep() from None
 
 
-def _freeze(value: Any, depth: int) -> Any:
-    """Freeze what is no atom. Loops where a comprehension would cost a second frame for each level."""
+def _freeze(value: Any, depth: int, room: list[int]) -> Any:
+    """Freeze what is no atom. Loops where a comprehension would cost a second frame for each level.
+
+    Args:
+        value: No atom.
+        depth: How many levels there may be from here on.
+        room: How many items there may still be in all; the same list throughout.
+    """
     kind = type(value)
     if kind is FrozenList or kind is FrozenObject:
+        measure(value, depth, room)  # which may be a part of more than it was when it was frozen
         return value
     if depth == 0:
-        raise _too_deep()
+        raise too_deep()
     if kind is dict or kind is MappingProxyType:
-        return MappingProxyType(_frozen_items(value, depth)) if value else _NOTHING
+        return MappingProxyType(_frozen_items(value, depth, room)) if value else _NOTHING
     if kind is list:
+        take(room, len(value))
         if _ATOMS.issuperset(map(type, value)):
             return FrozenList(value) if value else _EMPTY
         items = value.copy()
         for index, item in enumerate(value):
             if type(item) not in _ATOMS:
-                items[index] = _freeze(item, depth - 1)
+                items[index] = _freeze(item, depth - 1, room)
         return FrozenList(items)
     if kind is tuple:
-        return _frozen_tuple(value, depth)
+        return _frozen_tuple(value, depth, room)
     if isinstance(value, Struct) and kind.__struct_config__.frozen:
-        return _frozen_struct(value, depth)
-    return _conversion().freeze_other(value, depth)
+        return _frozen_struct(value, depth, room)
+    return _conversion().freeze_other(value, depth, room)
 
 
 def _copied(value: Any) -> dict[Any, Any]:
@@ -143,38 +167,42 @@ def _copied(value: Any) -> dict[Any, Any]:
     return items if type(items) is dict else dict(value)
 
 
-def _frozen_items(value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
+def _frozen_items(value: Mapping[Any, Any], depth: int, room: list[int]) -> dict[Any, Any]:
+    take(room, len(value))
     items = _copied(value)
     for key, item in items.items():
         if type(item) not in _ATOMS:
-            items[key] = _freeze(item, depth - 1)
+            items[key] = _freeze(item, depth - 1, room)
         if type(key) is not str and type(key) not in _ATOMS:
-            _check_key(key, depth)
+            _check_key(key, depth, room)
     return items
 
 
-def _check_key(key: Any, depth: int) -> None:
-    frozen = _freeze(key, depth - 1)
+def _check_key(key: Any, depth: int, room: list[int]) -> None:
+    frozen = _freeze(key, depth - 1, room)
     if frozen is not key and (type(frozen) is not type(key) or frozen != key):
         raise InvalidInputError(f"value: a mapping has a {type(key).__name__} as a key; use texts as keys")
 
 
-def _frozen_tuple(value: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
+def _frozen_tuple(value: tuple[Any, ...], depth: int, room: list[int]) -> tuple[Any, ...]:
+    take(room, len(value))
     items: list[Any] | None = None
     for index, item in enumerate(value):
         if type(item) not in _ATOMS:
-            frozen = _freeze(item, depth - 1)
+            frozen = _freeze(item, depth - 1, room)
             if frozen is not item:
                 items = list(value) if items is None else items
                 items[index] = frozen
     return value if items is None else tuple(items)
 
 
-def _frozen_struct(value: Struct, depth: int) -> Struct:
+def _frozen_struct(value: Struct, depth: int, room: list[int]) -> Struct:
     changed: dict[str, Any] | None = None
-    for index, field in enumerate(structs.astuple(value)):
+    fields = structs.astuple(value)
+    take(room, len(fields))
+    for index, field in enumerate(fields):
         if type(field) not in _ATOMS:
-            frozen = _freeze(field, depth - 1)
+            frozen = _freeze(field, depth - 1, room)
             if frozen is not field:
                 changed = {} if changed is None else changed
                 changed[value.__struct_fields__[index]] = frozen
@@ -282,14 +310,9 @@ def _spell_items(value: Mapping[Any, Any], out: list[bytes]) -> None:
         out.extend(pair)
 
 
-def freeze_part(value: Any, depth: int) -> Any:
+def freeze_part(value: Any, depth: int, room: list[int]) -> Any:
     """Return a part of a value frozen, one level below it."""
-    return value if type(value) in _ATOMS else _freeze(value, depth - 1)
-
-
-def _too_deep() -> InvalidInputError:
-    message = f"value: it is nested more than {DEEPEST} levels deep, or holds itself; flatten it"
-    return InvalidInputError(message)
+    return value if type(value) in _ATOMS else _freeze(value, depth - 1, room)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import trio
 
 from llmspell.components import CallOptions
 from llmspell.hooks import Handle, HookRegistry
-from llmspell.operations import Operation, OperationKind, Runner, fit
+from llmspell.operations import Operation, OperationKind, Runner, bound, fit
 from llmspell.operations import plain as plain_value
 from llmspell.policy import Policies
 from llmspell.security import ConnectionPool
@@ -210,6 +210,7 @@ class HookService:
         component = ComponentRef(point.topic, name, f"{point.topic}:{name}")
         if not isinstance(value, point.subject):
             value = fit(value, point.subject, f"fire {point.name}")
+        bound(value, point.name)
         if point.phase in (Phase.CHECK, Phase.DECISION, Phase.NOTICE):
             return await self._runner.ask(point.name, value, component)
         operation = Operation(

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptObject
+from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptObject, check_bounds
 
 __all__ = ["LARGEST_TEXT", "is_small", "parse_text", "plain", "sound", "write_text"]
 
@@ -54,6 +54,7 @@ async def write_text(value: Any, *, pretty: bool = False) -> str:
     if is_small(value):
         text = _encoder(pretty=False).encode(plain(value))
         return msgspec.json.format(text, indent=2) if pretty else text
+    check_bounds(value)
     return await trio.to_thread.run_sync(_write_patiently, value, pretty, abandon_on_cancel=True)
 
 

@@ -17,6 +17,7 @@ from llmspell_hookspecs import (
     ToolListing,
     ToolResult,
     bare,
+    freeze,
 )
 
 __all__ = [
@@ -85,7 +86,7 @@ def _text(value: Any) -> str:
     held = bare(value)
     if isinstance(held, Mapping) and isinstance(held.get("text"), str):
         return str(held["text"])
-    return held if isinstance(held, str) else msgspec.json.encode(held, enc_hook=_encodable).decode()
+    return held if isinstance(held, str) else msgspec.json.encode(freeze(held), enc_hook=_encodable).decode()
 
 
 def _encodable(value: Any) -> Any:

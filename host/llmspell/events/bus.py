@@ -17,7 +17,7 @@ import trio
 from msgspec import structs
 
 from llmspell.hooks import HookRegistry
-from llmspell.operations import Operation, OperationKind, Runner, fit
+from llmspell.operations import Operation, OperationKind, Runner, bound, fit
 from llmspell.operations.correlation import CURRENT
 from llmspell_hookspecs import (
     ComponentRef,
@@ -37,6 +37,7 @@ from .topics import Topics
 
 __all__ = ["Bus"]
 
+_PLAIN: Final = frozenset({type(None), str, int, float, bool, bytes})
 _COUNTS: Final = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending", "failed")
 
 
@@ -142,6 +143,8 @@ class Bus:
         """Publish; whoever has no room and must be waited for or told stands in ``_full`` afterwards."""
         if fields or self._guarded or type(event) is not str:
             return self._publish_slowly(self._draft(event, data, fields))
+        if type(data) not in _PLAIN:
+            bound(data, f"event {event}")
         route = self._routes.get(event)
         if route is None:
             route = self._topics.route(event)

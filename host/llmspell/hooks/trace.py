@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from llmspell_hookspecs import HookContext, Modified, Replace, is_secret_name, thaw
+from llmspell_hookspecs import HookContext, InvalidInputError, Modified, Replace, freeze, is_secret_name, thaw
 from llmspell_hookspecs.errors import text_of_error
 
 from .hook import Hook
@@ -145,7 +145,10 @@ def _detail(answer: Any) -> str:
 
 def difference(old: Any, new: Any) -> str:
     """Answer what differs between two values, one ``field: old -> new`` for each, joined by semicolons."""
-    before, after = _flat("", _plain(old)), _flat("", _plain(new))
+    try:
+        before, after = _flat("", _plain(freeze(old))), _flat("", _plain(freeze(new)))
+    except InvalidInputError as error:  # whoever takes the answer refuses it; a trace changes nothing
+        return f"(not shown) {error}"
     if not (isinstance(new, Struct) and type(new) is type(old)):
         after = {**({} if not isinstance(new, Mapping) else before), **after}
     changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
@@ -172,5 +175,8 @@ def _shown(key: str, values: Mapping[str, Any]) -> str:
         return "(none)"
     if is_secret_name(key):
         return "[masked]"
-    text = msgspec.json.encode(values[key], enc_hook=repr).decode()
+    try:
+        text = msgspec.json.encode(values[key], enc_hook=repr).decode()
+    except (TypeError, ValueError, OverflowError):
+        text = repr(values[key])
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

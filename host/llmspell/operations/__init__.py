@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .correlation import CURRENT, Frame
 from .course import Chains, Course
-from .fit import fit, freeze_fields, plain, thaw_fields
+from .fit import bound, fit, freeze_fields, plain, thaw_fields
 from .kind import Asker, Caller, Operation, OperationKind, RunnerLimits
 from .proposing import propose
 from .runner import Runner
@@ -22,6 +22,7 @@ __all__ = [
     "OperationService",
     "Runner",
     "RunnerLimits",
+    "bound",
     "fit",
     "freeze_fields",
     "plain",

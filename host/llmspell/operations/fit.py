@@ -11,9 +11,9 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from llmspell_hookspecs import InvalidInputError, freeze, keep_hidden, restore
+from llmspell_hookspecs import InvalidInputError, check_bounds, freeze, keep_hidden, restore
 
-__all__ = ["fit", "freeze_fields", "name_after", "plain", "thaw_fields"]
+__all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "thaw_fields"]
 
 T = TypeVar("T")
 
@@ -42,9 +42,20 @@ def freeze_fields(value: T, where: str | Addressed = "", what: str = "value") ->
     except InvalidInputError as error:
         if not where:
             raise
-        where = where if isinstance(where, str) else where.address
-        raise InvalidInputError(f"{where}: its {what}: {str(error).removeprefix('value: ')}") from None
+        raise _told(error, where if isinstance(where, str) else where.address, what) from None
     return frozen
+
+
+def bound(value: Any, where: str, what: str = "value") -> None:
+    """Check that a value that no hook will see can be walked by whoever gets it; see `check_bounds`."""
+    try:
+        check_bounds(value)
+    except InvalidInputError as error:
+        raise _told(error, where, what) from None
+
+
+def _told(error: InvalidInputError, where: str, what: str) -> InvalidInputError:
+    return InvalidInputError(f"{where}: its {what}: {str(error).removeprefix('value: ')}")
 
 
 def thaw_fields(value: T) -> T:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import trio
 
 from llmspell.components import CallOptions, to_script_result
-from llmspell.operations import Frame, Operation, OperationKind, Runner, thaw_fields
+from llmspell.operations import Frame, Operation, OperationKind, Runner, bound, thaw_fields
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
     ComponentRef,
@@ -98,6 +98,7 @@ class ScriptRunner:
     async def run_script(self, script: ScriptRun, options: CallOptions | None = None) -> Any:
         """Run a script and answer its value."""
         self._languages.get(script.language)
+        bound(script.arguments, f"script:{script.name}", "arguments")
         scope = f"s{next(self._numbers)}"
         result = await self._operate(script, partial(self._body, scope), options or CallOptions(), scope=scope)
         return result.value

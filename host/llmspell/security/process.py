@@ -240,7 +240,7 @@ def _pack(
     """A job; function and arguments apart, so that the child can limit its memory after the function's import."""
     try:
         parts = (pickle.dumps(function), pickle.dumps(tuple(arguments), pickle.HIGHEST_PROTOCOL))
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except (pickle.PicklingError, AttributeError, TypeError, RecursionError) as error:
         message = f"{name}: cannot be sent to a child process ({error}); give a module-level function and plain values"
         raise InvalidInputError(message, field="function") from error
     return pickle.dumps((*parts, memory_bytes, output_bytes), pickle.HIGHEST_PROTOCOL)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, StorageError
+from llmspell_hookspecs import InvalidInputError, ResourceLimitError, StorageError, check_bounds
 
 __all__ = ["decode", "encode", "has_many"]
 
@@ -34,6 +34,8 @@ def encode(where: str, value: Any, max_bytes: int) -> bytes:
         InvalidInputError: It is not plain.
         ResourceLimitError: It is too large.
     """
+    if type(value) not in _ATOMS:
+        _check(where, value)
     try:
         encoded = msgspec.msgpack.encode(_plain(where, value, _DEEPEST))
     except UnicodeEncodeError:
@@ -69,6 +71,13 @@ def decode(where: str, encoded: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError) as error:
         message = f"{where}: what is stored there is no value of ours: {error}; delete it, or restore the file"
         raise StorageError(message) from error
+
+
+def _check(where: str, value: Any) -> None:
+    try:
+        check_bounds(value)
+    except InvalidInputError as error:
+        raise _wrong(where, str(error).removeprefix("value: ").partition(";")[0], "keep less in one value") from None
 
 
 def _plain(where: str, value: Any, depth: int) -> Any:

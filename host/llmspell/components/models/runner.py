@@ -13,7 +13,7 @@ from msgspec import structs
 
 from llmspell.components.addresses import CallOptions
 from llmspell.components.envelope import asked, to_model_response
-from llmspell.operations import Asker, Operation, OperationKind, Runner, fit
+from llmspell.operations import Asker, Operation, OperationKind, Runner, bound, fit
 from llmspell_hookspecs import (
     ChunkSink,
     ComponentRef,
@@ -115,6 +115,8 @@ class ModelRunner:
     async def _ask(
         self, request: ModelRequest, provider: Provider, sink: ChunkSink | None, options: CallOptions
     ) -> ModelResponse:
+        if request.options:
+            bound(request.options, f"model:{request.model}", "options")
         component = ComponentRef("model", request.model, f"model:{request.model}")
         stream = None if sink is None else ModelStream(sink, lambda: self._runner.settles(MODEL, component.name))
         call = _Call(request.model, provider, stream)

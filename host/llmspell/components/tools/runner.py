@@ -22,6 +22,7 @@ from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
 from llmspell_hookspecs import (
     DEEPEST,
+    LARGEST,
     ComponentRef,
     FileAccess,
     HostAccess,
@@ -371,9 +372,10 @@ def _mentions(tool: Mapping[str, Any], tag: str) -> bool:
 def _outgrows(result: ToolResult, limit_bytes: int) -> bool:
     """Whether the result's strings, bytes and items add up to more than the limit; stops as soon as they do.
 
-    What is nested too deeply, or holds itself, has no size: it is refused for that when it is shown to hooks.
+    What is nested too deeply, holds itself or too many items has no size: it is refused for that when it is shown to
+    hooks.
     """
-    size, parts = 0, [iter((result.result, result.text, result.metadata))]
+    size, left, parts = 0, LARGEST, [iter((result.result, result.text, result.metadata))]
     while parts and size <= limit_bytes:
         for value in parts[-1]:
             kind = type(value)
@@ -383,16 +385,18 @@ def _outgrows(result: ToolResult, limit_bytes: int) -> bool:
                 size += len(value)
             elif isinstance(value, dict | Mapping):
                 size += 2 * len(value)
+                left -= len(value)
                 parts.append(iter(value.values()))
                 break
             elif isinstance(value, list | tuple):
                 size += 2 * len(value)
+                left -= len(value)
                 parts.append(iter(value))
                 break
             else:
                 size += 4
         else:
             parts.pop()
-        if len(parts) > DEEPEST + 2:
+        if len(parts) > DEEPEST + 2 or left < 0:
             return False
     return size > limit_bytes

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from pydantic import BaseModel
 
-from llmspell_hookspecs import InvalidInputError, ScriptObject
+from llmspell_hookspecs import InvalidInputError, ScriptObject, check_bounds
 
 from .function import LuaFunction
 from .objects import Objects
@@ -86,6 +86,8 @@ class Crossing:
             InvalidInputError: It cannot be given to a script.
         """
         try:
+            if not is_light(value):
+                _check(value)
             try:
                 return self._encode(value, 0)
             except (OverflowError, UnicodeEncodeError):
@@ -150,6 +152,15 @@ class Crossing:
         if code == _FUNCTION:
             return self._make_function(struct.unpack(">q", data)[0])
         return self.objects.find(struct.unpack(">II", data)[0])
+
+
+def _check(value: Any) -> None:
+    try:
+        check_bounds(value)
+    except InvalidInputError as error:
+        reason = str(error).removeprefix("value: it")
+        deep = f" is nested deeper than {DEPTH} levels, or holds itself; flatten it"
+        raise InvalidInputError(f"script: a value{deep if 'nested' in reason else reason}") from None
 
 
 def _head(length: int, small: int, mark16: bytes, mark32: bytes) -> bytes:

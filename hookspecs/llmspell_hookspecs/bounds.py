@@ -1,0 +1,135 @@
+"""How deep and how broad a value may be that crosses between a caller, hooks and a body.
+
+Invariant: whatever is let pass can be walked by anybody, recursively and uncounted. What is shared counts at each
+place where it is held, since whoever writes it down does so at each.
+"""
+
+from __future__ import annotations
+
+from collections import UserList, deque
+from collections.abc import Collection, Iterator, Mapping
+from enum import Enum
+from types import MappingProxyType, ModuleType
+from typing import Any, Final
+
+from msgspec import Struct, structs
+
+from .errors import InvalidInputError
+
+__all__ = ["DEEPEST", "LARGEST", "check_bounds", "measure", "take", "too_deep"]
+
+DEEPEST: Final = 200
+"""How deeply a value may be nested."""
+LARGEST: Final = 1_000_000
+"""How many items a value may hold in all, what is held in several places counted at each of them."""
+
+_ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def take(room: list[int], items: int) -> None:
+    """Take this many items from the room that there is for a whole value."""
+    room[0] -= items
+    if room[0] < 0:
+        raise _too_large()
+
+
+def check_bounds(value: Any) -> None:
+    """Check that a value, frozen or not, can be walked: for whoever does so without freezing it.
+
+    Raises:
+        InvalidInputError: It is nested more than `DEEPEST` deep, holds itself, or holds more than `LARGEST` items.
+    """
+    if type(value) not in _ATOMS:
+        measure(value, DEEPEST, [LARGEST])
+
+
+def measure(value: Any, depth: int, room: list[int]) -> None:
+    """Check a value that may have so many levels, and take its items from the room that there is; see `_freeze`.
+
+    What is held in several places is looked at once, and counted at each of them.
+    """
+    if type(value) is dict and depth and _ATOMS.issuperset(map(type, value.values())):
+        take(room, len(value))
+        return
+    known: dict[int, _Size] = {}
+    path = [_Size(value, iter((value,)))]
+    while path:
+        here = path[-1]
+        for item in here.rest:
+            if type(item) in _ATOMS:
+                continue
+            size = known.get(id(item))
+            if size is None:
+                parts = _parts(item)
+                if parts is None:
+                    continue
+                size = known[id(item)] = _Size(item, iter(parts), len(parts))
+                if not _ATOMS.issuperset(map(type, parts)):
+                    path.append(size)
+                    if len(path) > depth + 1:
+                        raise too_deep()
+                    break
+                size.done = True
+            if not size.done or len(path) + size.levels > depth + 1:
+                raise too_deep()
+            here.add(size)
+        else:
+            path.pop().done = True
+            if path:
+                path[-1].add(here)
+        if here.items > room[0]:
+            break
+    take(room, here.items)
+
+
+class _Size:
+    """How much is in a part of a value, as far as it was looked at.
+
+    Attributes:
+        value: The part; kept, so that no other comes to have its id.
+        rest: What is in it and still to be looked at.
+        items: How many items are in it.
+        levels: How many levels it has, its own among them.
+        done: Whether all of it was looked at.
+    """
+
+    __slots__ = ("done", "items", "levels", "rest", "value")
+
+    def __init__(self, value: Any, rest: Iterator[Any], items: int = 0) -> None:
+        self.value = value
+        self.rest = rest
+        self.items = items
+        self.levels = 1
+        self.done = False
+
+    def add(self, inner: _Size) -> None:
+        """Count what is in a part of it."""
+        self.items += inner.items
+        self.levels = max(self.levels, inner.levels + 1)
+
+
+def _parts(value: Any) -> Collection[Any] | None:
+    """Return what a value consists of; None for what has no parts."""
+    kind = type(value)
+    if kind is dict or kind is MappingProxyType:
+        return value.values()  # type: ignore[no-any-return]
+    if isinstance(value, list | tuple | set | frozenset | deque | UserList):
+        return value
+    if isinstance(value, Mapping):
+        return [*value.values()]
+    if isinstance(value, Struct):
+        return structs.astuple(value)
+    if isinstance(value, type | ModuleType | BaseException | Enum) or not hasattr(value, "__dict__"):
+        return None
+    return [*vars(value).values(), *(getattr(value, "__pydantic_extra__", None) or {}).values()]
+
+
+def too_deep() -> InvalidInputError:
+    """Return the error of a value with too many levels."""
+    message = f"value: it is nested more than {DEEPEST} levels deep, or holds itself; flatten it"
+    return InvalidInputError(message)
+
+
+def _too_large() -> InvalidInputError:
+    message = f"value: it holds more than {LARGEST:,} items, or the same ones over and over; give less of it at once"
+    return InvalidInputError(message)

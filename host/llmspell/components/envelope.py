@@ -6,11 +6,13 @@ Invariant: an envelope is never put into an envelope.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from llmspell_hookspecs import (
+    DEEPEST,
+    LARGEST,
     AgentOutput,
     ModelResponse,
     ScriptResult,
@@ -22,12 +24,15 @@ from llmspell_hookspecs import (
 
 __all__ = [
     "asked",
+    "outgrows",
     "to_agent_output",
     "to_listing",
     "to_model_response",
     "to_script_result",
     "to_tool_result",
 ]
+
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
 
 _MARKS = frozenset({"result", "success", "error", "text", "message"})
 
@@ -91,3 +96,36 @@ def _text(value: Any) -> str:
 
 def _encodable(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def outgrows(result: ToolResult, limit_bytes: int) -> bool:
+    """Whether the result's strings, bytes and items add up to more than the limit; stops as soon as they do.
+
+    What is nested too deeply, holds itself or too many items has no size: it is refused for that when it is shown to
+    hooks.
+    """
+    size, left, parts = 0, LARGEST, [iter((result.result, result.text, result.metadata))]
+    while parts and size <= limit_bytes:
+        for value in parts[-1]:
+            kind = type(value)
+            if kind in _NUMBERS:
+                size += 4
+            elif isinstance(value, str | bytes):
+                size += len(value)
+            elif isinstance(value, dict | Mapping):
+                size += 2 * len(value)
+                left -= len(value)
+                parts.append(iter(value.values()))
+                break
+            elif isinstance(value, list | tuple):
+                size += 2 * len(value)
+                left -= len(value)
+                parts.append(iter(value))
+                break
+            else:
+                size += 4
+        else:
+            parts.pop()
+        if len(parts) > DEEPEST + 2 or left < 0:
+            return False
+    return size > limit_bytes

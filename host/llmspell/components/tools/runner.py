@@ -15,14 +15,12 @@ from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 
 from llmspell.components.addresses import CallOptions
-from llmspell.components.envelope import to_listing, to_tool_result
+from llmspell.components.envelope import outgrows, to_listing, to_tool_result
 from llmspell.foreign import Blamed, text_of
 from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_fields, plain
 from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
 from llmspell_hookspecs import (
-    DEEPEST,
-    LARGEST,
     ComponentRef,
     FileAccess,
     HostAccess,
@@ -93,7 +91,6 @@ TOOL_DISCOVERY: Final = OperationKind(
 _RAW: Final = (RecursionError, ValueError, TypeError, OverflowError)
 """What a value that a tool did not think of raises in it."""
 _LONGEST: Final = 300
-_NUMBERS: Final = frozenset({int, float, bool, type(None)})
 
 
 class _House(Struct, frozen=True):
@@ -299,7 +296,7 @@ class _Call:
         with Blamed(self._broken, spares=Exception):
             answer = await self._run(prepared.model, context)
         result = answer if isinstance(answer, ToolResult) else ToolResult(result=answer)
-        if _outgrows(result, limits.output_bytes):
+        if outgrows(result, limits.output_bytes):
             message = f"tool:{call.name}: its result is larger than {limits.output_bytes} bytes; ask for less"
             raise ResourceLimitError(message, resource="output_bytes", limit=limits.output_bytes)
         return result
@@ -367,36 +364,3 @@ def _masked(text: str, secrets: list[str]) -> str:
 def _mentions(tool: Mapping[str, Any], tag: str) -> bool:
     text = " ".join([tool["name"], tool["description"], *tool["aliases"]])
     return tag.lower() in text.lower()
-
-
-def _outgrows(result: ToolResult, limit_bytes: int) -> bool:
-    """Whether the result's strings, bytes and items add up to more than the limit; stops as soon as they do.
-
-    What is nested too deeply, holds itself or too many items has no size: it is refused for that when it is shown to
-    hooks.
-    """
-    size, left, parts = 0, LARGEST, [iter((result.result, result.text, result.metadata))]
-    while parts and size <= limit_bytes:
-        for value in parts[-1]:
-            kind = type(value)
-            if kind in _NUMBERS:
-                size += 4
-            elif isinstance(value, str | bytes):
-                size += len(value)
-            elif isinstance(value, dict | Mapping):
-                size += 2 * len(value)
-                left -= len(value)
-                parts.append(iter(value.values()))
-                break
-            elif isinstance(value, list | tuple):
-                size += 2 * len(value)
-                left -= len(value)
-                parts.append(iter(value))
-                break
-            else:
-                size += 4
-        else:
-            parts.pop()
-        if len(parts) > DEEPEST + 2 or left < 0:
-            return False
-    return size > limit_bytes

@@ -95,10 +95,13 @@ class Frame(Struct, eq=False):
 
     def ref(self) -> OperationRef:
         """Answer what hooks are told of it."""
+        own = self.id
+        if self.parent is None:
+            return OperationRef(own, self.correlation or f"c-{own}", "", own, "", self.attempt, self.hops, self.depth)
         root = self.root
-        root_id, parent = root.id, self.parent.id if self.parent is not None else ""
+        root_id = root.id
         correlation = root.correlation or f"c-{root_id}"
-        return OperationRef(self.id, correlation, parent, root_id, "", self.attempt, self.hops, self.depth)
+        return OperationRef(own, correlation, self.parent.id, root_id, "", self.attempt, self.hops, self.depth)
 
 
 CURRENT: Final[ContextVar[Frame | None]] = ContextVar("llmspell_operation", default=None)

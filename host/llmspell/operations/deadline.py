@@ -22,10 +22,11 @@ class Deadline:
         frame: The operation.
 
     Attributes:
+        is_set: Whether there is one.
         passed: The error of the deadline, once it has passed.
     """
 
-    __slots__ = ("_at_s", "_began_s", "_frame", "_limit_s", "_scope", "passed")
+    __slots__ = ("_at_s", "_began_s", "_frame", "_limit_s", "_scope", "is_set", "passed")
 
     def __init__(self, limit_s: float | None, frame: Frame) -> None:
         """Begin; raises `InvalidInputError` for what is no number."""
@@ -35,7 +36,8 @@ class Deadline:
             )
         self._limit_s = limit_s
         self._frame = frame
-        self._began_s = trio.current_time()
+        self.is_set = limit_s is not None
+        self._began_s = 0.0 if limit_s is None else trio.current_time()
         self._at_s = None if limit_s is None else self._began_s + limit_s
         self._scope: trio.CancelScope | None = None
         self.passed: OperationTimeoutError | None = None
@@ -47,11 +49,6 @@ class Deadline:
             self._at_s = self._began_s + time_s
             if self._scope is not None:
                 self._scope.deadline = self._at_s
-
-    @property
-    def is_set(self) -> bool:
-        """Whether there is one."""
-        return self._at_s is not None
 
     def left_s(self) -> float:
         """Return how much time is left; 0 if there is no deadline."""

@@ -14,7 +14,7 @@ It is longer than most because the six steps only make sense together.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from time import perf_counter_ns
 from typing import Any
 
@@ -70,11 +70,11 @@ class Execution:
         self._course = course
         self._attempts_allowed = 1 << 31
 
-    async def run(self) -> Any:
+    def run(self) -> Coroutine[Any, Any, Any]:
         """Run it and answer its result."""
         if self._course.chains.heard:
             announce_start(self._course)
-        return await self._to_its_end(self._attempt(True), perf_counter_ns())
+        return self._to_its_end(self._attempt(True), perf_counter_ns())
 
     async def run_quietly(self) -> Any:
         """Run the body of one that nobody is asked about unless it fails, and go on from its failure."""
@@ -108,10 +108,17 @@ class Execution:
         course.body_value = freeze_fields(value)
         return await self._to_its_end(self._settled(course.body_value), started_ns)
 
-    async def _to_its_end(self, first: Awaitable[Any], started_ns: int) -> Any:
+    async def _to_its_end(self, attempt: Coroutine[Any, Any, Any], started_ns: int) -> Any:
+        """Make attempts until one is not to be made again, and end."""
         value: Any = NOTHING
         try:
-            value = await self._until_settled(first)
+            while value is NOTHING:
+                try:
+                    value = await attempt
+                except _Again as again:
+                    original = again.original or self._course.approved is NOTHING
+                    await self._wait(again)
+                    attempt = self._attempt(original)
         finally:
             if value is NOTHING:
                 await end_without(self._course, sys.exception(), started_ns)
@@ -119,16 +126,6 @@ class Execution:
         return thaw_fields(value)
 
     # Attempts.
-
-    async def _until_settled(self, first: Awaitable[Any]) -> Any:
-        attempt = first
-        while True:
-            try:
-                return await attempt
-            except _Again as again:
-                original = again.original or self._course.approved is NOTHING
-                await self._wait(again)
-                attempt = self._attempt(original)
 
     async def _wait(self, again: _Again) -> None:
         course = self._course
@@ -152,7 +149,8 @@ class Execution:
         course = self._course
         failure: Exception | None = None
         try:
-            value = await course.deadline.over(self._produce, original)
+            deadline = course.deadline
+            value = await (deadline.over(self._produce, original) if deadline.is_set else self._produce(original))
         except Exception as error:
             if error is course.cancelled or isinstance(error, _Again):
                 raise
@@ -206,17 +204,21 @@ class Execution:
         except BaseException as caught:
             let_pass(caught)
             failure = as_error(caught, course.component)
-        await self._tell_before(failure)
+        chain = course.chains.before
+        if chain is not None and (chain.observers or chain.scripts):
+            await self._tell_before(chain, failure)
         if failure is not None:
             raise failure
         course.approved = course.subject
         if course.operation.started is not None:
             course.operation.started()
+        if proposal is None and not course.wanted:
+            return await self._run_body()
         return await self._take_effect(proposal)
 
     async def _approve(self, original: bool) -> Proposal | None:
         course, chain = self._course, self._course.look().before
-        scripts = course.scripts(chain)
+        scripts = None if chain is None else course.scripts(chain)
         proposal: Proposal | None = None
         if original:
             if scripts is not None:
@@ -233,16 +235,18 @@ class Execution:
             if prepared is not course.subject:
                 course.subject = freeze_fields(prepared)
         chain = course.look().before
-        await self._judge(chain, course.subject)
+        if chain is not None and chain.guards:
+            await self._judge(chain, course.subject)
         if course.holds:
             await course.ask_held()
-        await self._judge(course.scripts(chain), course.subject)
+        if chain is not None and chain.scripts:
+            await self._judge(course.scripts(chain), course.subject)
         return proposal
 
-    async def _tell_before(self, failure: Exception | None) -> None:
-        course, chain = self._course, self._course.chains.before
+    async def _tell_before(self, chain: Chain, failure: Exception | None) -> None:
+        course = self._course
         scripts = course.scripts(chain)
-        if chain is None or not (chain.observers or scripts):
+        if not (chain.observers or scripts):
             return
         outcome = course.outcome or Outcome()
         if failure is not None:

@@ -52,6 +52,8 @@ _TURNS: Final = 64
 _SHALLOW: Final = 4
 _ROOM: Final = 250
 """How many frames one operation needs at most, with its hooks and what tells of its failure."""
+_current, _enter, _leave = CURRENT.get, CURRENT.set, CURRENT.reset
+"""Bound once: Python 3.11 takes an imported name for a module, and would make a bound method at each call of one."""
 
 
 class Runner:
@@ -94,7 +96,7 @@ class Runner:
         self._nursery = nursery
         self.numbers = itertools.count(1)
         self.limit(limits)
-        self._turn = 0
+        self._turn = _TURNS
         self.generation = object()
         self._kept: dict[OperationKind, dict[str, Chains | None]] = {}
         registry.on_change.append(self._changed)
@@ -111,37 +113,39 @@ class Runner:
             Exception: Whatever its body raised, if no hook recovered it.
         """
         kind, component, hops = operation.kind, operation.component, operation.hops
-        around = CURRENT.get()
-        nested = 0 if around is None else around.nested + 1
-        if around is not None and around.owner is self:
-            depth, language = around.depth + 1, operation.language or around.language
-        else:
-            around, depth, language = None, 0, operation.language or "python"
-        scopes = () if around is None or operation.apart else around.scopes
-        if operation.scope:
-            scopes = (*scopes, operation.scope)
-        self._turn += 1
-        if self._turn >= _TURNS and not kind.sync:
-            self._turn = 0
+        self._turn -= 1
+        if self._turn <= 0 and not kind.sync:
+            self._turn = _TURNS
             await trio.lowlevel.checkpoint()
-        frame = Frame(self, around, component, hops, language, depth, scopes, nested)
-        if nested >= _SHALLOW and _is_deep():
-            raise self._refused(frame)
-        if nested > self._depth or hops > self._hops or self.refusal:
+        around = _current()
+        if around is None:
+            frame = Frame(self, None, component, hops, operation.language or "python")
+        else:
+            nested = around.nested + 1
+            if around.owner is not self:
+                frame = Frame(self, None, component, hops, operation.language or "python", 0, (), nested)
+            else:
+                scopes = () if operation.apart else around.scopes
+                language = operation.language or around.language
+                frame = Frame(self, around, component, hops, language, around.depth + 1, scopes, nested)
+            if nested > self._depth or (nested >= _SHALLOW and _is_deep()):
+                raise self._refused(frame)
+        if operation.scope:
+            frame.scopes = (*frame.scopes, operation.scope)
+        if self.refusal or (hops and hops > self._hops):
             raise self._refused(frame)
         generation = self.generation
         try:
             chains = self._kept[kind][component.name]
         except KeyError:
             chains = self._compile(kind, component.name)
-        token = CURRENT.set(frame)
+        token = _enter(frame)
         try:
             alone = operation.prepare is None and operation.deadline_s is None and not self._measured
-            if alone and chains is None:
+            if chains is None and alone:
                 if operation.started is not None:
                     operation.started()
                 failure: Exception | None = None
-                value: Any = None
                 try:
                     value = await operation.body(operation.subject)
                     if not (kind.to_result is same or type(value) is kind.result):
@@ -150,12 +154,12 @@ class Runner:
                         return value
                 except BaseException as error:
                     let_pass(error)
-                    failure = as_error(error, frame.address)
+                    value, failure = None, as_error(error, frame.address)
                 return await self._look_back(operation, frame, value, failure)
             execution = Execution(Course(self, operation, frame, chains or NO_CHAINS, generation))
             return await (execution.run_quietly() if alone and chains and chains.only_error else execution.run())
         finally:
-            CURRENT.reset(token)
+            _leave(token)
 
     async def _look_back(self, operation: Operation, frame: Frame, value: Any, failure: Exception | None) -> Any:
         """End what ran alone: as it is, unless somebody came meanwhile to the points behind the body."""
@@ -209,7 +213,7 @@ class Runner:
 
     def current(self) -> OperationRef:
         """Answer the operation that runs."""
-        frame = CURRENT.get()
+        frame = _current()
         if frame is None or frame.owner is not self:
             raise LookupError("no operation of this host runs here")
         return frame.ref()
@@ -256,15 +260,15 @@ class Runner:
             OperationCancelledError: A hook cancelled.
             UnsupportedResultError: A hook answered what the point does not accept.
         """
-        self._turn += 1
-        if self._turn >= _TURNS:
-            self._turn = 0
+        self._turn -= 1
+        if self._turn <= 0:
+            self._turn = _TURNS
             await trio.lowlevel.checkpoint()
         component = component or _HOST
         chain = self.registry.chain(point, component.name)
         if chain is None:
             return subject
-        around = CURRENT.get()
+        around = _current()
         nested = 0 if around is None else around.nested + 1
         around = around if around is not None and around.owner is self else None
         depth, language = (0, "python") if around is None else (around.depth + 1, around.language)
@@ -273,7 +277,7 @@ class Runner:
             raise self._refused(asking)
         frame = around or asking
         context = HookContext(point, freeze_fields(subject), component, frame.ref(), Metadata(), frame.language)
-        token = CURRENT.set(asking)
+        token = _enter(asking)
         try:
             scripts = chain.of_scripts(asking.scopes)
             answer = await ask_chain(chain, context, scripts=scripts, limit_s=self.limits.final_s)
@@ -282,7 +286,7 @@ class Runner:
                 await forks.start(answer.forks)
                 await forks.join(self.limits.final_s)
         finally:
-            CURRENT.reset(token)
+            _leave(token)
         return thaw_fields(answer.subject)
 
     async def notify(self, point: str, subject: Any, component: ComponentRef | None = None) -> None:

@@ -57,6 +57,7 @@ class Operation(Struct, frozen=True):
         language: Where it was asked for; empty for that of the operation around it.
         scope: The run of a script that begins here; empty for none.
         apart: Whether the hooks of the scripts that it descends from are not asked.
+        depends: Returns what its result depends on beside component and subject; Cache keeps it under that, too.
     """
 
     kind: OperationKind
@@ -73,6 +74,7 @@ class Operation(Struct, frozen=True):
     scope: str = ""
     apart: bool = False
     leave: Callable[[Any, Asker], Awaitable[Any]] | None = None
+    depends: Callable[[], Any] | None = None
 
 
 class RunnerLimits(Struct, frozen=True):

@@ -23,6 +23,7 @@ from llmspell_hookspecs import (
     Redirect,
     Replace,
     Retry,
+    SecurityError,
     freeze,
 )
 
@@ -144,9 +145,13 @@ async def _cached(course: Course, hook: Hook, cache: Cache, subject: Any) -> Any
         course.questions[asked] = subject
     about = course.operation.kind.identity(course.questions.get(asked, course.proposed))
     asker = hook.plugin if cache.scope == "host" else f"{hook.plugin} {hook.scope}".strip()
+    if course.operation.depends is not None:
+        about = (about, course.operation.depends())
     key = results.key(course.frame, course.operation.kind.name, asker, cache, about)
     if phase is Phase.AFTER:
         course.stores.append((key, cache.ttl_s, subject))
+        return None
+    if phase is Phase.ERROR and isinstance(subject.error, SecurityError):  # what policy refuses now is not served
         return None
     stored = results.stale(key) if phase is Phase.ERROR else await results.enter(key, course.frame)
     if phase is Phase.BEFORE and stored is None:

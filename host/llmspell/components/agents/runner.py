@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from llmspell.closing import close_each
 from llmspell.components.addresses import CallOptions
 from llmspell.components.envelope import asked, to_agent_output
+from llmspell.components.hiding import hide_fields, reveal_fields
 from llmspell.operations import Asker, Operation, OperationKind, Runner, fit, thaw_fields
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
@@ -57,6 +58,10 @@ def _facts(output: AgentOutput) -> Mapping[str, Any]:
     }
 
 
+def _to_output(value: Any) -> AgentOutput:
+    return hide_fields(to_agent_output(value))
+
+
 AGENT: Final = OperationKind(
     name="agent",
     before="before_agent_execution",
@@ -64,7 +69,7 @@ AGENT: Final = OperationKind(
     after="after_agent_execution",
     error="agent_error",
     result=AgentOutput,
-    to_result=to_agent_output,
+    to_result=_to_output,
     payload=asked,
     events=True,
     facts=_facts,
@@ -113,12 +118,12 @@ class AgentRunner:
             if approved.name != wanted.name:
                 message = f"agent {wanted.name}: a hook changed its name to {approved.name!r}; leave the name"
                 raise InvalidInputError(message, field="name")
-            agent = self._registry.make(self._held(thaw_fields(approved)))
+            agent = self._registry.make(self._held(reveal_fields(thaw_fields(approved))))
             made[:] = [Handle(agent, scope, self._run, self._shut)]
             return made[0].info
 
         try:
-            await self._runner.run(Operation(_INIT, _ref(wanted.name), wanted, make))
+            await self._runner.run(Operation(_INIT, _ref(wanted.name), hide_fields(wanted), make))
             self._handles[wanted.name] = made[0]
         finally:
             self._making.pop(wanted.name, None)
@@ -196,15 +201,17 @@ class AgentRunner:
                 Operation(
                     kind=AGENT,
                     component=_ref(handle.name),
-                    subject=_input(handle.name, given),
+                    subject=_hidden(handle.name, _input(handle.name, given)),
                     body=self._body(turn, stream),
                     prepare=None if stream is None else _beginning(stream),
                     deadline_s=limit_s if options.deadline_s is None else min(limit_s, options.deadline_s),
                     repeatable=handle.agent.repeatable,
                     hops=options.hops,
                     started=options.started,
+                    depends=lambda: (handle.config, handle.conversation),
                 )
             )
+            output = reveal_fields(output)
         except Exception as failure:
             error = str(failure)
             raise
@@ -219,7 +226,7 @@ class AgentRunner:
         sink = None if stream is None else stream.take
 
         async def body(approved: AgentInput) -> AgentOutput:
-            return await turn.run(approved, _Context(self._runner.current(), sink))
+            return await turn.run(reveal_fields(approved), _Context(self._runner.current(), sink))
 
         return body
 
@@ -287,6 +294,14 @@ def _config(config: AgentConfig | None, fields: Mapping[str, Any]) -> AgentConfi
     if not wanted.time_s > 0:
         raise InvalidInputError(f"agent {name}: time_s must be above 0", field="time_s")
     return wanted
+
+
+def _hidden(name: str, given: AgentInput) -> AgentInput:
+    try:
+        return hide_fields(given)
+    except InvalidInputError as error:
+        message = f"agent:{name}: its input: {str(error).removeprefix('value: ')}"
+        raise InvalidInputError(message) from None
 
 
 def _input(name: str, given: Any) -> AgentInput:

@@ -100,6 +100,11 @@ class ProviderRegistry:
         self._elsewhere: dict[tuple[str, str, str], _Elsewhere] = {}
         self._default = ""
 
+    @property
+    def offline(self) -> bool:
+        """Whether the offline provider answers for all of them."""
+        return self._policies.offline
+
     def names(self) -> tuple[str, ...]:
         """Answer all names, without importing anything."""
         return tuple(sorted({*self._types.names(), *self._settings.provider_names()}))

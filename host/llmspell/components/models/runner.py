@@ -13,7 +13,8 @@ from msgspec import structs
 
 from llmspell.components.addresses import CallOptions
 from llmspell.components.envelope import asked, to_model_response
-from llmspell.operations import Asker, Operation, OperationKind, Runner, bound, fit
+from llmspell.components.hiding import hide_fields, reveal_fields
+from llmspell.operations import Asker, Operation, OperationKind, Runner, fit
 from llmspell_hookspecs import (
     ChunkSink,
     ComponentRef,
@@ -45,6 +46,10 @@ def _facts(response: ModelResponse) -> Mapping[str, Any]:
     }
 
 
+def _to_response(value: Any) -> ModelResponse:
+    return hide_fields(to_model_response(value))
+
+
 MODEL: Final = OperationKind(
     name="model",
     before="before_model_call",
@@ -52,11 +57,15 @@ MODEL: Final = OperationKind(
     after="after_model_call",
     error="model_error",
     result=ModelResponse,
-    to_result=to_model_response,
+    to_result=_to_response,
     payload=asked,
     events=True,
     facts=_facts,
 )
+
+
+_SETTINGS: Final = Endpoint()
+"""Where settings say."""
 
 
 class ModelRunner:
@@ -88,7 +97,7 @@ class ModelRunner:
         if endpoint is None:
             return await self._ask(request, self._providers.get(named), sink, options)
         async with self._providers.at(named, endpoint) as provider:
-            return await self._ask(request, provider, sink, options)
+            return await self._ask(request, provider, sink, options, endpoint)
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ModelResponse:
         """Ask a model by its address, ``model:provider/model``; see `ComponentRunner`."""
@@ -113,10 +122,13 @@ class ModelRunner:
         await self._providers.close()
 
     async def _ask(
-        self, request: ModelRequest, provider: Provider, sink: ChunkSink | None, options: CallOptions
+        self,
+        request: ModelRequest,
+        provider: Provider,
+        sink: ChunkSink | None,
+        options: CallOptions,
+        endpoint: Endpoint = _SETTINGS,
     ) -> ModelResponse:
-        if request.options:
-            bound(request.options, f"model:{request.model}", "options")
         component = ComponentRef("model", request.model, f"model:{request.model}")
         stream = None if sink is None else ModelStream(sink, lambda: self._runner.settles(MODEL, component.name))
         call = _Call(request.model, provider, stream)
@@ -124,19 +136,20 @@ class ModelRunner:
             Operation(
                 kind=MODEL,
                 component=component,
-                subject=request,
+                subject=_hidden(request),
                 body=call.body,
                 prepare=None if stream is None else call.prepare,
                 deadline_s=options.deadline_s,
                 repeatable=True,
                 hops=options.hops,
                 started=options.started,
+                depends=lambda: (endpoint.base_url, endpoint.api_key, self._providers.offline),
                 leave=None if stream is None else stream.leave,
             )
         )
         if stream is not None:
             await stream.finish()
-        return response
+        return reveal_fields(response)
 
 
 class _Call:
@@ -171,7 +184,7 @@ class _Call:
         stream = self._stream
         try:
             response = await self._provider.complete(
-                self._name.partition("/")[2], request, None if stream is None else stream.take
+                self._name.partition("/")[2], reveal_fields(request), None if stream is None else stream.take
             )
         except Exception as error:
             if stream is not None and stream.failure is not None:
@@ -184,6 +197,14 @@ class _Call:
         if stream is not None and stream.failure is not None:
             raise stream.failure
         return response
+
+
+def _hidden(request: ModelRequest) -> ModelRequest:
+    try:
+        return hide_fields(request)
+    except InvalidInputError as error:
+        message = f"model:{request.model}: its input: {str(error).removeprefix('value: ')}"
+        raise InvalidInputError(message) from None
 
 
 def _request(model: str, given: Any) -> ModelRequest:

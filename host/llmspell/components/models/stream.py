@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
+from llmspell.components.hiding import hide_fields, reveal_fields
 from llmspell.operations import Asker
 from llmspell_hookspecs import ChunkSink, InvalidInputError, ModelChunk, ModelResponse, ToolUse
 
@@ -69,6 +70,7 @@ class ModelStream:
         """
         if asker is not None:
             self._asker = asker
+        response = hide_fields(response)
         uses = tuple(response.tool_uses)
         if self._ended and _text(self._left) == response.text and _uses(self._left) == uses:
             return response
@@ -93,7 +95,7 @@ class ModelStream:
 
     async def _ask(self, chunk: ModelChunk, *, final: bool = False) -> None:
         index = len(self._given)
-        given = structs.replace(chunk, index=index, final=final)
+        given = hide_fields(structs.replace(chunk, index=index, final=final))
         asked: ModelChunk = given if self._asker is None else await self._asker.ask("model_chunk", given)
         if asked.kind == "restart":
             message = "model_chunk: a hook made a restart of a chunk; leave its text empty to hold it back"
@@ -110,7 +112,7 @@ class ModelStream:
             self._next += 1
             if chunk.text or chunk.tool_use is not None:
                 self._sent += 1
-                await self._sink(structs.replace(chunk, index=self._sent - 1))
+                await self._sink(reveal_fields(structs.replace(chunk, index=self._sent - 1)))
 
     async def _void(self) -> None:
         self._given.clear()

@@ -6,7 +6,7 @@ Invariant: what a tool declares a secret is hidden, in whatever shape it was giv
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import AliasChoices, BaseModel, Secret, SecretBytes, SecretStr
 
 from llmspell_hookspecs import InvalidInputError, Tool, freeze, hide, hide_item
 
-__all__ = ["hidden_input"]
+__all__ = ["hidden_input", "hidden_model"]
 
 _NUMBERS = frozenset({int, float, bool, type(None)})
 
@@ -36,6 +36,18 @@ def hidden_input(tool: Tool[Any], given: Mapping[str, Any]) -> Mapping[str, Any]
         if hidden is not frozen:
             changed[name] = hidden
     return {**given, **changed} if changed else given
+
+
+def hidden_model(shown: Any, others: Iterable[str]) -> Any:
+    """Return a tool's parameters, frozen, with their secrets hidden.
+
+    Args:
+        shown: The parameters.
+        others: Which of them the tool does not declare.
+    """
+    hidden = hide(shown)
+    changed = {name: hide_item(name, shown[name], "any") for name in others}
+    return hidden.with_items(changed) if changed else hidden
 
 
 @lru_cache(maxsize=1024)

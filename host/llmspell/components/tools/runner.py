@@ -48,7 +48,7 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys
 
 from .context import CallContext
-from .hiding import hidden_input
+from .hiding import hidden_input, hidden_model
 from .registry import ToolRegistry
 
 __all__ = ["TOOL", "TOOL_DISCOVERY", "ToolRunner"]
@@ -248,7 +248,7 @@ class _Call:
     def _shown(self, model: BaseModel) -> Any:
         """Keep all that the body will get, and return that as guards are shown it."""
         self._prepared.model = freeze_fields(model, f"tool:{self._tool.name}", "parameters")
-        return hide(self._prepared.model)
+        return hidden_model(self._prepared.model, model.__pydantic_extra__ or ())
 
     async def _resolved(self, call: ToolCall, model: BaseModel) -> ToolCall:
         with Blamed(self._broken, spares=Exception):

@@ -1,0 +1,86 @@
+"""Secrets in what models and agents are asked and answer: hidden before the first hook, revealed for whoever runs.
+
+Invariant: no hook sees the text of a secret, and nothing but hooks sees a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct, structs
+
+from llmspell_hookspecs import (
+    AgentChunk,
+    AgentConfig,
+    AgentInput,
+    AgentOutput,
+    Message,
+    ModelChunk,
+    ModelRequest,
+    ModelResponse,
+    ToolRecord,
+    ToolUse,
+    freeze,
+    hide,
+    reveal,
+)
+
+__all__ = ["hide_fields", "reveal_fields"]
+
+T = TypeVar("T")
+
+_FIELDS: Final[Mapping[type, tuple[str, ...]]] = {
+    ModelRequest: ("messages", "options"),
+    Message: ("tool_uses", "extra"),
+    ToolUse: ("parameters", "extra"),
+    ModelResponse: ("tool_uses", "metadata", "extra"),
+    ModelChunk: ("tool_use",),
+    AgentConfig: ("base_url", "options"),
+    AgentInput: ("messages", "parameters"),
+    AgentOutput: ("tool_calls", "metadata"),
+    AgentChunk: ("tool_use", "tool_result"),
+    ToolRecord: ("parameters",),
+}
+"""Which fields of which structs may hold secrets; what a model or a person says is text, and as it is."""
+
+
+def hide_fields(value: T) -> T:
+    """Return a struct with its secrets hidden.
+
+    Raises:
+        InvalidInputError: A field cannot be shown to hooks.
+    """
+    hidden: T = _changed(value, _hidden)
+    return hidden
+
+
+def reveal_fields(value: T) -> T:
+    """Return a struct with its secrets as they are."""
+    revealed: T = _changed(value, reveal)
+    return revealed
+
+
+def _hidden(value: Any) -> Any:
+    return hide(freeze(value), "any")
+
+
+def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    changed: dict[str, Any] = {}
+    for name in _FIELDS.get(type(value), ()):
+        held = getattr(value, name)
+        if not held:
+            continue
+        new = _changed_field(held, change)
+        if new is not held:
+            changed[name] = new
+    return structs.replace(value, **changed) if changed else value
+
+
+def _changed_field(held: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(held, Struct):
+        return _changed(held, change)
+    if isinstance(held, list | tuple):
+        items = [_changed(item, change) for item in held]
+        return held if all(map(lambda one, other: one is other, items, held)) else tuple(items)
+    return change(held)

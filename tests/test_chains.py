@@ -268,6 +268,22 @@ async def test_the_thousandth_hook_costs_what_the_first_does_to_register_and_to_
     assert rest < 1000 * 100
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda number: {},
+        lambda number: {"match": f"some{number}*"},
+        lambda number: {"name": f"h{number}", "after": (f"h{number - 1}",)},
+    ],
+)
+def test_the_first_call_does_little_for_each_hook_that_stands_there(options: Callable[[int], dict[str, Any]]) -> None:
+    registry = HookRegistry(PointCatalog(point for point in own_points() if point.name == BEFORE))
+    for number in range(1000):
+        registry.register(BEFORE, withhold, **options(number))
+
+    assert effort(lambda: registry.chain(BEFORE, "other")) < 1000 * 15
+
+
 async def test_a_hook_at_events_hears_of_operations_from_its_registration_until_it_goes() -> None:
     heard: list[str] = []
 

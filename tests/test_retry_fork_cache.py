@@ -17,6 +17,7 @@ from llmspell_hookspecs import (
     Cancel,
     Fork,
     HookContext,
+    InvalidInputError,
     Modified,
     OperationCancelledError,
     OperationError,
@@ -73,6 +74,72 @@ def test_a_failed_attempt_is_waited_for_and_run_again() -> None:
     assert result == {"run": 3}
     assert flaky.attempts == [1, 2, 3]
     assert elapsed_s == pytest.approx(3.0)
+
+
+AGAIN = Retry(0, 3, value={"parameters": {"text": "shorter"}})
+
+
+@pytest.mark.parametrize(("point", "failures", "runs"), [(BEFORE, 0, 1), (AFTER, 0, 2), (ERROR, 1, 2)])
+def test_what_a_retry_brings_runs_next_and_every_guard_judges_it(point: str, failures: int, runs: int) -> None:
+    flaky = Flaky(failures)
+    judged: list[str] = []
+    asked: list[str] = []
+
+    def prepare(host: Host) -> None:
+        once = lambda context: AGAIN if context.operation.attempt == 1 else None  # noqa: E731
+        host.hooks.register(point, once)
+        host.hooks.register(
+            BEFORE, lambda context: judged.append(context.subject.parameters["text"]), kind="guard", name="first"
+        )
+        host.hooks.register(
+            AFTER, lambda context: asked.append(context.request.parameters["text"]), kind="observe", name="last"
+        )
+
+    result, _ = calling(flaky, prepare)
+
+    assert result == {"run": runs}
+    assert [run["text"] for run in flaky.runs] == ["plain", "shorter"][-runs:]
+    assert judged == ["plain", "shorter"][-max(runs, len(judged)) :]
+    assert asked == ["shorter"]
+
+
+@pytest.mark.parametrize("point", [BEFORE, AFTER, ERROR])
+def test_a_guard_denies_what_a_retry_brings_for_good(point: str) -> None:
+    flaky = Flaky(1 if point == ERROR else 0)
+
+    def prepare(host: Host) -> None:
+        host.hooks.register(point, lambda context: AGAIN if context.operation.attempt == 1 else None)
+        deny = lambda context: Cancel("short") if context.subject.parameters["text"] == "shorter" else None  # noqa: E731
+        host.hooks.register(BEFORE, deny, kind="guard", name="deny")
+        host.hooks.register(ERROR, lambda context: Replace("revived"), name="revive")
+
+    with pytest.raises(OperationCancelledError, match="short"):
+        calling(flaky, prepare)
+
+    assert {"text": "shorter"} not in flaky.runs
+
+
+@pytest.mark.parametrize("point", [BEFORE, AFTER, ERROR])
+@pytest.mark.parametrize("value", [{"parameterz": {}}, "shorter", {"parameters": 3}])
+def test_what_a_retry_brings_must_be_a_call_of_the_same_kind(point: str, value: Any) -> None:
+    flaky = Flaky(1 if point == ERROR else 0)
+
+    with pytest.raises(InvalidInputError, match="ToolCall"):
+        calling(flaky, lambda host: host.hooks.register(point, lambda context: Retry(0, 3, value=value)))
+
+
+def test_what_is_tried_anew_is_stored_for_what_was_not_asked() -> None:
+    flaky = Flaky(0)
+
+    async def main() -> list[Any]:
+        async with opened(make_tool("flaky", flaky, repeatable=True)) as host:
+            host.hooks.register(BEFORE, lambda context: Cache("kept"), name="cache")
+            host.hooks.register(AFTER, lambda context: AGAIN if context.operation.attempt == 1 else None, name="again")
+            return [(await host.call("tool:flaky", {"text": "plain"})).result for _ in range(2)]
+
+    run(main, virtual=True)
+
+    assert [each["text"] for each in flaky.runs] == ["plain", "shorter"] * 2
 
 
 def test_the_smallest_number_of_attempts_that_was_asked_for_counts() -> None:

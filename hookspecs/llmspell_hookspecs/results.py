@@ -96,10 +96,13 @@ class Retry(Struct, frozen=True):
     Attributes:
         delay_s: The wait, from 0.
         max_attempts: How many attempts the operation may have in all, from 1; the smallest one asked for counts.
+        value: The call that runs next in place of the same one, or a mapping of the fields that differ; every guard
+            judges it. At before points the transforms are asked about it again, too.
     """
 
     delay_s: float = 1.0
     max_attempts: int = 3
+    value: Any = None
 
 
 class Fork(Struct, frozen=True):

@@ -8,7 +8,6 @@ Invariant: a chain is immutable and never built per call; whatever changes the s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Final
 
 from llmspell_hookspecs import HookKind, HookPoint, Phase
@@ -106,14 +105,11 @@ def _steps(hooks: tuple[Hook, ...]) -> tuple[tuple[Hook, ...], ...]:
 
 def compile_chain(point: HookPoint, hooks: Iterable[Hook], component: str) -> Chain | None:
     """Answer the chain of the hooks that are called for this component, or None if none are."""
-    fits: dict[str | None, bool] = {None: True}
-    called = []
-    for hook in hooks:
-        match = hook.options.match
-        if match not in fits:
-            fits[match] = _fits(point, component, match or "")
-        if fits[match] and hook.enabled and not _is_open(hook):
-            called.append(hook)
+    if point.topic == "event":  # a topic may be spelled with dots or colons
+        component = component.replace(":", ".")
+    called = [
+        hook for hook in hooks if (hook.fits is None or hook.fits(component)) and hook.enabled and not _is_open(hook)
+    ]
     return Chain(point, called) if called else None
 
 
@@ -129,12 +125,6 @@ def still_judging(old: Chain | None, new: Chain | None) -> Chain | None:
     if not left:
         return new
     return Chain(old.point, left if new is None else (*new.hooks, *left))
-
-
-def _fits(point: HookPoint, component: str, match: str) -> bool:
-    if point.topic == "event":  # a topic may be spelled with dots or colons
-        match, component = match.replace(":", "."), component.replace(":", ".")
-    return fnmatchcase(component, match)
 
 
 def _is_open(hook: Hook) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import AsyncIterator, Callable
+from fnmatch import translate
 from typing import Any, Final
 
 import trio
@@ -42,6 +44,8 @@ class Hook:
         calls: How often it was called.
         failures: How often it failed.
         total_s: How long the calls took together; Python adds floats faster than nanoseconds.
+        fits: Says of a component's name whether it is called there; None if it is for all. Made as it is registered:
+            thousands of patterns would hold the loop for long when a chain is compiled.
         everywhere: Whether one of a script is asked about what others do, too.
     """
 
@@ -52,6 +56,7 @@ class Hook:
         "enabled",
         "everywhere",
         "failures",
+        "fits",
         "function",
         "id",
         "invoke",
@@ -93,6 +98,7 @@ class Hook:
         self.calls = 0
         self.failures = 0
         self.total_s = 0.0
+        self.fits = _fitting(point, options.match)
         self._check()
         self.awaits = options.thread or _is_async(function)
         self.invoke: Callable[[HookContext[Any]], Any] = self._invocation()
@@ -177,6 +183,14 @@ class Hook:
             return None
 
         return within
+
+
+def _fitting(point: HookPoint, match: str | None) -> Callable[[str], object] | None:
+    if match is None:
+        return None
+    if point.topic == "event":  # a topic may be spelled with dots or colons
+        match = match.replace(":", ".")
+    return re.compile(translate(match)).match
 
 
 def name_of(function: Callable[..., Any]) -> str:

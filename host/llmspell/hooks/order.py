@@ -114,7 +114,14 @@ class Lineup:
 
     def _sorted(self) -> list[Hook]:
         place = {hook: index for index, hook in enumerate(self._plain)}
-        later = [{place[other] for other in self._later(hook)} for hook in self._plain]
+        later: list[dict[int, None]] = [{} for _ in place]
+        for index, first in ((self._before, False), (self._after, True)):
+            for word, wanting in index.items():
+                named = [place[other] for other in self._called.get(word, ())]
+                for mine in map(place.__getitem__, wanting):
+                    for other in named:
+                        if other != mine:
+                            later[other if first else mine][mine if first else other] = None
         return _sorted(self._plain, later)
 
 
@@ -138,7 +145,7 @@ def _answers_to(hook: Hook) -> set[str]:
     return {hook.name, hook.plugin, f"{hook.plugin}.{hook.name}"}
 
 
-def _sorted(hooks: Sequence[Hook], later: list[set[int]]) -> list[Hook]:
+def _sorted(hooks: Sequence[Hook], later: Sequence[Iterable[int]]) -> list[Hook]:
     waiting = [0] * len(hooks)
     for others in later:
         for other in others:
@@ -157,7 +164,7 @@ def _sorted(hooks: Sequence[Hook], later: list[set[int]]) -> list[Hook]:
     return answer
 
 
-def _cycle(hooks: Sequence[Hook], later: list[set[int]], stuck: set[int]) -> HookOrderError:
+def _cycle(hooks: Sequence[Hook], later: Sequence[Iterable[int]], stuck: set[int]) -> HookOrderError:
     index, path = min(stuck), []
     earlier: dict[int, int] = {}
     for other in sorted(stuck):

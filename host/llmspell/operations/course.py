@@ -110,6 +110,7 @@ class Course:
         operation: What was asked for.
         frame: Where it stands among the running operations.
         chains: The hooks around it, as of the last `look`.
+        next: The call that a hook wants the next attempt to begin with; `NOTHING` for the same one.
         subject: What is judged now: the call, or the result.
         offered: The call as the transforms of scripts left it, before any other hook added to it.
         proposed: The call as the transforms left it.
@@ -143,6 +144,7 @@ class Course:
         "ending",
         "frame",
         "house",
+        "next",
         "offered",
         "operation",
         "outcome",
@@ -161,6 +163,7 @@ class Course:
         self.frame = frame
         self.chains = chains
         self._ref: OperationRef | None = None
+        self.next: Any = NOTHING
         self.subject: Any = operation.subject
         self.offered: Any = operation.subject
         self.proposed: Any = operation.subject

@@ -140,6 +140,7 @@ class Execution:
             raise error from (again.__cause__ if error is not again.__cause__ else error.__cause__)
         await trio.sleep(delay_s)
         course.begin_attempt(attempt)
+        course.next = NOTHING if again.retry.value is None else again.retry.value
 
     def _may_retry(self, retry: Retry) -> bool:
         self._attempts_allowed = min(self._attempts_allowed, max(1, retry.max_attempts))
@@ -198,6 +199,8 @@ class Execution:
             course.proposed = course.subject = freeze_fields(course.operation.subject, course.frame, "input")
         else:
             course.subject = course.approved
+        if course.next is not NOTHING:
+            self._begin_with(course.next)
         failure: Exception | None = None
         try:
             proposal = await self._approve(original)
@@ -215,6 +218,14 @@ class Execution:
         if proposal is None and not course.wanted:
             return await self._run_body()
         return await self._take_effect(proposal)
+
+    def _begin_with(self, subject: Any) -> None:
+        """Begin an attempt with another call: nobody has approved it, and nothing is stored for what was asked."""
+        course = self._course
+        course.next = course.approved = NOTHING
+        course.proposed = course.offered = course.subject = subject
+        course.stores.clear()
+        course.questions.clear()
 
     async def _approve(self, original: bool) -> Proposal | None:
         course, chain = self._course, self._course.look().before

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from llmspell.hooks import PAUSE, Chain, Hook, advance, advance_waiting, unsupported
 from llmspell_hookspecs import (
@@ -103,7 +103,11 @@ async def _interpret(
         elif isinstance(answer, Replace):
             current = subject if phase is Phase.AFTER else None
             return subject, _proposal(course, hook, answer, _as_result(course, hook, answer.value, current))
-        elif isinstance(answer, Cancel | Redirect | Retry):
+        elif isinstance(answer, Retry):
+            if answer.value is not None:
+                answer = structs.replace(answer, value=_next(course, hook, answer.value))
+            return subject, _proposal(course, hook, answer)
+        elif isinstance(answer, Cancel | Redirect):
             return subject, _proposal(course, hook, answer)
         answered = (
             await advance_waiting(transforms, index, context, course.limit_s)
@@ -123,6 +127,12 @@ def _changed(course: Course, hook: Hook, value: Any, subject: Any) -> Any:
         return _as_result(course, hook, value, subject)
     course.proposed = fit(value, hook.point.subject, where(hook), subject)
     return course.proposed
+
+
+def _next(course: Course, hook: Hook, value: Any) -> Any:
+    """Return what a Retry wants to run, which is another call of the same kind."""
+    call = course.asked
+    return fit(value, type(call) if isinstance(call, Struct) else object, where(hook), call)
 
 
 def _as_result(course: Course, hook: Hook, value: Any, current: Any) -> Any:

@@ -139,7 +139,10 @@ def _retry(table: Mapping[str, Any], context: HookContext[Any]) -> HookResult:
     attempts = _number(table, "max_attempts", context) if "max_attempts" in table else 3
     if attempts < 1:
         raise _refusal(context, f"a retry with max_attempts = {attempts:g}; give at least 1")
-    return Retry(delay_s, int(attempts))
+    value = table.get("value")
+    if value is not None and context.request is None and not isinstance(context.subject, Failure):
+        value = _changed(value, context)
+    return Retry(delay_s, int(attempts), value)
 
 
 def _fork(table: Mapping[str, Any], context: HookContext[Any]) -> HookResult:

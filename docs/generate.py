@@ -1,4 +1,4 @@
-"""Writes the generated references: hook points, results, tools, settings, script globals, the command line.
+"""Writes the generated references: hook points, results, contract, tools, settings, globals, command line, testing.
 
 ``python docs/generate.py`` writes them; a test holds the files against what this module answers.
 """
@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Container, Iterator
+from enum import Enum
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_args
 
 import click
+import msgspec
 from pydantic import BaseModel
 
+import llmspell_hookspecs
 from llmspell.cli.failure import EXIT_CODES
 from llmspell.cli.root import cli
 from llmspell.settings import Policy, Settings
@@ -30,6 +34,9 @@ from llmspell_hookspecs import (
 __all__ = ["references"]
 
 FOLDER = Path(__file__).parent / "reference"
+_QUOTED = re.compile(r"""(: |-> )(['"])(.*?)\2""")
+_SELF = re.compile(r"\(self(: [^,)]*)?(, /)?(, |(?=\)))")
+_OPENS = ("__aenter__", "__aexit__", "__call__")
 _NOTE = "<!-- Written by docs/generate.py; edit the docstrings instead. -->"
 
 
@@ -44,6 +51,8 @@ def references() -> dict[str, str]:
         "script-globals.md": _globals(),
         "providers.md": _quirks(),
         "command-line.md": _command_line(),
+        "contract.md": _contract(),
+        "testing.md": _testing(),
     }
 
 
@@ -154,6 +163,101 @@ def _quirks() -> str:
         "and `llmspell.testing.ProviderConformance` asks any provider about all of them."
     )
     return _page("What servers make of the chat interface", text, "\n".join(rows))
+
+
+def _contract() -> str:
+    """What a plugin imports, by kind: what has fields, what has methods, errors, and what is called."""
+    face = {name: getattr(llmspell_hookspecs, name) for name in llmspell_hookspecs.__all__}
+    points = {point.name for point in own_points()}
+    classes = {name: each for name, each in face.items() if inspect.isclass(each)}
+    errors = {name: each for name, each in classes.items() if issubclass(each, BaseException)}
+    values = {name: each for name, each in classes.items() if issubclass(each, msgspec.Struct)}
+    enums = {name: each for name, each in classes.items() if issubclass(each, Enum)}
+    others = {name: each for name, each in classes.items() if name not in {*errors, *values, *enums}}
+    called = {name: each for name, each in face.items() if inspect.isfunction(each) and name not in points}
+    return _page(
+        "The contract",
+        "What a plugin imports from `llmspell_hookspecs`; hook points and the nine results have pages of their own. "
+        "A service is asked for by its protocol: `services.get(NetworkAccess)`, in a tool "
+        "`context.services.get(NetworkAccess)`.",
+        "## Values: subjects of hook points, and what services take and return",
+        *[_class(name, each) for name, each in values.items() if each not in RESULT_TYPES],
+        "## Protocols and classes: services of the host, and what plugins are",
+        *[_class(name, each) for name, each in others.items()],
+        "## Words",
+        *[f"### {name}\n\n{inspect.getdoc(each)}\n\nOne of {_members(each)}." for name, each in enums.items()],
+        "## Errors",
+        *[_class(name, each) for name, each in errors.items()],
+        "## Functions",
+        '### hookimpl\n\nMarks a hook: bare, or with the options of `HookOptions`: `@hookimpl(kind="guard")`.',
+        *[_function(name, each) for name, each in called.items()],
+    )
+
+
+def _members(kind: type[Enum]) -> str:
+    return ", ".join(f"`{kind.__name__}.{member.name}`" for member in kind)
+
+
+def _testing() -> str:
+    import llmspell.testing
+    from llmspell.testing import plugin
+
+    fixtures = [f"- `{name}`: {_prose(getattr(plugin, name))}" for name in plugin.__all__]
+    face = {name: getattr(llmspell.testing, name) for name in llmspell.testing.__all__}
+    return _page(
+        "The testing kit",
+        "A pytest plugin, active wherever llmspell is installed. " + (inspect.getdoc(plugin) or "").split("\n", 2)[2],
+        "## Fixtures",
+        "\n".join(fixtures),
+        "## Imported from `llmspell.testing`",
+        *[(_class if inspect.isclass(each) else _function)(name, each) for name, each in face.items()],
+    )
+
+
+def _prose(fixture: Any) -> str:
+    """A docstring on one line."""
+    return " ".join((inspect.getdoc(fixture) or "").split())
+
+
+def _class(name: str, kind: type) -> str:
+    """A class: what it is for, and its own public methods and properties; the fields are in its docstring."""
+    bases = [base.__name__ for base in kind.__bases__ if issubclass(base, Exception)]
+    lines = [f"### {name}" + (f" ({', '.join(bases)})" if bases else ""), inspect.getdoc(kind) or ""]
+    if issubclass(kind, msgspec.Struct):
+        lines.insert(1, f"`{', '.join(_struct_fields(kind))}`")
+    elif issubclass(kind, Exception) and "__init__" in vars(kind):
+        lines.insert(1, _called(name, kind.__init__).replace(" -> None", ""))
+    for attribute, value in vars(kind).items():
+        if attribute.startswith(("_", "test_", "record_")) and attribute not in _OPENS:
+            continue
+        text = textwrap.indent(inspect.getdoc(value) or "", "  ").strip()
+        if isinstance(value, property):
+            lines.append(f"- `{attribute}`: {text}")
+        elif inspect.isfunction(value):
+            lines.append(f"- {_called(attribute, value)}: {text}")
+    return "\n\n".join(lines)
+
+
+def _struct_fields(kind: type[msgspec.Struct]) -> Iterator[str]:
+    """Each field with its type, and its default if that is a word."""
+    names = kind.__struct_fields__
+    defaults = dict(zip(reversed(names), reversed(kind.__struct_defaults__), strict=False))
+    for name in names:
+        text = f"{name}: {kind.__annotations__.get(name, 'Any')}"
+        default = defaults.get(name, msgspec.NODEFAULT)
+        plain = default is None or isinstance(default, str | bool | int | float | tuple)
+        yield text if default is msgspec.NODEFAULT else f"{text} = {default!r}" if plain else f"{text} = ..."
+
+
+def _function(name: str, function: Any) -> str:
+    return f"### {name}\n\n{_called(name, function)}\n\n{inspect.getdoc(function)}"
+
+
+def _called(name: str, function: Any) -> str:
+    """How a function is called, in code; annotations are texts, which would stand in quotes."""
+    word = "async " if inspect.iscoroutinefunction(function) else ""
+    text = _QUOTED.sub(lambda found: found[1] + found[3], str(inspect.signature(function)))
+    return f"`{word}{name}{_SELF.sub('(', text)}`"
 
 
 def _methods(title: str, kind: type[ScriptObject]) -> str:

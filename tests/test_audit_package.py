@@ -1,29 +1,22 @@
-"""The example package as users have it: built, installed with pip into a fresh environment, run by the command line.
-
-The environment sees the packages of the running one, so nothing is downloaded but what builds the wheel, if that is
-not there.
-"""
+"""The example package as users have it: built, installed with pip into a fresh environment, run by the command line."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import shutil
 import subprocess
-import sys
-import sysconfig
 import textwrap
-import venv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from installed import EXAMPLES, build, clean_environment, environment
 from waiting import PATIENCE_S
 
-PACKAGE = Path(__file__).parent.parent / "examples" / "plugins" / "llmspell-audit"
+PACKAGE = EXAMPLES / "llmspell-audit"
 DELETE = '{operation = "delete", path = "keep.txt"}'
 SENDS = """
     from llmspell_hookspecs import Call, Fork, Redirect, hookimpl
@@ -62,12 +55,7 @@ class Machine:
             folder.mkdir(parents=True)
         (self.project / "keep.txt").write_text("kept")
         self.configure()
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("LLMSPELL_", "PYTHON"))},
-            "LLMSPELL_CONFIG_HOME": str(self._user_file.parent),
-            "LLMSPELL_DATA_HOME": str(root / "data"),
-            "AUDIT_IMPORTED": str(self.imported),
-        }
+        self._environment = {**clean_environment(root), "AUDIT_IMPORTED": str(self.imported)}
 
     def configure(self, settings: str = "") -> None:
         """Write the user's settings: where the log lies, and these."""
@@ -119,45 +107,17 @@ class Machine:
         return [asked[row["operation"]]["path"] for row in denied]
 
 
-def pip(*arguments: str | Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def builds_here() -> bool:
-    """Answer whether the package's build system is installed, so that no isolated one need be fetched."""
-    try:
-        return int(importlib.metadata.version("setuptools").partition(".")[0]) >= 77
-    except importlib.metadata.PackageNotFoundError:
-        return False
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package's wheel, built from a copy of its source."""
-    root = tmp_path_factory.mktemp("build")
-    shutil.copytree(PACKAGE, root / "source", ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
-    pip(
-        "wheel", "--no-deps", *(["--no-build-isolation"] if builds_here() else []), "-w", root / "dist", root / "source"
-    )
-    (built,) = (root / "dist").glob("*.whl")
+    (built,) = build(tmp_path_factory.mktemp("build"), PACKAGE)
     return built
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A fresh environment with the wheel installed: its interpreter, and where its packages lie."""
-    root = tmp_path_factory.mktemp("environment")
-    venv.create(root, symlinks=True)
-    python = root / "bin" / "python"
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(root), "platbase": str(root)}))
-    (site / "running.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    pip("--python", python, "install", "--no-deps", "--no-index", wheel)
+    python, site = environment(tmp_path_factory.mktemp("environment"), [wheel])
     face = site / "llmspell_audit" / "__init__.py"
     face.write_text(face.read_text() + "\nimport os, pathlib\npathlib.Path(os.environ['AUDIT_IMPORTED']).touch()\n")
     return python, site

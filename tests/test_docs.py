@@ -155,7 +155,8 @@ def test_the_redaction_of_the_how_to_holds_in_every_way_in(tmp_path: Path) -> No
 
     assert told("use.py") == f"Write to |(address)|{clean}\nWrite to |(address)|{clean};{clean}\n"
     assert told("-m", "llmspell", "run", "use.lua") == f"Write to 0|(address)1\t{clean}\t2\n"
-    assert told("-m", "llmspell", "agent", "run", "?", "--model", "split/model", "--stream") == f"{clean}\n"
+    for how in ([], ["--stream"]):
+        assert told("-m", "llmspell", "agent", "run", "?", "--model", "split/model", *how) == f"{clean}\n"
 
 
 @pytest.mark.parametrize(

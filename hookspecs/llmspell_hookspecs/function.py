@@ -91,7 +91,13 @@ def _made(function: Callable[..., Any], **options: Any) -> type[Tool[Any]]:
         elif settings_model is not None and hint is settings_model:
             given[parameter.name] = "settings"
         else:
+            if parameter.name == "settings" and inspect.isclass(hint) and issubclass(hint, BaseModel):
+                message = f"callers would fill in its parameter settings; say @tool(settings={hint.__name__})"
+                raise _wrong(called, f"{message}, or give it another name")
             fields[parameter.name] = (hint, _field(parameter, hint, described.get(parameter.name, "")))
+
+    if settings_model is not None and "settings" not in given.values():
+        raise _wrong(called, f"nothing gets its settings; annotate a parameter with {settings_model.__name__}")
 
     async def run(self: Tool[Any], parameters: BaseModel, context: ToolContext) -> Any:
         """Call the function."""
@@ -128,7 +134,7 @@ def _check(function: Any, called: str, options: dict[str, Any], settings_model: 
     if isinstance(options.get("aliases", ()), str):
         raise _wrong(called, f"its aliases are the text {options['aliases']!r}; write a tuple")
     if not isinstance(options.get("level", SecurityLevel.SAFE), SecurityLevel):
-        raise _wrong(called, f"its level is {options['level']!r}; use one of SecurityLevel")
+        raise _wrong(called, f"its level is {options['level']!r}; use SecurityLevel.SAFE, RESTRICTED or PRIVILEGED")
     if settings_model is not None and not (inspect.isclass(settings_model) and issubclass(settings_model, BaseModel)):
         raise _wrong(called, f"its settings are {settings_model!r:.60}; give a pydantic model")
 

@@ -369,8 +369,9 @@ def model_error(context: HookContext[Failure]) -> HookResult | None:
 def model_chunk(context: HookContext[ModelChunk]) -> HookResult | None:
     """A chunk of an answer is about to be handed on.
 
-    When: once for each chunk of a streamed call, before anybody has it, and once with an empty chunk that is ``final``
-        when the answer ends; from ``index`` 0 on again if the call runs again or its answer was replaced.
+    When: once for each chunk of an answer, before anybody has it, and once with an empty chunk that is ``final`` when
+        the answer ends; what nobody streams is one chunk. From ``index`` 0 on again if the call runs again or its
+        answer was replaced.
     Subject: the chunk; what ``Modified`` or ``Replace`` make of it is what the response says, too. A hook may hold text
         back (leave it empty, keep it in ``metadata``) and hand it on later, at the ``final`` chunk at the latest; one
         that is left empty is not handed on. ``Cancel`` ends the call.

@@ -73,9 +73,14 @@ class Storage(Protocol):
         """
 
     def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
-        """Yield entries in order of keys, from behind ``after``, at most ``limit``.
+        """Return an iterator over entries in order of keys, from behind ``after``, at most ``limit``.
 
-        What is written while it runs may be seen or not; each key comes at most once.
+        What is written while it runs may be seen or not; each key comes at most once. A write of up to 20 entries is
+        seen whole or not at all by a scan that asks for no more. An iterator may be left before its end and is not
+        closed then, so it is no async generator.
+
+        Raises:
+            InvalidInputError: The limit is negative, or the prefix or ``after`` is no Unicode text.
         """
 
     async def close(self) -> None:

@@ -22,9 +22,17 @@ from pydantic import create_model
 from llmspell_hookspecs import DepthLimitError, LlmspellError, OperationError, PluginError
 from llmspell_hookspecs.errors import text_of_error
 
-__all__ = ["Blamed", "as_error", "let_pass", "passes", "survive_first_model", "text_of"]
+__all__ = ["Blamed", "as_error", "let_pass", "passes", "remedy", "survive_first_model", "text_of"]
 
 _LENGTH: Final = 300
+_READ_ONLY: Final = "what a hook is given is read-only: return context.modify(...)"
+_TRIO: Final = "the host runs on trio: await that, or services.get(AsyncioThread).run"
+_REMEDIES: Final = (
+    ("no running event loop", _TRIO),
+    ("received unrecognized yield message", _TRIO),
+    ("'mappingproxy' object does not support", _READ_ONLY),
+    ("immutable type: ", _READ_ONLY),
+)
 _NAME_OF: Final = type.__dict__["__name__"].__get__
 
 
@@ -54,6 +62,11 @@ class Blamed:
         if error is None or isinstance(error, self._spares) or passes(error):
             return False
         raise self._blame(error) from error
+
+
+def remedy(text: str) -> str:
+    """Return what to do about what a hook commonly cannot do here, told from its error's text; with its semicolon."""
+    return next((f"; {what}" for told, what in _REMEDIES if told in text), "")
 
 
 def passes(error: BaseException) -> bool:

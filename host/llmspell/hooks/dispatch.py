@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.foreign import let_pass
+from llmspell.foreign import let_pass, remedy
 from llmspell_hookspecs import (
     Cancel,
     Continue,
@@ -116,7 +116,8 @@ def _failed(hook: Hook, error: BaseException) -> None:
     if hook.options.on_error == "raise":
         message = f"{where}: it failed: {text_of_error(_first(error))}; mend it, or say on_error='continue'"
         raise HookFailedError(message, hook=hook.name, point=hook.point.name) from error
-    _log.warning("%s: it failed and was passed over: %s", where, text_of_error(error))
+    text = text_of_error(error)
+    _log.warning("%s: it failed and was passed over: %s%s", where, text, remedy(text))
 
 
 def _first(error: BaseException) -> BaseException:

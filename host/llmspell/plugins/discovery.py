@@ -9,6 +9,7 @@ reason, never imported.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -28,6 +29,7 @@ __all__ = ["OWN", "Candidate", "Installed", "choose", "scan_all"]
 
 OWN: Final = "llmspell"
 """The distribution whose plugins are built in."""
+_PREFIX: Final = "llmspell."
 _VALUE: Final = re.compile(r"\s*[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\]\s*)?$")
 
 
@@ -106,6 +108,10 @@ class Installed:
     def _checked(self, point: EntryPoint, info: PluginInfo, problem: str) -> Iterator[Candidate]:
         if not problem and not point.name.strip():
             problem = f"an entry point in {point.group} has no name; ask its author to mend it"
+        if not problem and point.group not in GROUPS:
+            near = difflib.get_close_matches(point.group, GROUPS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(GROUPS)}"
+            problem = f"there is no group of entry points {point.group!r}; {hint}"
         if not problem and not _VALUE.match(point.value):
             problem = f"its entry point {point.value!r} names no module; ask its author to mend it"
         info = structs.replace(info, module=point.value)
@@ -145,13 +151,13 @@ def choose(
 
 
 def _points(package: Distribution) -> list[EntryPoint]:
-    """Return the entry points of a package that are ours."""
+    """Return the entry points of a package that are ours, or would be: no other group begins as ours do."""
     points = list(package.entry_points)
     if not points:
         file = getattr(package, "_path", PurePath()) / "entry_points.txt"
         if getattr(file, "exists", bool)() and not _is_readable(file):
             raise PermissionError("entry_points.txt cannot be opened")
-    return [point for point in points if point.group in GROUPS]
+    return [point for point in points if point.group in GROUPS or point.group.startswith(_PREFIX)]
 
 
 def _is_readable(file: Any) -> bool:

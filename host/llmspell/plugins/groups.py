@@ -13,13 +13,15 @@ from typing import Any, Final
 from msgspec import Struct
 from pydantic import BaseModel
 
-from llmspell_hookspecs import Agent, Language, ScriptGlobal, SecurityLevel, Storage, Tool
+from llmspell_hookspecs import Agent, Language, Provider, ScriptGlobal, SecurityLevel, Storage, Tool
 
 __all__ = ["GROUPS", "PLUGINS", "ROWS", "Group", "group_of", "plugin_name", "service_name"]
 
 PLUGINS: Final = "llmspell.plugins"
 """The group of hook plugins; the others hold what is loaded by name on first use."""
 _METHODS: Final = ("info", "at", "complete", "close")
+_OPENS: Final = ("__aenter__", "__aexit__")
+_LEVELS: Final = "SecurityLevel.SAFE, RESTRICTED or PRIVILEGED"
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -100,7 +102,7 @@ def _tool_problem(tool: Any, name: str) -> str:
     if not _is_class(BaseModel)(getattr(tool, "parameters", None)):
         return "has no model of its parameters; write class ...(Tool[Parameters])"
     if not isinstance(tool.level, SecurityLevel):
-        return f"has the level {tool.level!r}; use one of SecurityLevel"
+        return f"has the level {tool.level!r}; use {_LEVELS}"
     texts = (tool.description, tool.category, tool.version, *tool.aliases)
     if not all(isinstance(text, str) for text in texts) or isinstance(tool.aliases, str):
         return "has a description, category, version or alias that is no text; write texts, and aliases as a tuple"
@@ -113,8 +115,17 @@ def _agent_problem(kind: Any, name: str) -> str:
     return ""
 
 
-def _keeps(protocol: Callable[[Any], bool], word: str, module: str = "llmspell_hookspecs") -> Callable[[Any, str], str]:
-    return lambda item, name: "" if protocol(item) else f"does not keep the protocol {word}; see {module}"
+def _keeps(protocol: Callable[[Any], bool], kind: type) -> Callable[[Any, str], str]:
+    """Return what says what something lacks that a protocol asks for."""
+
+    def problem(item: Any, name: str) -> str:
+        if protocol(item):
+            return ""
+        asked = [name for name in vars(kind) if name in _OPENS or not name.startswith("_")]
+        lacks = ", ".join(name for name in asked if not hasattr(item, name))
+        return f"does not keep the protocol llmspell_hookspecs.{kind.__name__}; give it {lacks or 'what that says'}"
+
+    return problem
 
 
 def _service_problem(service: Any, name: str) -> str:
@@ -135,7 +146,7 @@ _TABLE: Final = (
         "provider",
         "providers",
         _is_provider,
-        _keeps(_is_provider, "Provider"),
+        _keeps(_is_provider, Provider),
         constructed=False,
     ),
     Group(
@@ -143,7 +154,7 @@ _TABLE: Final = (
         "script global",
         "plugins",
         _is_class(ScriptGlobal),
-        _keeps(callable, "ScriptGlobal"),
+        _keeps(callable, ScriptGlobal),
         constructed=False,
     ),
     Group("llmspell.services", "service", "plugins", _provides, _service_problem),
@@ -152,14 +163,14 @@ _TABLE: Final = (
         "storage",
         "storage",
         _is(Storage),
-        _keeps(lambda item: isinstance(item, Storage), "Storage", "llmspell_hookspecs.storage"),
+        _keeps(lambda item: isinstance(item, Storage), Storage),
     ),
     Group(
         "llmspell.languages",
         "language",
         "plugins",
         _is_language,
-        _keeps(lambda item: isinstance(item, Language), "Language"),
+        _keeps(lambda item: isinstance(item, Language), Language),
     ),
     Group(PLUGINS, "plugin", "plugins", lambda item: True, _hooks_problem),
 )

@@ -21,7 +21,7 @@ from llmspell.settings import Settings
 from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo
 
 from .discovery import Candidate
-from .groups import PLUGINS, ROWS
+from .groups import PLUGINS, ROWS, group_of
 from .loading import Loader, load, tell_loaded
 from .registrar import Registrar
 from .shelf import Shelf
@@ -140,8 +140,14 @@ def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any) -
             message = f"plugin {info.name}: it calls itself {own!r}; give it the name of its entry point"
             raise PluginError(message, plugin=info.name)
         points, hooks = registrar.take(plugin, info.name)
-        if not points and not hooks and not _does_without(target):
-            message = f"plugin {info.name}: it brings no hook and no point; mark its functions with @hookimpl"
+        group = group_of(target).name
+        if not points and not hooks and (group != PLUGINS or not _does_without(target)):
+            hint = "mark its functions with @hookimpl"
+            if inspect.isfunction(target):
+                hint = "mark it with @tool, or with @hookimpl"
+            elif group != PLUGINS:
+                hint = f"name it in the group {group}"
+            message = f"plugin {info.name}: it brings no hook and no point; {hint}"
             raise PluginError(message, plugin=info.name)
         return hooks
 

@@ -198,8 +198,8 @@ class HostJudge:
             return
         kind = _kind(number)
         if kind and not self.rules.allow_private and not self._private.match(target.host, (number,)):
-            reason = f"its address {number} is {kind}"
-            raise _refused(target, reason, "only the setting security.hosts.allow_private allows it")
+            hint = "only security.hosts.private (this one) or security.hosts.allow_private (all) allows it"
+            raise _refused(target, f"its address {number} is {kind}", hint)
 
     def _not_allowed(self, target: Target) -> SecurityError:
         hosts = ", ".join(self.rules.allowed) or "no host"

@@ -22,6 +22,7 @@ from llmspell_hookspecs import (
     InvalidInputError,
     LlmspellError,
     Message,
+    ModelChunk,
     ModelRequest,
     ModelResponse,
     Provider,
@@ -130,42 +131,45 @@ class ModelRunner:
         endpoint: Endpoint = _SETTINGS,
     ) -> ModelResponse:
         component = ComponentRef("model", request.model, f"model:{request.model}")
-        stream = None if sink is None else ModelStream(sink, lambda: self._runner.settles(MODEL, component.name))
-        call = _Call(request.model, provider, stream)
+        stream = ModelStream(sink or _nobody, lambda: self._runner.settles(MODEL, component.name))
+        call = _Call(request.model, provider, stream, streams=sink is not None)
         response: ModelResponse = await self._runner.run(
             Operation(
                 kind=MODEL,
                 component=component,
                 subject=_hidden(request),
                 body=call.body,
-                prepare=None if stream is None else call.prepare,
+                prepare=call.prepare,
                 deadline_s=options.deadline_s,
                 repeatable=True,
                 hops=options.hops,
                 started=options.started,
                 depends=lambda: (endpoint.base_url, endpoint.api_key, self._providers.offline),
-                leave=None if stream is None else stream.leave,
+                leave=stream.leave,
             )
         )
-        if stream is not None:
-            await stream.finish()
+        await stream.finish()
         return reveal_fields(response)
+
+
+async def _nobody(chunk: ModelChunk) -> None:
+    """Take the chunks of a call that is not streamed: hooks at ``model_chunk`` judge its answer all the same."""
 
 
 class _Call:
     """One call of a model on its way through `prepare` and body."""
 
-    __slots__ = ("_name", "_provider", "_stream")
+    __slots__ = ("_name", "_provider", "_stream", "_streams")
 
-    def __init__(self, name: str, provider: Provider, stream: ModelStream | None) -> None:
+    def __init__(self, name: str, provider: Provider, stream: ModelStream, *, streams: bool) -> None:
         self._name = name
         self._provider = provider
         self._stream = stream
+        self._streams = streams
 
     async def prepare(self, request: ModelRequest, asker: Asker) -> ModelRequest:
         """Begin a stream anew."""
-        if self._stream is not None:
-            await self._stream.begin(asker)
+        await self._stream.begin(asker)
         return request
 
     async def body(self, request: ModelRequest) -> ModelResponse:
@@ -177,24 +181,24 @@ class _Call:
         if not isinstance(response, ModelResponse):
             message = f"model:{self._name}: its provider answered {type(response).__name__}, no ModelResponse"
             raise ProviderError(message, code="protocol")
-        return response if self._stream is None else await self._stream.leave(response)
+        return await self._stream.leave(response)
 
     async def _answered(self, request: ModelRequest) -> ModelResponse:
         """What the provider answers; what kept a chunk from being taken counts more than what it made of that."""
         stream = self._stream
         try:
             response = await self._provider.complete(
-                self._name.partition("/")[2], reveal_fields(request), None if stream is None else stream.take
+                self._name.partition("/")[2], reveal_fields(request), stream.take if self._streams else None
             )
         except Exception as error:
-            if stream is not None and stream.failure is not None:
+            if stream.failure is not None:
                 raise stream.failure  # noqa: B904 - it comes first, and is what the error comes from
             if isinstance(error, LlmspellError):
                 raise
             # The error's text may quote a request, which may hold a secret.
             message = f"model:{self._name}: its provider failed with {type(error).__name__}; report it to its author"
             raise ProviderError(message) from error
-        if stream is not None and stream.failure is not None:
+        if stream.failure is not None:
             raise stream.failure
         return response
 

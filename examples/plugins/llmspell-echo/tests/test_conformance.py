@@ -1,0 +1,28 @@
+"""Both hold what every provider and every storage holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmspell_echo import Echo, Notebook
+from llmspell_echo.notebook import NotebookSettings
+
+from llmspell.testing import ProviderConformance, StorageConformance
+
+
+class TestEcho(ProviderConformance):
+    plugins = (Echo,)
+    model = "echo/words"
+    speaks_chat = False
+
+    def table(self, base_url: str) -> Mapping[str, Any]:
+        return {}
+
+
+class TestNotebook(StorageConformance):
+    shared = False
+
+    def make(self, folder: Path) -> Notebook:
+        return Notebook(NotebookSettings(path=folder / "notes.jsonl"))

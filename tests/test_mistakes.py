@@ -1,0 +1,171 @@
+"""The mistakes that authors of plugins make are told in one line that says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+import kernel
+from llmspell_hookspecs import HookContext, PluginError, SecurityError, ToolCall, ToolContext, hookimpl, tool
+from packages import install
+
+FUNCTION = 'from llmspell_hookspecs import tool\n@tool\ndef foo(x: int) -> int:\n    """Foo."""\n    return x\n'
+BARE = "class Plugin:\n    def get(self, key): ...\n    def complete(self, model): ...\n"
+
+
+class Units(BaseModel):
+    url: str
+    unit: str = "C"
+
+
+def llmspell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "LLMSPELL_CONFIG_HOME": str(folder)}
+    command = [sys.executable, "-m", "llmspell", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def named(folder: Path, group: str, value: str) -> None:
+    """Name the module's attribute in another group."""
+    (folder / "wrong-1.0.dist-info" / "entry_points.txt").write_text(f"[{group}]\nfoo = {value}\n")
+
+
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [
+        ("llmspell.tool", "there is no group of entry points 'llmspell.tool'; did you mean llmspell.tools?"),
+        ("llmspell.hooks", "there is no group of entry points 'llmspell.hooks'; "),
+        ("llmspell.plugins", "it brings no hook and no point; name it in the group llmspell.tools"),
+    ],
+)
+def test_a_tool_in_a_wrong_group_is_told(tmp_path: Path, group: str, told: str) -> None:
+    install(tmp_path, "wrong", name="foo", code=FUNCTION)
+    named(tmp_path, group, "wrong_module:foo")
+
+    doctor = llmspell(tmp_path, "plugin", "doctor")
+
+    assert doctor.returncode == 1
+    assert told in doctor.stdout
+
+
+@pytest.mark.parametrize(
+    ("group", "command", "told"),
+    [
+        (
+            "llmspell.providers",
+            ("agent", "run", "--model", "foo/x", "?"),
+            "llmspell_hookspecs.Provider; give it info, at",
+        ),
+        ("llmspell.storage", ("--set", "storage.backend=foo", "state", "get", "a"), "Storage; give it __aenter__, "),
+    ],
+)
+def test_what_lacks_methods_of_its_protocol_is_told_which(
+    tmp_path: Path, group: str, command: tuple[str, ...], told: str
+) -> None:
+    install(tmp_path, "wrong", name="foo", code=BARE, group=group)
+
+    done = llmspell(tmp_path, *command)
+
+    assert done.returncode == 1
+    assert told in done.stderr
+
+
+async def test_a_function_without_a_mark_is_told_both_marks() -> None:
+    def plain(context: object) -> None: ...
+
+    async with kernel.opened(plain) as host:
+        errors = [info.error for info in host.plugins.infos if info.name == "plain"]
+
+    assert errors == ["plugin plain: it brings no hook and no point; mark it with @tool, or with @hookimpl"]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({}, r"^tools\.place\.url: it has no default; set it in \[tools\.place\]$"),
+        ({"ur": "x"}, r"^tools\.place\.ur: Extra inputs are not permitted; mend it, there are unit, url$"),
+    ],
+)
+async def test_a_setting_that_must_be_set_says_where(table: dict[str, str], told: str) -> None:
+    @tool(settings=Units)
+    def place(settings: Units) -> str:
+        return settings.url
+
+    async with kernel.opened(place, settings={"tools": {"place": table}}) as host:
+        with pytest.raises(PluginError, match=told):
+            await host.call("tool:place", {})
+
+
+class AwaitsAsyncio:
+    @hookimpl
+    async def before_tool_execution(self, context: HookContext[ToolCall]) -> None:
+        await asyncio.sleep(0.01)
+
+
+class YieldsToAsyncio:
+    @hookimpl
+    async def before_tool_execution(self, context: HookContext[ToolCall]) -> None:
+        await asyncio.sleep(0)
+
+
+class WritesIntoTheCall:
+    @hookimpl
+    def before_tool_execution(self, context: HookContext[ToolCall]) -> None:
+        context.subject.parameters["x"] = 1  # type: ignore[index]
+
+
+class SetsAField:
+    @hookimpl
+    def before_tool_execution(self, context: HookContext[ToolCall]) -> None:
+        context.subject.name = "other"  # type: ignore[misc]
+
+
+TRIO = "the host runs on trio: await that, or services.get(AsyncioThread).run"
+READ_ONLY = "what a hook is given is read-only: return context.modify(...)"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "told"),
+    [
+        (AwaitsAsyncio, TRIO),
+        (YieldsToAsyncio, TRIO),
+        (WritesIntoTheCall, READ_ONLY),
+        (SetsAField, READ_ONLY),
+    ],
+)
+async def test_a_hook_that_does_what_cannot_be_done_here_is_told_what_can(
+    caplog: pytest.LogCaptureFixture, plugin: type, told: str
+) -> None:
+    @tool
+    def one(x: int) -> int:
+        return x
+
+    async with kernel.opened(plugin, one) as host:
+        await host.call("tool:one", {"x": 1})
+
+    [line] = [record.getMessage() for record in caplog.records if plugin.__name__ in record.getMessage()]
+    assert line.endswith(told)
+
+
+async def test_a_private_address_is_refused_with_the_narrow_setting_first() -> None:
+    async with kernel.opened() as host:
+        with pytest.raises(SecurityError, match=r"security\.hosts\.private \(this one\) or .*allow_private \(all\)"):
+            await host.call("tool:http_request", {"input": "http://127.0.0.1:1/"})
+
+
+def test_settings_that_nobody_gets_and_settings_that_callers_would_fill_in_are_refused() -> None:
+    def none(x: int) -> int:
+        return x
+
+    def open_to_callers(settings: Units, context: ToolContext) -> str:
+        return settings.url
+
+    with pytest.raises(PluginError, match="nothing gets its settings; annotate a parameter with Units"):
+        tool(settings=Units)(none)
+    with pytest.raises(PluginError, match=r"callers would fill in its parameter settings; say @tool\(settings=Units\)"):
+        tool(open_to_callers)

@@ -16,14 +16,15 @@ from msgspec import Struct, structs
 
 from .errors import InvalidInputError
 
-__all__ = ["DEEPEST", "LARGEST", "check_bounds", "measure", "take", "too_deep"]
+__all__ = ["ATOMS", "DEEPEST", "LARGEST", "check_bounds", "measure", "take", "too_deep"]
 
 DEEPEST: Final = 200
 """How deeply a value may be nested."""
 LARGEST: Final = 1_000_000
 """How many items a value may hold in all, what is held in several places counted at each of them."""
 
-_ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+"""What has no parts, and nobody changes."""
 
 
 def take(room: list[int], items: int) -> None:
@@ -39,7 +40,7 @@ def check_bounds(value: Any) -> None:
     Raises:
         InvalidInputError: It is nested more than `DEEPEST` deep, holds itself, or holds more than `LARGEST` items.
     """
-    if type(value) not in _ATOMS:
+    if type(value) not in ATOMS:
         measure(value, DEEPEST, [LARGEST])
 
 
@@ -48,7 +49,7 @@ def measure(value: Any, depth: int, room: list[int]) -> None:
 
     What is held in several places is looked at once, and counted at each of them.
     """
-    if type(value) is dict and depth and _ATOMS.issuperset(map(type, value.values())):
+    if type(value) is dict and depth and ATOMS.issuperset(map(type, value.values())):
         take(room, len(value))
         return
     known: dict[int, _Size] = {}
@@ -56,7 +57,7 @@ def measure(value: Any, depth: int, room: list[int]) -> None:
     while path:
         here = path[-1]
         for item in here.rest:
-            if type(item) in _ATOMS:
+            if type(item) in ATOMS:
                 continue
             size = known.get(id(item))
             if size is None:
@@ -64,7 +65,7 @@ def measure(value: Any, depth: int, room: list[int]) -> None:
                 if parts is None:
                     continue
                 size = known[id(item)] = _Size(item, iter(parts), len(parts))
-                if not _ATOMS.issuperset(map(type, parts)):
+                if not ATOMS.issuperset(map(type, parts)):
                     path.append(size)
                     if len(path) > depth + 1:
                         raise too_deep()

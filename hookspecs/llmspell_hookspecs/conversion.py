@@ -29,7 +29,7 @@ from typing import Any, Final
 from msgspec import Raw, Struct, structs
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
-from .bounds import measure, take
+from .bounds import ATOMS, measure, take
 from .errors import InvalidInputError
 from .secret import HiddenText
 from .values import FrozenList, FrozenMapping, FrozenObject, freeze_part, restore, spell
@@ -147,15 +147,15 @@ def _sealed(made: Any, kind: type, more: Any = None) -> Any:
 def freeze_other(value: Any, depth: int, room: list[int]) -> Any:
     """Return a read-only stand-in for a value that is neither an atom, a dict, a list, a tuple nor a frozen struct."""
     kind = type(value)
+    if isinstance(value, BaseModel):  # first: every tool has one
+        return _show_model(value, depth, room)
     if kind in _SHOWN:
         measure(value, depth, room)
         return value
     if kind in _FIXED or isinstance(value, BaseException | Secret | SecretStr | SecretBytes):
         return value
-    if any(base.__module__.startswith(("pydantic.networks", "pydantic_core")) for base in kind.__mro__):
+    if _is_of_pydantic(kind):
         return value
-    if isinstance(value, BaseModel):
-        return _show_model(value, depth, room)
     if isinstance(value, Enum):
         return _checked_member(value, depth, room)
     for form, show in _FORMS:
@@ -164,6 +164,12 @@ def freeze_other(value: Any, depth: int, room: list[int]) -> Any:
     if is_dataclass(kind) or hasattr(kind, "__attrs_attrs__"):
         return _show_object(value, depth, room)
     raise _refused(value)
+
+
+@lru_cache(maxsize=1024)
+def _is_of_pydantic(kind: type) -> bool:
+    """Whether it is one of pydantic's own values, such as a URL, which nobody changes."""
+    return any(base.__module__.startswith(("pydantic.networks", "pydantic_core")) for base in kind.__mro__)
 
 
 def _checked_member(value: Enum, depth: int, room: list[int]) -> Enum:
@@ -270,9 +276,10 @@ def _show_model(value: BaseModel, depth: int, room: list[int]) -> FrozenObject:
         items.update(private or {})
     take(room, len(items))
     for name, item in items.items():
-        frozen = freeze_part(item, depth, room)
-        if frozen is not item:
-            items[name] = frozen
+        if type(item) not in ATOMS:
+            frozen = freeze_part(item, depth, room)
+            if frozen is not item:
+                items[name] = frozen
     return FrozenObject(kind, items, (names, frozenset(value.__pydantic_fields_set__)))
 
 

@@ -84,6 +84,8 @@ def hide(value: Any, names: Names = "telling") -> Any:
 
 def hide_item(key: Any, item: Any, names: Names = "telling") -> Any:
     """Return a frozen value with its secrets hidden, as it stands under a key of a mapping."""
+    if type(item) in _BARE:
+        return item
     tells = type(key) is str and (_tells(key) if names == "telling" else _may_tell(key))
     return hide(item, "all" if tells else names)
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from .bounds import DEEPEST, LARGEST, check_bounds, measure, take, too_deep
+from .bounds import ATOMS, DEEPEST, LARGEST, check_bounds, measure, take, too_deep
 from .errors import InvalidInputError
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 _MANY: Final = 20_000
-_ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _NOTHING: Final[MappingProxyType[Any, Any]] = MappingProxyType({})
 
 
@@ -107,11 +106,11 @@ def freeze(value: Any) -> Any:
         InvalidInputError: It holds what cannot be read-only, or is no value that `check_bounds` lets pass.
     """
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return value
     if kind is dict and value:  # what is asked for most: flat, by texts
         for key, item in value.items():
-            if type(item) not in _ATOMS or type(key) is not str:
+            if type(item) not in ATOMS or type(key) is not str:
                 break
         else:
             if len(value) <= LARGEST:
@@ -138,20 +137,26 @@ def _freeze(value: Any, depth: int, room: list[int]) -> Any:
         room: How many items there may still be in all; the same list throughout.
     """
     kind = type(value)
-    if kind is FrozenList or kind is FrozenObject:
-        measure(value, depth, room)  # which may be a part of more than it was when it was frozen
+    if kind is FrozenList or kind is FrozenObject:  # which may be a part of more than it was when it was frozen
+        items = value if kind is FrozenList else value._items.values()
+        if depth and ATOMS.issuperset(map(type, items)):
+            take(room, len(items))
+        else:
+            measure(value, depth, room)
         return value
     if depth == 0:
         raise too_deep()
     if kind is dict or kind is MappingProxyType:
+        if value is _NOTHING:
+            return value
         return MappingProxyType(_frozen_items(value, depth, room)) if value else _NOTHING
     if kind is list:
         take(room, len(value))
-        if _ATOMS.issuperset(map(type, value)):
+        if ATOMS.issuperset(map(type, value)):
             return FrozenList(value) if value else _EMPTY
         items = value.copy()
         for index, item in enumerate(value):
-            if type(item) not in _ATOMS:
+            if type(item) not in ATOMS:
                 items[index] = _freeze(item, depth - 1, room)
         return FrozenList(items)
     if kind is tuple:
@@ -171,9 +176,9 @@ def _frozen_items(value: Mapping[Any, Any], depth: int, room: list[int]) -> dict
     take(room, len(value))
     items = _copied(value)
     for key, item in items.items():
-        if type(item) not in _ATOMS:
+        if type(item) not in ATOMS:
             items[key] = _freeze(item, depth - 1, room)
-        if type(key) is not str and type(key) not in _ATOMS:
+        if type(key) is not str and type(key) not in ATOMS:
             _check_key(key, depth, room)
     return items
 
@@ -188,7 +193,7 @@ def _frozen_tuple(value: tuple[Any, ...], depth: int, room: list[int]) -> tuple[
     take(room, len(value))
     items: list[Any] | None = None
     for index, item in enumerate(value):
-        if type(item) not in _ATOMS:
+        if type(item) not in ATOMS:
             frozen = _freeze(item, depth - 1, room)
             if frozen is not item:
                 items = list(value) if items is None else items
@@ -201,7 +206,7 @@ def _frozen_struct(value: Struct, depth: int, room: list[int]) -> Struct:
     fields = structs.astuple(value)
     take(room, len(fields))
     for index, field in enumerate(fields):
-        if type(field) not in _ATOMS:
+        if type(field) not in ATOMS:
             frozen = _freeze(field, depth - 1, room)
             if frozen is not field:
                 changed = {} if changed is None else changed
@@ -212,27 +217,27 @@ def _frozen_struct(value: Struct, depth: int, room: list[int]) -> Struct:
 def restore(value: Any) -> Any:
     """Return a fresh value of the types that it had before `freeze`."""
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return value
     if kind is MappingProxyType or kind is dict:
         items = _copied(value)
         for key, item in items.items():
-            if type(item) not in _ATOMS:
+            if type(item) not in ATOMS:
                 items[key] = restore(item)
         return items
     if kind is FrozenList or kind is list:
         found = list(value)
-        if not _ATOMS.issuperset(map(type, found)):
+        if not ATOMS.issuperset(map(type, found)):
             for index, item in enumerate(value):
-                if type(item) not in _ATOMS:
+                if type(item) not in ATOMS:
                     found[index] = restore(item)
         return found
     if kind is tuple:
-        return value if _ATOMS.issuperset(map(type, value)) else tuple([restore(item) for item in value])
+        return value if ATOMS.issuperset(map(type, value)) else tuple([restore(item) for item in value])
     if isinstance(value, Struct):
         changed: dict[str, Any] = {}
         for index, field in enumerate(structs.astuple(value)):
-            if type(field) not in _ATOMS:
+            if type(field) not in ATOMS:
                 fresh = restore(field)
                 if fresh is not field:
                     changed[value.__struct_fields__[index]] = fresh
@@ -243,12 +248,12 @@ def restore(value: Any) -> Any:
 def thaw(value: Any) -> Any:
     """Return the value with every mapping as a dict and every sequence as a list, fresh all the way down."""
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return value
     if kind is dict or kind is MappingProxyType or isinstance(value, Mapping):
-        return {key: item if type(item) in _ATOMS else thaw(item) for key, item in value.items()}
+        return {key: item if type(item) in ATOMS else thaw(item) for key, item in value.items()}
     if kind is list or isinstance(value, tuple):
-        return [item if type(item) in _ATOMS else thaw(item) for item in value]
+        return [item if type(item) in ATOMS else thaw(item) for item in value]
     return value
 
 
@@ -312,7 +317,7 @@ def _spell_items(value: Mapping[Any, Any], out: list[bytes]) -> None:
 
 def freeze_part(value: Any, depth: int, room: list[int]) -> Any:
     """Return a part of a value frozen, one level below it."""
-    return value if type(value) in _ATOMS else _freeze(value, depth - 1, room)
+    return value if type(value) in ATOMS else _freeze(value, depth - 1, room)
 
 
 @functools.cache

@@ -91,6 +91,8 @@ TOOL_DISCOVERY: Final = OperationKind(
 _RAW: Final = (RecursionError, ValueError, TypeError, OverflowError)
 """What a value that a tool did not think of raises in it."""
 _LONGEST: Final = 300
+_FLAT: Final = frozenset({str, int, float, bool, bytes, type(None)})
+"""What hides no secret, and is nobody else's."""
 
 
 class _House(Struct, frozen=True):
@@ -337,7 +339,9 @@ def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:
 
 def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
     secrets: list[str] = []
-    given = restore(reveal(dict(parameters), secrets))
+    given = dict(parameters)
+    if not _FLAT.issuperset(map(type, given.values())):
+        given = restore(reveal(given, secrets))
     try:
         return tool.parameters.model_validate(given)
     except ValidationError as error:

@@ -146,7 +146,7 @@ def _sealed(made: Any, kind: type, more: Any = None) -> Any:
 
 def freeze_other(value: Any, depth: int, room: list[int]) -> Any:
     """Return a read-only stand-in for a value that is neither an atom, a dict, a list, a tuple nor a frozen struct."""
-    kind = type(value)
+    kind: type = type(value)
     if isinstance(value, BaseModel):  # first: every tool has one
         return _show_model(value, depth, room)
     if kind in _SHOWN:

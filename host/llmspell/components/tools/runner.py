@@ -118,10 +118,12 @@ class _Prepared(Struct):
 
     Attributes:
         model: The parameters, frozen: what guards saw, with the secrets in it.
+        fresh: The parameters themselves, for the first run, if nobody else can have changed them since.
         allocation: What the call may use.
     """
 
     model: Any = None
+    fresh: BaseModel | None = None
     allocation: ResourceAllocation | None = None
 
 
@@ -250,6 +252,7 @@ class _Call:
     def _shown(self, model: BaseModel) -> Any:
         """Keep all that the body will get, and return that as guards are shown it."""
         self._prepared.model = freeze_fields(model, f"tool:{self._tool.name}", "parameters")
+        self._prepared.fresh = model if _is_its_own(self._tool, model) else None
         return hidden_model(self._prepared.model, model.__pydantic_extra__ or ())
 
     async def _resolved(self, call: ToolCall, model: BaseModel) -> ToolCall:
@@ -306,7 +309,8 @@ class _Call:
     async def _run(self, model: Any, context: CallContext) -> Any:
         """Run it with a model of its own, so that what it does to that is not what runs at a retry."""
         try:
-            return await self._tool.run(restore(model), context)
+            fresh, self._prepared.fresh = self._prepared.fresh, None
+            return await self._tool.run(restore(model) if fresh is None else fresh, context)
         except _RAW as error:
             secrets: list[str] = []
             reveal(hide(model), secrets)
@@ -357,6 +361,13 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
     except Exception as error:  # a validator's own, of any class
         message = f"tool:{tool.name}: its parameters cannot be read ({type(error).__name__}); give plainer ones"
         raise InvalidInputError(message) from None
+
+
+def _is_its_own(tool: Tool[Any], model: BaseModel) -> bool:
+    """Whether nobody but the host has a part of these parameters, or was given them before they run."""
+    if type(tool).access is not Tool.access or model.__pydantic_extra__ or model.__pydantic_private__:
+        return False
+    return _FLAT.issuperset(map(type, model.__dict__.values()))
 
 
 def _masked(text: str, secrets: list[str]) -> str:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing is not imported: what comes before the command line answers to signals is to be short
 if TYPE_CHECKING:
+    from typing import Any
+
     from .host import Host
 
 __all__ = ["Host"]

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from llmspell_hookspecs import InvalidInputError
+
 if TYPE_CHECKING:
     from llmspell.scripting import ScriptSession
 
 __all__ = ["Lines"]
 
 _PIECE_BYTES = 65536
+_LINE_BYTES = 16 * 1024 * 1024
+"""How long a line may be: what never ends one, such as /dev/zero, would fill the memory."""
 
 
 class Lines:
@@ -61,6 +65,10 @@ class Lines:
                 return None
             piece = os.read(self._descriptor, _PIECE_BYTES)
             self._pending += piece
+            if len(self._pending) > _LINE_BYTES:
+                self._pending.clear()
+                self._ended = True
+                raise InvalidInputError(f"standard input: a line of more than {_LINE_BYTES} bytes; end it earlier")
             if not piece:
                 self._ended = not os.isatty(self._descriptor)
                 break

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
-from .outlet import guard_streams, let_go
 from .signals import Signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["main"]
 
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     signals = Signals()
     signals.install()
+    from .outlet import guard_streams
+
     undo = guard_streams()
     try:
         _exit(_run(signals, arguments), signals)
@@ -50,6 +54,8 @@ def _run(signals: Signals, arguments: Sequence[str] | None) -> int:
 
 
 def _exit(code: int, signals: Signals) -> None:
+    from .outlet import let_go
+
     let_go(sys.stderr)
     if not _let_go_of_stdout(patient=not signals.received):
         os._exit(code)  # a thread holds it, and waits for a reader for ever
@@ -65,6 +71,8 @@ def _let_go_of_stdout(*, patient: bool) -> bool:
     Returns:
         Whether nobody holds standard output any more.
     """
+    from .outlet import let_go
+
     if patient:
         let_go(sys.stdout)
         return True

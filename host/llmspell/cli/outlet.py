@@ -146,6 +146,8 @@ def guard_streams() -> Callable[[], None]:
     before = sys.stdin, sys.stdout, sys.stderr
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for as long as we run
+    elif hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="replace")
     sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
 
     def undo() -> None:

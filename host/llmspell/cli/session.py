@@ -81,8 +81,12 @@ def run_cancellable(
                 signals.ending(number)
                 scope.cancel()
 
-        with scope, signals.passed_to(lambda number: token.run_sync_soon(take, number)):
-            answers.append(await function())
+        signals.pass_to(lambda number: token.run_sync_soon(take, number))
+        try:
+            with scope:
+                answers.append(await function())
+        finally:
+            signals.pass_to(None)
 
     try:
         trio.run(main)

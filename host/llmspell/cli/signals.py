@@ -1,19 +1,20 @@
 """What a signal does to a command: the first one ends it in order, the second ends the process at once.
 
 Invariant: a Ctrl-C is never an exception here, so a KeyboardInterrupt is the fault of whoever raised it. It costs one
-line on standard error and no more, whenever it comes. Imports nothing but the standard library's smallest modules, so
-that it counts before anything else is imported.
+line on standard error and no more, whenever it comes. Imports nothing but what Python has imported as it began, neither
+typing nor contextlib, so that it counts before anything else is imported.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
 
 __all__ = ["ENDINGS", "Signals", "code_of"]
 
@@ -45,10 +46,12 @@ class Signals:
 
     def install(self) -> None:
         """Answer to signals from now on; those that ``nohup`` has ignored stay ignored."""
-        with suppress(ValueError):  # of another thread than the main one
+        try:
             for number in ENDINGS:
                 if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._handle)
+        except ValueError:  # of another thread than the main one
+            return
 
     def restore(self) -> None:
         """Leave them to whoever answered before."""
@@ -74,15 +77,11 @@ class Signals:
         self._known = note
         self._rearm_all()
 
-    @contextmanager
-    def passed_to(self, take: Callable[[int], None]) -> Iterator[None]:
-        """Hand the first signal to somebody for the block, who says with `ending` or `dealt` what becomes of it."""
+    def pass_to(self, take: Callable[[int], None] | None) -> None:
+        """Hand the first signal to somebody, who says with `ending` or `dealt` what becomes of it; None for nobody."""
         self._take = take
-        self._rearm_all()  # a library may have set the handler anew, and with it the semantics of today
-        try:
-            yield
-        finally:
-            self._take = None
+        if take is not None:
+            self._rearm_all()  # a library may have set the handler anew, and with it the semantics of today
 
     def dealt(self) -> None:
         """Take a signal as dealt with: nothing ends, and the next is the first again."""
@@ -98,17 +97,24 @@ class Signals:
             return
         self._told = True
         line = f"llmspell: {ENDINGS[signal.Signals(self.received or signal.SIGINT)]}\n"
-        with suppress(OSError, ValueError):
+        import select
+
+        try:
             if select.select([], [2], [], 0)[1]:
                 os.write(2, line.encode())
+        except (OSError, ValueError):
+            return
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         signal.signal(number, self._handle)
         self._rearm(number)
         if self._take is not None and not self.received and not self._untaken:
             self._untaken = number
-            with suppress(RuntimeError):  # the loop has ended meanwhile
+            try:
                 self._take(number)
+            except RuntimeError:  # the loop has ended meanwhile
+                pass
+            else:
                 return
         self.received = self.received or self._untaken or number
         self.tell()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from llmspell.closing import close_each
+from llmspell.closing import close_each, named
 from llmspell.foreign import Blamed, text_of
 from llmspell.hooks import HookRegistry
 from llmspell.settings import Settings
@@ -100,7 +100,8 @@ class Plugins:
 
     async def close(self) -> None:
         """Close the plugins that have an ``aclose``, the last one first."""
-        closers = [closer for _, plugin in reversed(self._objects) if (closer := closer_of(plugin)) is not None]
+        kept = [(name, closer_of(plugin)) for name, plugin in reversed(self._objects)]
+        closers = [named(f"plugin {name}", closer) for name, closer in kept if closer is not None]
         self._objects.clear()
         await close_each(closers, _CLOSING_S)
 

@@ -9,9 +9,10 @@ handed out.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Final
 
-from llmspell.closing import close_each
+from llmspell.closing import close_each, named
 from llmspell_hookspecs import PluginError
 
 from .groups import service_name
@@ -54,6 +55,12 @@ class BroughtServices:
 
     async def close(self) -> None:
         """Close the services that have an ``aclose``, the last one first."""
-        closers = [closer for service in reversed(self._found) if (closer := closer_of(service)) is not None]
+        kept = [(_name_of(service), closer_of(service)) for service in reversed(self._found)]
+        closers = [named(f"service {name}", closer) for name, closer in kept if closer is not None]
         self._found.clear()
         await close_each(closers, _CLOSING_S)
+
+
+def _name_of(service: object) -> str:
+    name = inspect.getattr_static(service, "name", None)
+    return name if isinstance(name, str) else type(service).__name__

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import trio
 
-from llmspell_hookspecs import HookAdapter, ScriptRun
+from llmspell_hookspecs import HookAdapter, ResourceLimitError, ScriptRun
 from llmspell_hookspecs.spelling import spell_out
 
 __all__ = ["Scope"]
@@ -22,6 +22,7 @@ __all__ = ["Scope"]
 _CLOSING_S: Final = 5.0
 Closer = Callable[[], Awaitable[None] | None]
 _logger = logging.getLogger("llmspell.script")
+_LINE_CHARACTERS: Final = 16 * 1024 * 1024
 
 
 class Scope:
@@ -125,5 +126,8 @@ def _write_stdout(text: str) -> None:
 
 
 def _read_stdin() -> str | None:
-    line = sys.stdin.readline()
+    line = sys.stdin.readline(_LINE_CHARACTERS)
+    if len(line) == _LINE_CHARACTERS and not line.endswith("\n"):
+        message = f"standard input: a line of more than {_LINE_CHARACTERS} characters; end it earlier"
+        raise ResourceLimitError(message, resource="line", limit=_LINE_CHARACTERS)
     return line.removesuffix("\n") if line else None

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import trio
 
 from llmspell.hooks import Chain, observe
-from llmspell_hookspecs import Failure, HookContext, Outcome, SlowOperation
+from llmspell_hookspecs import Failure, HookContext, OperationCancelledError, Outcome, SlowOperation
 
 from .announcing import announce_end
 from .course import NOTHING, Course
@@ -79,7 +79,8 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
         operation.started()
     if course.forks is not None:
         yield course.forks.finish(max(course.deadline.left_s(), course.house.limits.final_s))
-    withheld = course.ended_after and isinstance(subject, Failure) and subject.error is course.cancelled
+    denied = status == "cancelled" and isinstance(getattr(subject, "error", None), OperationCancelledError)
+    withheld = course.ended_after and denied
     chain = course.chains.after if status == "completed" or withheld else course.chains.error
     if chain is not None and chain.observers:
         context = _last_context(course, chain, status, subject)

@@ -392,14 +392,15 @@ class Execution:
         course.outcome = None
         course.wanted = []
         failure = failure_of(error)
+        given = failure
         failure, proposal = await propose(course, chain, failure)
-        error = _error_of(failure, error)
+        error = error if failure is given else _error_of(failure, error)
         await self._stop_if_denied(chain, error, failure, proposal)
         if scripts is not None:
             if proposal is None:
                 given = failure
                 failure, proposal = await propose(course, scripts, failure)
-                error = _error_of(failure, error)
+                error = error if failure is given else _error_of(failure, error)
                 if proposal is not None or failure is not given:
                     await self._stop_if_denied(chain, error, failure, proposal)
             await self._stop_if_denied(scripts, error, failure, proposal)

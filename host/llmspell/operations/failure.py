@@ -7,13 +7,16 @@ facts such as an operation's id or a status. What is made for a class that takes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from types import MemberDescriptorType
 from typing import Any, Final
 
-from llmspell_hookspecs import Failure, InvalidInputError, LlmspellError, OperationError
+from llmspell_hookspecs import Failure, InvalidInputError, LlmspellError, OperationError, freeze, restore
 from llmspell_hookspecs.errors import text_of_error
 
-__all__ = ["changed_failure"]
+__all__ = ["changed_failure", "shown_error"]
 
+_CAUSES: Final = 8
 _FIELDS: Final = ("message", "code", "details")
 _FACTS: Final = frozenset(
     {
@@ -85,3 +88,56 @@ def _made(kind: type[Any], text: str) -> Exception:
     error = own.__new__(own, text)
     error.args = (text,)
     return error  # type: ignore[no-any-return]
+
+
+def shown_error(error: BaseException) -> BaseException:
+    """Return a copy of an error, for hooks: of its class, with its text, attributes, cause and traceback.
+
+    What hooks do to it changes nothing that the caller gets. What cannot be copied is a plain error of the same name; a
+    cancellation, which is nobody's to change, is itself.
+    """
+    return _copied(error, _CAUSES) if isinstance(error, Exception) else error
+
+
+def _copied(error: BaseException, causes: int) -> BaseException:
+    kind, text = type(error), text_of_error(error)
+    try:
+        copy = _emptied(kind, error)
+        for name, value in vars(error).items():
+            copy.__dict__[name] = _fresh(value)
+        if text_of_error(copy) != text:
+            copy = _stand_in(kind, text)
+    except Exception:  # a class with a state of its own
+        copy = _stand_in(kind, text)
+    if causes:
+        copy.__cause__ = None if error.__cause__ is None else _copied(error.__cause__, causes - 1)
+        copy.__context__ = None if error.__context__ is None else _copied(error.__context__, causes - 1)
+    copy.__suppress_context__ = error.__suppress_context__
+    return copy.with_traceback(error.__traceback__)
+
+
+def _emptied(kind: type[BaseException], error: BaseException) -> BaseException:
+    """Return an error of this class with the arguments of another, made without running code of the class."""
+    base: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    arguments = tuple(_fresh(argument) for argument in error.args)
+    copy: BaseException = base.__new__(kind, *arguments)
+    base.__init__(copy, *arguments)
+    members = {name: member for each in base.__mro__ for name, member in vars(each).items()}
+    for name, member in members.items():
+        if isinstance(member, MemberDescriptorType) and getattr(error, name, None) is not None:
+            with suppress(AttributeError, TypeError):
+                setattr(copy, name, getattr(error, name))
+    return copy
+
+
+def _fresh(value: Any) -> Any:
+    """Return a value of an error's that is nobody else's; as it is if it is none of those that can be copied."""
+    try:
+        return restore(freeze(value))
+    except InvalidInputError:
+        return value
+
+
+def _stand_in(kind: type[BaseException], text: str) -> BaseException:
+    made: BaseException = type(kind.__name__, (Exception,), {"__module__": kind.__module__})(text)
+    return made

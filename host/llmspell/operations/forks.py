@@ -16,6 +16,7 @@ from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome, ResourceLimitEr
 from llmspell_hookspecs.errors import text_of_error
 
 from .correlation import Frame
+from .failure import shown_error
 from .kind import RunnerLimits
 from .wraps import LAST_MOMENTS_S
 
@@ -32,8 +33,9 @@ def failure_of(error: BaseException) -> Failure:
     except Exception:  # its own code ran
         code = "error"
     name: str = type.__dict__["__name__"].__get__(type(error))
-    details = error.details if isinstance(error, ToolError) else None
-    return Failure(name, text_of_error(error), code if type(code) is str else "error", error, details)
+    shown = shown_error(error)
+    details = shown.details if isinstance(shown, ToolError) else None
+    return Failure(name, text_of_error(error), code if type(code) is str else "error", shown, details)
 
 
 def on_behalf(fork: Fork, scope: str) -> Fork:

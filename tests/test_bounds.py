@@ -8,10 +8,20 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from kernel import Bench, make_tool, opened
 from llmspell import Host
-from llmspell_hookspecs import Call, DepthLimitError, Fork, HookContext, OperationTimeoutError, Replace
+from llmspell_hookspecs import (
+    Call,
+    DepthLimitError,
+    Fork,
+    HookContext,
+    OperationTimeoutError,
+    Replace,
+    ResourceLimitError,
+    SettingsError,
+)
 
 BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"
 AROUND, TIMEOUT, RELEASED = "around_tool_execution", "tool_timeout", "tool_resource_released"
@@ -133,7 +143,17 @@ async def test_one_operation_forks_so_often_at_most() -> None:
     assert "limits.forks" in outcomes[-1].error.message
 
 
-async def test_operations_nest_as_far_as_python_carries_and_say_so() -> None:
+def nothing(context: HookContext[Any]) -> None:
+    """Answer nothing."""
+
+
+async def enclose(context: HookContext[Any]) -> AsyncIterator[None]:
+    """Do nothing around it."""
+    yield
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+async def test_operations_nest_as_deep_as_settings_allow_at_most(hooked: bool) -> None:
     depths: list[int] = []
     host: Host
 
@@ -141,11 +161,55 @@ async def test_operations_nest_as_far_as_python_carries_and_say_so() -> None:
         depths.append(context.operation.depth)
         return (await host.call("tool:again")).result
 
-    async with opened(make_tool("again", again), settings={"limits": {"depth": 1000}}) as host:
-        with pytest.raises(DepthLimitError, match="nested"):
+    async with opened(make_tool("again", again), settings={"limits": {"depth": 40}}) as host:
+        if hooked:
+            for point, kind in ((BEFORE, "guard"), (BEFORE, "transform"), (AFTER, "transform"), (AFTER, "observe")):
+                host.hooks.register(point, nothing, kind=kind)
+            host.hooks.register("around_tool_execution", enclose, kind="wrap")
+        with pytest.raises(DepthLimitError, match="nested more than 40 times"):
             await host.call("tool:again")
 
-    assert len(depths) > 10
+    assert depths == list(range(41))
+
+
+async def test_settings_allow_no_depth_that_python_does_not_carry() -> None:
+    with pytest.raises(SettingsError, match="limits.depth"):
+        async with opened(settings={"limits": {"depth": 41}}):
+            pass
+
+
+async def test_all_that_runs_at_once_within_one_operation_is_counted() -> None:
+    host: Host
+    problems: list[Exception] = []
+    waiting = 0
+
+    async def wait(given: dict[str, Any], context: Any) -> Any:
+        nonlocal waiting
+        waiting += 1
+        await trio.sleep_forever()
+
+    async def one(nursery: trio.Nursery) -> None:
+        try:
+            await host.call("tool:wait")
+        except ResourceLimitError as error:
+            problems.append(error)
+
+    async def many(given: dict[str, Any], context: Any) -> Any:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(one, nursery)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        return (await host.call("tool:echo")).result
+
+    plugins = [make_tool("wait", wait), make_tool("many", many), *Bench().plugins]
+    async with opened(*plugins, settings={"limits": {"descendants": 12}}) as host:
+        await host.call("tool:many")
+        await host.call("tool:many")
+
+    assert waiting == 24
+    assert len(problems) == 16
+    assert all("limits.descendants" in str(problem) for problem in problems)
 
 
 async def test_two_hosts_that_call_each_other_are_bounded() -> None:

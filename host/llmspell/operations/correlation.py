@@ -28,9 +28,11 @@ class Frame(Struct, eq=False):
         depth: How many operations are around it.
         scopes: The runs of scripts that it descends from.
         nested: How many operations are around it, those of other hosts among them.
+        top: The outermost operation around it; None at the root.
         number: Unique within the runner, once the id was read; 0 until then.
         attempt: From 1.
         flights: The cache keys that it leads.
+        running: At the root, how many operations run within it, forks among them.
         forked: At the root, how many forks run within it.
         exhausted: At the root, whether no more may until all of those have ended.
         correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
@@ -44,10 +46,12 @@ class Frame(Struct, eq=False):
     depth: int = 0
     scopes: tuple[str, ...] = ()
     nested: int = 0
+    top: Frame | None = None
     number: int = 0
     attempt: int = 1
     flights: tuple[Any, ...] = ()
     correlation: str = ""
+    running: int = 0
     forked: int = 0
     exhausted: bool = False
 
@@ -66,10 +70,7 @@ class Frame(Struct, eq=False):
     @property
     def root(self) -> Frame:
         """The outermost operation."""
-        frame = self
-        while frame.parent is not None:
-            frame = frame.parent
-        return frame
+        return self.top or self
 
     @property
     def correlation_id(self) -> str:
@@ -91,7 +92,9 @@ class Frame(Struct, eq=False):
         if around is None or around.owner is not self.owner:
             return self
         scopes = (*around.scopes, *self.scopes)
-        return Frame(self.owner, around, self.component, 0, self.language, around.depth, scopes)
+        return Frame(
+            self.owner, around, self.component, 0, self.language, around.depth, scopes, around.nested, around.root
+        )
 
     def ref(self) -> OperationRef:
         """Answer what hooks are told of it."""

@@ -86,7 +86,7 @@ class RunnerLimits(Struct, frozen=True):
         slow_ms: From how long on an operation is reported as slow; None for never.
         operation_time_s: How long any operation may take; None for no limit.
         forks: How many forks one operation may start.
-        descendants: How many forks may run at once within one root operation.
+        descendants: How many operations may run at once within one root operation, and how many forks.
         final_s: How long each hook may wait once an operation ends, or its deadline has passed.
         script_delay_s: The longest wait before a retry that a script's hook asks for.
     """

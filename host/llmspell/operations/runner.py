@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
     OperationError,
     OperationRef,
     PluginRequiredError,
+    ResourceLimitError,
 )
 
 from .announcing import is_heard
@@ -127,7 +128,10 @@ class Runner:
             else:
                 scopes = () if operation.apart else around.scopes
                 language = operation.language or around.language
-                frame = Frame(self, around, component, hops, language, around.depth + 1, scopes, nested)
+                top = around.top or around
+                frame = Frame(self, around, component, hops, language, around.depth + 1, scopes, nested, top)
+                if top.running >= self._descendants:
+                    raise self._crowded(frame)
             if nested > self._depth or (nested >= _SHALLOW and _is_deep()):
                 raise self._refused(frame)
         if operation.scope:
@@ -140,6 +144,8 @@ class Runner:
         except KeyError:
             chains = self._compile(kind, component.name)
         token = _enter(frame)
+        if frame.top is not None:
+            frame.top.running += 1
         try:
             alone = operation.prepare is None and operation.deadline_s is None and not self._measured
             if chains is None and alone:
@@ -160,6 +166,8 @@ class Runner:
             return await (execution.run_quietly() if alone and chains and chains.only_error else execution.run())
         finally:
             _leave(token)
+            if frame.top is not None:
+                frame.top.running -= 1
 
     async def _look_back(self, operation: Operation, frame: Frame, value: Any, failure: Exception | None) -> Any:
         """End what ran alone: as it is, unless somebody came meanwhile to the points behind the body."""
@@ -198,7 +206,7 @@ class Runner:
         """Hold operations to these limits from now on."""
         self.limits = limits
         self.slow_ms = limits.slow_ms
-        self._depth, self._hops = limits.depth, limits.hops
+        self._depth, self._hops, self._descendants = limits.depth, limits.hops, limits.descendants
         self._measured = limits.slow_ms is not None or limits.operation_time_s is not None
 
     def close(self) -> None:
@@ -246,6 +254,15 @@ class Runner:
         message = f"{component}: it is {what} more than {limit} times; look for a hook that matches its own call"
         return DepthLimitError(message, operation=frame.id, component=component)
 
+    def _crowded(self, frame: Frame) -> Exception:
+        limit = self.limits.descendants
+        message = f"{frame.address}: within its outermost operation {limit} others run, the most that"
+        return ResourceLimitError(
+            f"{message} limits.descendants allows; look for a hook that matches its own call, or do less at once",
+            resource="descendants",
+            limit=limit,
+        )
+
     def forks(self, frame: Frame) -> Forks:
         """Answer room for the forks of an operation."""
         return Forks(self._nursery, self._run_fork, frame, self.limits)
@@ -272,7 +289,8 @@ class Runner:
         nested = 0 if around is None else around.nested + 1
         around = around if around is not None and around.owner is self else None
         depth, language = (0, "python") if around is None else (around.depth + 1, around.language)
-        asking = Frame(self, around, component, 0, language, depth, () if around is None else around.scopes, nested)
+        scopes, top = ((), None) if around is None else (around.scopes, around.top or around)
+        asking = Frame(self, around, component, 0, language, depth, scopes, nested, top)
         if nested > self.limits.depth or (nested >= _SHALLOW and _is_deep()):
             raise self._refused(asking)
         frame = around or asking

@@ -257,7 +257,10 @@ class LimitSettings(_Section):
     """``[limits]``: bounds of operations."""
 
     depth: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=32, ge=1, le=1000, description="How deep operations may nest."
+        default=32,
+        ge=1,
+        le=40,
+        description="How deep operations may nest; Python's stack carries no more than 40 for sure.",
     )
     hops: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=8, ge=0, le=1000, description="How often one may be redirected."
@@ -266,7 +269,10 @@ class LimitSettings(_Section):
         default=64, ge=0, le=10_000, description="How many forks one operation may start."
     )
     descendants: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=1000, ge=0, le=100_000, description="How many forks may run at once within one outermost operation."
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="How many operations may run at once within one outermost operation, forks among them.",
     )
     operation_time_s: Annotated[float | None, Policy.LOWER_ONLY] = Field(
         default=None, gt=0, description="The deadline of every operation; none if it is left out."

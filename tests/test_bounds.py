@@ -152,8 +152,9 @@ async def enclose(context: HookContext[Any]) -> AsyncIterator[None]:
     yield
 
 
+@pytest.mark.parametrize("depth", [33, 100])
 @pytest.mark.parametrize("hooked", [False, True])
-async def test_operations_nest_as_deep_as_settings_allow_at_most(hooked: bool) -> None:
+async def test_operations_nest_as_deep_as_settings_and_python_allow_and_say_so(hooked: bool, depth: int) -> None:
     depths: list[int] = []
     host: Host
 
@@ -161,20 +162,21 @@ async def test_operations_nest_as_deep_as_settings_allow_at_most(hooked: bool) -
         depths.append(context.operation.depth)
         return (await host.call("tool:again")).result
 
-    async with opened(make_tool("again", again), settings={"limits": {"depth": 40}}) as host:
+    async with opened(make_tool("again", again), settings={"limits": {"depth": depth}}) as host:
         if hooked:
             for point, kind in ((BEFORE, "guard"), (BEFORE, "transform"), (AFTER, "transform"), (AFTER, "observe")):
                 host.hooks.register(point, nothing, kind=kind)
             host.hooks.register("around_tool_execution", enclose, kind="wrap")
-        with pytest.raises(DepthLimitError, match="nested more than 40 times"):
+        with pytest.raises(DepthLimitError, match=rf"nested more than {depth if depth < 40 else '[34]'}"):
             await host.call("tool:again")
 
-    assert depths == list(range(41))
+    assert depths == list(range(len(depths)))
+    assert depths[-1] == depth or 33 < depths[-1] < depth
 
 
-async def test_settings_allow_no_depth_that_python_does_not_carry() -> None:
-    with pytest.raises(SettingsError, match="limits.depth"):
-        async with opened(settings={"limits": {"depth": 41}}):
+async def test_settings_allow_no_depth_that_python_never_carries() -> None:
+    with pytest.raises(SettingsError, match=r"limits\.depth"):
+        async with opened(settings={"limits": {"depth": 101}}):
             pass
 
 

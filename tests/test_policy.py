@@ -218,7 +218,7 @@ def test_a_file_named_by_a_person_is_trusted(layers: Layers, tmp_path: Path) -> 
     named = tmp_path / "mine.toml"
     named.write_text("[limits]\ndepth = 77")
 
-    loaded = layers.load(project="[limits]\ndepth = 500", config=named)
+    loaded = layers.load(project="[limits]\ndepth = 50", config=named)
 
     assert loaded.settings.limits.depth == 77
 

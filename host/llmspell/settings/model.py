@@ -259,8 +259,8 @@ class LimitSettings(_Section):
     depth: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=32,
         ge=1,
-        le=40,
-        description="How deep operations may nest; Python's stack carries no more than 40 for sure.",
+        le=100,
+        description="How deep operations may nest; Python's stack ends calls of tools sooner, at about 45.",
     )
     hops: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=8, ge=0, le=1000, description="How often one may be redirected."

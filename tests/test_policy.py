@@ -279,3 +279,90 @@ LIMITS = st.none() | st.floats(0.1, 100)
 def test_a_lower_limit_never_lets_more_through(old: float | None, new: float | None, used: float) -> None:
     if not loosens(Policy.LOWER_ONLY, old, new) and (new is None or used <= new):
         assert old is None or used <= old
+
+
+# One plugin under several names.
+
+
+@pytest.mark.parametrize("spelled", ["audit", "plugin:audit", "plugins:audit"])
+def test_a_table_under_another_name_hides_nothing_that_the_user_said(layers: Layers, spelled: str) -> None:
+    user = '[plugins.audit]\nenabled = false\ndistribution = "ours"\nmode = "strict"'
+
+    settings = layers.load(user=user, project=f'[plugins."{spelled}"]\nrequired = true').settings
+
+    assert not settings.plugin_enabled("audit", "llmspell.plugins")
+    assert settings.plugin_required("audit", "llmspell.plugins")
+    assert settings.plugin_distribution("audit", "llmspell.plugins") == "ours"
+    assert settings.plugin_table("audit", "llmspell.plugins") == {"mode": "strict"}
+
+
+MACHINE = """
+[policy]
+locked = ["{}"]
+[plugins]
+disabled = ["audit"]
+required = ["guard"]
+[plugins.prefer]
+audit = "ours"
+[plugins.audit]
+mode = "strict"
+"""
+AROUND = {
+    "plugins.disabled": '[plugins."plugin:audit"]\nenabled = true',
+    "plugins.required": '[plugins."plugin:guard"]\nrequired = false',
+    "plugins.prefer": '[plugins."plugins:audit"]\ndistribution = "theirs"',
+    "plugins.audit": '[plugins."plugin:audit"]\nmode = "lax"',
+    "plugins.audit.mode": '[plugins."plugins:audit"]\nmode = "lax"',
+    "plugins.audit.enabled": '[plugins."plugins:audit"]\nenabled = true',
+    "plugins.guard.required": '[plugins."plugin:guard"]\nrequired = false',
+    "plugins.audit.distribution": '[plugins.prefer]\n"plugin:audit" = "theirs"',
+}
+
+
+@pytest.mark.parametrize("key", AROUND)
+def test_a_locked_key_is_changed_under_no_other_name(layers: Layers, tmp_path: Path, key: str) -> None:
+    machine = tmp_path / "machine.toml"
+    machine.write_text(MACHINE.format(key))
+
+    with pytest.raises(SettingsError, match=f"{key} is locked by"):
+        layers.load(user=AROUND[key], machine=machine)
+
+
+# Links in the project.
+
+
+@pytest.mark.parametrize("root", ["data", "deep/data", "data/sub", "data/../sub", "{project}/data"])
+@pytest.mark.parametrize("layer", ["user", "machine", "command line", "code", "named"])
+def test_a_folder_that_the_project_made_a_link_of_is_not_opened(
+    layers: Layers, tmp_path: Path, root: str, layer: str
+) -> None:
+    (tmp_path / "secret" / "sub").mkdir(parents=True)
+    (layers.project / "data").symlink_to(tmp_path / "secret")
+    (layers.project / "deep").mkdir()
+    (layers.project / "deep" / "data").symlink_to("../.git")
+    root = root.format(project=layers.project)
+    text = f'[security.paths]\nread = ["{root}"]'
+    named = layers.project / "named.toml"
+    named.write_text(text)
+    ways: dict[str, dict[str, Any]] = {
+        "user": {"user": text},
+        "machine": {"machine": named},
+        "named": {"config": named},
+        "command line": {"command_line": {"security.paths.read": [root]}},
+        "code": {"overrides": {"security": {"paths": {"read": [root]}}}},
+    }
+
+    loaded = layers.load(**ways[layer])
+
+    assert loaded.judges.files.roots("read") == ()
+    assert any("so it opens nothing" in warning for warning in loaded.warnings)
+
+
+def test_a_folder_elsewhere_may_be_named_by_a_link(layers: Layers, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "way").symlink_to("disk")
+
+    loaded = layers.load(user=f'[security.paths]\nread = ["{tmp_path}/way", "../way", "own"]')
+
+    assert loaded.judges.files.roots("read") == (str(tmp_path / "disk"), str(layers.project / "own"))
+    assert loaded.warnings == ()

@@ -3,7 +3,7 @@
 Invariant: an answered path is absolute, holds no link and no ``..``, and lies below an allowed folder; the judgement is
 on what the path resolves to, never on how it is spelled. Whoever opens it later must follow no link on the way, since
 the tree may change in between. An allowed folder is resolved once, when it is first named: one that becomes a link
-later leads nowhere.
+later leads nowhere. Nor does one that the base's own links lead to: who wrote what lies there chose where to.
 """
 
 from __future__ import annotations
@@ -69,19 +69,33 @@ class PathJudge:
             own: Where the host's own files lie, which are never read or written, beside every ``.llmspell``.
         """
         self._base = os.path.realpath(base)
-        self._resolved: dict[str, str] = {}
+        self._follows = False
+        self._resolved: dict[str, str | None] = {}
         self._system = tuple(dict.fromkeys([*_SYSTEM_FOLDERS, *map(os.path.realpath, _SYSTEM_FOLDERS)]))
         self._protect(own, settings_files)
         self._apply(rules)
 
     def with_rules(
-        self, rules: PathRules, *, own: Sequence[str] | None = None, settings_files: Sequence[str] | None = None
+        self,
+        rules: PathRules,
+        *,
+        own: Sequence[str] | None = None,
+        settings_files: Sequence[str] | None = None,
+        follows: bool = False,
     ) -> PathJudge:
-        """Return a judge by other rules; a folder that both name stays where it was found first."""
+        """Return a judge by other rules; a folder that both name stays where it was found first.
+
+        Args:
+            rules: Which folders may be touched.
+            own: Further files and folders of the host.
+            settings_files: Further files of settings.
+            follows: Whether links in the base are followed to new folders: only if whoever names them may not loosen,
+                or was trusted with what they lead to.
+        """
         if rules == self._rules and own is None and settings_files is None:
             return self
         other = copy(self)
-        other._resolved = dict(self._resolved)
+        other._resolved, other._follows = dict(self._resolved), follows
         other._protect(own or (), settings_files or (), beside=self)
         if rules != self._rules:
             other._apply(rules)
@@ -140,12 +154,18 @@ class PathJudge:
         self._denied_paths = Globs((_anchored(pattern) for pattern in rules.denied if "/" in pattern), _fold)
 
     def _resolve_roots(self, folders: Iterable[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(map(self._place, folders)))
+        return tuple(dict.fromkeys(place for each in folders if (place := self._place(each)) is not None))
 
-    def _place(self, folder: str) -> str:
-        """Where an entry of the rules leads; asked of the file system once."""
+    def linked(self, mode: Mode, /) -> tuple[str, ...]:
+        """Return the entries of the rules that lead nowhere, since links in the base would lead them elsewhere."""
+        return tuple(each for each in getattr(self._rules, mode) if self._place(each) is None)
+
+    def _place(self, folder: str) -> str | None:
+        """Where an entry of the rules leads, None for nowhere; asked of the file system once."""
         if folder not in self._resolved:
-            self._resolved[folder] = os.path.realpath(os.path.join(self._base, expand_root(folder)))
+            spelled = os.path.join(self._base, expand_root(folder))
+            kept = self._follows or not any(_is_within(link, self._base) for link in _links_on(spelled))
+            self._resolved[folder] = os.path.realpath(spelled) if kept else None
         return self._resolved[folder]
 
     def _opens(self, folder: str, mode: Mode) -> bool:
@@ -239,6 +259,10 @@ def _goes_in_a_circle(resolved: str) -> bool:
 
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path != folder and _is_below(path, folder)
 
 
 def _upward(path: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 from pydantic import ValidationError
 
-from llmspell.security import home_folder
+from llmspell.security import expand_root, home_folder
 from llmspell_hookspecs import SettingsError, is_secret_name
 
 from .diagnosis import diagnose, shown_key, shown_value
@@ -87,8 +87,8 @@ class _Stack:
         self.files: dict[str, Path] = {}
         self.warnings: list[str] = []
 
-    def lay(self, layer: _Layer) -> list[Violation]:
-        """Lay a layer on the others; returns what it loosens."""
+    def lay(self, layer: _Layer, *, follows: bool = False) -> list[Violation]:
+        """Lay a layer on the others; returns what it loosens. Links are followed only where that is looked at."""
         leaves = [path for path, _ in flatten(layer.table)]
         found = {path: _nearest(layer.origins, path) or Origin(layer.name) for path in leaves}
         self.origins |= {join(path): origin for path, origin in found.items()}
@@ -96,7 +96,7 @@ class _Stack:
         table = _grown(layer.table, self.settings) if layer.name == "project" else layer.table
         self.tables = _merged(self.tables, _hidden(table))
         before, self.settings = (self.settings, self.judges), _validated(self.tables, self.places)
-        self.judges = self.judges.by(self.settings)
+        self.judges = self.judges.by(self.settings, follows=follows)
         locate = partial(_located, found, Origin(layer.name))
         if layer.name == "machine":
             check_locks(self.settings, locate)
@@ -107,7 +107,7 @@ class _Stack:
     def loaded(self) -> LoadedSettings:
         """Return what counts."""
         judges = self.judges.by(self.settings, settings_files=[str(file) for file in self.files.values()])
-        warnings = (*self.warnings, *_doubtful(self))
+        warnings = (*self.warnings, *_doubtful(self), *_linked(self))
         return LoadedSettings(
             self.settings, self.origins, self.project_dir, judges, warnings, self.tables, dict(self.files)
         )
@@ -172,7 +172,7 @@ def change(loaded: LoadedSettings, key: str, value: Any, origin: str) -> LoadedS
     settings = _validated(tables, {path: Origin(origin) for path in leaves})
     machine = str(loaded.files.get("machine", MACHINE_FILE))
     hold_locks(loaded.settings, settings, lambda path: Origin(origin), machine)
-    judges = loaded.judges.by(settings)
+    judges = loaded.judges.by(settings, follows=origin not in TRUSTED_ORIGINS)
     loosened = violations((loaded.settings, loaded.judges), (settings, judges), leaves)
     if loosened and origin not in TRUSTED_ORIGINS:
         raise SettingsError(
@@ -192,7 +192,7 @@ def trust_project(file: Path, *, cwd: Path, environment: Mapping[str, str], mach
     stack, _ = _begin(cwd, environment, file, None, machine)
     _lay_file(stack, user_file(environment), "user")
     layer, content = _read(file, "project")
-    loosened = [_assignment(violation) for violation in stack.lay(layer)]
+    loosened = [_assignment(violation) for violation in stack.lay(layer, follows=True)]
     trust(file, content, stack.project_dir, list(named_places(layer.table)), environment)
     return loosened
 
@@ -244,7 +244,7 @@ def _lay_file(stack: _Stack, file: Path, layer: str) -> None:
 def _lay_project(stack: _Stack, file: Path, environment: Mapping[str, str], *, trusted: bool) -> None:
     stack.files["project"] = file
     layer, content = _read(file, "project")
-    loosened = stack.lay(layer)
+    loosened = stack.lay(layer, follows=not trusted)
     if not loosened or trusted:
         return
     reason = distrust(file, content, stack.project_dir, list(named_places(layer.table)), environment)
@@ -354,3 +354,16 @@ def _doubtful(stack: _Stack) -> Iterator[str]:
             near = difflib.get_close_matches(path[2], PluginTable.model_fields, 1, 0.8)
             if near:
                 yield f"{stack.origins[join(path)]}: {join(path)} is taken as the plugin's own; did you mean {near[0]}?"
+
+
+def _linked(stack: _Stack) -> Iterator[str]:
+    """Warnings about allowed folders that a link in the project would lead elsewhere, so that they are none."""
+    for mode in ("read", "write"):
+        key = f"security.paths.{mode}"
+        for entry in stack.judges.files.linked(mode):
+            target = os.path.realpath(os.path.join(stack.project_dir, expand_root(entry)))
+            origin = stack.origins.get(key, DEFAULT)
+            yield (
+                f"{origin}: {key} names {entry!r}, which a link in the project leads to {target}, "
+                "so it opens nothing; name that folder itself if you mean it"
+            )

@@ -1,18 +1,18 @@
 """Keys that the machine's file locks: whoever else would change them is refused.
 
 Invariant: a locked key has the same effect after every layer and every change, by whichever key that would be changed
-(``plugins.disabled`` and a plugin's ``enabled`` are one matter).
+(``plugins.disabled`` and a plugin's ``enabled`` are one matter, and so are its name and its name with its group).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from llmspell_hookspecs import SettingsError
 
 from .key import join, split
-from .model import Settings
+from .model import PluginSettings, Settings
 from .origin import Origin
 from .schema import is_known, nearest
 from .tighten import value_at
@@ -53,9 +53,10 @@ def hold_locks(before: Settings, after: Settings, locate: Locate, machine: str) 
     """
     if after.policy != before.policy:
         raise _refusal(_LOCKED, locate, f"counts in {machine} alone")
+    names = before.plugin_names() | after.plugin_names() if before.policy.locked else set()
     for key in before.policy.locked:
         path = split(key)
-        if _effect(before, path) != _effect(after, path):
+        if _effect(before, path, names) != _effect(after, path, names):
             raise _refusal(path, locate, f"is locked by {machine}")
 
 
@@ -68,22 +69,30 @@ def _refusal(path: Sequence[str], locate: Locate, reason: str) -> SettingsError:
     )
 
 
-def _effect(settings: Settings, path: Sequence[str]) -> Any:
-    """What the key does, not only what it says."""
+def _effect(settings: Settings, path: Sequence[str], names: Collection[str]) -> Any:
+    """What the key does, not only what it says; of plugins, under each of the names that settings use for them."""
     value = value_at(settings, path)
-    if path[0] != "plugins" or len(path) > 2:
+    if path[0] != "plugins" or len(path) == 1:
         return value
-    if len(path) == 2 and path[1] in ("required", "disabled", "prefer"):
-        tables = settings.plugins.__pydantic_extra__ or {}
-        names = {*settings.plugins.disabled, *settings.plugins.required, *settings.plugins.prefer, *tables}
-        ask = {
-            "required": settings.plugin_required,
-            "disabled": settings.plugin_enabled,
-            "prefer": settings.plugin_distribution,
-        }[path[1]]
-        default = {"required": False, "disabled": True, "prefer": ""}[path[1]]
-        return value, {name: ask(name) for name in names if ask(name) != default}
+    asks = {
+        "disabled": settings.plugin_enabled,
+        "required": settings.plugin_required,
+        "prefer": settings.plugin_distribution,
+    }
+    if len(path) == 2 and path[1] in asks:
+        return value, {name: asks[path[1]](name) for name in names}
+    if path[1] in PluginSettings.model_fields:
+        return value
+    same = [path[1], *(name for name in names if name.partition(":")[2] == path[1])]
+    switches = {"enabled": "disabled", "required": "required", "distribution": "prefer"}
     if len(path) == 2:
-        switches = (settings.plugin_enabled, settings.plugin_required, settings.plugin_distribution)
-        return value, [switch(path[1]) for switch in switches]
+        return [(settings.plugin_table(name), *(ask(name) for ask in asks.values())) for name in same]
+    if path[2] in switches:
+        return [asks[switches[path[2]]](name) for name in same]
+    return [_within(settings.plugin_table(name), path[2:]) for name in same]
+
+
+def _within(value: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value

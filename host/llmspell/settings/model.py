@@ -460,9 +460,23 @@ class Settings(_Section):
     logging: LoggingSettings = LoggingSettings()
 
     def host_table(self, name: str, group: str = "") -> PluginTable:
-        """Return ``[plugins.NAME]``, or that of the name with its group; one with the defaults if there is none."""
+        """Return ``[plugins.NAME]`` with that of the name with its group laid over it; the defaults if there is none.
+
+        Laid over it key by key: one table never hides what only the other one says.
+        """
         tables = self.plugins.__pydantic_extra__ or {}
-        return next((tables[each] for each in spelled_names(name, group) if each in tables), None) or PluginTable()
+        found = [tables[each] for each in reversed(spelled_names(name, group)) if each in tables]
+        if len(found) < 2:
+            return found[0] if found else PluginTable()
+        said: dict[str, Any] = {}
+        for table in found:
+            said |= {key: value for key, value in table if key in table.model_fields_set}
+        return PluginTable.model_validate(said)
+
+    def plugin_names(self) -> set[str]:
+        """Return every name, with or without its group, under which something is said of a plugin."""
+        tables = self.plugins.__pydantic_extra__ or {}
+        return {*self.plugins.disabled, *self.plugins.required, *self.plugins.prefer, *tables}
 
     def plugin_table(self, name: str, group: str = "") -> dict[str, Any]:
         """Return a plugin's own settings, secrets revealed, for its Settings model to validate."""

@@ -39,12 +39,13 @@ class Judges(Struct, frozen=True):
         files = PathJudge(_path_rules(settings), str(project_dir), own=(*own, *settings.storage_paths()))
         return cls(files, HostJudge(_host_rules(settings)))
 
-    def by(self, settings: Settings, settings_files: Sequence[str] | None = None) -> Judges:
-        """Return the judges by other settings; what is not different is kept."""
+    def by(self, settings: Settings, settings_files: Sequence[str] | None = None, *, follows: bool = False) -> Judges:
+        """Return the judges by other settings; what is not different is kept. ``follows``: see `PathJudge`."""
         own = settings.storage_paths() or None
-        files = self.files.with_rules(_path_rules(settings), own=own, settings_files=settings_files)
-        rules = _host_rules(settings)
-        return Judges(files, self.hosts if rules == self.hosts.rules else self.hosts.with_rules(rules))
+        rules = _path_rules(settings)
+        files = self.files.with_rules(rules, own=own, settings_files=settings_files, follows=follows)
+        hosts = _host_rules(settings)
+        return Judges(files, self.hosts if hosts == self.hosts.rules else self.hosts.with_rules(hosts))
 
     def exceed(self, others: Judges) -> set[tuple[str, ...]]:
         """Return the keys by which these judges permit, or may permit, what the others refuse."""

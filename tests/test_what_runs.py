@@ -229,6 +229,19 @@ async def test_no_context_trace_event_or_error_holds_a_secret_and_the_body_does(
         assert "hidden-1" in values and "**" not in values
 
 
+async def test_those_who_are_told_of_a_call_that_cannot_be_shown_see_nothing_secret_of_it() -> None:
+    told: list[Any] = []
+    given = {"api_key": "hidden-1", "headers": {"more": (x for x in [1])}}
+
+    async with opened(tool_of(Request, [])) as host:
+        host.hooks.register("tool_error", lambda context: told.append(context), kind="observe")
+        with pytest.raises(InvalidInputError, match="tool:keeper: its input: a generator cannot be held"):
+            await host.call("tool:keeper", given)
+
+    assert told and "hidden-1" not in repr(told)
+    assert told[0].request.parameters == {}
+
+
 @each_secret
 async def test_a_transform_that_changes_something_else_leaves_the_secrets_as_they_are(name: str) -> None:
     def plainly(context: HookContext[Any]) -> Modified:

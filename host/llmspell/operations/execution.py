@@ -26,6 +26,7 @@ from llmspell_hookspecs import (
     Call,
     Cancel,
     Failure,
+    InvalidInputError,
     OperationCancelledError,
     OperationError,
     OperationTimeoutError,
@@ -38,7 +39,7 @@ from .announcing import announce_start
 from .asking import cancellation, where
 from .course import NOTHING, Course
 from .ending import end, end_without
-from .fit import freeze_fields, name_after, thaw_fields
+from .fit import freeze_fields, name_after, thaw_fields, without_refused
 from .forks import failure_of
 from .notices import notice_of
 from .proposing import Proposal, propose
@@ -196,7 +197,11 @@ class Execution:
         if original:
             course.approved = NOTHING
             course.stores.clear()
-            course.proposed = course.subject = freeze_fields(course.operation.subject, course.frame, "input")
+            try:
+                course.proposed = course.subject = freeze_fields(course.operation.subject, course.frame, "input")
+            except InvalidInputError:  # those who are told of that see the rest
+                course.proposed = course.subject = course.offered = without_refused(course.operation.subject)
+                raise
         else:
             course.subject = course.approved
         if course.next is not NOTHING:

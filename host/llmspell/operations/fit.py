@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from llmspell_hookspecs import InvalidInputError, check_bounds, freeze, keep_hidden, restore
 
-__all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "thaw_fields"]
+__all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "thaw_fields", "without_refused"]
 
 T = TypeVar("T")
 
@@ -56,6 +56,17 @@ def bound(value: Any, where: str, what: str = "value") -> None:
 
 def _told(error: InvalidInputError, where: str, what: str) -> InvalidInputError:
     return InvalidInputError(f"{where}: its {what}: {str(error).removeprefix('value: ')}")
+
+
+def without_refused(subject: Any) -> Any:
+    """Return a subject that cannot be shown without the fields that are why."""
+    shown: dict[str, Any] = {}
+    for name in getattr(subject, "__struct_fields__", ()):
+        try:
+            shown[name] = freeze(getattr(subject, name))
+        except InvalidInputError:
+            shown[name] = freeze({}) if isinstance(getattr(subject, name), Mapping) else None
+    return structs.replace(subject, **shown) if shown else None
 
 
 def thaw_fields(value: T) -> T:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,7 @@ def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, his
     from .session import with_host
 
     terminal = _open_terminal(lines, history)
+    invocation.signals.last = _giving_back(sys.stdin.fileno())
     dialogues: list[Dialogue] = []
 
     def interrupt() -> bool:
@@ -91,6 +92,19 @@ def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, his
         return 0
 
     return with_host(use, invocation, read_line=lines.read_line, on_interrupt=interrupt)
+
+
+def _giving_back(descriptor: int) -> Callable[[], None]:
+    """Return what gives the terminal back as it is now, for when the process ends at once."""
+    import termios
+
+    kept = termios.tcgetattr(descriptor)
+
+    def give_back() -> None:
+        with suppress(termios.error, OSError):
+            termios.tcsetattr(descriptor, termios.TCSANOW, kept)
+
+    return give_back
 
 
 def _open_terminal(lines: Lines, history: Path | None) -> Terminal:

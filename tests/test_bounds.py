@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+import llmspell_hookspecs
 from kernel import Bench, make_tool, opened
 from llmspell import Host
 from llmspell_hookspecs import (
+    AsyncioThread,
     Call,
+    ComponentRef,
     DepthLimitError,
     Fork,
     HookContext,
+    Message,
+    ModelRequest,
+    NetworkAccess,
+    Operations,
     OperationTimeoutError,
     Replace,
     ResourceLimitError,
     SettingsError,
+    Storages,
 )
 
 BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"
@@ -247,7 +258,114 @@ PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
     "tools.discover": lambda host: host.tools.discover(),
     "settings.change": lambda host: host.settings.change("limits.hops", 8),
     "agents.create and run": agent_run,
+    "models.complete": lambda host: host.models.complete(ModelRequest("mini/parrot", (Message("user", "x"),))),
+    "storage.get": lambda host: reached(host, Storages, lambda storages: stored(storages, "get")),
+    "storage.write": lambda host: reached(host, Storages, lambda storages: stored(storages, "write")),
+    "storage.scan": lambda host: reached(host, Storages, lambda storages: stored(storages, "scan")),
+    "State.entry": lambda host: host.state.entry("a"),
+    "State.set": lambda host: host.state.set("a", 1),
+    "State.keys": lambda host: host.state.keys(),
+    "State.delete": lambda host: host.state.delete("a"),
+    "Operations.ask": lambda host: reached(
+        host, Operations, lambda service: service.ask("custom:thing", 1, ComponentRef("service", "x"))
+    ),
+    "AsyncioThread.run": lambda host: reached(host, AsyncioThread, lambda thread: thread.run(answer)),
+    "NetworkAccess.resolve": lambda host: reached(host, NetworkAccess, lambda net: net.resolve("http://1.1.1.1/")),
+    "Storages.open": lambda host: reached(host, Storages, lambda storages: storages.open()),
 }
+NAMED_ELSE = {
+    "Agents.create": "agents.create and run",
+    "Agents.close_scope": "an end, which goes on though cancelled; each agent in it is closed by an operation",
+    "Events.publish": "events.publish",
+    "Models.complete": "models.complete",
+    "Calls.call": "call of a tool",
+    "Hooks.fire": "hooks.fire",
+    "Tools.discover": "tools.discover",
+    "SettingsAccess.change": "settings.change",
+    "State.get": "state.get",
+    "NetworkAccess.request": "it waits for a server each time",
+}
+
+
+async def answer() -> int:
+    """Answer 1."""
+    return 1
+
+
+async def reached(host: Host, protocol: type, use: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Use a service of the host as a plugin reaches it."""
+    return await use(host._services.get(protocol))
+
+
+async def stored(storages: Any, what: str) -> None:
+    """Use the storage that is open, as plugins do."""
+    storage = await storages.open()
+    if what == "get":
+        await storage.get("a")
+    elif what == "write":
+        await storage.write({"a": b"1"})
+    else:
+        async for _ in storage.scan(""):
+            pass
+
+
+def services_of_the_contract() -> set[str]:
+    """Return every public async method of what `Services.get` answers, as the contract declares it."""
+    found = set()
+    for module in pkgutil.iter_modules(llmspell_hookspecs.__path__, "llmspell_hookspecs."):
+        for name, declared in vars(importlib.import_module(module.name)).items():
+            if getattr(declared, "_is_protocol", False) and declared.__module__ == module.name:
+                found |= {f"{name}.{each}" for each, method in vars(declared).items() if iscoroutinefunction(method)}
+    return found
+
+
+NO_SERVICE = {
+    "AgentHandle": "an agent's runs are operations",
+    "AsyncResource": "entered by the host",
+    "Component": "run by the runner",
+    "HttpStream": "waits for a server",
+    "Language": "run by the runner",
+    "LanguageSession": "one chunk is one operation",
+    "Provider": "asked by the runner",
+    "ScriptInterface": "each call is one of another service",
+    "ScriptScope": "ends once",
+    "Storage": "listed as storage.get, storage.write and storage.scan",
+    "Subscription": "tested on its own",
+    "ToolContext": "waits for a thread or a process each time",
+}
+
+
+def test_every_async_method_of_the_contract_is_tried_or_left_out_for_a_reason() -> None:
+    declared = {each for each in services_of_the_contract() if not each.partition(".")[2].startswith("_")}
+    asked = {each for each in declared if each.partition(".")[0] not in NO_SERVICE}
+    tried = {*PUBLIC, *NAMED_ELSE, "Operations.run"}  # every call of a tool is one
+
+    assert asked <= tried, sorted(asked - tried)
+
+
+async def test_iterating_over_waiting_events_lets_others_run() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with opened() as host, trio.open_nursery() as nursery, host.events.subscribe("a.*") as events:
+        for number in range(200):
+            host.events.publish_nowait("a.b", number)
+        nursery.start_soon(count)
+        await trio.lowlevel.checkpoint()
+        before, seen = turns, 0
+        async for _ in events:
+            seen += 1
+            if seen == 200:
+                break
+        passed = turns - before
+        nursery.cancel_scope.cancel()
+
+    assert passed >= 2
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -337,6 +337,14 @@ def test_convert_to_parquet() -> None:
     assert refused(operation="convert", input="", options={"format": "parquet"}).code == "invalid_input"
 
 
+@pytest.mark.parametrize("name", ["json", "jsonlines", "tsv", "parquet", "excel"])
+def test_half_a_letter_has_a_stand_in_in_every_format(name: str) -> None:
+    answer = call(CsvAnalyzer, operation="convert", input="x\udcff,b\nc\ud800,1\n", options={"format": name})
+
+    assert answer.success
+    assert "\\ud" not in ascii(answer.result)
+
+
 def test_convert_to_excel_makes_no_formula() -> None:
     openpyxl = pytest.importorskip("openpyxl")
 

@@ -218,6 +218,14 @@ def test_credentials_are_sent_and_never_come_back(auth: dict[str, Any], header: 
     assert "s3cret" not in repr(HttpRequestParameters(input="http://x", auth=auth))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("half", ["\ud800", "x\udcff"])
+def test_half_a_letter_in_a_password_has_a_stand_in(half: str) -> None:
+    with serve(lambda handler, count: handler.reply()) as server:
+        _call(input=server.url, auth={"type": "basic", "username": "u", "password": half})
+
+    assert base64.b64decode(server.seen[0].headers["authorization"].partition(" ")[2]).count(b"?") == 1
+
+
 def test_headers_that_hold_secrets_are_hidden_and_sent() -> None:
     headers = {"Authorization": "Bearer s3cretbearer", "X-Auth-Token": "s3cretvalue", "Accept": "a/b"}
     model = HttpRequestParameters(input="http://x", headers=headers)  # type: ignore[arg-type]

@@ -177,6 +177,15 @@ def test_a_malformed_package_is_named_and_passed_over(site: Path, files: dict[st
     assert is_denied()
 
 
+def test_an_entry_point_that_is_written_often_is_told_once(site: Path) -> None:
+    info = site / "zz-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: zz\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[llmspell.plugins]\n" + "q = 3 + 4\n" * 50)
+
+    assert [finding.plugin.name for finding in examine(load_settings({}).settings)].count("q") == 1
+
+
 def test_two_metadata_folders_of_one_package_are_told(site: Path) -> None:
     install(site, "sound-package", name="sound", code=GUARD)
     second = site / "sound_package-2.0.dist-info"

@@ -504,3 +504,12 @@ def test_a_list_below_a_list_that_only_grows_is_refused_as_no_list(folders: Fold
 def test_a_folder_whose_name_cannot_be_written_is_refused(folders: Folders, variable: str) -> None:
     with pytest.raises(SettingsError, match=f"^{variable}: '.ud800' can be no path"):
         folders.load(environment={variable: "\ud800"})
+
+
+@pytest.mark.parametrize("key", ["\ud800", "x.\udcff", "plugins.audit.\ud800", "security.\udcff"])
+def test_a_key_that_is_no_utf_8_is_refused_by_name(folders: Folders, key: str) -> None:
+    variable = f"LLMSPELL_{key.replace('.', '__')}__X"
+
+    for layer in ({"command_line": {key: "1"}}, {"environment": {variable: "1"}}):
+        with pytest.raises(SettingsError, match=r"the key .* is no UTF-8; write it so"):
+            folders.load(**layer)

@@ -27,7 +27,7 @@ _TELLING: Final = re.compile(
     re.IGNORECASE,
 )
 _USER: Final = re.compile(r"(?<=://)[^/?#\s@]*@")
-_QUERY: Final = re.compile(r"(?<=[?&;#])([^=&;#\s]*)=([^&;#\s]+)")
+_PAIR: Final = re.compile(r"[?&;#][^&;#\s]*")  # whole, so that a row of question marks does not take its square
 
 Names: TypeAlias = Literal["telling", "any", "all"]
 """Which names' texts are hidden: those that mean nothing but a secret, any that may, or every text."""
@@ -116,8 +116,13 @@ def _hidden_url(text: str) -> str:
     if "://" not in text:
         return text
     shown = _USER.sub(_MASK + "@", text)
-    shown = _QUERY.sub(lambda found: f"{found[1]}={_MASK if is_secret_name(found[1]) else found[2]}", shown)
+    shown = _PAIR.sub(_hidden_pair, shown)
     return text if shown == text else HiddenText(shown, text)
+
+
+def _hidden_pair(found: re.Match[str]) -> str:
+    name, _, value = found[0].partition("=")
+    return f"{name}={_MASK}" if value and is_secret_name(name[1:]) else found[0]
 
 
 def reveal(value: Any, found: list[str] | None = None) -> Any:

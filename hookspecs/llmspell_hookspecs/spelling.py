@@ -23,7 +23,7 @@ _ODD: Final = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
     f"|\r(?!\n)|(?<!{_JOINED})[\u200c\u200d]|[\u200c\u200d](?!{_JOINED})"
 )
-_BREAK: Final = re.compile(r"\s*\r?\n\s*")
+_BREAK: Final = re.compile(r"(?<!\s)\s*\n\s*")  # from where white space begins: else a row of blanks takes its square
 
 
 def spell_out(text: str) -> str:

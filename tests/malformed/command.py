@@ -13,7 +13,7 @@ from llmspell.cli.main import main
 
 from .oracle import PATIENCE_S, Case, Watch, faults_of_process
 
-__all__ = ["run_here", "run_process"]
+__all__ = ["run_here", "run_process", "spoken"]
 
 
 def run_here(case: Case, watch: Watch, arguments: Sequence[str], given: bytes = b"") -> int:
@@ -35,34 +35,32 @@ def run_here(case: Case, watch: Watch, arguments: Sequence[str], given: bytes = 
         said = errors.getvalue()
         sys.stdin.close()
         sys.stdin, sys.stdout, sys.stderr = before
-    return _judge(case, watch, code if isinstance(code, int) else -1, said)
+    return _judge(case, watch, code if isinstance(code, int) else -1, said, arguments)
 
 
 def run_process(case: Case, watch: Watch, arguments: Sequence[str], given: bytes = b"") -> int:
     """Run a command line in a process of its own, and return its exit code; the system takes no NUL in it."""
-    words = [
-        word.replace("\0", "").encode("utf-8", "surrogateescape" if _is_bytes(word) else "replace")
-        for word in arguments
-    ]
+    words = [word.replace("\0", "").encode("utf-8", "surrogateescape") for word in map(spoken, arguments)]
     command = [os.fsencode(sys.executable), b"-m", b"llmspell", *words]
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=PATIENCE_S - 10, check=False)
     except subprocess.TimeoutExpired:
         watch.complain(case, "HANG: the process did not end")
         return -1
-    return _judge(case, watch, done.returncode, done.stderr)
+    return _judge(case, watch, done.returncode, done.stderr, arguments)
 
 
-def _judge(case: Case, watch: Watch, code: int, errors: bytes) -> int:
+def _judge(case: Case, watch: Watch, code: int, errors: bytes, arguments: Sequence[str]) -> int:
     watch.outcomes[str(code)] += 1
-    for fault in faults_of_process(code, errors):
+    for fault in faults_of_process(code, errors, verbose=any(word.startswith(("-v", "--verb")) for word in arguments)):
         watch.complain(case, fault)
     return code
 
 
-def _is_bytes(word: str) -> bool:
+def spoken(word: str) -> str:
+    """Return the word as a process may be given it: bytes that are no UTF-8, but no half of a pair."""
     try:
         word.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return False
-    return True
+        return word.encode("utf-8", "replace").decode()
+    return word

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from .command import run_here, run_process
+from .command import run_here, run_process, spoken
 from .mutation import Mutation
 from .oracle import Case, Watch
 
@@ -103,7 +103,7 @@ def make(draw: Mutation) -> dict[str, Any]:
     words = list(draw.random.choice(_SOUND))
     for _ in range(draw.random.choice([1, 1, 1, 2, 3])):
         _change(draw, words)
-    words = [word.replace("\0", "") for word in words]  # no system takes one
+    words = [spoken(word).replace("\0", "") for word in words]  # no system takes one
     given = draw.random.choice(_GIVEN)
     return {"words": words, "given": given, "process": draw.random.random() < 0.1}
 

@@ -22,11 +22,12 @@ from llmspell_hookspecs import LlmspellError
 
 __all__ = ["PATIENCE_S", "Case", "Watch", "faults_of_message", "faults_of_process", "shown"]
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 _CODES = frozenset({0, 1, 2, 129, 130, 141, 143})
 _STEERS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
 _LINES = 6
+_BEFORE = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:.]+Z \w+ (llmspell\S*:? )?|llmspell: (warning: )?|\t)")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def faults_of_message(message: str) -> Iterator[str]:
         yield f"the message holds {odd!r}: {message[:200]!r}"
 
 
-def faults_of_process(code: int, errors: bytes) -> Iterator[str]:
+def faults_of_process(code: int, errors: bytes, *, verbose: bool = False) -> Iterator[str]:
     """Yield what is wrong with how a command ended, by its exit code and its standard error."""
     text = errors.decode("utf-8", "replace")
     lines = text.splitlines()
@@ -133,9 +134,9 @@ def faults_of_process(code: int, errors: bytes) -> Iterator[str]:
         yield f"exit code {code}: {text[-300:]!r}"
     if "Traceback" in text or "internal error" in text:
         yield f"raw: {text[-500:]!r}"
-    if len(lines) > _LINES:
+    if len(lines) > _LINES and not verbose:
         yield f"{len(lines)} lines of errors: {text[:300]!r}"
     if code in (1, 2) and not lines:
         yield f"exit code {code} without a word"
     for line in lines:
-        yield from faults_of_message(line.replace("llmspell: ", "", 1).lstrip("\t") or "-")
+        yield from faults_of_message(_BEFORE.sub("", line) or "-")

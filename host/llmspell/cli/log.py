@@ -32,7 +32,8 @@ _LEVELS: Final = {
 _SHORTEST: Final = 6
 """A secret of fewer letters is likely a word, too, and would tear every line apart."""
 _SHOWN_IN_TEXT: Final = re.compile(
-    r"""(?ix) (\b(?:bearer|basic)\s+ | [\w-]*(?:api[-_]?key|token|passw(?:or)?d|secret|authorization)["']?=["']?)
+    r"""(?ix) (\b(?:bearer|basic)\s+
+    | (?<![\w-])[\w-]*(?:api[-_]?key|token|passw(?:or)?d|secret|authorization)["']?=["']?)
     (?=[^\s"'*]{6})[^\s"',;&)]+"""
 )
 

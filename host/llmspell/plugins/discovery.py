@@ -151,13 +151,13 @@ def choose(
 
 
 def _points(package: Distribution) -> list[EntryPoint]:
-    """Return the entry points of a package that are ours, or would be: no other group begins as ours do."""
+    """Return the entry points of a package that are ours, or would be, each once: no other group begins as ours do."""
     points = list(package.entry_points)
     if not points:
         file = getattr(package, "_path", PurePath()) / "entry_points.txt"
         if getattr(file, "exists", bool)() and not _is_readable(file):
             raise PermissionError("entry_points.txt cannot be opened")
-    return [point for point in points if point.group in GROUPS or point.group.startswith(_PREFIX)]
+    return list(dict.fromkeys(point for point in points if point.group in GROUPS or point.group.startswith(_PREFIX)))
 
 
 def _is_readable(file: Any) -> bool:

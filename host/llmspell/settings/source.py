@@ -115,9 +115,21 @@ class _Copy:
 
     def _key(self, key: Any) -> str:
         if isinstance(key, str):
+            if not _is_whole(key):
+                message = f"{self._where}: the key {_cut(ascii(key))} is no UTF-8; write it so"
+                raise SettingsError(message, origin=self._where)
             return str(key)
         shown = _cut(repr(key) if not isinstance(key, int) else hex(key))
         raise SettingsError(f"{self._where}: the key {shown} is no text; write keys as text", origin=self._where)
+
+
+def _is_whole(text: str) -> bool:
+    """Return whether a text is letters throughout: no byte that is no UTF-8, and no half of a pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _cut(text: str) -> str:

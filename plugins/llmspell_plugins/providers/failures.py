@@ -42,7 +42,7 @@ _STATUSES: Final = (
 _KINDS: Final = ("code", "type", "status", "error_type", "error_code", "name")
 _NUMBERS: Final = ("code", "status", "status_code", "error_code", "http_status", "http_code")
 _WORDS: Final = ("message", "detail", "error_description", "error_message", "error_msg", "msg", "status_msg", "reason")
-_TITLE: Final = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+_TITLE: Final = re.compile(r"<title[^<>]*>([^<]{1,200})", re.IGNORECASE)
 _ADVICE: Final = {
     "authentication": "check its key",
     "rate_limited": "ask again later",

@@ -65,8 +65,10 @@ def _imported() -> Any:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.CRITICAL + 1)
-    # About its own types, each time it makes a validator for them (seen in litellm 1.110 with pydantic 2.14).
-    warnings.filterwarnings("ignore", message="Items? .* using the `ReadOnly` qualifier")
+    # About its own types, each time it makes a validator for them, and about what a server put into its own objects,
+    # which we check ourselves (seen in litellm 1.110 with pydantic 2.14).
+    for message in ("Items? .* using the `ReadOnly` qualifier", "Pydantic serializer warnings"):
+        warnings.filterwarnings("ignore", message=message)
     return litellm
 
 

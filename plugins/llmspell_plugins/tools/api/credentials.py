@@ -81,7 +81,7 @@ def auth_headers(auth: Authentication | None) -> dict[str, SecretStr]:
     """Answer the headers that carry the credentials."""
     match auth:
         case BasicAuth():
-            pair = f"{auth.username}:{auth.password.get_secret_value()}".encode()
+            pair = f"{auth.username}:{auth.password.get_secret_value()}".encode("utf-8", "replace")
             return {"Authorization": SecretStr("Basic " + base64.b64encode(pair).decode("ascii"))}
         case BearerAuth():
             return {"Authorization": SecretStr("Bearer " + auth.token.get_secret_value())}

@@ -20,7 +20,7 @@ from .csv_table import Table
 
 __all__ = ["filtered", "sampled", "transformed", "violations"]
 
-_CONDITION = re.compile(r"\s*(?:`([^`]+)`|\"([^\"]+)\"|([^=!<>]+?))\s*(==|!=|>=|<=|>|<)(.*)", re.DOTALL)
+_CONDITION = re.compile(r"\s*+(?:`([^`]+)`|\"([^\"]+)\"|([^=!<>]++))\s*(==|!=|>=|<=|>|<)(.*)", re.DOTALL)
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -48,7 +48,7 @@ def filtered(table: Table, condition: str) -> Iterator[list[str]]:
         what = f"csv_analyzer: options.filter: {condition[:80]!r} is no condition; write 'column > value'"
         raise ToolError(f"{what}, with one of {' '.join(_OPERATORS)}", code="invalid_input")
     quoted, doubly, bare, symbol, value = match.groups()
-    index = table.index(quoted or doubly or bare, "options.filter")
+    index = table.index(quoted or doubly or bare.strip(), "options.filter")
     fits = _test(table, symbol, value.strip())
     return (row for row in table.rows() if fits(row[index]))
 

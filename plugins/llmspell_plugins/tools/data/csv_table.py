@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ _DELIMITERS = ",;\t|"
 _SNIFFED_LINES = 100
 _LONGEST_LINE = 1024 * 1024
 _MOST_ERRORS = 1000
+_HALF = re.compile("[\ud800-\udfff]")
 _PIECE_BYTES = 1_000_000
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -155,7 +157,7 @@ class _Source:
 
 def opened(text: str, reading: Reading, encoding: str = "utf-8", size_bytes: int | None = None) -> Table:
     """Answer the table that a text holds."""
-    text = text.removeprefix("\ufeff")
+    text = _whole(text.removeprefix("\ufeff"))
     delimiter = reading.delimiter or _sniffed(text)
     size_bytes = _utf8_size(text) if size_bytes is None else size_bytes
     table = Table([], delimiter, encoding, reading, size_bytes, text)
@@ -240,6 +242,14 @@ def _names(header: list[str]) -> list[str]:
             name = f"{stem}_{last[stem] + 1}"
         names[name] = None
     return list(names)
+
+
+def _whole(text: str) -> str:
+    """Return the text with a stand-in for each half of a letter, which no format that it is written in takes."""
+    if text.isascii():
+        return text
+    pieces = (text[start : start + _PIECE_BYTES] for start in range(0, len(text), _PIECE_BYTES))
+    return "".join(_HALF.sub("?", piece) for piece in pieces)
 
 
 def _utf8_size(text: str) -> int:

@@ -33,7 +33,7 @@ class Frame(Struct, eq=False):
         attempt: From 1.
         flights: The cache keys that it leads.
         running: At the root, how many operations run within it, forks among them.
-        forked: At the root, how many forks run within it.
+        forks: At the root, the forks that run within it, each with its frame around; None if there never were any.
         exhausted: At the root, whether no more may until all of those have ended.
         correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
     """
@@ -52,7 +52,7 @@ class Frame(Struct, eq=False):
     flights: tuple[Any, ...] = ()
     correlation: str = ""
     running: int = 0
-    forked: int = 0
+    forks: set[Any] | None = None
     exhausted: bool = False
 
     @property

@@ -45,11 +45,18 @@ def on_behalf(fork: Fork, scope: str) -> Fork:
     return structs.replace(fork, calls=tuple(structs.replace(call, scope=scope) for call in fork.calls))
 
 
-class _Running:
-    __slots__ = ("begun", "call", "done", "join", "outcome", "scope")
+def _stands_in(frame: Frame | None, around: Frame) -> bool:
+    while frame is not None and frame is not around:
+        frame = frame.parent
+    return frame is around
 
-    def __init__(self, call: Call, join: bool) -> None:
+
+class _Running:
+    __slots__ = ("begun", "call", "done", "frame", "join", "outcome", "scope")
+
+    def __init__(self, call: Call, join: bool, frame: Frame) -> None:
         self.call = call
+        self.frame = frame
         self.join = join
         self.begun = False
         self.scope = trio.CancelScope()
@@ -69,8 +76,8 @@ class Forks:
 
     def __init__(self, nursery: trio.Nursery, run: CallRunner, frame: Frame, limits: RunnerLimits) -> None:
         self._nursery = nursery
+        self._frame = frame
         self._root = frame.root
-        self._address = frame.address
         self._limits = limits
         self._run = run
         self._running: list[_Running] = []
@@ -79,14 +86,16 @@ class Forks:
         """Start every call of these forks; those above a limit have failed instead."""
         for fork in forks:
             for call in fork.calls:
-                running = _Running(call, fork.join)
+                running = _Running(call, fork.join, self._frame)
                 refusal = self._refusal()
                 self._running.append(running)
                 if refusal is not None:
                     running.outcome = ForkOutcome(call, "failed", None, refusal)
                     running.done.set()
                     continue
-                self._root.forked += 1
+                if self._root.forks is None:
+                    self._root.forks = set()
+                self._root.forks.add(running)
                 try:
                     await self._nursery.start(self._task, running)
                 finally:
@@ -101,17 +110,20 @@ class Forks:
         root, limits = self._root, self._limits
         if len(self._running) >= limits.forks:
             what, limit, name = "it has started", limits.forks, "forks"
-        elif root.exhausted or root.forked >= limits.descendants:
-            root.exhausted = root.forked > 0
+        elif root.exhausted or len(root.forks or ()) >= limits.descendants:
+            root.exhausted = bool(root.forks)
             what, limit, name = "within its outermost operation run", limits.descendants, "descendants"
         else:
             return None
-        message = f"{self._address}: {what} {limit} forks, the most that limits.{name} allows; look for a hook that"
+        message = (
+            f"{self._frame.address}: {what} {limit} forks, the most that limits.{name} allows; look for a hook that"
+        )
         return failure_of(ResourceLimitError(f"{message} matches its own call", resource=name, limit=limit))
 
     def _ended(self, running: _Running) -> None:
-        self._root.forked -= 1
-        if not self._root.forked:
+        if self._root.forks:
+            self._root.forks.discard(running)
+        if not self._root.forks:
             self._root.exhausted = False
         running.done.set()
 
@@ -124,9 +136,7 @@ class Forks:
 
     async def finish(self, limit_s: float) -> None:
         """Join what still runs, for so long at most; cancel the rest."""
-        for running in self._running:
-            if not running.join:
-                running.scope.cancel()
+        self._cancel([running for running in self._running if not running.join])
         try:
             with trio.move_on_after(limit_s) as scope:
                 for running in self._running:
@@ -144,9 +154,18 @@ class Forks:
         """Answer how each ended so far."""
         return tuple(running.outcome for running in self._running)
 
-    async def _abandon(self) -> None:
-        for running in self._running:
+    def _cancel(self, those: Sequence[_Running]) -> None:
+        """Cancel these; when none is left, all that they started as well: level by level it would go on forking."""
+        left = [running for running in those if not (running.done.is_set() or running.scope.cancel_called)]
+        for running in left:
             running.scope.cancel()
+        if left and all(running.done.is_set() or running.scope.cancel_called for running in self._running):
+            for deeper in self._root.forks or ():
+                if deeper.frame is not self._frame and _stands_in(deeper.frame, self._frame):
+                    deeper.scope.cancel()
+
+    async def _abandon(self) -> None:
+        self._cancel(self._running)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_MOMENTS_S):
             for running in self._running:
                 await running.done.wait()

@@ -382,3 +382,53 @@ def test_a_disk_that_is_full_is_one_error_and_loses_nothing(backend: str, folder
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1
     assert done.stdout.startswith("storage ")
+
+
+CUT_OPEN = """
+import os, sys, trio
+from pathlib import Path
+from test_storage_places import make
+from llmspell_hookspecs import StorageError
+
+folder, how, after = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+data = folder / "state.lmdb" / "data.mdb"
+
+async def main():
+    async with make("lmdb", folder) as storage:
+        for number in range(60):
+            await storage.write({f"{number}": b"x" * 2000})
+    async with make("lmdb", folder) as storage:
+        if after == "a write":
+            await storage.write({"a": b"1"})
+        else:
+            await storage.get("1")
+        if how == "replaced":
+            other = data.with_name("other")
+            other.write_bytes(data.read_bytes())
+            other.rename(data)
+        elif how == "deleted":
+            data.unlink()
+        else:
+            os.truncate(data, int(how))
+        async def scan():
+            async for _ in storage.scan(""):
+                pass
+        for use in (lambda: storage.get("30"), scan, lambda: storage.write({"b": b"1"})):
+            try:
+                await use()
+            except StorageError as error:
+                print(error)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("after", ["a read", "a write"])
+@pytest.mark.parametrize("how", ["0", "4096", "20000", "replaced", "deleted"])
+def test_a_file_of_lmdb_that_is_cut_or_swapped_while_it_is_open_is_one_error(
+    how: str, after: str, folder: Path
+) -> None:
+    done = child(CUT_OPEN, str(folder), how, after)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 3, done.stdout

@@ -236,10 +236,12 @@ class ProjectFolder(Protocol):
     def data(self, name: str, /) -> Path:
         """Answer where a file of this name lies in ``.llmspell`` in the project's folder.
 
-        That folder is made if there is none, for its owner only, and git leaves it out.
+        That folder is made if there is none, for its owner only, and git leaves it out. Where it may not be made
+        (no right to write, a file system that is read-only) the place is told all the same: who only reads finds
+        nothing there, and who writes is refused by the system.
 
         Raises:
-            StorageError: It cannot be made, or is a link.
+            StorageError: It is a link, or cannot be made for another reason, such as a full disk.
         """
 
 

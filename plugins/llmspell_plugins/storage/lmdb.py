@@ -6,7 +6,10 @@ among the counters marks it as ours and carries the schema's version.
 
 Invariant: ``deleted`` among the counters is at least the version of every key that was ever deleted; a new key starts
 above it. Small values are read on the loop, from mapped memory; transactions never outlive the call that began them.
-The file is never shorter than its pages, which to touch would end the process: a shorter one is refused.
+The file is never shorter than its pages, which to touch would end the process: a shorter one is refused,
+before each transaction, and so is one that was put in its place.
+
+It is longer than most because whoever reads, writes or opens anew relies on the same checks of the one mapped file.
 """
 
 from __future__ import annotations
@@ -146,6 +149,7 @@ class Lmdb:
         if opened.entries is None:
             return _MISSING
         try:
+            opened.check_file()
             with opened.environment.begin(opened.entries, buffers=True) as reading:
                 raw = reading.get(key)
                 if raw is None:
@@ -153,6 +157,8 @@ class Lmdb:
                 return _entry(raw) if len(raw) <= _LARGE_BYTES else _MISSING
         except opened.failure as error:
             raise _problem(self._path, error) from error
+        except OSError as error:
+            raise _unusable(self._path, error) from error
 
     async def _in_thread(self, opened: _Opened, work: Callable[[], T]) -> T:
         async with opened.scanning:
@@ -172,6 +178,8 @@ class _Opened(Struct):
         environment: None while there is no folder.
         entries: None while nothing was written, or while it is opened anew.
         writable: Whether the environment is.
+        size_bytes: The largest that the data file was seen.
+        identity: The data file's device and number.
         scanning: Held by who is in a thread, but for the writer.
         gate: Held by who uses the environment while it may be opened anew.
     """
@@ -186,6 +194,8 @@ class _Opened(Struct):
     entries: Any = None
     counters: Any = None
     writable: bool = False
+    size_bytes: int = 0
+    identity: tuple[int, int] = (0, 0)
 
     def alone(self, work: Callable[[], T]) -> T:
         """Return what this returns, while nobody opens it anew."""
@@ -198,12 +208,16 @@ class _Opened(Struct):
             # Where the lock's file cannot be written, no reader of ours keeps a writer of others' from used pages.
             places = (self.path, self.path / "data.mdb")
             self._open(readonly=True, lock=all(os.access(place, os.W_OK, effective_ids=True) for place in places))
+        elif self.environment is not None:
+            self.check_file()
         if self.environment is not None and self.entries is None:
             self._find()
         return self.entries is not None
 
     def to_write(self) -> None:
         """Open it anew, for writing too, making what is not there."""
+        if self.environment is not None:
+            self.check_file()  # what was cut to nothing would become a new one, silently
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.close()
         try:
@@ -225,12 +239,24 @@ class _Opened(Struct):
         with _translated(self.path):
             if not self.writable:
                 self.alone(self.to_write)
+            self.check_file()
             with self.environment.begin(self.entries, write=True) as transaction:
                 for write in group:
                     write.written = _apply(transaction, self.counters, write)
             if missing_bytes := self._missing_bytes():  # LMDB leaves pages unwritten that it has freed at once
                 data = self.path / "data.mdb"
                 os.truncate(data, data.stat().st_size + missing_bytes)
+
+    def check_file(self) -> None:
+        """Refuse a file that was cut or replaced: what is mapped and gone ends the process (SIGBUS).
+
+        The file never shrinks, so one look at its size tells, before LMDB touches a page.
+        """
+        status = (self.path / "data.mdb").stat()
+        if status.st_size < self.size_bytes or (status.st_dev, status.st_ino) != self.identity:
+            was = "was replaced" if (status.st_dev, status.st_ino) != self.identity else "was cut"
+            raise StorageError(f"storage {self.path}: its data.mdb {was} while it was open; start anew with a copy")
+        self.size_bytes = status.st_size
 
     def close(self) -> None:
         """Close what is open."""
@@ -250,6 +276,8 @@ class _Opened(Struct):
             metasync=self.settings.durability != "normal",
             **how,
         )
+        status = (self.path / "data.mdb").stat()
+        self.size_bytes, self.identity = status.st_size, (status.st_dev, status.st_ino)
         if missing_bytes := self._missing_bytes():
             self.close()
             raise StorageError(
@@ -387,7 +415,11 @@ def _translated(path: Path) -> Iterator[None]:
     except lmdb.Error as error:
         raise _problem(path, error) from error
     except OSError as error:
-        raise StorageError(f"storage {path}: {error.strerror}; name a folder that can be written") from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"storage {path}: {error.strerror}; name a folder that can be written")
 
 
 def _problem(path: Path, error: Exception) -> StorageError:

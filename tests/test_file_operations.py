@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import socket
 import stat
 import threading
 from collections.abc import Callable
@@ -603,3 +604,36 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
 
 def test_every_name_of_the_original_is_known() -> None:
     assert {"file-operations", "file-operations-tool"} <= set(FileOperations.aliases)
+
+
+def _put(kind: str, path: Path) -> None:
+    if kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a socket"])
+def test_what_is_no_file_is_told_as_what_it_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    _put(kind, Path("odd"))
+
+    for operation in ("read", "write", "append"):
+        with pytest.raises(ToolError, match="not a regular file") as caught:
+            _call(tmp_path, operation=operation, path="odd", input="x")
+        assert caught.value.code == "not_a_file"
+    told = _call(tmp_path, operation="metadata", path="odd")
+
+    assert told.result["type"] == "other"
+    assert f"is {kind} of 0 bytes" in str(told.message)
+
+
+def test_a_text_is_read_without_its_byte_order_mark_and_bytes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbftext")
+
+    text = _call(tmp_path, operation="read", path="a.txt").result
+    whole = _call(tmp_path, operation="read", path="a.txt", encoding="base64").result
+
+    assert (text["input"], text["size"]) == ("text", 7)
+    assert base64.b64decode(whole["input"]) == b"\xef\xbb\xbftext"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -117,13 +116,28 @@ def _whole(parameters: Sequence[str]) -> dict[str, Any] | None:
         if text == "-":
             text = sys.stdin.read()
         elif text.startswith("@"):
-            text = Path(text[1:]).read_text(encoding="utf-8")
+            text = _content(text[1:])
         value = json.loads(text)
+    except RecursionError as error:
+        raise click.UsageError("the parameters are nested too deeply; make them flatter") from error
     except ValueError as error:
         raise click.UsageError(f"the parameters are no JSON: {error}; write an object or key=value pairs") from error
     if not isinstance(value, dict):
         raise click.UsageError("the parameters are no JSON object; write an object or key=value pairs")
     return value
+
+
+def _content(file: str) -> str:
+    """What the file of parameters holds."""
+    from llmspell.regular import read_regular
+
+    try:
+        return read_regular(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{file}: is not UTF-8; save it as UTF-8") from error
+    except OSError as error:
+        message = f"{file}: cannot be read: {error.strerror}; name a file that can, or give - and pipe it in"
+        raise click.UsageError(message) from error
 
 
 def _paired(pairs: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:

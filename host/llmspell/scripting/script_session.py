@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from llmspell.components import CallOptions
+from llmspell.regular import read_regular
 from llmspell_hookspecs import InvalidInputError, LanguageSession, ScriptError, ScriptResult, ScriptRun
 
 __all__ = ["ScriptSession", "read_source"]
@@ -109,7 +110,7 @@ async def read_source(name: str) -> str:
         ScriptError: It cannot be read.
     """
     try:
-        return await trio.Path(name).read_text(encoding="utf-8-sig")
+        return (await trio.to_thread.run_sync(read_regular, name)).decode("utf-8-sig")
     except OSError as error:
         raise ScriptError(f"{name}: it cannot be read: {error.strerror}; name a file that can", file=name) from error
     except UnicodeDecodeError as error:

@@ -13,6 +13,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array
 
+from llmspell.regular import read_regular
 from llmspell_hookspecs import SettingsError
 
 __all__ = ["set_plugin_enabled"]
@@ -49,7 +50,7 @@ def set_plugin_enabled(file: Path, plugin: str, enabled: bool) -> bool:
 
 def _read(file: Path) -> tomlkit.TOMLDocument:
     try:
-        return tomlkit.parse(file.read_bytes().decode())
+        return tomlkit.parse(read_regular(file).decode())
     except FileNotFoundError:
         return tomlkit.document()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from llmspell.regular import read_regular
 from llmspell.security import expand_root
 from llmspell_hookspecs import SettingsError
 
@@ -152,7 +153,7 @@ def _hash(content: bytes) -> str:
 
 def _read(store: Path) -> dict[str, Any]:
     try:
-        known = json.loads(store.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        known = json.loads(read_regular(store).removeprefix(b"\xef\xbb\xbf"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, RecursionError) as error:

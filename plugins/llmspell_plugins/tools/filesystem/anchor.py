@@ -7,6 +7,7 @@ block; call them in a worker thread. Sizes in bytes.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -109,14 +110,23 @@ def open_regular(anchor: Anchor, flags: int) -> tuple[int, os.stat_result]:
         SecurityError: It is a link by now.
         OSError: It cannot be opened.
     """
-    descriptor = anchor.open(flags)
+    try:
+        descriptor = anchor.open(flags)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a pipe that nobody reads
+            raise _irregular(anchor.path) from error
+        raise
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode):
         return descriptor, status
     os.close(descriptor)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(21, "Is a directory", anchor.path)
-    raise ToolError(f"{anchor.path}: not a regular file; only regular files can be used so", code="not_a_file")
+    raise _irregular(anchor.path)
+
+
+def _irregular(path: str) -> ToolError:
+    return ToolError(f"{path}: not a regular file; only regular files can be used so", code="not_a_file")
 
 
 def _step(folder: int, part: str, path: str) -> int:

@@ -261,7 +261,7 @@ class _Work:
             "accessed": int(status.st_atime),
             "changed": int(status.st_ctime),
         }
-        return _answer(parameters, result, f"{path} is a {result['type']} of {status.st_size} bytes")
+        return _answer(parameters, result, f"{path} is {_worded(status)} of {status.st_size} bytes")
 
     def exists(self, parameters: FileOperationsParameters) -> ToolResult:
         path = parameters.path or ""
@@ -341,13 +341,23 @@ def _encoded(parameters: FileOperationsParameters) -> bytes:
 
 
 def _decoded(content: bytes, encoding: str) -> tuple[str, str]:
-    """The content as text, and how it is written: bytes that are no text come as base64."""
+    """The content as text without its byte order mark, and how it is written: bytes that are no text are base64."""
     if encoding == "utf-8":
         try:
-            return content.decode("utf-8"), "utf-8"
+            return content.decode("utf-8-sig"), "utf-8"
         except UnicodeDecodeError:
             pass
     return base64.b64encode(content).decode("ascii"), "base64"
+
+
+def _worded(status: os.stat_result) -> str:
+    """What it is, for a message; more than its type where that is ``other``."""
+    kind = kind_of(status)
+    if kind != "other":
+        return f"a {kind}"
+    if stat.S_ISFIFO(status.st_mode):
+        return "a pipe"
+    return "a socket" if stat.S_ISSOCK(status.st_mode) else "a device"
 
 
 def _entry(item: Item) -> dict[str, Any]:

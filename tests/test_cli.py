@@ -424,6 +424,23 @@ def test_disabling_in_a_project_that_is_not_trusted_leaves_its_file_as_it_was(he
     assert here("exec", "return 1")[0] == 0
 
 
+@pytest.mark.parametrize("locked", ["plugins.disabled", "plugins.calculator", "plugins.calculator.enabled"])
+@pytest.mark.parametrize("spelled", ["calculator", "tool:calculator"])
+def test_switching_what_the_machine_locks_leaves_the_file_as_it_was(
+    here: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch, locked: str, spelled: str
+) -> None:
+    administrator = machine.project.parent / "machine.toml"
+    administrator.write_text(f'[policy]\nlocked = ["{locked}"]\n')
+    monkeypatch.setattr("llmspell.settings.layers.MACHINE_FILE", administrator)
+    machine.user_file.write_text("# mine\n")
+
+    code, out, err = here("plugin", "disable", spelled)
+
+    assert (code, out) == (2, "")
+    assert f"{locked} is locked by {administrator}" in err
+    assert machine.user_file.read_text() == "# mine\n"
+
+
 def test_a_tool_is_called_with_pairs_json_a_file_or_standard_input(equipped: Machine) -> None:
     (equipped.project / "call.json").write_text('{"text": "12", "count": 3}')
     expected = {"text": "12", "count": 3, "tags": []}

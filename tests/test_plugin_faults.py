@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from pydantic import BaseModel
 
 from llmspell import Host
@@ -23,14 +24,17 @@ from llmspell.settings import load_settings
 from llmspell_hookspecs import (
     Cancel,
     HookContext,
+    HookResult,
     InvalidInputError,
     OperationCancelledError,
+    Phase,
     PluginError,
     PluginRequiredError,
     ScriptGlobal,
     Tool,
     ToolCall,
     hookimpl,
+    hookpoint,
 )
 from packages import install
 
@@ -498,3 +502,144 @@ def test_a_slow_import_is_told(site: Path, monkeypatch: pytest.MonkeyPatch, capl
         is_denied()
 
     assert "plugin slow: its import took" in caplog.text
+
+
+# Names that settings could not tell apart, or that nobody could read.
+
+
+class Untold(str):
+    """A text that fails when it is compared."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("compared")
+
+
+NAMES = {
+    "empty": "",
+    "blank": " ",
+    "line": "a\nb",
+    "escape": "\x1b[31mred",
+    "direction": "\u202elive",
+    "surrogate": "a\ud800",
+    "long": "x" * 1_000_000,
+    "colon": "tool:calculator",
+    "key": "disabled",
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_name_that_settings_could_not_tell_apart_is_refused(name: str) -> None:
+    class Plugin:
+        @hookimpl(kind="guard")
+        def before_tool_execution(self, context: HookContext[ToolCall]) -> Cancel:
+            return Cancel("no")
+
+    Plugin.name = name  # type: ignore[attr-defined]
+
+    (error,) = [error for error in infos_of(Plugin).values() if error]
+
+    assert "name" in error
+    assert error.isprintable()
+    assert len(error) <= 500
+
+
+def test_a_name_that_compares_as_it_likes_is_taken_as_its_text() -> None:
+    class Plugin:
+        name = Untold("odd")
+
+        @hookimpl
+        def before_tool_execution(self, context: HookContext[ToolCall]) -> None:
+            return None
+
+    assert infos_of(Plugin)["odd"] == ""
+
+
+@pytest.mark.parametrize("name", ["tool:calculator", "disabled", "x" * 200])
+def test_a_package_with_such_a_name_is_named_and_passed_over(site: Path, name: str) -> None:
+    marker = install(site, "odd-package", name=name, code=GUARD)
+
+    assert not is_denied()
+
+    assert not marker.exists()
+    assert any("odd-package" in finding.message for finding in examine(load_settings({}).settings))
+
+
+# What is loaded by name on first use.
+
+
+class Lost(Tool[BaseModel]):
+    name = "lost"
+
+    def __init__(self, settings: Any, services: Any) -> None:
+        raise SystemExit(3)
+
+    async def run(self, parameters: BaseModel, context: Any) -> None:
+        return None
+
+
+def test_a_plugin_that_fails_when_it_is_first_needed_gives_notice_once() -> None:
+    told: list[str] = []
+
+    async def main() -> str:
+        async with Host.open({}, plugins=[Lost]) as host:
+            host.hooks.register("plugin_failed", lambda context: told.append(context.subject.error), kind="observe")
+            for _ in range(3):
+                with pytest.raises(PluginError, match="lost"):
+                    await host.call("tool:lost", {})
+            await host.tools.discover()
+            await trio.testing.wait_all_tasks_blocked()
+            assert "lost" in host.plugins.failed
+            return str((await host.call("tool:calculator", {"input": "2 + 2"})).text)
+
+    trio.run(main)
+
+    assert len(told) == 1
+    assert "SystemExit" in told[0]
+
+
+def test_one_that_says_it_is_required_stops_operations_once_it_fails(site: Path) -> None:
+    code = "from llmspell_hookspecs import Tool\nclass Plugin(Tool):\n required = True\n name = 'needed'\n"
+    code += " def __init__(self, settings, services): raise ValueError('no key')\n"
+    install(site, "needed-package", name="needed", code=code, group="llmspell.tools")
+
+    async def main() -> None:
+        async with Host.open({}) as host:
+            assert (await host.call("tool:calculator", {"input": "2 + 2"})).success
+            with pytest.raises(PluginError, match="no key"):
+                await host.call("tool:needed", {})
+            with pytest.raises(PluginRequiredError, match="needed"):
+                await host.call("tool:calculator", {"input": "2 + 2"})
+
+    trio.run(main)
+
+
+def test_the_points_of_a_plugin_that_failed_are_gone() -> None:
+    class Half:
+        @hookpoint(phase=Phase.NOTICE, topic="half")
+        def half_made(context: HookContext[ToolCall]) -> HookResult | None:  # type: ignore[misc]
+            """Half of a plugin was made."""
+
+        @hookimpl
+        def before_nothing_at_all(self, context: HookContext[ToolCall]) -> None:
+            return None
+
+    async def main() -> list[str]:
+        async with Host.open({}, plugins=[Half]) as host:
+            return [point.name for point in host.hooks.points()]
+
+    assert "half_made" not in trio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"trusted": ["llmspel"]}, "plugins.trusted"),
+        ({"prefer": {"calculator": "nobody"}}, "plugins.prefer.calculator"),
+    ],
+)
+def test_a_package_that_settings_name_and_that_is_not_there_is_told(settings: dict[str, Any], key: str) -> None:
+    findings = examine(load_settings({"plugins": settings}).settings)
+
+    assert any(finding.message.startswith(f"{key}: nothing called") for finding in findings)

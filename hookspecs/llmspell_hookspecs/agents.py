@@ -39,6 +39,9 @@ class AgentContext(Protocol):
 class Agent:
     """An agent: subclass it and write `run`; an entry point in ``llmspell.agents``.
 
+    If the class has a pydantic model ``Settings``, ``[plugins.KIND]`` is held to it when the kind loads; an agent reads
+    its values by ``Settings.model_validate(services.settings(KIND))``.
+
     Attributes:
         kind: The kind's name, which is its entry point's.
         version: As in SemVer.

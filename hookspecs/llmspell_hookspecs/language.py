@@ -191,6 +191,9 @@ class ScriptScope(Protocol):
 class ScriptGlobal(ScriptObject):
     """A global of the script interface, one object for each run; an entry point in ``llmspell.globals``.
 
+    If the class has a pydantic model ``Settings``, ``[plugins.NAME]`` is held to it when the plugin loads; a global
+    reads its values by ``Settings.model_validate(services.settings(NAME))``.
+
     Attributes:
         name: The global's name in scripts.
     """

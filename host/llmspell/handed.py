@@ -14,9 +14,10 @@ from typing import Any
 from msgspec import structs
 
 from llmspell.foreign import Blamed, text_of
-from llmspell.plugins import GROUPS, PLUGINS, Candidate, group_of, plugin_name
+from llmspell.plugins import GROUPS, PLUGINS, Candidate, group_of, name_problem, plugin_name
 from llmspell.settings import Settings
 from llmspell_hookspecs import InvalidInputError, PluginError, PluginInfo
+from llmspell_hookspecs.spelling import one_line
 
 __all__ = ["sort_handed"]
 
@@ -52,6 +53,11 @@ def _candidate(item: Any, settings: Settings) -> Candidate:
             says = inspect.getattr_static(target, "required", None) is True
     except PluginError as error:
         return Candidate(PluginInfo(error.plugin, PLUGINS, module=module, error=str(error)), target=item)
+    problem = name_problem(name, group)
+    if problem:
+        shown = one_line(name, 100)
+        refusal = f"plugin {shown or module}: {problem}"
+        return Candidate(PluginInfo(shown, group, module=module, required=says, error=refusal), target=target)
     required = says or settings.plugin_required(name, group)
     return Candidate(PluginInfo(name, group, module=module, required=required), target=target)
 

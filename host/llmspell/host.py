@@ -26,7 +26,7 @@ from llmspell.components import (
     ToolRegistry,
     ToolRunner,
 )
-from llmspell.events import Bus, FlowLimit, Tap
+from llmspell.events import Bus, Tap
 from llmspell.handed import sort_handed
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
@@ -45,7 +45,7 @@ from llmspell.plugins import (
     scan_all,
 )
 from llmspell.plugins.tables import tell_unknown
-from llmspell.policy import Policies, runner_limits
+from llmspell.policy import Policies, flow_limit, runner_limits
 from llmspell.project import HostFolder
 from llmspell.scripting import Globals, Languages, ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
@@ -74,6 +74,7 @@ from llmspell_hookspecs import (
     Models,
     NetworkAccess,
     Operations,
+    PluginInfo,
     ProjectFolder,
     ScriptRun,
     SettingsAccess,
@@ -138,7 +139,6 @@ class Host:
         self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
         self.hooks = HookService(self._registry, self._runner)
         self.events = Bus(self._registry, self._runner, nursery)
-        self.events.limit(_flow_limit(loaded.settings))
         self._tap = Tap(self.events, nursery, tap, runtime_dir(os.environ)) if tap else None
         self.settings = SettingsService(loaded, self._runner, self._apply)
 
@@ -283,7 +283,6 @@ class Host:
             orders=hooks.orders,
             tracer=self._tracer,
         )
-        registry.open_to_scripts(settings.scripts.hooks == "all")
         registry.on_breaker = self._breaker_changed
         return registry
 
@@ -293,8 +292,7 @@ class Host:
 
     async def _start(self, plugins: Iterable[Any], *, discover: bool, nursery: trio.Nursery) -> None:
         settings = self.settings.loaded.settings
-        if self._tap is not None:
-            self._tap.allow(settings.events.tap)
+        self._apply(self.settings.loaded)
         installed = Installed()
         handed = sort_handed(plugins, settings)
         candidates = {
@@ -317,12 +315,20 @@ class Host:
         for info in self.plugins.infos:
             if info.error:
                 _log.warning("%s", info.error)
-            component = ComponentRef("plugin", info.name, f"plugin:{info.name}")
-            await self._runner.notify("plugin_failed" if info.error else "plugin_loaded", info, component)
-        performance = settings.performance
-        if performance.memory_high_bytes is not None or performance.cpu_high_percent is not None:
-            nursery.start_soon(watch_load, performance, self._runner.notify)
+            await self._tell(info)
+        loader.failed = partial(self._lose, nursery)
+        nursery.start_soon(watch_load, settings.performance, self._runner.notify)
         await self._runner.notify("system_startup", self._state())
+
+    async def _tell(self, info: PluginInfo) -> None:
+        component = ComponentRef("plugin", info.name, f"plugin:{info.name}")
+        await self._runner.notify("plugin_failed" if info.error else "plugin_loaded", info, component)
+
+    def _lose(self, nursery: trio.Nursery, info: PluginInfo) -> None:
+        """Give notice of a plugin that failed when it was first needed; operations end if it said it is required."""
+        if self.plugins.lose(info):
+            self._runner.refusal = self.plugins.refusal()
+            nursery.start_soon(self._tell, info)
 
     def _wire(
         self, settings: Settings, candidates: Mapping[str, Sequence[Candidate]], loader: Loader
@@ -374,7 +380,7 @@ class Host:
         self._policies.apply(loaded)
         self._registry.open_to_scripts(loaded.settings.scripts.hooks == "all")
         self._runner.limit(runner_limits(loaded))
-        self.events.limit(_flow_limit(loaded.settings))
+        self.events.limit(flow_limit(loaded.settings))
         if self._tap is not None:
             self._tap.allow(loaded.settings.events.tap)
 
@@ -392,8 +398,3 @@ class Host:
 
     def _state(self) -> HostState:
         return HostState(VERSION, self.plugins.loaded, self.plugins.failed)
-
-
-def _flow_limit(settings: Settings) -> FlowLimit | None:
-    rate = settings.events.source_rate
-    return None if rate is None else FlowLimit(rate, settings.events.source_burst)

@@ -33,7 +33,9 @@ def memory_bytes() -> int:
 
 
 async def watch_load(settings: PerformanceSettings, notify: Notify) -> None:
-    """Sample until cancelled; gives ``memory_usage_high`` and ``cpu_usage_high``."""
+    """Sample until cancelled, if there is a threshold; gives ``memory_usage_high`` and ``cpu_usage_high``."""
+    if settings.memory_high_bytes is None and settings.cpu_high_percent is None:
+        return
     memory = _Threshold("memory_usage_high", "memory_bytes", settings.memory_high_bytes, notify)
     processor = _Threshold("cpu_usage_high", "cpu_percent", settings.cpu_high_percent, notify)
     busy_s, at_s = time.process_time(), time.monotonic()

@@ -5,13 +5,14 @@ Invariant: one value holds all of it; a change of settings makes a new one, and 
 
 from __future__ import annotations
 
+from llmspell.events import FlowLimit
 from llmspell.operations import RunnerLimits
 from llmspell.security import PathJudge, PinnedNetwork
-from llmspell.settings import LoadedSettings
+from llmspell.settings import LoadedSettings, Settings
 from llmspell.settings.model import AgentSettings
 from llmspell_hookspecs import ScriptLimits, SecurityLevel, ToolLimits
 
-__all__ = ["Policies", "runner_limits"]
+__all__ = ["Policies", "flow_limit", "runner_limits"]
 
 
 class Policies:
@@ -79,3 +80,9 @@ def runner_limits(loaded: LoadedSettings) -> RunnerLimits:
         loaded.settings.hooks.final_s,
         loaded.settings.scripts.retry_delay_s,
     )
+
+
+def flow_limit(settings: Settings) -> FlowLimit | None:
+    """Return how fast a source may publish by these settings; None for as fast as it likes."""
+    rate = settings.events.source_rate
+    return None if rate is None else FlowLimit(rate, settings.events.source_burst)

@@ -41,6 +41,14 @@ class PointCatalog:
         self._points[point.name] = point
         self._spellings.update(dict.fromkeys(point.names, point.name))
 
+    def remove(self, point: HookPoint) -> None:
+        """Take out a point that a plugin declared."""
+        self._points.pop(point.name, None)
+        self._spellings = {spelling: name for spelling, name in self._spellings.items() if name != point.name}
+
+    def __contains__(self, point: HookPoint) -> bool:
+        return point.name in self._points
+
     def __iter__(self) -> Iterator[HookPoint]:
         return iter(self._points.values())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .discovery import OWN, Candidate, Installed, choose, scan_all
-from .groups import GROUPS, PLUGINS, ROWS, Group, group_of, plugin_name, service_name
+from .groups import GROUPS, PLUGINS, ROWS, Group, group_of, name_problem, plugin_name, service_name
 from .loading import Loader, construct, load
 from .plugins import Plugins
 from .registrar import Registrar
@@ -27,6 +27,7 @@ __all__ = [
     "construct",
     "group_of",
     "load",
+    "name_problem",
     "plugin_name",
     "scan_all",
     "service_name",

@@ -22,10 +22,11 @@ from msgspec import Struct, structs
 from llmspell.foreign import Blamed, text_of
 from llmspell.settings import Settings
 from llmspell_hookspecs import PluginError, PluginInfo
+from llmspell_hookspecs.spelling import one_line
 
-from .groups import GROUPS
+from .groups import GROUPS, name_problem
 
-__all__ = ["OWN", "Candidate", "Installed", "choose", "scan_all"]
+__all__ = ["OWN", "Candidate", "Installed", "canonical", "choose", "scan_all"]
 
 OWN: Final = "llmspell"
 """The distribution whose plugins are built in."""
@@ -61,7 +62,7 @@ class Installed:
         for package in self._packages():
             for candidate in self._read(package, seen):
                 info = candidate.info
-                found[info.group].setdefault((info.name, _canonical(info.distribution), info.module), candidate)
+                found[info.group].setdefault((info.name, canonical(info.distribution), info.module), candidate)
         self._groups = {group: sorted(each.values(), key=_place) for group, each in found.items()}
 
     def of(self, group: str) -> Sequence[Candidate]:
@@ -108,6 +109,8 @@ class Installed:
     def _checked(self, point: EntryPoint, info: PluginInfo, problem: str) -> Iterator[Candidate]:
         if not problem and not point.name.strip():
             problem = f"an entry point in {point.group} has no name; ask its author to mend it"
+        if not problem and info.distribution != OWN:  # the provider offline bears the name of its own switch
+            problem = name_problem(point.name, point.group)
         if not problem and point.group not in GROUPS:
             near = difflib.get_close_matches(point.group, GROUPS, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(GROUPS)}"
@@ -116,7 +119,11 @@ class Installed:
             problem = f"its entry point {point.value!r} names no module; ask its author to mend it"
         info = structs.replace(info, module=point.value)
         if problem:
-            who = f"plugin {info.name} ({info.distribution})" if info.name else f"package {info.distribution}"
+            who = (
+                f"plugin {one_line(info.name, 100)} ({info.distribution})"
+                if info.name
+                else f"package {info.distribution}"
+            )
             self.problems.append(structs.replace(info, error=f"{who}: {problem}"))
         else:
             yield Candidate(info, point)
@@ -186,7 +193,7 @@ def _unreadable(name: str, what: str, error: BaseException) -> PluginError:
 
 
 def _stem(folder: PurePath) -> str:
-    return _canonical(folder.stem.partition("-")[0]) or folder.name
+    return canonical(folder.stem.partition("-")[0]) or folder.name
 
 
 def _place(candidate: Candidate) -> tuple[str, str]:
@@ -198,9 +205,9 @@ def _outvoted(candidate: Candidate, all_of: Sequence[Candidate], settings: Setti
     preferred = settings.plugin_distribution(info.name, info.group)
     return (
         bool(preferred)
-        and _canonical(preferred) != _canonical(info.distribution)
+        and canonical(preferred) != canonical(info.distribution)
         and any(
-            other.info.name == info.name and _canonical(other.info.distribution) == _canonical(preferred)
+            other.info.name == info.name and canonical(other.info.distribution) == canonical(preferred)
             for other in all_of
         )
     )
@@ -214,7 +221,7 @@ def _judged(candidate: Candidate, all_of: Sequence[Candidate], settings: Setting
 
 def _objection(info: PluginInfo, all_of: Sequence[Candidate], settings: Settings) -> str:
     preferred = settings.plugin_distribution(info.name, info.group)
-    if preferred and _canonical(preferred) != _canonical(info.distribution):
+    if preferred and canonical(preferred) != canonical(info.distribution):
         return (
             f"plugin {info.name}: settings want it from {preferred}, but it comes from {info.distribution}; "
             f"install {preferred}, or change plugins.prefer"
@@ -237,8 +244,9 @@ def _objection(info: PluginInfo, all_of: Sequence[Candidate], settings: Settings
 
 
 def _is_trusted(distribution: str, trusted: Iterable[str]) -> bool:
-    return _canonical(distribution) in {OWN, *(_canonical(name) for name in trusted)}
+    return canonical(distribution) in {OWN, *(canonical(name) for name in trusted)}
 
 
-def _canonical(distribution: str) -> str:
+def canonical(distribution: str) -> str:
+    """Return the one spelling of a package's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -28,8 +28,8 @@ from llmspell_hookspecs import (
 
 from .discovery import Candidate, Installed, choose, scan_all
 from .groups import GROUPS, PLUGINS, ROWS
-from .loading import Loader, load
-from .plugins import register, says_required, split_name
+from .loading import Loader, load, says_required
+from .plugins import register, split_name
 from .registrar import Registrar
 from .tables import unknown_names
 

@@ -13,15 +13,23 @@ from typing import Any, Final
 from msgspec import Struct
 from pydantic import BaseModel
 
+from llmspell.settings.model import PluginSettings, ProviderSettings, StorageSettings, ToolSettings
 from llmspell_hookspecs import Agent, Language, Provider, ScriptGlobal, SecurityLevel, Storage, Tool
 
-__all__ = ["GROUPS", "PLUGINS", "ROWS", "Group", "group_of", "plugin_name", "service_name"]
+__all__ = ["GROUPS", "PLUGINS", "ROWS", "Group", "group_of", "name_problem", "plugin_name", "service_name"]
 
 PLUGINS: Final = "llmspell.plugins"
 """The group of hook plugins; the others hold what is loaded by name on first use."""
 _METHODS: Final = ("info", "at", "complete", "close")
 _OPENS: Final = ("__aenter__", "__aexit__")
 _LEVELS: Final = "SecurityLevel.SAFE, RESTRICTED or PRIVILEGED"
+_NAME_CHARACTERS: Final = 100
+_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "plugins": PluginSettings,
+    "tools": ToolSettings,
+    "providers": ProviderSettings,
+    "storage": StorageSettings,
+}
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -55,12 +63,33 @@ def plugin_name(item: Any) -> str:
     for attribute in ("name", "kind"):
         given = _attribute(item, attribute)
         if isinstance(given, str):
-            return given
+            return str.__str__(given)  # a subclass may compare as it likes
     if _provides(item) and not inspect.ismodule(item):
         return service_name(item.provides)
     if inspect.ismodule(item) or inspect.isclass(item) or inspect.isroutine(item):
         return str(item.__name__).rpartition(".")[2]
     return type(item).__name__
+
+
+def name_problem(name: str, group: str) -> str:
+    """Return what is wrong with the name of a plugin, for which settings could not tell it apart; empty if nothing is.
+
+    Args:
+        name: The name.
+        group: The entry point group.
+    """
+    section = ROWS[group].section
+    if not name.strip():
+        return "it has no name; give it one"
+    if len(name) > _NAME_CHARACTERS:
+        return f"its name has {len(name)} characters; a name has at most {_NAME_CHARACTERS}"
+    if not name.isprintable() or name != name.strip():
+        return "its name holds what cannot be printed, or blanks around it; rename it"
+    if ":" in name:
+        return "its name holds a colon, which stands between a group and a name; rename it"
+    if name in _SECTIONS[section].model_fields:
+        return f"its name is a key of the host's own, {section}.{name}; rename it"
+    return ""
 
 
 def service_name(protocol: type[Any]) -> str:

@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint
 from time import perf_counter
 from typing import Any, Final
 
+from msgspec import structs
 from pydantic import BaseModel, ValidationError
 from stevedore import ExtensionManager
 
@@ -27,7 +28,7 @@ from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo, Services
 from .discovery import Candidate
 from .groups import ROWS
 
-__all__ = ["Loader", "construct", "load", "settings_of", "table_of", "tell_loaded"]
+__all__ = ["Loader", "construct", "load", "says_required", "settings_of", "table_of", "tell_loaded"]
 
 _log = logging.getLogger("llmspell.plugins")
 _SLOW_S: Final = 1.0
@@ -54,11 +55,15 @@ class Loader:
     Args:
         settings: Returns the settings as they are now.
         services: What plugins are constructed with.
+
+    Attributes:
+        failed: Told of each plugin that cannot be loaded, with the reason in its ``error``.
     """
 
     def __init__(self, settings: Callable[[], Settings], services: Services) -> None:
         self._settings = settings
         self._services = services
+        self.failed: Callable[[PluginInfo], None] = lambda info: None
 
     def __call__(self, candidate: Candidate) -> Any:
         """Return the plugin, made and checked.
@@ -68,9 +73,15 @@ class Loader:
         """
         if candidate.info.error:
             raise PluginError(candidate.info.error, plugin=candidate.info.name)
-        started = perf_counter()
-        made = self.make(candidate.info, load(candidate), constructs=ROWS[candidate.info.group].constructed)
-        tell_loaded(candidate.info, perf_counter() - started)
+        info, started = candidate.info, perf_counter()
+        try:
+            target = load(candidate)
+            info = structs.replace(info, required=info.required or says_required(info, target))
+            made = self.make(info, target, constructs=ROWS[info.group].constructed)
+        except LlmspellError as error:
+            self.failed(structs.replace(info, error=str(error)))
+            raise
+        tell_loaded(info, perf_counter() - started)
         return made
 
     def make(self, info: PluginInfo, target: Any, *, constructs: bool = True) -> Any:
@@ -111,6 +122,12 @@ def load(candidate: Candidate) -> Any:
                 info.version,
             )
     return getattr(target, "llmspell_tool", target) if inspect.isfunction(target) else target
+
+
+def says_required(info: PluginInfo, target: Any) -> bool:
+    """Return whether a plugin says itself that nothing runs without it."""
+    with Blamed(partial(_problem, info, "it cannot be looked at")):
+        return inspect.getattr_static(target, "required", None) is True
 
 
 def tell_loaded(info: PluginInfo, elapsed_s: float) -> None:

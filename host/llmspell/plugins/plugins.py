@@ -22,7 +22,7 @@ from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo
 
 from .discovery import Candidate
 from .groups import PLUGINS, ROWS, group_of
-from .loading import Loader, load, tell_loaded
+from .loading import Loader, load, says_required, tell_loaded
 from .registrar import Registrar
 from .shelf import Shelf
 
@@ -75,6 +75,14 @@ class Plugins:
                     self.infos.append(info)
                 elif info.error:
                     self.infos.append(info)
+
+    def lose(self, info: PluginInfo) -> bool:
+        """Take over what became of a plugin that failed when it was first needed; False if that is known."""
+        if any(known.error and (known.group, known.name) == (info.group, info.name) for known in self.infos):
+            return False
+        self.infos = [known for known in self.infos if (known.group, known.name) != (info.group, info.name)]
+        self.infos.append(info)
+        return True
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -151,12 +159,6 @@ def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any) -
             message = f"plugin {info.name}: it brings no hook and no point; {hint}"
             raise PluginError(message, plugin=info.name)
         return hooks
-
-
-def says_required(info: PluginInfo, target: Any) -> bool:
-    """Return whether a plugin says itself that nothing runs without it."""
-    with Blamed(partial(_problem, info)):
-        return inspect.getattr_static(target, "required", None) is True
 
 
 def closer_of(plugin: Any) -> Callable[[], Any] | None:

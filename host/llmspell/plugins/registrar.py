@@ -46,17 +46,21 @@ class Registrar(pluggy.PluginManager):
         if self.has_plugin(name):
             raise HookRegistrationError(f"plugin {name}: another of this name is registered; rename one of them")
         points = list(points_of(plugin if inspect.ismodule(plugin) or inspect.isclass(plugin) else type(plugin)))
-        for point in points:
-            self._registry.catalog.add(point)
-        found = find_hooks(plugin, name, [point.name for point in self._registry.catalog])
+        catalog = self._registry.catalog
+        declared = [point for point in points if point not in catalog]
         added: list[Hook] = []
         try:
+            for point in points:
+                catalog.add(point)
+            found = find_hooks(plugin, name, [point.name for point in catalog])
             for each in found:
                 added.append(self._add(each, name))  # noqa: PERF401 - what was added before a failure is taken out
             self.register(_Hooks(**{each.attribute: _routine(each.function) for each in found}), name=name)
         except Exception:
             for hook in added:
                 self._registry.remove(hook)
+            for point in declared:
+                catalog.remove(point)
             raise
         return len(points), len(added)
 

@@ -18,7 +18,7 @@ from llmspell.settings import LoadedSettings, Settings
 from llmspell.settings.key import spelled_names
 from llmspell_hookspecs import HookInfo, LlmspellError, PluginInfo, SettingsError
 
-from .discovery import Candidate, Installed, choose, scan_all
+from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
 from .groups import GROUPS
 from .loading import load, settings_of
 
@@ -51,7 +51,7 @@ def table_problems(loaded: LoadedSettings) -> list[SettingsError]:
 def unknown_names(
     settings: Settings, known: Iterable[PluginInfo], hooks: Iterable[HookInfo] | None = None
 ) -> list[tuple[str, str]]:
-    """Return the keys that name plugins, tools or hooks that there are not, each with what is wrong.
+    """Return the keys that name plugins, packages, tools or hooks that there are not, each with what is wrong.
 
     Args:
         settings: Name them.
@@ -66,6 +66,16 @@ def unknown_names(
     named += [("plugins", name, spelled) for name in settings.plugins.__pydantic_extra__ or {}]
     tools = {info.name for info in infos if info.group == "llmspell.tools"}
     named += [("tools.disabled", name, tools) for name in settings.tools.disabled]
+    packages = {OWN, *(info.distribution for info in infos if info.distribution)}
+    known_packages = {canonical(package) for package in packages}
+    named += [
+        (key, name, packages)
+        for key, name in (
+            *(("plugins.trusted", name) for name in settings.plugins.trusted),
+            *((f"plugins.prefer.{plugin}", name) for plugin, name in settings.plugins.prefer.items()),
+        )
+        if canonical(name) not in known_packages
+    ]
     problems = []
     for key, name, there in named:
         if name not in there:

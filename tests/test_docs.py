@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -157,6 +158,39 @@ def test_the_redaction_of_the_how_to_holds_in_every_way_in(tmp_path: Path) -> No
     assert told("-m", "llmspell", "run", "use.lua") == f"Write to 0|(address)1\t{clean}\t2\n"
     for how in ([], ["--stream"]):
         assert told("-m", "llmspell", "agent", "run", "?", "--model", "split/model", *how) == f"{clean}\n"
+
+
+def test_the_package_of_the_page_on_packages_passes_its_own_tests(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "packages.md").read_text()
+    files = re.findall(r"^`([\w./]+)`\n\n```\w+\n(.*?)```", page, re.DOTALL | re.MULTILINE)
+    for name, text in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    path = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "tests"]
+
+    answer = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True)
+
+    assert [name for name, _ in files] == ["pyproject.toml", "src/llmspell_parrot/__init__.py", "tests/test_parrot.py"]
+    assert answer.returncode == 0, answer.stdout
+    points = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["entry-points"]
+    module = (tmp_path / "src/llmspell_parrot/__init__.py").read_text()
+    for name, value in (point for group in points.values() for point in group.items()):
+        assert re.search(rf"^(async def|class) {value.rpartition(':')[2]}\b", module, re.MULTILINE), name
+
+
+@pytest.mark.long
+def test_the_package_of_the_page_passes_strict_types(tmp_path: Path) -> None:
+    module, test = blocks("python", "docs/packages.md")
+    (tmp_path / "llmspell_parrot.py").write_text(module)
+    (tmp_path / "test_parrot.py").write_text(test)
+    paths = ":".join(str(ROOT / each) for each in ("host", "hookspecs", "plugins"))
+    (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = true\nmypy_path = {paths}\n")
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "test_parrot.py", "llmspell_parrot.py"]
+
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert answer.returncode == 0, answer.stdout
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,16 @@ import pytest
 from pydantic import BaseModel
 
 import kernel
-from llmspell_hookspecs import HookContext, PluginError, SecurityError, ToolCall, ToolContext, hookimpl, tool
+from llmspell_hookspecs import (
+    ComponentNotFoundError,
+    HookContext,
+    PluginError,
+    SecurityError,
+    ToolCall,
+    ToolContext,
+    hookimpl,
+    tool,
+)
 from packages import install
 
 FUNCTION = 'from llmspell_hookspecs import tool\n@tool\ndef foo(x: int) -> int:\n    """Foo."""\n    return x\n'
@@ -51,6 +60,17 @@ def test_a_tool_in_a_wrong_group_is_told(tmp_path: Path, group: str, told: str) 
 
     assert doctor.returncode == 1
     assert told in doctor.stdout
+
+
+def test_a_tool_that_fails_is_named_and_not_called_an_internal_error(tmp_path: Path) -> None:
+    install(tmp_path, "wrong", name="foo", code=FUNCTION.replace("return x", "return x // 0"))
+    named(tmp_path, "llmspell.tools", "wrong_module:foo")
+
+    done = llmspell(tmp_path, "tool", "invoke", "foo", "x=1")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("llmspell: tool:foo: it failed: ZeroDivisionError: ")
+    assert done.stderr.endswith("; mend the tool (--debug shows where)\n")
 
 
 @pytest.mark.parametrize(
@@ -99,6 +119,35 @@ async def test_a_setting_that_must_be_set_says_where(table: dict[str, str], told
     async with kernel.opened(place, settings={"tools": {"place": table}}) as host:
         with pytest.raises(PluginError, match=told):
             await host.call("tool:place", {})
+
+
+REDACT = """
+from llmspell_hookspecs import hookimpl
+from pydantic import BaseModel
+
+class Plugin:
+    class Settings(BaseModel):
+        word: str = ""
+    @hookimpl
+    def tool_error(self, context): ...
+"""
+
+
+async def test_a_table_that_misses_what_was_handed_over_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(tmp_path, "wrong", name="redact", code=REDACT)
+    install(tmp_path, "other", name="foo", code=FUNCTION, group="llmspell.tools")
+    monkeypatch.syspath_prepend(tmp_path)
+    redact = type("Redact", (), {"tool_error": hookimpl(lambda self, context: None)})
+
+    async with kernel.opened(redact, settings={"plugins": {"redact": {"word": "x"}}}) as host:
+        with pytest.raises(ComponentNotFoundError, match=r"it is installed, but this host loads .* discover=True$"):
+            await host.call("tool:foo", {"x": 1})
+
+    assert "plugins.redact: what was handed over is called 'Redact'; give Redact the attribute name = 'redact'" in [
+        record.getMessage() for record in caplog.records
+    ]
 
 
 class AwaitsAsyncio:
@@ -169,3 +218,10 @@ def test_settings_that_nobody_gets_and_settings_that_callers_would_fill_in_are_r
         tool(settings=Units)(none)
     with pytest.raises(PluginError, match=r"callers would fill in its parameter settings; say @tool\(settings=Units\)"):
         tool(open_to_callers)
+
+
+def test_a_point_is_shown_with_the_fields_of_its_subject(tmp_path: Path) -> None:
+    shown = llmspell(tmp_path, "hook", "point", "show", "tool_error")
+
+    assert "Failure: Why an operation did not complete" in shown.stdout
+    assert "    message: Its text." in shown.stdout

@@ -42,7 +42,6 @@ from llmspell.plugins import (
     Plugins,
     Shelf,
     choose,
-    scan_all,
 )
 from llmspell.plugins.tables import tell_unknown
 from llmspell.policy import Policies, flow_limit, runner_limits
@@ -293,7 +292,7 @@ class Host:
     async def _start(self, plugins: Iterable[Any], *, discover: bool, nursery: trio.Nursery) -> None:
         settings = self.settings.loaded.settings
         self._apply(self.settings.loaded)
-        installed = Installed()
+        installed = Installed(discover=discover)
         handed = sort_handed(plugins, settings)
         candidates = {
             group: [
@@ -303,14 +302,13 @@ class Host:
             for group in GROUPS
         }
         loader = Loader(lambda: self.settings.loaded.settings, self._services)
-        shelves = self._wire(settings, candidates, loader)
+        shelves = self._wire(settings, candidates, loader, installed)
         nursery.start_soon(self._timer.run)
         self.plugins = Plugins(self._registry, settings, loader)
         self.plugins.load(candidates[PLUGINS])
         self.plugins.demand(shelves, installed.problems if discover else ())
         self._runner.refusal = self.plugins.refusal()
-        known = [*scan_all(installed), *(each.info for group in handed.values() for each in group)]
-        tell_unknown(settings, known, self.hooks.list())
+        tell_unknown(settings, installed, handed, self.hooks.list())
         self.events.check()
         for info in self.plugins.infos:
             if info.error:
@@ -331,11 +329,13 @@ class Host:
             nursery.start_soon(self._tell, info)
 
     def _wire(
-        self, settings: Settings, candidates: Mapping[str, Sequence[Candidate]], loader: Loader
+        self, settings: Settings, candidates: Mapping[str, Sequence[Candidate]], loader: Loader, installed: Installed
     ) -> Mapping[str, Shelf[Any]]:
         """Give each room its shelf; returns the shelves by group."""
         shelves: dict[str, Shelf[Any]] = {
-            group: Shelf(ROWS[group].word, candidates[group], loader) for group in GROUPS if group != PLUGINS
+            group: Shelf(ROWS[group].word, candidates[group], loader, installed.apart)
+            for group in GROUPS
+            if group != PLUGINS
         }
         tools = ToolRegistry(shelves["llmspell.tools"])
         self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,8 @@ def point_show(invocation: Invocation, name: str) -> None:
     say(f"Subject:  {row['subject']}")
     say(f"Value:    {row['value']}")
     say(f"Accepts:  {', '.join(row['accepts']) or 'no result'}")
+    if row["fields"]:
+        say(f"\n{row['subject']}: {row['fields']}")
 
 
 @hook.command("list")
@@ -138,6 +141,7 @@ def _described(item: Any) -> dict[str, Any]:
         "alias": item.alias,
         "names": list(dict.fromkeys(item.names)),
         "subject": item.subject.__name__,
+        "fields": inspect.getdoc(item.subject) or "",
         "value": item.value.__name__,
         "accepts": sorted(item.accepts),
         "summary": item.summary,

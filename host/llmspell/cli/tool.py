@@ -88,15 +88,22 @@ def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...], 
     PARAMETERS are one JSON object, @FILE or - for a file or standard input that holds one, or pairs such as
     operation=read path=notes.txt.
     """
+    from llmspell.foreign import Blamed, text_of
+    from llmspell_hookspecs import LlmspellError, ToolError
+
     from .failure import Exit
     from .output import print_value
 
     given = _whole(parameters)
 
+    def failed(error: BaseException) -> ToolError:
+        return ToolError(f"tool:{name}: it failed: {text_of(error)}; mend the tool (--debug shows where)")
+
     async def use(host: Host) -> Any:
         described = host.tools.describe(name)
         values = _paired(parameters, described["schema"]) if given is None else given
-        return await host.call(f"tool:{described['name']}", values)
+        with Blamed(failed, spares=LlmspellError):
+            return await host.call(f"tool:{described['name']}", values)
 
     def show(result: Any) -> None:
         print_value(result.text if result.text is not None else result.result)

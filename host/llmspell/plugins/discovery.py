@@ -53,9 +53,10 @@ class Installed:
 
     Attributes:
         problems: What is wrong with packages, or with single entry points of theirs; none of those is a candidate.
+        apart: What is installed and is not loaded, since the host does not look for packages (``discover``).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, discover: bool = True) -> None:
         self.problems: list[PluginInfo] = []
         found: dict[str, dict[tuple[str, str, str], Candidate]] = {group: {} for group in GROUPS}
         seen: dict[str, PurePath] = {}
@@ -64,6 +65,8 @@ class Installed:
                 info = candidate.info
                 found[info.group].setdefault((info.name, canonical(info.distribution), info.module), candidate)
         self._groups = {group: sorted(each.values(), key=_place) for group, each in found.items()}
+        infos = [candidate.info for each in self._groups.values() for candidate in each]
+        self.apart = [info for info in infos if not discover and info.distribution != OWN]
 
     def of(self, group: str) -> Sequence[Candidate]:
         """Return the plugins of a group, in order of name."""
@@ -109,12 +112,12 @@ class Installed:
     def _checked(self, point: EntryPoint, info: PluginInfo, problem: str) -> Iterator[Candidate]:
         if not problem and not point.name.strip():
             problem = f"an entry point in {point.group} has no name; ask its author to mend it"
-        if not problem and info.distribution != OWN:  # the provider offline bears the name of its own switch
-            problem = name_problem(point.name, point.group)
         if not problem and point.group not in GROUPS:
             near = difflib.get_close_matches(point.group, GROUPS, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(GROUPS)}"
             problem = f"there is no group of entry points {point.group!r}; {hint}"
+        if not problem and info.distribution != OWN:  # the provider offline bears the name of its own switch
+            problem = name_problem(point.name, point.group)
         if not problem and not _VALUE.match(point.value):
             problem = f"its entry point {point.value!r} names no module; ask its author to mend it"
         info = structs.replace(info, module=point.value)

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from llmspell_hookspecs import ComponentNotFoundError, LlmspellError, PluginError, PluginInfo
 
 from .discovery import Candidate
+from .groups import GROUPS, ROWS
 
 __all__ = ["Shelf"]
 
@@ -27,15 +28,23 @@ class Shelf(Generic[T]):
         word: What they are called, for messages: ``tool``.
         candidates: What was handed over in code, and what discovery chose; of two of one name the first counts.
         make: Loads one: import, construct, check.
+        apart: What is installed, of any group, and is not loaded here.
     """
 
-    def __init__(self, word: str, candidates: Iterable[Candidate], make: Callable[[Candidate], T]) -> None:
+    def __init__(
+        self,
+        word: str,
+        candidates: Iterable[Candidate],
+        make: Callable[[Candidate], T],
+        apart: Iterable[PluginInfo] = (),
+    ) -> None:
         self._word = word
         self._candidates: dict[str, Candidate] = {}
         for candidate in candidates:
             self._candidates.setdefault(candidate.info.name, candidate)
         self._make = make
         self._made: dict[str, T] = {}
+        self._apart = {info.name for info in apart if info.group in GROUPS and ROWS[info.group].word == word}
         self._told: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
@@ -82,4 +91,6 @@ class Shelf(Generic[T]):
         """Return the error for a name that is not here."""
         near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(self.names()) or 'none'}"
+        if name in self._apart:
+            hint = "it is installed, but this host loads what it is handed: plugins=[...], or discover=True"
         return ComponentNotFoundError(f"{self._word} {name!r}: there is none; {hint}", address=f"{self._word}:{name}")

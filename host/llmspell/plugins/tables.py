@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -76,12 +76,15 @@ def unknown_names(
         )
         if canonical(name) not in known_packages
     ]
+    named += [("tools", name, tools) for name in settings.tools.__pydantic_extra__ or {}]
+    storages = {info.name for info in infos if info.group == "llmspell.storage"}
+    named += [("storage", name, storages) for name in settings.storage.__pydantic_extra__ or {}]
     problems = []
     for key, name, there in named:
         if name not in there:
             near = difflib.get_close_matches(name, sorted(there), 1)
             hint = f"did you mean {near[0]}?" if near else "take it out, or install it"
-            place = f"plugins.{name}" if key == "plugins" else key
+            place = key if "." in key else f"{key}.{name}"
             problems.append((place, f"{place}: nothing called {name!r} is installed; {hint}"))
     if hooks is not None:
         hooks = list(hooks)
@@ -99,10 +102,33 @@ def unknown_names(
     return problems
 
 
-def tell_unknown(settings: Settings, known: Iterable[PluginInfo], hooks: Iterable[HookInfo]) -> None:
-    """Log what `unknown_names` finds."""
-    for _, problem in unknown_names(settings, known, hooks):
+def tell_unknown(
+    settings: Settings, installed: Installed, handed: Mapping[str, Sequence[Candidate]], hooks: Iterable[HookInfo]
+) -> None:
+    """Log what `unknown_names` finds, and which tables were meant for what was handed over.
+
+    A class is known by its own name, so ``plugins=[Redact]`` does not get ``[plugins.redact]``, which is for a package
+    that this host does not load.
+    """
+    given = [each.info for group in handed.values() for each in group]
+    for _, problem in unknown_names(settings, [*scan_all(installed), *given], hooks):
         _log.warning("%s", problem)
+    names = {info.name for info in given}
+    missed = {info.name for info in installed.apart} - names
+    for section, tables in _sections(settings).items():
+        for name in sorted(missed & set(tables)):
+            near = next((other for other in names if other.casefold() == name.replace("_", "").casefold()), "")
+            if near:
+                hint = f"give {near} the attribute name = {name!r}"
+                _log.warning("%s.%s: what was handed over is called %r; %s", section, name, near, hint)
+
+
+def _sections(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The plugins' own tables in each section."""
+    return {
+        section: getattr(settings, section).__pydantic_extra__ or {}
+        for section in ("plugins", "tools", "providers", "storage")
+    }
 
 
 def _origin(loaded: LoadedSettings, key: str, table: str) -> str:

@@ -200,3 +200,15 @@ def test_a_link_behind_a_circle_of_links_is_not_overlooked(tmp_path: Path) -> No
 
     with pytest.raises(SecurityError, match="circle"):
         judge.resolve("work/loop/../out/a", "write")
+
+
+def test_a_link_that_is_gone_when_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(path: object) -> str:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    (tmp_path / "link").symlink_to("file")
+    judge = PathJudge(PathRules((".",), (".",)), str(tmp_path))
+    monkeypatch.setattr("os.readlink", gone)
+
+    with pytest.raises(SecurityError, match="it changed while it was looked at"):
+        judge.resolve("link/file", "read")

@@ -188,8 +188,13 @@ class PathJudge:
         if size_bytes > _MAX_PATH_BYTES:
             message = f"{_shown(path)}: {size_bytes} bytes long; a path has at most {_MAX_PATH_BYTES}"
             raise SecurityError(message, rule="path")
-        resolved = os.path.realpath(os.path.join(self._base, path))
-        if _goes_in_a_circle(resolved):
+        try:
+            resolved = os.path.realpath(os.path.join(self._base, path))
+            circular = _goes_in_a_circle(resolved)
+        except OSError as error:  # what was a link is none any more when it is read
+            message = f"{_shown(path)}: it changed while it was looked at ({error.strerror}); ask again"
+            raise SecurityError(message, rule="path") from error
+        if circular:
             raise SecurityError(f"{_shown(path)}: its links go in a circle; name the file itself", rule="path")
         return resolved
 

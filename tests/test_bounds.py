@@ -141,6 +141,20 @@ async def test_a_hook_that_forks_its_own_call_ends_at_a_limit(join: bool, autoju
         assert any("limits.descendants" in message for message in refused)
 
 
+@pytest.mark.timing
+async def test_forks_without_number_that_are_cancelled_keep_their_caller_no_longer_than_its_last_moments() -> None:
+    late_s: list[float] = []
+    for _ in range(3):
+        async with opened(*Bench().plugins) as host:
+            host.hooks.register(BEFORE, lambda context: Fork((Call("tool:echo"), Call("tool:echo")), True))
+            with trio.move_on_after(0.1) as scope:
+                await host.call("tool:echo")
+            assert scope.cancelled_caught
+            late_s.append(trio.current_time() - scope.deadline)
+
+    assert min(late_s) < 0.2
+
+
 async def test_one_operation_forks_so_often_at_most() -> None:
     outcomes: list[Any] = []
 

@@ -7,8 +7,10 @@ from an argument. Ids are made when they are first read.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from math import inf
 from typing import Any, Final
 
+import trio
 from msgspec import Struct
 
 from llmspell_hookspecs import ComponentRef, OperationRef
@@ -36,6 +38,7 @@ class Frame(Struct, eq=False):
         forks: At the root, the forks that run within it, each with its frame around; None if there never were any.
         exhausted: At the root, whether no more may until all of those have ended.
         correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
+        until_s: Until when it may take, once it was cancelled; what it forked has no more. On trio's clock.
     """
 
     owner: Any
@@ -54,6 +57,7 @@ class Frame(Struct, eq=False):
     running: int = 0
     forks: set[Any] | None = None
     exhausted: bool = False
+    until_s: float = inf
 
     @property
     def id(self) -> str:
@@ -86,6 +90,15 @@ class Frame(Struct, eq=False):
                 return True
             frame = frame.parent
         return False
+
+    def hurry(self, last_moments_s: float) -> float:
+        """Return until when it may take now that it is cancelled: no longer than an operation around it."""
+        frame: Frame | None = self
+        self.until_s = min(self.until_s, trio.current_time() + last_moments_s)
+        while frame is not None:
+            self.until_s = min(self.until_s, frame.until_s)
+            frame = frame.parent
+        return self.until_s
 
     def within(self, around: Frame | None) -> Frame:
         """Return this frame as it stands within another: what begins in it descends from both."""

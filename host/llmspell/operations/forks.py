@@ -136,6 +136,8 @@ class Forks:
 
     async def finish(self, limit_s: float) -> None:
         """Join what still runs, for so long at most; cancel the rest."""
+        if all(running.done.is_set() for running in self._running):
+            return
         self._cancel([running for running in self._running if not running.join])
         try:
             with trio.move_on_after(limit_s) as scope:
@@ -165,8 +167,9 @@ class Forks:
                     deeper.scope.cancel()
 
     async def _abandon(self) -> None:
+        until_s = self._frame.hurry(LAST_MOMENTS_S)
         self._cancel(self._running)
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_MOMENTS_S):
+        with trio.CancelScope(shield=True, deadline=until_s):
             for running in self._running:
                 await running.done.wait()
 

@@ -1,4 +1,4 @@
-"""Three packages that were written against the documents alone, as users have them: wheels in a fresh environment."""
+"""Three packages that use only what the documents describe, as users have them: wheels in a fresh environment."""
 
 from __future__ import annotations
 

@@ -110,3 +110,30 @@ def test_parameters_are_read_from_a_file_with_a_byte_order_mark(folder: Path) ->
 
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["result"] == 2
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
+def test_a_pipe_that_the_process_was_given_is_read_to_its_end(name: str, folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "llmspell", "run", name],
+        input="print(6 * 7)",
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=PATIENCE_S,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")
+
+
+def test_a_given_pipe_through_which_nothing_comes_is_not_waited_for_without_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmspell.regular._WAIT_S", 0.0)
+    out, _into = os.pipe()
+
+    with pytest.raises(OSError, match="nothing came through it"):
+        read_regular(f"/dev/fd/{out}")
+
+    os.close(out)
+    os.close(_into)

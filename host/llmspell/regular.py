@@ -1,13 +1,16 @@
 """Reads whole files that somebody named, of whatever kind they turn out to be.
 
-Invariant: nothing here waits for another program, and what is read is bounded: a pipe may have no writer and a device
-no end, and a thread that waits for one cannot be cancelled. Sizes in bytes.
+Invariant: nothing here waits for another program without end, and what is read is bounded: a pipe may have no writer
+and a device no end, and a thread that waits for one cannot be cancelled. The one pipe that is waited for, and not for
+long, is one that the process was given (``/dev/stdin``, or ``/dev/fd/63`` of a shell's ``<(...)``). Sizes in bytes.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import select
 import stat
 from typing import Final
 
@@ -15,6 +18,10 @@ __all__ = ["MOST_BYTES", "read_regular"]
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """The largest file that a person has read: a script, the parameters of a call."""
+_GIVEN: Final = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/(\d{1,4})")
+_WAIT_S: Final = 10.0
+"""How long the other end of a given pipe may say nothing."""
+_PIECE_BYTES: Final = 1 << 16
 
 
 def read_regular(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES) -> bytes:
@@ -27,6 +34,34 @@ def read_regular(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES) -> 
     Raises:
         OSError: It is no regular file, is larger, or cannot be read; ``strerror`` says so.
     """
+    content = _given_pipe(path, most_bytes)
+    if content is None:
+        content = _regular(path, most_bytes)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes} bytes", os.fspath(path))
+    return content
+
+
+def _given_pipe(path: str | os.PathLike[str], most_bytes: int) -> bytes | None:
+    """Return what comes through a pipe that the process was given; None if the path names none."""
+    given = _GIVEN.fullmatch(os.fsdecode(path))
+    if given is None:
+        return None
+    descriptor = int(given[1] or 0)
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return None
+    content = bytearray()
+    while len(content) <= most_bytes:
+        if not select.select([descriptor], [], [], _WAIT_S)[0]:
+            raise OSError(errno.ETIMEDOUT, f"nothing came through it for {_WAIT_S:g} s", os.fspath(path))
+        piece = os.read(descriptor, _PIECE_BYTES)
+        if not piece:
+            break
+        content += piece
+    return bytes(content)
+
+
+def _regular(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
     except OSError as error:
@@ -42,12 +77,9 @@ def read_regular(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES) -> 
         if not stat.S_ISREG(mode):
             raise _irregular(path)
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            content = stream.read(most_bytes + 1)
+            return stream.read(most_bytes + 1)
     finally:
         os.close(descriptor)
-    if len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"it is larger than {most_bytes} bytes", os.fspath(path))
-    return content
 
 
 def _irregular(path: str | os.PathLike[str]) -> OSError:

@@ -89,7 +89,8 @@ def test_files_are_handled_in_lua_and_by_tools_alike(
 ) -> None:
     folder = llmspell_settings.project / "work"
     folder.mkdir()
-    monkeypatch.setenv("LLMSPELL_TEST_FOLDER", str(folder))
+    monkeypatch.setenv("SCRIPT_TEST_FOLDER", str(folder))
+    llmspell_settings.write_user('[security]\nenvironment = ["SCRIPT_TEST_FOLDER"]\n')
 
     printed = run("files.lua")
 

@@ -126,7 +126,7 @@ def test_functions_circles_and_bytes_are_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
 
-    for value, words in ((print, "a function"), (circle, "refers to itself"), (b"x", "a bytes")):
+    for value, words in ((print, "a function"), (circle, "holds itself"), (b"x", "a bytes")):
         with pytest.raises(InvalidInputError, match=words):
             trio.run(make()[0].stringify, value)
 

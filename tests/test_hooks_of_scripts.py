@@ -283,3 +283,19 @@ async def test_a_script_waits_before_a_retry_for_as_long_as_settings_say(autojum
         await host.run_source(source, "lua")
 
         assert 7.0 <= trio.current_time() - began_s < 8.0
+
+
+async def test_a_scripts_guard_at_a_chunk_is_asked_once_the_guards_let_the_whole_answer_pass() -> None:
+    source = """
+        local seen = {}
+        Hook.register("ModelChunk", function(c) seen[#seen + 1] = c.data.text return "no" end, {kind = "guard"})
+        local a = Agent.create{model = "scripted/play"}
+        local ok, why = pcall(a.invoke, a, "hi")
+        return {ok, tostring(why):match("denied by hook") ~= nil, seen[1]}
+    """
+    async with Host.open(
+        {"storage": {"backend": "memory"}}, plugins=[ScriptedModel(says("fine"))], discover=False
+    ) as host:
+        host.hooks.register("after_model_call", lambda context: None, kind="guard")
+
+        assert await host.run_source(source, "lua") == [False, True, "fine"]

@@ -374,5 +374,7 @@ def model_chunk(context: HookContext[ModelChunk]) -> HookResult | None:
         answer was replaced.
     Subject: the chunk; what ``Modified`` or ``Replace`` make of it is what the response says, too. A hook may hold text
         back (leave it empty, keep it in ``metadata``) and hand it on later, at the ``final`` chunk at the latest; one
-        that is left empty is not handed on. ``Cancel`` ends the call.
+        that is left empty is not handed on. ``Cancel`` ends the call. Where transforms or guards stand at
+        ``after_model_call``, hooks of scripts are asked about each chunk when those have let the whole answer pass:
+        they may still cancel, and change nothing more.
     """

@@ -54,8 +54,12 @@ async def write_text(value: Any, *, pretty: bool = False) -> str:
     if is_small(value):
         text = _encoder(pretty=False).encode(plain(value))
         return msgspec.json.format(text, indent=2) if pretty else text
+    return await trio.to_thread.run_sync(_write_bounded, value, pretty, abandon_on_cancel=True)
+
+
+def _write_bounded(value: Any, pretty: bool) -> Any:
     check_bounds(value)
-    return await trio.to_thread.run_sync(_write_patiently, value, pretty, abandon_on_cancel=True)
+    return _write_patiently(value, pretty)
 
 
 def plain(value: Any, depth: int = 0) -> Any:

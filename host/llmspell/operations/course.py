@@ -270,7 +270,9 @@ class Course:
         """Return the hooks of scripts at the point of a chain that are asked about this operation."""
         return None if chain is None or not chain.scripts else chain.of_scripts(self.frame.scopes)
 
-    async def ask(self, point: str, subject: Any, settle: Callable[[Any], None] | None = None) -> Any:
+    async def ask(
+        self, point: str, subject: Any, settle: Callable[[Any], None] | None = None, *, withheld: bool = False
+    ) -> Any:
         """Ask a check, a decision or a notice of this operation; see `Asker`."""
         chain = self.house.registry.chain(point, self.frame.component.name)
         if chain is None:
@@ -278,7 +280,7 @@ class Course:
                 settle(subject)
             return subject
         scripts = self.scripts(chain)
-        held = scripts is not None and self.approved is NOTHING and chain.point.topic not in FOR_ALL
+        held = withheld or (scripts is not None and self.approved is NOTHING and chain.point.topic not in FOR_ALL)
         context = self.context(chain, freeze_fields(subject))
         answer = await self._answered(
             ask_chain(chain, context, self.until_s, None if held else scripts, self._limit_at(chain))
@@ -303,6 +305,10 @@ class Course:
             if each.settle is not None and answer.subject is not each.subject:
                 each.settle(answer.subject)
             self.wanted.extend(answer.forks)
+
+    def forget_held(self) -> None:
+        """Ask hooks of scripts no more about what is void by now."""
+        self._held = []
 
     async def tell_held(self, failure: Failure) -> None:
         """Tell the observers of scripts that what they were to be asked about came to nothing."""

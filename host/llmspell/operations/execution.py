@@ -340,7 +340,13 @@ class Execution:
         course.stores = [store for store in course.stores if store[2] is NOTHING]
         value = await self._settle_layer(chain, chain, value)
         scripts = course.scripts(chain)
-        return value if scripts is None else await self._settle_layer(chain, scripts, value)
+        if course.holds:  # parts of a result that was withheld until now
+            await course.ask_held()
+        if scripts is not None:
+            value = await self._settle_layer(chain, scripts, value)
+            if course.holds:
+                await course.ask_held()
+        return value
 
     async def _settle_layer(self, inner: Chain, layer: Chain, given: Any) -> Any:
         """Ask the transforms of a layer, then who judges what they left: all guards inside of it and its own."""
@@ -439,6 +445,8 @@ class Execution:
         course.subject = value = await self._as_it_leaves(value)
         chain = course.look().after
         await self._judge(chain, value)
+        if course.holds:
+            await course.ask_held()
         await self._judge(course.scripts(chain), value)
         return value
 

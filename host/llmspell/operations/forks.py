@@ -7,7 +7,7 @@ guards, so what is denied is denied at once. When the operation ends, forks that
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import trio
 from msgspec import structs
@@ -22,6 +22,8 @@ from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Forks", "failure_of", "on_behalf"]
 
+_AT_ONCE: Final = 32
+"""How many forks are cancelled in one step of the loop."""
 CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
 
 
@@ -43,6 +45,14 @@ def on_behalf(fork: Fork, scope: str) -> Fork:
     if not scope:
         return fork
     return structs.replace(fork, calls=tuple(structs.replace(call, scope=scope) for call in fork.calls))
+
+
+async def _cancel_in_turns(those: Sequence[_Running]) -> None:
+    """Cancel these, some at a time: a thousand tasks that unwind in one step hold everybody else up."""
+    for number, running in enumerate(those):
+        running.scope.cancel()
+        if number % _AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
 
 
 def _stands_in(frame: Frame | None, around: Frame) -> bool:
@@ -162,9 +172,12 @@ class Forks:
         for running in left:
             running.scope.cancel()
         if left and all(running.done.is_set() or running.scope.cancel_called for running in self._running):
-            for deeper in self._root.forks or ():
-                if deeper.frame is not self._frame and _stands_in(deeper.frame, self._frame):
-                    deeper.scope.cancel()
+            forks = self._root.forks or ()
+            deeper = [each for each in forks if each.frame is not self._frame and _stands_in(each.frame, self._frame)]
+            for each in deeper[:_AT_ONCE]:
+                each.scope.cancel()
+            if len(deeper) > _AT_ONCE:
+                self._nursery.start_soon(_cancel_in_turns, deeper[_AT_ONCE:])
 
     async def _abandon(self) -> None:
         until_s = self._frame.hurry(LAST_MOMENTS_S)

@@ -24,15 +24,21 @@ class Asker(Protocol):
 
     approved: Any
 
-    async def ask(self, point: str, subject: Any, settle: Callable[[Any], None] | None = None) -> Any:
+    async def ask(
+        self, point: str, subject: Any, settle: Callable[[Any], None] | None = None, *, withheld: bool = False
+    ) -> Any:
         """Ask a point of the operation and answer the subject as its hooks leave it.
 
         Before the guards have let the call pass, hooks of scripts are not asked: they follow when they have. So what
-        is done with a decision belongs into ``settle``, which is called again with what they leave.
+        is done with a decision belongs into ``settle``, which is called again with what they leave. The same goes for
+        a part of a result that is ``withheld`` until guards have let the whole of it pass.
 
         Raises:
             OperationCancelledError: A hook cancelled.
         """
+
+    def forget_held(self) -> None:
+        """Ask hooks of scripts no more about what they were not asked about yet."""
 
     def hold(self, time_s: float) -> None:
         """Shorten the deadline of the operation, if it has one, to this time from its start."""

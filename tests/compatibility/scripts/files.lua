@@ -1,6 +1,6 @@
 -- Files, in the ways of Lua and in those of the tools, with a report at the end.
 
-local base = os.getenv("LLMSPELL_TEST_FOLDER") or "."
+local base = os.getenv("SCRIPT_TEST_FOLDER") or "."
 local passed, failed = 0, 0
 
 local function check(label, f)

@@ -96,7 +96,10 @@ class ModelStream:
     async def _ask(self, chunk: ModelChunk, *, final: bool = False) -> None:
         index = len(self._given)
         given = hide_fields(structs.replace(chunk, index=index, final=final))
-        asked: ModelChunk = given if self._asker is None else await self._asker.ask("model_chunk", given)
+        self._holding = self._holding or self._holds()
+        asked = given
+        if self._asker is not None:
+            asked = await self._asker.ask("model_chunk", given, withheld=self._holding)
         if asked.kind == "restart":
             message = "model_chunk: a hook made a restart of a chunk; leave its text empty to hold it back"
             raise InvalidInputError(message, field="kind")
@@ -115,6 +118,8 @@ class ModelStream:
                 await self._sink(reveal_fields(structs.replace(chunk, index=self._sent - 1)))
 
     async def _void(self) -> None:
+        if self._given and self._asker is not None:
+            self._asker.forget_held()
         self._given.clear()
         self._left.clear()
         self._next = 0

@@ -64,13 +64,17 @@ def measure(value: Any, depth: int, room: list[int]) -> None:
                 parts = _parts(item)
                 if parts is None:
                     continue
-                size = known[id(item)] = _Size(item, iter(parts), len(parts))
-                if not ATOMS.issuperset(map(type, parts)):
-                    path.append(size)
-                    if len(path) > depth + 1:
+                if ATOMS.issuperset(map(type, parts)):  # the most there are: none is kept, so nothing is collected
+                    if len(path) > depth:
                         raise too_deep()
-                    break
-                size.done = True
+                    here.items += len(parts)
+                    here.levels = max(here.levels, 2)
+                    continue
+                size = known[id(item)] = _Size(item, iter(parts), len(parts))
+                path.append(size)
+                if len(path) > depth + 1:
+                    raise too_deep()
+                break
             if not size.done or len(path) + size.levels > depth + 1:
                 raise too_deep()
             here.add(size)

@@ -22,7 +22,7 @@ from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Forks", "failure_of", "on_behalf"]
 
-_AT_ONCE: Final = 32
+_AT_ONCE: Final = 8
 """How many forks are cancelled in one step of the loop."""
 CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
 

@@ -37,6 +37,7 @@ class Frame(Struct, eq=False):
         running: At the root, how many operations run within it, forks among them.
         forks: At the root, the forks that run within it, each with its frame around; None if there never were any.
         exhausted: At the root, whether no more may until all of those have ended.
+        turns: At the root, who of its forks begins or is cancelled next; None while they are few.
         correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
         until_s: Until when it may take, once it was cancelled; what it forked has no more. On trio's clock.
     """
@@ -57,6 +58,7 @@ class Frame(Struct, eq=False):
     running: int = 0
     forks: set[Any] | None = None
     exhausted: bool = False
+    turns: Any = None
     until_s: float = inf
 
     @property

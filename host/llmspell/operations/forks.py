@@ -6,6 +6,7 @@ guards, so what is denied is denied at once. When the operation ends, forks that
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from .wraps import LAST_MOMENTS_S
 __all__ = ["Forks", "failure_of", "on_behalf"]
 
 _AT_ONCE: Final = 8
-"""How many forks are cancelled in one step of the loop."""
+"""How many forks of one root begin, or are cancelled, in one step of the loop once there are more."""
 CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
 
 
@@ -47,12 +48,47 @@ def on_behalf(fork: Fork, scope: str) -> Fork:
     return structs.replace(fork, calls=tuple(structs.replace(call, scope=scope) for call in fork.calls))
 
 
-async def _cancel_in_turns(those: Sequence[_Running]) -> None:
-    """Cancel these, some at a time: a thousand tasks that unwind in one step hold everybody else up."""
-    for number, running in enumerate(those):
-        running.scope.cancel()
-        if number % _AT_ONCE == 0:
-            await trio.lowlevel.checkpoint()
+class _Turns:
+    """The row in which the forks of one root begin and are cancelled, some in each step of the loop.
+
+    Each fork that begins starts its own, and each that unwinds cancels its own: without one row for all of them
+    hundreds would run in one step, and everybody else would wait.
+    """
+
+    __slots__ = ("_beginning", "_cancelled", "_moves", "_nursery")
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._beginning = trio.lowlevel.ParkingLot()
+        self._cancelled: deque[_Running] = deque()
+        self._moves = False
+
+    async def begin(self) -> None:
+        """Wait for one's turn to start a fork."""
+        self._move()
+        await self._beginning.park()
+
+    def cancel(self, those: Sequence[_Running]) -> None:
+        """Cancel these, each when it is its turn."""
+        self._cancelled.extend(those)
+        self._move()
+
+    def _move(self) -> None:
+        if not self._moves:
+            self._moves = True
+            self._nursery.start_soon(self._go_on)
+
+    async def _go_on(self) -> None:
+        try:
+            while self._cancelled or self._beginning:
+                count = min(_AT_ONCE, len(self._cancelled))
+                for _ in range(count):
+                    self._cancelled.popleft().scope.cancel()
+                self._beginning.unpark(count=_AT_ONCE - count)
+                await trio.lowlevel.checkpoint()
+        finally:  # also when the host closes: whoever waits goes on and is refused there
+            self._moves = False
+            self._beginning.unpark_all()
 
 
 def _stands_in(frame: Frame | None, around: Frame) -> bool:
@@ -62,13 +98,14 @@ def _stands_in(frame: Frame | None, around: Frame) -> bool:
 
 
 class _Running:
-    __slots__ = ("begun", "call", "done", "frame", "join", "outcome", "scope")
+    __slots__ = ("begun", "call", "done", "frame", "join", "outcome", "scope", "swept")
 
     def __init__(self, call: Call, join: bool, frame: Frame) -> None:
         self.call = call
         self.frame = frame
         self.join = join
         self.begun = False
+        self.swept = False
         self.scope = trio.CancelScope()
         self.done = trio.Event()
         self.outcome = ForkOutcome(call, "cancelled")
@@ -107,6 +144,8 @@ class Forks:
                     self._root.forks = set()
                 self._root.forks.add(running)
                 try:
+                    if len(self._root.forks) > _AT_ONCE:
+                        await self._turns().begin()
                     await self._nursery.start(self._task, running)
                 finally:
                     if not running.begun:
@@ -168,16 +207,27 @@ class Forks:
 
     def _cancel(self, those: Sequence[_Running]) -> None:
         """Cancel these; when none is left, all that they started as well: level by level it would go on forking."""
-        left = [running for running in those if not (running.done.is_set() or running.scope.cancel_called)]
+        left = [running for running in those if not (running.done.is_set() or running.swept)]
+        for running in left:
+            running.swept = True
+        if left and all(running.done.is_set() or running.swept for running in self._running):
+            everything = self._frame is self._root
+            self._root.exhausted = self._root.exhausted or everything
+            for each in self._root.forks or ():
+                if not each.swept and (everything or _stands_in(each.frame, self._frame)):
+                    each.swept = True
+                    left.append(each)
+        if self._root.turns is not None or len(left) > _AT_ONCE:
+            self._turns().cancel(left)
+            return
         for running in left:
             running.scope.cancel()
-        if left and all(running.done.is_set() or running.scope.cancel_called for running in self._running):
-            forks = self._root.forks or ()
-            deeper = [each for each in forks if each.frame is not self._frame and _stands_in(each.frame, self._frame)]
-            for each in deeper[:_AT_ONCE]:
-                each.scope.cancel()
-            if len(deeper) > _AT_ONCE:
-                self._nursery.start_soon(_cancel_in_turns, deeper[_AT_ONCE:])
+
+    def _turns(self) -> _Turns:
+        if self._root.turns is None:
+            self._root.turns = _Turns(self._nursery)
+        turns: _Turns = self._root.turns
+        return turns
 
     async def _abandon(self) -> None:
         until_s = self._frame.hurry(LAST_MOMENTS_S)

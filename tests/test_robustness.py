@@ -133,7 +133,7 @@ PLACES = {
     "observer": "from llmspell_hookspecs import hookimpl\n@hookimpl(kind='observe')\n"
     "def after_script_run(context):\n    raise {}\n",
     "close": "class Plugin:\n    def __init__(self, settings, services): pass\n"
-    "    async def aclose(self):\n        raise {}\n",
+    "    async def __aenter__(self):\n        return self\n    async def __aexit__(self, *error):\n        raise {}\n",
 }
 
 

@@ -65,7 +65,10 @@ class Words:
         await self._services.get(State).set("words", len(self._settings.words))
         return self._settings.words
 
-    async def aclose(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
         """Use another service to the very end."""
         type(self).closed.append(f"{await self._services.get(State).get('words')} words")
 
@@ -74,7 +77,7 @@ def asking(protocol: type[Any], method: str) -> type[Tool[Any]]:
     """Answer a tool that asks a service."""
 
     async def body(parameters: dict[str, Any], context: ToolContext) -> Any:
-        return await getattr(context.services.get(protocol), method)()
+        return await getattr(await context.services.enter(protocol), method)()
 
     return make_tool("asks", body)
 
@@ -165,7 +168,7 @@ def test_wrong_settings_of_a_service_name_the_key() -> None:
 def test_a_service_that_keeps_another_protocol_of_the_same_name_is_not_handed_out() -> None:
     other = type("WordList", (Protocol,), {})
 
-    with pytest.raises(PluginError, match="service word_list: it keeps"):
+    with pytest.raises(PluginError, match="service word_list: it implements"):
         asked(Words, protocol=other)
 
 

@@ -45,12 +45,24 @@ class Services(Protocol):
     def get(self, protocol: Callable[..., T], /) -> T:
         """Return the service that keeps this protocol; what is written as `Callable` takes a protocol's class.
 
+        A constructor may ask for any and keep it, to use it later: what has a lifespan is opened before the plugin is.
+        Elsewhere one that is not open yet is refused; `enter` opens it.
+
         Raises:
             ComponentNotFoundError: No plugin offers it.
+            PluginError: It cannot be loaded, or it is not open yet.
+        """
+
+    async def enter(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that implements this protocol, opened if need be.
+
+        Raises:
+            ComponentNotFoundError: No plugin offers it.
+            PluginError: It cannot be loaded, or cannot be opened.
         """
 
     def settings(self, plugin: str, /) -> dict[str, Any]:
-        """Answer the plain settings of a plugin."""
+        """Return the plain settings of a plugin."""
 
 
 @hookpoint(phase=Phase.NOTICE, topic="plugin")

@@ -27,21 +27,23 @@ from llmspell.components import (
     ToolRunner,
 )
 from llmspell.events import Bus, Tap
-from llmspell.handed import sort_handed
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.load import watch_load
 from llmspell.operations import OperationService, Runner
 from llmspell.plugins import (
     GROUPS,
     PLUGINS,
-    ROWS,
-    BroughtServices,
     Candidate,
     Installed,
+    LazyRegistry,
+    Lifespans,
     Loader,
     Plugins,
-    Shelf,
+    ServiceRegistry,
+    StorageRegistry,
     choose,
+    open_lifespans,
+    sort_handed,
 )
 from llmspell.plugins.tables import tell_unknown
 from llmspell.policy import Policies, flow_limit, runner_limits
@@ -53,12 +55,10 @@ from llmspell.services import (
     HookService,
     HostClock,
     NetworkService,
-    ServiceTable,
     SettingsService,
 )
 from llmspell.settings import LoadedSettings, Settings, load_settings
 from llmspell.settings.place import runtime_dir
-from llmspell.storages import StorageHolder, hold_storages
 from llmspell.version import VERSION
 from llmspell_hookspecs import (
     Agents,
@@ -116,7 +116,7 @@ class Host:
         loaded: LoadedSettings,
         nursery: trio.Nursery,
         processes: ProcessPool,
-        storages: StorageHolder,
+        lifespans: Lifespans,
         *,
         trace: bool = False,
         write: Callable[[str], object] | None = None,
@@ -128,9 +128,9 @@ class Host:
         self._timer = BreakerTimer()
         self._policies = Policies(loaded)
         self._addresses = Addresses()
-        self._services = ServiceTable(lambda name: self.settings.loaded.settings.plugin_table(name))
+        self._lifespans = lifespans
+        self._services = ServiceRegistry(lifespans, lambda name: self.settings.loaded.settings.plugin_table(name))
         self._processes = processes
-        self._storages = storages
         self._asyncio = AsyncioRunner()
         self._network = NetworkService(self._policies)
         self._write, self._read_line = write, read_line
@@ -172,10 +172,10 @@ class Host:
         loaded = settings if isinstance(settings, LoadedSettings) else load_settings(settings)
         failure: Exception | None = None
         with ExitStack() as at_last:
-            async with hold_storages() as storages, trio.open_nursery() as nursery:
+            async with open_lifespans() as lifespans, trio.open_nursery() as nursery:
                 async with ProcessPool() as processes:
                     host = cls(
-                        loaded, nursery, processes, storages, trace=trace, write=write, read_line=read_line, tap=tap
+                        loaded, nursery, processes, lifespans, trace=trace, write=write, read_line=read_line, tap=tap
                     )
                     at_last.callback(host._runner.close)
                     try:
@@ -301,12 +301,12 @@ class Host:
             ]
             for group in GROUPS
         }
-        loader = Loader(lambda: self.settings.loaded.settings, self._services)
-        shelves = self._wire(settings, candidates, loader, installed)
+        loader = Loader(lambda: self.settings.loaded.settings, self._services, self._lifespans)
+        registries = self._wire(settings, candidates, loader, installed)
         nursery.start_soon(self._timer.run)
         self.plugins = Plugins(self._registry, settings, loader)
-        self.plugins.load(candidates[PLUGINS])
-        self.plugins.demand(shelves, installed.problems if discover else ())
+        await self.plugins.load(candidates[PLUGINS])
+        await self.plugins.start(registries, installed.problems if discover else ())
         self._runner.refusal = self.plugins.refusal()
         tell_unknown(settings, installed, handed, self.hooks.list())
         self.events.check()
@@ -314,7 +314,7 @@ class Host:
             if info.error:
                 _log.warning("%s", info.error)
             await self._tell(info)
-        loader.failed = partial(self._lose, nursery)
+        loader.failed = self._lifespans.failed = partial(self._lose, nursery)
         nursery.start_soon(watch_load, settings.performance, self._runner.notify)
         await self._runner.notify("system_startup", self._state())
 
@@ -330,35 +330,36 @@ class Host:
 
     def _wire(
         self, settings: Settings, candidates: Mapping[str, Sequence[Candidate]], loader: Loader, installed: Installed
-    ) -> Mapping[str, Shelf[Any]]:
-        """Give each room its shelf; returns the shelves by group."""
-        shelves: dict[str, Shelf[Any]] = {
-            group: Shelf(ROWS[group].word, candidates[group], loader, installed.apart)
+    ) -> Mapping[str, LazyRegistry[Any]]:
+        """Give each room its plugins; returns the registries by group."""
+        registries: dict[str, LazyRegistry[Any]] = {
+            group: LazyRegistry(group, candidates[group], loader, installed.apart)
             for group in GROUPS
             if group != PLUGINS
         }
-        tools = ToolRegistry(shelves["llmspell.tools"])
+        tools = ToolRegistry(registries["llmspell.tools"])
         self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)
-        languages = Languages(shelves["llmspell.languages"], settings)
-        globals_of = Globals(shelves["llmspell.globals"])
+        languages = Languages(registries["llmspell.languages"], settings)
+        globals_of = Globals(registries["llmspell.globals"])
         self._scripts = ScriptRunner(
             languages, self._runner, self._policies, self._services, globals_of, self._write, self._read_line
         )
-        providers = ProviderRegistry(shelves["llmspell.providers"], settings, loader, self._policies)
+        providers = ProviderRegistry(registries["llmspell.providers"], settings, loader, self._policies)
         self.models = ModelRunner(providers, self._runner)
-        kinds = AgentRegistry(shelves["llmspell.agents"], self._services)
+        kinds = AgentRegistry(registries["llmspell.agents"], self._services)
         self.agents = AgentRunner(kinds, self._runner, self._policies)
         self._addresses.add("tool", self.tools)
         self._addresses.add("model", self.models)
         self._addresses.add("agent", self.agents)
         self._addresses.add("script", self._scripts)
         self._addresses.add("custom", self.hooks)
-        self._storages.shelf = shelves["llmspell.storage"]
-        self._storages.backend = lambda: self.settings.loaded.settings.storage.backend
-        self._brought = BroughtServices(shelves["llmspell.services"])
-        self._services.look(self._brought.find)
+        self._services.brought = registries["llmspell.services"]
+        storages = StorageRegistry(
+            registries["llmspell.storage"], lambda: self.settings.loaded.settings.storage.backend
+        )
+        self._services.offer(Storages, storages)
         self._offer()
-        return shelves
+        return registries
 
     def _offer(self) -> None:
         self._services.offer(Agents, self.agents)
@@ -373,7 +374,6 @@ class Host:
         self._services.offer(Operations, OperationService(self._runner))
         self._services.offer(ProjectFolder, HostFolder(self.settings.loaded.project_dir))
         self._services.offer(SettingsAccess, self.settings)
-        self._services.offer(Storages, self._storages)
         self._services.offer(Tools, self.tools)
 
     def _apply(self, loaded: LoadedSettings) -> None:
@@ -388,13 +388,12 @@ class Host:
         """Close everything; what fails or hangs keeps nothing else from being closed."""
         if hasattr(self, "plugins"):
             told = partial(self._runner.notify, "system_shutdown", self._state())
-            await close_each((told, self.agents.close, self.models.close, self.plugins.close), _CLOSING_S)
+            await close_each((told, self.agents.close, self.models.close), _CLOSING_S)
+            await self._lifespans.close(keeping="llmspell.storage")
         self._network.close()
         taps = () if self._tap is None else (self._tap.close,)
         await close_each((*taps, self._asyncio.close), _CLOSING_S)
         self.events.close()
-        if hasattr(self, "_brought"):
-            await close_each((self._brought.close,), _CLOSING_S)
 
     def _state(self) -> HostState:
         return HostState(VERSION, self.plugins.loaded, self.plugins.failed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import trio
 
@@ -21,7 +21,6 @@ from llmspell.policy import Policies
 from llmspell.security import ConnectionPool
 from llmspell.settings import LoadedSettings, change, plain
 from llmspell_hookspecs import (
-    ComponentNotFoundError,
     ComponentRef,
     ConfigurationChange,
     Failure,
@@ -34,50 +33,11 @@ from llmspell_hookspecs import (
     custom_point,
 )
 
-__all__ = ["FileService", "HookService", "HostClock", "NetworkService", "ServiceTable", "SettingsService"]
+__all__ = ["FileService", "HookService", "HostClock", "NetworkService", "SettingsService"]
 
-T = TypeVar("T")
 _KINDS: Final = 1024
 _FEW: Final = 32
 """How many entries of a setting are judged on the loop."""
-
-
-class ServiceTable:
-    """Services by protocol; keeps the contract's ``Services``.
-
-    Args:
-        plugin_settings: Answers a plugin's own table.
-    """
-
-    def __init__(self, plugin_settings: Callable[[str], dict[str, Any]]) -> None:
-        self._plugin_settings = plugin_settings
-        self._offered: dict[type[Any], Any] = {}
-        self._find: Callable[[type[Any]], Any] | None = None
-
-    def offer(self, protocol: type[Any], service: Any) -> None:
-        """Offer a service under its protocol."""
-        self._offered[protocol] = service
-
-    def look(self, find: Callable[[type[Any]], Any]) -> None:
-        """Ask this function, too, for what the host itself does not offer; it answers None for what it has not."""
-        self._find = find
-
-    def get(self, protocol: Callable[..., T], /) -> T:
-        """Return the service that keeps this protocol."""
-        kept: Any = protocol
-        service = self._offered.get(kept)
-        if service is None and self._find is not None:
-            service = self._find(kept)
-        if service is None:
-            known = ", ".join(offered.__name__ for offered in self._offered)
-            name = getattr(protocol, "__name__", str(protocol))
-            raise ComponentNotFoundError(f"service {name}: nothing offers it; there are {known}", address=name)
-        found: T = service
-        return found
-
-    def settings(self, plugin: str, /) -> dict[str, Any]:
-        """Answer the plain settings of a plugin."""
-        return self._plugin_settings(plugin)
 
 
 class HostClock:

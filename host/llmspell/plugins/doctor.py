@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
 
 from .discovery import Candidate, Installed, choose, scan_all
 from .groups import GROUPS, PLUGINS, ROWS
+from .lifespan import Lifespans
 from .loading import Loader, load, says_required
 from .plugins import register, split_name
 from .registrar import Registrar
@@ -138,7 +139,7 @@ class _Examination:
     """Loads plugins as a host does, without one."""
 
     def __init__(self, settings: Settings, registry: HookRegistry) -> None:
-        self._loader = Loader(lambda: settings, _NoServices())
+        self._loader = Loader(lambda: settings, _NoServices(), Lifespans(None))
         self._registrar = Registrar(registry)
 
     def of(self, candidate: Candidate) -> Finding:
@@ -179,8 +180,12 @@ class _NoServices:
         """Answer what stands for the service."""
         return _Unavailable(getattr(protocol, "__name__", "service"))
 
+    async def enter(self, protocol: Callable[..., Any], /) -> Any:
+        """Open nothing."""
+        return self.get(protocol)
+
     def settings(self, plugin: str, /) -> dict[str, Any]:
-        """Answer no settings."""
+        """Return no settings."""
         return {}
 
 

@@ -27,6 +27,7 @@ from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo, Services
 
 from .discovery import Candidate
 from .groups import ROWS
+from .lifespan import Lifespans
 
 __all__ = ["Loader", "construct", "load", "says_required", "settings_of", "table_of", "tell_loaded"]
 
@@ -55,12 +56,14 @@ class Loader:
     Args:
         settings: Returns the settings as they are now.
         services: What plugins are constructed with.
+        lifespans: Open what is made.
 
     Attributes:
         failed: Told of each plugin that cannot be loaded, with the reason in its ``error``.
     """
 
-    def __init__(self, settings: Callable[[], Settings], services: Services) -> None:
+    def __init__(self, settings: Callable[[], Settings], services: Services, lifespans: Lifespans) -> None:
+        self.lifespans = lifespans
         self._settings = settings
         self._services = services
         self.failed: Callable[[PluginInfo], None] = lambda info: None
@@ -88,7 +91,9 @@ class Loader:
         """Construct what an entry point names with its settings, and check it."""
         row = ROWS[info.group]
         if constructs:
-            made = construct(info, target, table_of(self._settings(), info), self._services)
+            with self.lifespans.collect() as needs:
+                made = construct(info, target, table_of(self._settings(), info), self._services)
+            self.lifespans.keep(info, made, needs)
         else:
             made = target
             if info.group != "llmspell.providers":  # each of a provider's tables makes one of its own

@@ -7,14 +7,13 @@ required one is missing operations are refused with its name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
 from msgspec import structs
 
-from llmspell.closing import close_each, named
 from llmspell.foreign import Blamed, text_of
 from llmspell.hooks import HookRegistry
 from llmspell.settings import Settings
@@ -24,11 +23,12 @@ from .discovery import Candidate
 from .groups import PLUGINS, ROWS, group_of
 from .loading import Loader, load, says_required, tell_loaded
 from .registrar import Registrar
-from .shelf import Shelf
+from .registry import LazyRegistry
 
 __all__ = ["Plugins", "register"]
 
-_CLOSING_S: Final = 5.0
+_STARTED: Final = "llmspell.services"
+"""The group of which one may say ``eager``: what packages bring there is imported at start."""
 
 
 class Plugins:
@@ -50,28 +50,27 @@ class Plugins:
         self._loader = loader
         self._registry = registry
         self._registrar = Registrar(registry)
-        self._objects: list[tuple[str, Any]] = []
 
-    def load(self, candidates: Iterable[Candidate]) -> None:
+    async def load(self, candidates: Iterable[Candidate]) -> None:
         """Load what was handed over, and then what discovery chose."""
         for candidate in candidates:
             info = candidate.info
             if not info.error and candidate.point is not None and self._is_loaded(PLUGINS, info.name):
                 error = f"plugin {info.name}: one of this name was handed over in code; rename one of them"
                 info = structs.replace(info, error=error)
-            self.infos.append(info if info.error else self._take(structs.replace(candidate, info=info)))
+            self.infos.append(info if info.error else await self._take(structs.replace(candidate, info=info)))
 
-    def demand(self, shelves: Mapping[str, Shelf[Any]], problems: Iterable[PluginInfo]) -> None:
-        """Load what is required of other groups; take over what is wrong with packages."""
+    async def start(self, registries: Mapping[str, LazyRegistry[Any]], problems: Iterable[PluginInfo]) -> None:
+        """Load what is required or eager of other groups; take over what is wrong with packages."""
         self.infos += problems
-        for shelf in shelves.values():
-            for name in shelf.names():
-                info = shelf.info(name)
-                if not info.error and info.required:
+        for group, registry in registries.items():
+            for name in registry.names():
+                info = registry.info(name)
+                if not info.error and (info.required or (group == _STARTED and registry.is_eager(name))):
                     try:
-                        shelf.get(name)
+                        await registry.enter(name)
                     except LlmspellError as error:
-                        info = structs.replace(info, error=str(error))
+                        info = structs.replace(registry.info(name), error=str(error))
                     self.infos.append(info)
                 elif info.error:
                     self.infos.append(info)
@@ -106,17 +105,10 @@ class Plugins:
         broken = next((info for info in self.infos if info.required and info.error), None)
         return "" if broken is None else _refusal(broken.name, broken.error)
 
-    async def close(self) -> None:
-        """Close the plugins that have an ``aclose``, the last one first."""
-        kept = [(name, closer_of(plugin)) for name, plugin in reversed(self._objects)]
-        closers = [named(f"plugin {name}", closer) for name, closer in kept if closer is not None]
-        self._objects.clear()
-        await close_each(closers, _CLOSING_S)
-
     def _is_loaded(self, group: str, name: str) -> bool:
         return any(info.name == name and info.group == group and not info.error for info in self.infos)
 
-    def _take(self, candidate: Candidate) -> PluginInfo:
+    async def _take(self, candidate: Candidate) -> PluginInfo:
         """Load one, and return what became of it."""
         info = candidate.info
         before = {hook.id for hook in self._registry if hook.plugin == info.name}
@@ -125,6 +117,7 @@ class Plugins:
             target = load(candidate)
             info = structs.replace(info, required=info.required or says_required(info, target))
             plugin = self._loader.make(info, target)
+            await self._loader.lifespans.enter(plugin)
             register(self._registrar, info, target, plugin)
             tell_loaded(info, perf_counter() - started)
         except LlmspellError as error:
@@ -132,7 +125,6 @@ class Plugins:
                 self._registry.remove(hook)
             text = str(error) if info.name in str(error) else f"plugin {info.name}: {error}"
             return structs.replace(info, error=text)
-        self._objects.append((info.name, plugin))
         return info
 
 
@@ -159,12 +151,6 @@ def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any) -
             message = f"plugin {info.name}: it brings no hook and no point; {hint}"
             raise PluginError(message, plugin=info.name)
         return hooks
-
-
-def closer_of(plugin: Any) -> Callable[[], Any] | None:
-    """Return a plugin's ``aclose``, if it has one; what it makes on demand counts as none."""
-    kept = inspect.getattr_static(plugin, "aclose", None)
-    return plugin.aclose if inspect.iscoroutinefunction(kept) else None
 
 
 def split_name(spelled: str) -> tuple[str, str]:

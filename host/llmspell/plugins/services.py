@@ -1,66 +1,87 @@
-"""Services that plugins bring: found by the name of their protocol, constructed when they are first asked for.
+"""The services of a host: what the host offers, and what plugins bring, each by its protocol.
 
-The entry point in ``llmspell.services`` is named as the protocol is, in snake case: ``state`` keeps ``State``, so one
+The entry point of a service is named as its protocol is, in snake case: ``state`` implements ``State``, so that one
 look-up finds it and nothing else is imported. The class says so too: ``provides = State``.
 
-Invariant: a service that settings disable is not imported; one that keeps another protocol than was asked for is not
-handed out.
+Invariant: a service that settings disable is not imported; one that implements another protocol than was asked for, or
+is not open yet, is not handed out.
 """
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from llmspell.closing import close_each, named
-from llmspell_hookspecs import PluginError
+from llmspell_hookspecs import ComponentNotFoundError, PluginError
 
 from .groups import service_name
-from .plugins import closer_of
-from .shelf import Shelf
+from .lifespan import Lifespans
+from .registry import LazyRegistry
 
-__all__ = ["BroughtServices"]
+__all__ = ["ServiceRegistry"]
 
-_CLOSING_S: Final = 5.0
+T = TypeVar("T")
 
 
-class BroughtServices:
-    """The services of plugins.
+class ServiceRegistry:
+    """Services by protocol; implements the contract's `Services`.
 
     Args:
-        shelf: The plugins of the group, by name.
+        lifespans: Open what plugins bring.
+        plugin_settings: Returns a plugin's own table.
+
+    Attributes:
+        brought: The services of plugins, by name; None until plugins are known.
     """
 
-    def __init__(self, shelf: Shelf[Any]) -> None:
-        self._shelf = shelf
-        self._found: list[Any] = []
+    def __init__(self, lifespans: Lifespans, plugin_settings: Callable[[str], dict[str, Any]]) -> None:
+        self.brought: LazyRegistry[Any] | None = None
+        self._lifespans = lifespans
+        self._plugin_settings = plugin_settings
+        self._offered: dict[type[Any], Any] = {}
 
-    def find(self, protocol: type[Any]) -> Any:
-        """Answer the service that keeps this protocol, None if there is none.
+    def offer(self, protocol: type[Any], service: Any) -> None:
+        """Offer a service under its protocol."""
+        self._offered[protocol] = service
 
-        Raises:
-            PluginError: It cannot be loaded, or it keeps another protocol.
-        """
-        name = service_name(protocol)
-        if name not in self._shelf.names():
-            return None
-        service = self._shelf.get(name)
-        if service.provides is not protocol:
-            kept = f"{service.provides.__module__}.{service.provides.__name__}"
-            message = f"service {name}: it keeps {kept}, not {protocol.__module__}.{protocol.__name__}; rename one"
-            raise PluginError(message, plugin=name)
-        if not any(service is known for known in self._found):
-            self._found.append(service)
+    def get(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that implements this protocol; see the contract's `Services`."""
+        service: T = self._found(protocol)
+        if not self._lifespans.ask(service):
+            name = getattr(protocol, "__name__", str(protocol))
+            message = (
+                f"service {name}: it is not open yet; ask for it in a constructor, or await services.enter({name})"
+            )
+            raise PluginError(message, plugin=service_name(type(service)))
         return service
 
-    async def close(self) -> None:
-        """Close the services that have an ``aclose``, the last one first."""
-        kept = [(_name_of(service), closer_of(service)) for service in reversed(self._found)]
-        closers = [named(f"service {name}", closer) for name, closer in kept if closer is not None]
-        self._found.clear()
-        await close_each(closers, _CLOSING_S)
+    async def enter(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that implements this protocol, opened if need be."""
+        service: T = self._found(protocol)
+        await self._lifespans.enter(service)
+        return service
 
+    def settings(self, plugin: str, /) -> dict[str, Any]:
+        """Return the plain settings of a plugin."""
+        return self._plugin_settings(plugin)
 
-def _name_of(service: object) -> str:
-    name = inspect.getattr_static(service, "name", None)
-    return name if isinstance(name, str) else type(service).__name__
+    def _found(self, protocol: Any) -> Any:
+        service = self._offered.get(protocol)
+        if service is None and self.brought is not None:
+            service = self._brought_by(protocol, self.brought)
+        if service is None:
+            known = ", ".join(offered.__name__ for offered in self._offered)
+            name = getattr(protocol, "__name__", str(protocol))
+            raise ComponentNotFoundError(f"service {name}: nothing offers it; there are {known}", address=name)
+        return service
+
+    def _brought_by(self, protocol: Any, brought: LazyRegistry[Any]) -> Any:
+        name = service_name(protocol)
+        if name not in brought.names():
+            return None
+        service = brought.get(name)
+        if service.provides is not protocol:
+            given = f"{service.provides.__module__}.{service.provides.__name__}"
+            wanted = f"{protocol.__module__}.{protocol.__name__}"
+            raise PluginError(f"service {name}: it implements {given}, not {wanted}; rename one", plugin=name)
+        return service

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from llmspell.plugins import Shelf
+from llmspell.plugins import LazyRegistry
 from llmspell.settings import Settings
 from llmspell_hookspecs import Language
 
@@ -19,7 +19,7 @@ class Languages:
         settings: Say the default.
     """
 
-    def __init__(self, shelf: Shelf[Language], settings: Settings) -> None:
+    def __init__(self, shelf: LazyRegistry[Language], settings: Settings) -> None:
         self._settings = settings
         self._shelf = shelf
 
@@ -35,6 +35,10 @@ class Languages:
             PluginError: It cannot be loaded.
         """
         return self._shelf.get(name)
+
+    async def enter(self, name: str) -> Language:
+        """Return the language of this name, opened if need be; raises as `get` does."""
+        return await self._shelf.enter(name)
 
     def of_file(self, path: str) -> Language:
         """Answer the language of a file by its extension; the default language if none claims it."""

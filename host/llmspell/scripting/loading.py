@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from llmspell.foreign import Blamed, text_of
-from llmspell.plugins import OWN, Shelf
+from llmspell.plugins import OWN, LazyRegistry
 from llmspell_hookspecs import PluginError, ScriptGlobal, ScriptScope, Services
 
 __all__ = ["GlobalFactory", "Globals", "load_globals"]
@@ -28,11 +28,15 @@ class Globals:
         shelf: The plugins of the group.
     """
 
-    def __init__(self, shelf: Shelf[GlobalFactory]) -> None:
+    def __init__(self, shelf: LazyRegistry[GlobalFactory]) -> None:
         self._shelf = shelf
         self._factories: list[tuple[str, GlobalFactory]] | None = None
 
-    def __call__(self) -> Iterable[tuple[str, GlobalFactory]]:
+    async def load(self, services: Services, scope: ScriptScope) -> dict[str, Any]:
+        """Construct the globals of a run; see `load_globals`."""
+        return await self._shelf.build(lambda: load_globals(self._known(), services, scope))
+
+    def _known(self) -> Iterable[tuple[str, GlobalFactory]]:
         """Return their names and factories, the host's own first."""
         if self._factories is None:
             found = list(self._shelf.loadable())

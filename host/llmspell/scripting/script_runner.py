@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -30,7 +30,7 @@ from llmspell_hookspecs import (
 
 from .interface import Interface
 from .languages import Languages
-from .loading import GlobalFactory, load_globals
+from .loading import Globals
 from .scope import Scope
 from .script_session import ScriptSession, read_source
 
@@ -57,7 +57,7 @@ class ScriptRunner:
         runner: Runs operations.
         policies: Say what a script may use.
         services: What globals may use.
-        globals_of: Answers the globals' names and factories.
+        script_globals: What scripts see.
         write: Where scripts write to; standard output if None.
         read_line: Where they read lines from; standard input if None.
     """
@@ -68,7 +68,7 @@ class ScriptRunner:
         runner: Runner,
         policies: Policies,
         services: Services,
-        globals_of: Callable[[], Iterable[tuple[str, GlobalFactory]]],
+        script_globals: Globals,
         write: Callable[[str], object] | None = None,
         read_line: Callable[[], str | None] | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class ScriptRunner:
         self._runner = runner
         self._policies = policies
         self._services = services
-        self._globals_of = globals_of
+        self._globals = script_globals
         self._write, self._read_line = write, read_line
         self._numbers = itertools.count(1)
 
@@ -114,7 +114,7 @@ class ScriptRunner:
             ComponentNotFoundError: There is no such language.
             InvalidInputError: It has no sessions.
         """
-        language = self._languages.get(script.language)
+        language = await self._languages.enter(script.language)
         if not isinstance(language, InteractiveLanguage):
             message = f"language {script.language}: it has no sessions; run whole scripts, or name another language"
             raise InvalidInputError(message, field="language")
@@ -159,7 +159,7 @@ class ScriptRunner:
         return ScriptResult(await self.run_file(path, [str(argument) for argument in arguments], options))
 
     async def _body(self, scope: str, script: ScriptRun) -> ScriptResult:
-        language = self._languages.get(script.language)
+        language = await self._languages.enter(script.language)
         async with self._interface(scope, thaw_fields(script), language) as interface:
             return ScriptResult(await language.run(script, interface))
 
@@ -169,7 +169,7 @@ class ScriptRunner:
         scope = Scope(id, script, language.hook_adapter, write=self._write, read_line=self._read_line)
         home = Frame(self._runner, None, _component(script), 0, script.language, 0, (id,))
         try:
-            offered = load_globals(self._globals_of(), self._services, scope)
+            offered = await self._globals.load(self._services, scope)
             yield Interface(scope, self._services, self._policies.script_limits, offered, home)
         finally:
             await scope.close()

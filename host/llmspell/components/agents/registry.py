@@ -11,7 +11,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from llmspell.foreign import Blamed, text_of
-from llmspell.plugins import Shelf
+from llmspell.plugins import LazyRegistry
 from llmspell_hookspecs import Agent, AgentConfig, AgentKind, InvalidInputError, LlmspellError, PluginError, Services
 
 __all__ = ["AgentRegistry"]
@@ -25,12 +25,12 @@ class AgentRegistry:
         services: What agents are constructed with.
     """
 
-    def __init__(self, shelf: Shelf[type[Agent]], services: Services) -> None:
+    def __init__(self, shelf: LazyRegistry[type[Agent]], services: Services) -> None:
         self._services = services
         self._kinds = shelf
 
-    def make(self, config: AgentConfig) -> Agent:
-        """Answer a new agent.
+    async def make(self, config: AgentConfig) -> Agent:
+        """Return a new agent.
 
         Raises:
             ComponentNotFoundError: There is no such kind.
@@ -40,7 +40,7 @@ class AgentRegistry:
         kind = self.kind(config.kind)
         _check_options(kind, config)
         with Blamed(partial(_failed, config), spares=LlmspellError):
-            return kind(config, self._services)
+            return await self._kinds.build(lambda: kind(config, self._services))
 
     def kind(self, name: str) -> type[Agent]:
         """Answer the kind of this name.

@@ -118,7 +118,7 @@ class AgentRunner:
             if approved.name != wanted.name:
                 message = f"agent {wanted.name}: a hook changed its name to {approved.name!r}; leave the name"
                 raise InvalidInputError(message, field="name")
-            agent = self._registry.make(self._held(reveal_fields(thaw_fields(approved))))
+            agent = await self._registry.make(self._held(reveal_fields(thaw_fields(approved))))
             made[:] = [Handle(agent, scope, self._run, self._shut)]
             return made[0].info
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 
 from llmspell.closing import close_each
 from llmspell.foreign import Blamed, text_of
-from llmspell.plugins import Loader, Shelf
+from llmspell.plugins import LazyRegistry, Loader
 from llmspell.policy import Policies
 from llmspell.settings import Settings
 from llmspell_hookspecs import (
@@ -90,7 +90,7 @@ class ProviderRegistry:
         policies: Say whether the offline provider answers for all.
     """
 
-    def __init__(self, shelf: Shelf[Any], settings: Settings, loader: Loader, policies: Policies) -> None:
+    def __init__(self, shelf: LazyRegistry[Any], settings: Settings, loader: Loader, policies: Policies) -> None:
         self._settings = settings
         self._policies = policies
         self._stead: _Stead | None = None

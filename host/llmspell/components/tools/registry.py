@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from llmspell.foreign import Blamed, text_of
-from llmspell.plugins import Shelf
+from llmspell.plugins import LazyRegistry
 from llmspell_hookspecs import PluginError, Tool
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys
 
@@ -26,7 +26,7 @@ class ToolRegistry:
         shelf: The plugins of the group.
     """
 
-    def __init__(self, shelf: Shelf[AnyTool]) -> None:
+    def __init__(self, shelf: LazyRegistry[AnyTool]) -> None:
         self._shelf = shelf
         self._aliases: dict[str, str] | None = None
 
@@ -54,6 +54,13 @@ class ToolRegistry:
         if canonical is None:
             raise self._shelf.missing(name)
         return self._shelf.get(canonical)
+
+    async def enter(self, name: str) -> AnyTool:
+        """Return the tool of this name or alias, opened if need be; raises as `get` does."""
+        canonical = self.canonical(name)
+        if canonical is None:
+            raise self._shelf.missing(name)
+        return await self._shelf.enter(canonical)
 
     def unknown_parameters(self, name: str, parameters: Mapping[str, Any], /) -> Sequence[UnknownKey]:
         """Return the parameters that a tool does not take."""

@@ -151,7 +151,7 @@ class ToolRunner:
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ToolResult:
         """Run a tool; see `ComponentRunner`."""
-        tool = self._tools.get(name)
+        tool = await self._tools.enter(name)
         given = hidden_input(tool, _parameters(tool, input))
         call = _Call(self._house, tool, options.lenient)
         limits = self._house.limits(tool)

@@ -1,50 +1,53 @@
-"""A shelf: the plugins of one group that are loaded by name on first use (tools, languages, globals).
+"""The plugins of one group, loaded by name on first use: tools, languages, globals, services, storages.
 
-Invariant: a plugin on a shelf is imported when it is first asked for by name, and once.
+Invariant: a plugin is imported when it is first asked for by name, and once.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from llmspell_hookspecs import ComponentNotFoundError, LlmspellError, PluginError, PluginInfo
 
-from .discovery import Candidate
-from .groups import GROUPS, ROWS
+from .discovery import OWN, Candidate
+from .groups import ROWS
+from .loading import Loader, load
 
-__all__ = ["Shelf"]
+__all__ = ["LazyRegistry"]
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 _log = logging.getLogger("llmspell.plugins")
 
 
-class Shelf(Generic[T]):
+class LazyRegistry(Generic[T]):
     """Named plugins of one group.
 
     Args:
-        word: What they are called, for messages: ``tool``.
+        group: The entry point group.
         candidates: What was handed over in code, and what discovery chose; of two of one name the first counts.
-        make: Loads one: import, construct, check.
+        loader: Makes one: import, construct, check.
         apart: What is installed, of any group, and is not loaded here.
     """
 
     def __init__(
         self,
-        word: str,
+        group: str,
         candidates: Iterable[Candidate],
-        make: Callable[[Candidate], T],
+        loader: Loader,
         apart: Iterable[PluginInfo] = (),
     ) -> None:
-        self._word = word
+        self._word = ROWS[group].word
         self._candidates: dict[str, Candidate] = {}
         for candidate in candidates:
             self._candidates.setdefault(candidate.info.name, candidate)
-        self._make = make
+        self._loader = loader
         self._made: dict[str, T] = {}
-        self._apart = {info.name for info in apart if info.group in GROUPS and ROWS[info.group].word == word}
+        self._apart = {info.name for info in apart if info.group == group}
         self._told: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
@@ -70,8 +73,44 @@ class Shelf(Generic[T]):
             raise self.missing(name)
         if candidate.info.error:
             raise PluginError(candidate.info.error, plugin=name)
-        self._made[name] = made = self._make(candidate)
+        loaded: T = self._loader(candidate)
+        self._made[name] = loaded
+        return loaded
+
+    async def enter(self, name: str) -> T:
+        """Return the plugin of this name, loaded and opened if need be.
+
+        Raises:
+            ComponentNotFoundError: There is none.
+            PluginError: It cannot be loaded or opened, or is refused.
+        """
+        made = self.get(name)
+        if not self._loader.lifespans.is_open(made):
+            await self._loader.lifespans.enter(made)
         return made
+
+    async def build(self, construct: Callable[[], Made]) -> Made:
+        """Return what a plugin of this group constructs for one use, with what its constructor needs opened."""
+        with self._loader.lifespans.collect() as needs:
+            made = construct()
+        await self._loader.lifespans.enter_all(needs)
+        return made
+
+    def is_eager(self, name: str) -> bool:
+        """Return whether one that a package brings wants to be opened as the host starts; imports it."""
+        info = self._candidates[name].info
+        if info.distribution == OWN:
+            return False
+        try:
+            target = load(self._candidates[name])
+        except LlmspellError:  # told when it is needed, or by the doctor
+            return False
+        return any(inspect.getattr_static(target, word, None) is True for word in ("eager", "required"))
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing is opened any more."""
+        return self._loader.lifespans.closing
 
     def loadable(self) -> Iterator[tuple[str, T]]:
         """Yield those that load, by name; of each that does not it is said once why not."""

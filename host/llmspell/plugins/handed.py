@@ -14,10 +14,12 @@ from typing import Any
 from msgspec import structs
 
 from llmspell.foreign import Blamed, text_of
-from llmspell.plugins import GROUPS, PLUGINS, Candidate, group_of, name_problem, plugin_name
 from llmspell.settings import Settings
 from llmspell_hookspecs import InvalidInputError, PluginError, PluginInfo
 from llmspell_hookspecs.spelling import one_line
+
+from .discovery import Candidate
+from .groups import GROUPS, PLUGINS, group_of, name_problem, plugin_name
 
 __all__ = ["sort_handed"]
 

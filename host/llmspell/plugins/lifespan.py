@@ -1,0 +1,262 @@
+"""Lifespans: what a plugin brings is entered before it is used, and left when the host closes.
+
+A plugin may be an async context manager, and may have ``async def run(self, *, task_status)``, which runs meanwhile.
+One task enters and leaves each, since trio's scopes want that; it is shielded, so that also a cancelled host leaves in
+order what it entered. What a constructor asks of the services is what it needs: that is entered before it.
+
+Invariant: a thing is entered once, whoever asks for it and however many do so at once; one that could not be entered is
+tried again by the next who asks. All are left in reverse, each in a time of its own. Durations in seconds.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
+from math import inf
+from typing import Any, Final
+
+import trio
+from msgspec import structs
+
+from llmspell.foreign import Blamed, text_of
+from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo
+
+from .groups import ROWS
+
+__all__ = ["Lifespans", "open_lifespans"]
+
+_ENTERING_S: Final = 30.0
+_LEAVING_S: Final = 5.0
+_log = logging.getLogger("llmspell.plugins")
+
+
+class _Life:
+    """One time that something is entered, or tried.
+
+    Attributes:
+        settled: Set once it is entered, or could not be.
+        error: Why it could not be entered.
+        leave: Set when it is to be left.
+        left: Set once that has happened.
+        scope: Bounds how long it takes to enter and to leave.
+    """
+
+    __slots__ = ("error", "leave", "left", "scope", "settled")
+
+    def __init__(self) -> None:
+        self.settled = trio.Event()
+        self.error: Exception | None = None
+        self.leave = trio.Event()
+        self.left = trio.Event()
+        self.scope = trio.CancelScope(shield=True)
+
+
+class _Held:
+    """One thing that has a lifespan, or needs what has one.
+
+    Attributes:
+        needs: What has to be entered before it.
+        life: Its life, once somebody has asked for it; None again when that is over.
+    """
+
+    __slots__ = ("info", "life", "needs", "thing")
+
+    def __init__(self, info: PluginInfo, thing: Any, needs: list[_Held]) -> None:
+        self.info = info
+        self.thing = thing
+        self.needs = needs
+        self.life: _Life | None = None
+
+    @property
+    def name(self) -> str:
+        """The plugin as people know it."""
+        return f"{ROWS[self.info.group].word} {self.info.name}"
+
+    @property
+    def entered(self) -> bool:
+        """Whether it is there to be used."""
+        return self.life is not None and self.life.settled.is_set() and self.life.error is None
+
+
+class Lifespans:
+    """Everything that plugins of one host brought and that has to be entered.
+
+    Args:
+        nursery: Outlives everything that uses what is entered here; None where nothing is entered.
+
+    Attributes:
+        failed: Told of each plugin that could not be entered, or whose ``run`` failed, with the reason.
+        closing: Whether nothing is entered any more.
+    """
+
+    def __init__(self, nursery: trio.Nursery | None) -> None:
+        self.failed: Callable[[PluginInfo], None] = lambda info: None
+        self._nursery = nursery
+        self._held: dict[int, _Held] = {}
+        self._order: list[_Held] = []
+        self._collecting: list[list[_Held]] = []
+        self.closing = False
+
+    @contextmanager
+    def collect(self) -> Iterator[list[_Held]]:
+        """Yield a list of what the block, which constructs something, asks for and what is not open yet."""
+        needs: list[_Held] = []
+        self._collecting.append(needs)
+        try:
+            yield needs
+        finally:
+            self._collecting.pop()
+
+    def keep(self, info: PluginInfo, thing: Any, needs: list[_Held]) -> None:
+        """Take over what was constructed, to be entered with what it needs when it is first used."""
+        if needs or _has_lifespan(thing):
+            self._held.setdefault(id(thing), _Held(info, thing, needs))
+
+    def is_open(self, thing: Any) -> bool:
+        """Return whether something may be used as it is."""
+        held = self._held.get(id(thing))
+        return held is None or held.entered
+
+    def ask(self, thing: Any) -> bool:
+        """Return whether something may be handed out: it is open, or a constructor asks for it."""
+        if not self.is_open(thing):
+            if not self._collecting:
+                return False
+            self._collecting[-1].append(self._held[id(thing)])
+        return True
+
+    async def enter(self, thing: Any) -> None:
+        """Enter something and what it needs, or wait until somebody else has.
+
+        Raises:
+            PluginError: It could not be entered, or what it needs could not.
+            LlmspellError: Its own reason why it could not be entered.
+        """
+        held = self._held.get(id(thing))
+        if held is not None and not held.entered:
+            await self._enter(held)
+
+    async def enter_all(self, needs: Iterable[_Held]) -> None:
+        """Enter what something needs that is not kept itself; raises as `enter` does."""
+        for held in needs:
+            if not held.entered:
+                await self._enter(held)
+
+    async def _enter(self, held: _Held) -> None:
+        if held.life is None:
+            if self.closing or self._nursery is None:
+                raise PluginError(f"{held.name}: the host closes; use it while that is open", plugin=held.info.name)
+            held.life = _Life()
+            self._nursery.start_soon(self._live, held, held.life, name=held.name)
+        life = held.life
+        await life.settled.wait()
+        if life.error is not None:
+            raise life.error
+
+    async def close(self, keeping: str = "") -> None:
+        """Leave what was entered, the last one first.
+
+        Args:
+            keeping: The entry point group of what is left by the next call only.
+        """
+        self.closing = not keeping
+        for held in [each for each in reversed(self._order) if each.info.group != keeping]:
+            if held.life is not None:
+                with trio.CancelScope(shield=True):
+                    await self._end(held.life)
+
+    async def _end(self, life: _Life) -> None:
+        life.leave.set()
+        if not life.settled.is_set():
+            life.scope.cancel()
+        life.scope.deadline = min(life.scope.deadline, trio.current_time() + _LEAVING_S)
+        await life.left.wait()
+
+    async def _live(self, held: _Held, life: _Life) -> None:
+        """Enter a thing, wait, and leave it."""
+        try:
+            with Blamed(partial(_failed, held), spares=LlmspellError):
+                await self.enter_all(held.needs)
+                self._order.append(held)
+                await self._within(held, life)
+        except Exception as error:
+            if life.leave.is_set():
+                _log.warning("%s: it did not end in order: %s", held.name, text_of(error))
+            else:
+                self.failed(structs.replace(held.info, error=str(error)))
+            life.error = error
+        finally:
+            if held in self._order:
+                self._order.remove(held)
+            held.life = None  # the next who asks tries again
+            life.settled.set()
+            life.left.set()
+
+    async def _within(self, held: _Held, life: _Life) -> None:
+        task = _task_of(held.thing)
+        opened = held.thing if _is_context(held.thing) else nullcontext()
+        life.scope.deadline = trio.current_time() + _ENTERING_S
+        with life.scope:
+            async with opened, trio.open_nursery() as nursery:
+                if task is not None:
+                    await nursery.start(partial(_run, task))
+                if not life.leave.is_set():
+                    life.scope.deadline = inf
+                    life.settled.set()
+                    await life.leave.wait()
+                nursery.cancel_scope.cancel()
+        if life.scope.cancelled_caught:
+            what, most = ("close", _LEAVING_S) if life.settled.is_set() else ("open", _ENTERING_S)
+            message = f"{held.name}: it took more than {most:g} s to {what}; repair it, or disable it"
+            raise PluginError(message, plugin=held.info.name)
+
+
+async def _run(task: Callable[..., Any], *, task_status: trio.TaskStatus[None]) -> None:
+    if inspect.signature(task).parameters:
+        await task(task_status=task_status)
+    else:  # it does not say when it is ready: it is at once
+        task_status.started()
+        await task()
+
+
+def _failed(held: _Held, error: BaseException) -> PluginError:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    what = "it failed while it ran" if held.entered else "it cannot be opened"
+    return PluginError(f"{held.name}: {what}: {text_of(error)}; repair it, or disable it", plugin=held.info.name)
+
+
+def _has_lifespan(thing: Any) -> bool:
+    return _is_context(thing) or _task_of(thing) is not None
+
+
+def _is_context(thing: Any) -> bool:
+    """Whether it is an async context manager; what it makes on demand counts as nothing."""
+    kind = type(thing)
+    return all(inspect.getattr_static(kind, name, None) is not None for name in ("__aenter__", "__aexit__"))
+
+
+def _task_of(thing: Any) -> Callable[..., Any] | None:
+    """Return what runs meanwhile: a ``run`` that takes nothing, or ``task_status`` alone. A tool's takes parameters."""
+    static = inspect.getattr_static(type(thing), "run", None)
+    if not inspect.iscoroutinefunction(static) or inspect.isclass(thing):
+        return None
+    _, *parameters = inspect.signature(static).parameters.values()
+    if any(parameter.name != "task_status" for parameter in parameters):
+        return None
+    task: Callable[..., Any] = thing.run
+    return task
+
+
+@asynccontextmanager
+async def open_lifespans() -> AsyncIterator[Lifespans]:
+    """Yield the lifespans of a host; what was entered is left when the block is."""
+    async with trio.open_nursery() as nursery:
+        lifespans = Lifespans(nursery)
+        try:
+            yield lifespans
+        finally:
+            await lifespans.close()

@@ -13,18 +13,15 @@ import pytest
 import trio
 
 from kernel import make_tool, opened, run
-from llmspell.asyncio_thread import AsyncioThread
 from llmspell_hookspecs import AsyncioThread as Contract
 from llmspell_hookspecs import ToolContext
+from llmspell_plugins.services.asyncio_thread import AsyncioThread
 
 
 def within(main: Callable[[AsyncioThread], Any]) -> Any:
     async def body() -> Any:
-        thread = AsyncioThread()
-        try:
+        async with AsyncioThread() as thread:
             return await main(thread)
-        finally:
-            await thread.close()
 
     return run(body)
 
@@ -131,7 +128,7 @@ def test_a_caller_that_is_cancelled_before_it_asks_leaves_nothing_behind() -> No
 
 @pytest.mark.timing
 def test_a_task_that_will_not_end_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmspell.asyncio_thread._GRACE_S", 0.1)
+    monkeypatch.setattr("llmspell_plugins.services.asyncio_thread._GRACE_S", 0.1)
     released = threading.Event()
 
     async def stubborn() -> None:
@@ -264,7 +261,7 @@ def test_closing_it_ends_what_runs_and_refuses_what_comes() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
             await trio.to_thread.run_sync(began.wait, 5)
-            await thread.close()
+            await thread.__aexit__()
         with pytest.raises(trio.ClosedResourceError):
             await thread.run(add, 1, other=1)
 

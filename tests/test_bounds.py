@@ -23,6 +23,7 @@ from llmspell_hookspecs import (
     DepthLimitError,
     Fork,
     HookContext,
+    LoadSample,
     Message,
     ModelRequest,
     NetworkAccess,
@@ -31,6 +32,7 @@ from llmspell_hookspecs import (
     Replace,
     ResourceLimitError,
     SettingsError,
+    State,
     Storages,
 )
 
@@ -283,6 +285,10 @@ PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
     "Operations.ask": lambda host: reached(
         host, Operations, lambda service: service.ask("custom:thing", 1, ComponentRef("service", "x"))
     ),
+    "Operations.notify": lambda host: reached(
+        host, Operations, lambda service: service.notify("memory_usage_high", LoadSample("memory_bytes", 2, 1))
+    ),
+    "Services.enter": lambda host: host._services.enter(State),
     "AsyncioThread.run": lambda host: reached(host, AsyncioThread, lambda thread: thread.run(answer)),
     "NetworkAccess.resolve": lambda host: reached(host, NetworkAccess, lambda net: net.resolve("http://1.1.1.1/")),
     "Storages.open": lambda host: reached(host, Storages, lambda storages: storages.open()),

@@ -352,6 +352,7 @@ def test_management_commands_work_with_a_broken_plugin(machine: Machine, kind: s
     assert [(row["name"], row["distribution"], row["status"]) for row in json.loads(listed[1])] == [
         ("broken", "broken", "enabled"),
         ("model_retry", "llmspell", "enabled"),
+        ("monitor", "llmspell", "enabled"),
     ]
     assert doctor[0] == 1
     finding = next(row for row in json.loads(doctor[1]) if row["plugin"]["name"] == "broken")

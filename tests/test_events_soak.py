@@ -13,8 +13,8 @@ import trio
 
 from kernel import opened
 from llmspell import Host
-from llmspell.load import memory_bytes
 from llmspell_hookspecs import Event, ResourceLimitError, SubscriptionInfo
+from llmspell_plugins.services.monitor import memory_bytes
 
 TOTAL = 1_000_000
 PUBLISHERS = 4

@@ -18,7 +18,7 @@ import pytest
 import trio
 from pydantic import ValidationError
 
-from llmspell.security import HostRules, MemoryAccount, PinnedNetwork
+from llmspell.security import HostRules, MemoryAccount
 from llmspell_hookspecs import (
     HostAccess,
     InvalidInputError,
@@ -33,6 +33,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_plugins.tools.api.http_request import HttpRequest, HttpRequestParameters, HttpRequestSettings
 from llmspell_plugins.tools.api.retry import RetryOptions, delay_s
+from networks import network_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -87,7 +88,7 @@ def _call(
     **parameters: Any,
 ) -> ToolResult:
     """Call the tool as the host does: validate, resolve, then run."""
-    network = PinnedNetwork(rules or HostRules(private=("127.0.0.1",)))
+    network = network_of(rules or HostRules(private=("127.0.0.1",)))
     tool = HttpRequest(HttpRequestSettings(**(settings or {})))
     model = HttpRequestParameters(**parameters)
 

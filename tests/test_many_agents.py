@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from chat_server import ChatServer
 from kernel import opened
-from llmspell.load import memory_bytes
 from llmspell_hookspecs import Tool, ToolContext
+from llmspell_plugins.services.monitor import memory_bytes
 
 AGENTS, TURNS = 200, 10
 pytestmark = pytest.mark.long

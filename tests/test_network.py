@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.security.hosts import BLOCKED_PORTS, HostJudge, HostRules
-from llmspell.security.network import PinnedNetwork
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, ToolError
+from networks import PinnedNetwork, network_of
 from waiting import PATIENCE_S, processor_s
 
 LOOPBACK = HostRules(private=("127.0.0.1", "::1"))
@@ -116,7 +116,7 @@ def resolve(network: PinnedNetwork, url: str) -> tuple[str, ...]:
 
 def test_a_public_host_is_resolved_once() -> None:
     resolver = names(example_com=("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"))
-    addresses = resolve(PinnedNetwork(HostRules(), resolver=resolver), "https://Example.com./a?b")
+    addresses = resolve(network_of(HostRules(), resolver=resolver), "https://Example.com./a?b")
     assert addresses == ("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
     assert resolver.asked == ["example.com"]
 
@@ -174,7 +174,7 @@ def test_a_public_host_is_resolved_once() -> None:
 )
 def test_an_address_that_is_not_public_is_refused_however_it_is_spelled(host: str) -> None:
     with pytest.raises(SecurityError) as caught:
-        resolve(PinnedNetwork(HostRules()), f"http://{host}/x")
+        resolve(network_of(HostRules()), f"http://{host}/x")
     assert caught.value.rule == "host"
 
 
@@ -209,7 +209,7 @@ def test_an_address_that_is_not_public_is_refused_however_it_is_spelled(host: st
 def test_what_is_not_a_plain_web_address_is_refused(url: str) -> None:
     resolver = names(example_com=("93.184.215.14",))
     with pytest.raises((SecurityError, InvalidInputError)) as caught:
-        resolve(PinnedNetwork(HostRules(), resolver=resolver), url)
+        resolve(network_of(HostRules(), resolver=resolver), url)
     assert resolver.asked == []
     assert "password" not in str(caught.value)
 
@@ -224,11 +224,11 @@ def test_ports_of_services_that_are_not_the_web_are_refused(port: int) -> None:
 def test_a_name_is_refused_if_any_of_its_addresses_is_private(address: str) -> None:
     resolver = names(example_com=("93.184.215.14", address))
     with pytest.raises(SecurityError, match="allow_private"):
-        resolve(PinnedNetwork(HostRules(), resolver=resolver), "http://example.com/")
+        resolve(network_of(HostRules(), resolver=resolver), "http://example.com/")
 
 
 def test_private_addresses_are_reached_if_settings_allow_them() -> None:
-    network = PinnedNetwork(HostRules(allow_private=True))
+    network = network_of(HostRules(allow_private=True))
     assert resolve(network, "http://10.0.0.1/") == ("10.0.0.1",)
     assert resolve(network, "http://127.1/") == ("127.0.0.1",)
 
@@ -239,22 +239,22 @@ def test_private_addresses_are_reached_if_settings_allow_them() -> None:
 )
 def test_metadata_services_are_refused_even_if_private_addresses_are_allowed(host: str) -> None:
     with pytest.raises(SecurityError, match="metadata"):
-        resolve(PinnedNetwork(HostRules(allow_private=True)), f"http://{host}/latest")
+        resolve(network_of(HostRules(allow_private=True)), f"http://{host}/latest")
 
 
 @pytest.mark.parametrize("host", ["metadata.google.internal", "METADATA.google.internal.", "metadata"])
 def test_metadata_services_are_refused_by_name(host: str) -> None:
     resolver = names(metadata_google_internal=("93.184.215.14",), metadata=("93.184.215.14",))
     with pytest.raises(SecurityError, match="metadata"):
-        resolve(PinnedNetwork(HostRules(allow_private=True), resolver=resolver), f"http://{host}/")
+        resolve(network_of(HostRules(allow_private=True), resolver=resolver), f"http://{host}/")
     assert resolver.asked == []
 
 
 def test_a_metadata_service_is_reached_if_it_is_spelled_out() -> None:
-    network = PinnedNetwork(HostRules(private=("169.254.169.254",)))
+    network = network_of(HostRules(private=("169.254.169.254",)))
     assert resolve(network, "http://169.254.169.254/") == ("169.254.169.254",)
     with pytest.raises(SecurityError):
-        resolve(PinnedNetwork(HostRules(private=("169.254.0.0/16",))), "http://169.254.169.254/")
+        resolve(network_of(HostRules(private=("169.254.0.0/16",))), "http://169.254.169.254/")
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_names_and_networks_are_allowed_and_denied(rules: HostRules, host: str, 
     async def resolver(host: str, port: int) -> Sequence[str]:
         return ("93.184.215.14",) if "example" in host else [socket.getaddrinfo(host, port)[0][4][0]]  # type: ignore[list-item]
 
-    network = PinnedNetwork(rules, resolver=resolver)
+    network = network_of(rules, resolver=resolver)
     if allowed:
         assert resolve(network, f"http://{host}/")
         return
@@ -291,13 +291,13 @@ def test_names_and_networks_are_allowed_and_denied(rules: HostRules, host: str, 
 def test_a_name_that_is_not_allowed_is_never_looked_up() -> None:
     resolver = names()
     with pytest.raises(SecurityError, match="allowed"):
-        resolve(PinnedNetwork(HostRules(allowed=("good.org",)), resolver=resolver), "http://leak.evil.org/")
+        resolve(network_of(HostRules(allowed=("good.org",)), resolver=resolver), "http://leak.evil.org/")
     assert resolver.asked == []
 
 
 def test_a_name_that_is_not_known_is_an_error_of_the_connection() -> None:
     with pytest.raises(ToolError, match="resolved") as caught:
-        resolve(PinnedNetwork(HostRules(), resolver=names()), "http://nowhere.example/")
+        resolve(network_of(HostRules(), resolver=names()), "http://nowhere.example/")
     assert caught.value.code == "connection"
 
 
@@ -320,9 +320,7 @@ def test_every_block_that_python_calls_private_is_refused(number: int) -> None:
 
 def test_a_request_reaches_a_server_that_the_rules_name() -> None:
     with serve(lambda handler: handler.reply(b"hello", x_test="1")) as server:
-        response = request(
-            PinnedNetwork(LOOPBACK), f"{server.url}/a?b=c", "POST", headers={"X-A": "b"}, content=b"body"
-        )
+        response = request(network_of(LOOPBACK), f"{server.url}/a?b=c", "POST", headers={"X-A": "b"}, content=b"body")
         method, path, headers, body = server.seen[0]
     assert (response.status, response.body, response.headers["x-test"]) == (200, b"hello", "1")
     assert (method, path, body) == ("POST", "/a?b=c", b"body")
@@ -335,7 +333,7 @@ def test_a_request_reaches_a_server_that_the_rules_name() -> None:
 
 def test_the_connection_goes_to_the_pinned_address_under_the_name() -> None:
     resolver = names(service_test=("127.0.0.1",))
-    network = PinnedNetwork(HostRules(private=("service.test",)), resolver=resolver)
+    network = network_of(HostRules(private=("service.test",)), resolver=resolver)
     with serve(lambda handler: handler.reply()) as server:
         url = f"http://service.test:{server.server_port}/"
         addresses = resolve(network, url)
@@ -356,7 +354,7 @@ def test_a_name_that_changes_its_address_after_the_judgement_is_not_asked_again(
 
     async def main() -> None:
         with serve(lambda handler: handler.reply(b"inside")) as server:
-            network = PinnedNetwork(HostRules(), resolver=rebinding)
+            network = network_of(HostRules(), resolver=rebinding)
             url = f"http://rebind.test:{server.server_port}/"
             addresses = await network.resolve(url)
             with pytest.raises(ToolError):
@@ -373,16 +371,16 @@ def test_a_name_that_changes_its_address_after_the_judgement_is_not_asked_again(
 def test_addresses_that_are_handed_over_are_judged_again() -> None:
     with serve(lambda handler: handler.reply()) as server:
         with pytest.raises(SecurityError):
-            request(PinnedNetwork(HostRules()), "http://example.com/", addresses=("127.0.0.1",))
+            request(network_of(HostRules()), "http://example.com/", addresses=("127.0.0.1",))
         with pytest.raises(SecurityError):
-            request(PinnedNetwork(HostRules()), "http://example.com/", addresses=("localhost",))
+            request(network_of(HostRules()), "http://example.com/", addresses=("localhost",))
         assert server.seen == []
 
 
 def test_the_next_address_is_tried_if_the_first_does_not_answer() -> None:
     with socket.socket() as closed, serve(lambda handler: handler.reply()) as server:
         closed.bind(("127.0.0.2", server.server_port))
-        network = PinnedNetwork(HostRules(private=("127.0.0.0/8",)))
+        network = network_of(HostRules(private=("127.0.0.0/8",)))
         url = f"http://127.0.0.1:{server.server_port}/"
         assert request(network, url, addresses=("127.0.0.2", "127.0.0.1")).status == 200
         with pytest.raises(ToolError) as caught:
@@ -394,7 +392,7 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
     with serve(lambda handler: handler.reply(b"proxy")) as proxy, serve(lambda handler: handler.reply()) as server:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "https_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        assert request(PinnedNetwork(LOOPBACK), server.url).body == b"ok"
+        assert request(network_of(LOOPBACK), server.url).body == b"ok"
         assert proxy.seen == []
 
 
@@ -417,7 +415,7 @@ def test_a_redirect_is_judged_like_any_url(location: str) -> None:
 
     with serve(answer) as server:
         with pytest.raises(SecurityError):
-            request(PinnedNetwork(LOOPBACK), server.url)
+            request(network_of(LOOPBACK), server.url)
         assert len(server.seen) == 1
 
 
@@ -429,7 +427,7 @@ def test_a_redirect_is_followed_and_pinned_anew() -> None:
             handler.reply(b"there")
 
     resolver = names(second_test=("127.0.0.1",))
-    network = PinnedNetwork(HostRules(private=("127.0.0.1", "second.test")), resolver=resolver)
+    network = network_of(HostRules(private=("127.0.0.1", "second.test")), resolver=resolver)
     with serve(answer) as server:
         response = request(network, f"{server.url}/first", addresses=("127.0.0.1",))
         assert response.body == b"there"
@@ -441,7 +439,7 @@ def test_a_redirect_is_followed_and_pinned_anew() -> None:
 def test_redirects_end_after_five() -> None:
     with serve(lambda handler: handler.reply(b"", 302, location="/again")) as server:
         with pytest.raises(ToolError, match="5 redirects") as caught:
-            request(PinnedNetwork(LOOPBACK), server.url, addresses=("127.0.0.1",))
+            request(network_of(LOOPBACK), server.url, addresses=("127.0.0.1",))
         assert len(server.seen) == 6
     assert caught.value.code == "redirects"
 
@@ -461,13 +459,13 @@ SECRETS = {"Authorization": "Bearer s3cret", "Cookie": "a=s3cret", "X-Api-Key": 
 
 def test_credentials_stay_on_a_redirect_within_the_host() -> None:
     with serve(_redirect_once(302, "/last")) as server:
-        request(PinnedNetwork(LOOPBACK), f"{server.url}/first", headers=SECRETS)
+        request(network_of(LOOPBACK), f"{server.url}/first", headers=SECRETS)
         assert server.seen[1][2]["authorization"] == "Bearer s3cret"
         assert server.seen[1][2]["x-api-key"] == "s3cret"
 
 
 def test_credentials_are_dropped_on_a_redirect_to_another_host() -> None:
-    network = PinnedNetwork(HostRules(private=("127.0.0.0/8",)))
+    network = network_of(HostRules(private=("127.0.0.0/8",)))
     with serve(_redirect_once(307, "http://localhost:{port}/last")) as server:
         request(network, f"{server.url}/first", "POST", headers=SECRETS, content=b"x")
         assert "s3cret" not in str(server.seen[1])
@@ -477,7 +475,7 @@ def test_credentials_are_dropped_on_a_redirect_to_another_host() -> None:
 def test_credentials_are_dropped_on_a_redirect_to_another_port() -> None:
     with serve(lambda handler: handler.reply()) as other:
         with serve(_redirect_once(302, f"{other.url}/last")) as server:
-            request(PinnedNetwork(LOOPBACK), f"{server.url}/first", headers=SECRETS)
+            request(network_of(LOOPBACK), f"{server.url}/first", headers=SECRETS)
         assert "s3cret" not in str(other.seen)
 
 
@@ -489,7 +487,7 @@ def test_credentials_are_dropped_on_a_redirect_to_another_port() -> None:
 def test_a_redirect_keeps_or_changes_the_method_as_browsers_do(status: int, method: str, then: str) -> None:
     content = b"x" if method in ("POST", "PUT") else None
     with serve(_redirect_once(status, "/last")) as server:
-        request(PinnedNetwork(LOOPBACK), f"{server.url}/first", method, content=content)
+        request(network_of(LOOPBACK), f"{server.url}/first", method, content=content)
         assert server.seen[1][0] == then
         assert server.seen[1][3] == (b"" if then in ("GET", "HEAD") else b"x")
 
@@ -502,7 +500,7 @@ def test_a_redirect_keeps_or_changes_the_method_as_browsers_do(status: int, meth
 def test_headers_that_would_reframe_the_message_are_refused(headers: dict[str, str]) -> None:
     with serve(lambda handler: handler.reply()) as server:
         with pytest.raises(InvalidInputError) as caught:
-            request(PinnedNetwork(LOOPBACK), server.url, headers=headers)
+            request(network_of(LOOPBACK), server.url, headers=headers)
         assert server.seen == []
     assert "s3cret" not in str(caught.value)
 
@@ -510,7 +508,7 @@ def test_headers_that_would_reframe_the_message_are_refused(headers: dict[str, s
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "GET / HTTP/1.1\r\nX: y", ""])
 def test_methods_that_would_open_a_tunnel_are_refused(method: str) -> None:
     with pytest.raises(InvalidInputError):
-        request(PinnedNetwork(LOOPBACK), "http://127.0.0.1/", method)
+        request(network_of(LOOPBACK), "http://127.0.0.1/", method)
 
 
 # Bounds
@@ -524,7 +522,7 @@ def test_a_promised_body_above_the_limit_is_not_read() -> None:
         handler.wfile.flush()
 
     with serve(answer) as server, pytest.raises(ResourceLimitError) as caught:
-        request(PinnedNetwork(LOOPBACK), server.url, max_bytes=1000)
+        request(network_of(LOOPBACK), server.url, max_bytes=1000)
     assert (caught.value.resource, caught.value.limit) == ("body_bytes", 1000)
 
 
@@ -540,13 +538,13 @@ def test_a_body_without_a_length_is_cut_at_the_limit() -> None:
             sent.append(65536)
 
     with serve(answer) as server, pytest.raises(ResourceLimitError):
-        request(PinnedNetwork(LOOPBACK), server.url, max_bytes=100_000)
+        request(network_of(LOOPBACK), server.url, max_bytes=100_000)
     assert sum(sent) < 50_000_000
 
 
 def test_a_body_of_exactly_the_limit_is_read() -> None:
     with serve(lambda handler: handler.reply(b"x" * 1000)) as server:
-        assert len(request(PinnedNetwork(LOOPBACK), server.url, max_bytes=1000).body) == 1000
+        assert len(request(network_of(LOOPBACK), server.url, max_bytes=1000).body) == 1000
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "x-gzip", "identity", "raw"])
@@ -561,7 +559,7 @@ def test_compressed_bodies_are_decoded(coding: str) -> None:
     }[coding]
     header = "deflate" if coding == "raw" else coding
     with serve(lambda handler: handler.reply(packed, content_encoding=header)) as server:
-        assert request(PinnedNetwork(LOOPBACK), server.url).body == body
+        assert request(network_of(LOOPBACK), server.url).body == body
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
@@ -573,7 +571,7 @@ def test_a_compression_bomb_ends_at_the_limit(coding: str) -> None:
 
         def ask() -> None:
             with pytest.raises(ResourceLimitError):
-                request(PinnedNetwork(LOOPBACK), server.url, max_bytes=1_000_000)
+                request(network_of(LOOPBACK), server.url, max_bytes=1_000_000)
 
         assert processor_s(ask) < 2
 
@@ -585,7 +583,7 @@ def test_a_compression_bomb_ends_at_the_limit(coding: str) -> None:
 def test_a_body_that_cannot_be_decoded_is_an_error(body: bytes, coding: str) -> None:
     answer = functools.partial(_Handler.reply, body=body, content_encoding=coding)
     with serve(answer) as server, pytest.raises(ToolError) as caught:
-        request(PinnedNetwork(LOOPBACK), server.url)
+        request(network_of(LOOPBACK), server.url)
     assert caught.value.code == "protocol"
 
 
@@ -606,7 +604,7 @@ def test_a_trickle_ends_at_the_timeout() -> None:
 
     with serve(answer) as server:
         with pytest.raises(ToolError) as caught:  # had it waited for the whole, there would be no error
-            request(PinnedNetwork(LOOPBACK), server.url + "/?token=s3cret", timeout_s=0.3)
+            request(network_of(LOOPBACK), server.url + "/?token=s3cret", timeout_s=0.3)
         assert gone.wait(PATIENCE_S)
     assert caught.value.code == "timeout"
     assert "s3cret" not in str(caught.value)
@@ -617,7 +615,7 @@ def test_a_server_that_says_nothing_ends_at_the_timeout() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(ToolError) as caught:
-            request(PinnedNetwork(LOOPBACK), f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.2)
+            request(network_of(LOOPBACK), f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.2)
     assert caught.value.code == "timeout"
 
 
@@ -632,7 +630,7 @@ def test_a_broken_answer_is_an_error_of_the_connection(answer: bytes) -> None:
             listeners = await nursery.start(trio.serve_tcp, speak, 0)
             port = listeners[0].socket.getsockname()[1]
             with pytest.raises(ToolError) as caught:
-                await PinnedNetwork(LOOPBACK).request("GET", f"http://127.0.0.1:{port}/", timeout_s=5)
+                await network_of(LOOPBACK).request("GET", f"http://127.0.0.1:{port}/", timeout_s=5)
             assert caught.value.code == "connection"
             nursery.cancel_scope.cancel()
 
@@ -652,7 +650,7 @@ def test_a_cancellation_closes_the_connection() -> None:
 
     async def main(url: str) -> None:
         with trio.move_on_after(0.2) as scope:
-            await PinnedNetwork(LOOPBACK).request("GET", url)
+            await network_of(LOOPBACK).request("GET", url)
         assert scope.cancelled_caught
 
     with serve(answer) as server:
@@ -683,7 +681,7 @@ def test_tls_checks_the_name_although_the_connection_goes_to_the_number() -> Non
     context.sni_callback = lambda _socket, name, _context: named.append(name)
     rules = HostRules(private=("secure.test", "other.test"))
     resolver = names(secure_test=("127.0.0.1",), other_test=("127.0.0.1",))
-    network = PinnedNetwork(rules, resolver=resolver, tls=trusting)
+    network = network_of(rules, resolver=resolver, tls=trusting)
     with serve(lambda handler: handler.reply(b"private"), context) as server:
         response = request(network, f"https://secure.test:{server.server_port}/")
         with pytest.raises(ToolError, match="certificate"):
@@ -698,5 +696,5 @@ def test_tls_refuses_a_certificate_of_nobody_that_is_trusted() -> None:
     authority, _ = _authority()
     with serve(lambda handler: handler.reply(), _server_side(authority, "127.0.0.1")) as server:
         with pytest.raises(ToolError, match="certificate"):
-            request(PinnedNetwork(LOOPBACK), f"https://127.0.0.1:{server.server_port}/")
+            request(network_of(LOOPBACK), f"https://127.0.0.1:{server.server_port}/")
         assert server.seen == []

@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel import opened, run
-from llmspell.security import ConnectionPool, HostRules, PinnedNetwork
+from llmspell.security import HostJudge, HostRules
+from llmspell.services import HostService
 from llmspell_hookspecs import InvalidInputError, NetworkAccess, ResourceLimitError, SecurityError, ToolError
+from networks import ConnectionPool, PinnedNetwork, network_of
 from test_network import names, serve
 
 ALLOWED = HostRules(private=("127.0.0.1", "::1"))
@@ -88,10 +90,10 @@ def raw(*answers: Any) -> Iterator[Raw]:
 
 
 def pooled(main: Callable[[ConnectionPool], Awaitable[Any]], rules: HostRules = ALLOWED, **options: Any) -> Any:
-    network = PinnedNetwork(rules, **options)
+    network = network_of(rules, **options)
 
     async def body() -> Any:
-        pool = ConnectionPool(lambda: network)
+        pool = ConnectionPool(network)
         try:
             return await main(pool)
         finally:
@@ -175,7 +177,7 @@ def test_a_connection_over_which_too_much_came_is_not_used_again() -> None:
 
 
 def test_an_idle_connection_is_closed_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmspell.security.pool._IDLE_S", 0.05)
+    monkeypatch.setattr("llmspell_plugins.services.network.pool._IDLE_S", 0.05)
 
     async def main(pool: ConnectionPool) -> None:
         await get(pool, server.url)
@@ -282,16 +284,16 @@ def test_each_new_connection_is_resolved_and_judged_anew() -> None:
 
 
 def test_connections_made_under_old_rules_serve_no_more() -> None:
-    networks = [PinnedNetwork(ALLOWED)]
+    judges = [HostJudge(ALLOWED)]
 
     async def main() -> None:
-        pool = ConnectionPool(lambda: networks[-1])
+        pool = ConnectionPool(PinnedNetwork(HostService(lambda: judges[-1])))
         await get(pool, server.url)
         async with pool.stream("GET", server.url) as answer:
-            networks.append(PinnedNetwork(ALLOWED))
+            judges.append(HostJudge(ALLOWED))
             await get(pool, server.url)
             assert server.connections == 2
-            networks.append(PinnedNetwork(HostRules()))
+            judges.append(HostJudge(HostRules()))
             with pytest.raises(SecurityError):
                 await get(pool, server.url)
             assert await answer.read() == b"ok"

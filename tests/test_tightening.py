@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmspell.security import Globs, PathJudge, PathRules
-from llmspell.security.hosts import HostJudge, HostRules, Target
+from llmspell.security.hosts import HostJudge, HostRules
 from llmspell.settings import change, load_settings
 from llmspell.settings.model import SecuritySettings
 from llmspell.settings.policy import Policy, loosens
-from llmspell_hookspecs import SecurityError, SettingsError
+from llmspell_hookspecs import SecurityError, SettingsError, Target
 
 FEW = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))

@@ -127,7 +127,7 @@ from .model import (
     model_chunk,
     model_error,
 )
-from .network import HttpResponse, HttpStream, NetworkAccess
+from .network import Hosts, HttpResponse, HttpStream, NetworkAccess, Target
 from .operation import (
     OperationKind,
     Operations,
@@ -135,6 +135,7 @@ from .operation import (
     same,
 )
 from .plugin import (
+    Closing,
     PluginInfo,
     Services,
     plugin_failed,
@@ -284,6 +285,7 @@ __all__ = [
     "Cancel",
     "ChunkSink",
     "Clock",
+    "Closing",
     "Component",
     "ComponentMetadata",
     "ComponentNotFoundError",
@@ -318,6 +320,7 @@ __all__ = [
     "Hooks",
     "HostAccess",
     "HostState",
+    "Hosts",
     "HttpResponse",
     "HttpStream",
     "InteractiveLanguage",
@@ -387,6 +390,7 @@ __all__ = [
     "Storages",
     "Subscription",
     "SubscriptionInfo",
+    "Target",
     "Tool",
     "ToolCall",
     "ToolContext",

@@ -5,13 +5,14 @@ Sizes in bytes, durations in seconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
-__all__ = ["HttpResponse", "HttpStream", "NetworkAccess"]
+__all__ = ["Hosts", "HttpResponse", "HttpStream", "NetworkAccess", "Target", "shown_url"]
 
 
 class HttpResponse(Struct, frozen=True):
@@ -57,6 +58,55 @@ class HttpStream(Protocol):
         Raises:
             ResourceLimitError: The body is larger than it may be.
             ToolError: As when iterating.
+        """
+
+
+class Target(Struct, frozen=True):
+    """Where a URL leads.
+
+    Attributes:
+        scheme: ``http`` or ``https``.
+        host: In ASCII and lower case, without brackets and a last dot.
+        port: The port, the scheme's own if the URL names none.
+        shown: The URL for messages, without user, query and fragment.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    shown: str
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Return what two URLs have in common that may share credentials."""
+        return (self.scheme, self.host, self.port)
+
+
+@runtime_checkable
+class Hosts(Protocol):
+    """Judges where connections may lead, by the rules in settings as they are now."""
+
+    @property
+    def rules(self) -> object:
+        """Another object after every change of the rules: what was judged before counts no more."""
+
+    def locate(self, url: str, /, *, trusted: bool = False) -> Target:
+        """Return where a URL leads, judged by all that can be judged without its addresses.
+
+        Args:
+            url: Whole, with its scheme.
+            trusted: It stands in trusted settings: only what is denied is refused.
+
+        Raises:
+            InvalidInputError: It is no URL.
+            SecurityError: Its scheme, port or host is not allowed, or it holds a user.
+        """
+
+    def judge(self, target: Target, addresses: Sequence[str], /, *, trusted: bool = False) -> tuple[str, ...]:
+        """Return the addresses of what `locate` found, all of them judged.
+
+        Raises:
+            SecurityError: There is none, or one of them is not allowed.
         """
 
 
@@ -135,3 +185,13 @@ class NetworkAccess(Protocol):
             ToolError: The connection failed (``code`` ``connection``), took too long (``timeout``), or what came is no
                 HTTP (``protocol``).
         """
+
+
+def shown_url(url: str) -> str:
+    """Return a URL as messages may show it: without user, query and fragment, which may hold secrets."""
+    scheme, separator, rest = url.partition("://")
+    bare = re.split(r"[?#]", rest if separator else url, maxsplit=1)[0]
+    authority, slash, path = bare.partition("/")
+    text = f"{scheme}{separator}" * bool(separator) + authority.rpartition("@")[2] + slash + path
+    printable = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return printable if len(printable) <= 200 else printable[:200] + "..."

@@ -138,3 +138,6 @@ class Operations(Protocol):
         Raises:
             OperationCancelledError: A hook cancelled.
         """
+
+    async def notify(self, point: str, subject: Any, /) -> None:
+        """Give a notice of the system; what hooks answer wrongly there is kept among the host's problems."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
@@ -11,7 +11,7 @@ from .context import HookContext
 from .points import Phase, hookpoint
 from .results import HookResult
 
-__all__ = ["PluginInfo", "Services", "plugin_failed", "plugin_loaded"]
+__all__ = ["Closing", "PluginInfo", "Services", "plugin_failed", "plugin_loaded"]
 
 T = TypeVar("T")
 
@@ -63,6 +63,14 @@ class Services(Protocol):
 
     def settings(self, plugin: str, /) -> dict[str, Any]:
         """Return the plain settings of a plugin."""
+
+
+class Closing:
+    """What needs no opening: it may be used as soon as it is made, and is closed (``__aexit__``) with the host."""
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
 
 
 @hookpoint(phase=Phase.NOTICE, topic="plugin")

@@ -15,7 +15,6 @@ from typing import Any, Final, Literal
 
 import trio
 
-from llmspell.asyncio_thread import AsyncioThread as AsyncioRunner
 from llmspell.closing import close_each
 from llmspell.components import (
     Addresses,
@@ -28,7 +27,6 @@ from llmspell.components import (
 )
 from llmspell.events import Bus, Tap
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
-from llmspell.load import watch_load
 from llmspell.operations import OperationService, Runner
 from llmspell.plugins import (
     GROUPS,
@@ -54,7 +52,7 @@ from llmspell.services import (
     FileService,
     HookService,
     HostClock,
-    NetworkService,
+    HostService,
     SettingsService,
 )
 from llmspell.settings import LoadedSettings, Settings, load_settings
@@ -62,16 +60,15 @@ from llmspell.settings.place import runtime_dir
 from llmspell.version import VERSION
 from llmspell_hookspecs import (
     Agents,
-    AsyncioThread,
     Calls,
     Clock,
     ComponentRef,
     Events,
     FileAccess,
     Hooks,
+    Hosts,
     HostState,
     Models,
-    NetworkAccess,
     Operations,
     PluginInfo,
     ProjectFolder,
@@ -131,8 +128,6 @@ class Host:
         self._lifespans = lifespans
         self._services = ServiceRegistry(lifespans, lambda name: self.settings.loaded.settings.plugin_table(name))
         self._processes = processes
-        self._asyncio = AsyncioRunner()
-        self._network = NetworkService(self._policies)
         self._write, self._read_line = write, read_line
         self._registry = self._make_registry(loaded.settings)
         self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
@@ -315,7 +310,6 @@ class Host:
                 _log.warning("%s", info.error)
             await self._tell(info)
         loader.failed = self._lifespans.failed = partial(self._lose, nursery)
-        nursery.start_soon(watch_load, settings.performance, self._runner.notify)
         await self._runner.notify("system_startup", self._state())
 
     async def _tell(self, info: PluginInfo) -> None:
@@ -363,14 +357,13 @@ class Host:
 
     def _offer(self) -> None:
         self._services.offer(Agents, self.agents)
-        self._services.offer(AsyncioThread, self._asyncio)
         self._services.offer(Calls, self._addresses)
         self._services.offer(Clock, HostClock())
         self._services.offer(Events, self.events)
         self._services.offer(FileAccess, FileService(self._policies))
         self._services.offer(Hooks, self.hooks)
         self._services.offer(Models, self.models)
-        self._services.offer(NetworkAccess, self._network)
+        self._services.offer(Hosts, HostService(lambda: self._policies.hosts))
         self._services.offer(Operations, OperationService(self._runner))
         self._services.offer(ProjectFolder, HostFolder(self.settings.loaded.project_dir))
         self._services.offer(SettingsAccess, self.settings)
@@ -390,9 +383,8 @@ class Host:
             told = partial(self._runner.notify, "system_shutdown", self._state())
             await close_each((told, self.agents.close, self.models.close), _CLOSING_S)
             await self._lifespans.close(keeping="llmspell.storage")
-        self._network.close()
-        taps = () if self._tap is None else (self._tap.close,)
-        await close_each((*taps, self._asyncio.close), _CLOSING_S)
+        if self._tap is not None:
+            await close_each((self._tap.close,), _CLOSING_S)
         self.events.close()
 
     def _state(self) -> HostState:

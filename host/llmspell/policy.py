@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from llmspell.events import FlowLimit
 from llmspell.operations import RunnerLimits
-from llmspell.security import PathJudge, PinnedNetwork
+from llmspell.security import HostJudge, PathJudge
 from llmspell.settings import LoadedSettings, Settings
 from llmspell.settings.model import AgentSettings
 from llmspell_hookspecs import ScriptLimits, SecurityLevel, ToolLimits
@@ -24,7 +24,7 @@ class Policies:
     Attributes:
         level: The highest level of a component that runs.
         files: Judges paths.
-        network: Judges hosts, and talks to those that are allowed.
+        hosts: Judges hosts.
         tool_limits: What a tool call may use at most.
         script_limits: What a script may use.
         disabled_tools: Names of tools that do not run.
@@ -34,7 +34,7 @@ class Policies:
 
     level: SecurityLevel
     files: PathJudge
-    network: PinnedNetwork
+    hosts: HostJudge
     tool_limits: ToolLimits
     script_limits: ScriptLimits
     disabled_tools: frozenset[str]
@@ -42,7 +42,7 @@ class Policies:
     offline: bool
 
     def __init__(self, loaded: LoadedSettings) -> None:
-        self.network = PinnedNetwork(loaded.judges.hosts)
+        self.hosts = loaded.judges.hosts
         self.apply(loaded)
 
     def apply(self, loaded: LoadedSettings) -> None:
@@ -50,8 +50,8 @@ class Policies:
         settings, scripts = loaded.settings, loaded.settings.scripts
         self.level = SecurityLevel[settings.security.level.upper()]
         self.files = loaded.judges.files
-        if self.network.rules != loaded.judges.hosts.rules:
-            self.network = PinnedNetwork(loaded.judges.hosts)
+        if self.hosts.rules != loaded.judges.hosts.rules:  # the same object as long as nothing changed
+            self.hosts = loaded.judges.hosts
         self.tool_limits = ToolLimits(settings.tools.time_s, settings.tools.memory_bytes, settings.tools.output_bytes)
         self.script_limits = ScriptLimits(
             scripts.memory_bytes,

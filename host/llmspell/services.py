@@ -12,13 +12,14 @@ from functools import partial
 from typing import Any, Final, Literal
 
 import trio
+from msgspec import structs
 
 from llmspell.components import CallOptions
 from llmspell.hooks import Handle, HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, bound, fit
 from llmspell.operations import plain as plain_value
 from llmspell.policy import Policies
-from llmspell.security import ConnectionPool
+from llmspell.security import HostJudge, HostRules
 from llmspell.settings import LoadedSettings, change, plain
 from llmspell_hookspecs import (
     ComponentRef,
@@ -26,14 +27,14 @@ from llmspell_hookspecs import (
     Failure,
     HookInfo,
     HookPoint,
-    HttpResponse,
     LlmspellError,
     Phase,
+    Target,
     bare,
     custom_point,
 )
 
-__all__ = ["FileService", "HookService", "HostClock", "NetworkService", "SettingsService"]
+__all__ = ["FileService", "HookService", "HostClock", "HostService", "SettingsService"]
 
 _KINDS: Final = 1024
 _FEW: Final = 32
@@ -67,46 +68,39 @@ class FileService:
         return self._policies.files.roots(mode)
 
 
-class NetworkService:
-    """Judges hosts by the settings of the moment, and talks HTTP to pinned addresses only.
+class HostService:
+    """Judges hosts by the settings of the moment.
 
-    Attributes:
-        stream: Send a request over a connection that is kept; see the contract's `NetworkAccess`.
-        close: Close the connections that are kept.
+    Args:
+        judge: Returns who judges now.
     """
 
-    def __init__(self, policies: Policies) -> None:
-        self._policies = policies
-        pool = ConnectionPool(lambda: policies.network)
-        self.stream = pool.stream
-        self.close = pool.close
+    def __init__(self, judge: Callable[[], HostJudge]) -> None:
+        self._judge_now = judge
+        self._trusting: HostJudge | None = None
+        self._made_of: HostRules | None = None
 
-    async def resolve(self, url: str, /) -> tuple[str, ...]:
-        """Answer the addresses of the URL's host, all of them judged."""
-        return await self._policies.network.resolve(url)
+    @property
+    def rules(self) -> HostRules:
+        """The rules of now."""
+        return self._judge_now().rules
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        /,
-        *,
-        headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        addresses: Sequence[str] = (),
-        timeout_s: float = 30.0,
-        max_bytes: int = 10 * 1024 * 1024,
-    ) -> HttpResponse:
-        """Send a request; see the contract's `NetworkAccess`."""
-        return await self._policies.network.request(
-            method,
-            url,
-            headers=headers,
-            content=content,
-            addresses=addresses,
-            timeout_s=timeout_s,
-            max_bytes=max_bytes,
-        )
+    def locate(self, url: str, /, *, trusted: bool = False) -> Target:
+        """Return where a URL leads; see the contract's `Hosts`."""
+        return self._judge(trusted).locate(url)
+
+    def judge(self, target: Target, addresses: Sequence[str], /, *, trusted: bool = False) -> tuple[str, ...]:
+        """Return the addresses of what `locate` found, all of them judged."""
+        return self._judge(trusted).judge(target, addresses)
+
+    def _judge(self, trusted: bool) -> HostJudge:
+        judge = self._judge_now()
+        if not trusted:
+            return judge
+        if self._trusting is None or self._made_of is not judge.rules:
+            self._made_of = judge.rules
+            self._trusting = judge.with_rules(structs.replace(judge.rules, allowed=("*",), allow_private=True))
+        return self._trusting
 
 
 class HookService:

@@ -59,3 +59,7 @@ class OperationService:
     async def ask(self, point: str, subject: Any, component: ComponentRef, /) -> Any:
         """Ask a check, a decision or a notice; see the contract's `Operations`."""
         return await self._runner.ask(point, subject, component)
+
+    async def notify(self, point: str, subject: Any, /) -> None:
+        """Give a notice of the system; see the contract's `Operations`."""
+        await self._runner.notify(point, subject)

@@ -22,7 +22,7 @@ import trio
 from msgspec import structs
 
 from llmspell.foreign import Blamed, text_of
-from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo
+from llmspell_hookspecs import Closing, LlmspellError, PluginError, PluginInfo
 
 from .groups import ROWS
 
@@ -76,6 +76,11 @@ class _Held:
         return f"{ROWS[self.info.group].word} {self.info.name}"
 
     @property
+    def at_once(self) -> bool:
+        """Whether it may be used before it is entered."""
+        return isinstance(self.thing, Closing)
+
+    @property
     def entered(self) -> bool:
         """Whether it is there to be used."""
         return self.life is not None and self.life.settled.is_set() and self.life.error is None
@@ -118,10 +123,13 @@ class Lifespans:
     def is_open(self, thing: Any) -> bool:
         """Return whether something may be used as it is."""
         held = self._held.get(id(thing))
-        return held is None or held.entered
+        return held is None or held.entered or (held.at_once and not held.needs)
 
     def ask(self, thing: Any) -> bool:
         """Return whether something may be handed out: it is open, or a constructor asks for it."""
+        held = self._held.get(id(thing))
+        if held is not None and held.life is None and held.at_once and not self.closing:
+            self._begin(held)
         if not self.is_open(thing):
             if not self._collecting:
                 return False
@@ -146,15 +154,18 @@ class Lifespans:
                 await self._enter(held)
 
     async def _enter(self, held: _Held) -> None:
-        if held.life is None:
-            if self.closing or self._nursery is None:
-                raise PluginError(f"{held.name}: the host closes; use it while that is open", plugin=held.info.name)
-            held.life = _Life()
-            self._nursery.start_soon(self._live, held, held.life, name=held.name)
-        life = held.life
+        if held.life is None and (self.closing or self._nursery is None):
+            raise PluginError(f"{held.name}: the host closes; use it while that is open", plugin=held.info.name)
+        life = held.life or self._begin(held)
         await life.settled.wait()
         if life.error is not None:
             raise life.error
+
+    def _begin(self, held: _Held) -> _Life:
+        life = held.life = _Life()
+        if self._nursery is not None:
+            self._nursery.start_soon(self._live, held, life, name=held.name)
+        return life
 
     async def close(self, keeping: str = "") -> None:
         """Leave what was entered, the last one first.

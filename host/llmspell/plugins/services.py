@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import trio
+
 from llmspell_hookspecs import ComponentNotFoundError, PluginError
 
 from .groups import service_name
@@ -57,6 +59,7 @@ class ServiceRegistry:
 
     async def enter(self, protocol: Callable[..., T], /) -> T:
         """Return the service that implements this protocol, opened if need be."""
+        await trio.lowlevel.checkpoint()
         service: T = self._found(protocol)
         await self._lifespans.enter(service)
         return service

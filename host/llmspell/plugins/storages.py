@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import trio
+
 from llmspell_hookspecs import Storage, StorageError
 
 from .registry import LazyRegistry
@@ -25,6 +27,7 @@ class StorageRegistry:
 
     async def open(self, name: str = "", /) -> Storage:
         """Return an open storage; see the contract's `Storages`."""
+        await trio.lowlevel.checkpoint()
         name = name or self._backend()
         if self._registry.closing:
             raise StorageError(f"storage {name}: the host closes; use it while it is open", code="closed")

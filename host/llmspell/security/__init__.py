@@ -6,21 +6,17 @@ from .globs import Globs
 from .hosts import HostJudge, HostRules, host_entry
 from .levels import judge_level
 from .limits import MemoryAccount
-from .network import PinnedNetwork
 from .paths import DATA_FOLDER, PathJudge, PathRules, expand_root, home_folder
-from .pool import ConnectionPool
 from .process import ProcessPool
 
 __all__ = [
     "DATA_FOLDER",
-    "ConnectionPool",
     "Globs",
     "HostJudge",
     "HostRules",
     "MemoryAccount",
     "PathJudge",
     "PathRules",
-    "PinnedNetwork",
     "ProcessPool",
     "expand_root",
     "home_folder",

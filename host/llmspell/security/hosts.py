@@ -14,11 +14,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from msgspec import Struct
 
-from llmspell_hookspecs import InvalidInputError, SecurityError
+from llmspell_hookspecs import InvalidInputError, SecurityError, Target
+from llmspell_hookspecs.network import shown_url
 
 from .globs import Globs, is_wild
 
-__all__ = ["BLOCKED_PORTS", "HostJudge", "HostRules", "Target", "host_entry", "shown_url"]
+__all__ = ["BLOCKED_PORTS", "HostJudge", "HostRules", "host_entry"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -99,27 +100,6 @@ class HostRules(Struct, frozen=True):
     allow_private: bool = False
     private: tuple[str, ...] = ()
     blocked_ports: frozenset[int] = BLOCKED_PORTS
-
-
-class Target(Struct, frozen=True):
-    """Where a URL leads.
-
-    Attributes:
-        scheme: ``http`` or ``https``.
-        host: In ASCII and lower case, without brackets and a last dot.
-        port: The port, the scheme's own if the URL names none.
-        shown: The URL for messages, without user, query and fragment.
-    """
-
-    scheme: str
-    host: str
-    port: int
-    shown: str
-
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        """Answer what two URLs have in common that may share credentials."""
-        return (self.scheme, self.host, self.port)
 
 
 class HostJudge:
@@ -222,16 +202,6 @@ def host_entry(text: str) -> str:
         return ".".join(label if label.isascii() else label.encode("idna").decode() for label in text.split("."))
     except UnicodeError:
         raise ValueError("should name hosts in ASCII: write this one as it is registered, xn--...") from None
-
-
-def shown_url(url: str) -> str:
-    """Answer a URL as messages may show it: without user, query and fragment, which may hold secrets."""
-    scheme, separator, rest = url.partition("://")
-    bare = re.split(r"[?#]", rest if separator else url, maxsplit=1)[0]
-    authority, slash, path = bare.partition("/")
-    text = f"{scheme}{separator}" * bool(separator) + authority.rpartition("@")[2] + slash + path
-    printable = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-    return printable if len(printable) <= 200 else printable[:200] + "..."
 
 
 def _parse(url: str) -> Target:

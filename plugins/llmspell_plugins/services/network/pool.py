@@ -9,19 +9,18 @@ its nested generators cannot be left early. Durations in seconds, sizes in bytes
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import ToolError
+from llmspell_hookspecs import Target, ToolError
 
 from .body import too_large
 from .headers import checked_headers, checked_method
-from .hosts import HostRules, Target
-from .network import PinnedNetwork
+from .pinned import PinnedNetwork
 
 if TYPE_CHECKING:
     from .connection import Connection, Head
@@ -62,19 +61,19 @@ class _Answer(Struct, frozen=True):
     head: Head
     place: _Place
     connection: Connection
-    rules: HostRules | None
+    rules: object
 
 
 class ConnectionPool:
     """Keeps connections of one host.
 
     Args:
-        network: Answers who judges and pins now.
+        network: Judges and pins.
     """
 
-    def __init__(self, network: Callable[[], PinnedNetwork]) -> None:
+    def __init__(self, network: PinnedNetwork) -> None:
         self._network = network
-        self._rules: HostRules | None = None
+        self._rules: object = None
         self._places: dict[tuple[str, bool], _Place] = {}
         self._idle: dict[_Key, deque[Connection]] = {}
         self._idle_count = 0
@@ -116,7 +115,7 @@ class ConnectionPool:
         """Send a request and answer as soon as the head of its answer is there."""
         from .connection import Outgoing  # and with it h11, which no host needs that asks nobody
 
-        network = self._network()
+        network = self._network
         if network.rules is not self._rules:
             self._judge_anew(network.rules)
         rules = self._rules
@@ -133,7 +132,7 @@ class ConnectionPool:
                 self.release(place.key, connection, None)
         return _Answer(head, place, connection, rules)
 
-    def release(self, key: _Key, connection: Connection, rules: HostRules | None) -> None:
+    def release(self, key: _Key, connection: Connection, rules: object) -> None:
         """Keep a connection for another request, if it is fit and belongs to the rules of now."""
         self._busy.discard(connection)
         if self._closed or rules is not self._rules or self._idle_count >= _MAX_IDLE or not connection.finish():
@@ -144,8 +143,8 @@ class ConnectionPool:
         self._idle_count += 1
         self._expire(key)
 
-    def _judge_anew(self, rules: HostRules) -> None:
-        if rules != self._rules:
+    def _judge_anew(self, rules: object) -> None:
+        if rules is not self._rules:
             self._rules = rules
             self._places.clear()
             self._drop_idle()
@@ -161,7 +160,7 @@ class ConnectionPool:
         place = _Place(target, url.raw_path, url.netloc.decode("ascii"), (target.origin, wish.trusted))
         if len(self._places) >= _MAX_PLACES:
             self._places.clear()
-        if network.rules == self._rules:
+        if network.rules is self._rules:
             self._places[wish.url, wish.trusted] = place
         return place
 

@@ -17,11 +17,11 @@ import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmspell_hookspecs import HttpResponse, InvalidInputError, ToolError
+from llmspell_hookspecs import Hosts, HttpResponse, InvalidInputError, Target, ToolError
+from llmspell_hookspecs.network import shown_url
 
 from .body import CODINGS, read_body, too_large
 from .headers import checked_headers, checked_method
-from .hosts import HostJudge, HostRules, Target, shown_url
 
 if TYPE_CHECKING:
     import httpx
@@ -51,25 +51,28 @@ class PinnedNetwork:
 
     def __init__(
         self,
-        rules: HostRules | HostJudge,
+        hosts: Hosts,
         *,
         resolver: Resolver | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Judge by these rules, which are kept as ``rules``.
+        """Talk to hosts that a judge lets pass.
 
         Args:
-            rules: Which hosts may be talked to; or who judges so already.
-            resolver: Answers the addresses of a name and port; the system's if None.
+            hosts: Judges which may be talked to.
+            resolver: Returns the addresses of a name and port; the system's if None.
             tls: Which certificates are trusted; those of certifi, or of ``SSL_CERT_FILE``, if None.
         """
-        self._judge = rules if isinstance(rules, HostJudge) else HostJudge(rules)
-        self.rules = self._judge.rules
-        self._trusting = self._judge.with_rules(replace(self.rules, allowed=("*",), allow_private=True))
+        self._hosts = hosts
         self._resolver = resolver or resolve_name
         self._tls = tls
         self._tls_lock = trio.Lock()
         self._loaded = False
+
+    @property
+    def rules(self) -> object:
+        """Another object after every change of the rules."""
+        return self._hosts.rules
 
     async def resolve(self, url: str, /) -> tuple[str, ...]:
         """Answer the addresses of the URL's host, all of them judged.
@@ -80,17 +83,17 @@ class PinnedNetwork:
             ToolError: The name cannot be resolved.
         """
         await self._load()
-        return await self._pin(self._judge.locate(url))
+        return await self.pin(self._hosts.locate(url))
 
     async def locate(self, url: str, *, trusted: bool = False) -> Target:
-        """Answer where a URL leads, judged by all but its addresses; see `HostJudge.locate`.
+        """Answer where a URL leads, judged by all but its addresses; see `Hosts`.
 
         Args:
             url: Whole, with its scheme.
             trusted: It stands in trusted settings: only what is denied is refused.
         """
         await self._load()
-        return (self._trusting if trusted else self._judge).locate(url)
+        return self._hosts.locate(url, trusted=trusted)
 
     async def pin(self, target: Target, *, trusted: bool = False) -> tuple[str, ...]:
         """Answer the addresses of what `locate` found, all of them judged.
@@ -99,7 +102,12 @@ class PinnedNetwork:
             SecurityError: One of them is not allowed.
             ToolError: The name cannot be resolved.
         """
-        return await self._pin(target, self._trusting if trusted else None)
+        try:
+            addresses = await self._resolver(target.host, target.port)
+        except (OSError, UnicodeError) as error:
+            message = f"{target.shown}: the host {target.host!r} cannot be resolved ({error}); check its name"
+            raise ToolError(message, code="connection") from error
+        return self._hosts.judge(target, addresses, trusted=trusted)
 
     async def request(
         self,
@@ -140,22 +148,14 @@ class PinnedNetwork:
     async def _follow(self, request: _Request, addresses: Sequence[str]) -> HttpResponse:
         """Send, and go where redirects lead."""
         for _ in range(_MAX_REDIRECTS + 1):
-            target = self._judge.locate(request.url)
-            pinned = self._judge.judge(target, addresses) if addresses else await self._pin(target)
+            target = self._hosts.locate(request.url)
+            pinned = self._hosts.judge(target, addresses) if addresses else await self.pin(target)
             answer = await self._send(request, target, pinned)
             if isinstance(answer, HttpResponse):
                 return answer
             request, addresses = answer, ()
         message = f"{shown_url(request.url)}: more than {_MAX_REDIRECTS} redirects; name the last URL itself"
         raise ToolError(message, code="redirects")
-
-    async def _pin(self, target: Target, judge: HostJudge | None = None) -> tuple[str, ...]:
-        try:
-            addresses = await self._resolver(target.host, target.port)
-        except (OSError, UnicodeError) as error:
-            message = f"{target.shown}: the host {target.host!r} cannot be resolved ({error}); check its name"
-            raise ToolError(message, code="connection") from error
-        return (judge or self._judge).judge(target, addresses)
 
     async def _send(self, request: _Request, target: Target, addresses: Sequence[str]) -> HttpResponse | _Request:
         """The answer, or the request that a redirect asks for."""

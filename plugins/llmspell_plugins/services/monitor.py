@@ -1,4 +1,4 @@
-"""The process's load: memory and processor use, sampled, with a notice at each crossing of a threshold.
+"""The plugin monitor: the process's memory and processor use, sampled, with a notice at each crossing of a threshold.
 
 Invariant: nothing is sampled unless a threshold is set; a notice comes once for each crossing, not for each sample.
 """
@@ -14,16 +14,15 @@ from typing import Literal
 
 import trio
 
-from llmspell.settings.model import PerformanceSettings
-from llmspell_hookspecs import LoadSample
+from llmspell_hookspecs import LoadSample, Operations, Services, SettingsAccess
 
-__all__ = ["memory_bytes", "watch_load"]
+__all__ = ["Monitor", "memory_bytes"]
 
 Notify = Callable[[str, LoadSample], Awaitable[None]]
 
 
 def memory_bytes() -> int:
-    """Answer the memory that the process holds now; where that cannot be told, the most it ever held."""
+    """Return the memory that the process holds now; where that cannot be told, the most it ever held."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -32,19 +31,27 @@ def memory_bytes() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-async def watch_load(settings: PerformanceSettings, notify: Notify) -> None:
-    """Sample until cancelled, if there is a threshold; gives ``memory_usage_high`` and ``cpu_usage_high``."""
-    if settings.memory_high_bytes is None and settings.cpu_high_percent is None:
-        return
-    memory = _Threshold("memory_usage_high", "memory_bytes", settings.memory_high_bytes, notify)
-    processor = _Threshold("cpu_usage_high", "cpu_percent", settings.cpu_high_percent, notify)
-    busy_s, at_s = time.process_time(), time.monotonic()
-    while True:
-        await memory.sample(memory_bytes())
-        await trio.sleep(settings.sample_interval_s)
-        then_busy_s, then_s = time.process_time(), time.monotonic()
-        await processor.sample(100 * (then_busy_s - busy_s) / max(then_s - at_s, 1e-9))
-        busy_s, at_s = then_busy_s, then_s
+class Monitor:
+    """Samples while the host runs; gives ``memory_usage_high`` and ``cpu_usage_high``."""
+
+    def __init__(self, settings: None, services: Services) -> None:
+        self._settings = services.get(SettingsAccess)
+        self._notify = services.get(Operations).notify
+
+    async def run(self) -> None:
+        """Sample until cancelled, if there is a threshold."""
+        wanted = self._settings.plain("performance")
+        if wanted["memory_high_bytes"] is None and wanted["cpu_high_percent"] is None:
+            return
+        memory = _Threshold("memory_usage_high", "memory_bytes", wanted["memory_high_bytes"], self._notify)
+        processor = _Threshold("cpu_usage_high", "cpu_percent", wanted["cpu_high_percent"], self._notify)
+        busy_s, at_s = time.process_time(), time.monotonic()
+        while True:
+            await memory.sample(memory_bytes())
+            await trio.sleep(wanted["sample_interval_s"])
+            then_busy_s, then_s = time.process_time(), time.monotonic()
+            await processor.sample(100 * (then_busy_s - busy_s) / max(then_s - at_s, 1e-9))
+            busy_s, at_s = then_busy_s, then_s
 
 
 class _Threshold:

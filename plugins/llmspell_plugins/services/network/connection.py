@@ -16,10 +16,9 @@ import h11
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import ToolError
+from llmspell_hookspecs import Target, ToolError
 
-from .hosts import Target
-from .network import connection_failed
+from .pinned import connection_failed
 
 __all__ = ["Connection", "Head", "Outgoing", "connect"]
 

@@ -13,9 +13,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar
 
 import trio
+
+from llmspell_hookspecs import AsyncioThread as Contract
+from llmspell_hookspecs import Closing
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,8 +31,11 @@ T = TypeVar("T")
 _GRACE_S = 5.0
 
 
-class AsyncioThread:
-    """Keeps the contract's ``AsyncioThread``."""
+class AsyncioThread(Closing):
+    """Implements the contract's `AsyncioThread`."""
+
+    name: ClassVar[str] = "asyncio_thread"
+    provides: ClassVar[type[Any]] = Contract
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -52,7 +58,7 @@ class AsyncioThread:
         """Run an async generator function there, for the block; see the contract."""
         return _Stream(self, partial(function, *args, **kwargs))
 
-    async def close(self) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Cancel what runs, and end the thread."""
         self._closed = True
         loop, thread = self._loop, self._thread

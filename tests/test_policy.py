@@ -293,7 +293,7 @@ def test_a_table_under_another_name_hides_nothing_that_the_user_said(layers: Lay
     assert not settings.plugin_enabled("audit", "llmspell.plugins")
     assert settings.plugin_required("audit", "llmspell.plugins")
     assert settings.plugin_distribution("audit", "llmspell.plugins") == "ours"
-    assert settings.plugin_table("audit", "llmspell.plugins") == {"mode": "strict"}
+    assert settings.table("plugins", "audit", "llmspell.plugins") == {"mode": "strict"}
 
 
 MACHINE = """

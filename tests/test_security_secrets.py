@@ -38,7 +38,7 @@ def test_a_plugins_secret_is_masked_wherever_settings_are_shown(key: str, tmp_pa
     assert SECRET not in str(plain(loaded))
     assert SECRET not in repr(loaded)
     assert plain(loaded, "plugins.audit.author") == "me"
-    assert loaded.settings.plugin_table("audit") == table
+    assert loaded.settings.table("plugins", "audit") == table
 
 
 @pytest.mark.parametrize(

@@ -329,8 +329,8 @@ def test_a_secret_reaches_its_plugin_and_nobody_else(folders: Folders) -> None:
 
     loaded = folders.load({"plugins": {"audit": secret}, "tools": {"mail": {"smtp_password": "hunter2"}}})
 
-    assert loaded.settings.plugin_table("audit") == secret
-    assert loaded.settings.tool_table("mail") == {"smtp_password": "hunter2"}
+    assert loaded.settings.table("plugins", "audit") == secret
+    assert loaded.settings.table("tools", "mail") == {"smtp_password": "hunter2"}
     assert "hunter2" not in repr(loaded) + repr(list(rows(loaded))) + repr(plain(loaded))
     assert plain(loaded, "plugins.audit.max_tokens") == 5
     assert plain(loaded, "plugins.audit.api_key") == "********"
@@ -359,8 +359,8 @@ def test_a_change_leaves_the_old_settings_as_they_were(folders: Folders) -> None
 
     changed = change(loaded, "tools.mail.host", "b", "code")
 
-    assert loaded.settings.tool_table("mail") == {"host": "a", "port": 1}
-    assert changed.settings.tool_table("mail") == {"host": "b", "port": 1}
+    assert loaded.settings.table("tools", "mail") == {"host": "a", "port": 1}
+    assert changed.settings.table("tools", "mail") == {"host": "b", "port": 1}
 
 
 @pytest.mark.parametrize(

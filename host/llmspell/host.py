@@ -126,7 +126,7 @@ class Host:
         self._policies = Policies(loaded)
         self._addresses = Addresses()
         self._lifespans = lifespans
-        self._services = ServiceRegistry(lifespans, lambda name: self.settings.loaded.settings.plugin_table(name))
+        self._services = ServiceRegistry(lifespans, lambda name: self.settings.loaded.settings.table("plugins", name))
         self._processes = processes
         self._write, self._read_line = write, read_line
         self._registry = self._make_registry(loaded.settings)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 from pydantic import BaseModel
 
-from llmspell.settings.model import PluginSettings, ProviderSettings, StorageSettings, ToolSettings
+from llmspell.settings import Settings
 from llmspell_hookspecs import Agent, Language, Provider, ScriptGlobal, SecurityLevel, Storage, Tool
 
 __all__ = ["GROUPS", "PLUGINS", "ROWS", "Group", "group_of", "name_problem", "plugin_name", "service_name"]
@@ -24,12 +24,6 @@ _METHODS: Final = ("info", "at", "complete", "close")
 _OPENS: Final = ("__aenter__", "__aexit__")
 _LEVELS: Final = "SecurityLevel.SAFE, RESTRICTED or PRIVILEGED"
 _NAME_CHARACTERS: Final = 100
-_SECTIONS: Final[dict[str, type[BaseModel]]] = {
-    "plugins": PluginSettings,
-    "tools": ToolSettings,
-    "providers": ProviderSettings,
-    "storage": StorageSettings,
-}
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -43,6 +37,7 @@ class Group(Struct, frozen=True):
         is_one: Whether what was handed over in code belongs here.
         problem: What is wrong with a plugin of this name, made; empty if nothing is.
         constructed: Whether the host constructs it with ``(settings, services)`` when it is loaded.
+        typed: Whether a table of settings may be for another plugin than the one of its name, which its ``type`` names.
     """
 
     name: str
@@ -51,6 +46,7 @@ class Group(Struct, frozen=True):
     is_one: Callable[[Any], bool]
     problem: Callable[[Any, str], str]
     constructed: bool = True
+    typed: bool = False
 
 
 def group_of(item: Any) -> Group:
@@ -87,7 +83,7 @@ def name_problem(name: str, group: str) -> str:
         return "its name holds what cannot be printed, or blanks around it; rename it"
     if ":" in name:
         return "its name holds a colon, which stands between a group and a name; rename it"
-    if name in _SECTIONS[section].model_fields:
+    if name in Settings.keys_of(section):
         return f"its name is a key of the host's own, {section}.{name}; rename it"
     return ""
 
@@ -177,6 +173,7 @@ _TABLE: Final = (
         _is_provider,
         _keeps(_is_provider, Provider),
         constructed=False,
+        typed=True,
     ),
     Group(
         "llmspell.globals",

@@ -247,16 +247,11 @@ def _models_in(annotation: Any) -> set[type[BaseModel]]:
 
 def table_of(settings: Settings, info: PluginInfo) -> dict[str, Any]:
     """Return a plugin's own settings, secrets revealed, from the section of its group."""
-    match ROWS[info.group].section:
-        case "tools":
-            return settings.tool_table(info.name)
-        case "providers":
-            table = settings.provider_table(info.name)
-            table.pop("type", None)
-            return table
-        case "storage":
-            return settings.storage_table(info.name)
-    return settings.plugin_table(info.name, info.group)
+    row = ROWS[info.group]
+    table = settings.table(row.section, info.name, info.group)
+    if row.typed:
+        table.pop("type", None)
+    return table
 
 
 def _problem(info: PluginInfo, what: str, error: BaseException) -> PluginError:

@@ -19,13 +19,17 @@ from llmspell.settings.key import spelled_names
 from llmspell_hookspecs import HookInfo, LlmspellError, PluginInfo, SettingsError
 
 from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
-from .groups import GROUPS
+from .groups import ROWS
 from .loading import load, settings_of
 
 __all__ = ["table_problems", "tell_unknown", "unknown_names"]
 
 _log = logging.getLogger("llmspell.plugins")
-_SECTIONS: Final = {"llmspell.tools": "tools", "llmspell.providers": "providers", "llmspell.storage": "storage"}
+_SECTIONS: Final = {
+    section: [row for row in ROWS.values() if row.section == section]
+    for section in ("plugins", "tools", "providers", "storage")
+}
+"""The groups whose plugins have their tables in each section."""
 _Table = tuple[str, str, dict[str, Any], Candidate | None]
 """The section, the name in it, the table, and the plugin that it is for."""
 
@@ -63,7 +67,7 @@ def unknown_names(
     spelled = {name for info in infos for name in spelled_names(info.name, info.group)}
     named += [("plugins.disabled", name, spelled) for name in settings.plugins.disabled]
     named += [("plugins.prefer", name, spelled) for name in settings.plugins.prefer]
-    named += [("plugins", name, spelled) for name in settings.plugins.__pydantic_extra__ or {}]
+    named += [("plugins", name, spelled) for name in settings.tables("plugins")]
     tools = {info.name for info in infos if info.group == "llmspell.tools"}
     named += [("tools.disabled", name, tools) for name in settings.tools.disabled]
     packages = {OWN, *(info.distribution for info in infos if info.distribution)}
@@ -76,9 +80,9 @@ def unknown_names(
         )
         if canonical(name) not in known_packages
     ]
-    named += [("tools", name, tools) for name in settings.tools.__pydantic_extra__ or {}]
+    named += [("tools", name, tools) for name in settings.tables("tools")]
     storages = {info.name for info in infos if info.group == "llmspell.storage"}
-    named += [("storage", name, storages) for name in settings.storage.__pydantic_extra__ or {}]
+    named += [("storage", name, storages) for name in settings.tables("storage")]
     problems = []
     for key, name, there in named:
         if name not in there:
@@ -115,20 +119,12 @@ def tell_unknown(
         _log.warning("%s", problem)
     names = {info.name for info in given}
     missed = {info.name for info in installed.apart} - names
-    for section, tables in _sections(settings).items():
-        for name in sorted(missed & set(tables)):
+    for section in _SECTIONS:
+        for name in sorted(missed & set(settings.tables(section))):
             near = next((other for other in names if other.casefold() == name.replace("_", "").casefold()), "")
             if near:
                 hint = f"give {near} the attribute name = {name!r}"
                 _log.warning("%s.%s: what was handed over is called %r; %s", section, name, near, hint)
-
-
-def _sections(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The plugins' own tables in each section."""
-    return {
-        section: getattr(settings, section).__pydantic_extra__ or {}
-        for section in ("plugins", "tools", "providers", "storage")
-    }
 
 
 def _origin(loaded: LoadedSettings, key: str, table: str) -> str:
@@ -141,29 +137,14 @@ def _origin(loaded: LoadedSettings, key: str, table: str) -> str:
 
 def _tables(settings: Settings) -> Iterator[_Table]:
     installed = Installed()
-    found = {group: {each.info.name: each for each in choose(group, settings, installed=installed)} for group in GROUPS}
-    for section, tables, groups in (
-        ("plugins", settings.plugins.__pydantic_extra__ or {}, [group for group in GROUPS if group not in _SECTIONS]),
-        ("tools", settings.tools.__pydantic_extra__ or {}, ["llmspell.tools"]),
-        ("providers", settings.providers.__pydantic_extra__ or {}, ["llmspell.providers"]),
-        ("storage", settings.storage.__pydantic_extra__ or {}, ["llmspell.storage"]),
-    ):
-        for name in tables:
-            table = _own_table(settings, section, name)
-            kind = str(table.pop("type", name)) if section == "providers" else name
-            candidates = [found[group][kind] for group in groups if kind in found[group]]
+    found = {group: {each.info.name: each for each in choose(group, settings, installed=installed)} for group in ROWS}
+    for section, rows in _SECTIONS.items():
+        for name in settings.tables(section):
+            table = dict(settings.table(section, name))
+            kind = str(table.pop("type", name)) if any(row.typed for row in rows) else name
+            candidates = [found[row.name][kind] for row in rows if kind in found[row.name]]
             if candidates or section != "plugins":  # a hook plugin may be installed elsewhere only
                 yield section, name, table, candidates[0] if candidates else None
-
-
-def _own_table(settings: Settings, section: str, name: str) -> dict[str, Any]:
-    table_of = {
-        "plugins": settings.plugin_table,
-        "tools": settings.tool_table,
-        "providers": settings.provider_table,
-        "storage": settings.storage_table,
-    }[section]
-    return dict(table_of(name))
 
 
 def _check(section: str, name: str, table: dict[str, Any], candidate: Candidate | None) -> None:

@@ -86,10 +86,10 @@ def _effect(settings: Settings, path: Sequence[str], names: Collection[str]) -> 
     same = [path[1], *(name for name in names if name.partition(":")[2] == path[1])]
     switches = {"enabled": "disabled", "required": "required", "distribution": "prefer"}
     if len(path) == 2:
-        return [(settings.plugin_table(name), *(ask(name) for ask in asks.values())) for name in same]
+        return [(settings.table("plugins", name), *(ask(name) for ask in asks.values())) for name in same]
     if path[2] in switches:
         return [asks[switches[path[2]]](name) for name in same]
-    return [_within(settings.plugin_table(name), path[2:]) for name in same]
+    return [_within(settings.table("plugins", name), path[2:]) for name in same]
 
 
 def _within(value: Any, path: Sequence[str]) -> Any:

@@ -7,7 +7,7 @@ key of the host stands here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from os import PathLike
 from typing import Annotated, Any, Literal, TypeAlias, get_args
@@ -464,7 +464,7 @@ class Settings(_Section):
 
         Laid over it key by key: one table never hides what only the other one says.
         """
-        tables = self.plugins.__pydantic_extra__ or {}
+        tables = self.tables("plugins")
         found = [tables[each] for each in reversed(spelled_names(name, group)) if each in tables]
         if len(found) < 2:
             return found[0] if found else PluginTable()
@@ -475,35 +475,30 @@ class Settings(_Section):
 
     def plugin_names(self) -> set[str]:
         """Return every name, with or without its group, under which something is said of a plugin."""
-        tables = self.plugins.__pydantic_extra__ or {}
+        tables = self.tables("plugins")
         return {*self.plugins.disabled, *self.plugins.required, *self.plugins.prefer, *tables}
 
-    def plugin_table(self, name: str, group: str = "") -> dict[str, Any]:
+    @classmethod
+    def keys_of(cls, section: str) -> Collection[str]:
+        """Return the host's own keys in a section."""
+        kind: Any = cls.model_fields[section].annotation
+        keys: Collection[str] = kind.model_fields
+        return keys
+
+    def tables(self, section: str) -> Mapping[str, Any]:
+        """Return the tables of plugins in a section by name: those that are spelled ``[tools.NAME]`` of ``tools``."""
+        return getattr(self, section).__pydantic_extra__ or {}
+
+    def table(self, section: str, name: str, group: str = "") -> dict[str, Any]:
         """Return a plugin's own settings, secrets revealed, for its Settings model to validate."""
-        return self.host_table(name, group).own
-
-    def tool_table(self, name: str) -> dict[str, Any]:
-        """Answer a tool's own settings, secrets revealed, for its Settings model to validate."""
-        table: dict[str, Any] = reveal((self.tools.__pydantic_extra__ or {}).get(name, {}))
-        return table
-
-    def provider_table(self, name: str) -> dict[str, Any]:
-        """Answer ``[providers.NAME]``, secrets revealed, for the provider's Settings model to validate."""
-        table: dict[str, Any] = reveal((self.providers.__pydantic_extra__ or {}).get(name, {}))
-        return table
-
-    def provider_names(self) -> tuple[str, ...]:
-        """Answer the names of the providers that have a table."""
-        return tuple(self.providers.__pydantic_extra__ or {})
-
-    def storage_table(self, name: str) -> dict[str, Any]:
-        """Answer a storage backend's own settings, secrets revealed, for its Settings model to validate."""
-        table: dict[str, Any] = reveal((self.storage.__pydantic_extra__ or {}).get(name, {}))
-        return table
+        if section == "plugins":
+            return self.host_table(name, group).own
+        own: dict[str, Any] = reveal(self.tables(section).get(name, {}))
+        return own
 
     def storage_paths(self) -> tuple[str, ...]:
         """Answer where storages are set to lie."""
-        tables = self.storage.__pydantic_extra__ or {}
+        tables = self.tables("storage")
         return tuple(str(table["path"]) for table in tables.values() if isinstance(table.get("path"), str | PathLike))
 
     def plugin_enabled(self, name: str, group: str = "") -> bool:
@@ -524,7 +519,7 @@ class Settings(_Section):
 
     def required_plugins(self) -> tuple[str, ...]:
         """Return the names of all plugins that are required, as settings spell them."""
-        names = dict.fromkeys((*self.plugins.required, *(self.plugins.__pydantic_extra__ or {})))
+        names = dict.fromkeys((*self.plugins.required, *self.tables("plugins")))
         return tuple(name for name in names if self.plugin_required(name))
 
     def plugin_distribution(self, name: str, group: str = "") -> str:

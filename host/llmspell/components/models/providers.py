@@ -107,7 +107,7 @@ class ProviderRegistry:
 
     def names(self) -> tuple[str, ...]:
         """Answer all names, without importing anything."""
-        return tuple(sorted({*self._types.names(), *self._settings.provider_names()}))
+        return tuple(sorted({*self._types.names(), *self._settings.tables("providers")}))
 
     def get(self, name: str) -> Provider:
         """Answer the provider of this name, making it if need be.
@@ -204,7 +204,7 @@ class ProviderRegistry:
         await close_each((provider.close for provider in made), _CLOSING_S)
 
     def _make(self, name: str) -> Provider:
-        kind = str(self._settings.provider_table(name).get("type", name))
+        kind = str(self._settings.table("providers", name).get("type", name))
         if kind not in self._types.names():
             raise self._types.missing(kind)
         target = self._types.get(kind)
@@ -222,7 +222,7 @@ class ProviderRegistry:
         return model if provider and name else f"{_OFFLINE}/{provider or name or self._offline().info().default_model}"
 
     def _info(self, name: str) -> ProviderInfo:
-        kind = str(self._settings.provider_table(name).get("type", name))
+        kind = str(self._settings.table("providers", name).get("type", name))
         try:
             provider = self.get(name)
             with Blamed(partial(_untold, name), spares=LlmspellError):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.plugins import GROUPS
+from llmspell.plugins import Installed
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {"llmspell_hookspecs": "hookspecs", "llmspell": "host", "llmspell_plugins": "plugins"}
@@ -103,7 +103,7 @@ def test_the_package_map_in_setup_cfg_is_the_tree() -> None:
 def test_every_entry_point_of_ours_loads() -> None:
     ours = [
         point
-        for group in (*GROUPS, "console_scripts", "pytest11")
+        for group in (*Installed().groups, "console_scripts", "pytest11")
         for point in entry_points(group=group)
         if point.dist is not None and point.dist.name == "llmspell"
     ]

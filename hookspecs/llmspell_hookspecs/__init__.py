@@ -84,6 +84,7 @@ from .event import (
 from .function import (
     tool,
 )
+from .kind import CallOptions, ComponentGroup, ComponentKind, Registries, Registry
 from .language import (
     HookAdapter,
     InteractiveLanguage,
@@ -129,6 +130,8 @@ from .model import (
 )
 from .network import Hosts, HttpResponse, HttpStream, NetworkAccess, Target
 from .operation import (
+    Asker,
+    Operation,
     OperationKind,
     Operations,
     bare,
@@ -278,15 +281,19 @@ __all__ = [
     "AgentOutput",
     "AgentSink",
     "Agents",
+    "Asker",
     "AsyncioThread",
     "Cache",
     "Call",
+    "CallOptions",
     "Calls",
     "Cancel",
     "ChunkSink",
     "Clock",
     "Closing",
     "Component",
+    "ComponentGroup",
+    "ComponentKind",
     "ComponentMetadata",
     "ComponentNotFoundError",
     "ComponentRef",
@@ -339,6 +346,7 @@ __all__ = [
     "Models",
     "Modified",
     "NetworkAccess",
+    "Operation",
     "OperationCancelledError",
     "OperationError",
     "OperationKind",
@@ -357,6 +365,8 @@ __all__ = [
     "ProviderError",
     "ProviderInfo",
     "Redirect",
+    "Registries",
+    "Registry",
     "Replace",
     "ResourceAllocation",
     "ResourceLimitError",

@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import trio
 
@@ -29,19 +29,15 @@ from llmspell.events import Bus, Tap
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.operations import OperationService, Runner
 from llmspell.plugins import (
-    GROUPS,
     PLUGINS,
-    Candidate,
-    Installed,
-    LazyRegistry,
+    Groups,
     Lifespans,
     Loader,
+    PluginRegistries,
     Plugins,
     ServiceRegistry,
     StorageRegistry,
-    choose,
     open_lifespans,
-    sort_handed,
 )
 from llmspell.plugins.tables import tell_unknown
 from llmspell.policy import Policies, flow_limit, runner_limits
@@ -72,6 +68,7 @@ from llmspell_hookspecs import (
     Operations,
     PluginInfo,
     ProjectFolder,
+    Registries,
     ScriptRun,
     SettingsAccess,
     State,
@@ -85,6 +82,7 @@ __all__ = ["Host"]
 SettingsArgument = LoadedSettings | Mapping[str, Any] | Literal[False] | None
 _log = logging.getLogger("llmspell")
 _CLOSING_S: Final = 5.0
+T = TypeVar("T")
 
 
 class Host:
@@ -247,6 +245,15 @@ class Host:
         language = language or self.settings.loaded.settings.default_language
         return self._scripts.session(ScriptRun("", language, name, "", tuple(arguments)))
 
+    def get(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that implements this protocol; what is written as `Callable` takes a protocol's class.
+
+        Raises:
+            ComponentNotFoundError: No plugin offers it.
+            PluginError: It cannot be loaded, or is not open yet.
+        """
+        return self._services.get(protocol)
+
     @property
     def state(self) -> State:
         """Values that outlive the host, each under a key in a scope.
@@ -287,23 +294,22 @@ class Host:
     async def _start(self, plugins: Iterable[Any], *, discover: bool, nursery: trio.Nursery) -> None:
         settings = self.settings.loaded.settings
         self._apply(self.settings.loaded)
-        installed = Installed(discover=discover)
-        handed = sort_handed(plugins, settings)
-        candidates = {
-            group: [
-                *(each for each in handed[group] if settings.plugin_enabled(each.info.name, group)),
-                *choose(group, settings, discover=discover, installed=installed),
-            ]
-            for group in GROUPS
-        }
-        loader = Loader(lambda: self.settings.loaded.settings, self._services, self._lifespans)
-        registries = self._wire(settings, candidates, loader, installed)
-        nursery.start_soon(self._timer.run)
+        loader = Loader(Groups(), lambda: self.settings.loaded.settings, self._services, self._lifespans)
+        registries = PluginRegistries(plugins, settings, loader, discover=discover)
         self.plugins = Plugins(self._registry, settings, loader)
-        await self.plugins.load(candidates[PLUGINS])
-        await self.plugins.start(registries, installed.problems if discover else ())
+        self._services.offer(Registries, registries)
+        self._wire(settings, registries, loader)
+        nursery.start_soon(self._timer.run)
+        kinds = self.plugins.load_kinds(registries)
+        for name, kind in kinds.items():
+            self._addresses.add(name, kind)
+            if kind.provides is not None:
+                self._services.offer(kind.provides, kind)
+        await self.plugins.load(registries.candidates(PLUGINS))
+        await self.plugins.start(registries.others(), registries.installed.problems if discover else ())
+        await self.plugins.enter(kinds)
         self._runner.refusal = self.plugins.refusal()
-        tell_unknown(settings, installed, handed, self.hooks.list())
+        tell_unknown(settings, registries.installed, registries.handed, self.hooks.list())
         self.events.check()
         for info in self.plugins.infos:
             if info.error:
@@ -322,38 +328,30 @@ class Host:
             self._runner.refusal = self.plugins.refusal()
             nursery.start_soon(self._tell, info)
 
-    def _wire(
-        self, settings: Settings, candidates: Mapping[str, Sequence[Candidate]], loader: Loader, installed: Installed
-    ) -> Mapping[str, LazyRegistry[Any]]:
-        """Give each room its plugins; returns the registries by group."""
-        registries: dict[str, LazyRegistry[Any]] = {
-            group: LazyRegistry(group, candidates[group], loader, installed.apart)
-            for group in GROUPS
-            if group != PLUGINS
-        }
-        tools = ToolRegistry(registries["llmspell.tools"])
+    def _wire(self, settings: Settings, registries: PluginRegistries, loader: Loader) -> None:
+        """Give each room its plugins."""
+        tools = ToolRegistry(registries.of("llmspell.tools"))
         self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)
-        languages = Languages(registries["llmspell.languages"], settings)
-        globals_of = Globals(registries["llmspell.globals"])
+        languages = Languages(registries.of("llmspell.languages"), settings)
+        globals_of = Globals(registries.of("llmspell.globals"))
         self._scripts = ScriptRunner(
             languages, self._runner, self._policies, self._services, globals_of, self._write, self._read_line
         )
-        providers = ProviderRegistry(registries["llmspell.providers"], settings, loader, self._policies)
+        providers = ProviderRegistry(registries.of("llmspell.providers"), settings, loader, self._policies)
         self.models = ModelRunner(providers, self._runner)
-        kinds = AgentRegistry(registries["llmspell.agents"], self._services)
+        kinds = AgentRegistry(registries.of("llmspell.agents"), self._services)
         self.agents = AgentRunner(kinds, self._runner, self._policies)
         self._addresses.add("tool", self.tools)
         self._addresses.add("model", self.models)
         self._addresses.add("agent", self.agents)
         self._addresses.add("script", self._scripts)
         self._addresses.add("custom", self.hooks)
-        self._services.brought = registries["llmspell.services"]
+        self._services.brought = registries.of("llmspell.services")
         storages = StorageRegistry(
-            registries["llmspell.storage"], lambda: self.settings.loaded.settings.storage.backend
+            registries.of("llmspell.storage"), lambda: self.settings.loaded.settings.storage.backend
         )
         self._services.offer(Storages, storages)
         self._offer()
-        return registries
 
     def _offer(self) -> None:
         self._services.offer(Agents, self.agents)

@@ -157,14 +157,13 @@ def _print_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
 def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str, Any]]:
     """Plugins as rows, with what the settings make of them."""
     from llmspell.plugins.discovery import Installed, choose
-    from llmspell.plugins.groups import GROUPS
 
     groups = dict.fromkeys(info.group for info in infos)
     installed = Installed()
     chosen = {
         _identity(item.info): item.info.error
         for group in groups
-        if group in GROUPS
+        if group in installed.groups
         for item in choose(group, settings, installed=installed)
     }
     return [_row(info, settings, info.error or chosen.get(_identity(info))) for info in infos]

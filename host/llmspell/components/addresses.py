@@ -8,31 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from msgspec import Struct
-
-from llmspell_hookspecs import Call, ComponentNotFoundError
+from llmspell_hookspecs import Call, CallOptions, ComponentNotFoundError
 
 __all__ = ["Addresses", "CallOptions", "ComponentRunner"]
-
-
-class CallOptions(Struct, frozen=True):
-    """How a call is made.
-
-    Attributes:
-        deadline_s: How long it may take; the component's own limit counts as well.
-        hops: How often it was redirected so far.
-        started: Told once the call is past its guards, or has ended.
-        scope: The script on whose behalf a hook of its own asks; empty for whoever is trusted.
-        apart: Whether the hooks of the script around it are not asked; tools alone heed it.
-        lenient: Whether parameters that a tool does not take are left out instead of refused.
-    """
-
-    deadline_s: float | None = None
-    hops: int = 0
-    started: Callable[[], None] | None = None
-    scope: str = ""
-    apart: bool = False
-    lenient: bool = False
 
 
 class ComponentRunner(Protocol):

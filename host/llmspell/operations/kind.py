@@ -5,82 +5,14 @@ Invariant: both are data. The runner is the only place that gives them effect. D
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from msgspec import Struct
 
-from llmspell_hookspecs import Call, ComponentRef, OperationKind, same
+from llmspell_hookspecs import Asker, Call, Operation, OperationKind, same
 
 __all__ = ["Asker", "Caller", "Operation", "OperationKind", "RunnerLimits", "same"]
-
-
-class Asker(Protocol):
-    """How a preparing operation asks its checks and decisions.
-
-    Attributes:
-        approved: What guards let pass, if that runs again after it ran; else something that is no subject.
-    """
-
-    approved: Any
-
-    async def ask(
-        self, point: str, subject: Any, settle: Callable[[Any], None] | None = None, *, withheld: bool = False
-    ) -> Any:
-        """Ask a point of the operation and answer the subject as its hooks leave it.
-
-        Before the guards have let the call pass, hooks of scripts are not asked: they follow when they have. So what
-        is done with a decision belongs into ``settle``, which is called again with what they leave. The same goes for
-        a part of a result that is ``withheld`` until guards have let the whole of it pass.
-
-        Raises:
-            OperationCancelledError: A hook cancelled.
-        """
-
-    def forget_held(self) -> None:
-        """Ask hooks of scripts no more about what they were not asked about yet."""
-
-    def hold(self, time_s: float) -> None:
-        """Shorten the deadline of the operation, if it has one, to this time from its start."""
-
-
-class Operation(Struct, frozen=True):
-    """An operation that is asked for.
-
-    Attributes:
-        kind: Its kind.
-        component: What runs.
-        subject: What it is asked to do.
-        body: Does it, given the approved subject.
-        prepare: Validates, resolves and allocates; answers the subject that the guards see and the body gets.
-        release: Gives back what was allocated, whatever became of it.
-        leave: Brings a result into the form in which it leaves, before guards judge it; asked again about each that
-            takes its place, so it leaves alone what it made.
-        deadline_s: How long it may take in all.
-        repeatable: Whether the body may run again after it ran.
-        hops: How often it was redirected so far.
-        started: Told once the operation is past its guards, or has ended.
-        language: Where it was asked for; empty for that of the operation around it.
-        scope: The run of a script that begins here; empty for none.
-        apart: Whether the hooks of the scripts that it descends from are not asked.
-        depends: Returns what its result depends on beside component and subject; Cache keeps it under that, too.
-    """
-
-    kind: OperationKind
-    component: ComponentRef
-    subject: Any
-    body: Callable[[Any], Awaitable[Any]]
-    prepare: Callable[[Any, Asker], Awaitable[Any]] | None = None
-    release: Callable[[Asker], Awaitable[None]] | None = None
-    deadline_s: float | None = None
-    repeatable: bool = False
-    hops: int = 0
-    started: Callable[[], None] | None = None
-    language: str = ""
-    scope: str = ""
-    apart: bool = False
-    leave: Callable[[Any, Asker], Awaitable[Any]] | None = None
-    depends: Callable[[], Any] | None = None
 
 
 class RunnerLimits(Struct, frozen=True):

@@ -22,10 +22,16 @@ class OperationService:
 
     Args:
         runner: Does it.
+
+    Attributes:
+        execute: Run an operation as a component kind makes it.
+        current: Return the operation that runs.
+        settles: Return whether anybody may change or withhold what an operation yields.
     """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
+        self.execute, self.current, self.settles = runner.run, runner.current, runner.settles
 
     def run(
         self,

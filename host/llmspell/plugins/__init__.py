@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 from .discovery import OWN, Candidate, Installed, choose, scan_all
-from .groups import GROUPS, PLUGINS, ROWS, Group, group_of, name_problem, plugin_name, service_name
-from .handed import sort_handed
+from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups, name_problem, plugin_name, service_name
 from .lifespan import Lifespans, open_lifespans
 from .loading import Loader, construct, load
 from .plugins import Plugins
 from .registrar import Registrar
+from .registries import PluginRegistries
 from .registry import LazyRegistry
 from .services import ServiceRegistry
 from .storages import StorageRegistry
 
 __all__ = [
-    "GROUPS",
+    "KINDS",
     "OWN",
+    "OWN_GROUPS",
     "PLUGINS",
-    "ROWS",
     "Candidate",
-    "Group",
+    "Groups",
     "Installed",
     "LazyRegistry",
     "Lifespans",
     "Loader",
+    "PluginRegistries",
     "Plugins",
     "Registrar",
     "ServiceRegistry",
     "StorageRegistry",
     "choose",
     "construct",
-    "group_of",
     "load",
     "name_problem",
     "open_lifespans",
     "plugin_name",
     "scan_all",
     "service_name",
-    "sort_handed",
 ]

@@ -24,7 +24,7 @@ from llmspell.settings import Settings
 from llmspell_hookspecs import PluginError, PluginInfo
 from llmspell_hookspecs.spelling import one_line
 
-from .groups import GROUPS, name_problem
+from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups, name_problem
 
 __all__ = ["OWN", "Candidate", "Installed", "canonical", "choose", "scan_all"]
 
@@ -58,19 +58,40 @@ class Installed:
 
     def __init__(self, *, discover: bool = True) -> None:
         self.problems: list[PluginInfo] = []
-        found: dict[str, dict[tuple[str, str, str], Candidate]] = {group: {} for group in GROUPS}
+        found: dict[str, dict[tuple[str, str, str], Candidate]] = {}
         seen: dict[str, PurePath] = {}
         for package in self._packages():
             for candidate in self._read(package, seen):
                 info = candidate.info
-                found[info.group].setdefault((info.name, canonical(info.distribution), info.module), candidate)
-        self._groups = {group: sorted(each.values(), key=_place) for group, each in found.items()}
-        infos = [candidate.info for each in self._groups.values() for candidate in each]
+                each = found.setdefault(info.group, {})
+                each.setdefault((info.name, canonical(info.distribution), info.module), candidate)
+        self._found = {group: sorted(each.values(), key=_place) for group, each in found.items()}
+        self._refuse_unknown()
+        infos = [candidate.info for each in self._found.values() for candidate in each]
         self.apart = [info for info in infos if not discover and info.distribution != OWN]
+
+    def _refuse_unknown(self) -> None:
+        """Refuse groups that nobody looks into: those of components are told by the packages that bring kinds."""
+        kinds = self._found.get(KINDS, ())
+        makers = {canonical(candidate.info.distribution) for candidate in kinds}
+        known = OWN_GROUPS | {f"{_PREFIX}{candidate.info.name}s" for candidate in kinds}
+        for group in sorted(self._found.keys() - known):
+            candidates = self._found[group]
+            if any(canonical(candidate.info.distribution) in makers for candidate in candidates):
+                continue
+            near = difflib.get_close_matches(group, OWN_GROUPS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(OWN_GROUPS))}"
+            problem = f"there is no group of entry points {group!r}; {hint}"
+            self.problems += [_refused(candidate.info, problem) for candidate in self._found.pop(group)]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that there are, in the order of listings."""
+        return tuple(dict.fromkeys((PLUGINS, KINDS, *sorted(OWN_GROUPS | self._found.keys()))))
 
     def of(self, group: str) -> Sequence[Candidate]:
         """Return the plugins of a group, in order of name."""
-        return self._groups[group]
+        return self._found.get(group, ())
 
     def _packages(self) -> Iterator[Distribution]:
         packages: Iterator[Distribution] | None = None
@@ -112,30 +133,27 @@ class Installed:
     def _checked(self, point: EntryPoint, info: PluginInfo, problem: str) -> Iterator[Candidate]:
         if not problem and not point.name.strip():
             problem = f"an entry point in {point.group} has no name; ask its author to mend it"
-        if not problem and point.group not in GROUPS:
-            near = difflib.get_close_matches(point.group, GROUPS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(GROUPS)}"
-            problem = f"there is no group of entry points {point.group!r}; {hint}"
         if not problem and info.distribution != OWN:  # the provider offline bears the name of its own switch
-            problem = name_problem(point.name, point.group)
+            problem = name_problem(point.name, Groups().row(point.group).section)
         if not problem and not _VALUE.match(point.value):
             problem = f"its entry point {point.value!r} names no module; ask its author to mend it"
         info = structs.replace(info, module=point.value)
         if problem:
-            who = (
-                f"plugin {one_line(info.name, 100)} ({info.distribution})"
-                if info.name
-                else f"package {info.distribution}"
-            )
-            self.problems.append(structs.replace(info, error=f"{who}: {problem}"))
+            self.problems.append(_refused(info, problem))
         else:
             yield Candidate(info, point)
+
+
+def _refused(info: PluginInfo, problem: str) -> PluginInfo:
+    name = one_line(info.name, 100)
+    who = f"plugin {name} ({info.distribution})" if info.name else f"package {info.distribution}"
+    return structs.replace(info, error=f"{who}: {problem}")
 
 
 def scan_all(installed: Installed | None = None) -> list[PluginInfo]:
     """Return every plugin of every group, and what is wrong with packages; nothing is imported."""
     installed = installed or Installed()
-    return [*(candidate.info for group in GROUPS for candidate in installed.of(group)), *installed.problems]
+    return [*(candidate.info for group in installed.groups for candidate in installed.of(group)), *installed.problems]
 
 
 def choose(
@@ -167,7 +185,7 @@ def _points(package: Distribution) -> list[EntryPoint]:
         file = getattr(package, "_path", PurePath()) / "entry_points.txt"
         if getattr(file, "exists", bool)() and not _is_readable(file):
             raise PermissionError("entry_points.txt cannot be opened")
-    return list(dict.fromkeys(point for point in points if point.group in GROUPS or point.group.startswith(_PREFIX)))
+    return list(dict.fromkeys(point for point in points if point.group.startswith(_PREFIX)))
 
 
 def _is_readable(file: Any) -> bool:

@@ -27,12 +27,12 @@ from llmspell_hookspecs import (
 )
 
 from .discovery import Candidate, Installed, choose, scan_all
-from .groups import GROUPS, PLUGINS, ROWS
+from .groups import PLUGINS, Groups
 from .lifespan import Lifespans
 from .loading import Loader, load, says_required
-from .plugins import register, split_name
+from .plugins import register
 from .registrar import Registrar
-from .tables import unknown_names
+from .tables import known_groups, unknown_names
 
 __all__ = ["Finding", "examine", "explain"]
 
@@ -59,8 +59,8 @@ def examine(settings: Settings) -> list[Finding]:
     """Load every enabled plugin by itself; returns what was found, also what settings name and what is not there."""
     installed = Installed()
     registry = HookRegistry(PointCatalog(own_points()))
-    examination = _Examination(settings, registry)
-    candidates = [candidate for group in GROUPS for candidate in choose(group, settings, installed=installed)]
+    examination = _Examination(settings, registry, installed)
+    candidates = [candidate for group in installed.groups for candidate in choose(group, settings, installed=installed)]
     findings = [examination.of(candidate) for candidate in candidates]
     findings += [Finding(info, "failed", info.error) for info in installed.problems]
     seen = {(finding.plugin.group, finding.plugin.name) for finding in findings}
@@ -84,11 +84,11 @@ def explain(loaded: LoadedSettings, name: str) -> list[dict[str, Any]]:
     """Return what each plugin of a name is and brings, and why it fails if it does; a disabled one is not imported."""
     settings, installed = loaded.settings, Installed()
     found = []
-    for candidate in (each for group in GROUPS for each in choose(group, settings, installed=installed)):
+    for candidate in (each for group in installed.groups for each in choose(group, settings, installed=installed)):
         info = candidate.info
         if name in spelled_names(info.name, info.group):
             registry = HookRegistry(PointCatalog(own_points()))
-            finding = _Examination(settings, registry).of(candidate)
+            finding = _Examination(settings, registry, installed).of(candidate)
             brings = [f"{hook.point}: {hook.kind} {hook.name}" for hook, _ in registry.order()]
             found.append({**structs.asdict(finding.plugin), "status": finding.status, "hooks": brings})
             if not info.error:
@@ -107,7 +107,7 @@ def _told(candidate: Candidate, loaded: LoadedSettings) -> dict[str, Any]:
             told["provides"] = provides.__name__ if inspect.isclass(provides) else ""
             model = inspect.getattr_static(target, "Settings", None)
             if inspect.isclass(model) and issubclass(model, BaseModel):
-                section = f"{ROWS[info.group].section}.{info.name}"
+                section = f"{Groups().row(info.group).section}.{info.name}"
                 told["settings"] = {
                     key: _setting(loaded, f"{section}.{key}", each) for key, each in model.model_fields.items()
                 }
@@ -131,15 +131,15 @@ def _setting(loaded: LoadedSettings, key: str, field: FieldInfo) -> dict[str, An
 
 def _is_called(finding: Finding, spelled: str) -> bool:
     """Whether it is an enabled plugin of the name that settings require."""
-    group, name = split_name(spelled)
-    return finding.status != "disabled" and finding.plugin.name == name and group in ("", finding.plugin.group)
+    return finding.status != "disabled" and spelled in spelled_names(finding.plugin.name, finding.plugin.group)
 
 
 class _Examination:
     """Loads plugins as a host does, without one."""
 
-    def __init__(self, settings: Settings, registry: HookRegistry) -> None:
-        self._loader = Loader(lambda: settings, _NoServices(), Lifespans(None))
+    def __init__(self, settings: Settings, registry: HookRegistry, installed: Installed) -> None:
+        groups = known_groups(settings, installed)
+        self._loader = Loader(groups, lambda: settings, _NoServices(), Lifespans(None))
         self._registrar = Registrar(registry)
 
     def of(self, candidate: Candidate) -> Finding:
@@ -153,7 +153,7 @@ class _Examination:
             if info.group == PLUGINS:
                 target = load(candidate)
                 info = structs.replace(info, required=info.required or says_required(info, target))
-                hooks = register(self._registrar, info, target, self._loader.make(info, target))
+                hooks = register(self._registrar, info, target, self._loader.make(info, target), self._loader.groups)
             else:
                 self._loader(candidate)
         except LlmspellError as problem:

@@ -1,5 +1,7 @@
 """The table of groups: what each group of plugins is called, where its settings stand, and what one of it must be.
 
+A row is a `ComponentGroup`. Those of what the host itself uses stand here; those of components come with their kinds.
+
 Invariant: whatever is found by entry point and whatever is handed over in code is judged by the same row.
 """
 
@@ -10,16 +12,28 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from msgspec import Struct
 from pydantic import BaseModel
 
 from llmspell.settings import Settings
-from llmspell_hookspecs import Agent, Language, Provider, ScriptGlobal, SecurityLevel, Storage, Tool
+from llmspell_hookspecs import (
+    Agent,
+    ComponentGroup,
+    ComponentKind,
+    Language,
+    PluginError,
+    Provider,
+    ScriptGlobal,
+    SecurityLevel,
+    Storage,
+    Tool,
+)
 
-__all__ = ["GROUPS", "PLUGINS", "ROWS", "Group", "group_of", "name_problem", "plugin_name", "service_name"]
+__all__ = ["KINDS", "OWN_GROUPS", "PLUGINS", "Groups", "name_problem", "plugin_name", "service_name"]
 
 PLUGINS: Final = "llmspell.plugins"
 """The group of hook plugins; the others hold what is loaded by name on first use."""
+KINDS: Final = "llmspell.kinds"
+"""The group of component kinds, which the host loads before all others: they say which groups there are."""
 _METHODS: Final = ("info", "at", "complete", "close")
 _OPENS: Final = ("__aenter__", "__aexit__")
 _LEVELS: Final = "SecurityLevel.SAFE, RESTRICTED or PRIVILEGED"
@@ -27,31 +41,36 @@ _NAME_CHARACTERS: Final = 100
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-class Group(Struct, frozen=True):
-    """One group.
+class Groups:
+    """The groups that one host knows: its own, and those that component kinds bring."""
 
-    Attributes:
-        name: Of the entry points.
-        word: For people.
-        section: Where the settings of its plugins stand.
-        is_one: Whether what was handed over in code belongs here.
-        problem: What is wrong with a plugin of this name, made; empty if nothing is.
-        constructed: Whether the host constructs it with ``(settings, services)`` when it is loaded.
-        typed: Whether a table of settings may be for another plugin than the one of its name, which its ``type`` names.
-    """
+    def __init__(self) -> None:
+        self._rows = {row.name: row for row in _TABLE}
 
-    name: str
-    word: str
-    section: str
-    is_one: Callable[[Any], bool]
-    problem: Callable[[Any, str], str]
-    constructed: bool = True
-    typed: bool = False
+    def add(self, row: ComponentGroup) -> None:
+        """Take in the group of a kind's components.
 
+        Raises:
+            PluginError: Another kind has brought this group.
+        """
+        known = self._rows.get(row.name)
+        if known is not None and known != row:
+            raise PluginError(f"group {row.name}: {known.word} is in it already; choose another name")
+        self._rows[row.name] = row
 
-def group_of(item: Any) -> Group:
-    """Return the group to which something that was handed over in code belongs; what is nothing else brings hooks."""
-    return next(row for row in ROWS.values() if row.is_one(item))
+    def row(self, name: str) -> ComponentGroup:
+        """Return the row of a group; that of a kind which is not loaded says its name and nothing else."""
+        row = self._rows.get(name)
+        if row is None:
+            word = name.removeprefix("llmspell.")
+            section = word if word in Settings.sections() else "plugins"
+            row = ComponentGroup(name, word.removesuffix("s").replace("_", " "), lambda item: False, section)
+        return row
+
+    def of(self, item: Any) -> ComponentGroup:
+        """Return the group of something that was handed over in code; what is nothing else brings hooks."""
+        own = [row for row in self._rows.values() if row.name not in OWN_GROUPS]
+        return next(row for row in (*own, *_TABLE) if row.is_one(item))
 
 
 def plugin_name(item: Any) -> str:
@@ -67,14 +86,13 @@ def plugin_name(item: Any) -> str:
     return type(item).__name__
 
 
-def name_problem(name: str, group: str) -> str:
+def name_problem(name: str, section: str = "plugins") -> str:
     """Return what is wrong with the name of a plugin, for which settings could not tell it apart; empty if nothing is.
 
     Args:
         name: The name.
-        group: The entry point group.
+        section: Where its settings stand.
     """
-    section = ROWS[group].section
     if not name.strip():
         return "it has no name; give it one"
     if len(name) > _NAME_CHARACTERS:
@@ -163,53 +181,47 @@ def _hooks_problem(plugin: Any, name: str) -> str:
     return ""
 
 
+def _kind_problem(kind: Any, name: str) -> str:
+    if not _is(ComponentKind)(kind):
+        return "is no ComponentKind; subclass llmspell_hookspecs.ComponentKind"
+    if kind.name != name:
+        return f"calls itself {kind.name!r}; give it the name of its entry point"
+    return ""
+
+
 _TABLE: Final = (
-    Group("llmspell.tools", "tool", "tools", _is(Tool), _tool_problem),
-    Group("llmspell.agents", "agent kind", "plugins", _is_class(Agent), _agent_problem, constructed=False),
-    Group(
+    ComponentGroup("llmspell.tools", "tool", _is(Tool), "tools", _tool_problem),
+    ComponentGroup("llmspell.agents", "agent kind", _is_class(Agent), "plugins", _agent_problem, constructed=False),
+    ComponentGroup(
         "llmspell.providers",
         "provider",
-        "providers",
         _is_provider,
+        "providers",
         _keeps(_is_provider, Provider),
         constructed=False,
         typed=True,
     ),
-    Group(
+    ComponentGroup(KINDS, "component kind", _is_class(ComponentKind), "plugins", _kind_problem, constructed=False),
+    ComponentGroup(
         "llmspell.globals",
         "script global",
-        "plugins",
         _is_class(ScriptGlobal),
+        "plugins",
         _keeps(callable, ScriptGlobal),
         constructed=False,
     ),
-    Group("llmspell.services", "service", "plugins", _provides, _service_problem),
-    Group(
-        "llmspell.storage",
-        "storage",
-        "storage",
-        _is(Storage),
-        _keeps(lambda item: isinstance(item, Storage), Storage),
+    ComponentGroup("llmspell.services", "service", _provides, "plugins", _service_problem),
+    ComponentGroup(
+        "llmspell.storage", "storage", _is(Storage), "storage", _keeps(lambda item: isinstance(item, Storage), Storage)
     ),
-    Group(
+    ComponentGroup(
         "llmspell.languages",
         "language",
-        "plugins",
         _is_language,
+        "plugins",
         _keeps(lambda item: isinstance(item, Language), Language),
     ),
-    Group(PLUGINS, "plugin", "plugins", lambda item: True, _hooks_problem),
+    ComponentGroup(PLUGINS, "plugin", lambda item: True, "plugins", _hooks_problem),
 )
-ROWS: Final = {row.name: row for row in _TABLE}
-"""The groups by name; of several that something fits, the first is its own."""
-GROUPS: Final = (
-    PLUGINS,
-    "llmspell.tools",
-    "llmspell.agents",
-    "llmspell.providers",
-    "llmspell.languages",
-    "llmspell.globals",
-    "llmspell.services",
-    "llmspell.storage",
-)
-"""The groups that this host looks into, in the order of listings."""
+"""The host's own groups; of several that something fits, the first is its own."""
+OWN_GROUPS: Final = frozenset(row.name for row in _TABLE)

@@ -19,12 +19,12 @@ from llmspell_hookspecs import InvalidInputError, PluginError, PluginInfo
 from llmspell_hookspecs.spelling import one_line
 
 from .discovery import Candidate
-from .groups import GROUPS, PLUGINS, group_of, name_problem, plugin_name
+from .groups import PLUGINS, Groups, name_problem, plugin_name
 
 __all__ = ["sort_handed"]
 
 
-def sort_handed(plugins: Iterable[Any], settings: Settings) -> dict[str, list[Candidate]]:
+def sort_handed(plugins: Iterable[Any], settings: Settings, groups: Groups) -> dict[str, list[Candidate]]:
     """Return what was handed over by group, also what settings disable.
 
     Raises:
@@ -33,10 +33,10 @@ def sort_handed(plugins: Iterable[Any], settings: Settings) -> dict[str, list[Ca
     if isinstance(plugins, str | bytes | dict) or not isinstance(plugins, Iterable):
         message = f"plugins: {type(plugins).__name__} is no list of plugins; write plugins=[...]"
         raise InvalidInputError(message, field="plugins")
-    handed: dict[str, list[Candidate]] = {group: [] for group in GROUPS}
+    handed: dict[str, list[Candidate]] = {}
     for item in plugins:
-        candidate = _candidate(item, settings)
-        info, group = candidate.info, handed[candidate.info.group]
+        candidate = _candidate(item, settings, groups)
+        info, group = candidate.info, handed.setdefault(candidate.info.group, [])
         if any(other.info.name == info.name for other in group):
             error = f"plugin {info.name}: another of this name was handed over before it; rename one of them"
             candidate = structs.replace(candidate, info=structs.replace(info, error=error))
@@ -44,18 +44,19 @@ def sort_handed(plugins: Iterable[Any], settings: Settings) -> dict[str, list[Ca
     return handed
 
 
-def _candidate(item: Any, settings: Settings) -> Candidate:
+def _candidate(item: Any, settings: Settings, groups: Groups) -> Candidate:
     """Return what was handed over, with what is wrong with it."""
     module = "code"
     try:
         with Blamed(partial(_unnameable, type(item))):
             module = _module(item)
             target = getattr(item, "llmspell_tool", item) if inspect.isfunction(item) else item
-            group, name = group_of(target).name, plugin_name(target)
+            row, name = groups.of(target), plugin_name(target)
             says = inspect.getattr_static(target, "required", None) is True
     except PluginError as error:
         return Candidate(PluginInfo(error.plugin, PLUGINS, module=module, error=str(error)), target=item)
-    problem = name_problem(name, group)
+    group = row.name
+    problem = name_problem(name, row.section)
     if problem:
         shown = one_line(name, 100)
         refusal = f"plugin {shown or module}: {problem}"

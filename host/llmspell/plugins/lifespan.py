@@ -24,8 +24,6 @@ from msgspec import structs
 from llmspell.foreign import Blamed, text_of
 from llmspell_hookspecs import Closing, LlmspellError, PluginError, PluginInfo
 
-from .groups import ROWS
-
 __all__ = ["Lifespans", "open_lifespans"]
 
 _ENTERING_S: Final = 30.0
@@ -58,22 +56,19 @@ class _Held:
     """One thing that has a lifespan, or needs what has one.
 
     Attributes:
+        name: The plugin as people know it.
         needs: What has to be entered before it.
         life: Its life, once somebody has asked for it; None again when that is over.
     """
 
-    __slots__ = ("info", "life", "needs", "thing")
+    __slots__ = ("info", "life", "name", "needs", "thing")
 
-    def __init__(self, info: PluginInfo, thing: Any, needs: list[_Held]) -> None:
+    def __init__(self, name: str, info: PluginInfo, thing: Any, needs: list[_Held]) -> None:
+        self.name = name
         self.info = info
         self.thing = thing
         self.needs = needs
         self.life: _Life | None = None
-
-    @property
-    def name(self) -> str:
-        """The plugin as people know it."""
-        return f"{ROWS[self.info.group].word} {self.info.name}"
 
     @property
     def at_once(self) -> bool:
@@ -115,10 +110,10 @@ class Lifespans:
         finally:
             self._collecting.pop()
 
-    def keep(self, info: PluginInfo, thing: Any, needs: list[_Held]) -> None:
+    def keep(self, info: PluginInfo, thing: Any, needs: list[_Held], word: str = "plugin") -> None:
         """Take over what was constructed, to be entered with what it needs when it is first used."""
         if needs or _has_lifespan(thing):
-            self._held.setdefault(id(thing), _Held(info, thing, needs))
+            self._held.setdefault(id(thing), _Held(f"{word} {info.name}", info, thing, needs))
 
     def is_open(self, thing: Any) -> bool:
         """Return whether something may be used as it is."""

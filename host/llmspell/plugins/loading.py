@@ -23,13 +23,13 @@ from stevedore import ExtensionManager
 
 from llmspell.foreign import Blamed, text_of
 from llmspell.settings import Settings
-from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo, Services
+from llmspell_hookspecs import ComponentGroup, LlmspellError, PluginError, PluginInfo, Services
 
 from .discovery import Candidate
-from .groups import ROWS
+from .groups import Groups
 from .lifespan import Lifespans
 
-__all__ = ["Loader", "construct", "load", "says_required", "settings_of", "table_of", "tell_loaded"]
+__all__ = ["Loader", "construct", "load", "says_required", "settings_of", "table_of"]
 
 _log = logging.getLogger("llmspell.plugins")
 _SLOW_S: Final = 1.0
@@ -54,6 +54,7 @@ class Loader:
     """Makes plugins as their groups want them.
 
     Args:
+        groups: Say what one of each is.
         settings: Returns the settings as they are now.
         services: What plugins are constructed with.
         lifespans: Open what is made.
@@ -62,7 +63,10 @@ class Loader:
         failed: Told of each plugin that cannot be loaded, with the reason in its ``error``.
     """
 
-    def __init__(self, settings: Callable[[], Settings], services: Services, lifespans: Lifespans) -> None:
+    def __init__(
+        self, groups: Groups, settings: Callable[[], Settings], services: Services, lifespans: Lifespans
+    ) -> None:
+        self.groups = groups
         self.lifespans = lifespans
         self._settings = settings
         self._services = services
@@ -80,24 +84,30 @@ class Loader:
         try:
             target = load(candidate)
             info = structs.replace(info, required=info.required or says_required(info, target))
-            made = self.make(info, target, constructs=ROWS[info.group].constructed)
+            made = self.make(info, target, constructs=self.groups.row(info.group).constructed)
         except LlmspellError as error:
             self.failed(structs.replace(info, error=str(error)))
             raise
-        tell_loaded(info, perf_counter() - started)
+        self.tell_loaded(info, perf_counter() - started)
         return made
+
+    def tell_loaded(self, info: PluginInfo, elapsed_s: float) -> None:
+        """Log that a plugin is loaded, and how long it took."""
+        source = f" ({info.distribution} {info.version})" if info.distribution else ""
+        word = self.groups.row(info.group).word
+        _log.info("%s %s: loaded in %.1f ms%s", word, info.name, elapsed_s * 1000, source)
 
     def make(self, info: PluginInfo, target: Any, *, constructs: bool = True) -> Any:
         """Construct what an entry point names with its settings, and check it."""
-        row = ROWS[info.group]
+        row = self.groups.row(info.group)
         if constructs:
             with self.lifespans.collect() as needs:
-                made = construct(info, target, table_of(self._settings(), info), self._services)
-            self.lifespans.keep(info, made, needs)
+                made = construct(info, target, table_of(self._settings(), info, row), self._services, row.section)
+            self.lifespans.keep(info, made, needs, row.word)
         else:
             made = target
-            if info.group != "llmspell.providers":  # each of a provider's tables makes one of its own
-                settings_of(info, target, table_of(self._settings(), info))
+            if not row.typed:  # each of a provider's tables makes one of its own
+                settings_of(info, target, table_of(self._settings(), info, row), row.section)
         with Blamed(partial(_problem, info, "it cannot be used"), spares=LlmspellError):
             problem = row.problem(made, info.name)
         if problem:
@@ -135,13 +145,7 @@ def says_required(info: PluginInfo, target: Any) -> bool:
         return inspect.getattr_static(target, "required", None) is True
 
 
-def tell_loaded(info: PluginInfo, elapsed_s: float) -> None:
-    """Log that a plugin is loaded, and how long it took."""
-    word, source = ROWS[info.group].word, f" ({info.distribution} {info.version})" if info.distribution else ""
-    _log.info("%s %s: loaded in %.1f ms%s", word, info.name, elapsed_s * 1000, source)
-
-
-def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Services) -> Any:
+def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Services, section: str) -> Any:
     """Return the plugin object: the module as it is, a class constructed with ``(settings, services)``.
 
     Args:
@@ -149,11 +153,12 @@ def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Se
         target: What its entry point names, or what was handed over.
         table: Its own settings, secrets revealed.
         services: What it may use of the host.
+        section: Where its settings stand.
 
     Raises:
         PluginError: Its settings do not fit, or its constructor failed.
     """
-    settings = settings_of(info, target, table)
+    settings = settings_of(info, target, table, section)
     with Blamed(partial(_problem, info, "its constructor failed")):
         if not inspect.isclass(target):
             return target
@@ -161,14 +166,14 @@ def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Se
         return constructor(settings, services) if inspect.signature(constructor).parameters else constructor()
 
 
-def settings_of(info: PluginInfo, target: Any, table: dict[str, Any]) -> BaseModel | None:
+def settings_of(info: PluginInfo, target: Any, table: dict[str, Any], section: str) -> BaseModel | None:
     """Return the settings of a plugin as its own model has them; None if it takes none.
 
     Raises:
         PluginError: They do not fit; names the key.
     """
     with Blamed(partial(_problem, info, "its Settings cannot be used"), spares=PluginError):
-        where = f"{ROWS[info.group].section}.{info.name}"
+        where = f"{section}.{info.name}"
         model = getattr(target, "Settings", None) if _may_have_settings(target) else None
         if table and not (inspect.isclass(target) or inspect.ismodule(target)):
             key = f"{where}.{next(iter(table))}"
@@ -245,9 +250,8 @@ def _models_in(annotation: Any) -> set[type[BaseModel]]:
     return {inner for each in typing.get_args(annotation) for inner in _models_in(each)}
 
 
-def table_of(settings: Settings, info: PluginInfo) -> dict[str, Any]:
+def table_of(settings: Settings, info: PluginInfo, row: ComponentGroup) -> dict[str, Any]:
     """Return a plugin's own settings, secrets revealed, from the section of its group."""
-    row = ROWS[info.group]
     table = settings.table(row.section, info.name, info.group)
     if row.typed:
         table.pop("type", None)

@@ -17,12 +17,14 @@ from msgspec import structs
 from llmspell.foreign import Blamed, text_of
 from llmspell.hooks import HookRegistry
 from llmspell.settings import Settings
-from llmspell_hookspecs import LlmspellError, PluginError, PluginInfo
+from llmspell.settings.key import spelled_names
+from llmspell_hookspecs import ComponentKind, LlmspellError, PluginError, PluginInfo
 
 from .discovery import Candidate
-from .groups import PLUGINS, ROWS, group_of
-from .loading import Loader, load, says_required, tell_loaded
+from .groups import KINDS, PLUGINS, Groups
+from .loading import Loader, load, says_required
 from .registrar import Registrar
+from .registries import PluginRegistries
 from .registry import LazyRegistry
 
 __all__ = ["Plugins", "register"]
@@ -51,6 +53,24 @@ class Plugins:
         self._registry = registry
         self._registrar = Registrar(registry)
 
+    def load_kinds(self, registries: PluginRegistries) -> dict[str, ComponentKind]:
+        """Return the kinds of component that packages bring, made; from then on their groups and points are known."""
+        kinds, made = registries.of(KINDS), {}
+        for name in kinds.names():
+            info = kinds.info(name)
+            try:
+                kind: type[ComponentKind] = kinds.get(name)
+                info = structs.replace(info, required=info.required or says_required(info, kind))
+                if kind.group is not None:
+                    registries.know(kind.group)
+                self._registrar.declare(kind.points)
+                made[name] = kinds.make(name, name)
+            except LlmspellError as error:
+                text = str(error) if name in str(error) else f"component kind {name}: {error}"
+                info = structs.replace(info, error=text)
+            self.infos.append(info)
+        return made
+
     async def load(self, candidates: Iterable[Candidate]) -> None:
         """Load what was handed over, and then what discovery chose."""
         for candidate in candidates:
@@ -60,20 +80,29 @@ class Plugins:
                 info = structs.replace(info, error=error)
             self.infos.append(info if info.error else await self._take(structs.replace(candidate, info=info)))
 
-    async def start(self, registries: Mapping[str, LazyRegistry[Any]], problems: Iterable[PluginInfo]) -> None:
+    async def start(self, registries: Iterable[LazyRegistry[Any]], problems: Iterable[PluginInfo]) -> None:
         """Load what is required or eager of other groups; take over what is wrong with packages."""
         self.infos += problems
-        for group, registry in registries.items():
+        for registry in registries:
             for name in registry.names():
                 info = registry.info(name)
-                if not info.error and (info.required or (group == _STARTED and registry.is_eager(name))):
+                if not info.error and (info.required or (registry.group == _STARTED and registry.is_eager(name))):
                     try:
                         await registry.enter(name)
                     except LlmspellError as error:
-                        info = structs.replace(registry.info(name), error=str(error))
+                        info = registry.failure(name, error)
                     self.infos.append(info)
                 elif info.error:
                     self.infos.append(info)
+
+    async def enter(self, kinds: Mapping[str, ComponentKind]) -> None:
+        """Open the kinds, now that hooks and services are there."""
+        for name, kind in kinds.items():
+            try:
+                await self._loader.lifespans.enter(kind)
+            except LlmspellError as error:
+                info = next(info for info in self.infos if (info.group, info.name) == (KINDS, name))
+                self.lose(structs.replace(info, error=str(error)))
 
     def lose(self, info: PluginInfo) -> bool:
         """Take over what became of a plugin that failed when it was first needed; False if that is known."""
@@ -96,12 +125,11 @@ class Plugins:
     def refusal(self) -> str:
         """Return why operations are refused; empty if no required plugin is missing."""
         for spelled in self._settings.required_plugins():
-            group, name = split_name(spelled)
-            known = [info for info in self.infos if info.name == name and group in ("", info.group)]
+            known = [info for info in self.infos if spelled in spelled_names(info.name, info.group)]
             missing = not any(not info.error for info in known)
             if missing or any(info.error and info.required for info in known):
                 error = next((info.error for info in known if info.error), "")
-                return _refusal(name, error or "it is not installed, or it is disabled")
+                return _refusal(spelled.rpartition(":")[2], error or "it is not installed, or it is disabled")
         broken = next((info for info in self.infos if info.required and info.error), None)
         return "" if broken is None else _refusal(broken.name, broken.error)
 
@@ -118,8 +146,8 @@ class Plugins:
             info = structs.replace(info, required=info.required or says_required(info, target))
             plugin = self._loader.make(info, target)
             await self._loader.lifespans.enter(plugin)
-            register(self._registrar, info, target, plugin)
-            tell_loaded(info, perf_counter() - started)
+            register(self._registrar, info, target, plugin, self._loader.groups)
+            self._loader.tell_loaded(info, perf_counter() - started)
         except LlmspellError as error:
             for hook in [hook for hook in self._registry if hook.plugin == info.name and hook.id not in before]:
                 self._registry.remove(hook)
@@ -128,7 +156,7 @@ class Plugins:
         return info
 
 
-def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any) -> int:
+def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any, groups: Groups) -> int:
     """Register a plugin's hooks; returns how many.
 
     Raises:
@@ -141,7 +169,7 @@ def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any) -
             message = f"plugin {info.name}: it calls itself {own!r}; give it the name of its entry point"
             raise PluginError(message, plugin=info.name)
         points, hooks = registrar.take(plugin, info.name)
-        group = group_of(target).name
+        group = groups.of(target).name
         if not points and not hooks and (group != PLUGINS or not _does_without(target)):
             hint = "mark its functions with @hookimpl"
             if inspect.isfunction(target):
@@ -151,14 +179,6 @@ def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any) -
             message = f"plugin {info.name}: it brings no hook and no point; {hint}"
             raise PluginError(message, plugin=info.name)
         return hooks
-
-
-def split_name(spelled: str) -> tuple[str, str]:
-    """Return group and name of a name as settings spell it: ``storage:memory``; the group is empty for all."""
-    word, colon, name = spelled.partition(":")
-    if not colon:
-        return "", spelled
-    return next((group for group in ROWS if group.removeprefix("llmspell.") in (word, f"{word}s")), word), name
 
 
 def _does_without(target: Any) -> bool:

@@ -36,6 +36,15 @@ class Registrar(pluggy.PluginManager):
         """Return pluggy's options for what has been found, None for anything else."""
         return {"specname": None} if isinstance(plugin, _Hooks) and name in vars(plugin) else None
 
+    def declare(self, namespace: Any) -> None:
+        """Take in the points that a module or class declares; None declares none.
+
+        Raises:
+            HookRegistrationError: A name belongs to another point.
+        """
+        for point in () if namespace is None else points_of(namespace):
+            self._registry.catalog.add(point)
+
     def take(self, plugin: Any, name: str) -> tuple[int, int]:
         """Register a plugin's points and hooks; returns how many points and hooks.
 

@@ -11,10 +11,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from msgspec import structs
+
 from llmspell_hookspecs import ComponentNotFoundError, LlmspellError, PluginError, PluginInfo
 
 from .discovery import OWN, Candidate
-from .groups import ROWS
 from .loading import Loader, load
 
 __all__ = ["LazyRegistry"]
@@ -32,6 +33,9 @@ class LazyRegistry(Generic[T]):
         candidates: What was handed over in code, and what discovery chose; of two of one name the first counts.
         loader: Makes one: import, construct, check.
         apart: What is installed, of any group, and is not loaded here.
+
+    Attributes:
+        group: The entry point group.
     """
 
     def __init__(
@@ -41,7 +45,8 @@ class LazyRegistry(Generic[T]):
         loader: Loader,
         apart: Iterable[PluginInfo] = (),
     ) -> None:
-        self._word = ROWS[group].word
+        self.group = group
+        self._word = loader.groups.row(group).word
         self._candidates: dict[str, Candidate] = {}
         for candidate in candidates:
             self._candidates.setdefault(candidate.info.name, candidate)
@@ -57,6 +62,10 @@ class LazyRegistry(Generic[T]):
     def info(self, name: str) -> PluginInfo:
         """Return what is known of one."""
         return self._candidates[name].info
+
+    def failure(self, name: str, error: Exception) -> PluginInfo:
+        """Return what is known of one that failed."""
+        return structs.replace(self.info(name), error=str(error))
 
     def get(self, name: str) -> T:
         """Return the plugin of this name, loading it if need be.
@@ -87,6 +96,17 @@ class LazyRegistry(Generic[T]):
         made = self.get(name)
         if not self._loader.lifespans.is_open(made):
             await self._loader.lifespans.enter(made)
+        return made
+
+    def make(self, name: str, type_name: str) -> T:
+        """Return a plugin constructed anew with the settings of a name, from the entry point that `type_name` names.
+
+        Raises:
+            ComponentNotFoundError: There is no such entry point.
+            PluginError: It cannot be made.
+        """
+        target = self.get(type_name)
+        made: T = self._loader.make(structs.replace(self.info(type_name), name=name), target)
         return made
 
     async def build(self, construct: Callable[[], Made]) -> Made:

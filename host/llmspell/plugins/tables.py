@@ -7,29 +7,26 @@ imported, and no disabled one.
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any
 
 from msgspec import structs
 
 from llmspell.settings import LoadedSettings, Settings
 from llmspell.settings.key import spelled_names
-from llmspell_hookspecs import HookInfo, LlmspellError, PluginInfo, SettingsError
+from llmspell_hookspecs import ComponentKind, HookInfo, LlmspellError, PluginInfo, SettingsError
 
 from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
-from .groups import ROWS
+from .groups import KINDS, Groups
 from .loading import load, settings_of
 
-__all__ = ["table_problems", "tell_unknown", "unknown_names"]
+__all__ = ["known_groups", "table_problems", "tell_unknown", "unknown_names"]
 
 _log = logging.getLogger("llmspell.plugins")
-_SECTIONS: Final = {
-    section: [row for row in ROWS.values() if row.section == section]
-    for section in ("plugins", "tools", "providers", "storage")
-}
-"""The groups whose plugins have their tables in each section."""
 _Table = tuple[str, str, dict[str, Any], Candidate | None]
 """The section, the name in it, the table, and the plugin that it is for."""
 
@@ -119,7 +116,7 @@ def tell_unknown(
         _log.warning("%s", problem)
     names = {info.name for info in given}
     missed = {info.name for info in installed.apart} - names
-    for section in _SECTIONS:
+    for section in Settings.sections():
         for name in sorted(missed & set(settings.tables(section))):
             near = next((other for other in names if other.casefold() == name.replace("_", "").casefold()), "")
             if near:
@@ -135,14 +132,30 @@ def _origin(loaded: LoadedSettings, key: str, table: str) -> str:
     return "default" if found is None else str(found)
 
 
+def known_groups(settings: Settings, installed: Installed) -> Groups:
+    """Return the groups that there are; imports the kinds of components, of which a broken one is passed over here."""
+    groups = Groups()
+    for candidate in choose(KINDS, settings, installed=installed):
+        with suppress(LlmspellError):
+            kind = candidate.info.error or load(candidate)
+            if inspect.isclass(kind) and issubclass(kind, ComponentKind) and kind.group is not None:
+                groups.add(kind.group)
+    return groups
+
+
 def _tables(settings: Settings) -> Iterator[_Table]:
     installed = Installed()
-    found = {group: {each.info.name: each for each in choose(group, settings, installed=installed)} for group in ROWS}
-    for section, rows in _SECTIONS.items():
+    groups = known_groups(settings, installed)
+    rows = [groups.row(group) for group in installed.groups]
+    found = {
+        row.name: {each.info.name: each for each in choose(row.name, settings, installed=installed)} for row in rows
+    }
+    for section in Settings.sections():
+        mine = [row for row in rows if row.section == section]
         for name in settings.tables(section):
             table = dict(settings.table(section, name))
-            kind = str(table.pop("type", name)) if any(row.typed for row in rows) else name
-            candidates = [found[row.name][kind] for row in rows if kind in found[row.name]]
+            kind = str(table.pop("type", name)) if any(row.typed for row in mine) else name
+            candidates = [found[row.name][kind] for row in mine if kind in found[row.name]]
             if candidates or section != "plugins":  # a hook plugin may be installed elsewhere only
                 yield section, name, table, candidates[0] if candidates else None
 
@@ -153,4 +166,4 @@ def _check(section: str, name: str, table: dict[str, Any], candidate: Candidate 
         raise SettingsError(message, key=f"{section}.{name}")
     if candidate.info.error:
         raise SettingsError(f"{section}.{name}: {candidate.info.error}", key=f"{section}.{name}")
-    settings_of(structs.replace(candidate.info, name=name), load(candidate), table)
+    settings_of(structs.replace(candidate.info, name=name), load(candidate), table, section)

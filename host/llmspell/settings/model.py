@@ -479,6 +479,12 @@ class Settings(_Section):
         return {*self.plugins.disabled, *self.plugins.required, *self.plugins.prefer, *tables}
 
     @classmethod
+    def sections(cls) -> tuple[str, ...]:
+        """Return the sections in which plugins have tables of their own."""
+        kinds: dict[str, Any] = {name: field.annotation for name, field in cls.model_fields.items()}
+        return tuple(name for name, kind in kinds.items() if getattr(kind, "model_config", {}).get("extra") == "allow")
+
+    @classmethod
     def keys_of(cls, section: str) -> Collection[str]:
         """Return the host's own keys in a section."""
         kind: Any = cls.model_fields[section].annotation

@@ -172,7 +172,7 @@ def test_help_imports_nothing_heavy() -> None:
         "print('heavy:', sorted(heavy & set(sys.modules)))"
     )
 
-    for arguments in (["--help"], ["tool", "--help"], ["run", "--help"], ["hook", "point", "--help"]):
+    for arguments in (["--help"], ["config", "--help"], ["run", "--help"], ["hook", "point", "--help"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
         assert "Usage: llmspell" in done.stdout
         assert "heavy: []" in done.stdout

@@ -79,6 +79,7 @@ from llmspell_hookspecs import (
 
 __all__ = ["Host"]
 
+T = TypeVar("T")
 SettingsArgument = LoadedSettings | Mapping[str, Any] | Literal[False] | None
 _log = logging.getLogger("llmspell")
 _CLOSING_S: Final = 5.0
@@ -206,6 +207,15 @@ class Host:
             OperationTimeoutError: A deadline passed.
         """
         return await self._addresses.call(address, input, deadline_s=deadline_s)
+
+    def get(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that keeps this protocol, the host's own or a plugin's.
+
+        Raises:
+            ComponentNotFoundError: No plugin offers it.
+            PluginError: The plugin that does cannot be loaded.
+        """
+        return self._services.get(protocol)
 
     async def run_script(self, path: str | os.PathLike[str], arguments: Sequence[str] = ()) -> Any:
         """Run a script file and answer its value, plain.

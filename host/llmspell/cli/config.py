@@ -7,15 +7,13 @@ from typing import Any
 
 import click
 
-from .group import LazyGroup
-from .invocation import Invocation, global_options
-from .outlet import say, tell
+from .invocation import Invocation
+from .outlet import tell
 
 __all__ = ["config"]
 
 
-@click.group(cls=LazyGroup)
-@global_options
+@click.group()
 def config() -> None:
     """Show and check the settings."""
 
@@ -23,52 +21,38 @@ def config() -> None:
 @config.command("show")
 @click.argument("section", default="")
 @click.option("--origin", is_flag=True, help="Say where each value came from.")
-@global_options
 @click.pass_obj
 def config_show(invocation: Invocation, section: str, origin: bool) -> None:
     """Show the settings that count, all or those of SECTION; secrets are masked."""
     from llmspell.settings import plain, rows, split
 
-    from .output import print_json, print_rows
-
     loaded = invocation.load_settings()
     value = plain(loaded, section)
     if value is None and not _is_key(section):
         raise click.UsageError(f"there is no section {section!r}; 'llmspell config show' lists all")
-    if invocation.json and not origin:
-        print_json(value)
-        return
     above = split(section) if section else ()
     found = [row for row in rows(loaded) if split(row.key)[: len(above)] == above]
-    if invocation.json:
-        print_json([{"key": row.key, "value": row.value, "origin": _described(row.origin)} for row in found])
-    elif origin:
-        lines = [{"key": row.key, "value": _toml(row.value), "origin": str(row.origin)} for row in found]
-        print_rows(lines, ("key", "value", "origin"), empty="nothing is set")
+    if not origin:
+        invocation.show(value, *([f"{row.key} = {_toml(row.value)}" for row in found] or ["nothing is set"]))
+    elif invocation.json:
+        invocation.show([{"key": row.key, "value": row.value, "origin": _described(row.origin)} for row in found])
     else:
-        for row in found:
-            say(f"{row.key} = {_toml(row.value)}")
+        lines = [{"key": row.key, "value": _toml(row.value), "origin": str(row.origin)} for row in found]
+        invocation.show_rows(lines, ("key", "value", "origin"), empty="nothing is set")
 
 
 @config.command("path")
-@global_options
 @click.pass_obj
 def config_path(invocation: Invocation) -> None:
     """Show which settings files are read."""
     from llmspell.settings.place import MACHINE_FILE, user_file
 
-    from .output import print_json, print_rows
-
     files = [("machine", MACHINE_FILE), ("user", user_file(os.environ)), ("project", invocation.project_file())]
     found = [{"layer": layer, "path": str(path), "exists": path.is_file()} for layer, path in files]
-    if invocation.json:
-        print_json(found)
-    else:
-        print_rows(found, ("layer", "path", "exists"), empty="")
+    invocation.show_rows(found, ("layer", "path", "exists"))
 
 
 @config.command("validate")
-@global_options
 @click.pass_obj
 def config_validate(invocation: Invocation) -> None:
     """Check the settings, those of plugins, tools, providers and storages too.
@@ -80,7 +64,6 @@ def config_validate(invocation: Invocation) -> None:
     from llmspell.plugins.tables import table_problems
 
     from .failure import Exit
-    from .output import print_json
 
     loaded = invocation.load_settings()
     problems = table_problems(loaded)
@@ -98,15 +81,13 @@ def config_validate(invocation: Invocation) -> None:
     ]
     if lines:
         if invocation.json:
-            print_json({"valid": False, "problems": lines})
+            invocation.show({"valid": False, "problems": lines})
         for line in lines:
             tell(line)
         raise Exit(1)
     files = [str(path) for path in loaded.files.values()]
-    if invocation.json:
-        print_json({"valid": True, "files": files, "warnings": list(loaded.warnings)})
-    else:
-        say(f"the settings are valid ({', '.join(files) or 'no file, defaults only'})")
+    line = f"the settings are valid ({', '.join(files) or 'no file, defaults only'})"
+    invocation.show({"valid": True, "files": files, "warnings": list(loaded.warnings)}, line)
 
 
 def _where(loaded: Any, told: str) -> str:

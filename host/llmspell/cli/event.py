@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .group import LazyGroup
-from .invocation import Invocation, global_options
-from .outlet import claim_stdout, say_error, warn, write_error
+from .invocation import Invocation
+from .outlet import claim_stdout, say_error, warn
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["event"]
 
 
-@click.group(cls=LazyGroup)
-@global_options
+@click.group()
 def event() -> None:
     """Watch events."""
 
@@ -36,7 +34,6 @@ def event() -> None:
 @click.option("--pattern", "patterns", multiple=True, default=["**"], help="Only these topics; may be repeated.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show N events, then end.")
 @click.option("--color/--no-color", "colour", default=None, help="In colour or not; on a terminal if left out.")
-@global_options
 @click.pass_obj
 def tail(
     invocation: Invocation,
@@ -94,11 +91,10 @@ def _tail_others(invocation: Invocation, patterns: tuple[str, ...], screen: Scre
 def _tail_script(
     invocation: Invocation, script: Path, arguments: tuple[str, ...], patterns: tuple[str, ...], screen: Screen
 ) -> None:
-    from .session import with_host
     from .tail import show_own
 
     async def use(host: Host) -> Any:
         async with show_own(host.events.subscribe(patterns, capacity=10_000, owner="tail"), screen):
             return await host.run_script(script, arguments=list(arguments))
 
-    with_host(use, invocation, write=write_error if invocation.json else None)
+    invocation.run(use)

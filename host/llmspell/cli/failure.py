@@ -21,7 +21,7 @@ from .outlet import is_used, say_error, tell
 if TYPE_CHECKING:
     from .invocation import Invocation
 
-__all__ = ["EXIT_CODES", "Exit", "Reporting", "Stray", "report", "single"]
+__all__ = ["EXIT_CODES", "NOBODY_READS", "Exit", "Reporting", "Stray", "report", "single"]
 
 EXIT_CODES: Final = {
     0: "done",
@@ -33,7 +33,7 @@ EXIT_CODES: Final = {
     143: "terminated (SIGTERM)",
 }
 """What each code means."""
-_NOBODY_READS: Final = 141
+NOBODY_READS: Final = 141
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\(.*\)", re.DOTALL)
 _FACTS: Final = ("hook", "point", "reason", "field", "file", "line", "origin", "key", "address", "rule", "resource")
 
@@ -88,7 +88,7 @@ def report(error: BaseException, invocation: Invocation, *, answer: bool = True)
     """
     error = single(error)
     if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):  # A script's print met it.
-        return _NOBODY_READS
+        return NOBODY_READS
     if invocation.debug and not isinstance(error, Exit):
         say_error("".join(traceback.format_exception(error)).rstrip("\n"))
     code, word, message, facts = _described(error, debug=invocation.debug)

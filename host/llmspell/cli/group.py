@@ -1,55 +1,51 @@
-"""Groups of commands whose modules are imported when they are asked for.
+"""Groups of commands, and how whatever stands in one becomes a command of llmspell's, also what plugins bring.
 
-Invariant: help lists every command and imports none.
+Invariant: every command takes the options that all take, but for those whose names it has taken for its own; every
+group answers to plurals, and to no misspelling without naming the nearest.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
-__all__ = ["LazyGroup"]
+from .invocation import OPTIONS
+
+__all__ = ["Noun", "adopt"]
 
 
-class LazyGroup(click.Group):
-    """A group that answers to each name, to its plural, and to no misspelling without naming the nearest."""
+def adopt(command: click.Command) -> click.Command:
+    """Return a command as one of ours; click makes plain ones, and a package knows nothing of our classes."""
+    taken = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    command.params += [option for option in OPTIONS if taken.isdisjoint(option.opts)]
+    if isinstance(command, click.Group) and not isinstance(command, Noun):
+        command.__class__ = type("Noun", (Noun, type(command)), {})  # its own methods go on below ours
+    return command
 
-    def __init__(self, *arguments: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **options: Any) -> None:
-        """Take the commands as ``name: (module:attribute, one line of help)``."""
-        super().__init__(*arguments, **options)
-        self._lazy = dict(lazy or {})
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Answer the names in the order in which they were given."""
-        return [*self._lazy, *super().list_commands(ctx)]
+class Noun(click.Group):
+    """A group that answers to each name and to its plural."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Answer the command of this name or plural, importing its module."""
+        """Return the command of this name or plural, None if there is none."""
         for name in (cmd_name, cmd_name.removesuffix("s")):
-            if name in self._lazy:
-                module, _, attribute = self._lazy[name][0].partition(":")
-                command: click.Command = getattr(importlib.import_module(module), attribute)
-                return command
             if found := super().get_command(ctx, name):
-                return found
+                return adopt(found)
         return None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Answer the command that the arguments name.
+        """Return the command that the arguments name.
 
         Raises:
             UsageError: There is none.
         """
         command = self.get_command(ctx, args[0])
         if command is None and not args[0].startswith("-"):
-            known = self.list_commands(ctx)
-            near = difflib.get_close_matches(args[0], known, 3)
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 3)
             hint = f"did you mean {' or '.join(near)}?" if near else f"see {ctx.command_path} --help"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
@@ -72,19 +68,16 @@ class LazyGroup(click.Group):
                 error.ctx = click.Context(command, info_name=ctx.invoked_subcommand, parent=ctx)
             raise
         except BrokenPipeError as error:
-            from .failure import Exit
+            from .failure import NOBODY_READS, Exit
 
-            raise Exit(141, word="nobody_reads") from error
+            raise Exit(NOBODY_READS, word="nobody_reads") from error
         except (KeyboardInterrupt, EOFError) as error:
             from .failure import Stray
 
             raise Stray from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
-        rows = [(name, text) for name, (_, text) in self._lazy.items()]
-        for name in super().list_commands(ctx):
-            command = super().get_command(ctx, name)
-            rows.append((name, command.get_short_help_str(limit=100) if command else ""))
+        """Write the list of commands."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl([(name, each.get_short_help_str(limit=100)) for name, each in commands if each])

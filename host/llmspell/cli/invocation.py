@@ -1,28 +1,33 @@
-"""What every command is given: the options that all of them take, before the noun or behind the verb.
+"""One call of the command line: the options that all commands take, and what every command is given.
 
-Invariant: an option means the same wherever it stands; the one nearer to the end wins, and ``--set`` collects.
+Invariant: an option means the same wherever it stands, before the noun or behind the verb; the one nearer to the end
+wins, and ``--set`` collects. Every listing has a table and JSON, from the same rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from . import outlet
 from .signals import Signals
 
 if TYPE_CHECKING:
-    from llmspell.settings import LoadedSettings
+    from llmspell.host import Host
+    from llmspell.settings import LoadedSettings, Settings
 
-__all__ = ["Invocation", "global_options"]
+__all__ = ["OPTIONS", "Invocation"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Invocation:
-    """One call of the command line.
+    """Implements the contract's `Invocation`.
 
     Attributes:
         config: The file that takes the project file's place.
@@ -44,26 +49,66 @@ class Invocation:
         self.json = False
         self.debug = False
         self.verbose = 0
+        self._read: tuple[object, LoadedSettings] | None = None
+
+    say = staticmethod(outlet.say)
+    write = staticmethod(outlet.write)
+    note = staticmethod(outlet.say_error)
+    warn = staticmethod(outlet.warn)
+    guarded = staticmethod(outlet.guarded)
+
+    # Settings
 
     def load_settings(self) -> LoadedSettings:
-        """Answer the settings as this call sees them, and write their warnings.
+        """Return the settings as this call sees them, and write their warnings.
 
         Raises:
             SettingsError: They are wrong.
         """
         import logging
 
-        from llmspell.settings import load_settings
-
         from .log import write_log
 
-        self.signals.arm()  # from here on plugins may be imported
-        level = {0: {}, 1: {"logging.level": "info"}}.get(self.verbose, {"logging.level": "debug"})
-        loaded = load_settings(config=self.config, project=self.project, command_line={**level, **self.values})
+        (given, loaded), self._read = self._read or (None, None), None  # a command may change a file and look again
+        if loaded is None or given != self._given():
+            loaded = self._load()
         write_log(loaded.settings)
         for warning in loaded.warnings:
             logging.getLogger("llmspell.settings").warning("%s", warning)
         return loaded
+
+    def settings_with(self, rest: Sequence[str]) -> Settings:
+        """Return the settings as they will be when the rest of the command line is parsed, too.
+
+        Raises:
+            SettingsError: They are wrong.
+        """
+        looking = copy.copy(self)
+        looking.values = dict(self.values)
+        before = rest[: rest.index("--")] if "--" in rest else rest
+        words = [word for word in before if word not in ("-h", "--help")]
+        whole = click.Command("", params=[*OPTIONS], context_settings=_LENIENT, add_help_option=False)
+        with suppress(click.ClickException):  # the verb's own parser tells it
+            whole.make_context("", words, obj=looking)
+        loaded = looking._load()
+        self._read = looking._given(), loaded
+        return loaded.settings
+
+    def _load(self) -> LoadedSettings:
+        from llmspell.settings import load_settings
+
+        self.signals.arm()  # from here on plugins may be imported
+        level = {0: {}, 1: {"logging.level": "info"}}.get(self.verbose, {"logging.level": "debug"})
+        return load_settings(config=self.config, project=self.project, command_line={**level, **self.values})
+
+    def _given(self) -> object:
+        return self.config, self.project, self.values, self.verbose
+
+    def settings(self, section: str = "", /) -> Any:
+        """Return a section of the settings, or all, as plain values; None if there is none."""
+        from llmspell.settings import plain
+
+        return plain(self.load_settings(), section)
 
     def project_file(self) -> Path:
         """Return the project's settings file as this call sees it; where one would lie if there is none."""
@@ -75,111 +120,139 @@ class Invocation:
         found = find_project(folder) if self.project is None else project_file_in(folder)
         return found or folder / "llmspell.toml"
 
+    @property
+    def data_dir(self) -> Path:
+        """Where files of the user's own lie that belong to no project."""
+        import os
 
-def _set_values(context: click.Context, _: click.Parameter, pairs: tuple[str, ...]) -> None:
-    for pair in pairs:
-        key, sign, value = pair.partition("=")
-        if not sign:
-            raise click.BadParameter(f"{pair!r} has no '='; write it as limits.depth=8", context)
-        context.ensure_object(Invocation).values[key.strip()] = value
+        from llmspell.settings.place import data_dir
+
+        return data_dir(os.environ)
+
+    # A host
+
+    def run(
+        self,
+        function: Callable[[Host], Awaitable[T]],
+        /,
+        *,
+        show: Callable[[T], object] | None = None,
+        explain: bool = False,
+        read_line: Callable[[], str | None] | None = None,
+        on_interrupt: Callable[[], bool] | None = None,
+    ) -> T:
+        """Run a function with a host, and print what it returns if ``show`` says how; see the contract."""
+        from .session import run_with_host
+
+        return run_with_host(self, function, show=show, explain=explain, read_line=read_line, on_interrupt=on_interrupt)
+
+    def on_kill(self, function: Callable[[], object], /) -> None:
+        """Call a function before the process ends at once."""
+        self.signals.last = function
+
+    # Reading and writing
+
+    def read(self, argument: str, /) -> str:
+        """Return the text that an argument stands for: ``-`` is standard input, ``@FILE`` a file."""
+        from .input import read_argument
+
+        return read_argument(argument)
+
+    def ask(self, question: str, /) -> str | None:
+        """Ask whoever sits at the terminal for one line; None if nobody does."""
+        from .input import ask
+
+        return ask(question)
+
+    def show(self, value: Any, /, *lines: str) -> None:
+        """Print a value as JSON if that is wanted, else these lines, else the value for people."""
+        from .output import print_json, print_value
+
+        if self.json:
+            print_json(value)
+        elif lines:
+            self.say("\n".join(lines))
+        else:
+            print_value(value)
+
+    def show_rows(
+        self, rows: Sequence[Mapping[str, Any]], /, columns: Iterable[str], *, empty: str = "there are none"
+    ) -> None:
+        """Print rows as JSON if that is wanted, else as a table."""
+        from .output import print_json, print_rows
+
+        if self.json:
+            print_json(rows)
+        else:
+            print_rows(rows, tuple(columns), empty=empty)
+
+    def report(self, error: BaseException, /) -> BaseException:
+        """Write what went wrong to standard error, and return it out of its groups."""
+        from .failure import NOBODY_READS, report, single
+
+        if report(error, self, answer=False) == NOBODY_READS:
+            raise BrokenPipeError
+        return single(error)
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value is None or value is False or value == 0:
+    if not value:
         return
     invocation = context.ensure_object(Invocation)
-    match parameter.name:
-        case "config":
-            invocation.config = value
-        case "project":
-            invocation.project = value
+    name = str(parameter.name).removeprefix(_OURS)
+    match name:
+        case "set":
+            for pair in value:
+                key, sign, text = pair.partition("=")
+                if not sign:
+                    raise click.BadParameter(f"{pair!r} has no '='; write it as limits.depth=8", context)
+                invocation.values[key.strip()] = text
         case "output":
             invocation.json = value == "json"
         case "offline":
             invocation.values["providers.offline"] = "true"
         case "log_level" | "log_format" | "log_file":
-            invocation.values["logging." + parameter.name.removeprefix("log_")] = value
-        case "debug":
-            invocation.debug = True
+            invocation.values["logging." + name.removeprefix("log_")] = value
         case "verbose":
             invocation.verbose += value
+        case _:
+            setattr(invocation, name, value)
 
 
-_PROJECT = click.option(
-    "--project",
-    type=click.Path(path_type=Path),
-    callback=_store,
-    expose_value=False,
-    help="Take DIR as the project's folder, whatever the current one is.",
-    metavar="DIR",
-)
-_OPTIONS = (
-    click.option(
+def _option(*names: str, help: str, **rest: Any) -> click.Option:
+    """An option under a name of its own: an argument or option of a third party may be called as ours is."""
+    own = _OURS + names[-1].lstrip("-").replace("-", "_")
+    return click.Option([*names, own], callback=_store, expose_value=False, help=help, **rest)
+
+
+_OURS = "llmspell_"
+_PATH = click.Path(path_type=Path)
+_LENIENT: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True}
+_LEVELS = ("debug", "info", "warning", "error", "off")
+OPTIONS = (
+    _option(
         "-c",
         "--config",
-        type=click.Path(path_type=Path),
-        callback=_store,
-        expose_value=False,
+        type=_PATH,
         envvar="LLMSPELL_CONFIG",
+        metavar="FILE",
         help="Read FILE in place of the project's llmspell.toml.",
-        metavar="FILE",
     ),
-    _PROJECT,
-    click.option(
-        "--set",
-        "pairs",
-        multiple=True,
-        callback=_set_values,
-        expose_value=False,
-        help="Set one setting; may be given several times.",
-        metavar="KEY=VALUE",
+    _option(
+        "--project",
+        type=_PATH,
+        metavar="DIR",
+        help="Take DIR as the project's folder, whatever the current one is.",
     ),
-    click.option(
-        "--output",
-        type=click.Choice(["text", "json"]),
-        callback=_store,
-        expose_value=False,
-        help="Print for people or for programs.",
+    _option("--set", multiple=True, metavar="KEY=VALUE", help="Set one setting; may be given several times."),
+    _option("--output", type=click.Choice(["text", "json"]), help="Print for people or for programs."),
+    _option("--offline", is_flag=True, help="Let the offline provider answer for every model."),
+    _option("--log-level", type=click.Choice(_LEVELS), help="The least severity that is logged."),
+    _option(
+        "--log-format", type=click.Choice(["text", "json"]), help="Log lines for people, or one JSON object a line."
     ),
-    click.option(
-        "--offline",
-        is_flag=True,
-        callback=_store,
-        expose_value=False,
-        help="Let the offline provider answer for every model.",
-    ),
-    click.option(
-        "--log-level",
-        type=click.Choice(["debug", "info", "warning", "error", "off"]),
-        callback=_store,
-        expose_value=False,
-        help="The least severity that is logged.",
-    ),
-    click.option(
-        "--log-format",
-        type=click.Choice(["text", "json"]),
-        callback=_store,
-        expose_value=False,
-        help="Log lines for people, or one JSON object a line.",
-    ),
-    click.option(
-        "--log-file",
-        callback=_store,
-        expose_value=False,
-        help="Add the log to FILE; standard error if left out.",
-        metavar="FILE",
-    ),
-    click.option("--debug", is_flag=True, callback=_store, expose_value=False, help="Show tracebacks."),
-    click.option(
-        "-v", "--verbose", count=True, callback=_store, expose_value=False, help="Say more; twice for everything."
-    ),
+    _option("--log-file", metavar="FILE", help="Add the log to FILE; standard error if left out."),
+    _option("--debug", is_flag=True, help="Show tracebacks."),
+    _option("-v", "--verbose", count=True, help="Say more; twice for everything."),
 )
-
-
-def global_options(function: F) -> F:
-    """Let a command take the options that all commands take, but for those whose name it has taken for its own."""
-    own = {name for option in getattr(function, "__click_params__", ()) for name in option.secondary_opts}
-    for option in reversed(_OPTIONS):
-        if option is not _PROJECT or "--project" not in own:
-            function = option(function)
-    return function
+"""What every command takes."""

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .group import LazyGroup
-from .invocation import Invocation, global_options
-from .outlet import say, warn
+from .invocation import Invocation
 
 if TYPE_CHECKING:
     from llmspell.settings import Settings
@@ -29,43 +27,33 @@ _PROJECT = click.option(
 )
 
 
-@click.group(cls=LazyGroup)
-@global_options
+@click.group()
 def plugin() -> None:
     """List, switch and examine plugins."""
 
 
 @plugin.command("list")
 @click.option("--group", default="", help="Only this group: plugins, tools, languages, globals.")
-@global_options
 @click.pass_obj
 def plugin_list(invocation: Invocation, group: str) -> None:
     """List the installed plugins; none is imported."""
     from llmspell.plugins.discovery import scan_all
 
-    from .output import print_json, print_rows
-
     settings = invocation.load_settings().settings
     rows = _described(scan_all(), settings)
     wanted = [row for row in rows if group.removeprefix("llmspell.") in ("", row["group"].removeprefix("llmspell."))]
-    if invocation.json:
-        print_json(wanted)
-    else:
-        columns = ("name", "group", "distribution", "version", "status", "required", "error")
-        print_rows(wanted, columns, empty="no plugin is installed")
+    columns = ("name", "group", "distribution", "version", "status", "required", "error")
+    invocation.show_rows(wanted, columns, empty="no plugin is installed")
 
 
 @plugin.command("info")
 @click.argument("name")
-@global_options
 @click.pass_obj
 def plugin_info(invocation: Invocation, name: str) -> None:
     """Say what the plugin NAME is, brings and is set to, and why it fails; it is imported unless it is disabled."""
     from llmspell.plugins.discovery import scan_all
     from llmspell.plugins.doctor import explain
     from llmspell.settings.key import spelled_names
-
-    from .output import print_json
 
     loaded = invocation.load_settings()
     found = [info for info in scan_all() if name in spelled_names(info.name, info.group)]
@@ -74,19 +62,18 @@ def plugin_info(invocation: Invocation, name: str) -> None:
     explained = {_key(row): row for row in explain(loaded, name)}
     rows = [row | explained.get(_key(row), {}) for row in _described(found, loaded.settings)]
     if invocation.json:
-        print_json(rows if len(rows) > 1 else rows[0])
+        invocation.show(rows if len(rows) > 1 else rows[0])
         return
     for row in rows:
         for key, value in row.items():
             if key == "settings":
-                _print_settings(value)
+                _show_settings(invocation, value)
             elif value not in ("", None, {}, []):
-                say(f"{key + ':':14}{', '.join(value) if isinstance(value, list) else value}")
+                invocation.say(f"{key + ':':14}{', '.join(value) if isinstance(value, list) else value}")
 
 
 @plugin.command("enable")
 @click.argument("name")
-@global_options
 @_PROJECT
 @click.pass_obj
 def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
@@ -96,7 +83,6 @@ def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
 
 @plugin.command("disable")
 @click.argument("name")
-@global_options
 @_PROJECT
 @click.pass_obj
 def plugin_disable(invocation: Invocation, name: str, user: bool) -> None:
@@ -105,7 +91,6 @@ def plugin_disable(invocation: Invocation, name: str, user: bool) -> None:
 
 
 @plugin.command("doctor")
-@global_options
 @click.pass_obj
 def plugin_doctor(invocation: Invocation) -> None:
     """Import each plugin that is switched on, by itself, and say what is wrong.
@@ -117,11 +102,10 @@ def plugin_doctor(invocation: Invocation) -> None:
     from llmspell.plugins.doctor import examine
 
     from .failure import Exit
-    from .output import print_json, print_rows
 
     findings = examine(invocation.load_settings().settings)
     if invocation.json:
-        print_json([msgspec.structs.asdict(finding) for finding in findings])
+        invocation.show([msgspec.structs.asdict(finding) for finding in findings])
     else:
         rows = [
             {
@@ -136,7 +120,7 @@ def plugin_doctor(invocation: Invocation) -> None:
             for finding in findings
         ]
         columns = ("name", "group", "distribution", "status", "hooks", "time", "message")
-        print_rows(rows, columns, empty="no plugin is installed")
+        invocation.show_rows(rows, columns, empty="no plugin is installed")
     broken = [finding.plugin.name for finding in findings if finding.status == "failed"]
     if broken:
         raise Exit(1, f"{len(broken)} of {len(findings)} plugins cannot be loaded: {', '.join(broken)}")
@@ -146,12 +130,10 @@ def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (row["group"], row["name"], row["distribution"], row["module"])
 
 
-def _print_settings(settings: Mapping[str, Mapping[str, Any]]) -> None:
-    from .output import print_rows
-
+def _show_settings(invocation: Invocation, settings: Mapping[str, Mapping[str, Any]]) -> None:
     if settings:
         columns = ("setting", "value", "default", "origin", "description")
-        print_rows([{"setting": key, **each} for key, each in settings.items()], columns, empty="")
+        invocation.show_rows([{"setting": key, **each} for key, each in settings.items()], columns)
 
 
 def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str, Any]]:
@@ -197,8 +179,6 @@ def _identity(info: PluginInfo) -> tuple[str, ...]:
 def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> None:
     from llmspell.settings.document import set_plugin_enabled
 
-    from .output import print_json
-
     file = _file(invocation, user=user)
     if not enabled and name not in _installed():
         raise _unknown(name)
@@ -214,10 +194,8 @@ def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> 
             file.write_bytes(before)
         raise click.UsageError(f"{file.name} is left as it was: {problem.rstrip('.')}")
     word = "enabled" if enabled else "disabled"
-    if invocation.json:
-        print_json({"plugin": name, "enabled": enabled, "file": str(file), "changed": changed})
-    else:
-        say(f"{name} is {word} in {file}" if changed else f"{name} was {word} already in {file}")
+    line = f"{name} is {word} in {file}" if changed else f"{name} was {word} already in {file}"
+    invocation.show({"plugin": name, "enabled": enabled, "file": str(file), "changed": changed}, line)
     _warn_if_overruled(invocation, name, enabled=enabled)
 
 
@@ -239,13 +217,13 @@ def _warn_if_overruled(invocation: Invocation, name: str, *, enabled: bool) -> N
     try:
         loaded = invocation.load_settings()
     except SettingsError as error:
-        warn(str(error))
+        invocation.warn(str(error))
         return
     if loaded.settings.plugin_enabled(name) is not enabled:
         own = loaded.origin(f'plugins."{name}".enabled')
         origin = own if own.layer != "default" else loaded.origin("plugins.disabled")
         word = "disabled" if enabled else "enabled"
-        warn(f"{name} is still {word}, for {origin} says so")
+        invocation.warn(f"{name} is still {word}, for {origin} says so")
 
 
 def _file(invocation: Invocation, *, user: bool) -> Path:

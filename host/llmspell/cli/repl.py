@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .invocation import Invocation, global_options
+from .invocation import Invocation
 from .outlet import say, warn
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ __all__ = ["repl"]
     help="On a terminal, keep what is typed in FILE; in the user's data folder if left out.",
     metavar="FILE",
 )
-@global_options
 @click.pass_obj
 def repl(invocation: Invocation, language: str | None, history: Path | None) -> int:
     """Type code and see what it answers.
@@ -60,19 +59,17 @@ def _lines() -> Iterator[Lines]:
 
 def _on_pipe(invocation: Invocation, language: str | None, lines: Lines) -> int:
     from .dialogue import Dialogue
-    from .session import with_host
 
     async def use(host: Host) -> int:
         dialogue = Dialogue(host, invocation, lines)
         await dialogue.hold(language)
         return 1 if dialogue.failures else 0
 
-    return with_host(use, invocation, read_line=lines.read_line)
+    return invocation.run(use, read_line=lines.read_line)
 
 
 def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, history: Path | None) -> int:
     from .dialogue import Dialogue
-    from .session import with_host
 
     terminal = _open_terminal(lines, history)
     invocation.signals.last = _giving_back(sys.stdin.fileno())
@@ -91,7 +88,7 @@ def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, his
         await dialogues[0].hold(chosen)
         return 0
 
-    return with_host(use, invocation, read_line=lines.read_line, on_interrupt=interrupt)
+    return invocation.run(use, read_line=lines.read_line, on_interrupt=interrupt)
 
 
 def _giving_back(descriptor: int) -> Callable[[], None]:

@@ -1,63 +1,79 @@
 """Opens a host for one command and closes it whatever happens: the one ``trio.run``.
 
+With ``--explain`` the trace follows what was asked for, as a table on standard output, or with JSON in the one value
+that there is: ``{"value": ..., "trace": [...]}``, and ``{"error": ..., "trace": [...]}`` if it failed.
+
 Invariant: the first Ctrl-C, SIGTERM or SIGHUP cancels everything and waits for it to end cleanly; the second ends the
-process at once. A command may take a Ctrl-C as its own, to cancel less.
+process at once. A command may take a Ctrl-C as its own, to cancel less. What scripts print goes to standard error where
+standard output is for JSON.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import trio
 
 from .failure import Exit
 from .invocation import Invocation
+from .outlet import write_error
+from .output import print_json, print_rows
 from .signals import ENDINGS, Signals, code_of
 
 if TYPE_CHECKING:
+    from llmspell.hooks import TraceRow
     from llmspell.host import Host
 
-__all__ = ["run_cancellable", "with_host"]
+__all__ = ["run_cancellable", "run_with_host"]
 
 T = TypeVar("T")
 
 
-def with_host(
-    function: Callable[[Host], Awaitable[T]],
+def run_with_host(
     invocation: Invocation,
+    function: Callable[[Host], Awaitable[T]],
     *,
-    trace: bool = False,
-    write: Callable[[str], object] | None = None,
+    show: Callable[[T], object] | None = None,
+    explain: bool = False,
     read_line: Callable[[], str | None] | None = None,
     on_interrupt: Callable[[], bool] | None = None,
 ) -> T:
-    """Open a host with this call's settings, run the function with it, close the host, answer what it answered.
+    """Run the function with a host of this call's settings, and print what it returned; see the contract.
 
-    ``llmspell event tail`` sees it under the command's name.
-
-    Args:
-        function: What to run.
-        invocation: Gives the settings.
-        trace: Whether the host records what hooks do.
-        write: Where scripts write to; standard output if None.
-        read_line: Where scripts read lines from; standard input if None.
-        on_interrupt: Answers whether it has dealt with a Ctrl-C, so that nothing else is to be cancelled.
+    ``llmspell event tail`` sees the host under the command's name.
     """
     from llmspell.host import Host
 
     loaded = invocation.load_settings()
     context = click.get_current_context(silent=True)
     name = "llmspell" if context is None else context.command_path.removeprefix("llmspell ")
+    write = write_error if invocation.json else None
+    traces: list[Sequence[TraceRow]] = []
 
     async def use() -> T:
-        opening = Host.open(settings=loaded, trace=trace, write=write, read_line=read_line, tap=name)
+        opening = Host.open(settings=loaded, trace=explain, write=write, read_line=read_line, tap=name)
         async with opening as host:
+            traces.append(host.trace)
             return await function(host)
 
-    return run_cancellable(use, invocation.signals, on_interrupt)
+    try:
+        value = run_cancellable(use, invocation.signals, on_interrupt)
+    except Exception:
+        if explain and traces:
+            invocation.beside["trace"] = rows = _rows(traces[0])
+            if not invocation.json:
+                _print_trace(rows)
+        raise
+    if show is not None and invocation.json:
+        print_json({"value": value, "trace": _rows(traces[0])} if explain else value)
+    elif show is not None:
+        show(value)
+    if explain and not invocation.json:
+        _print_trace(_rows(traces[0]))
+    return value
 
 
 def run_cancellable(
@@ -102,3 +118,18 @@ def run_cancellable(
 def _ended_by(signals: Signals) -> Exit:
     signals.tell()
     return Exit(code_of(signals.received), word=ENDINGS[signal.Signals(signals.received)].replace(" ", "_"))
+
+
+def _rows(trace: Sequence[TraceRow]) -> list[dict[str, Any]]:
+    import msgspec
+
+    return [{"order": order, **msgspec.structs.asdict(row)} for order, row in enumerate(trace, 1)]
+
+
+def _print_trace(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        row["time"] = f"{row['elapsed_ns'] / 1000:.1f} us"
+        row["hook"] = f"{row['plugin']}.{row['hook']}" if row["hook"] else "(runner)"
+        row["answer"] = " ".join(filter(None, (row["result"], row["detail"], row["error"])))
+    columns = ("order", "point", "component", "hook", "kind", "answer", "time", "change")
+    print_rows(rows, columns, empty="no hook fired")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from .invocation import Invocation, global_options
-from .outlet import say
+from .invocation import Invocation
 
 __all__ = ["trust", "untrust"]
 
@@ -17,7 +16,6 @@ _DIRECTORY = click.argument("directory", default=".", type=click.Path(exists=Tru
 
 @click.command()
 @_DIRECTORY
-@global_options
 @click.pass_obj
 def trust(invocation: Invocation, directory: Path) -> None:
     """Let the settings file of DIRECTORY loosen policy, as it is now.
@@ -26,34 +24,23 @@ def trust(invocation: Invocation, directory: Path) -> None:
     """
     from llmspell.settings.layers import trust_project
 
-    from .output import print_json
-
     file = _project_file(directory)
     loosened = trust_project(file, cwd=directory, environment=os.environ)
-    if invocation.json:
-        print_json({"file": str(file), "loosens": loosened})
-        return
-    say(f"{file} is trusted until it changes")
-    for line in loosened:
-        say(f"  it sets {line}")
+    lines = (f"{file} is trusted until it changes", *(f"  it sets {line}" for line in loosened))
+    invocation.show({"file": str(file), "loosens": loosened}, *lines)
 
 
 @click.command()
 @_DIRECTORY
-@global_options
 @click.pass_obj
 def untrust(invocation: Invocation, directory: Path) -> None:
     """Let the settings file of DIRECTORY only tighten policy again."""
     from llmspell.settings.trust import untrust as forget
 
-    from .output import print_json
-
     file = _project_file(directory)
     known = forget(file, os.environ)
-    if invocation.json:
-        print_json({"file": str(file), "was_trusted": known})
-    else:
-        say(f"{file} is trusted no longer" if known else f"{file} was not trusted")
+    line = f"{file} is trusted no longer" if known else f"{file} was not trusted"
+    invocation.show({"file": str(file), "was_trusted": known}, line)
 
 
 def _project_file(directory: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -175,6 +176,15 @@ def _service_problem(service: Any, name: str) -> str:
     return "" if _provides(service) else "does not say which protocol it keeps; give its class provides = ..."
 
 
+def _is_command(item: Any) -> bool:
+    click = sys.modules.get("click")  # who has made a command has imported it
+    return click is not None and isinstance(item, click.Command)
+
+
+def _command_problem(command: Any, name: str) -> str:
+    return "" if _is_command(command) else f"is a {type(command).__name__}, no click command; decorate a function"
+
+
 def _hooks_problem(plugin: Any, name: str) -> str:
     if plugin is None or isinstance(plugin, str | bytes | int | float | list | tuple | dict | set | frozenset):
         return f"is {plugin!r:.40}, which is no plugin; name a module, or a class with hooks"
@@ -221,6 +231,7 @@ _TABLE: Final = (
         "plugins",
         _keeps(lambda item: isinstance(item, Language), Language),
     ),
+    ComponentGroup("llmspell.commands", "command", _is_command, "plugins", _command_problem, constructed=False),
     ComponentGroup(PLUGINS, "plugin", lambda item: True, "plugins", _hooks_problem),
 )
 """The host's own groups; of several that something fits, the first is its own."""

@@ -1,4 +1,4 @@
-"""``llmspell agent``: ask an agent from the command line.
+"""Ask agents, and list their kinds.
 
 Invariant: what an agent says appears as it comes when somebody watches; the run goes through the runner like any other,
 so every hook sees it.
@@ -11,41 +11,32 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from .explain import EXPLAIN, run_explained
-from .group import LazyGroup
-from .invocation import Invocation, global_options
-from .outlet import one_line, say_error, write
+from llmspell_hookspecs import Agents
+from llmspell_hookspecs.spelling import one_line
 
 if TYPE_CHECKING:
-    from llmspell.host import Host
     from llmspell_hookspecs import AgentChunk, AgentOutput, ToolRecord
+    from llmspell_hookspecs.commands import CommandHost, Invocation
 
 __all__ = ["agent"]
 
 
-@click.group(cls=LazyGroup)
-@global_options
+@click.group()
 def agent() -> None:
     """Ask agents, and list their kinds."""
 
 
 @agent.command("list")
-@global_options
 @click.pass_obj
 def agent_list(invocation: Invocation) -> None:
     """List the kinds of agent that can be made."""
-    from .output import print_json, print_rows
-    from .session import with_host
 
-    async def use(host: Host) -> list[dict[str, Any]]:
-        kinds = host.agents.kinds()
+    async def use(host: CommandHost) -> list[dict[str, Any]]:
+        kinds = host.get(Agents).kinds()
         return [{name: getattr(kind, name) for name in kind.__struct_fields__} for kind in kinds]
 
-    rows = with_host(use, invocation)
-    if invocation.json:
-        print_json(rows)
-    else:
-        print_rows(rows, ("name", "version", "capabilities", "description"), empty="there are no kinds of agent")
+    columns = ("name", "version", "capabilities", "description")
+    invocation.show_rows(invocation.run(use), columns, empty="there are no kinds of agent")
 
 
 @agent.command("run")
@@ -60,15 +51,14 @@ def agent_list(invocation: Invocation) -> None:
 @click.option("--max-steps", type=click.IntRange(1), help="How often the model may be asked.")
 @click.option("--time", "time_s", type=click.FloatRange(0, min_open=True), help="Seconds that the run may take.")
 @click.option("--stream/--no-stream", default=None, help="Show the answer as it comes; so on a terminal.")
-@EXPLAIN
-@global_options
+@click.option("--explain", is_flag=True, help="Show which hooks fired, and what each did.")
 @click.pass_obj
 def agent_run(
     invocation: Invocation, /, question: str, tools: tuple[str, ...], tool_list: str, explain: bool, **options: Any
 ) -> None:
     """Ask an agent QUESTION (- for standard input) and print its answer."""
     if question == "-":
-        question = sys.stdin.read()
+        question = invocation.read(question)
     if not question.strip():
         raise click.UsageError("the question is empty; ask something")
     stream = options.pop("stream")
@@ -78,20 +68,21 @@ def agent_run(
     fields = {**given, "tools": names, "system_prompt": given.pop("system", "")}
     fields.pop("system", None)
 
-    async def use(host: Host) -> AgentOutput:
-        made = await host.agents.create(**fields)
+    async def use(host: CommandHost) -> AgentOutput:
+        made = await host.get(Agents).create(**fields)
         if not streams:
             return await made.run(question)
-        with _Screen() as screen:
+        with _Screen(invocation) as screen:
             return await made.run(question, sink=screen.show)
 
     def show(output: AgentOutput) -> None:
-        for record in output.tool_calls:
+        for record in () if streams else output.tool_calls:
             if record.status == "denied":
-                say_error(_note_of(record))
-        write(output.text + "\n")
+                invocation.note(_note_of(record))
+        if not streams:
+            invocation.write(output.text + "\n")
 
-    run_explained(invocation, use, None if streams else show, explain=explain)
+    invocation.run(use, show=show, explain=explain)
 
 
 def _note_of(record: ToolRecord) -> str:
@@ -107,7 +98,8 @@ class _Screen:
     Invariant: a note, an error and the prompt of the shell begin on a line of their own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
         self._within_line = False
 
     def __enter__(self) -> Self:
@@ -119,7 +111,7 @@ class _Screen:
     async def show(self, chunk: AgentChunk) -> None:
         """Write one."""
         if chunk.kind == "text" and chunk.text:
-            write(chunk.text)
+            self._invocation.write(chunk.text)
             self._within_line = not chunk.text.endswith("\n")
         elif chunk.kind == "restart":
             self._note("[begins anew]")
@@ -128,9 +120,9 @@ class _Screen:
 
     def _note(self, text: str) -> None:
         self._end_line()
-        say_error(text)
+        self._invocation.note(text)
 
     def _end_line(self) -> None:
         if self._within_line:
             self._within_line = False
-            write("\n")
+            self._invocation.write("\n")

@@ -1,4 +1,4 @@
-"""``llmspell state``: values that outlive a run.
+"""Read and write the values that scripts and plugins keep.
 
 Invariant: each command is an operation like a script's own, so every hook sees it.
 """
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .group import LazyGroup
-from .invocation import Invocation, global_options
-from .outlet import say
+from llmspell_hookspecs import State
+from llmspell_hookspecs.commands import CommandError
 
 if TYPE_CHECKING:
-    from llmspell.host import Host
+    from llmspell_hookspecs.commands import CommandHost, Invocation
 
 __all__ = ["state"]
 
@@ -29,8 +28,7 @@ _SCOPE = click.option(
 )
 
 
-@click.group(cls=LazyGroup)
-@global_options
+@click.group()
 def state() -> None:
     """Read and write the values that scripts and plugins keep."""
 
@@ -38,23 +36,20 @@ def state() -> None:
 @state.command("get")
 @click.argument("key")
 @_SCOPE
-@global_options
 @click.pass_obj
 def state_get(invocation: Invocation, key: str, scope: str) -> None:
     """Print the value under KEY; ends with 1 if there is none."""
-    from .output import print_json, print_value
-    from .session import with_host
 
-    async def use(host: Host) -> tuple[Any, int]:
-        return await host.state.entry(key, scope=scope)
+    async def use(host: CommandHost) -> tuple[Any, int]:
+        return await host.get(State).entry(key, scope=scope)
 
-    value, version = with_host(use, invocation)
+    value, version = invocation.run(use)
     if value is None and version == 0:
         raise _missing(key, scope)
     if invocation.json:
-        print_json({"scope": scope, "key": key, "value": value, "version": version})
+        invocation.show({"scope": scope, "key": key, "value": value, "version": version})
     else:
-        print_value("null" if value is None else value)
+        invocation.show("null" if value is None else value)
 
 
 class _Values(click.Command):
@@ -77,72 +72,56 @@ class _Values(click.Command):
 @state.command("set", cls=_Values, context_settings={"ignore_unknown_options": True})
 @click.argument("values", nargs=-1, required=True, type=click.UNPROCESSED)
 @_SCOPE
-@global_options
 @click.pass_obj
 def state_set(invocation: Invocation, values: tuple[str, ...], scope: str) -> None:
     """Keep values.
 
     VALUES are KEY VALUE, or pairs such as retries=3 name=Ada. What is JSON is kept as what it means, all else as text.
     """
-    from .output import print_json, print_rows
-    from .session import with_host
-
     pairs = _paired(values)
 
-    async def use(host: Host) -> list[dict[str, Any]]:
+    async def use(host: CommandHost) -> list[dict[str, Any]]:
         return [
-            {"scope": scope, "key": key, "version": await host.state.set(key, value, scope=scope)}
+            {"scope": scope, "key": key, "version": await host.get(State).set(key, value, scope=scope)}
             for key, value in pairs
         ]
 
-    rows = with_host(use, invocation)
-    if invocation.json:
-        print_json(rows if len(rows) > 1 else rows[0])
+    rows = invocation.run(use)
+    if invocation.json and len(rows) == 1:
+        invocation.show(rows[0])
     else:
-        print_rows(rows, ("key", "version"), empty="")
+        invocation.show_rows(rows, ("key", "version"))
 
 
 @state.command("list")
 @click.argument("prefix", default="")
 @_SCOPE
-@global_options
 @click.pass_obj
 def state_list(invocation: Invocation, prefix: str, scope: str) -> None:
     """List the keys, all or those that begin with PREFIX."""
-    from .output import cell, print_json
-    from .session import with_host
 
-    async def use(host: Host) -> Sequence[str]:
-        return await host.state.keys(scope, prefix=prefix)
+    async def use(host: CommandHost) -> Sequence[str]:
+        return await host.get(State).keys(scope, prefix=prefix)
 
-    keys = with_host(use, invocation)
-    if invocation.json:
-        print_json([{"scope": scope, "key": key} for key in keys])
-    elif keys:
-        say("\n".join(map(cell, keys)))
-    else:
-        say(f"nothing is kept in scope {scope}" + (f" under {prefix}" if prefix else ""))
+    keys = invocation.run(use)
+    lines = [" ".join(key.split("\n")) for key in keys]
+    nothing = f"nothing is kept in scope {scope}" + (f" under {prefix}" if prefix else "")
+    invocation.show([{"scope": scope, "key": key} for key in keys], *(lines or [nothing]))
 
 
 @state.command("delete")
 @click.argument("key")
 @_SCOPE
-@global_options
 @click.pass_obj
 def state_delete(invocation: Invocation, key: str, scope: str) -> None:
     """Forget the value under KEY; ends with 1 if there is none."""
-    from .output import print_json
-    from .session import with_host
 
-    async def use(host: Host) -> bool:
-        return await host.state.delete(key, scope=scope)
+    async def use(host: CommandHost) -> bool:
+        return await host.get(State).delete(key, scope=scope)
 
-    if not with_host(use, invocation):
+    if not invocation.run(use):
         raise _missing(key, scope)
-    if invocation.json:
-        print_json({"scope": scope, "key": key, "deleted": True})
-    else:
-        say(f"{key} is deleted")
+    invocation.show({"scope": scope, "key": key, "deleted": True}, f"{key} is deleted")
 
 
 def _paired(values: Sequence[str]) -> list[tuple[str, Any]]:
@@ -165,7 +144,7 @@ def _meant(text: str) -> Any:
         return text
 
 
-def _missing(key: str, scope: str) -> Exception:
-    from .failure import Exit
-
-    return Exit(1, f"state {key}: there is none in scope {scope}; 'llmspell state list --scope {scope}' shows the keys")
+def _missing(key: str, scope: str) -> CommandError:
+    return CommandError(
+        f"state {key}: there is none in scope {scope}; 'llmspell state list --scope {scope}' shows the keys"
+    )

@@ -1,4 +1,4 @@
-"""``llmspell tool``: which tools there are, what they take, and a call of one.
+"""List, describe and invoke tools.
 
 Invariant: a call from here goes through the runner like any other, so every hook sees it.
 """
@@ -6,19 +6,17 @@ Invariant: a call from here goes through the runner like any other, so every hoo
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .explain import EXPLAIN, run_explained
-from .group import LazyGroup
-from .invocation import Invocation, global_options
-from .outlet import say
+from llmspell_hookspecs import LlmspellError, ToolError, ToolResult, Tools
+from llmspell_hookspecs.commands import CommandError
+from llmspell_hookspecs.errors import text_of_error
 
 if TYPE_CHECKING:
-    from llmspell.host import Host
+    from llmspell_hookspecs.commands import CommandHost, Invocation
 
 __all__ = ["tool"]
 
@@ -26,8 +24,7 @@ _COLUMNS = ("parameter", "type", "required", "default", "allowed", "description"
 _DEEP = 4
 
 
-@click.group(cls=LazyGroup)
-@global_options
+@click.group()
 def tool() -> None:
     """List, describe and invoke tools."""
 
@@ -35,52 +32,41 @@ def tool() -> None:
 @tool.command("list")
 @click.option("--category", default="", help="Only the tools of this category.")
 @click.option("--tag", default="", help="Only the tools whose name or description contains this.")
-@global_options
 @click.pass_obj
 def tool_list(invocation: Invocation, category: str, tag: str) -> None:
     """List the tools."""
-    from .output import print_json, print_rows
-    from .session import with_host
 
-    async def use(host: Host) -> list[dict[str, Any]]:
-        return [dict(item) for item in await host.tools.discover(category, tag)]
+    async def use(host: CommandHost) -> list[dict[str, Any]]:
+        return [dict(item) for item in await host.get(Tools).discover(category, tag)]
 
-    rows = with_host(use, invocation)
-    if invocation.json:
-        print_json(rows)
-    else:
-        print_rows(rows, ("name", "category", "level", "version", "description"), empty="there are no such tools")
+    columns = ("name", "category", "level", "version", "description")
+    invocation.show_rows(invocation.run(use), columns, empty="there are no such tools")
 
 
 @tool.command("info")
 @click.argument("name")
-@global_options
 @click.pass_obj
 def tool_info(invocation: Invocation, name: str) -> None:
     """Describe the tool NAME and its parameters."""
-    from .output import print_json, print_rows
-    from .session import with_host
 
-    async def use(host: Host) -> Mapping[str, Any]:
-        return host.tools.describe(name)
+    async def use(host: CommandHost) -> Mapping[str, Any]:
+        return host.get(Tools).describe(name)
 
-    described = with_host(use, invocation)
-    if invocation.json:
-        print_json(described)
-        return
-    say(f"{described['name']} {described['version']}: {described['description']}")
-    say(f"category {described['category']}, level {described['level']}")
-    if described.get("aliases"):
-        say(f"also called {', '.join(described['aliases'])}")
-    say("")
-    print_rows(_parameters(described["schema"]), _COLUMNS, empty="")
+    def show(described: Mapping[str, Any]) -> None:
+        invocation.say(f"{described['name']} {described['version']}: {described['description']}")
+        invocation.say(f"category {described['category']}, level {described['level']}")
+        if described.get("aliases"):
+            invocation.say(f"also called {', '.join(described['aliases'])}")
+        invocation.say()
+        invocation.show_rows(_parameters(described["schema"]), _COLUMNS, empty="it takes no parameters")
+
+    invocation.run(use, show=show)
 
 
 @tool.command("invoke")
 @click.argument("name")
 @click.argument("parameters", nargs=-1, type=click.UNPROCESSED)
-@EXPLAIN
-@global_options
+@click.option("--explain", is_flag=True, help="Show which hooks fired, and what each did.")
 @click.pass_obj
 def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...], explain: bool) -> None:
     """Call the tool NAME.
@@ -88,43 +74,35 @@ def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...], 
     PARAMETERS are one JSON object, @FILE or - for a file or standard input that holds one, or pairs such as
     operation=read path=notes.txt.
     """
-    from llmspell.foreign import Blamed, text_of
-    from llmspell_hookspecs import LlmspellError, ToolError
+    given = _whole(invocation, parameters)
 
-    from .failure import Exit
-    from .output import print_value
-
-    given = _whole(parameters)
-
-    def failed(error: BaseException) -> ToolError:
-        return ToolError(f"tool:{name}: it failed: {text_of(error)}; mend the tool (--debug shows where)")
-
-    async def use(host: Host) -> Any:
-        described = host.tools.describe(name)
+    async def use(host: CommandHost) -> ToolResult:
+        described = host.get(Tools).describe(name)
         values = _paired(parameters, described["schema"]) if given is None else given
-        with Blamed(failed, spares=LlmspellError):
-            return await host.call(f"tool:{described['name']}", values)
+        try:
+            result: ToolResult = await host.call(f"tool:{described['name']}", values)
+        except LlmspellError:
+            raise
+        except Exception as error:  # its own code failed
+            text = f"{type(error).__name__}: {text_of_error(error)}"
+            raise ToolError(f"tool:{name}: it failed: {text}; mend the tool (--debug shows where)") from error
+        return result
 
-    def show(result: Any) -> None:
-        print_value(result.text if result.text is not None else result.result)
+    def show(result: ToolResult) -> None:
+        invocation.show(result.text if result.text is not None else result.result)
 
-    result = run_explained(invocation, use, show, explain=explain)
+    result = invocation.run(use, show=show, explain=explain)
     if not result.success:
         error = result.error or {}
-        raise Exit(1, f"tool {name}: {result.message or error.get('message') or 'it answers that it failed'}")
+        raise CommandError(f"tool {name}: {result.message or error.get('message') or 'it answers that it failed'}")
 
 
-def _whole(parameters: Sequence[str]) -> dict[str, Any] | None:
+def _whole(invocation: Invocation, parameters: Sequence[str]) -> dict[str, Any] | None:
     """The parameters, if they were given as one JSON object."""
     if len(parameters) != 1 or not parameters[0].lstrip().startswith(("{", "@", "-")):
         return None
-    text = parameters[0]
     try:
-        if text == "-":
-            text = sys.stdin.read()
-        elif text.startswith("@"):
-            text = _content(text[1:])
-        value = json.loads(text)
+        value = json.loads(invocation.read(parameters[0]))
     except RecursionError as error:
         raise click.UsageError("the parameters are nested too deeply; make them flatter") from error
     except ValueError as error:
@@ -132,19 +110,6 @@ def _whole(parameters: Sequence[str]) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise click.UsageError("the parameters are no JSON object; write an object or key=value pairs")
     return value
-
-
-def _content(file: str) -> str:
-    """What the file of parameters holds."""
-    from llmspell.regular import read_regular
-
-    try:
-        return read_regular(file).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"{file}: is not UTF-8; save it as UTF-8") from error
-    except OSError as error:
-        message = f"{file}: cannot be read: {error.strerror}; name a file that can, or give - and pipe it in"
-        raise click.UsageError(message) from error
 
 
 def _paired(pairs: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``llmspell provider``: which providers of models there are, and whether one answers.
+"""List and test the providers of models.
 
 Invariant: listing asks no network; a test is a model call through the runner, so every hook sees it.
 """
@@ -10,51 +10,40 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .group import LazyGroup
-from .invocation import Invocation, global_options
-from .outlet import say, write
+from llmspell_hookspecs import ComponentNotFoundError, Message, ModelChunk, ModelRequest, Models
 
 if TYPE_CHECKING:
-    from llmspell.host import Host
+    from llmspell_hookspecs.commands import CommandHost, Invocation
 
 __all__ = ["provider"]
 
 
-@click.group(cls=LazyGroup)
-@global_options
+@click.group()
 def provider() -> None:
     """List and test the providers of models."""
 
 
 @provider.command("list")
 @click.option("--available", is_flag=True, help="Only those that can be asked now.")
-@global_options
 @click.pass_obj
 def provider_list(invocation: Invocation, available: bool) -> None:
     """List the providers; the default model is marked."""
-    from .output import print_json, print_rows
-    from .session import with_host
 
-    async def use(host: Host) -> list[dict[str, Any]]:
-        default = _default(host)
-        infos = [info for info in host.models.providers() if info.available or not available]
+    async def use(host: CommandHost) -> list[dict[str, Any]]:
+        models = host.get(Models)
+        default = _default(models)
+        infos = [info for info in models.providers() if info.available or not available]
         rows = [{name: getattr(info, name) for name in info.__struct_fields__} for info in infos]
         return [{**row, "default": row["name"] == default} for row in rows]
 
-    rows = with_host(use, invocation)
-    if invocation.json:
-        print_json(rows)
-    else:
-        columns = ("name", "default", "type", "available", "default_model", "base_url", "reason")
-        print_rows(rows, columns, empty="there are no such providers")
+    columns = ("name", "default", "type", "available", "default_model", "base_url", "reason")
+    invocation.show_rows(invocation.run(use), columns, empty="there are no such providers")
 
 
-def _default(host: Host) -> str:
+def _default(models: Models) -> str:
     """The provider that is asked if none is named; nothing if there is none."""
-    from llmspell_hookspecs import ComponentNotFoundError
-
     try:
-        return host.models.resolve().partition("/")[0]
+        return models.resolve().partition("/")[0]
     except ComponentNotFoundError:
         return ""
 
@@ -71,39 +60,35 @@ def _default(host: Host) -> str:
     show_default=True,
     help="Seconds that it may take.",
 )
-@global_options
 @click.pass_obj
 def provider_test(invocation: Invocation, model: str, prompt: str, stream: bool, time_s: float) -> None:
     """Ask MODEL (provider/model, or a provider; the default if left out) one question, and say how it went."""
-    from .output import print_json
-    from .session import with_host
 
-    async def use(host: Host) -> dict[str, Any]:
-        return await _ask(host, model, prompt, stream=stream, time_s=time_s)
+    async def use(host: CommandHost) -> dict[str, Any]:
+        return await _ask(host.get(Models), model, prompt, stream=stream, time_s=time_s)
 
-    answer = with_host(use, invocation)
-    if invocation.json:
-        print_json(answer)
-        return
-    cost = "" if answer["cost_usd"] is None else f", {answer['cost_usd']:.6f} USD"
-    say(f"{answer['model']}: answered in {answer['elapsed_ms']:.0f} ms{cost}")
-    say(f"tokens: {answer['input_tokens']} in, {answer['output_tokens']} out; chunks: {answer['chunks']}")
-    write(answer["text"] + "\n")
+    def show(answer: dict[str, Any]) -> None:
+        cost = "" if answer["cost_usd"] is None else f", {answer['cost_usd']:.6f} USD"
+        invocation.say(f"{answer['model']}: answered in {answer['elapsed_ms']:.0f} ms{cost}")
+        invocation.say(
+            f"tokens: {answer['input_tokens']} in, {answer['output_tokens']} out; chunks: {answer['chunks']}"
+        )
+        invocation.write(answer["text"] + "\n")
+
+    invocation.run(use, show=show)
 
 
-async def _ask(host: Host, model: str, prompt: str, *, stream: bool, time_s: float) -> dict[str, Any]:
-    from llmspell_hookspecs import Message, ModelChunk, ModelRequest
-
+async def _ask(models: Models, model: str, prompt: str, *, stream: bool, time_s: float) -> dict[str, Any]:
     count = 0
 
     async def sink(chunk: ModelChunk) -> None:
         nonlocal count
         count += 1
 
-    name = host.models.resolve(model)
+    name = models.resolve(model)
     began = perf_counter()
     request = ModelRequest(name, (Message("user", prompt),))
-    response = await host.models.complete(request, sink=sink if stream else None, deadline_s=time_s)
+    response = await models.complete(request, sink=sink if stream else None, deadline_s=time_s)
     return {
         "model": name,
         "text": response.text,

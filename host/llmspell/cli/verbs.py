@@ -1,0 +1,188 @@
+"""The verbs that plugins bring by entry points in ``llmspell.commands``: listed from metadata, imported when typed.
+
+Help reads the packages' metadata by itself, since to import `importlib.metadata` takes as long as all the rest of help;
+what is typed goes through discovery and the settings like any other plugin.
+
+Invariant: help imports nothing of a package's. A verb that is disabled, not trusted or refused is not imported, and no
+verb takes a name away from another.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from .outlet import clean
+
+if TYPE_CHECKING:
+    import click
+
+    from .invocation import Invocation
+
+__all__ = ["Verb", "listed", "load"]
+
+_GROUP = "llmspell.commands"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_HEAD_CHARACTERS = 8000
+
+
+class Verb(NamedTuple):
+    """A verb as help shows it.
+
+    Attributes:
+        name: What is typed.
+        text: One line about it, or why it cannot be used.
+        problem: Whether that is why.
+    """
+
+    name: str
+    text: str
+    problem: bool
+
+
+class _Found(NamedTuple):
+    name: str
+    module: str
+    folder: str
+    package: str
+
+
+def listed(staying: Collection[str]) -> list[Verb]:
+    """Return the verbs of all installed packages, in order of name, without importing any.
+
+    Args:
+        staying: The names of the host's own commands.
+    """
+    found = list(_scan())
+    names = {each.name for each in found}
+    verbs = {}
+    for each in found:
+        packages = sorted({other.package for other in found if other.name == each.name})
+        problem = _problem(each.name, names, staying)
+        if problem:
+            text = f"cannot be used: {problem} ({', '.join(packages)})"
+        elif len(packages) > 1:
+            text = f"{' and '.join(packages)} both bring it; settings say which wins: plugins.prefer"
+        else:
+            text = _line_of(each, alone=sum(other.folder == each.folder for other in found) == 1)
+        verbs[each.name] = Verb(clean(each.name), clean(text), bool(problem))
+    return [verbs[name] for name in sorted(verbs)]
+
+
+def load(name: str, staying: Collection[str], invocation: Invocation, rest: Sequence[str]) -> click.Command | None:
+    """Return the verb of this name, imported; None if no package brings it.
+
+    Args:
+        name: What was typed.
+        staying: The names of the host's own commands.
+        invocation: Gives the settings.
+        rest: What stands behind the verb, for there may be options that say which settings count.
+
+    Raises:
+        PluginError: It cannot be used; says why.
+        SettingsError: The settings are wrong, so nothing says whether this third party may be imported.
+    """
+    from llmspell.plugins.discovery import OWN, Installed, choose
+    from llmspell.plugins.groups import Groups
+    from llmspell.plugins.loading import load as import_plugin
+    from llmspell.settings import Settings
+    from llmspell_hookspecs import PluginError, SettingsError
+
+    installed = Installed()
+    infos = [candidate.info for candidate in installed.of(_GROUP)]
+    packages = sorted({info.distribution for info in infos if info.name == name})
+    if not packages:
+        return None
+    if problem := _problem(name, {info.name for info in infos}, staying):
+        raise PluginError(f"command {name} ({', '.join(packages)}): {problem}", plugin=name)
+    try:
+        settings = invocation.settings_with(rest)
+    except SettingsError:
+        if packages != [OWN]:
+            raise
+        settings = Settings()  # the verb itself tells what is wrong with them, once it needs them
+    for candidate in choose(_GROUP, settings, installed=installed):
+        if candidate.info.name == name:
+            if candidate.info.error:
+                raise PluginError(candidate.info.error, plugin=name)
+            command: click.Command = import_plugin(candidate)
+            if problem := Groups().row(_GROUP).problem(command, name):
+                raise PluginError(f"command {name}: {candidate.info.module} {problem}", plugin=name)
+            return command
+    message = f"command {name}: settings disable it; 'llmspell plugin enable commands:{name}' lets it be used"
+    raise PluginError(message, plugin=name)
+
+
+def _problem(name: str, names: Collection[str], staying: Collection[str]) -> str:
+    """Return why no verb may be called so; empty if one may."""
+    if not _NAME.fullmatch(name):
+        return f"{name!r} is no name for a command; write lower-case letters, digits, - and _"
+    if name in staying or name.removesuffix("s") in staying:
+        return "llmspell itself has a command of that name; ask its author to rename it"
+    if name.endswith("s") and name[:-1] in names:
+        return f"it is the plural of {name[:-1]}, which answers to it; ask its author to rename it"
+    return ""
+
+
+def _scan() -> Iterator[_Found]:
+    """Yield the entry points of our group; of a package that stands in two folders, those of the first."""
+    seen: dict[str, str] = {}
+    for folder in dict.fromkeys(path or "." for path in sys.path):
+        try:
+            entries = sorted(entry.name for entry in os.scandir(folder))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.endswith((".dist-info", ".egg-info")) and not entry.startswith("~"):
+                package = re.sub(r"[-_.]+", "-", entry.rpartition(".")[0].partition("-")[0]).lower()
+                if seen.setdefault(package, folder) == folder:
+                    info = os.path.join(folder, entry)
+                    for name, module in _points(_head(os.path.join(info, "entry_points.txt"), -1)):
+                        yield _Found(name, module, info, package)
+
+
+def _points(text: str) -> Iterator[tuple[str, str]]:
+    within = False
+    for line in map(str.strip, text.splitlines() if _GROUP in text else ()):
+        if line.startswith("["):
+            within = line == f"[{_GROUP}]"
+        elif within and "=" in line and not line.startswith(("#", ";")):
+            name, _, module = line.partition("=")
+            yield name.strip(), module.strip()
+
+
+def _line_of(verb: _Found, *, alone: bool) -> str:
+    """Return one line about a verb: its package's summary, or its module's own if its package brings several."""
+    metadata = _head(os.path.join(verb.folder, "METADATA")) or _head(os.path.join(verb.folder, "PKG-INFO"))
+    found = re.search(r"^Summary: *(.*)", metadata.partition("\n\n")[0], re.MULTILINE)
+    summary = found[1] if found else f"(its package {verb.package} has no summary)"
+    return summary if alone else _docstring(verb.module.partition(":")[0].strip()) or summary
+
+
+def _docstring(module: str) -> str:
+    """Return the first line of a module's docstring, read from its file, which importing would run."""
+    from importlib.util import find_spec
+
+    top, *rest = module.split(".")
+    try:
+        spec = find_spec(top)  # runs nothing of the package's
+    except (ImportError, ValueError):
+        return ""
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = os.path.join(folder, *rest)
+        head = _head(path + ".py") or _head(os.path.join(path, "__init__.py"))
+        if found := re.match(r'(?:#.*\n|\s)*[rR]?"""(.+?)(?:"""|$)', head, re.MULTILINE):
+            return found[1].strip()
+    return ""
+
+
+def _head(path: str, characters: int = _HEAD_CHARACTERS) -> str:
+    """Return the beginning of a file; nothing if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(characters)
+    except OSError:
+        return ""

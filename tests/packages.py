@@ -7,13 +7,22 @@ from pathlib import Path
 __all__ = ["install"]
 
 
-def install(folder: Path, distribution: str, *, name: str, code: str, group: str = "llmspell.plugins", summary: str = "") -> Path:
+def install(
+    folder: Path,
+    distribution: str,
+    *,
+    name: str,
+    code: str,
+    group: str = "llmspell.plugins",
+    attribute: str = "",
+    summary: str = "",
+) -> Path:
     """Put a package with one entry point into a folder and answer the file in which its module notes each import."""
     module = f"{distribution.replace('-', '_')}_module"
     marker = folder / f"{module}.imported"
     note = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\n"
     (folder / f"{module}.py").write_text(note + code)
-    attribute = ":Plugin" if "class Plugin" in code else ":verb" if "def verb" in code else ""
+    attribute = ":Plugin" if "class Plugin" in code else f":{attribute}" if attribute else ""
     info = folder / f"{distribution.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
     told = f"Summary: {summary}\n" if summary else ""

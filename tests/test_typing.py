@@ -81,6 +81,80 @@ async def tell(city: str, settings: UnitSettings, context: ToolContext) -> str:
 
 total: int = add(1)
 ''',
+    "commands": '''
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from llmspell_hookspecs import State, ToolResult
+from llmspell_hookspecs.commands import CommandError, CommandHost, Invocation
+
+
+@click.group()
+def notes() -> None:
+    """Keep notes."""
+
+
+@notes.command("add")
+@click.argument("text")
+@click.pass_obj
+def add(invocation: Invocation, text: str) -> None:
+    """Keep TEXT, - for standard input."""
+    note = invocation.read(text)
+    if not note.strip():
+        raise click.UsageError("the note is empty; write something")
+
+    async def use(host: CommandHost) -> int:
+        return await host.get(State).set("note", note.strip())
+
+    invocation.show({"version": invocation.run(use)}, "kept")
+
+
+@notes.command("list")
+@click.option("--output", help="A name that llmspell has, too: this one counts.", default="")
+@click.argument("config", default="")
+@click.pass_obj
+def listed(invocation: Invocation, output: str, config: str) -> int:
+    """List them."""
+
+    async def use(host: CommandHost) -> Sequence[str]:
+        return await host.get(State).keys()
+
+    rows = [{"key": key, "output": output, "config": config} for key in invocation.run(use)]
+    invocation.show_rows(rows, ("key", "output", "config"), empty="there is no note")
+    return 0 if rows else 3
+
+
+@notes.command("sum")
+@click.argument("expression")
+@click.option("--explain", is_flag=True)
+@click.pass_obj
+def total(invocation: Invocation, expression: str, explain: bool) -> None:
+    """Sum up."""
+
+    async def use(host: CommandHost) -> ToolResult:
+        result: ToolResult = await host.call("tool:calculator", {"operation": "evaluate", "input": expression})
+        return result
+
+    def show(result: ToolResult) -> None:
+        invocation.say(f"it is {result.result}")
+
+    if not invocation.run(use, show=show, explain=explain).success:
+        raise CommandError("notes sum: there is no sum; write 2 + 2")
+
+
+@notes.command("burn")
+@click.pass_obj
+def burn(invocation: Invocation) -> None:
+    """Burn them."""
+    if invocation.ask("Really?") != "yes":
+        raise CommandError("notes burn: nobody said yes; answer at a terminal")
+
+
+def default_language(invocation: Invocation) -> Any:
+    return invocation.settings("default_language")
+''',
     "services": """
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
@@ -155,7 +229,7 @@ def words(service: Translator, texts: Sequence[str]) -> list[str]:
 }
 
 
-def test_three_packages_pass_mypy_strict(tmp_path: Path) -> None:
+def test_packages_of_third_parties_pass_mypy_strict(tmp_path: Path) -> None:
     for name, code in PACKAGES.items():
         folder = tmp_path / f"third_{name}"
         folder.mkdir()

@@ -209,12 +209,7 @@ class Host:
         return await self._addresses.call(address, input, deadline_s=deadline_s)
 
     def get(self, protocol: Callable[..., T], /) -> T:
-        """Return the service that keeps this protocol, the host's own or a plugin's.
-
-        Raises:
-            ComponentNotFoundError: No plugin offers it.
-            PluginError: The plugin that does cannot be loaded.
-        """
+        """Return the service that keeps this protocol; see the contract's `Services`."""
         return self._services.get(protocol)
 
     async def run_script(self, path: str | os.PathLike[str], arguments: Sequence[str] = ()) -> Any:

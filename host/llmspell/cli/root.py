@@ -46,20 +46,19 @@ class _Root(Noun):
         Raises:
             PluginError: A plugin brings it, and it cannot be used.
         """
-        names = (cmd_name, cmd_name.removesuffix("s"))
+        names = (cmd_name.removesuffix("s"), cmd_name)
         for name in names:
             if name in COMMANDS:
                 module, _, attribute = COMMANDS[name][0].partition(":")
                 return adopt(getattr(importlib.import_module(module), attribute))
         from .verbs import load
 
-        loaded: dict[str, click.Command] = ctx.meta.setdefault(_LOADED, {})  # click asks more than once
-        for name in names:
-            if name not in loaded and (verb := load(name, COMMANDS, ctx.ensure_object(Invocation), _rest(ctx))):
-                loaded[name] = adopt(verb)
-            if name in loaded:
-                return loaded[name]
-        return None
+        loaded: dict[str, click.Command | None] = ctx.meta.setdefault(_LOADED, {})  # click asks more than once
+        if cmd_name not in loaded:
+            loaded[cmd_name] = verb = load(names, COMMANDS, ctx.ensure_object(Invocation), _rest(ctx))
+            if verb is not None:
+                adopt(verb)
+        return loaded[cmd_name]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

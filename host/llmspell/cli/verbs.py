@@ -72,11 +72,13 @@ def listed(staying: Collection[str]) -> list[Verb]:
     return [verbs[name] for name in sorted(verbs)]
 
 
-def load(name: str, staying: Collection[str], invocation: Invocation, rest: Sequence[str]) -> click.Command | None:
-    """Return the verb of this name, imported; None if no package brings it.
+def load(
+    names: Sequence[str], staying: Collection[str], invocation: Invocation, rest: Sequence[str]
+) -> click.Command | None:
+    """Return the verb of the first of these names that a package brings, imported; None if none is brought.
 
     Args:
-        name: What was typed.
+        names: What was typed may stand for them.
         staying: The names of the host's own commands.
         invocation: Gives the settings.
         rest: What stands behind the verb, for there may be options that say which settings count.
@@ -93,9 +95,10 @@ def load(name: str, staying: Collection[str], invocation: Invocation, rest: Sequ
 
     installed = Installed()
     infos = [candidate.info for candidate in installed.of(_GROUP)]
-    packages = sorted({info.distribution for info in infos if info.name == name})
-    if not packages:
+    name = next((name for name in names if any(info.name == name for info in infos)), None)
+    if name is None:
         return None
+    packages = sorted({info.distribution for info in infos if info.name == name})
     if problem := _problem(name, {info.name for info in infos}, staying):
         raise PluginError(f"command {name} ({', '.join(packages)}): {problem}", plugin=name)
     try:

@@ -79,7 +79,6 @@ from llmspell_hookspecs import (
 
 __all__ = ["Host"]
 
-T = TypeVar("T")
 SettingsArgument = LoadedSettings | Mapping[str, Any] | Literal[False] | None
 _log = logging.getLogger("llmspell")
 _CLOSING_S: Final = 5.0
@@ -207,10 +206,6 @@ class Host:
             OperationTimeoutError: A deadline passed.
         """
         return await self._addresses.call(address, input, deadline_s=deadline_s)
-
-    def get(self, protocol: Callable[..., T], /) -> T:
-        """Return the service that keeps this protocol; see the contract's `Services`."""
-        return self._services.get(protocol)
 
     async def run_script(self, path: str | os.PathLike[str], arguments: Sequence[str] = ()) -> Any:
         """Run a script file and answer its value, plain.

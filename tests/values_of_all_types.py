@@ -247,4 +247,6 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "type": lambda: int,
     "object": lambda: {"a": [object()]},
     "nested more": lambda: nested(50_000),
+    "ValueError": lambda: ValueError("as a value"),
+    "KeyError": lambda: {"why": [KeyError("a"), ExceptionGroup("all", [OSError()])]},
 }

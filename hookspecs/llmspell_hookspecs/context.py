@@ -7,7 +7,7 @@ the metadata. Times in nanoseconds where a name ends in ``_ns``.
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -79,6 +79,9 @@ class Failure(Struct, frozen=True):
         error: The error itself, for hooks in Python; read-only, ``Modified`` changes message, code and details.
         details: More facts for programs, as a `ToolError` carries.
     """
+
+    holds_error: ClassVar[bool] = True
+    """An error is a value here and nowhere else: it carries frames, and with them all that its code held."""
 
     type: str
     message: str

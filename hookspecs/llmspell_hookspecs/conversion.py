@@ -152,8 +152,10 @@ def freeze_other(value: Any, depth: int, room: list[int]) -> Any:
     if kind in _SHOWN:
         measure(value, depth, room)
         return value
-    if kind in _FIXED or isinstance(value, BaseException | Secret | SecretStr | SecretBytes):
+    if kind in _FIXED or isinstance(value, Secret | SecretStr | SecretBytes):
         return value
+    if isinstance(value, BaseException):
+        raise _refused(value, "it is an error: hand on its text, or raise it")
     if _is_of_pydantic(kind):
         return value
     if isinstance(value, Enum):

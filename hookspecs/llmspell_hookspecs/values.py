@@ -207,6 +207,8 @@ def _frozen_struct(value: Struct, depth: int, room: list[int]) -> Struct:
     take(room, len(fields))
     for index, field in enumerate(fields):
         if type(field) not in ATOMS:
+            if isinstance(field, BaseException) and getattr(type(value), "holds_error", False):
+                continue
             frozen = _freeze(field, depth - 1, room)
             if frozen is not field:
                 changed = {} if changed is None else changed

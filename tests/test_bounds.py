@@ -304,6 +304,9 @@ NAMED_ELSE = {
     "SettingsAccess.change": "settings.change",
     "State.get": "state.get",
     "NetworkAccess.request": "it waits for a server each time",
+    "Operations.execute": "call of a tool",
+    "Processes.run": "it waits for a child each time",
+    "CommandHost.call": "call of a tool",
 }
 
 

@@ -222,3 +222,6 @@ class Operations(Protocol):
 
     async def notify(self, point: str, subject: Any, /) -> None:
         """Give a notice of the system; what hooks answer wrongly there is kept among the host's problems."""
+
+    def problem(self, error: Exception, /) -> None:
+        """Keep, among the host's problems, an error that nobody is there to be told of."""

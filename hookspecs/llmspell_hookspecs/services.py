@@ -13,6 +13,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
+from .components import SecurityLevel
 from .parameters import UnknownKey
 from .points import HookPoint
 
@@ -24,6 +25,8 @@ __all__ = [
     "HookHandle",
     "HookInfo",
     "Hooks",
+    "Levels",
+    "Processes",
     "ProjectFolder",
     "SettingsAccess",
     "Tools",
@@ -227,6 +230,50 @@ class Hooks(Protocol):
 
 
 @runtime_checkable
+class Levels(Protocol):
+    """Judges how much a component may touch, by the settings as they are now."""
+
+    def check(self, component: str, level: SecurityLevel, /) -> None:
+        """Refuse a component whose level is above the highest that runs here.
+
+        Args:
+            component: Its address, for the message.
+            level: What it may touch.
+
+        Raises:
+            SecurityError: Its level is too high.
+        """
+
+
+@runtime_checkable
+class Processes(Protocol):
+    """Runs functions in child processes that are held to limits and end with whoever waits for them."""
+
+    async def run(
+        self,
+        function: Callable[..., Any],
+        /,
+        *arguments: Any,
+        memory_bytes: int = 256 * 1024 * 1024,
+        output_bytes: int = 64 * 1024 * 1024,
+    ) -> Any:
+        """Run a module-level function and return what it returns; a cancellation kills the child.
+
+        Args:
+            function: Importable in the child by its module and name.
+            arguments: Picklable.
+            memory_bytes: How much it may allocate beyond its module and arguments.
+            output_bytes: How large its answer may be, pickled.
+
+        Raises:
+            InvalidInputError: The function or an argument cannot be pickled.
+            ResourceLimitError: It ran out of memory, or its answer is too large.
+            ToolError: The child ended without an answer, or the host closes.
+            Exception: Whatever the function raised.
+        """
+
+
+@runtime_checkable
 class ProjectFolder(Protocol):
     """Where the files of the host's own lie; scripts and tools touch none of them."""
 
@@ -279,6 +326,12 @@ class SettingsAccess(Protocol):
 
     def plain(self, section: str = "", /) -> Any:
         """Answer a section, or all; None if there is no such section."""
+
+    def section(self, name: str, /) -> Any:
+        """Return a section as its pydantic model, frozen; another object after each change of the settings.
+
+        A component kind reads its own so, at each call: what is looked up once is not what is set now.
+        """
 
     async def change(self, key: str, value: Any, /, *, origin: str = "code") -> None:
         """Change one setting, after the hooks at ``configuration_change`` agreed.

@@ -49,6 +49,7 @@ from llmspell.services import (
     HookService,
     HostClock,
     HostService,
+    LevelService,
     SettingsService,
 )
 from llmspell.settings import LoadedSettings, Settings, load_settings
@@ -64,9 +65,11 @@ from llmspell_hookspecs import (
     Hooks,
     Hosts,
     HostState,
+    Levels,
     Models,
     Operations,
     PluginInfo,
+    Processes,
     ProjectFolder,
     Registries,
     ScriptRun,
@@ -362,7 +365,9 @@ class Host:
         self._services.offer(Hooks, self.hooks)
         self._services.offer(Models, self.models)
         self._services.offer(Hosts, HostService(lambda: self._policies.hosts))
+        self._services.offer(Levels, LevelService(self._policies))
         self._services.offer(Operations, OperationService(self._runner))
+        self._services.offer(Processes, self._processes)
         self._services.offer(ProjectFolder, HostFolder(self.settings.loaded.project_dir))
         self._services.offer(SettingsAccess, self.settings)
         self._services.offer(Tools, self.tools)

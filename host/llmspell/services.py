@@ -19,7 +19,7 @@ from llmspell.hooks import Handle, HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, bound, fit
 from llmspell.operations import plain as plain_value
 from llmspell.policy import Policies
-from llmspell.security import HostJudge, HostRules
+from llmspell.security import HostJudge, HostRules, judge_level
 from llmspell.settings import LoadedSettings, change, plain
 from llmspell_hookspecs import (
     ComponentRef,
@@ -29,12 +29,13 @@ from llmspell_hookspecs import (
     HookPoint,
     LlmspellError,
     Phase,
+    SecurityLevel,
     Target,
     bare,
     custom_point,
 )
 
-__all__ = ["FileService", "HookService", "HostClock", "HostService", "SettingsService"]
+__all__ = ["FileService", "HookService", "HostClock", "HostService", "LevelService", "SettingsService"]
 
 _KINDS: Final = 1024
 _FEW: Final = 32
@@ -66,6 +67,17 @@ class FileService:
     def roots(self, mode: Literal["read", "write"], /) -> tuple[str, ...]:
         """Answer the folders that may be touched so."""
         return self._policies.files.roots(mode)
+
+
+class LevelService:
+    """Judges levels by the settings of the moment."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    def check(self, component: str, level: SecurityLevel, /) -> None:
+        """Refuse a component whose level is too high; see the contract's `Levels`."""
+        judge_level(component, level, self._policies.level)
 
 
 class HostService:
@@ -224,6 +236,10 @@ class SettingsService:
     def plain(self, section: str = "", /) -> Any:
         """Answer a section, or all, with secrets masked; None if there is no such section."""
         return plain(self.loaded, section)
+
+    def section(self, name: str, /) -> Any:
+        """Return a section as its model, frozen; see the contract's `SettingsAccess`."""
+        return getattr(self.loaded.settings, name)
 
     async def change(self, key: str, value: Any, /, *, origin: str = "code") -> None:
         """Change one setting, after the hooks at ``configuration_change`` agreed."""

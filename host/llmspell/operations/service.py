@@ -69,3 +69,7 @@ class OperationService:
     async def notify(self, point: str, subject: Any, /) -> None:
         """Give a notice of the system; see the contract's `Operations`."""
         await self._runner.notify(point, subject)
+
+    def problem(self, error: Exception, /) -> None:
+        """Keep an error that nobody is there to be told of; see the contract's `Operations`."""
+        self._runner.problems.append(error)

@@ -169,8 +169,10 @@ from .results import (
     Skipped,
 )
 from .script import (
+    ScriptConsole,
     ScriptResult,
     ScriptRun,
+    Scripts,
     after_script_run,
     around_script_run,
     before_script_run,
@@ -376,6 +378,7 @@ __all__ = [
     "ResourceLimitError",
     "Retry",
     "Role",
+    "ScriptConsole",
     "ScriptError",
     "ScriptFunction",
     "ScriptGlobal",
@@ -386,6 +389,7 @@ __all__ = [
     "ScriptResult",
     "ScriptRun",
     "ScriptScope",
+    "Scripts",
     "SecurityError",
     "SecurityLevel",
     "Services",

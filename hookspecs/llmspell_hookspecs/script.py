@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -11,8 +14,10 @@ from .points import Phase, hookpoint
 from .results import HookResult
 
 __all__ = [
+    "ScriptConsole",
     "ScriptResult",
     "ScriptRun",
+    "Scripts",
     "after_script_run",
     "around_script_run",
     "before_script_run",
@@ -46,6 +51,69 @@ class ScriptResult(Struct, frozen=True):
     """
 
     value: Any = None
+
+
+class ScriptConsole(Protocol):
+    """Chunk after chunk in one runtime, one at a time, each of them an operation like a whole script."""
+
+    @property
+    def language(self) -> str:
+        """The language's name."""
+
+    async def evaluate(self, source: str, /) -> Any:
+        """Run a chunk and return its value, an expression's too; plain.
+
+        Raises:
+            ScriptError: It failed; with the code ``ended`` if the console is over.
+            OperationCancelledError: A hook cancelled it.
+        """
+
+    async def load(self, path: str | os.PathLike[str], /) -> Any:
+        """Run a file as a chunk and return its value, plain.
+
+        Raises:
+            ScriptError: It cannot be read, or it failed.
+        """
+
+    async def is_incomplete(self, source: str, /) -> bool:
+        """Return whether the text ends too early to be a chunk, so that another line may complete it."""
+
+    async def complete(self, text: str, /) -> Sequence[str]:
+        """Return what the end of the text may become, sorted; nothing of the script's runs for it."""
+
+    async def globals(self) -> Mapping[str, str]:
+        """Return the names that chunks see, sorted, each with the type of what stands there."""
+
+
+@runtime_checkable
+class Scripts(Protocol):
+    """Runs scripts, whole or chunk by chunk."""
+
+    async def run_file(self, path: str | os.PathLike[str], arguments: Sequence[str] = (), /) -> Any:
+        """Run a script file, in the language that its name tells, and return its value, plain.
+
+        Raises:
+            ScriptError: It cannot be read, or it failed.
+        """
+
+    async def run_script(self, script: ScriptRun, /) -> Any:
+        """Run a script that is given as text and return its value, plain.
+
+        Raises:
+            ComponentNotFoundError: There is no such language.
+            ScriptError: It failed.
+        """
+
+    def console(self, script: ScriptRun, /) -> AbstractAsyncContextManager[ScriptConsole]:
+        """Open a console for the block; its hooks and subscriptions live until the block is left.
+
+        Args:
+            script: Its language, its name and its arguments; the source does not count.
+
+        Raises:
+            ComponentNotFoundError: There is no such language.
+            InvalidInputError: It runs whole scripts only.
+        """
 
 
 @hookpoint(phase=Phase.BEFORE, topic="script")

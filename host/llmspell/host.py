@@ -73,6 +73,7 @@ from llmspell_hookspecs import (
     ProjectFolder,
     Registries,
     ScriptRun,
+    Scripts,
     SettingsAccess,
     State,
     Storages,
@@ -246,7 +247,7 @@ class Host:
             arguments: What ``ARGS`` holds.
         """
         language = language or self.settings.loaded.settings.default_language
-        return self._scripts.session(ScriptRun("", language, name, "", tuple(arguments)))
+        return self._scripts.console(ScriptRun("", language, name, "", tuple(arguments)))
 
     def get(self, protocol: Callable[..., T], /) -> T:
         """Return the service that implements this protocol; what is written as `Callable` takes a protocol's class.
@@ -369,6 +370,7 @@ class Host:
         self._services.offer(Operations, OperationService(self._runner))
         self._services.offer(Processes, self._processes)
         self._services.offer(ProjectFolder, HostFolder(self.settings.loaded.project_dir))
+        self._services.offer(Scripts, self._scripts)
         self._services.offer(SettingsAccess, self.settings)
         self._services.offer(Tools, self.tools)
 

@@ -104,8 +104,8 @@ class ScriptRunner:
         return result.value
 
     @asynccontextmanager
-    async def session(self, script: ScriptRun) -> AsyncIterator[ScriptSession]:
-        """Open a session for the block.
+    async def console(self, script: ScriptRun) -> AsyncIterator[ScriptSession]:
+        """Open a console for the block.
 
         Args:
             script: Its language, its name and its arguments; the source does not count.

@@ -7,6 +7,7 @@ that runs and nothing else.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 import sys
@@ -16,16 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import click
 import trio
 
-from llmspell_hookspecs import ScriptError
-
-from .failure import Exit, report, single
-from .invocation import Invocation
-from .outlet import own_stream, say, tell
-from .output import print_json, print_rows, print_value
+from llmspell_hookspecs import ScriptConsole, ScriptError, ScriptRun, Scripts
 
 if TYPE_CHECKING:
-    from llmspell.host import Host
-    from llmspell.scripting import ScriptSession
+    from llmspell_hookspecs.commands import CommandHost, Invocation
 
 __all__ = ["COMMANDS", "Dialogue", "Reader"]
 
@@ -41,7 +36,6 @@ COMMANDS: Final = {
     ".quit": "end",
 }
 _COMMAND: Final = re.compile(r"\.([a-z]+)(?:\s+(.*))?\Z", re.DOTALL)
-_NOBODY_READS: Final = 141
 
 
 class Reader(Protocol):
@@ -51,7 +45,7 @@ class Reader(Protocol):
     def history(self) -> Sequence[str]:
         """What was typed, the oldest first."""
 
-    async def ask(self, session: ScriptSession, /) -> str | None:
+    async def ask(self, session: ScriptConsole, /) -> str | None:
         """Answer the next chunk or command; None at the end."""
 
 
@@ -62,15 +56,15 @@ class Dialogue:
         failures: How many chunks and commands failed.
     """
 
-    def __init__(self, host: Host, invocation: Invocation, reader: Reader) -> None:
+    def __init__(self, host: CommandHost, invocation: Invocation, reader: Reader) -> None:
         self.failures = 0
-        self._host = host
+        self._scripts = host.get(Scripts)
         self._invocation = invocation
         self._reader = reader
         self._running: trio.CancelScope | None = None
         self._lasts = False
         self._over = False
-        self._commands: dict[str, Callable[[ScriptSession, str], Awaitable[None]]] = {
+        self._commands: dict[str, Callable[[ScriptConsole, str], Awaitable[None]]] = {
             "clear": self._clear,
             "exit": self._exit,
             "globals": self._globals,
@@ -82,14 +76,14 @@ class Dialogue:
             "run": self._run,
         }
 
-    async def hold(self, language: str | None) -> None:
+    async def hold(self, language: str) -> None:
         """Answer chunk after chunk until there is none; a session that has ended is followed by another."""
         while not self._over:
-            async with self._host.session(language, name="repl") as session:
+            async with self._scripts.console(ScriptRun("", language, "repl")) as session:
                 self._lasts = True
                 await self._converse(session)
 
-    async def _converse(self, session: ScriptSession) -> None:
+    async def _converse(self, session: ScriptConsole) -> None:
         while self._lasts and not self._over:
             text = await self._reader.ask(session)
             if text is None:
@@ -106,7 +100,7 @@ class Dialogue:
         self._running.cancel()
         return True
 
-    async def _answer(self, session: ScriptSession, text: str) -> None:
+    async def _answer(self, session: ScriptConsole, text: str) -> None:
         command = _COMMAND.match(text.strip())
         with trio.CancelScope() as scope:
             self._running = scope
@@ -116,29 +110,26 @@ class Dialogue:
                 else:
                     await self._obey(session, command[1], (command[2] or "").strip())
             except Exception as error:  # whatever it is, the dialogue goes on
-                self._fail(single(error))
+                self._fail(error)
             finally:
                 self._running = None
         if scope.cancelled_caught:
             self.failures += 1
-            tell("interrupted")
+            self._invocation.note("llmspell: interrupted")
 
     def _fail(self, error: BaseException) -> None:
         self.failures += 1
-        code = report(error, self._invocation, answer=False)
-        if code == _NOBODY_READS:
-            raise Exit(code)
+        error = self._invocation.report(error)
         if isinstance(error, ScriptError) and error.code == "ended":
             self._lasts = False
-            tell("the session is lost; a new one begins, without its globals and hooks")
+            self._invocation.note("llmspell: the session is lost; a new one begins, without its globals and hooks")
 
     async def _show(self, value: Any) -> None:
-        show = print_json if self._invocation.json else print_value
-        await trio.to_thread.run_sync(show, value)
+        await trio.to_thread.run_sync(self._invocation.show, value)
 
     # The prompt's own commands
 
-    async def _obey(self, session: ScriptSession, name: str, rest: str) -> None:
+    async def _obey(self, session: ScriptConsole, name: str, rest: str) -> None:
         if name in self._commands:
             await self._commands[name](session, rest)
             return
@@ -146,38 +137,37 @@ class Dialogue:
         hint = f"did you mean .{near[0]}?" if near else "see .help"
         raise click.UsageError(f"there is no command .{name}; {hint}")
 
-    async def _help(self, _session: ScriptSession, _rest: str) -> None:
+    async def _help(self, _session: ScriptConsole, _rest: str) -> None:
         rows = [{"command": name, "does": text} for name, text in COMMANDS.items()]
-        print_rows(rows, ("command", "does"), empty="")
-        say("Tab completes; Ctrl-C clears the line or ends the chunk that runs. A line that begins with a space")
-        say("is not kept in the history file.")
+        self._invocation.show_rows(rows, ("command", "does"))
+        self._invocation.say(
+            "Tab completes; Ctrl-C clears the line or ends the chunk that runs. A line that begins with a space"
+        )
+        self._invocation.say("is not kept in the history file.")
 
-    async def _load(self, session: ScriptSession, rest: str) -> None:
+    async def _load(self, session: ScriptConsole, rest: str) -> None:
         await self._show(await session.load(_words(".load", rest, most=1)[0]))
 
-    async def _run(self, _session: ScriptSession, rest: str) -> None:
+    async def _run(self, _session: ScriptConsole, rest: str) -> None:
         path, *arguments = _words(".run", rest)
-        await self._show(await self._host.run_script(path, arguments))
+        await self._show(await self._scripts.run_file(path, arguments))
 
-    async def _globals(self, session: ScriptSession, _rest: str) -> None:
+    async def _globals(self, session: ScriptConsole, _rest: str) -> None:
         rows = [{"name": name, "type": kind} for name, kind in (await session.globals()).items()]
-        if self._invocation.json:
-            print_json(rows)
-        else:
-            print_rows(rows, ("name", "type"), empty="there are no globals")
+        self._invocation.show_rows(rows, ("name", "type"), empty="there are no globals")
 
-    async def _history(self, _session: ScriptSession, _rest: str) -> None:
+    async def _history(self, _session: ScriptConsole, _rest: str) -> None:
         for number, text in enumerate(self._reader.history, 1):
-            say(f"{number:5}  " + text.replace("\n", "\n       "))
+            self._invocation.say(f"{number:5}  " + text.replace("\n", "\n       "))
 
-    async def _clear(self, _session: ScriptSession, _rest: str) -> None:
+    async def _clear(self, _session: ScriptConsole, _rest: str) -> None:
         if sys.stdout.isatty():
-            own_stream(sys.stdout).write("\x1b[2J\x1b[1;1H")
+            os.write(sys.stdout.fileno(), b"\x1b[2J\x1b[1;1H")
 
-    async def _reset(self, _session: ScriptSession, _rest: str) -> None:
+    async def _reset(self, _session: ScriptConsole, _rest: str) -> None:
         self._lasts = False
 
-    async def _exit(self, _session: ScriptSession, _rest: str) -> None:
+    async def _exit(self, _session: ScriptConsole, _rest: str) -> None:
         self._over = True
 
 

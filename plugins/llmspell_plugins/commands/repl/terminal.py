@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TextIO, TypeVar
 
 import trio
 from prompt_toolkit import PromptSession
@@ -23,13 +23,9 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
-from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs import LlmspellError, ScriptConsole
 
 from .lines import Lines
-from .outlet import guarded
-
-if TYPE_CHECKING:
-    from llmspell.scripting import ScriptSession
 
 __all__ = ["Terminal", "open_history"]
 
@@ -47,14 +43,18 @@ class Terminal:
         lines: Where scripts read from while a chunk runs.
         history: Keeps what was typed.
         commands: The names of the prompt's own commands, with their dots.
+        guarded: Returns a stream that spells out what would steer the terminal.
     """
 
-    def __init__(self, lines: Lines, history: History, commands: Sequence[str]) -> None:
+    def __init__(
+        self, lines: Lines, history: History, commands: Sequence[str], guarded: Callable[[TextIO], TextIO]
+    ) -> None:
+        self._guarded = guarded
         self._lines = lines
         self._history = history
         self._asking = False
         self._ending: Exception | None = None
-        self._session: ScriptSession
+        self._session: ScriptConsole
         self._token: trio.lowlevel.TrioToken
         self._prompt: PromptSession[str] = PromptSession(
             history=history,
@@ -72,7 +72,7 @@ class Terminal:
         """What was typed, the oldest first."""
         return self._history.get_strings()
 
-    async def ask(self, session: ScriptSession) -> str | None:
+    async def ask(self, session: ScriptConsole) -> str | None:
         """Answer the next chunk, or a line that begins with a dot; nothing after Ctrl-C, None at the end."""
         self._session, self._token = session, trio.lowlevel.current_trio_token()
         self._asking, self._ending = True, None
@@ -88,7 +88,7 @@ class Terminal:
 
     def _read(self) -> str | None:
         try:
-            with patch_stdout(raw=True), _guarded():
+            with patch_stdout(raw=True), _replaced(self._guarded):
                 return self._prompt.prompt(f"{self._session.language}> ", pre_run=self._leave_at_once)
         except _Interrupted:
             return ""
@@ -143,7 +143,7 @@ class Terminal:
 
 
 @contextmanager
-def _guarded() -> Iterator[None]:
+def _replaced(guarded: Callable[[TextIO], TextIO]) -> Iterator[None]:
     """What is written above the prompt is foreign text, too."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)

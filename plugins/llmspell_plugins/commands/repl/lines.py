@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING
 
 import trio
 
-from llmspell_hookspecs import InvalidInputError
-
-if TYPE_CHECKING:
-    from llmspell.scripting import ScriptSession
+from llmspell_hookspecs import InvalidInputError, ScriptConsole
 
 __all__ = ["Lines"]
 
@@ -39,7 +35,7 @@ class Lines:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
 
-    async def ask(self, session: ScriptSession) -> str | None:
+    async def ask(self, session: ScriptConsole) -> str | None:
         """Answer the next chunk, or a line that begins with a dot; None at the end."""
         text = await self._next_line()
         if text is None:

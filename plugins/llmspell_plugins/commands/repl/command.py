@@ -1,11 +1,7 @@
-"""``llmspell repl``: type code and see what it answers; on a terminal with history and completion.
-
-Invariant: without a terminal it reads chunk after chunk to the end of the input, and ends with 1 if one failed.
-"""
+"""The command ``llmspell repl``: on a terminal with history and completion, else chunk after chunk from a pipe."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .invocation import Invocation
-from .outlet import say, warn
+from llmspell_hookspecs import SettingsAccess
 
 if TYPE_CHECKING:
-    from llmspell.host import Host
+    from llmspell_hookspecs.commands import CommandHost, Invocation
 
     from .lines import Lines
     from .terminal import Terminal
@@ -60,9 +55,9 @@ def _lines() -> Iterator[Lines]:
 def _on_pipe(invocation: Invocation, language: str | None, lines: Lines) -> int:
     from .dialogue import Dialogue
 
-    async def use(host: Host) -> int:
+    async def use(host: CommandHost) -> int:
         dialogue = Dialogue(host, invocation, lines)
-        await dialogue.hold(language)
+        await dialogue.hold(language or _default_language(host))
         return 1 if dialogue.failures else 0
 
     return invocation.run(use, read_line=lines.read_line)
@@ -71,8 +66,8 @@ def _on_pipe(invocation: Invocation, language: str | None, lines: Lines) -> int:
 def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, history: Path | None) -> int:
     from .dialogue import Dialogue
 
-    terminal = _open_terminal(lines, history)
-    invocation.signals.last = _giving_back(sys.stdin.fileno())
+    terminal = _open_terminal(invocation, lines, history)
+    invocation.on_kill(_giving_back(sys.stdin.fileno()))
     dialogues: list[Dialogue] = []
 
     def interrupt() -> bool:
@@ -81,14 +76,18 @@ def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, his
         terminal.interrupt()
         return True
 
-    async def use(host: Host) -> int:
+    async def use(host: CommandHost) -> int:
         dialogues.append(Dialogue(host, invocation, terminal))
-        chosen = language or host.settings.plain("default_language")
-        say(f"llmspell, {chosen}; .help shows what there is, Ctrl-D ends")
+        chosen = language or _default_language(host)
+        invocation.say(f"llmspell, {chosen}; .help shows what there is, Ctrl-D ends")
         await dialogues[0].hold(chosen)
         return 0
 
     return invocation.run(use, read_line=lines.read_line, on_interrupt=interrupt)
+
+
+def _default_language(host: CommandHost) -> str:
+    return str(host.get(SettingsAccess).plain("default_language"))
 
 
 def _giving_back(descriptor: int) -> Callable[[], None]:
@@ -104,13 +103,11 @@ def _giving_back(descriptor: int) -> Callable[[], None]:
     return give_back
 
 
-def _open_terminal(lines: Lines, history: Path | None) -> Terminal:
-    from llmspell.settings.place import data_dir
-
+def _open_terminal(invocation: Invocation, lines: Lines, history: Path | None) -> Terminal:
     from .dialogue import COMMANDS
     from .terminal import Terminal, open_history
 
-    kept, problem = open_history(history or data_dir(os.environ) / "repl_history")
+    kept, problem = open_history(history or invocation.data_dir / "repl_history")
     if problem:
-        warn(problem)
-    return Terminal(lines, kept, sorted(name.partition(" ")[0] for name in COMMANDS))
+        invocation.warn(problem)
+    return Terminal(lines, kept, sorted(name.partition(" ")[0] for name in COMMANDS), invocation.guarded)

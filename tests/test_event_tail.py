@@ -27,10 +27,10 @@ from pydantic import SecretStr
 from rich.cells import cell_len
 
 from llmspell import Host
-from llmspell.cli.event_line import EventLines, colour_of
-from llmspell.events.meeting import Meeting, Request, is_ours
-from llmspell.events.tap import LINE_BYTES, encode_event
+from llmspell.cli.output import to_json
 from llmspell_hookspecs import Event, SecurityError
+from llmspell_plugins.commands.event.line import EventLines, colour_of
+from llmspell_plugins.services.event_tail import LINE_BYTES, Meeting, Request, encode_event, is_ours
 from waiting import PATIENCE_S, until
 
 PUBLISH = """
@@ -310,8 +310,8 @@ def test_the_colour_is_that_of_the_last_segment(topic: str, colour: str) -> None
     st.integers(0, 120),
 )
 def test_a_line_is_one_line_whatever_the_event_holds(event: Event, width: int) -> None:
-    plain = EventLines(width=width).line(event, "run", 1)
-    as_json = EventLines(as_json=True).line(event, "run", 1)
+    plain = EventLines(to_json, width=width).line(event, "run", 1)
+    as_json = EventLines(to_json, as_json=True).line(event, "run", 1)
 
     for line in (plain, as_json):
         assert line.endswith("\n")
@@ -454,6 +454,10 @@ def test_a_host_whose_settings_switch_the_tap_off_is_not_seen(desk: Desk) -> Non
     assert "llmspell: warning: events.tap is off" in interrupt(warned)[2]
 
 
+def named(name: str) -> dict[str, Any]:
+    return {"plugins": {"event_tail": {"name": name}}}
+
+
 def owners(host: Host) -> list[str]:
     return [info.owner for info in host.events.subscriptions()]
 
@@ -468,12 +472,14 @@ def test_a_host_in_code_is_seen_only_under_a_name_and_only_while_settings_allow_
     seen = []
 
     async def main() -> None:
-        async with Host.open(False, discover=False, tap=name) as host:
+        async with Host.open(named(name), discover=False) as host:
             seen.append(owners(host))
             host.events.publish_nowait("user.created", 1)
             await trio.sleep(0.05)
             await host.settings.change("events.tap", False)
-            await trio.sleep(0.05)
+            with trio.move_on_after(PATIENCE_S):
+                while owners(host):
+                    await trio.sleep(0.01)
             seen.append(owners(host))
 
     trio.run(main)
@@ -504,7 +510,7 @@ def test_requests_that_make_no_sense_are_passed_over(tmp_path: Path, monkeypatch
     good = meeting.listen(Request(("**",)))
 
     async def main() -> list[str]:
-        async with Host.open(False, discover=False, tap="mine") as host:
+        async with Host.open(named("mine"), discover=False) as host:
             return owners(host)
 
     seen = trio.run(main)

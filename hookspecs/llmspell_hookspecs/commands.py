@@ -114,6 +114,9 @@ class Invocation(Protocol):
     ) -> None:
         """Print rows: as JSON if that is wanted, else as a table of these columns but for those without content."""
 
+    def to_json(self, value: Any, /) -> str:
+        """Return any value as JSON of one line; what JSON has no word for as text."""
+
     def say(self, text: str = "", /) -> None:
         """Write a line, or several, for people to standard output."""
 

@@ -291,6 +291,9 @@ class ProjectFolder(Protocol):
             StorageError: It is a link, or cannot be made for another reason, such as a full disk.
         """
 
+    def runtime(self) -> Path:
+        """Return where the user's running processes meet: a folder closed to others, which may be missing."""
+
 
 @runtime_checkable
 class Tools(Protocol):

@@ -7,10 +7,11 @@ has no width, and no half of a surrogate pair; spelling it out again changes not
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
-__all__ = ["MESSAGE_CHARACTERS", "one_line", "spell_out"]
+__all__ = ["MESSAGE_CHARACTERS", "escaped", "one_line", "spell_out"]
 
 MESSAGE_CHARACTERS: Final = 500
 """How long the message of an error may be."""
@@ -48,6 +49,13 @@ def one_line(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
     end = characters // 3
     mark = f" ... {len(text) - characters} characters more ... "
     return text[: characters - end - len(mark)] + mark + text[-end:]
+
+
+def escaped(text: str) -> str:
+    """Return a text, JSON or a part of a line, with what is not printable escaped as JSON has it."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
 
 def _spelled(match: re.Match[str]) -> str:

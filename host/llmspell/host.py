@@ -25,7 +25,7 @@ from llmspell.components import (
     ToolRegistry,
     ToolRunner,
 )
-from llmspell.events import Bus, Tap
+from llmspell.events import Bus
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.operations import OperationService, Runner
 from llmspell.plugins import (
@@ -53,7 +53,6 @@ from llmspell.services import (
     SettingsService,
 )
 from llmspell.settings import LoadedSettings, Settings, load_settings
-from llmspell.settings.place import runtime_dir
 from llmspell.version import VERSION
 from llmspell_hookspecs import (
     Agents,
@@ -120,7 +119,6 @@ class Host:
         trace: bool = False,
         write: Callable[[str], object] | None = None,
         read_line: Callable[[], str | None] | None = None,
-        tap: str = "",
     ) -> None:
         """Wire the rooms; nothing is loaded yet."""
         self._tracer = Tracer() if trace else None
@@ -135,7 +133,6 @@ class Host:
         self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
         self.hooks = HookService(self._registry, self._runner)
         self.events = Bus(self._registry, self._runner, nursery)
-        self._tap = Tap(self.events, nursery, tap, runtime_dir(os.environ)) if tap else None
         self.settings = SettingsService(loaded, self._runner, self._apply)
 
     @classmethod
@@ -149,7 +146,6 @@ class Host:
         trace: bool = False,
         write: Callable[[str], object] | None = None,
         read_line: Callable[[], str | None] | None = None,
-        tap: str = "",
     ) -> AsyncIterator[Host]:
         """Open a host for the block.
 
@@ -161,7 +157,6 @@ class Host:
             trace: Whether ``host.trace`` records what every hook does.
             write: Where scripts write to; standard output if None.
             read_line: Where they read lines from, None at the end; standard input if None. May block.
-            tap: As what ``llmspell event tail`` of the same user shows this host; it sees nothing if this is empty.
 
         Raises:
             SettingsError: The settings are wrong.
@@ -171,9 +166,7 @@ class Host:
         with ExitStack() as at_last:
             async with open_lifespans() as lifespans, trio.open_nursery() as nursery:
                 async with ProcessPool() as processes:
-                    host = cls(
-                        loaded, nursery, processes, lifespans, trace=trace, write=write, read_line=read_line, tap=tap
-                    )
+                    host = cls(loaded, nursery, processes, lifespans, trace=trace, write=write, read_line=read_line)
                     at_last.callback(host._runner.close)
                     try:
                         await host._start(plugins, discover=discover, nursery=nursery)
@@ -379,8 +372,6 @@ class Host:
         self._registry.open_to_scripts(loaded.settings.scripts.hooks == "all")
         self._runner.limit(runner_limits(loaded))
         self.events.limit(flow_limit(loaded.settings))
-        if self._tap is not None:
-            self._tap.allow(loaded.settings.events.tap)
 
     async def _stop(self) -> None:
         """Close everything; what fails or hangs keeps nothing else from being closed."""
@@ -388,8 +379,6 @@ class Host:
             told = partial(self._runner.notify, "system_shutdown", self._state())
             await close_each((told, self.agents.close, self.models.close), _CLOSING_S)
             await self._lifespans.close(keeping="llmspell.storage")
-        if self._tap is not None:
-            await close_each((self._tap.close,), _CLOSING_S)
         self.events.close()
 
     def _state(self) -> HostState:

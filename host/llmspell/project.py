@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from llmspell.security import DATA_FOLDER
+from llmspell.settings.place import runtime_dir
 from llmspell_hookspecs import StorageError
 
 __all__ = ["HostFolder"]
@@ -46,3 +47,7 @@ class HostFolder:
             message = f"{folder}: {error.strerror}; let it be made, or name another path in [storage]"
             raise StorageError(message) from error
         return folder / name
+
+    def runtime(self) -> Path:
+        """Return where the user's running processes meet."""
+        return runtime_dir(os.environ)

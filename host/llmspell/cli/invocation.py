@@ -186,6 +186,12 @@ class Invocation:
         else:
             print_rows(rows, tuple(columns), empty=empty)
 
+    def to_json(self, value: Any, /) -> str:
+        """Return a value as JSON of one line."""
+        from .output import to_json
+
+        return to_json(value)
+
     def report(self, error: BaseException, /) -> BaseException:
         """Write what went wrong to standard error, and return it out of its groups."""
         from .failure import NOBODY_READS, report, single

@@ -16,11 +16,11 @@ from typing import Any, Final
 import msgspec
 
 from llmspell_hookspecs import ScriptFunction, ScriptObject
-from llmspell_hookspecs.spelling import spell_out
+from llmspell_hookspecs.spelling import escaped, spell_out
 
 from .outlet import clean, own_stream, say, write
 
-__all__ = ["cell", "escaped", "print_json", "print_rows", "print_value", "to_json"]
+__all__ = ["cell", "print_json", "print_rows", "print_value", "to_json"]
 
 _DEEPEST: Final = 100
 _HALF: Final = re.compile("[\ud800-\udfff]")
@@ -41,13 +41,6 @@ def to_json(value: Any) -> str:
         return escaped(msgspec.json.encode(value, enc_hook=_plain).decode())
     except Exception:  # odd keys, halves of letters, rings, whatever a value's own methods raise
         return escaped(msgspec.json.encode(_whole(value, _DEEPEST)).decode())
-
-
-def escaped(text: str) -> str:
-    """Return a JSON text with what is not printable escaped as JSON has it."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
 
 def _fitting(text: str) -> str:

@@ -18,7 +18,6 @@ __all__ = ["COMMANDS", "cli"]
 COMMANDS = {
     "run": ("llmspell.cli.run:run", "Run a script."),
     "exec": ("llmspell.cli.run:exec_", "Run code that is given on the command line."),
-    "event": ("llmspell.cli.event:event", "Watch events."),
     "plugin": ("llmspell.cli.plugin:plugin", "List, switch and examine plugins."),
     "hook": ("llmspell.cli.hook:hook", "List hook points and hooks, and show their order."),
     "config": ("llmspell.cli.config:config", "Show and check the settings."),

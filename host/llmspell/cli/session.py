@@ -14,7 +14,6 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
 import trio
 
 from .failure import Exit
@@ -41,20 +40,15 @@ def run_with_host(
     read_line: Callable[[], str | None] | None = None,
     on_interrupt: Callable[[], bool] | None = None,
 ) -> T:
-    """Run the function with a host of this call's settings, and print what it returned; see the contract.
-
-    ``llmspell event tail`` sees the host under the command's name.
-    """
+    """Run the function with a host of this call's settings, and print what it returned; see the contract."""
     from llmspell.host import Host
 
     loaded = invocation.load_settings()
-    context = click.get_current_context(silent=True)
-    name = "llmspell" if context is None else context.command_path.removeprefix("llmspell ")
     write = write_error if invocation.json else None
     traces: list[Sequence[TraceRow]] = []
 
     async def use() -> T:
-        opening = Host.open(settings=loaded, trace=explain, write=write, read_line=read_line, tap=name)
+        opening = Host.open(settings=loaded, trace=explain, write=write, read_line=read_line)
         async with opening as host:
             traces.append(host.trace)
             return await function(host)

@@ -35,6 +35,8 @@ COMMANDS: Final = {
     ".exit": "end; so do .quit and Ctrl-D",
     ".quit": "end",
 }
+_KEYS: Final = """Tab completes; Ctrl-C clears the line or ends the chunk that runs. A line that begins with a space
+is not kept in the history file."""
 _COMMAND: Final = re.compile(r"\.([a-z]+)(?:\s+(.*))?\Z", re.DOTALL)
 
 
@@ -140,10 +142,8 @@ class Dialogue:
     async def _help(self, _session: ScriptConsole, _rest: str) -> None:
         rows = [{"command": name, "does": text} for name, text in COMMANDS.items()]
         self._invocation.show_rows(rows, ("command", "does"))
-        self._invocation.say(
-            "Tab completes; Ctrl-C clears the line or ends the chunk that runs. A line that begins with a space"
-        )
-        self._invocation.say("is not kept in the history file.")
+        if not self._invocation.json:
+            self._invocation.say(_KEYS)
 
     async def _load(self, session: ScriptConsole, rest: str) -> None:
         await self._show(await session.load(_words(".load", rest, most=1)[0]))

@@ -1,9 +1,12 @@
-"""The tap: lets ``llmspell event tail`` of the same user see the events of this host while it runs.
+"""The plugin event_tail: lets ``llmspell event tail`` of the same user see the events of this host while it runs.
 
 Tails listen and hosts connect, not the other way round. So a host finds every tail that waits as it opens, by one
 listing of a folder (see `meeting`), and has subscribed for it before anything was published: nothing of a process that
 starts after its tail is lost. Hosts that run already look for new tails once a second. Without a tail there is neither
 a socket nor a subscription.
+
+A process is shown under the command of llmspell's that it runs, or under the name that settings give it; a program that
+embeds the host and gives none is not seen.
 
 Invariant: a host never waits for a tail while it runs, and half a second at most when it closes; what a tail does not
 read in time is dropped and counted. No failure here reaches the host. Each line that is sent is one `Message`, as JSON.
@@ -15,20 +18,19 @@ import contextlib
 import logging
 import os
 import socket
-from pathlib import Path
-from typing import Final
+import sys
+from typing import Any, Final
 
 import msgspec
 import trio
 from msgspec import Struct
+from pydantic import BaseModel, Field
 
-from llmspell_hookspecs import Event, LlmspellError
+from llmspell_hookspecs import Event, Events, LlmspellError, ProjectFolder, Services, SettingsAccess, Subscription
 
-from .bus import Bus
 from .meeting import Meeting, Request
-from .subscription import Subscription
 
-__all__ = ["LINE_BYTES", "Message", "Process", "Tap"]
+__all__ = ["LINE_BYTES", "EventTap", "Message", "Process", "encode_event"]
 
 LINE_BYTES: Final = 1 << 20
 """The longest line that is sent; an event that needs more is sent without its data."""
@@ -67,44 +69,54 @@ class Message(Struct, frozen=True, omit_defaults=True):
     ended: bool = False
 
 
-class Tap:
-    """Serves the tails of this user.
+class TapSettings(BaseModel):
+    """What the plugin takes."""
 
-    Args:
-        bus: Whose events.
-        nursery: The host's.
-        name: What the process does, as tails show it.
-        folder: Where tails wait.
-    """
+    name: str = Field(default="", description="What tails call this process; the command that it runs if empty.")
 
-    def __init__(self, bus: Bus, nursery: trio.Nursery, name: str, folder: Path) -> None:
-        self._bus = bus
-        self._nursery = nursery
-        self._process = Process(name, os.getpid())
-        self._folder = folder
-        self._allowed = False
-        self._looking = False
+
+class EventTap:
+    """Serves the tails of this user while the host runs, as far as the setting ``events.tap`` allows it."""
+
+    Settings = TapSettings
+
+    def __init__(self, settings: TapSettings, services: Services) -> None:
+        self._events = services.get(Events)
+        self._settings = services.get(SettingsAccess)
+        self._folder = services.get(ProjectFolder).runtime()
+        self._process = Process(settings.name or _command(), os.getpid())
         self._served: dict[str, _Client] = {}
         self._refused: set[str] = set()
+        self._nursery: trio.Nursery
 
-    def allow(self, allowed: bool) -> None:
-        """Serve tails from now on, those that wait already at once; or none any more."""
-        before, self._allowed = self._allowed, allowed
-        if not allowed:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the tails that wait already, then once a second those that have come; at the end send what waits."""
+        if not self._process.name:
+            task_status.started()
+            return
+        async with trio.open_nursery() as self._nursery:
+            try:
+                if self._settings.plain("events.tap"):
+                    self._meet(self._find())
+                task_status.started()
+                while True:
+                    await trio.sleep(_LOOK_S)
+                    await self._look()
+            finally:
+                await self._close()
+
+    async def _look(self) -> None:
+        if self._settings.plain("events.tap"):
+            self._meet(await trio.to_thread.run_sync(self._find, abandon_on_cancel=True))
+        else:
             for client in self._served.values():
                 client.scope.cancel()
-        elif not before:
-            self._meet(self._find())
-        if allowed and not self._looking:
-            self._looking = True
-            self._nursery.start_soon(self._look)
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         """Send what waits, within half a second, and let go of all tails."""
-        self._allowed = False
         clients = list(self._served.values())
         try:
-            with trio.move_on_after(_FLUSH_S):
+            with trio.move_on_after(_FLUSH_S, shield=True):
                 for client in clients:
                     client.end()
                 for client in clients:
@@ -112,13 +124,6 @@ class Tap:
         finally:
             for client in clients:
                 client.scope.cancel()
-
-    async def _look(self) -> None:
-        while True:
-            await trio.sleep(_LOOK_S)
-            if self._allowed:
-                found = await trio.to_thread.run_sync(self._find, abandon_on_cancel=True)
-                self._meet(found if self._allowed else {})
 
     def _find(self) -> dict[str, Request]:
         """Answer the tails that wait and are not served yet."""
@@ -134,7 +139,7 @@ class Tap:
             requests = {name: self._read(meeting, name) for name in names}
         finally:
             meeting.close()
-        return {name: request for name, request in requests.items() if request is not None}
+        return {name: each for name, each in requests.items() if each is not None and each.beside != os.getpid()}
 
     def _read(self, meeting: Meeting, name: str) -> Request | None:
         try:
@@ -157,7 +162,7 @@ class Tap:
         _log.debug("event tail %s: it cannot be served: %s", name, error)
 
     def _serve(self, name: str, request: Request) -> None:
-        events = self._bus.subscribe(request.patterns, capacity=request.capacity, owner="tail")
+        events = self._events.subscribe(request.patterns, capacity=request.capacity, owner="tail")
         meeting = Meeting(self._folder)
         try:
             connection = meeting.connect(name)
@@ -231,7 +236,7 @@ class _Client:
     def _take(self) -> bytes:
         """Answer lines for events that wait, and one that says how many were dropped before them."""
         lines = bytearray()
-        dropped = self._events.mailbox.dropped
+        dropped = self._events.info.dropped
         if dropped != self._told:
             self._told = dropped
             lines += _encode(Message(dropped=dropped))
@@ -260,6 +265,15 @@ class _Client:
         with contextlib.suppress(trio.BrokenResourceError):
             await self._stream.receive_some(1)
         scope.cancel()
+
+
+def _command() -> str:
+    """Return which command of llmspell's this process runs; nothing if it is another program."""
+    click: Any = sys.modules.get("click")  # who runs a command has imported it
+    context = None if click is None else click.get_current_context(silent=True)
+    if context is None or context.find_root().info_name != "llmspell":
+        return ""
+    return str(context.command_path).removeprefix("llmspell ")
 
 
 def encode_event(event: Event) -> bytes:

@@ -6,17 +6,16 @@ escaped. Cut to the terminal's width, and only there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
 from rich.cells import cell_len, set_cell_size
 
 from llmspell_hookspecs import Event
-
-from .output import escaped, to_json
+from llmspell_hookspecs.spelling import escaped
 
 __all__ = ["EventLines"]
 
@@ -35,13 +34,17 @@ class EventLines:
     """Writes events as lines; its columns grow with what they hold, up to a bound.
 
     Args:
+        to_json: Returns any value as JSON of one line.
         as_json: Whether for programs.
         colour: Whether in colour.
         width: In cells; 0 for any.
     """
 
-    def __init__(self, *, as_json: bool = False, colour: bool = False, width: int = 0) -> None:
+    def __init__(
+        self, to_json: Callable[[Any], str], *, as_json: bool = False, colour: bool = False, width: int = 0
+    ) -> None:
         self.width = width
+        self._to_json = to_json
         self._as_json = as_json
         self._colour = colour
         self._topic_cells = 0
@@ -56,7 +59,8 @@ class EventLines:
             pid: That process; 0 if it is this one.
         """
         if self._as_json:
-            return _to_json(event, process, pid) + "\n"
+            fields = msgspec.structs.asdict(event)
+            return self._to_json({**fields, "process": process, "pid": pid}) + "\n"
         topic = escaped(event.type)
         origin = escaped(" ".join(filter(None, (event.source, f"{process}[{pid}]" if pid else ""))) or "-")
         self._topic_cells = max(self._topic_cells, min(cell_len(topic), _TOPIC_CELLS))
@@ -66,7 +70,7 @@ class EventLines:
             (_padded(topic, self._topic_cells), colour_of(event.type)),
             (_padded(origin, self._origin_cells), "blue"),
             (_padded(escaped(event.correlation_id[-8:]), 8), "bright_black"),
-            ("" if event.data is None else to_json(event.data), None),
+            ("" if event.data is None else self._to_json(event.data), None),
         )
         return "".join(self._styled(columns)) + "\n"
 
@@ -86,11 +90,6 @@ class EventLines:
 def colour_of(topic: str) -> str:
     """Answer the colour of a topic, by its last segment."""
     return _COLOURS.get(topic.replace(":", ".").rpartition(".")[2], "cyan")
-
-
-def _to_json(event: Event, process: str, pid: int) -> str:
-    fields = msgspec.structs.asdict(event)
-    return to_json({**fields, "process": process, "pid": pid})
 
 
 def _padded(text: str, cells: int) -> str:

@@ -40,11 +40,13 @@ class Request(Struct, frozen=True):
     Attributes:
         patterns: Of the events' topics.
         capacity: How many events wait for it, in each host, at most.
+        beside: The process whose own host is not to be seen: the tail's; 0 for none.
         version: Of what both sides say to each other.
     """
 
     patterns: tuple[str, ...]
     capacity: int = 1024
+    beside: int = 0
     version: int = _VERSION
 
 

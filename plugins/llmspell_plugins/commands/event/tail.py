@@ -14,18 +14,18 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import trio
 
-from llmspell.events import Subscription
-from llmspell.events.meeting import Meeting, Request, is_ours
-from llmspell.events.tap import LINE_BYTES, Message, Process
-from llmspell_hookspecs import Event
+from llmspell_hookspecs import Event, Subscription
+from llmspell_plugins.services.event_tail import LINE_BYTES, Meeting, Message, Process, Request, is_ours
 
-from .event_line import EventLines
-from .outlet import own_stream, warn
+from .line import EventLines
+
+if TYPE_CHECKING:
+    from llmspell_hookspecs.commands import Invocation
 
 __all__ = ["Screen", "show_others", "show_own"]
 
@@ -38,6 +38,7 @@ class Screen:
 
     Args:
         lines: Writes events as lines.
+        invocation: Writes them out, and warnings.
         limit: How many events it takes; None for any number.
 
     Attributes:
@@ -45,7 +46,8 @@ class Screen:
         lock: Held while something is written.
     """
 
-    def __init__(self, lines: EventLines, limit: int | None = None) -> None:
+    def __init__(self, lines: EventLines, invocation: Invocation, limit: int | None = None) -> None:
+        self._invocation = invocation
         self.full = trio.Event()
         self.lock = trio.Lock()
         self._lines = lines
@@ -63,21 +65,24 @@ class Screen:
             name, pid = (process.name, process.pid) if process else ("", 0)
             text = "".join(self._lines.line(event, name, pid) for event in chosen)
             if text:
-                await trio.to_thread.run_sync(_write, text, abandon_on_cancel=True)
+                await trio.to_thread.run_sync(self._write, text, abandon_on_cancel=True)
             if self._left == 0:
                 self.full.set()
 
+    def _write(self, text: str) -> None:
+        """Write past Python's buffer, whose lock a thread that is stuck here would keep; the lines are clean."""
+        try:
+            handle = sys.stdout.fileno()
+        except io.UnsupportedOperation:
+            self._invocation.write(text)
+            return
+        rest = memoryview(text.encode())
+        while rest:
+            rest = rest[os.write(handle, rest) :]
 
-def _write(text: str) -> None:
-    """Write past Python's buffer, whose lock a thread that is stuck here would keep; the lines are clean."""
-    try:
-        handle = sys.stdout.fileno()
-    except io.UnsupportedOperation:
-        own_stream(sys.stdout).write(text)
-        return
-    rest = memoryview(text.encode())
-    while rest:
-        rest = rest[os.write(handle, rest) :]
+    def warn(self, process: Process, message: str) -> None:
+        """Say something about a process on standard error."""
+        self._invocation.warn(f"{process.name}[{process.pid}]: {message}")
 
 
 async def show_others(request: Request, folder: Path, screen: Screen) -> None:
@@ -101,7 +106,7 @@ async def _receive(stream: trio.SocketStream, screen: Screen) -> None:
     """Show what one host sends."""
     if not is_ours(stream.socket):
         return
-    losses = _Losses()
+    losses = _Losses(screen)
     try:
         async for messages in _read(stream):
             for message in messages:
@@ -133,7 +138,8 @@ class _Losses:
         problem: What was wrong with what it sent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
         self.process = Process("llmspell", 0)
         self.problem = ""
         self._dropped = self._told = 0
@@ -150,26 +156,25 @@ class _Losses:
         """Say what was dropped, once a second and at the end."""
         now = trio.current_time()
         if self._dropped > self._told and (last or now - self._told_at >= _TELL_S):
-            _warn(
+            self._screen.warn(
                 self.process, f"{self._dropped - self._told} events were dropped; they came faster than they are read"
             )
             self._told, self._told_at = self._dropped, now
         if last and (self.problem or not self._ended):
-            _warn(self.process, f"it ended without a word; its last events may be missing {self.problem}".rstrip())
-
-
-def _warn(process: Process, message: str) -> None:
-    warn(f"{process.name}[{process.pid}]: {message}")
+            self._screen.warn(
+                self.process, f"it ended without a word; its last events may be missing {self.problem}".rstrip()
+            )
 
 
 @contextlib.asynccontextmanager
 async def show_own(events: Subscription, screen: Screen) -> AsyncIterator[None]:
     """Show the events of a host in this process while the block runs, and what waits then."""
+    held: list[Event] = []
     async with events:
         failure: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_follow, events, screen)
+                nursery.start_soon(_follow, events, held, screen)
                 try:
                     yield
                 except Exception as error:  # its events come first, and it leaves without a group around it
@@ -178,20 +183,22 @@ async def show_own(events: Subscription, screen: Screen) -> AsyncIterator[None]:
                     nursery.cancel_scope.cancel()
         finally:
             with trio.move_on_after(0.5, shield=True):
-                await screen.show(_waiting(events))
-            if dropped := events.mailbox.dropped:
-                _warn(Process("event tail", os.getpid()), f"{dropped} events were dropped; they came too fast")
+                await screen.show(_waiting(events, held))
+            if dropped := events.info.dropped:
+                screen.warn(Process("event tail", os.getpid()), f"{dropped} events were dropped; they came too fast")
     if failure is not None:
         raise failure
 
 
-async def _follow(events: Subscription, screen: Screen) -> None:
-    while True:
-        if not events.mailbox.pending:
-            await events.mailbox.wait()
-        await screen.show(islice(_waiting(events), _BATCH))
+async def _follow(events: Subscription, held: list[Event], screen: Screen) -> None:
+    """Show events until cancelled; one that was taken, and whose turn does not come, stays held."""
+    while (event := await events.receive()) is not None:
+        held.append(event)
+        await screen.show(islice(_waiting(events, held), _BATCH))
 
 
-def _waiting(events: Subscription) -> Iterator[Event]:
+def _waiting(events: Subscription, held: list[Event]) -> Iterator[Event]:
+    while held:
+        yield held.pop(0)
     while (event := events.receive_nowait()) is not None:
         yield event

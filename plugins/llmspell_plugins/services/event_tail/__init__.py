@@ -1,0 +1,8 @@
+"""The event tail: hosts show their events to the tails of the same user, which wait in a folder of the user's own."""
+
+from __future__ import annotations
+
+from .meeting import Meeting, Request, is_ours
+from .tap import LINE_BYTES, EventTap, Message, Process, encode_event
+
+__all__ = ["LINE_BYTES", "EventTap", "Meeting", "Message", "Process", "Request", "encode_event", "is_ours"]

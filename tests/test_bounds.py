@@ -126,6 +126,8 @@ async def test_a_hook_that_hangs_at_a_notice_of_the_host_holds_up_nobody(autojum
         with trio.fail_after(60):
             await host.settings.change("limits.hops", 3)
 
+        assert host.settings.plain("limits")["hops"] == 3
+
 
 @pytest.mark.parametrize("join", [False, True])
 async def test_a_hook_that_forks_its_own_call_ends_at_a_limit(join: bool, autojump_clock: trio.abc.Clock) -> None:

@@ -463,7 +463,7 @@ def owners(host: Host) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["", "mine"])
-def test_a_host_in_code_is_seen_only_under_a_name_and_only_while_settings_allow_it(
+async def test_a_host_in_code_is_seen_only_under_a_name_and_only_while_settings_allow_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMSPELL_DATA_HOME", str(tmp_path))
@@ -471,18 +471,15 @@ def test_a_host_in_code_is_seen_only_under_a_name_and_only_while_settings_allow_
     waiting, listener = meeting.listen(Request(("user.*",)))
     seen = []
 
-    async def main() -> None:
-        async with Host.open(named(name), discover=False) as host:
-            seen.append(owners(host))
-            host.events.publish_nowait("user.created", 1)
-            await trio.sleep(0.05)
-            await host.settings.change("events.tap", False)
-            with trio.move_on_after(PATIENCE_S):
-                while owners(host):
-                    await trio.sleep(0.01)
-            seen.append(owners(host))
-
-    trio.run(main)
+    async with Host.open(named(name), discover=False) as host:
+        seen.append(owners(host))
+        host.events.publish_nowait("user.created", 1)
+        await trio.sleep(0.05)
+        await host.settings.change("events.tap", False)
+        with trio.move_on_after(PATIENCE_S):
+            while owners(host):
+                await trio.sleep(0.01)
+        seen.append(owners(host))
     meeting.withdraw(waiting)
     meeting.close()
 
@@ -500,7 +497,7 @@ def test_a_host_in_code_is_seen_only_under_a_name_and_only_while_settings_allow_
     listener.close()
 
 
-def test_requests_that_make_no_sense_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_that_make_no_sense_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMSPELL_DATA_HOME", str(tmp_path))
     meeting = Meeting(tmp_path / "run", create=True)
     wrong = [meeting.listen(Request(patterns, capacity)) for patterns, capacity in ((("{",), 10), (("*",), 0))]
@@ -509,11 +506,8 @@ def test_requests_that_make_no_sense_are_passed_over(tmp_path: Path, monkeypatch
     (tmp_path / "run" / "tail-0-c.json").write_text('{"patterns": ["**"]}')  # nobody listens
     good = meeting.listen(Request(("**",)))
 
-    async def main() -> list[str]:
-        async with Host.open(named("mine"), discover=False) as host:
-            return owners(host)
-
-    seen = trio.run(main)
+    async with Host.open(named("mine"), discover=False) as host:
+        seen = owners(host)
     left = meeting.names()
     for name, listener in (*wrong, good):
         meeting.withdraw(name)

@@ -113,7 +113,7 @@ async def publish(host: Host, publisher: int, refused: Callable[[], object], end
 
 
 @pytest.mark.long
-def test_a_million_events_through_slow_fast_blocking_and_closing_subscribers_add_up() -> None:
+async def test_a_million_events_through_slow_fast_blocking_and_closing_subscribers_add_up() -> None:
     gone: list[Consumer] = []
     sizes: list[int] = []
     counts = {"published": 0, "refused": 0}
@@ -126,33 +126,29 @@ def test_a_million_events_through_slow_fast_blocking_and_closing_subscribers_add
         if counts["published"] % 50_000 == 0:
             sizes.append(memory_bytes())
 
-    async def main() -> Any:
-        async with opened() as host, trio.open_nursery() as nursery:
-            async with (
-                consuming(host, nursery, "load.*", overflow="block", capacity=256) as fast,
-                consuming(host, nursery, *TOPICS, every=1, capacity=100) as slow,
-                consuming(host, nursery, "*.even", every=16, overflow="block", capacity=64) as blocking,
-                consuming(host, nursery, "load.odd", every=8, overflow="reject", capacity=200) as refusing,
-                consuming(host, nursery, "load.**", every=4, overflow="sample(0.1)", capacity=128) as sampling,
-                handling(host, "load.{even,odd}") as handler,
-            ):
-                churn = trio.CancelScope()
-
-                async def churning() -> None:
-                    with churn:
-                        await come_and_go(host, gone)
-
-                async with trio.open_nursery() as publishers:
-                    nursery.start_soon(churning)
-                    for publisher in range(PUBLISHERS):
-                        publishers.start_soon(publish, host, publisher, refused, ended)
-                churn.cancel()
-            return [fast, slow, blocking, refusing, sampling, handler], host.events.stats()
-
     gc.collect()
-    stayed, stats = trio.run(main)
+    async with opened() as host, trio.open_nursery() as nursery:
+        async with (
+            consuming(host, nursery, "load.*", overflow="block", capacity=256) as fast,
+            consuming(host, nursery, *TOPICS, every=1, capacity=100) as slow,
+            consuming(host, nursery, "*.even", every=16, overflow="block", capacity=64) as blocking,
+            consuming(host, nursery, "load.odd", every=8, overflow="reject", capacity=200) as refusing,
+            consuming(host, nursery, "load.**", every=4, overflow="sample(0.1)", capacity=128) as sampling,
+            handling(host, "load.{even,odd}") as handler,
+        ):
+            churn = trio.CancelScope()
 
-    fast, slow, blocking, refusing, sampling, handler = (consumer.info for consumer in stayed)
+            async def churning() -> None:
+                with churn:
+                    await come_and_go(host, gone)
+
+            async with trio.open_nursery() as publishers:
+                nursery.start_soon(churning)
+                for publisher in range(PUBLISHERS):
+                    publishers.start_soon(publish, host, publisher, refused, ended)
+            churn.cancel()
+        stayed, stats = [fast, slow, blocking, refusing, sampling, handler], host.events.stats()
+
     for consumer in (*stayed, *gone):
         assert consumer.count == consumer.info.delivered
         assert consumer.info.pending == 0
@@ -161,11 +157,15 @@ def test_a_million_events_through_slow_fast_blocking_and_closing_subscribers_add
         assert getattr(stats, outcome) == sum(getattr(consumer.info, outcome) for consumer in (*stayed, *gone))
     assert stats.published == counts["published"] == TOTAL
     assert stats.subscriptions == 0
-    assert fast.matched == slow.matched == sampling.matched == handler.matched == TOTAL
-    assert blocking.matched == refusing.matched == TOTAL // 2
-    assert fast.delivered > TOTAL * 9 // 10
-    assert 0 < counts["refused"] <= fast.rejected + blocking.rejected + refusing.rejected + handler.rejected
-    assert min(slow.dropped, refusing.rejected, sampling.sampled, fast.expired, len(gone)) > 0
+    assert fast.info.matched == slow.info.matched == sampling.info.matched == handler.info.matched == TOTAL
+    assert blocking.info.matched == refusing.info.matched == TOTAL // 2
+    assert fast.info.delivered > TOTAL * 9 // 10
+    assert (
+        0
+        < counts["refused"]
+        <= fast.info.rejected + blocking.info.rejected + refusing.info.rejected + handler.info.rejected
+    )
+    assert min(slow.info.dropped, refusing.info.rejected, sampling.info.sampled, fast.info.expired, len(gone)) > 0
     assert sum(consumer.info.discarded for consumer in gone) > 0
     assert max(sizes) - sizes[1] < 20_000_000, sizes
     assert msgspec.json.encode(stats)

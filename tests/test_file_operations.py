@@ -35,7 +35,7 @@ from llmspell_plugins.tools.filesystem.file_operations import (
 )
 
 
-def _call(
+async def _call(
     base: Path,
     *,
     denied: tuple[str, ...] = (),
@@ -58,11 +58,8 @@ def _call(
     charge = MemoryAccount(memory_bytes, "tool:file_operations").charge
     context: Any = SimpleNamespace(services=services, charge=charge, run_thread=run_thread)
 
-    async def main() -> ToolResult:
-        return await tool.run(model.model_copy(update=resolved), context)
-
     between()
-    return trio.run(main)
+    return await tool.run(model.model_copy(update=resolved), context)
 
 
 def tree(base: Path) -> dict[str, str]:
@@ -72,9 +69,9 @@ def tree(base: Path) -> dict[str, str]:
 # Reading and writing
 
 
-def test_a_file_is_written_and_read_back(tmp_path: Path) -> None:
-    written = _call(tmp_path, operation="write", path="a.txt", input="grüße\r\n\n")
-    read = _call(tmp_path, operation="read", path="a.txt")
+async def test_a_file_is_written_and_read_back(tmp_path: Path) -> None:
+    written = await _call(tmp_path, operation="write", path="a.txt", input="grüße\r\n\n")
+    read = await _call(tmp_path, operation="read", path="a.txt")
     assert (tmp_path / "a.txt").read_bytes() == "grüße\r\n\n".encode()
     assert written.result == {"path": str(tmp_path / "a.txt"), "size": 10, "created": True}
     assert read.text == "grüße\r\n\n"
@@ -82,45 +79,45 @@ def test_a_file_is_written_and_read_back(tmp_path: Path) -> None:
     assert read.metadata == {"file_path": str(tmp_path / "a.txt"), "file_size": 10}
 
 
-def test_bytes_that_are_no_text_come_as_base64_and_are_marked(tmp_path: Path) -> None:
+async def test_bytes_that_are_no_text_come_as_base64_and_are_marked(tmp_path: Path) -> None:
     data = bytes(range(256))
-    _call(tmp_path, operation="write", path="a.bin", input=base64.b64encode(data).decode(), encoding="base64")
-    read = _call(tmp_path, operation="read", path="a.bin")
+    await _call(tmp_path, operation="write", path="a.bin", input=base64.b64encode(data).decode(), encoding="base64")
+    read = await _call(tmp_path, operation="read", path="a.bin")
     assert (tmp_path / "a.bin").read_bytes() == data
     assert (read.result["encoding"], read.metadata["encoding"]) == ("base64", "base64")
     assert base64.b64decode(read.result["input"]) == data
 
 
-def test_an_empty_file_is_written_and_read(tmp_path: Path) -> None:
-    _call(tmp_path, operation="write", path="a.txt", input="")
-    assert _call(tmp_path, operation="read", path="a.txt").text == ""
+async def test_an_empty_file_is_written_and_read(tmp_path: Path) -> None:
+    await _call(tmp_path, operation="write", path="a.txt", input="")
+    assert (await _call(tmp_path, operation="read", path="a.txt")).text == ""
 
 
 @pytest.mark.parametrize(("text", "encoding"), [("not base64!", "base64"), ("\ud800", "utf-8")])
-def test_input_that_is_not_of_its_encoding_is_refused(tmp_path: Path, text: str, encoding: str) -> None:
+async def test_input_that_is_not_of_its_encoding_is_refused(tmp_path: Path, text: str, encoding: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        _call(tmp_path, operation="write", path="a.txt", input=text, encoding=encoding)
+        await _call(tmp_path, operation="write", path="a.txt", input=text, encoding=encoding)
     assert caught.value.field == "input"
     assert tree(tmp_path) == {}
 
 
-def test_a_write_keeps_the_permissions(tmp_path: Path) -> None:
+async def test_a_write_keeps_the_permissions(tmp_path: Path) -> None:
     (tmp_path / "a.sh").write_text("old")
     (tmp_path / "a.sh").chmod(0o750)
-    _call(tmp_path, operation="write", path="a.sh", input="new")
+    await _call(tmp_path, operation="write", path="a.sh", input="new")
     assert stat.S_IMODE((tmp_path / "a.sh").stat().st_mode) == 0o750
 
 
-def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
+async def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
-        _call(tmp_path, operation="write", path="a.txt", input="new")
+        await _call(tmp_path, operation="write", path="a.txt", input="new")
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
 
 
-def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(
+async def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_text("old")
@@ -131,13 +128,13 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(
 
     monkeypatch.setattr(content_module, "_write_all", full)
     with pytest.raises(ToolError, match="no space") as caught:
-        _call(tmp_path, operation="write", path="a.txt", input="new")
+        await _call(tmp_path, operation="write", path="a.txt", input="new")
     assert caught.value.code == "no_space"
     assert caught.value.details == {"error_type": "execution_error", "errno": 28}
     assert tree(tmp_path) == {"a.txt": "old"}
 
 
-def test_a_cancelled_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("old")
     reached, cancelled = threading.Event(), threading.Event()
     write_all = content_module._write_all
@@ -149,25 +146,22 @@ def test_a_cancelled_write_leaves_the_old_content(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(content_module, "_write_all", slow)
 
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
 
-            async def write() -> None:
-                path, size = str(tmp_path / "a.txt"), 1 << 20
-                await trio.to_thread.run_sync(content_module.write_file, path, b"new", size)
+        async def write() -> None:
+            path, size = str(tmp_path / "a.txt"), 1 << 20
+            await trio.to_thread.run_sync(content_module.write_file, path, b"new", size)
 
-            nursery.start_soon(write)
-            await trio.to_thread.run_sync(reached.wait)
-            nursery.cancel_scope.cancel()
-            cancelled.set()
-
-    trio.run(main)
+        nursery.start_soon(write)
+        await trio.to_thread.run_sync(reached.wait)
+        nursery.cancel_scope.cancel()
+        cancelled.set()
     assert tree(tmp_path) == {"a.txt": "old"}
 
 
-def test_append_adds_and_makes(tmp_path: Path) -> None:
-    _call(tmp_path, operation="append", path="a.log", input="one\n")
-    result = _call(tmp_path, operation="append", path="a.log", input="two\n")
+async def test_append_adds_and_makes(tmp_path: Path) -> None:
+    await _call(tmp_path, operation="append", path="a.log", input="one\n")
+    result = await _call(tmp_path, operation="append", path="a.log", input="two\n")
     assert (tmp_path / "a.log").read_text() == "one\ntwo\n"
     assert (result.result["appended_size"], result.result["size"]) == (4, 8)
 
@@ -199,7 +193,7 @@ def test_append_adds_and_makes(tmp_path: Path) -> None:
         ({"operation": "write", "path": "pipe", "input": "x"}, "not_a_file"),
     ],
 )
-def test_what_cannot_be_done_says_why_and_changes_nothing(
+async def test_what_cannot_be_done_says_why_and_changes_nothing(
     tmp_path: Path, parameters: dict[str, Any], code: str
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -207,7 +201,7 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(
     (tmp_path / "file").write_text("file")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ToolError) as caught:
-        _call(tmp_path, **parameters)
+        await _call(tmp_path, **parameters)
     assert caught.value.code == code
     assert "\n" not in str(caught.value)
     (tmp_path / "pipe").unlink()
@@ -248,21 +242,21 @@ def test_every_operation_says_which_paths_it_touches() -> None:
 # Arranging
 
 
-def test_a_file_an_empty_folder_and_a_whole_folder_are_deleted(tmp_path: Path) -> None:
+async def test_a_file_an_empty_folder_and_a_whole_folder_are_deleted(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c").write_text("c")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    assert _call(tmp_path, operation="delete", path="file").result["deleted"] == 1
-    assert _call(tmp_path, operation="delete", path="empty").result["deleted"] == 1
-    assert _call(tmp_path, operation="delete", path="a", recursive=True).result["deleted"] == 3
+    assert (await _call(tmp_path, operation="delete", path="file")).result["deleted"] == 1
+    assert (await _call(tmp_path, operation="delete", path="empty")).result["deleted"] == 1
+    assert (await _call(tmp_path, operation="delete", path="a", recursive=True)).result["deleted"] == 3
     assert tree(tmp_path) == {}
 
 
-def test_folders_are_created_with_their_parents_if_asked(tmp_path: Path) -> None:
-    assert _call(tmp_path, operation="create_dir", path="a").result["created"] is True
-    assert _call(tmp_path, operation="create_dir", path="a").result["created"] is False
-    assert _call(tmp_path, operation="create_dir", path="x/y/z", recursive=True).result["created"] is True
+async def test_folders_are_created_with_their_parents_if_asked(tmp_path: Path) -> None:
+    assert (await _call(tmp_path, operation="create_dir", path="a")).result["created"] is True
+    assert (await _call(tmp_path, operation="create_dir", path="a")).result["created"] is False
+    assert (await _call(tmp_path, operation="create_dir", path="x/y/z", recursive=True)).result["created"] is True
     assert tree(tmp_path) == {"a": "/", "x": "/", "x/y": "/", "x/y/z": "/"}
 
 
@@ -277,14 +271,14 @@ def test_folders_are_created_with_their_parents_if_asked(tmp_path: Path) -> None
         ({"operation": "rename", "source_path": "folder", "target_path": "a/b/new"}, "/"),
     ],
 )
-def test_missing_folders_above_a_new_file_or_folder_are_made(
+async def test_missing_folders_above_a_new_file_or_folder_are_made(
     tmp_path: Path, operation: dict[str, Any], found: str
 ) -> None:
     (tmp_path / "file").write_text("file")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "inner").write_text("inner")
 
-    _call(tmp_path, **operation)
+    await _call(tmp_path, **operation)
 
     assert tree(tmp_path)["a/b/new"] == found
 
@@ -300,11 +294,11 @@ def test_missing_folders_above_a_new_file_or_folder_are_made(
         {"operation": "move", "source_path": "folder", "target_path": "folder/a/new"},
     ],
 )
-def test_no_folder_is_made_for_what_is_refused(tmp_path: Path, operation: dict[str, Any]) -> None:
+async def test_no_folder_is_made_for_what_is_refused(tmp_path: Path, operation: dict[str, Any]) -> None:
     (tmp_path / "folder").mkdir()
 
     with pytest.raises(LlmspellError):
-        _call(tmp_path, settings={"max_file_size_bytes": 10}, **operation)
+        await _call(tmp_path, settings={"max_file_size_bytes": 10}, **operation)
 
     assert tree(tmp_path) == {"folder": "/"}
 
@@ -327,19 +321,19 @@ def test_the_other_names_of_operations_are_the_operation_for_guards_too(spelling
     assert given.operation == operation
 
 
-def test_no_folder_is_created_above_what_is_allowed(tmp_path: Path) -> None:
+async def test_no_folder_is_created_above_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(SecurityError):
-        _call(tmp_path, write=("not/yet",), operation="create_dir", path="not/yet/a", recursive=True)
+        await _call(tmp_path, write=("not/yet",), operation="create_dir", path="not/yet/a", recursive=True)
     assert tree(tmp_path) == {}
 
 
-def test_a_listing_tells_name_path_type_size_and_time(tmp_path: Path) -> None:
+async def test_a_listing_tells_name_path_type_size_and_time(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "inner").write_text("i")
     (tmp_path / "a.txt").write_text("abc")
     os.utime(tmp_path / "a.txt", (5, 1000))
-    flat = _call(tmp_path, operation="list_dir", path=".").result
-    deep = _call(tmp_path, operation="list_dir", path=".", recursive=True).result
+    flat = (await _call(tmp_path, operation="list_dir", path=".")).result
+    deep = (await _call(tmp_path, operation="list_dir", path=".", recursive=True)).result
     assert flat["count"] == 2
     assert flat["entries"][0] == {
         "name": "a.txt", "path": str(tmp_path / "a.txt"), "type": "file", "size": 3, "modified": 1000,
@@ -347,7 +341,7 @@ def test_a_listing_tells_name_path_type_size_and_time(tmp_path: Path) -> None:
     assert [entry["path"] for entry in deep["entries"]] == [str(tmp_path / name) for name in ("a.txt", "b", "b/inner")]
 
 
-def test_a_listing_leaves_out_what_may_not_be_read(tmp_path: Path) -> None:
+async def test_a_listing_leaves_out_what_may_not_be_read(tmp_path: Path) -> None:
     base = tmp_path / "base"
     (base / "closed").mkdir(parents=True)
     (tmp_path / "outside").write_text("x")
@@ -356,18 +350,18 @@ def test_a_listing_leaves_out_what_may_not_be_read(tmp_path: Path) -> None:
     (base / "closed" / "inner").write_text("x")
     (base / "link").symlink_to(tmp_path / "outside")
     (base / "seen").write_text("x")
-    listing = _call(base, denied=("*.pem", "closed"), operation="list_dir", path=".", recursive=True)
+    listing = await _call(base, denied=("*.pem", "closed"), operation="list_dir", path=".", recursive=True)
     assert [entry["name"] for entry in listing.result["entries"]] == ["seen"]
 
 
-def test_files_and_folders_are_copied(tmp_path: Path) -> None:
+async def test_files_and_folders_are_copied(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c").write_text("c")
     (tmp_path / "a" / "b" / "c").chmod(0o600)
     (tmp_path / "a" / "link").symlink_to("b/c")
     (tmp_path / "file").write_text("x")
-    one = _call(tmp_path, operation="copy", source_path="file", target_path="file2")
-    many = _call(tmp_path, operation="copy", source_path="a", target_path="a2", recursive=True)
+    one = await _call(tmp_path, operation="copy", source_path="file", target_path="file2")
+    many = await _call(tmp_path, operation="copy", source_path="a", target_path="a2", recursive=True)
     assert one.result == {"source": str(tmp_path / "file"), "target": str(tmp_path / "file2"), "count": 1}
     assert many.result["count"] == 4
     assert (tmp_path / "a2" / "b" / "c").read_text() == "c"
@@ -376,19 +370,21 @@ def test_files_and_folders_are_copied(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "c").exists()
 
 
-def test_files_and_folders_are_moved(tmp_path: Path) -> None:
+async def test_files_and_folders_are_moved(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c").write_text("c")
     (tmp_path / "file").write_text("x")
     (tmp_path / "old").write_text("old")
-    _call(tmp_path, operation="move", source_path="file", target_path="old")
-    result = _call(tmp_path, operation="move", source_path="a", target_path="z")
+    await _call(tmp_path, operation="move", source_path="file", target_path="old")
+    result = await _call(tmp_path, operation="move", source_path="a", target_path="z")
     assert tree(tmp_path) == {"old": "x", "z": "/", "z/b": "/", "z/b/c": "c"}
     assert result.result == {"source": str(tmp_path / "a"), "target": str(tmp_path / "z"), "count": 3}
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a second file system")
-def test_a_move_to_another_file_system_copies_and_deletes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_move_to_another_file_system_copies_and_deletes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_text("b")
     (tmp_path / "file").write_text("x")
@@ -399,26 +395,29 @@ def test_a_move_to_another_file_system_copies_and_deletes(tmp_path: Path, monkey
     from llmspell_plugins.tools.filesystem import file_operations
 
     monkeypatch.setattr(file_operations, "move", refuse)
-    _call(tmp_path, operation="move", source_path="file", target_path="file2")
-    _call(tmp_path, operation="move", source_path="a", target_path="a2")
+    await _call(tmp_path, operation="move", source_path="file", target_path="file2")
+    await _call(tmp_path, operation="move", source_path="a", target_path="a2")
     assert tree(tmp_path) == {"a2": "/", "a2/b": "b", "file2": "x"}
 
 
-def test_metadata_tells_what_is_known(tmp_path: Path) -> None:
+async def test_metadata_tells_what_is_known(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("abc")
     (tmp_path / "a").chmod(0o444)
     os.utime(tmp_path / "a", (5, 1000))
-    result = _call(tmp_path, operation="metadata", path="a").result
+    result = (await _call(tmp_path, operation="metadata", path="a")).result
     assert {name: result[name] for name in ("path", "type", "size", "readonly", "mode", "modified", "accessed")} == {
         "path": str(tmp_path / "a"), "type": "file", "size": 3, "readonly": True, "mode": "0444",
         "modified": 1000, "accessed": 5,
     }  # fmt: skip
-    assert _call(tmp_path, operation="metadata", path=".").result["type"] == "directory"
+    assert (await _call(tmp_path, operation="metadata", path=".")).result["type"] == "directory"
 
 
-def test_exists_tells_whether(tmp_path: Path) -> None:
+async def test_exists_tells_whether(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("abc")
-    found = {path: _call(tmp_path, operation="exists", path=path).result["exists"] for path in ("a", "b", "a/b", "c/d")}
+    found = {
+        path: (await _call(tmp_path, operation="exists", path=path)).result["exists"]
+        for path in ("a", "b", "a/b", "c/d")
+    }
     assert found == {"a": True, "b": False, "a/b": False, "c/d": False}
 
 
@@ -426,37 +425,37 @@ def test_exists_tells_whether(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("operation", ["read", "write", "append", "copy"])
-def test_a_file_above_the_limit_is_refused(tmp_path: Path, operation: str) -> None:
+async def test_a_file_above_the_limit_is_refused(tmp_path: Path, operation: str) -> None:
     (tmp_path / "a").write_text("x" * 101)
     parameters: dict[str, Any] = {"path": "a", "input": "y" * 101}
     if operation == "copy":
         parameters = {"source_path": "a", "target_path": "b"}
     with pytest.raises(ResourceLimitError, match="max_file_size_bytes") as caught:
-        _call(tmp_path, settings={"max_file_size_bytes": 100}, operation=operation, **parameters)
+        await _call(tmp_path, settings={"max_file_size_bytes": 100}, operation=operation, **parameters)
     assert (caught.value.resource, caught.value.limit) == ("file_bytes", 100)
     assert tree(tmp_path) == {"a": "x" * 101}
 
 
-def test_reading_is_charged_before_it_happens(tmp_path: Path) -> None:
+async def test_reading_is_charged_before_it_happens(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x" * 2000)
     with pytest.raises(ResourceLimitError) as caught:
-        _call(tmp_path, memory_bytes=1000, operation="read", path="a")
+        await _call(tmp_path, memory_bytes=1000, operation="read", path="a")
     assert caught.value.resource == "memory_bytes"
 
 
 @pytest.mark.parametrize("setting", [{"max_items": 3}, {"max_depth": 2}])
-def test_a_folder_beyond_the_bounds_is_refused_whole(tmp_path: Path, setting: dict[str, int]) -> None:
+async def test_a_folder_beyond_the_bounds_is_refused_whole(tmp_path: Path, setting: dict[str, int]) -> None:
     (tmp_path / "a" / "b" / "c" / "d").mkdir(parents=True)
     (tmp_path / "a" / "e").mkdir()
     before = tree(tmp_path)
     for operation in ("delete", "list_dir"):
         with pytest.raises(ResourceLimitError):
-            _call(tmp_path, settings=setting, recursive=True, operation=operation, path="a")
+            await _call(tmp_path, settings=setting, recursive=True, operation=operation, path="a")
     assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["a.exe", "A.DLL", "lib.so", "lib.so.1.2", "x.dylib", "a.exe.", "a.exe "])
-def test_blocked_extensions_are_never_written(tmp_path: Path, name: str) -> None:
+async def test_blocked_extensions_are_never_written(tmp_path: Path, name: str) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "ok.txt").write_text("x")
     (tmp_path / "a" / name).write_text("x")
@@ -470,11 +469,11 @@ def test_blocked_extensions_are_never_written(tmp_path: Path, name: str) -> None
     )
     for parameters in calls:
         with pytest.raises(SecurityError, match="blocked_extensions"):
-            _call(tmp_path, **parameters)
+            await _call(tmp_path, **parameters)
     assert tree(tmp_path) == before
 
 
-def test_an_allowed_folder_itself_is_neither_deleted_nor_moved(tmp_path: Path) -> None:
+async def test_an_allowed_folder_itself_is_neither_deleted_nor_moved(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     calls: tuple[dict[str, Any], ...] = (
         {"operation": "delete", "path": "work", "recursive": True},
@@ -482,7 +481,7 @@ def test_an_allowed_folder_itself_is_neither_deleted_nor_moved(tmp_path: Path) -
     )
     for parameters in calls:
         with pytest.raises(SecurityError):
-            _call(tmp_path, write=(".", "work"), **parameters)
+            await _call(tmp_path, write=(".", "work"), **parameters)
     assert tree(tmp_path) == {"work": "/"}
 
 
@@ -491,25 +490,27 @@ def test_an_allowed_folder_itself_is_neither_deleted_nor_moved(tmp_path: Path) -
 
 @pytest.mark.parametrize("operation", ["delete", "copy", "move"])
 @pytest.mark.parametrize("prey", [".git", "key.pem", "llmspell.toml"])
-def test_one_file_that_may_not_be_touched_refuses_the_whole_folder(tmp_path: Path, operation: str, prey: str) -> None:
+async def test_one_file_that_may_not_be_touched_refuses_the_whole_folder(
+    tmp_path: Path, operation: str, prey: str
+) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "a.txt").write_text("a")
     (tmp_path / "a" / "b" / prey).write_text("x")
     before = tree(tmp_path)
     parameters: dict[str, Any] = {"path": "a"} if operation == "delete" else {"source_path": "a", "target_path": "z"}
     with pytest.raises(SecurityError):
-        _call(tmp_path, denied=("*.pem",), operation=operation, recursive=True, **parameters)
+        await _call(tmp_path, denied=("*.pem",), operation=operation, recursive=True, **parameters)
     assert tree(tmp_path) == before
 
 
-def test_deleting_a_folder_removes_links_and_leaves_what_they_lead_to(tmp_path: Path) -> None:
+async def test_deleting_a_folder_removes_links_and_leaves_what_they_lead_to(tmp_path: Path) -> None:
     base = tmp_path / "base"
     (base / "a").mkdir(parents=True)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "prey").write_text("x")
     (base / "a" / "link").symlink_to(tmp_path / "outside")
     (base / "a" / "file").symlink_to(tmp_path / "outside" / "prey")
-    _call(base, operation="delete", path="a", recursive=True)
+    await _call(base, operation="delete", path="a", recursive=True)
     assert tree(base) == {}
     assert (tmp_path / "outside" / "prey").read_text() == "x"
 
@@ -544,7 +545,7 @@ def _swap_file(base: Path) -> None:
         {"operation": "exists", "path": "folder/file"},
     ],
 )
-def test_a_link_put_in_the_way_after_the_judgement_leads_nowhere(
+async def test_a_link_put_in_the_way_after_the_judgement_leads_nowhere(
     tmp_path: Path, swap: Callable[[Path], None], parameters: dict[str, Any]
 ) -> None:
     base = tmp_path / "base"
@@ -554,13 +555,13 @@ def test_a_link_put_in_the_way_after_the_judgement_leads_nowhere(
     (base / "other").write_text("other")
     result: Any = ""
     with contextlib.suppress(SecurityError, ToolError):
-        result = _call(base, between=lambda: swap(base), **parameters)
+        result = await _call(base, between=lambda: swap(base), **parameters)
     assert tree(tmp_path / "outside") == {"file": "in outside"}
     assert "in outside" not in str(result)
     assert not (base / "stolen").is_file() or (base / "stolen").is_symlink()
 
 
-def test_a_folder_that_is_swapped_while_it_is_deleted_leads_nowhere(
+async def test_a_folder_that_is_swapped_while_it_is_deleted_leads_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from llmspell_plugins.tools.filesystem import tree as tree_module
@@ -580,11 +581,11 @@ def test_a_folder_that_is_swapped_while_it_is_deleted_leads_nowhere(
 
     monkeypatch.setattr(tree_module, "_remove", swap_then_remove)
     with pytest.raises(SecurityError, match="link"):
-        _call(base, operation="delete", path="a", recursive=True)
+        await _call(base, operation="delete", path="a", recursive=True)
     assert tree(tmp_path / "outside") == {"file": "out"}
 
 
-def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+async def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "file").write_text("x")
     before = len(os.listdir("/proc/self/fd"))
@@ -596,9 +597,9 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         {"operation": "delete", "path": "c", "recursive": True},
     )
     for parameters in calls:
-        _call(tmp_path, **parameters)
+        await _call(tmp_path, **parameters)
     with pytest.raises(ToolError):
-        _call(tmp_path, operation="read", path="a/b")
+        await _call(tmp_path, operation="read", path="a/b")
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -615,25 +616,27 @@ def _put(kind: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["a pipe", "a socket"])
-def test_what_is_no_file_is_told_as_what_it_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_no_file_is_told_as_what_it_is(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path is short
     _put(kind, Path("odd"))
 
     for operation in ("read", "write", "append"):
         with pytest.raises(ToolError, match="not a regular file") as caught:
-            _call(tmp_path, operation=operation, path="odd", input="x")
+            await _call(tmp_path, operation=operation, path="odd", input="x")
         assert caught.value.code == "not_a_file"
-    told = _call(tmp_path, operation="metadata", path="odd")
+    told = await _call(tmp_path, operation="metadata", path="odd")
 
     assert told.result["type"] == "other"
     assert f"is {kind} of 0 bytes" in str(told.message)
 
 
-def test_a_text_is_read_without_its_byte_order_mark_and_bytes_with_it(tmp_path: Path) -> None:
+async def test_a_text_is_read_without_its_byte_order_mark_and_bytes_with_it(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbftext")
 
-    text = _call(tmp_path, operation="read", path="a.txt").result
-    whole = _call(tmp_path, operation="read", path="a.txt", encoding="base64").result
+    text = (await _call(tmp_path, operation="read", path="a.txt")).result
+    whole = (await _call(tmp_path, operation="read", path="a.txt", encoding="base64")).result
 
     assert (text["input"], text["size"]) == ("text", 7)
     assert base64.b64decode(whole["input"]) == b"\xef\xbb\xbftext"

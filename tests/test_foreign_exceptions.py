@@ -247,16 +247,13 @@ async def test_a_hook_whose_tasks_fail_as_the_call_is_cancelled_leaves_the_cance
 
 @pytest.mark.parametrize("kind", ["guard", "observe", "transform"])
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_the_users_own_interrupt_in_a_hook_ends_the_run(kind: str, asynchronous: bool) -> None:
-    async def main() -> None:
+async def test_the_users_own_interrupt_in_a_hook_ends_the_run(kind: str, asynchronous: bool) -> None:
+    with pytest.raises(BaseExceptionGroup) as ended:
         async with opened(make_tool("victim", fine)) as host:
             interrupt = as_hook(lambda: signal.raise_signal(signal.SIGINT), asynchronous)
             host.hooks.register(BEFORE, interrupt, kind=kind)
             await host.call("tool:victim")
             await trio.sleep(1)
-
-    with pytest.raises(BaseExceptionGroup) as ended:
-        trio.run(main)
 
     assert ended.value.subgroup(KeyboardInterrupt) is not None
 

@@ -57,32 +57,26 @@ def add(left: int, right: int = 2) -> int:
     return left + right
 
 
-def call(address: str, parameters: Any = None, *plugins: Any, **tools: Any) -> ToolResult:
-    async def main() -> ToolResult:
-        async with Host.open({"tools": tools}, plugins=plugins) as host:
-            result: ToolResult = await host.call(address, parameters)
-            return result
-
-    return trio.run(main)
+async def call(address: str, parameters: Any = None, *plugins: Any, **tools: Any) -> ToolResult:
+    async with Host.open({"tools": tools}, plugins=plugins) as host:
+        result: ToolResult = await host.call(address, parameters)
+        return result
 
 
-def test_a_function_is_called_as_a_tool_and_stays_a_function() -> None:
-    assert call("tool:add", {"left": 40}, add).result == 42
+async def test_a_function_is_called_as_a_tool_and_stays_a_function() -> None:
+    assert (await call("tool:add", {"left": 40}, add)).result == 42
     assert add(1) == 3
 
 
-def test_it_gets_context_and_settings_by_annotation() -> None:
-    result = call("tool:forecast", {"city": "Rome, Italy"}, tell_weather, weather={"unit": "F"}).result
+async def test_it_gets_context_and_settings_by_annotation() -> None:
+    result = (await call("tool:forecast", {"city": "Rome, Italy"}, tell_weather, weather={"unit": "F"})).result
 
     assert result == {"city": "Rome, Italy", "days": 1, "unit": "F", "call": "weather"}
 
 
-def test_signature_and_docstring_become_the_schema() -> None:
-    async def main() -> Any:
-        async with Host.open({}, plugins=[tell_weather]) as host:
-            return host.tools.describe("weather")
-
-    told = trio.run(main)
+async def test_signature_and_docstring_become_the_schema() -> None:
+    async with Host.open({}, plugins=[tell_weather]) as host:
+        told = host.tools.describe("weather")
 
     assert (told["description"], told["category"], told["level"]) == (
         "Tell the weather of a city.",
@@ -96,22 +90,22 @@ def test_signature_and_docstring_become_the_schema() -> None:
 
 
 @pytest.mark.parametrize("parameters", [{}, {"left": "x"}])
-def test_wrong_parameters_are_refused(parameters: Any) -> None:
+async def test_wrong_parameters_are_refused(parameters: Any) -> None:
     with pytest.raises(InvalidInputError, match="tool:add: parameter left"):
-        call("tool:add", parameters, add)
+        await call("tool:add", parameters, add)
 
 
-def test_unknown_settings_of_a_function_are_refused() -> None:
+async def test_unknown_settings_of_a_function_are_refused() -> None:
     with pytest.raises(PluginError, match=r"tools\.weather\.units"):
-        call("tool:weather", {"city": "x"}, tell_weather, weather={"units": "F"})
+        await call("tool:weather", {"city": "x"}, tell_weather, weather={"units": "F"})
 
 
-def test_a_package_brings_a_function_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_package_brings_a_function_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     code = "from llmspell_hookspecs import tool\n@tool\ndef Plugin() -> str:\n    return 'hi'\n# class Plugin\n"
     install(tmp_path, "greeting-package", name="Plugin", code=code, group="llmspell.tools")
 
-    assert call("tool:Plugin").result == "hi"
+    assert (await call("tool:Plugin")).result == "hi"
 
     del sys.modules["greeting_package_module"]
 
@@ -149,7 +143,7 @@ def test_a_wrong_option_is_refused(options: Any) -> None:
         tool(**options)(add)
 
 
-def test_a_hook_sees_what_the_function_is_given() -> None:
+async def test_a_hook_sees_what_the_function_is_given() -> None:
     seen: list[Any] = []
 
     class Watch:
@@ -157,17 +151,17 @@ def test_a_hook_sees_what_the_function_is_given() -> None:
         def before_tool_execution(self, context: Any) -> None:
             seen.append(dict(context.subject.parameters))
 
-    call("tool:add", {"left": 1}, add, Watch)
+    await call("tool:add", {"left": 1}, add, Watch)
 
     assert seen == [{"left": 1, "right": 2}]
 
 
-def test_the_tool_of_the_how_to_works() -> None:
+async def test_the_tool_of_the_how_to_works() -> None:
     text = (Path(__file__).parent.parent / "docs" / "how-to.md").read_text()
     source = text.partition("## Tools")[2].partition("```python\n")[2].partition("```")[0]
     module = types.ModuleType("how_to")
     exec(source, vars(module))
 
-    result = call("tool:forecast", {"city": "Rome"}, module.weather, weather={"unit": "F"})
+    result = await call("tool:forecast", {"city": "Rome"}, module.weather, weather={"unit": "F"})
 
     assert result.result == "Rome in 1 days: 20 F"

@@ -36,13 +36,10 @@ class Echo(Tool[EchoParameters]):
         return parameters.text
 
 
-def run_script(body: Body, **others: Body) -> Any:
-    async def main() -> Any:
-        puppet = Puppet(main=body, **others)
-        async with opened(puppet, Echo) as host:
-            return await host.run_source("main", "puppet", name="tour.puppet")
-
-    return trio.run(main)
+async def run_script(body: Body, **others: Body) -> Any:
+    puppet = Puppet(main=body, **others)
+    async with opened(puppet, Echo) as host:
+        return await host.run_source("main", "puppet", name="tour.puppet")
 
 
 def returning(value: Any, seen: list[Any] | None = None) -> Callable[..., Awaitable[Any]]:
@@ -70,7 +67,7 @@ async def echo(script: Script, text: str = "x") -> Any:
         lambda fn: ({"hook_point": "BeforeToolExecution", "callback": fn, "kind": "transform", "match": "ec*"},),
     ],
 )
-def test_a_hook_registered_in_any_style_changes_the_call(register: Callable[[Any], tuple[Any, ...]]) -> None:
+async def test_a_hook_registered_in_any_style_changes_the_call(register: Callable[[Any], tuple[Any, ...]]) -> None:
     seen: list[Any] = []
     change = {"type": "modified", "data": {"parameters": {"text": "changed"}}}
 
@@ -78,7 +75,7 @@ def test_a_hook_registered_in_any_style_changes_the_call(register: Callable[[Any
         await script("Hook.register", *register(returning(change, seen)))
         return await echo(script)
 
-    assert run_script(body) == "changed"
+    assert await run_script(body) == "changed"
     assert seen[0][0]["point"] == "before_tool_execution"
     assert seen[0][0]["data"]["parameters"] == {"text": "x"}
 
@@ -101,17 +98,17 @@ def test_a_hook_registered_in_any_style_changes_the_call(register: Callable[[Any
         (({"handler": print},), "the point is missing"),
     ],
 )
-def test_a_registration_that_is_wrong_says_so(arguments: tuple[Any, ...], message: str) -> None:
+async def test_a_registration_that_is_wrong_says_so(arguments: tuple[Any, ...], message: str) -> None:
     async def body(script: Script) -> Any:
         await script("Hook.register", *arguments)
 
     with pytest.raises((InvalidInputError, HookRegistrationError)) as caught:
-        run_script(body)
+        await run_script(body)
 
     assert message in str(caught.value)
 
 
-def test_a_handle_tells_its_point_until_it_is_unregistered() -> None:
+async def test_a_handle_tells_its_point_until_it_is_unregistered() -> None:
     async def body(script: Script) -> Any:
         handle = await script("Hook.register", "tool:before_execution", returning("no"))
         told = [await script.of(handle, "hookPoint"), await script.of(handle, "id") != ""]
@@ -122,10 +119,10 @@ def test_a_handle_tells_its_point_until_it_is_unregistered() -> None:
                 await script.of(handle, method)
         return told
 
-    assert run_script(body) == ["BeforeToolExecution", True, True, False, "x"]
+    assert await run_script(body) == ["BeforeToolExecution", True, True, False, "x"]
 
 
-def test_hooks_are_unregistered_by_handle_and_by_name_but_not_foreign_ones() -> None:
+async def test_hooks_are_unregistered_by_handle_and_by_name_but_not_foreign_ones() -> None:
     async def body(script: Script) -> Any:
         handle = await script("Hook.register", "BeforeToolExecution", returning("no"))
         await script("Hook.register", "BeforeToolExecution", returning("no"), {"name": "b"})
@@ -139,20 +136,20 @@ def test_hooks_are_unregistered_by_handle_and_by_name_but_not_foreign_ones() -> 
             await script("Hook.unregister", "nobody")
         return answers, await echo(script)
 
-    assert run_script(body) == ([True, False, True, False], "x")
+    assert await run_script(body) == ([True, False, True, False], "x")
 
 
-def test_unregistering_the_handle_of_another_script_is_false_and_it_stays() -> None:
+async def test_unregistering_the_handle_of_another_script_is_false_and_it_stays() -> None:
     async def body(script: Script) -> Any:
         handle = await script("Hook.register", "BeforeToolExecution", returning("no"))
         other = Hook(script.interface.services, script.interface.scope)
         foreign = other.unregister(handle)
         return foreign, await script("Hook.unregister", handle)
 
-    assert run_script(body) == (False, True)
+    assert await run_script(body) == (False, True)
 
 
-def test_hooks_of_others_are_listed_only_on_request() -> None:
+async def test_hooks_of_others_are_listed_only_on_request() -> None:
     async def body(host: Host, script: Script) -> Any:
         await script("Hook.register", "BeforeToolExecution", returning(None), {"name": "mine"})
 
@@ -167,37 +164,35 @@ def test_hooks_of_others_are_listed_only_on_request() -> None:
             await names({"language": "python", "hook_point": "BeforeToolExecution"}),
         ]
 
-    async def main() -> Any:
-        puppet = Puppet()
-        async with opened(puppet, Echo) as host:
-            host.hooks.register("BeforeToolExecution", returning(None), name="others")
-            puppet.bodies["main"] = lambda script: body(host, script)
-            return await host.run_source("main", "puppet")
+    puppet = Puppet()
+    async with opened(puppet, Echo) as host:
+        host.hooks.register("BeforeToolExecution", returning(None), name="others")
+        puppet.bodies["main"] = lambda script: body(host, script)
+        result = await host.run_source("main", "puppet")
 
-    assert trio.run(main) == [["mine"], ["mine"], ["others", "mine"], ["others"], ["others"]]
+    assert result == [["mine"], ["mine"], ["others", "mine"], ["others"], ["others"]]
 
 
-def test_a_script_touches_only_hooks_of_its_own() -> None:
+async def test_a_script_touches_only_hooks_of_its_own() -> None:
     async def body(host: Host, script: Script) -> Any:
         answers = [await script("Hook.unregister", {"name": "policy"}), await script("Hook.disable", "policy")]
         listed = await script("Hook.list", {"name": "policy", "all": True})
         answers.append(await script("Hook.disable", listed[0]["id"]))
         return answers, listed[0]["mine"]
 
-    async def main() -> Any:
-        puppet = Puppet()
-        async with opened(puppet, Echo) as host:
-            host.hooks.register("BeforeToolExecution", returning(Cancel("policy says no")), kind="guard", name="policy")
-            puppet.bodies["main"] = lambda script: body(host, script)
-            answers = await host.run_source("main", "puppet")
-            with pytest.raises(OperationCancelledError, match="policy says no"):
-                await host.call("tool:echo", {})
-            return answers
+    puppet = Puppet()
+    async with opened(puppet, Echo) as host:
+        host.hooks.register("BeforeToolExecution", returning(Cancel("policy says no")), kind="guard", name="policy")
+        puppet.bodies["main"] = lambda script: body(host, script)
+        answers = await host.run_source("main", "puppet")
+        with pytest.raises(OperationCancelledError, match="policy says no"):
+            await host.call("tool:echo", {})
+        result = answers
 
-    assert trio.run(main) == ([False, False, False], False)
+    assert result == ([False, False, False], False)
 
 
-def test_disabled_hooks_are_not_called_until_they_are_enabled() -> None:
+async def test_disabled_hooks_are_not_called_until_they_are_enabled() -> None:
     async def body(script: Script) -> Any:
         handle = await script("Hook.register", "BeforeToolExecution", returning("no"), {"name": "n", "enabled": False})
         before = await echo(script)
@@ -212,10 +207,10 @@ def test_disabled_hooks_are_not_called_until_they_are_enabled() -> None:
             (await script.of(handle, "info"))["enabled"],
         )
 
-    assert run_script(body) == ("x", "x", True, True)
+    assert await run_script(body) == ("x", "x", True, True)
 
 
-def test_hooks_go_when_the_script_ends() -> None:
+async def test_hooks_go_when_the_script_ends() -> None:
     async def body(script: Script) -> Any:
         await script("Hook.register", "BeforeToolExecution", returning("no"), {"kind": "guard"})
 
@@ -223,17 +218,16 @@ def test_hooks_go_when_the_script_ends() -> None:
         await body(script)
         raise InvalidInputError("as planned")
 
-    async def main() -> Any:
-        async with opened(Puppet(main=body, bad=failing), Echo) as host:
-            await host.run_source("main", "puppet")
-            with pytest.raises(InvalidInputError, match="as planned"):
-                await host.run_source("bad", "puppet")
-            return host.hooks.list(), (await host.call("tool:echo", {"text": "on"})).result
+    async with opened(Puppet(main=body, bad=failing), Echo) as host:
+        await host.run_source("main", "puppet")
+        with pytest.raises(InvalidInputError, match="as planned"):
+            await host.run_source("bad", "puppet")
+        result = host.hooks.list(), (await host.call("tool:echo", {"text": "on"})).result
 
-    assert trio.run(main) == ([], "on")
+    assert result == ([], "on")
 
 
-def test_a_guard_that_fails_denies_and_a_transform_that_fails_does_not() -> None:
+async def test_a_guard_that_fails_denies_and_a_transform_that_fails_does_not() -> None:
     async def broken(context: Any) -> Any:
         raise InvalidInputError("the script died")
 
@@ -247,10 +241,10 @@ def test_a_guard_that_fails_denies_and_a_transform_that_fails_does_not() -> None
             await echo(script)
         return passed
 
-    assert run_script(body) == "x"
+    assert await run_script(body) == "x"
 
 
-def test_an_observer_sees_what_was_denied_and_its_answer_is_ignored() -> None:
+async def test_an_observer_sees_what_was_denied_and_its_answer_is_ignored() -> None:
     seen: list[Any] = []
 
     async def body(script: Script) -> Any:
@@ -259,12 +253,12 @@ def test_an_observer_sees_what_was_denied_and_its_answer_is_ignored() -> None:
         with pytest.raises(OperationCancelledError):
             await echo(script)
 
-    run_script(body)
+    await run_script(body)
 
     assert len(seen) == 1
 
 
-def test_a_hook_that_takes_too_long_is_stopped() -> None:
+async def test_a_hook_that_takes_too_long_is_stopped() -> None:
     ended: list[str] = []
 
     async def slow(context: Any) -> Any:
@@ -276,19 +270,19 @@ def test_a_hook_that_takes_too_long_is_stopped() -> None:
         with pytest.raises(OperationCancelledError):
             await echo(script)
 
-    run_script(body)
+    await run_script(body)
 
     assert ended == []
 
 
-def test_a_listing_has_the_originals_fields_and_ours() -> None:
+async def test_a_listing_has_the_originals_fields_and_ours() -> None:
     async def body(script: Script) -> Any:
         await script("Hook.register", "BeforeToolExecution", returning(None), "high")
         options = {"name": "late", "tags": ["x"], "priority": "low", "description": "mine", "version": "2.0.0"}
         await script("Hook.register", "AfterToolExecution", returning(None), options)
         return await script("Hook.list")
 
-    first, second = run_script(body)
+    first, second = await run_script(body)
 
     assert first["name"].startswith("puppet_")
     assert first["priority"] == "Priority(-100)"
@@ -322,14 +316,14 @@ def test_a_listing_has_the_originals_fields_and_ours() -> None:
         ({"kind": "observe"}, ["b"]),
     ],
 )
-def test_listings_are_filtered(filters: Any, names: list[str]) -> None:
+async def test_listings_are_filtered(filters: Any, names: list[str]) -> None:
     async def body(script: Script) -> Any:
         await script("Hook.register", "BeforeToolExecution", returning(None), {"name": "a", "priority": "high"})
         options: Mapping[str, Any] = {"name": "b", "tags": "x", "kind": "observe"}
         await script("Hook.register", "AfterToolExecution", returning(None), options)
         return [entry["name"] for entry in await script("Hook.list", filters)]
 
-    assert run_script(body) == names
+    assert await run_script(body) == names
 
 
 @pytest.mark.parametrize(
@@ -341,13 +335,13 @@ def test_listings_are_filtered(filters: Any, names: list[str]) -> None:
         (5, "the filter must be a point's name or a table"),
     ],
 )
-def test_a_filter_that_is_wrong_says_so(filters: Any, message: str) -> None:
+async def test_a_filter_that_is_wrong_says_so(filters: Any, message: str) -> None:
     with pytest.raises((InvalidInputError, HookRegistrationError), match=message):
-        run_script(lambda script: script("Hook.list", filters))
+        await run_script(lambda script: script("Hook.list", filters))
 
 
-def test_points_are_listed_with_all_their_names() -> None:
-    points = {point["name"]: point for point in run_script(lambda script: script("Hook.points"))}
+async def test_points_are_listed_with_all_their_names() -> None:
+    points = {point["name"]: point for point in await run_script(lambda script: script("Hook.points"))}
 
     before = points["BeforeToolExecution"]
     assert before["snake_name"] == "before_tool_execution"
@@ -356,7 +350,7 @@ def test_points_are_listed_with_all_their_names() -> None:
     assert points["ToolParameterValidation"]["aliases"] == ["ToolValidation"]
 
 
-def test_a_script_fires_points_of_its_own() -> None:
+async def test_a_script_fires_points_of_its_own() -> None:
     async def body(script: Script) -> Any:
         await script("Hook.register", "custom:price", returning({"type": "modified", "data": {"eur": 2}}))
         changed = [await script("Hook.fire", "price", {"eur": 1}), await script("Hook.fire", "custom:price", {})]
@@ -365,13 +359,13 @@ def test_a_script_fires_points_of_its_own() -> None:
             await script("Hook.fire", "price", {"eur": 1})
         return changed, await script("Hook.fire", "nobody", 7)
 
-    assert run_script(body) == ([{"eur": 2}, {"eur": 2}], 7)
+    assert await run_script(body) == ([{"eur": 2}, {"eur": 2}], 7)
 
 
-def test_a_script_has_a_thousand_hooks_at_most() -> None:
+async def test_a_script_has_a_thousand_hooks_at_most() -> None:
     async def body(script: Script) -> Any:
         for number in range(1001):
             await script("Hook.register", f"custom:{number}", returning(None))
 
     with pytest.raises(ResourceLimitError, match="1000 hooks"):
-        run_script(body)
+        await run_script(body)

@@ -68,7 +68,7 @@ def test_pretty_text_is_the_same_the_quick_way(value: Any) -> None:
 
 
 @pytest.mark.timing
-def test_a_large_text_leaves_the_loop_free() -> None:
+async def test_a_large_text_leaves_the_loop_free() -> None:
     text = json.dumps([{"id": number, "name": f"n{number}"} for number in range(60_000)])
     worst = 0.0
 
@@ -79,14 +79,11 @@ def test_a_large_text_leaves_the_loop_free() -> None:
             await trio.sleep(0.001)
             worst = max(worst, trio.current_time() - before)
 
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
-            value = await parse_text(text)
-            await write_text(value)
-            nursery.cancel_scope.cancel()
-
-    trio.run(main)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        value = await parse_text(text)
+        await write_text(value)
+        nursery.cancel_scope.cancel()
 
     assert worst < 0.1  # the C scanner alone would hold every thread for as long as it takes
 
@@ -102,33 +99,33 @@ def test_a_large_text_leaves_the_loop_free() -> None:
         ("é", '"é"'),
     ],
 )
-def test_values_are_written_by_the_originals_rules(value: Any, text: str) -> None:
-    assert trio.run(make()[0].stringify, value) == text
+async def test_values_are_written_by_the_originals_rules(value: Any, text: str) -> None:
+    assert await make()[0].stringify(value) == text
 
 
-def test_an_object_is_written_as_its_fields() -> None:
+async def test_an_object_is_written_as_its_fields() -> None:
     class Entry(ScriptObject):
         def script_fields(self) -> dict[str, Any]:
             return {"name": "calculator", "run": print}
 
-    assert trio.run(make()[0].stringify, [Entry()]) == '[{"name":"calculator"}]'
+    assert await make()[0].stringify([Entry()]) == '[{"name":"calculator"}]'
 
 
-def test_pretty_is_asked_for_in_three_ways() -> None:
+async def test_pretty_is_asked_for_in_three_ways() -> None:
     made, _ = make()
 
-    texts = {trio.run(made.stringify, {"a": 1}, wanted) for wanted in (True, 2, {"pretty": True})}
+    texts = {await made.stringify({"a": 1}, wanted) for wanted in (True, 2, {"pretty": True})}
 
     assert texts == {'{\n  "a": 1\n}'}
 
 
-def test_functions_circles_and_bytes_are_refused() -> None:
+async def test_functions_circles_and_bytes_are_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
 
     for value, words in ((print, "a function"), (circle, "holds itself"), (b"x", "a bytes")):
         with pytest.raises(InvalidInputError, match=words):
-            trio.run(make()[0].stringify, value)
+            await make()[0].stringify(value)
 
 
 @pytest.mark.parametrize(
@@ -142,26 +139,26 @@ def test_functions_circles_and_bytes_are_refused() -> None:
         ("[" * 90_000, "nested too deeply"),
     ],
 )
-def test_wrong_json_says_where(text: str, message: str) -> None:
+async def test_wrong_json_says_where(text: str, message: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        trio.run(make()[0].parse, text)
+        await make()[0].parse(text)
 
     assert message in str(caught.value)
 
 
-def test_a_text_above_the_limit_is_refused() -> None:
+async def test_a_text_above_the_limit_is_refused() -> None:
     with pytest.raises(ResourceLimitError, match="at most"):
-        trio.run(make()[0].parse, " " * (LARGEST_TEXT + 1))
+        await make()[0].parse(" " * (LARGEST_TEXT + 1))
 
 
-def test_query_runs_the_tool() -> None:
+async def test_query_runs_the_tool() -> None:
     made, processor = make()
 
-    answer = trio.run(made.query, {"items": [1, 2]}, ".items[]")
+    answer = await made.query({"items": [1, 2]}, ".items[]")
 
     assert answer == [1, 2]
     assert processor.calls == [
         ("tool:json_processor", {"operation": "query", "input": {"items": [1, 2]}, "query": ".items[]"})
     ]
     with pytest.raises(InvalidInputError, match=r"JSON\.query: the program is empty"):
-        trio.run(made.query, {}, " ")
+        await made.query({}, " ")

@@ -5,23 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import trio
 
 from llmspell import Host
 from llmspell_hookspecs import ScriptError
 
 
-def lua(source: str, *arguments: str) -> tuple[Any, str]:
+async def lua(source: str, *arguments: str) -> tuple[Any, str]:
     written: list[str] = []
 
-    async def main() -> Any:
-        async with Host.open(False, discover=False, write=written.append) as host:
-            return await host.run_source(source, "lua", name="tour.lua", arguments=arguments)
-
-    return trio.run(main), "".join(written)
+    async with Host.open(False, discover=False, write=written.append) as host:
+        result = await host.run_source(source, "lua", name="tour.lua", arguments=arguments)
+    return result, "".join(written)
 
 
-def test_a_tool_answers_in_every_spelling() -> None:
+async def test_a_tool_answers_in_every_spelling() -> None:
     source = """
     local p = {operation = "evaluate", input = "2 + 2"}
     local calls = {Tool.invoke("calculator", p), Tool.execute("calculator", p), Tool.executeAsync("calculator", p),
@@ -32,10 +29,10 @@ def test_a_tool_answers_in_every_spelling() -> None:
     return out
     """
 
-    assert lua(source)[0] == [4, 4, 4, 4, 4, 4, 4]
+    assert (await lua(source))[0] == [4, 4, 4, 4, 4, 4, 4]
 
 
-def test_tools_are_listed_by_name_and_as_texts() -> None:
+async def test_tools_are_listed_by_name_and_as_texts() -> None:
     source = """
     local named, text = {}, {}
     for _, t in ipairs(Tool.list()) do named[t.name] = t.version; text[tostring(t)] = true end
@@ -43,17 +40,17 @@ def test_tools_are_listed_by_name_and_as_texts() -> None:
             Tool.get("nosuch") == nil, Tool.calculator.getSchema().name, #Tool.discover{category = "utility"} > 0}
     """
 
-    assert lua(source)[0] == ["1.0.0", True, True, False, True, True, "calculator", True]
+    assert (await lua(source))[0] == ["1.0.0", True, True, False, True, True, "calculator", True]
 
 
-def test_a_failure_is_an_error_that_pcall_catches() -> None:
-    ok, message = lua('return {pcall(Tool.invoke, "calculator", {operation = "evaluate", input = "1 +"})}')[0]
+async def test_a_failure_is_an_error_that_pcall_catches() -> None:
+    ok, message = (await lua('return {pcall(Tool.invoke, "calculator", {operation = "evaluate", input = "1 +"})}'))[0]
 
     assert ok is False
     assert "Tool execution failed: " in str(message)
 
 
-def test_a_hook_of_the_script_changes_watches_and_denies() -> None:
+async def test_a_hook_of_the_script_changes_watches_and_denies() -> None:
     source = """
     local seen = 0
     local h = Hook.register("BeforeToolExecution", function(c)
@@ -70,44 +67,44 @@ def test_a_hook_of_the_script_changes_watches_and_denies() -> None:
     return {changed, seen, ok, tostring(message), #Hook.list("tool:*"), Hook.list()[1].priority}
     """
 
-    changed, seen, ok, message, count, priority = lua(source)[0]
+    changed, seen, ok, message, count, priority = (await lua(source))[0]
 
     assert (changed, seen, ok, count, priority) == (9, 1, False, 1, "Priority(0)")
     assert "was denied by hook" in message
     assert "closed" in message
 
 
-def test_custom_points_are_fired() -> None:
+async def test_custom_points_are_fired() -> None:
     source = """
     Hook.register("custom:price", function(c) return {type = "modified", data = {eur = 2}} end)
     return Hook.fire("price", {eur = 1}).eur
     """
 
-    assert lua(source)[0] == 2
+    assert (await lua(source))[0] == 2
 
 
-def test_json_goes_round() -> None:
+async def test_json_goes_round() -> None:
     source = """
     local t = JSON.parse('{"a": [1, 2.5, null, "x"], "b": {}}')
     return {t.a[1], math.type(t.a[1]), t.a[4], JSON.stringify({1, 2}), JSON.stringify({}),
             JSON.query({a = {b = 3}}, ".a.b"), JSON.stringify({a = 1}, true), select(2, pcall(JSON.parse, "{"))}
     """
 
-    *values, message = lua(source)[0]
+    *values, message = (await lua(source))[0]
 
     assert values == [1, "integer", "x", "[1,2]", "{}", 3, '{\n  "a": 1\n}']
     assert "JSON parse error: " in message
 
 
-def test_arguments_are_tables() -> None:
+async def test_arguments_are_tables() -> None:
     source = "return {ARGS[0], ARGS[1], ARGS.name, ARGS.flag, arg[1], arg[0], arg.name == nil, ARGS.none or 'default'}"
 
-    value, _ = lua(source, "in.csv", "--name", "x", "--flag")
+    value, _ = await lua(source, "in.csv", "--name", "x", "--flag")
 
     assert value == ["tour.lua", "in.csv", "x", "true", "in.csv", "tour.lua", True, "default"]
 
 
-def test_config_is_read_and_only_tightened() -> None:
+async def test_config_is_read_and_only_tightened() -> None:
     source = """
     assert(not pcall(Config.set, "limits.depth", 1000))
     Config.set("limits.depth", 3)
@@ -115,10 +112,10 @@ def test_config_is_read_and_only_tightened() -> None:
             #Config.listProviders(), (pcall(Config.addAllowedPath, "/")), type(Config.toJson())}
     """
 
-    assert lua(source)[0] == [3, "lua", True, 0, False, "string"]
+    assert (await lua(source))[0] == [3, "lua", True, 0, False, "string"]
 
 
-def test_debug_and_logger_work_in_lua() -> None:
+async def test_debug_and_logger_work_in_lua() -> None:
     source = """
     Debug.setLevel("trace")
     Debug.info("hello", "app"); Debug.logWithData("debug", "data", {a = 1}); Logger.info("seen")
@@ -129,11 +126,11 @@ def test_debug_and_logger_work_in_lua() -> None:
             type(Debug.stackTrace()), Debug.performanceReport():find("work") ~= nil}
     """
 
-    assert lua(source)[0] == [2, 1, True, "timer-1", True, True, '[1, {"x": 2}]', "string", True]
+    assert (await lua(source))[0] == [2, 1, True, "timer-1", True, True, '[1, {"x": 2}]', "string", True]
 
 
-def test_print_writes_to_the_output() -> None:
-    assert lua('print("a", 1, nil, 2.0, true)')[1] == "a\t1\tnil\t2.0\ttrue\n"
+async def test_print_writes_to_the_output() -> None:
+    assert (await lua('print("a", 1, nil, 2.0, true)'))[1] == "a\t1\tnil\t2.0\ttrue\n"
 
 
 @pytest.mark.parametrize(
@@ -145,8 +142,8 @@ def test_print_writes_to_the_output() -> None:
         ("Debug.setLvel('x')", "setLvel"),
     ],
 )
-def test_misuse_is_an_error_of_the_script(source: str, message: str) -> None:
+async def test_misuse_is_an_error_of_the_script(source: str, message: str) -> None:
     with pytest.raises(ScriptError) as caught:
-        lua(source)
+        await lua(source)
 
     assert message in str(caught.value)

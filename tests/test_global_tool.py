@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
-import trio
 from pydantic import BaseModel, Field
 
 from llmspell import Host
@@ -70,20 +69,17 @@ class Plain(Tool[NoParameters]):
         return 5
 
 
-def run_script(body: Body) -> Any:
-    async def main() -> Any:
-        async with Host.open(False, plugins=[Puppet(main=body), Shelf, Plain], discover=False) as host:
-            return await host.run_source("main", "puppet")
-
-    return trio.run(main)
+async def run_script(body: Body) -> Any:
+    async with Host.open(False, plugins=[Puppet(main=body), Shelf, Plain], discover=False) as host:
+        return await host.run_source("main", "puppet")
 
 
-def shelf(**parameters: Any) -> Any:
-    return run_script(lambda script: script("Tool.invoke", "shelf", {"count": 1, **parameters}))
+async def shelf(**parameters: Any) -> Any:
+    return await run_script(lambda script: script("Tool.invoke", "shelf", {"count": 1, **parameters}))
 
 
-def test_the_envelope_lies_at_the_top_with_text_and_data_beside() -> None:
-    answer = shelf(count=2)
+async def test_the_envelope_lies_at_the_top_with_text_and_data_beside() -> None:
+    answer = await shelf(count=2)
 
     assert answer["success"] is True
     assert answer["result"] == answer["data"] == {"books": ["a", "a"]}
@@ -92,42 +88,42 @@ def test_the_envelope_lies_at_the_top_with_text_and_data_beside() -> None:
     assert answer["_raw_text"] == answer["text"]
 
 
-def test_raw_text_is_the_text_and_the_result_the_data() -> None:
-    answer = shelf(operation="read", text="three")
+async def test_raw_text_is_the_text_and_the_result_the_data() -> None:
+    answer = await shelf(operation="read", text="three")
 
     assert (answer["text"], answer["_raw_text"], answer["data"]) == ("three", "three", {"size": 3})
     assert (answer["operation"], answer["metadata"]["count"]) == ("read", 1)
     assert answer["metadata"]["execution_time_ms"] > 0
 
 
-def test_text_that_is_json_is_parsed_as_data() -> None:
-    assert shelf(operation="read", text=' [{"a": null}]')["data"] == [{"a": None}]
-    assert shelf(operation="read", text="{broken")["data"] == {"size": 3}
+async def test_text_that_is_json_is_parsed_as_data() -> None:
+    assert (await shelf(operation="read", text=' [{"a": null}]'))["data"] == [{"a": None}]
+    assert (await shelf(operation="read", text="{broken"))["data"] == {"size": 3}
 
 
-def test_an_answer_without_success_is_no_error() -> None:
-    answer = shelf(operation="refuse")
+async def test_an_answer_without_success_is_no_error() -> None:
+    answer = await shelf(operation="refuse")
 
     assert (answer["success"], answer["error"], answer["message"]) == (False, {"message": "no"}, "not today")
 
 
-def test_a_failure_says_that_the_tool_failed_and_keeps_its_code() -> None:
+async def test_a_failure_says_that_the_tool_failed_and_keeps_its_code() -> None:
     with pytest.raises(ToolError, match=r"^Tool execution failed: shelf: it fell") as caught:
-        shelf(operation="break")
+        await shelf(operation="break")
 
     assert (caught.value.code, caught.value.details) == ("broken", {"at": 1})
 
 
-def test_wrong_parameters_and_unknown_tools_are_failures_too() -> None:
+async def test_wrong_parameters_and_unknown_tools_are_failures_too() -> None:
     with pytest.raises(ToolError, match=r"^Tool execution failed: .*count"):
-        shelf(count="many")
+        await shelf(count="many")
     with pytest.raises(ToolError, match=r"^Tool execution failed: .*nosuch") as caught:
-        run_script(lambda script: script("Tool.execute", "nosuch"))
+        await run_script(lambda script: script("Tool.execute", "nosuch"))
     assert caught.value.code == ComponentNotFoundError.code
 
 
-def test_a_denied_call_names_hook_point_and_reason() -> None:
-    async def main() -> None:
+async def test_a_denied_call_names_hook_point_and_reason() -> None:
+    with pytest.raises(OperationCancelledError) as caught:
         async with Host.open(False, plugins=[(puppet := Puppet()), Shelf], discover=False) as host:
             host.hooks.register(
                 "BeforeToolExecution", lambda context: Cancel("closed today"), kind="guard", name="door"
@@ -135,40 +131,34 @@ def test_a_denied_call_names_hook_point_and_reason() -> None:
             puppet.bodies["main"] = lambda script: script("Tool.invoke", "shelf", {"count": 1})
             await host.run_source("main", "puppet")
 
-    with pytest.raises(OperationCancelledError) as caught:
-        trio.run(main)
-
     message = str(caught.value)
     assert message.startswith("Tool execution failed: shelf was denied by hook ")
     assert message.endswith("door at before_tool_execution: closed today")
     assert (caught.value.code, caught.value.reason) == ("denied", "closed today")
 
 
-def test_a_replaced_answer_has_the_same_shape() -> None:
-    async def main() -> Any:
-        async with Host.open(False, plugins=[(puppet := Puppet()), Plain], discover=False) as host:
-            host.hooks.register("BeforeToolExecution", lambda context: Replace(7))
-            puppet.bodies["main"] = lambda script: script("Tool.invoke", "plain")
-            return await host.run_source("main", "puppet")
-
-    answer = trio.run(main)
+async def test_a_replaced_answer_has_the_same_shape() -> None:
+    async with Host.open(False, plugins=[(puppet := Puppet()), Plain], discover=False) as host:
+        host.hooks.register("BeforeToolExecution", lambda context: Replace(7))
+        puppet.bodies["main"] = lambda script: script("Tool.invoke", "plain")
+        answer = await host.run_source("main", "puppet")
 
     assert (answer["result"], answer["data"], answer["success"]) == (7, 7, True)
 
 
 @pytest.mark.parametrize("method", ["invoke", "execute", "executeAsync", "execute_async", "call"])
-def test_a_tool_is_run_under_every_spelling(method: str) -> None:
+async def test_a_tool_is_run_under_every_spelling(method: str) -> None:
     async def body(script: Script) -> Any:
         handle = script.interface.globals["Tool"].script_lookup("plain")
         by_name = await script(f"Tool.{method}", "plain")
         by_handle = await script.of(handle, method, {})
         return by_name["result"], by_handle["result"]
 
-    assert run_script(body) == (5, 5)
+    assert await run_script(body) == (5, 5)
 
 
-def test_tools_are_listed_as_tables_that_read_as_their_names() -> None:
-    entries = run_script(lambda script: script("Tool.list"))
+async def test_tools_are_listed_as_tables_that_read_as_their_names() -> None:
+    entries = await run_script(lambda script: script("Tool.list"))
 
     told = {entry.script_text(): entry.script_fields() for entry in entries}
     assert {"plain", "shelf"} <= set(told)
@@ -176,11 +166,11 @@ def test_tools_are_listed_as_tables_that_read_as_their_names() -> None:
     assert (told["shelf"]["description"], told["shelf"]["version"]) == ("Keep books.", "1.2.0")
 
 
-def test_a_listing_can_be_written_as_json() -> None:
+async def test_a_listing_can_be_written_as_json() -> None:
     async def body(script: Script) -> Any:
         return await script("JSON.stringify", await script("Tool.list"))
 
-    assert '"name":"plain"' in run_script(body)
+    assert '"name":"plain"' in await run_script(body)
 
 
 @pytest.mark.parametrize(
@@ -193,31 +183,31 @@ def test_a_listing_can_be_written_as_json() -> None:
         (("", "Keep books"), ["shelf"]),
     ],
 )
-def test_tools_are_found_by_category_and_tag(filters: tuple[Any, ...], names: list[str]) -> None:
-    found = run_script(lambda script: script("Tool.discover", *filters))
+async def test_tools_are_found_by_category_and_tag(filters: tuple[Any, ...], names: list[str]) -> None:
+    found = await run_script(lambda script: script("Tool.discover", *filters))
 
     assert sorted(entry.script_text() for entry in found) == names
 
 
-def test_categories_and_existence() -> None:
+async def test_categories_and_existence() -> None:
     async def body(script: Script) -> Any:
         exists = [await script("Tool.exists", name) for name in ("shelf", "book-shelf", "nosuch")]
         return exists, await script("Tool.categories")
 
-    exists, categories = run_script(body)
+    exists, categories = await run_script(body)
 
     assert exists == [True, True, False]
     assert {"library", "utility"} <= set(categories)
     assert categories == sorted(set(categories))
 
 
-def test_a_tool_tells_its_schema() -> None:
+async def test_a_tool_tells_its_schema() -> None:
     async def body(script: Script) -> Any:
         handle = await script("Tool.get", "book-shelf")
         fields = {name: handle.script_lookup(name) for name in ("description", "version", "schema", "nothing")}
         return handle.script_fields(), fields, await script.of(handle, "getSchema"), await script("Tool.get", "nosuch")
 
-    own, fields, schema, missing = run_script(body)
+    own, fields, schema, missing = await run_script(body)
 
     assert own == {"name": "shelf"}
     assert (fields["description"], fields["version"], fields["nothing"]) == ("Keep books.", "1.2.0", None)
@@ -239,14 +229,16 @@ def test_a_schema_without_properties_has_no_parameters() -> None:
     ]
 
 
-def test_a_name_that_is_no_tool_looks_up_to_nothing() -> None:
+async def test_a_name_that_is_no_tool_looks_up_to_nothing() -> None:
     async def body(script: Script) -> Any:
         return script.interface.globals["Tool"].script_lookup("nosuch")
 
-    assert run_script(body) is None
+    assert await run_script(body) is None
 
 
-def test_a_parameter_that_a_tool_does_not_take_is_told_once_with_the_nearest(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_parameter_that_a_tool_does_not_take_is_told_once_with_the_nearest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def body(script: Script) -> Any:
         answers = [
             await script("Tool.invoke", "shelf", {"count": 1, "operatoin": "x", "options": {"deep": True, "wide": 1}})
@@ -254,17 +246,14 @@ def test_a_parameter_that_a_tool_does_not_take_is_told_once_with_the_nearest(cap
         ]
         return [answer["result"] for answer in answers]
 
-    assert run_script(body) == [{"books": ["a"]}] * 2
+    assert await run_script(body) == [{"books": ["a"]}] * 2
     assert [message for message in caplog.messages if "takes no" in message] == [
         "script: tool shelf takes no 'operatoin'; did you mean 'operation'?",
         "script: tool shelf takes no 'options.wide'; leave it out",
     ]
 
 
-def test_everybody_but_a_script_is_refused_a_parameter_that_a_tool_does_not_take() -> None:
-    async def main() -> None:
-        async with Host.open(settings=False) as host:
-            with pytest.raises(InvalidInputError, match="precission"):
-                await host.call("tool:calculator", {"operation": "evaluate", "input": "1", "precission": 3})
-
-    trio.run(main)
+async def test_everybody_but_a_script_is_refused_a_parameter_that_a_tool_does_not_take() -> None:
+    async with Host.open(settings=False) as host:
+        with pytest.raises(InvalidInputError, match="precission"):
+            await host.call("tool:calculator", {"operation": "evaluate", "input": "1", "precission": 3})

@@ -81,7 +81,7 @@ def serve(answer: Callable[[Any, int], None]) -> Iterator[Any]:
         thread.join()
 
 
-def _call(
+async def _call(
     settings: Mapping[str, Any] | None = None,
     rules: HostRules | None = None,
     memory_bytes: int = 1 << 28,
@@ -95,26 +95,23 @@ def _call(
     async def run_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         return await trio.to_thread.run_sync(function, *arguments)
 
-    async def main() -> ToolResult:
-        call = ToolCall(tool.name, addresses={"input": await network.resolve(model.input)})
-        context: Any = SimpleNamespace(
-            call=call,
-            limits=ToolLimits(),
-            services=SimpleNamespace(get={NetworkAccess: network}.__getitem__),
-            charge=MemoryAccount(memory_bytes, "tool:http_request").charge,
-            run_thread=run_thread,
-        )
-        return await tool.run(model, context)
-
-    return trio.run(main)
+    call = ToolCall(tool.name, addresses={"input": await network.resolve(model.input)})
+    context: Any = SimpleNamespace(
+        call=call,
+        limits=ToolLimits(),
+        services=SimpleNamespace(get={NetworkAccess: network}.__getitem__),
+        charge=MemoryAccount(memory_bytes, "tool:http_request").charge,
+        run_thread=run_thread,
+    )
+    return await tool.run(model, context)
 
 
 FAST = {"initial_delay_ms": 1, "max_delay_ms": 50}
 
 
-def test_it_answers_status_headers_body_and_time() -> None:
+async def test_it_answers_status_headers_body_and_time() -> None:
     with serve(lambda handler, count: handler.reply(b"hello", x_test="1")) as server:
-        result = _call(input=f"{server.url}/a?token=abc")
+        result = await _call(input=f"{server.url}/a?token=abc")
     assert result.success
     assert result.operation == "GET"
     assert (result.result["status_code"], result.result["body"]) == (200, "hello")
@@ -124,9 +121,9 @@ def test_it_answers_status_headers_body_and_time() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "post"])
-def test_every_method_is_sent(method: str) -> None:
+async def test_every_method_is_sent(method: str) -> None:
     with serve(lambda handler, count: handler.reply(b"x")) as server:
-        assert _call(input=server.url, method=method).success
+        assert (await _call(input=server.url, method=method)).success
         assert server.seen[0].method == method.upper()
 
 
@@ -140,17 +137,17 @@ def test_every_method_is_sent(method: str) -> None:
         ("", b"", "text/plain; charset=utf-8"),
     ],
 )
-def test_a_text_is_sent_as_it_is_and_the_rest_as_json(body: Any, sent: bytes, kind: str) -> None:
+async def test_a_text_is_sent_as_it_is_and_the_rest_as_json(body: Any, sent: bytes, kind: str) -> None:
     with serve(lambda handler, count: handler.reply()) as server:
-        _call(input=server.url, method="POST", body=body)
+        await _call(input=server.url, method="POST", body=body)
         assert server.seen[0].body == sent
         assert server.seen[0].headers["content-type"] == kind
 
 
-def test_headers_of_the_caller_win_over_defaults() -> None:
+async def test_headers_of_the_caller_win_over_defaults() -> None:
     with serve(lambda handler, count: handler.reply()) as server:
         headers = {"content-type": "application/x-special", "USER-AGENT": "me", "X-Number": 5}
-        _call(input=server.url, method="POST", body="x", headers=headers)
+        await _call(input=server.url, method="POST", body="x", headers=headers)
         seen = server.seen[0].headers
     assert (seen["content-type"], seen["user-agent"], seen["x-number"]) == ("application/x-special", "me", "5")
 
@@ -172,21 +169,21 @@ def test_headers_of_the_caller_win_over_defaults() -> None:
         (b"[" + b"1," * 200_000 + b"2]", "application/json", [*[1] * 200_000, 2]),
     ],
 )
-def test_the_body_is_decoded_by_its_type(body: bytes, kind: str, decoded: Any) -> None:
+async def test_the_body_is_decoded_by_its_type(body: bytes, kind: str, decoded: Any) -> None:
     with serve(lambda handler, count: handler.reply(body, kind=kind)) as server:
-        assert _call(input=server.url).result["body"] == decoded
+        assert (await _call(input=server.url)).result["body"] == decoded
 
 
-def test_bytes_that_are_no_text_come_as_base64_and_are_marked() -> None:
+async def test_bytes_that_are_no_text_come_as_base64_and_are_marked() -> None:
     with serve(lambda handler, count: handler.reply(b"\xff\x00\xfe", kind="image/png")) as server:
-        result = _call(input=server.url).result
+        result = (await _call(input=server.url)).result
     assert base64.b64decode(result["body"]) == b"\xff\x00\xfe"
     assert result["body_encoding"] == "base64"
 
 
-def test_a_status_from_400_on_is_no_success_and_no_error() -> None:
+async def test_a_status_from_400_on_is_no_success_and_no_error() -> None:
     with serve(lambda handler, count: handler.reply(b"gone", 404)) as server:
-        result = _call(input=server.url)
+        result = await _call(input=server.url)
     assert not result.success
     assert (result.result["status_code"], result.result["body"]) == (404, "gone")
     assert result.error is not None
@@ -205,13 +202,13 @@ AUTHS: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("auth", "header", "value"), AUTHS)
-def test_credentials_are_sent_and_never_come_back(auth: dict[str, Any], header: str, value: str) -> None:
+async def test_credentials_are_sent_and_never_come_back(auth: dict[str, Any], header: str, value: str) -> None:
     def echo(handler: Any, count: int) -> None:
         sent = handler.headers[header]
         handler.reply(json.dumps({"sent": sent, "name": "u"}).encode(), kind="application/json", x_echo=sent)
 
     with serve(echo) as server:
-        result = _call(input=server.url, auth=auth)
+        result = await _call(input=server.url, auth=auth)
         assert server.seen[0].headers[header] == value
     assert "s3cret" not in repr(result)
     assert "dTpzM2NyZXR3b3Jk" not in repr(result)
@@ -220,18 +217,18 @@ def test_credentials_are_sent_and_never_come_back(auth: dict[str, Any], header: 
 
 
 @pytest.mark.parametrize("half", ["\ud800", "x\udcff"])
-def test_half_a_letter_in_a_password_has_a_stand_in(half: str) -> None:
+async def test_half_a_letter_in_a_password_has_a_stand_in(half: str) -> None:
     with serve(lambda handler, count: handler.reply()) as server:
-        _call(input=server.url, auth={"type": "basic", "username": "u", "password": half})
+        await _call(input=server.url, auth={"type": "basic", "username": "u", "password": half})
 
     assert base64.b64decode(server.seen[0].headers["authorization"].partition(" ")[2]).count(b"?") == 1
 
 
-def test_headers_that_hold_secrets_are_hidden_and_sent() -> None:
+async def test_headers_that_hold_secrets_are_hidden_and_sent() -> None:
     headers = {"Authorization": "Bearer s3cretbearer", "X-Auth-Token": "s3cretvalue", "Accept": "a/b"}
     model = HttpRequestParameters(input="http://x", headers=headers)  # type: ignore[arg-type]
     with serve(lambda handler, count: handler.reply()) as server:
-        _call(input=server.url, headers=headers)
+        await _call(input=server.url, headers=headers)
         assert server.seen[0].headers["authorization"] == "Bearer s3cretbearer"
         assert server.seen[0].headers["x-auth-token"] == "s3cretvalue"
     assert "s3cret" not in repr(model)
@@ -240,20 +237,20 @@ def test_headers_that_hold_secrets_are_hidden_and_sent() -> None:
 
 
 @pytest.mark.parametrize(("auth", "header", "value"), AUTHS)
-def test_credentials_are_in_no_error(auth: dict[str, Any], header: str, value: str) -> None:
+async def test_credentials_are_in_no_error(auth: dict[str, Any], header: str, value: str) -> None:
     with serve(lambda handler, count: handler.reply(b"x" * 100)) as server:
         url = server.url
         with pytest.raises(ResourceLimitError) as large:
-            _call(input=url, auth=auth, settings={"max_response_bytes": 10})
+            await _call(input=url, auth=auth, settings={"max_response_bytes": 10})
     with pytest.raises(ToolError) as closed:
-        _call(input=f"{url}/?key=s3cretquery", auth=auth, retry={"max_attempts": 1})
+        await _call(input=f"{url}/?key=s3cretquery", auth=auth, retry={"max_attempts": 1})
     assert "s3cret" not in f"{large.value!r} {closed.value!r}"
 
 
 @pytest.mark.parametrize("value", ["s3cret\r\nX: y", "s3cret\u20ac"])
-def test_a_secret_that_cannot_be_sent_is_not_shown(value: str) -> None:
+async def test_a_secret_that_cannot_be_sent_is_not_shown(value: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        _call(input="http://127.0.0.1/", auth={"type": "bearer", "token": value})
+        await _call(input="http://127.0.0.1/", auth={"type": "bearer", "token": value})
     assert "s3cret" not in repr(caught.value)
 
 
@@ -278,16 +275,16 @@ def test_wrong_parameters_are_refused(parameters: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_passing_failure_is_tried_again(status: int) -> None:
+async def test_a_passing_failure_is_tried_again(status: int) -> None:
     with serve(lambda handler, count: handler.reply(b"x", 200 if count == 3 else status)) as server:
-        result = _call(input=server.url, retry=FAST)
+        result = await _call(input=server.url, retry=FAST)
     assert result.result["status_code"] == 200
     assert result.metadata["attempts"] == 3
 
 
-def test_the_last_answer_counts_if_all_attempts_fail() -> None:
+async def test_the_last_answer_counts_if_all_attempts_fail() -> None:
     with serve(lambda handler, count: handler.reply(f"{count}".encode(), 503)) as server:
-        result = _call(input=server.url, retry={**FAST, "max_attempts": 2})
+        result = await _call(input=server.url, retry={**FAST, "max_attempts": 2})
         assert len(server.seen) == 2
     assert (result.success, result.result["status_code"], result.result["body"]) == (False, 503, "2")
 
@@ -297,13 +294,13 @@ def test_the_last_answer_counts_if_all_attempts_fail() -> None:
     [("POST", FAST, 1), ("PATCH", FAST, 1), ("POST", {**FAST, "any_method": True}, 3), ("PUT", FAST, 3),
      ("DELETE", FAST, 3), ("GET", {**FAST, "retry_on_status": [418]}, 1)],
 )  # fmt: skip
-def test_only_what_may_be_done_twice_is_tried_again(method: str, retry: dict[str, Any], attempts: int) -> None:
+async def test_only_what_may_be_done_twice_is_tried_again(method: str, retry: dict[str, Any], attempts: int) -> None:
     with serve(lambda handler, count: handler.reply(b"x", 503)) as server:
-        _call(input=server.url, method=method, retry=retry)
+        await _call(input=server.url, method=method, retry=retry)
         assert len(server.seen) == attempts
 
 
-def test_a_connection_that_breaks_is_tried_again() -> None:
+async def test_a_connection_that_breaks_is_tried_again() -> None:
     def answer(handler: Any, count: int) -> None:
         if count == 1:
             handler.close_connection = True
@@ -311,24 +308,24 @@ def test_a_connection_that_breaks_is_tried_again() -> None:
             handler.reply(b"x")
 
     with serve(answer) as server:
-        assert _call(input=server.url, retry=FAST).metadata["attempts"] == 2
+        assert (await _call(input=server.url, retry=FAST)).metadata["attempts"] == 2
 
 
 @pytest.mark.timing
-def test_retry_after_is_honoured() -> None:
+async def test_retry_after_is_honoured() -> None:
     def answer(handler: Any, count: int) -> None:
         handler.reply(b"x", 429 if count == 1 else 200, retry_after="1")
 
     with serve(answer) as server:
         started = time.perf_counter()
-        result = _call(input=server.url, retry={"initial_delay_ms": 1, "max_delay_ms": 2000})
+        result = await _call(input=server.url, retry={"initial_delay_ms": 1, "max_delay_ms": 2000})
     assert result.result["status_code"] == 200
     assert time.perf_counter() - started >= 1
 
 
-def test_a_longer_wait_than_allowed_ends_the_attempts() -> None:
+async def test_a_longer_wait_than_allowed_ends_the_attempts() -> None:
     with serve(lambda handler, count: handler.reply(b"x", 429, retry_after="100")) as server:
-        result = _call(input=server.url, retry=FAST)
+        result = await _call(input=server.url, retry=FAST)
         assert len(server.seen) == 1
     assert result.result["headers"]["retry-after"] == "100"
 
@@ -361,30 +358,30 @@ def test_waits_grow_and_follow_the_server(attempt: int, header: str, expected: f
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1/", "http://0x7f.1/", "http://[::ffff:127.0.0.1]/", "file:///etc/passwd"]
 )
-def test_hosts_that_the_rules_do_not_allow_are_refused(url: str) -> None:
+async def test_hosts_that_the_rules_do_not_allow_are_refused(url: str) -> None:
     with pytest.raises(SecurityError):
-        _call(input=url, rules=HostRules())
+        await _call(input=url, rules=HostRules())
 
 
-def test_a_redirect_to_where_the_rules_do_not_allow_is_refused_and_not_tried_again() -> None:
+async def test_a_redirect_to_where_the_rules_do_not_allow_is_refused_and_not_tried_again() -> None:
     with serve(lambda handler, count: handler.reply(b"", 302, location="http://127.0.0.2/")) as server:
         with pytest.raises(SecurityError):
-            _call(input=server.url, retry=FAST)
+            await _call(input=server.url, retry=FAST)
         assert len(server.seen) == 1
 
 
-def test_bodies_above_the_limits_are_refused() -> None:
+async def test_bodies_above_the_limits_are_refused() -> None:
     with serve(lambda handler, count: handler.reply(b"x" * 1000)) as server:
         with pytest.raises(ResourceLimitError):
-            _call(input=server.url, settings={"max_response_bytes": 999})
+            await _call(input=server.url, settings={"max_response_bytes": 999})
         with pytest.raises(ResourceLimitError, match="max_request_bytes"):
-            _call(input=server.url, method="POST", body="x" * 11, settings={"max_request_bytes": 10})
+            await _call(input=server.url, method="POST", body="x" * 11, settings={"max_request_bytes": 10})
         with pytest.raises(ResourceLimitError):
-            _call(input=server.url, memory_bytes=500)
+            await _call(input=server.url, memory_bytes=500)
         assert [seen.method for seen in server.seen] == ["GET", "GET"]
 
 
-def test_an_answer_that_takes_too_long_is_an_error() -> None:
+async def test_an_answer_that_takes_too_long_is_an_error() -> None:
     release = threading.Event()
 
     def answer(handler: Any, count: int) -> None:
@@ -393,7 +390,7 @@ def test_an_answer_that_takes_too_long_is_an_error() -> None:
 
     with serve(answer) as server:
         with pytest.raises(ToolError) as caught:
-            _call(input=server.url, settings={"timeout_s": 0.1}, retry={"max_attempts": 1})
+            await _call(input=server.url, settings={"timeout_s": 0.1}, retry={"max_attempts": 1})
         release.set()
     assert caught.value.code == "timeout"
 
@@ -406,7 +403,7 @@ def test_what_the_tool_tells_of_itself() -> None:
     json.dumps(tool.schema())
 
 
-def test_headers_that_come_more_than_once_can_be_told_apart() -> None:
+async def test_headers_that_come_more_than_once_can_be_told_apart() -> None:
     cookies = ["a=1; Expires=Wed, 21 Oct 2030 07:28:00 GMT", "b=2"]
 
     def answer(handler: Any, count: int) -> None:
@@ -420,6 +417,6 @@ def test_headers_that_come_more_than_once_can_be_told_apart() -> None:
         handler.end_headers()
 
     with serve(answer) as server:
-        headers = _call(input=server.url).result["headers"]
+        headers = (await _call(input=server.url)).result["headers"]
 
     assert (headers["set-cookie"], headers["x-one"]) == (cookies, "1, 2")

@@ -240,20 +240,17 @@ def test_the_schema_parameter_survives_a_dump() -> None:
     assert "schema" in JsonProcessor.schema()["properties"]
 
 
-def test_in_a_child_process_an_endless_program_is_killed_and_a_greedy_one_ends() -> None:
-    async def main() -> None:
-        async with ProcessPool(1) as pool:
-            assert await pool.run(json_program.query, "[1,2]", "add") == "3"
-            with pytest.raises(ToolError) as caught:
-                await pool.run(json_program.query, "1", ".a")
-            assert caught.value.code == "query_failed"
-            with trio.move_on_after(0.3) as scope:
-                await pool.run(json_program.query, "1", "def f: f; f")
-            assert scope.cancelled_caught
-            with pytest.raises((ResourceLimitError, ToolError), match="memory"):
-                await pool.run(json_program.query, "1", "[range(1e9)]", memory_bytes=64 * 1024 * 1024)
-
-    trio.run(main)
+async def test_in_a_child_process_an_endless_program_is_killed_and_a_greedy_one_ends() -> None:
+    async with ProcessPool(1) as pool:
+        assert await pool.run(json_program.query, "[1,2]", "add") == "3"
+        with pytest.raises(ToolError) as caught:
+            await pool.run(json_program.query, "1", ".a")
+        assert caught.value.code == "query_failed"
+        with trio.move_on_after(0.3) as scope:
+            await pool.run(json_program.query, "1", "def f: f; f")
+        assert scope.cancelled_caught
+        with pytest.raises((ResourceLimitError, ToolError), match="memory"):
+            await pool.run(json_program.query, "1", "[range(1e9)]", memory_bytes=64 * 1024 * 1024)
 
 
 def _longest_gap_s(function: Any) -> float:

@@ -110,10 +110,10 @@ def test_an_error_table_survives_pcall() -> None:
 # Calls of the host
 
 
-def test_host_calls_take_and_give_several_values() -> None:
+async def test_host_calls_take_and_give_several_values() -> None:
     made = Run("return Host.echo(1, nil, 'x', nil)")
 
-    assert trio.run(made.start) == (1, None, "x", None)
+    assert await made.start() == (1, None, "x", None)
     assert made.host.seen == [(1, None, "x", None)]
 
 
@@ -121,10 +121,10 @@ def test_dot_and_colon_are_the_same_call() -> None:
     assert run("return {Host.echo('a'), Host:echo('a'), (Host.same('a')), (Host:same('a'))}") == ["a"] * 4
 
 
-def test_an_explicit_nil_is_an_argument() -> None:
+async def test_an_explicit_nil_is_an_argument() -> None:
     made = Run("Host.echo() Host.echo(nil) Host:echo() Host:echo(nil)")
 
-    trio.run(made.start)
+    await made.start()
 
     assert made.host.seen == [(), (None,), (), (None,)]
 
@@ -280,7 +280,7 @@ def test_callbacks_run_beside_each_other() -> None:
     assert run(source, globals={"Both": Both()}) == (["a", "b"], "aaabbb")
 
 
-def test_a_callback_waits_while_the_main_script_computes() -> None:
+async def test_a_callback_waits_while_the_main_script_computes() -> None:
     made = Run("Host.keep(function(x) return x + 1 end) Host.sleep(0.5) for i = 1, 3e6 do end return 'done'")
     answers: list[Any] = []
 
@@ -292,26 +292,22 @@ def test_a_callback_waits_while_the_main_script_computes() -> None:
                 answers.append(await made.host.kept[0](i))
                 await trio.sleep(0.0005)
 
-    async def main() -> Any:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call_later)
-            value = await made.start()
-            nursery.cancel_scope.cancel()
-        return value
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call_later)
+        value = await made.start()
+        nursery.cancel_scope.cancel()
+    result = value
 
-    assert trio.run(main) == "done"
+    assert result == "done"
     assert answers[:3] == [1, 2, 3]
 
 
-def test_a_function_of_a_script_that_has_ended_says_so() -> None:
+async def test_a_function_of_a_script_that_has_ended_says_so() -> None:
     made = Run("Host.keep(function() return 1 end)")
 
-    async def main() -> None:
+    with pytest.raises(ScriptError, match="the script has ended") as caught:
         await made.start()
         await made.host.kept[0]()
-
-    with pytest.raises(ScriptError, match="the script has ended") as caught:
-        trio.run(main)
     assert caught.value.code == "ended"
 
 
@@ -488,19 +484,19 @@ def test_files_are_removed_renamed_and_made(tmp_path: Path) -> None:
     assert run(source, root=str(tmp_path)) == (True, True, 3, True)
 
 
-def test_io_write_and_read_are_the_scripts_own() -> None:
+async def test_io_write_and_read_are_the_scripts_own() -> None:
     source = "io.write('a', 1) io.stdout:write('b') return io.read(), io.read('n'), io.read('l'), io.read()"
     made = Run(source, lines=["first", "12", "tail"])
 
-    assert trio.run(made.start) == ("first", 12, "", "tail")
+    assert await made.start() == ("first", 12, "", "tail")
     assert made.output == "a1b"
 
 
-def test_sleep_is_the_one_command_and_waits_on_trio() -> None:
-    async def main() -> Any:
-        return await Run("return os.execute('sleep 3600')", slices="loop").start()
+async def test_sleep_is_the_one_command_and_waits_on_trio(autojump_clock: trio.abc.Clock) -> None:
+    answer = await Run("return os.execute('sleep 3600')", slices="loop").start()
 
-    assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) == (True, "exit", 0)
+    assert answer == (True, "exit", 0)
+    assert trio.current_time() >= 3600
 
 
 @pytest.mark.parametrize(
@@ -571,21 +567,18 @@ def test_main_slices_leave_the_loop_and_quick_callbacks_stay_on_it() -> None:
     ],
 )
 @pytest.mark.timing
-def test_a_cancellation_ends_a_script_within_milliseconds(source: str) -> None:
+async def test_a_cancellation_ends_a_script_within_milliseconds(source: str) -> None:
     took: list[float] = []
 
-    async def main() -> None:
-        with trio.move_on_after(0.1) as scope:
-            await Run(source).start()
-        took.append(trio.current_time() - scope.deadline)
-        assert scope.cancelled_caught
-
-    trio.run(main)
+    with trio.move_on_after(0.1) as scope:
+        await Run(source).start()
+    took.append(trio.current_time() - scope.deadline)
+    assert scope.cancelled_caught
 
     assert took[0] < 0.1
 
 
-def test_a_script_sees_its_stack_through_the_scope() -> None:
+async def test_a_script_sees_its_stack_through_the_scope() -> None:
     frames: list[Any] = []
 
     class Look(ScriptObject):
@@ -595,7 +588,7 @@ def test_a_script_sees_its_stack_through_the_scope() -> None:
 
     source = "local function inner()\n  Look.look()\nend\nlocal function outer()\n  inner()\nend\nouter()"
     made = Run(source, globals={"Look": Look()})
-    trio.run(made.start)
+    await made.start()
 
     assert [(frame["function"], frame["line"]) for frame in frames] == [
         ("inner", 2), ("outer", 5), ("main chunk", 7),
@@ -623,7 +616,7 @@ def test_collected_proxies_let_go_of_their_objects() -> None:
     assert run(source, globals={"Maker": Maker()}) < 5
 
 
-def test_functions_that_the_host_lets_go_of_are_collected() -> None:
+async def test_functions_that_the_host_lets_go_of_are_collected() -> None:
     source = """
         local weak = setmetatable({}, {__mode = 'k'})
         for i = 1, 100 do
@@ -640,7 +633,7 @@ def test_functions_that_the_host_lets_go_of_are_collected() -> None:
     made = Run(source)
     made.host.seen = _Forgetful()
 
-    assert trio.run(made.start) < 5
+    assert await made.start() < 5
 
 
 class _Forgetful(list[Any]):
@@ -649,7 +642,7 @@ class _Forgetful(list[Any]):
 
 
 @pytest.mark.long
-def test_a_thousand_scripts_leave_nothing_behind() -> None:
+async def test_a_thousand_scripts_leave_nothing_behind() -> None:
     source = """
         local c = Host.counter(1)
         Host.keep(function() return c end)
@@ -664,13 +657,10 @@ def test_a_thousand_scripts_leave_nothing_behind() -> None:
             with pytest.raises(ScriptError):
                 await Run(source).start()
 
-    async def main() -> None:
-        await batch(100)
-        before.append((resident_kib(), threading.active_count(), trio.lowlevel.current_statistics().tasks_living))
-        await batch(1000)
-        after.append((resident_kib(), threading.active_count(), trio.lowlevel.current_statistics().tasks_living))
-
-    trio.run(main)
+    await batch(100)
+    before.append((resident_kib(), threading.active_count(), trio.lowlevel.current_statistics().tasks_living))
+    await batch(1000)
+    after.append((resident_kib(), threading.active_count(), trio.lowlevel.current_statistics().tasks_living))
     gc.collect()
 
     assert sum(type(each).__name__ == "LuaRuntime" for each in gc.get_objects()) == 0

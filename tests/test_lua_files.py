@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from llmspell import Host
 from llmspell_hookspecs import Cancel, HookContext, ScriptError, ToolCall, hookimpl
@@ -28,13 +27,10 @@ class Careful:
         return Cancel("not today") if operation == self.refused else None
 
 
-def run(source: str, folder: Path, plugin: Careful) -> Any:
-    async def main() -> Any:
-        layers = {"security": {"paths": {"read": [str(folder)], "write": [str(folder)]}}}
-        async with Host.open(layers, plugins=[plugin]) as host:
-            return await host.run_source(source.replace("$", str(folder)))
-
-    return trio.run(main)
+async def run(source: str, folder: Path, plugin: Careful) -> Any:
+    layers = {"security": {"paths": {"read": [str(folder)], "write": [str(folder)]}}}
+    async with Host.open(layers, plugins=[plugin]) as host:
+        return await host.run_source(source.replace("$", str(folder)))
 
 
 @pytest.mark.parametrize(
@@ -52,11 +48,11 @@ def run(source: str, folder: Path, plugin: Careful) -> Any:
         ("read", "return pcall(io.lines, '$/notes.txt')"),
     ],
 )
-def test_a_guard_of_the_file_tool_guards_lua_s_own_functions(refused: str, attempt: str, tmp_path: Path) -> None:
+async def test_a_guard_of_the_file_tool_guards_lua_s_own_functions(refused: str, attempt: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("kept")
     plugin = Careful(refused)
 
-    answer = run(attempt, tmp_path, plugin)
+    answer = await run(attempt, tmp_path, plugin)
 
     assert "not today" in str(answer)
     assert plugin.asked[-1] == refused
@@ -75,19 +71,19 @@ def test_a_guard_of_the_file_tool_guards_lua_s_own_functions(refused: str, attem
         ("local f = io.open('$/a.txt', 'rb') return f:read('a')", "old", "old"),
     ],
 )
-def test_files_open_in_every_mode(source: str, left: str, answer: str | None, tmp_path: Path) -> None:
+async def test_files_open_in_every_mode(source: str, left: str, answer: str | None, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
 
-    value = run(source, tmp_path, Careful("nothing"))
+    value = await run(source, tmp_path, Careful("nothing"))
 
     assert (tmp_path / "a.txt").read_text() == left
     assert value == answer
 
 
-def test_what_is_not_there_is_answered_as_lua_does(tmp_path: Path) -> None:
+async def test_what_is_not_there_is_answered_as_lua_does(tmp_path: Path) -> None:
     source = "local f, text, number = io.open('$/nothing.txt') return f == nil, text, number"
 
-    missing, text, number = run(source, tmp_path, Careful("nothing"))
+    missing, text, number = await run(source, tmp_path, Careful("nothing"))
 
     assert missing
     assert text.endswith("No such file or directory")
@@ -110,7 +106,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("how", WRITERS)
-def test_what_is_written_passes_the_guards_of_the_tool(
+async def test_what_is_written_passes_the_guards_of_the_tool(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -122,13 +118,10 @@ def test_what_is_written_passes_the_guards_of_the_tool(
         seen.append(given)
         return Cancel("no secrets on disk") if "SECRET" in given else None
 
-    async def main() -> Any:
+    try:
         async with Host.open({"storage": {"backend": "memory"}}, discover=False) as host:
             host.hooks.register("before_tool_execution", keep_secrets, kind="guard", match="file_operations")
-            return await host.run_source(WRITERS[how], "lua")
-
-    try:
-        told = trio.run(main)
+            told = await host.run_source(WRITERS[how], "lua")
     except ScriptError as error:
         told = (None, str(error))
 
@@ -138,26 +131,27 @@ def test_what_is_written_passes_the_guards_of_the_tool(
         assert "no secrets on disk" in str(told), "the script is told"
 
 
-def test_an_open_file_obeys_policy_as_it_is_when_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_open_file_obeys_policy_as_it_is_when_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
 
-    async def main() -> Any:
-        async with (
-            Host.open({"storage": {"backend": "memory"}}, discover=False) as host,
-            host.session("lua") as session,
-        ):
-            await session.evaluate('f = io.open("kept.txt", "w") f:write("early") f:flush()')
-            await host.settings.change("security.paths.write", [], origin="code")
-            return await session.evaluate('f:write(" late") return f:close()')
-
-    done, message, *_ = trio.run(main)
+    async with (
+        Host.open({"storage": {"backend": "memory"}}, discover=False) as host,
+        host.session("lua") as session,
+    ):
+        await session.evaluate('f = io.open("kept.txt", "w") f:write("early") f:flush()')
+        await host.settings.change("security.paths.write", [], origin="code")
+        done, message, *_ = await session.evaluate('f:write(" late") return f:close()')
 
     assert done is None
     assert "kept.txt" in message
     assert (tmp_path / "kept.txt").read_text() == "early"
 
 
-def test_a_size_limit_of_the_tool_holds_for_a_row_of_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_size_limit_of_the_tool_holds_for_a_row_of_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     settings = {"storage": {"backend": "memory"}, "tools": {"file_operations": {"max_file_size_bytes": 1000}}}
     source = """
@@ -166,27 +160,23 @@ def test_a_size_limit_of_the_tool_holds_for_a_row_of_writes(tmp_path: Path, monk
     f:close() return told
     """
 
-    async def main() -> Any:
-        async with Host.open(settings, discover=False) as host:
-            return await host.run_source(source, "lua")
+    async with Host.open(settings, discover=False) as host:
+        result = await host.run_source(source, "lua")
 
-    assert "above the limit of 1000" in trio.run(main)
+    assert "above the limit of 1000" in result
     assert (tmp_path / "big.txt").stat().st_size == 1000
 
 
 @pytest.mark.parametrize("settings", [{"security": {"level": "safe"}}, {"tools": {"disabled": ["file_operations"]}}])
-def test_a_temporary_file_is_made_by_the_tool_or_not_at_all(settings: dict[str, Any]) -> None:
-    async def main() -> Any:
-        async with Host.open({"storage": {"backend": "memory"}, **settings}, discover=False) as host:
-            return await host.run_source("return pcall(os.tmpname)", "lua")
-
-    done, message = trio.run(main)
+async def test_a_temporary_file_is_made_by_the_tool_or_not_at_all(settings: dict[str, Any]) -> None:
+    async with Host.open({"storage": {"backend": "memory"}, **settings}, discover=False) as host:
+        done, message = await host.run_source("return pcall(os.tmpname)", "lua")
 
     assert not done
     assert "file_operations" in message
 
 
-def test_writes_of_every_mode_leave_what_the_same_writes_leave_in_a_real_file(
+async def test_writes_of_every_mode_leave_what_the_same_writes_leave_in_a_real_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random rows of writes, seeks, reads and flushes, beside Python's own file with the same mode."""
@@ -200,17 +190,14 @@ def test_writes_of_every_mode_leave_what_the_same_writes_leave_in_a_real_file(
             steps.append((step, chance.choice(["ab", "cdefg"]) if step == "write" else chance.randrange(12)))
         rows.append((chance.choice(["r+", "w+", "a+"]), steps))
 
-    async def main() -> list[Any]:
-        async with Host.open({"storage": {"backend": "memory"}}, discover=False) as host:
-            answers = []
-            for number, (mode, steps) in enumerate(rows):
-                Path(f"lua{number}").write_bytes(b"0123456789")
-                lines = "".join(LUA_STEPS[step].format(value=value) for step, value in steps)
-                await host.run_source(f'out = {{}} local f = io.open("lua{number}", "{mode}") {lines} f:close()', "lua")
-                answers.append(Path(f"lua{number}").read_bytes())
-            return answers
-
-    written = trio.run(main)
+    async with Host.open({"storage": {"backend": "memory"}}, discover=False) as host:
+        answers = []
+        for number, (mode, steps) in enumerate(rows):
+            Path(f"lua{number}").write_bytes(b"0123456789")
+            lines = "".join(LUA_STEPS[step].format(value=value) for step, value in steps)
+            await host.run_source(f'out = {{}} local f = io.open("lua{number}", "{mode}") {lines} f:close()', "lua")
+            answers.append(Path(f"lua{number}").read_bytes())
+        written = answers
 
     for number, (mode, steps) in enumerate(rows):
         Path("real").write_bytes(b"0123456789")
@@ -236,14 +223,13 @@ PYTHON_STEPS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def test_guards_of_plugins_are_asked_about_what_a_script_does_through_io_and_dofile(tmp_path: Path) -> None:
+async def test_guards_of_plugins_are_asked_about_what_a_script_does_through_io_and_dofile(tmp_path: Path) -> None:
     (tmp_path / "part.lua").write_text("return 1")
 
-    async def main() -> Any:
-        async with Host.open(settings={"storage": {"backend": "memory"}}) as host:
-            host.hooks.register("BeforeToolExecution", lambda context: Cancel("closed"), kind="guard")
-            source = f"return pcall(dofile, '{tmp_path}/part.lua'), (io.open('{tmp_path}/new', 'w'))"
-            return await host.run_source(source, "lua")
+    async with Host.open(settings={"storage": {"backend": "memory"}}) as host:
+        host.hooks.register("BeforeToolExecution", lambda context: Cancel("closed"), kind="guard")
+        source = f"return pcall(dofile, '{tmp_path}/part.lua'), (io.open('{tmp_path}/new', 'w'))"
+        result = await host.run_source(source, "lua")
 
-    assert trio.run(main) == (False, None)
+    assert result == (False, None)
     assert not (tmp_path / "new").exists()

@@ -133,9 +133,9 @@ async def steps_of(work: Callable[[], Awaitable[Any]]) -> tuple[float, BaseExcep
     return steps.longest_s, failure
 
 
-def fails_beside(source: str, **limits: Any) -> ScriptError:
+async def fails_beside(source: str, **limits: Any) -> ScriptError:
     """Run a script whose steps on the loop are short, and return how it fails."""
-    longest_s, failure = trio.run(steps_of, Run(source, **limits).start)
+    longest_s, failure = await steps_of(Run(source, **limits).start)
     assert isinstance(failure, ScriptError)
     assert longest_s < LONGEST_WAIT_S
     return failure
@@ -155,10 +155,10 @@ async def test_nobody_waits_beside_a_bomb(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TIME_BOMBS)
-def test_what_takes_forever_ends_at_the_time_limit(name: str) -> None:
+async def test_what_takes_forever_ends_at_the_time_limit(name: str) -> None:
     started = time.process_time()
 
-    error = fails_beside(TIME_BOMBS[name], time_s=TIME_S)
+    error = await fails_beside(TIME_BOMBS[name], time_s=TIME_S)
 
     assert error.code == "time_limit"
     assert "0.3 s of processor time" in str(error)
@@ -167,8 +167,8 @@ def test_what_takes_forever_ends_at_the_time_limit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MEMORY_BOMBS)
-def test_what_grows_forever_ends_at_the_memory_limit(name: str) -> None:
-    error = fails_beside(MEMORY_BOMBS[name], time_s=20.0, memory_bytes=20_000_000)
+async def test_what_grows_forever_ends_at_the_memory_limit(name: str) -> None:
+    error = await fails_beside(MEMORY_BOMBS[name], time_s=20.0, memory_bytes=20_000_000)
 
     assert error.code == "memory_limit"
     assert "20000000 bytes of memory" in str(error)
@@ -177,8 +177,8 @@ def test_what_grows_forever_ends_at_the_memory_limit(name: str) -> None:
 
 @pytest.mark.parametrize("source", ["while true do end", "while true do pcall(error) end",
                                     "while true do coroutine.wrap(function() end)() end"])  # fmt: skip
-def test_what_runs_forever_ends_at_the_instruction_limit(source: str) -> None:
-    error = fails_beside(source, instructions=2_000_000)
+async def test_what_runs_forever_ends_at_the_instruction_limit(source: str) -> None:
+    error = await fails_beside(source, instructions=2_000_000)
 
     assert error.code == "instruction_limit"
     assert "2000000 instructions" in str(error)
@@ -186,10 +186,10 @@ def test_what_runs_forever_ends_at_the_instruction_limit(source: str) -> None:
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_what_is_refused_says_why(name: str) -> None:
+async def test_what_is_refused_says_why(name: str) -> None:
     source, words = ERRORS[name]
 
-    error = fails_beside(source, time_s=5.0)
+    error = await fails_beside(source, time_s=5.0)
 
     assert re.search(words, str(error))
     assert error.line == 1
@@ -208,23 +208,23 @@ def test_a_callback_ends_at_its_own_limit_and_the_script_goes_on(name: str) -> N
 
 @pytest.mark.parametrize("bomb", ["local s = ('x'):rep(1e6) while true do local t = s .. 'y' end", "while true do end",
                                   "local t = {} while true do t[#t + 1] = {} end", "return ('x'):rep(4e7)"])  # fmt: skip
-def test_a_callback_never_holds_the_loop(bomb: str) -> None:
-    longest_s, _ = trio.run(steps_of, Run(f"pcall(Host.call_back, function() {bomb} end)").start)
+async def test_a_callback_never_holds_the_loop(bomb: str) -> None:
+    longest_s, _ = await steps_of(Run(f"pcall(Host.call_back, function() {bomb} end)").start)
 
     assert longest_s < LONGEST_WAIT_S + 0.02  # the callback's own limit
 
 
-def test_a_callback_of_a_large_script_runs_off_the_loop() -> None:
+async def test_a_callback_of_a_large_script_runs_off_the_loop() -> None:
     source = """
         local s = ('x'):rep(2e7)
         pcall(Host.call_back, function() while true do local t = s .. 'y' end end)
         error('end')
     """
 
-    assert "end" in str(fails_beside(source))
+    assert "end" in str(await fails_beside(source))
 
 
-def test_what_a_host_gives_in_masses_does_not_hold_the_loop() -> None:
+async def test_what_a_host_gives_in_masses_does_not_hold_the_loop() -> None:
     class Masses(ScriptObject):
         @script_method()
         def give(self) -> Any:
@@ -239,7 +239,7 @@ def test_what_a_host_gives_in_masses_does_not_hold_the_loop() -> None:
 
     gc.disable()  # Python's own collector holds the loop for 50 ms here; that is not what is measured
     try:
-        failure = fails_beside(source, globals={"Masses": Masses()})
+        failure = await fails_beside(source, globals={"Masses": Masses()})
     finally:
         gc.enable()
 
@@ -296,7 +296,7 @@ def test_the_environment_of_loaded_code_is_the_sandbox() -> None:
     assert run("return load('return debug')(), load('return _G.python')()") == (None, None)
 
 
-def test_a_limit_cannot_be_caught_or_seen() -> None:
+async def test_a_limit_cannot_be_caught_or_seen() -> None:
     made = Run(
         """
         local caught
@@ -310,7 +310,7 @@ def test_a_limit_cannot_be_caught_or_seen() -> None:
     )
 
     with pytest.raises(ScriptError) as caught:
-        trio.run(made.start)
+        await made.start()
 
     assert caught.value.code == "time_limit"
     assert made.host.seen == []
@@ -339,24 +339,23 @@ async def test_two_spinning_scripts_and_a_third_one_share_the_loop() -> None:
     assert await held_beyond_idle_s(three) < LONGEST_WAIT_S
 
 
-def test_many_spinning_scripts_do_not_starve_others_of_threads() -> None:
-    async def main() -> None:
-        async def spin() -> None:
-            await Run("while true do end").start()
+async def test_many_spinning_scripts_do_not_starve_others_of_threads() -> None:
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(60):
-                nursery.start_soon(spin)
-            with trio.fail_after(PATIENCE_S):
-                assert await Run("return 1").start() == 1
-            nursery.cancel_scope.cancel()
+    async def spin() -> None:
+        await Run("while true do end").start()
 
-    trio.run(main)
+    async with trio.open_nursery() as nursery:
+        for _ in range(60):
+            nursery.start_soon(spin)
+        with trio.fail_after(PATIENCE_S):
+            assert await Run("return 1").start() == 1
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("delay", [0, 1, 2, 3, 5, 8])
-def test_a_cancellation_at_any_step_of_the_start_ends_the_run(delay: int) -> None:
-    async def main() -> None:
+async def test_a_cancellation_at_any_step_of_the_start_ends_the_run(delay: int) -> None:
+    ended: list[bool] = []
+    for _ in range(5):
         with trio.fail_after(PATIENCE_S):
             async with trio.open_nursery() as nursery:
                 for _ in range(10):
@@ -365,10 +364,6 @@ def test_a_cancellation_at_any_step_of_the_start_ends_the_run(delay: int) -> Non
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
             ended.append(True)
-
-    ended: list[bool] = []
-    for _ in range(5):
-        trio.run(main)
 
     assert ended == [True] * 5
 

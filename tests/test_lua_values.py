@@ -145,10 +145,10 @@ def test_what_the_host_gives_arrives_as(value: Any, seen: Any) -> None:
     assert there_and_back(value if not isinstance(value, tuple) else list(value)) == seen
 
 
-def test_nothing_ends_neither_a_list_nor_the_arguments() -> None:
+async def test_nothing_ends_neither_a_list_nor_the_arguments() -> None:
     made = Run("Host.echo(1, nil, {1, nil}, nil)")
 
-    trio.run(made.start)
+    await made.start()
 
     assert made.host.seen == [(1, None, [1], None)]
 
@@ -194,28 +194,25 @@ def test_a_table_that_stands_in_two_places_is_no_cycle() -> None:
     assert there_and_back(None, "local t = {1} Giver.take({t, t, {t}})") == [[1], [1], [[1]]]
 
 
-def test_functions_and_objects_cross_inside_tables() -> None:
+async def test_functions_and_objects_cross_inside_tables() -> None:
     made = Run(
         "local t = {f = function(x) return x + 1 end, o = Host} local u = Host.same(t) return u.f(1), u.o == Host"
     )
 
-    assert trio.run(made.start) == (2, True)
+    assert await made.start() == (2, True)
     given_table = made.host.seen[0][0]
     assert isinstance(given_table["f"], LuaFunction)
     assert given_table["o"] is made.host
 
 
-def test_a_function_of_another_script_is_refused() -> None:
+async def test_a_function_of_another_script_is_refused() -> None:
     first = Run("Host.keep(function() end) Host.sleep(0.05)")
 
-    async def main() -> Any:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(first.start)
-            await trio.sleep(0.02)
-            giver = Giver(first.host.kept[0])
-            return await Run("return pcall(Giver.give)", globals={"Giver": giver}).start()
-
-    ok, message = trio.run(main)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.start)
+        await trio.sleep(0.02)
+        giver = Giver(first.host.kept[0])
+        ok, message = await Run("return pcall(Giver.give)", globals={"Giver": giver}).start()
 
     assert (ok, "another script" in message) == (False, True)
 

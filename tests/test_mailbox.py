@@ -160,7 +160,7 @@ def test_wrong_options_are_refused_by_name(options: tuple[int, str, float | None
     assert refused.value.field == field
 
 
-def test_a_sleeping_consumer_is_woken_once_for_many_events() -> None:
+async def test_a_sleeping_consumer_is_woken_once_for_many_events() -> None:
     mailbox = Mailbox(read_options(100, "drop_oldest", None), lambda mailbox, mark: None)
     woken: list[int] = []
 
@@ -171,17 +171,14 @@ def test_a_sleeping_consumer_is_woken_once_for_many_events() -> None:
             while mailbox.take() is not None:
                 pass
 
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(consume)
-            for _ in range(3):
-                await trio.testing.wait_all_tasks_blocked()
-                for number in range(20):
-                    mailbox.put(Event("a", number))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(consume)
+        for _ in range(3):
             await trio.testing.wait_all_tasks_blocked()
-            mailbox.close()
-
-    trio.run(main)
+            for number in range(20):
+                mailbox.put(Event("a", number))
+        await trio.testing.wait_all_tasks_blocked()
+        mailbox.close()
 
     assert woken == [20, 20, 20, 0]
 

@@ -32,11 +32,11 @@ class Add(Tool[Numbers]):
         return parameters.a + parameters.b
 
 
-def test_two_hundred_agents_at_once_each_get_their_own_answers_in_bounded_memory() -> None:
+async def test_two_hundred_agents_at_once_each_get_their_own_answers_in_bounded_memory() -> None:
     wrong: list[str] = []
     peaks: list[int] = []
 
-    async def main() -> None:
+    with ChatServer() as server:
         settings = {"providers": {"local": {"type": "openai_compatible", "base_url": server.url}}}
         async with opened(Add, settings=settings) as host:
             agents = [
@@ -61,9 +61,6 @@ def test_two_hundred_agents_at_once_each_get_their_own_answers_in_bounded_memory
             peaks.append(memory_bytes() - before)
             assert [len(agent.conversation) for agent in agents] == [24] * AGENTS
             assert sum(agent.info.runs for agent in agents) == AGENTS * TURNS
-
-    with ChatServer() as server:
-        trio.run(main)
         count = len(server.requests)
 
     assert wrong == []

@@ -7,6 +7,7 @@ import gzip
 import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from llmspell.security.hosts import BLOCKED_PORTS, HostJudge, HostRules
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, ToolError
 from networks import PinnedNetwork, network_of
-from waiting import PATIENCE_S, processor_s
+from waiting import PATIENCE_S
 
 LOOPBACK = HostRules(private=("127.0.0.1", "::1"))
 
@@ -97,26 +98,20 @@ def names(**table: Sequence[str]) -> Any:
     return resolve
 
 
-def request(network: PinnedNetwork, url: str, method: str = "GET", **options: Any) -> Any:
-    async def main() -> Any:
-        return await network.request(method, url, **options)
-
-    return trio.run(main)
+async def request(network: PinnedNetwork, url: str, method: str = "GET", **options: Any) -> Any:
+    return await network.request(method, url, **options)
 
 
-def resolve(network: PinnedNetwork, url: str) -> tuple[str, ...]:
-    async def main() -> tuple[str, ...]:
-        return await network.resolve(url)
-
-    return trio.run(main)
+async def resolve(network: PinnedNetwork, url: str) -> tuple[str, ...]:
+    return await network.resolve(url)
 
 
 # Judging
 
 
-def test_a_public_host_is_resolved_once() -> None:
+async def test_a_public_host_is_resolved_once() -> None:
     resolver = names(example_com=("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"))
-    addresses = resolve(network_of(HostRules(), resolver=resolver), "https://Example.com./a?b")
+    addresses = await resolve(network_of(HostRules(), resolver=resolver), "https://Example.com./a?b")
     assert addresses == ("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
     assert resolver.asked == ["example.com"]
 
@@ -172,9 +167,9 @@ def test_a_public_host_is_resolved_once() -> None:
         "255.255.255.255",
     ],
 )
-def test_an_address_that_is_not_public_is_refused_however_it_is_spelled(host: str) -> None:
+async def test_an_address_that_is_not_public_is_refused_however_it_is_spelled(host: str) -> None:
     with pytest.raises(SecurityError) as caught:
-        resolve(network_of(HostRules()), f"http://{host}/x")
+        await resolve(network_of(HostRules()), f"http://{host}/x")
     assert caught.value.rule == "host"
 
 
@@ -206,10 +201,10 @@ def test_an_address_that_is_not_public_is_refused_however_it_is_spelled(host: st
         "",
     ],
 )
-def test_what_is_not_a_plain_web_address_is_refused(url: str) -> None:
+async def test_what_is_not_a_plain_web_address_is_refused(url: str) -> None:
     resolver = names(example_com=("93.184.215.14",))
     with pytest.raises((SecurityError, InvalidInputError)) as caught:
-        resolve(network_of(HostRules(), resolver=resolver), url)
+        await resolve(network_of(HostRules(), resolver=resolver), url)
     assert resolver.asked == []
     assert "password" not in str(caught.value)
 
@@ -221,40 +216,40 @@ def test_ports_of_services_that_are_not_the_web_are_refused(port: int) -> None:
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "::ffff:10.0.0.1", "fd00::1"])
-def test_a_name_is_refused_if_any_of_its_addresses_is_private(address: str) -> None:
+async def test_a_name_is_refused_if_any_of_its_addresses_is_private(address: str) -> None:
     resolver = names(example_com=("93.184.215.14", address))
     with pytest.raises(SecurityError, match="allow_private"):
-        resolve(network_of(HostRules(), resolver=resolver), "http://example.com/")
+        await resolve(network_of(HostRules(), resolver=resolver), "http://example.com/")
 
 
-def test_private_addresses_are_reached_if_settings_allow_them() -> None:
+async def test_private_addresses_are_reached_if_settings_allow_them() -> None:
     network = network_of(HostRules(allow_private=True))
-    assert resolve(network, "http://10.0.0.1/") == ("10.0.0.1",)
-    assert resolve(network, "http://127.1/") == ("127.0.0.1",)
+    assert await resolve(network, "http://10.0.0.1/") == ("10.0.0.1",)
+    assert await resolve(network, "http://127.1/") == ("127.0.0.1",)
 
 
 @pytest.mark.parametrize(
     "host",
     ["169.254.169.254", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::]", "[fd00:ec2::254]"],
 )
-def test_metadata_services_are_refused_even_if_private_addresses_are_allowed(host: str) -> None:
+async def test_metadata_services_are_refused_even_if_private_addresses_are_allowed(host: str) -> None:
     with pytest.raises(SecurityError, match="metadata"):
-        resolve(network_of(HostRules(allow_private=True)), f"http://{host}/latest")
+        await resolve(network_of(HostRules(allow_private=True)), f"http://{host}/latest")
 
 
 @pytest.mark.parametrize("host", ["metadata.google.internal", "METADATA.google.internal.", "metadata"])
-def test_metadata_services_are_refused_by_name(host: str) -> None:
+async def test_metadata_services_are_refused_by_name(host: str) -> None:
     resolver = names(metadata_google_internal=("93.184.215.14",), metadata=("93.184.215.14",))
     with pytest.raises(SecurityError, match="metadata"):
-        resolve(network_of(HostRules(allow_private=True), resolver=resolver), f"http://{host}/")
+        await resolve(network_of(HostRules(allow_private=True), resolver=resolver), f"http://{host}/")
     assert resolver.asked == []
 
 
-def test_a_metadata_service_is_reached_if_it_is_spelled_out() -> None:
+async def test_a_metadata_service_is_reached_if_it_is_spelled_out() -> None:
     network = network_of(HostRules(private=("169.254.169.254",)))
-    assert resolve(network, "http://169.254.169.254/") == ("169.254.169.254",)
+    assert await resolve(network, "http://169.254.169.254/") == ("169.254.169.254",)
     with pytest.raises(SecurityError):
-        resolve(network_of(HostRules(private=("169.254.0.0/16",))), "http://169.254.169.254/")
+        await resolve(network_of(HostRules(private=("169.254.0.0/16",))), "http://169.254.169.254/")
 
 
 @pytest.mark.parametrize(
@@ -276,28 +271,28 @@ def test_a_metadata_service_is_reached_if_it_is_spelled_out() -> None:
         (HostRules(allow_private=True, denied=("10.0.0.0/8",)), "[::ffff:10.0.0.1]", False),
     ],
 )
-def test_names_and_networks_are_allowed_and_denied(rules: HostRules, host: str, allowed: bool) -> None:
+async def test_names_and_networks_are_allowed_and_denied(rules: HostRules, host: str, allowed: bool) -> None:
     async def resolver(host: str, port: int) -> Sequence[str]:
         return ("93.184.215.14",) if "example" in host else [socket.getaddrinfo(host, port)[0][4][0]]  # type: ignore[list-item]
 
     network = network_of(rules, resolver=resolver)
     if allowed:
-        assert resolve(network, f"http://{host}/")
+        assert await resolve(network, f"http://{host}/")
         return
     with pytest.raises(SecurityError):
-        resolve(network, f"http://{host}/")
+        await resolve(network, f"http://{host}/")
 
 
-def test_a_name_that_is_not_allowed_is_never_looked_up() -> None:
+async def test_a_name_that_is_not_allowed_is_never_looked_up() -> None:
     resolver = names()
     with pytest.raises(SecurityError, match="allowed"):
-        resolve(network_of(HostRules(allowed=("good.org",)), resolver=resolver), "http://leak.evil.org/")
+        await resolve(network_of(HostRules(allowed=("good.org",)), resolver=resolver), "http://leak.evil.org/")
     assert resolver.asked == []
 
 
-def test_a_name_that_is_not_known_is_an_error_of_the_connection() -> None:
+async def test_a_name_that_is_not_known_is_an_error_of_the_connection() -> None:
     with pytest.raises(ToolError, match="resolved") as caught:
-        resolve(network_of(HostRules(), resolver=names()), "http://nowhere.example/")
+        await resolve(network_of(HostRules(), resolver=names()), "http://nowhere.example/")
     assert caught.value.code == "connection"
 
 
@@ -318,9 +313,11 @@ def test_every_block_that_python_calls_private_is_refused(number: int) -> None:
 # Talking
 
 
-def test_a_request_reaches_a_server_that_the_rules_name() -> None:
+async def test_a_request_reaches_a_server_that_the_rules_name() -> None:
     with serve(lambda handler: handler.reply(b"hello", x_test="1")) as server:
-        response = request(network_of(LOOPBACK), f"{server.url}/a?b=c", "POST", headers={"X-A": "b"}, content=b"body")
+        response = await request(
+            network_of(LOOPBACK), f"{server.url}/a?b=c", "POST", headers={"X-A": "b"}, content=b"body"
+        )
         method, path, headers, body = server.seen[0]
     assert (response.status, response.body, response.headers["x-test"]) == (200, b"hello", "1")
     assert (method, path, body) == ("POST", "/a?b=c", b"body")
@@ -331,20 +328,20 @@ def test_a_request_reaches_a_server_that_the_rules_name() -> None:
     }  # fmt: skip
 
 
-def test_the_connection_goes_to_the_pinned_address_under_the_name() -> None:
+async def test_the_connection_goes_to_the_pinned_address_under_the_name() -> None:
     resolver = names(service_test=("127.0.0.1",))
     network = network_of(HostRules(private=("service.test",)), resolver=resolver)
     with serve(lambda handler: handler.reply()) as server:
         url = f"http://service.test:{server.server_port}/"
-        addresses = resolve(network, url)
-        response = request(network, url, addresses=addresses)
+        addresses = await resolve(network, url)
+        response = await request(network, url, addresses=addresses)
         host = server.seen[0][2]["host"]
     assert response.status == 200
     assert host == f"service.test:{server.server_port}"
     assert resolver.asked == ["service.test"]
 
 
-def test_a_name_that_changes_its_address_after_the_judgement_is_not_asked_again() -> None:
+async def test_a_name_that_changes_its_address_after_the_judgement_is_not_asked_again() -> None:
     answers = [["93.184.215.14"], ["127.0.0.1"]]
     asked: list[str] = []
 
@@ -352,47 +349,44 @@ def test_a_name_that_changes_its_address_after_the_judgement_is_not_asked_again(
         asked.append(host)
         return answers.pop(0)
 
-    async def main() -> None:
-        with serve(lambda handler: handler.reply(b"inside")) as server:
-            network = network_of(HostRules(), resolver=rebinding)
-            url = f"http://rebind.test:{server.server_port}/"
-            addresses = await network.resolve(url)
-            with pytest.raises(ToolError):
-                await network.request("GET", url, addresses=addresses, timeout_s=0.2)
-            assert server.seen == []
-            assert asked == ["rebind.test"]
-            with pytest.raises(SecurityError):
-                await network.request("GET", url, timeout_s=0.2)
-            assert server.seen == []
-
-    trio.run(main)
-
-
-def test_addresses_that_are_handed_over_are_judged_again() -> None:
-    with serve(lambda handler: handler.reply()) as server:
+    with serve(lambda handler: handler.reply(b"inside")) as server:
+        network = network_of(HostRules(), resolver=rebinding)
+        url = f"http://rebind.test:{server.server_port}/"
+        addresses = await network.resolve(url)
+        with pytest.raises(ToolError):
+            await network.request("GET", url, addresses=addresses, timeout_s=0.2)
+        assert server.seen == []
+        assert asked == ["rebind.test"]
         with pytest.raises(SecurityError):
-            request(network_of(HostRules()), "http://example.com/", addresses=("127.0.0.1",))
-        with pytest.raises(SecurityError):
-            request(network_of(HostRules()), "http://example.com/", addresses=("localhost",))
+            await network.request("GET", url, timeout_s=0.2)
         assert server.seen == []
 
 
-def test_the_next_address_is_tried_if_the_first_does_not_answer() -> None:
+async def test_addresses_that_are_handed_over_are_judged_again() -> None:
+    with serve(lambda handler: handler.reply()) as server:
+        with pytest.raises(SecurityError):
+            await request(network_of(HostRules()), "http://example.com/", addresses=("127.0.0.1",))
+        with pytest.raises(SecurityError):
+            await request(network_of(HostRules()), "http://example.com/", addresses=("localhost",))
+        assert server.seen == []
+
+
+async def test_the_next_address_is_tried_if_the_first_does_not_answer() -> None:
     with socket.socket() as closed, serve(lambda handler: handler.reply()) as server:
         closed.bind(("127.0.0.2", server.server_port))
         network = network_of(HostRules(private=("127.0.0.0/8",)))
         url = f"http://127.0.0.1:{server.server_port}/"
-        assert request(network, url, addresses=("127.0.0.2", "127.0.0.1")).status == 200
+        assert (await request(network, url, addresses=("127.0.0.2", "127.0.0.1"))).status == 200
         with pytest.raises(ToolError) as caught:
-            request(network, url, addresses=("127.0.0.2",))
+            await request(network, url, addresses=("127.0.0.2",))
     assert caught.value.code == "connection"
 
 
-def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(lambda handler: handler.reply(b"proxy")) as proxy, serve(lambda handler: handler.reply()) as server:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "https_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        assert request(network_of(LOOPBACK), server.url).body == b"ok"
+        assert (await request(network_of(LOOPBACK), server.url)).body == b"ok"
         assert proxy.seen == []
 
 
@@ -409,17 +403,17 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
         "http://user:word@127.0.0.1:{port}/inside",
     ],
 )
-def test_a_redirect_is_judged_like_any_url(location: str) -> None:
+async def test_a_redirect_is_judged_like_any_url(location: str) -> None:
     def answer(handler: Any) -> None:
         handler.reply(b"", 302, location=location.format(port=handler.server.server_port))
 
     with serve(answer) as server:
         with pytest.raises(SecurityError):
-            request(network_of(LOOPBACK), server.url)
+            await request(network_of(LOOPBACK), server.url)
         assert len(server.seen) == 1
 
 
-def test_a_redirect_is_followed_and_pinned_anew() -> None:
+async def test_a_redirect_is_followed_and_pinned_anew() -> None:
     def answer(handler: Any) -> None:
         if handler.path == "/first":
             handler.reply(b"", 302, location=f"http://second.test:{handler.server.server_port}/last")
@@ -429,17 +423,17 @@ def test_a_redirect_is_followed_and_pinned_anew() -> None:
     resolver = names(second_test=("127.0.0.1",))
     network = network_of(HostRules(private=("127.0.0.1", "second.test")), resolver=resolver)
     with serve(answer) as server:
-        response = request(network, f"{server.url}/first", addresses=("127.0.0.1",))
+        response = await request(network, f"{server.url}/first", addresses=("127.0.0.1",))
         assert response.body == b"there"
         assert response.url == f"http://second.test:{server.server_port}/last"
         assert server.seen[1][2]["host"] == f"second.test:{server.server_port}"
     assert resolver.asked == ["second.test"]
 
 
-def test_redirects_end_after_five() -> None:
+async def test_redirects_end_after_five() -> None:
     with serve(lambda handler: handler.reply(b"", 302, location="/again")) as server:
         with pytest.raises(ToolError, match="5 redirects") as caught:
-            request(network_of(LOOPBACK), server.url, addresses=("127.0.0.1",))
+            await request(network_of(LOOPBACK), server.url, addresses=("127.0.0.1",))
         assert len(server.seen) == 6
     assert caught.value.code == "redirects"
 
@@ -457,25 +451,25 @@ def _redirect_once(status: int, location: str) -> Callable[[Any], None]:
 SECRETS = {"Authorization": "Bearer s3cret", "Cookie": "a=s3cret", "X-Api-Key": "s3cret", "Accept": "text/plain"}
 
 
-def test_credentials_stay_on_a_redirect_within_the_host() -> None:
+async def test_credentials_stay_on_a_redirect_within_the_host() -> None:
     with serve(_redirect_once(302, "/last")) as server:
-        request(network_of(LOOPBACK), f"{server.url}/first", headers=SECRETS)
+        await request(network_of(LOOPBACK), f"{server.url}/first", headers=SECRETS)
         assert server.seen[1][2]["authorization"] == "Bearer s3cret"
         assert server.seen[1][2]["x-api-key"] == "s3cret"
 
 
-def test_credentials_are_dropped_on_a_redirect_to_another_host() -> None:
+async def test_credentials_are_dropped_on_a_redirect_to_another_host() -> None:
     network = network_of(HostRules(private=("127.0.0.0/8",)))
     with serve(_redirect_once(307, "http://localhost:{port}/last")) as server:
-        request(network, f"{server.url}/first", "POST", headers=SECRETS, content=b"x")
+        await request(network, f"{server.url}/first", "POST", headers=SECRETS, content=b"x")
         assert "s3cret" not in str(server.seen[1])
         assert server.seen[1][2]["accept"] == "text/plain"
 
 
-def test_credentials_are_dropped_on_a_redirect_to_another_port() -> None:
+async def test_credentials_are_dropped_on_a_redirect_to_another_port() -> None:
     with serve(lambda handler: handler.reply()) as other:
         with serve(_redirect_once(302, f"{other.url}/last")) as server:
-            request(network_of(LOOPBACK), f"{server.url}/first", headers=SECRETS)
+            await request(network_of(LOOPBACK), f"{server.url}/first", headers=SECRETS)
         assert "s3cret" not in str(other.seen)
 
 
@@ -484,10 +478,10 @@ def test_credentials_are_dropped_on_a_redirect_to_another_port() -> None:
     [(301, "POST", "GET"), (302, "POST", "GET"), (303, "PUT", "GET"), (307, "POST", "POST"), (308, "PUT", "PUT"),
      (302, "HEAD", "HEAD"), (303, "HEAD", "HEAD"), (302, "PUT", "PUT")],
 )  # fmt: skip
-def test_a_redirect_keeps_or_changes_the_method_as_browsers_do(status: int, method: str, then: str) -> None:
+async def test_a_redirect_keeps_or_changes_the_method_as_browsers_do(status: int, method: str, then: str) -> None:
     content = b"x" if method in ("POST", "PUT") else None
     with serve(_redirect_once(status, "/last")) as server:
-        request(network_of(LOOPBACK), f"{server.url}/first", method, content=content)
+        await request(network_of(LOOPBACK), f"{server.url}/first", method, content=content)
         assert server.seen[1][0] == then
         assert server.seen[1][3] == (b"" if then in ("GET", "HEAD") else b"x")
 
@@ -497,24 +491,24 @@ def test_a_redirect_keeps_or_changes_the_method_as_browsers_do(status: int, meth
     [{"Host": "inner"}, {"X": "a\r\nHost: inner"}, {"X\r\nY": "a"}, {"Transfer-Encoding": "chunked"},
      {"Content-Length": "3"}, {"Proxy-Authorization": "s3cret"}, {"X": "\u20ac"}, {"X": "a\0s3cret"}, {"": "x"}],
 )  # fmt: skip
-def test_headers_that_would_reframe_the_message_are_refused(headers: dict[str, str]) -> None:
+async def test_headers_that_would_reframe_the_message_are_refused(headers: dict[str, str]) -> None:
     with serve(lambda handler: handler.reply()) as server:
         with pytest.raises(InvalidInputError) as caught:
-            request(network_of(LOOPBACK), server.url, headers=headers)
+            await request(network_of(LOOPBACK), server.url, headers=headers)
         assert server.seen == []
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "GET / HTTP/1.1\r\nX: y", ""])
-def test_methods_that_would_open_a_tunnel_are_refused(method: str) -> None:
+async def test_methods_that_would_open_a_tunnel_are_refused(method: str) -> None:
     with pytest.raises(InvalidInputError):
-        request(network_of(LOOPBACK), "http://127.0.0.1/", method)
+        await request(network_of(LOOPBACK), "http://127.0.0.1/", method)
 
 
 # Bounds
 
 
-def test_a_promised_body_above_the_limit_is_not_read() -> None:
+async def test_a_promised_body_above_the_limit_is_not_read() -> None:
     def answer(handler: Any) -> None:
         handler.send_response(200)
         handler.send_header("content-length", str(10**12))
@@ -522,11 +516,11 @@ def test_a_promised_body_above_the_limit_is_not_read() -> None:
         handler.wfile.flush()
 
     with serve(answer) as server, pytest.raises(ResourceLimitError) as caught:
-        request(network_of(LOOPBACK), server.url, max_bytes=1000)
+        await request(network_of(LOOPBACK), server.url, max_bytes=1000)
     assert (caught.value.resource, caught.value.limit) == ("body_bytes", 1000)
 
 
-def test_a_body_without_a_length_is_cut_at_the_limit() -> None:
+async def test_a_body_without_a_length_is_cut_at_the_limit() -> None:
     sent: list[int] = []
 
     def answer(handler: Any) -> None:
@@ -538,17 +532,17 @@ def test_a_body_without_a_length_is_cut_at_the_limit() -> None:
             sent.append(65536)
 
     with serve(answer) as server, pytest.raises(ResourceLimitError):
-        request(network_of(LOOPBACK), server.url, max_bytes=100_000)
+        await request(network_of(LOOPBACK), server.url, max_bytes=100_000)
     assert sum(sent) < 50_000_000
 
 
-def test_a_body_of_exactly_the_limit_is_read() -> None:
+async def test_a_body_of_exactly_the_limit_is_read() -> None:
     with serve(lambda handler: handler.reply(b"x" * 1000)) as server:
-        assert len(request(network_of(LOOPBACK), server.url, max_bytes=1000).body) == 1000
+        assert len((await request(network_of(LOOPBACK), server.url, max_bytes=1000)).body) == 1000
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "x-gzip", "identity", "raw"])
-def test_compressed_bodies_are_decoded(coding: str) -> None:
+async def test_compressed_bodies_are_decoded(coding: str) -> None:
     body = b"hello " * 50_000
     packed = {
         "gzip": gzip.compress(body[:1000]) + gzip.compress(body[1000:]),
@@ -559,35 +553,34 @@ def test_compressed_bodies_are_decoded(coding: str) -> None:
     }[coding]
     header = "deflate" if coding == "raw" else coding
     with serve(lambda handler: handler.reply(packed, content_encoding=header)) as server:
-        assert request(network_of(LOOPBACK), server.url).body == body
+        assert (await request(network_of(LOOPBACK), server.url)).body == body
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_a_compression_bomb_ends_at_the_limit(coding: str) -> None:
+async def test_a_compression_bomb_ends_at_the_limit(coding: str) -> None:
     bomb = b"\0" * 200_000_000
     packed = gzip.compress(bomb, 9) if coding == "gzip" else zlib.compress(bomb, 9)
     del bomb
     with serve(lambda handler: handler.reply(packed, content_encoding=coding)) as server:
+        began_s = time.process_time()
+        with pytest.raises(ResourceLimitError):
+            await request(network_of(LOOPBACK), server.url, max_bytes=1_000_000)
 
-        def ask() -> None:
-            with pytest.raises(ResourceLimitError):
-                request(network_of(LOOPBACK), server.url, max_bytes=1_000_000)
-
-        assert processor_s(ask) < 2
+    assert time.process_time() - began_s < 2
 
 
 @pytest.mark.parametrize(
     ("body", "coding"),
     [(b"not gzip", "gzip"), (gzip.compress(b"x" * 1000)[:-9], "gzip"), (b"x", "br"), (b"x", "gzip, gzip")],
 )
-def test_a_body_that_cannot_be_decoded_is_an_error(body: bytes, coding: str) -> None:
+async def test_a_body_that_cannot_be_decoded_is_an_error(body: bytes, coding: str) -> None:
     answer = functools.partial(_Handler.reply, body=body, content_encoding=coding)
     with serve(answer) as server, pytest.raises(ToolError) as caught:
-        request(network_of(LOOPBACK), server.url)
+        await request(network_of(LOOPBACK), server.url)
     assert caught.value.code == "protocol"
 
 
-def test_a_trickle_ends_at_the_timeout() -> None:
+async def test_a_trickle_ends_at_the_timeout() -> None:
     gone = threading.Event()
 
     def answer(handler: Any) -> None:
@@ -604,40 +597,38 @@ def test_a_trickle_ends_at_the_timeout() -> None:
 
     with serve(answer) as server:
         with pytest.raises(ToolError) as caught:  # had it waited for the whole, there would be no error
-            request(network_of(LOOPBACK), server.url + "/?token=s3cret", timeout_s=0.3)
+            await request(network_of(LOOPBACK), server.url + "/?token=s3cret", timeout_s=0.3)
         assert gone.wait(PATIENCE_S)
     assert caught.value.code == "timeout"
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_server_that_says_nothing_ends_at_the_timeout() -> None:
+async def test_a_server_that_says_nothing_ends_at_the_timeout() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(ToolError) as caught:
-            request(network_of(LOOPBACK), f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.2)
+            await request(network_of(LOOPBACK), f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.2)
     assert caught.value.code == "timeout"
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc"])
-def test_a_broken_answer_is_an_error_of_the_connection(answer: bytes) -> None:
-    async def main() -> None:
-        async def speak(stream: trio.SocketStream) -> None:
-            await stream.receive_some()
-            await stream.send_all(answer)
+async def test_a_broken_answer_is_an_error_of_the_connection(answer: bytes) -> None:
 
-        async with trio.open_nursery() as nursery:
-            listeners = await nursery.start(trio.serve_tcp, speak, 0)
-            port = listeners[0].socket.getsockname()[1]
-            with pytest.raises(ToolError) as caught:
-                await network_of(LOOPBACK).request("GET", f"http://127.0.0.1:{port}/", timeout_s=5)
-            assert caught.value.code == "connection"
-            nursery.cancel_scope.cancel()
+    async def speak(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(answer)
 
-    trio.run(main)
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, speak, 0)
+        port = listeners[0].socket.getsockname()[1]
+        with pytest.raises(ToolError) as caught:
+            await network_of(LOOPBACK).request("GET", f"http://127.0.0.1:{port}/", timeout_s=5)
+        assert caught.value.code == "connection"
+        nursery.cancel_scope.cancel()
 
 
-def test_a_cancellation_closes_the_connection() -> None:
+async def test_a_cancellation_closes_the_connection() -> None:
     gone = threading.Event()
 
     def answer(handler: Any) -> None:
@@ -648,13 +639,11 @@ def test_a_cancellation_closes_the_connection() -> None:
         handler.rfile.read(1)
         gone.set()
 
-    async def main(url: str) -> None:
-        with trio.move_on_after(0.2) as scope:
-            await network_of(LOOPBACK).request("GET", url)
-        assert scope.cancelled_caught
-
     with serve(answer) as server:
-        trio.run(main, server.url)
+        with trio.move_on_after(0.2) as scope:
+            await network_of(LOOPBACK).request("GET", server.url)
+
+        assert scope.cancelled_caught
         assert gone.wait(PATIENCE_S)
 
 
@@ -674,7 +663,7 @@ def _server_side(authority: trustme.CA, *hosts: str) -> ssl.SSLContext:
     return context
 
 
-def test_tls_checks_the_name_although_the_connection_goes_to_the_number() -> None:
+async def test_tls_checks_the_name_although_the_connection_goes_to_the_number() -> None:
     authority, trusting = _authority()
     named: list[str | None] = []
     context = _server_side(authority, "secure.test")
@@ -683,18 +672,18 @@ def test_tls_checks_the_name_although_the_connection_goes_to_the_number() -> Non
     resolver = names(secure_test=("127.0.0.1",), other_test=("127.0.0.1",))
     network = network_of(rules, resolver=resolver, tls=trusting)
     with serve(lambda handler: handler.reply(b"private"), context) as server:
-        response = request(network, f"https://secure.test:{server.server_port}/")
+        response = await request(network, f"https://secure.test:{server.server_port}/")
         with pytest.raises(ToolError, match="certificate"):
-            request(network, f"https://other.test:{server.server_port}/")
+            await request(network, f"https://other.test:{server.server_port}/")
         hosts = [seen[2]["host"] for seen in server.seen]
     assert response.body == b"private"
     assert named == ["secure.test", "other.test"]
     assert hosts == [f"secure.test:{server.server_port}"]
 
 
-def test_tls_refuses_a_certificate_of_nobody_that_is_trusted() -> None:
+async def test_tls_refuses_a_certificate_of_nobody_that_is_trusted() -> None:
     authority, _ = _authority()
     with serve(lambda handler: handler.reply(), _server_side(authority, "127.0.0.1")) as server:
         with pytest.raises(ToolError, match="certificate"):
-            request(network_of(LOOPBACK), f"https://127.0.0.1:{server.server_port}/")
+            await request(network_of(LOOPBACK), f"https://127.0.0.1:{server.server_port}/")
         assert server.seen == []

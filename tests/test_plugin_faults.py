@@ -78,20 +78,17 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def infos_of(*plugins: Any, **settings: Any) -> dict[str, str]:
+async def infos_of(*plugins: Any, **settings: Any) -> dict[str, str]:
     """Open a host, call a tool, and return what became of each plugin that was loaded."""
 
-    async def main() -> dict[str, str]:
-        async with Host.open({"plugins": settings}, plugins=plugins) as host:
-            assert (await host.call("tool:calculator", {"input": "2 + 2"})).success
-            return {info.name: info.error for info in host.plugins.infos}
-
-    return trio.run(main)
+    async with Host.open({"plugins": settings}, plugins=plugins) as host:
+        assert (await host.call("tool:calculator", {"input": "2 + 2"})).success
+        return {info.name: info.error for info in host.plugins.infos}
 
 
-def is_denied(*plugins: Any, **settings: Any) -> bool:
+async def is_denied(*plugins: Any, **settings: Any) -> bool:
     try:
-        infos_of(*plugins, **settings)
+        await infos_of(*plugins, **settings)
     except OperationCancelledError:
         return True
     return False
@@ -99,10 +96,10 @@ def is_denied(*plugins: Any, **settings: Any) -> bool:
 
 @pytest.mark.parametrize("raised", RAISED)
 @pytest.mark.parametrize("where", WHERE)
-def test_whatever_a_plugin_raises_is_its_own_failure(site: Path, where: str, raised: str) -> None:
+async def test_whatever_a_plugin_raises_is_its_own_failure(site: Path, where: str, raised: str) -> None:
     install(site, "broken-package", name="broken", code=WHERE[where].format(RAISED[raised]) + "\n")
 
-    error = infos_of()["broken"]
+    error = (await infos_of())["broken"]
 
     assert error.startswith("plugin broken")
     assert "\n" not in error
@@ -116,15 +113,14 @@ def test_whatever_a_plugin_raises_is_its_own_failure(site: Path, where: str, rai
 
 @pytest.mark.parametrize("group", ["tools", "globals", "languages", "providers", "agents", "services", "storage"])
 @pytest.mark.parametrize("code", ["raise SystemExit", "Plugin = None", "Plugin = 3", "class Plugin:\n name = 'x'"])
-def test_a_broken_plugin_of_any_group_takes_away_nothing_else(site: Path, group: str, code: str) -> None:
+async def test_a_broken_plugin_of_any_group_takes_away_nothing_else(site: Path, group: str, code: str) -> None:
     install(site, "broken-package", name="aaa", code=f"{code}\n# class Plugin", group=f"llmspell.{group}")
 
-    async def main() -> Any:
-        async with Host.open({}) as host:
-            await host.tools.discover()
-            return await host.run_source("return 1 + 1", language="lua")
+    async with Host.open({}) as host:
+        await host.tools.discover()
+        result = await host.run_source("return 1 + 1", language="lua")
 
-    assert trio.run(main) == 2
+    assert result == 2
     if code != "class Plugin:\n name = 'x'":
         findings = {finding.plugin.name: finding for finding in examine(load_settings({}).settings)}
         assert findings["aaa"].status == "failed", group
@@ -140,15 +136,14 @@ def test_the_users_own_interrupt_goes_on() -> None:
         interrupt()
 
 
-def test_a_cancellation_goes_on() -> None:
-    async def main() -> bool:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            with Blamed(lambda error: PluginError(text_of(error))):
-                await trio.sleep_forever()
-        return scope.cancelled_caught
+async def test_a_cancellation_goes_on() -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        with Blamed(lambda error: PluginError(text_of(error))):
+            await trio.sleep_forever()
+    result = scope.cancelled_caught
 
-    assert trio.run(main)
+    assert result
 
 
 PACKAGES = {
@@ -166,7 +161,7 @@ PACKAGES = {
 
 @pytest.mark.parametrize("files", PACKAGES.values(), ids=PACKAGES)
 @pytest.mark.parametrize("folder", ["zz-1.dist-info", "~z-1.dist-info"])
-def test_a_malformed_package_is_named_and_passed_over(site: Path, files: dict[str, bytes], folder: str) -> None:
+async def test_a_malformed_package_is_named_and_passed_over(site: Path, files: dict[str, bytes], folder: str) -> None:
     info = site / folder
     info.mkdir()
     whole = {"METADATA": b"Name: zz\nVersion: 1\n", "entry_points.txt": b"[llmspell.plugins]\nq = p\n"}
@@ -178,7 +173,7 @@ def test_a_malformed_package_is_named_and_passed_over(site: Path, files: dict[st
 
     assert any("zz" in finding.message or "~z" in finding.message for finding in findings)
     assert {finding.plugin.name: finding.status for finding in findings}["sound"] == "ok"
-    assert is_denied()
+    assert await is_denied()
 
 
 def test_an_entry_point_that_is_written_often_is_told_once(site: Path) -> None:
@@ -306,13 +301,13 @@ FOUND = [Outside, Inside, OnClass, OnInstance, OfMethod, Partial, Wrapped, Inher
 
 
 @pytest.mark.parametrize("kind", [*FOUND, Slotted])
-def test_a_hook_is_found_however_it_is_marked(kind: type) -> None:
-    assert is_denied(kind)
-    assert is_denied(kind())
+async def test_a_hook_is_found_however_it_is_marked(kind: type) -> None:
+    assert await is_denied(kind)
+    assert await is_denied(kind())
 
 
-def test_a_hook_that_a_module_makes_on_demand_is_found() -> None:
-    assert is_denied(lazy_module())
+async def test_a_hook_that_a_module_makes_on_demand_is_found() -> None:
+    assert await is_denied(lazy_module())
 
 
 class Unmarked:
@@ -365,49 +360,46 @@ LOST = (Unmarked, Hiding, MarkedProperty, KeywordOnly, Variadic, Misspelled, Oth
     "plugin",
     [*LOST, 3, None, "name", types.ModuleType("empty"), object(), b"x", {"a": 1}, [1]],
 )
-def test_what_is_no_plugin_or_brings_nothing_is_told(plugin: Any, caplog: pytest.LogCaptureFixture) -> None:
-    errors = [error for error in infos_of(plugin).values() if error]
+async def test_what_is_no_plugin_or_brings_nothing_is_told(plugin: Any, caplog: pytest.LogCaptureFixture) -> None:
+    errors = [error for error in (await infos_of(plugin)).values() if error]
 
     assert len(errors) == 1
     assert errors[0] in caplog.text
 
 
 @pytest.mark.parametrize("plugins", ["name", {"a": 1}, Outside, types.ModuleType("m")])
-def test_plugins_that_are_no_list_are_refused(plugins: Any) -> None:
-    async def main() -> None:
+async def test_plugins_that_are_no_list_are_refused(plugins: Any) -> None:
+    with pytest.raises(InvalidInputError, match="no list of plugins"):
         async with Host.open({}, plugins=plugins):
             pass
-
-    with pytest.raises(InvalidInputError, match="no list of plugins"):
-        trio.run(main)
 
 
 # Names.
 
 
-def test_of_two_plugins_of_one_name_the_first_goes_on_guarding() -> None:
+async def test_of_two_plugins_of_one_name_the_first_goes_on_guarding() -> None:
     class Second(Nothing):
         name = "Outside"
 
         @hookimpl
         def before_tool_execution(self, context: HookContext[ToolCall]) -> None: ...
 
-    assert is_denied(Outside, Second)
+    assert await is_denied(Outside, Second)
 
 
-def test_a_name_is_disabled_in_its_group_or_in_all(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_name_is_disabled_in_its_group_or_in_all(caplog: pytest.LogCaptureFixture) -> None:
     class Memory:
         name = "memory"
         before_tool_execution = staticmethod(marked)
 
-    assert is_denied(Memory, disabled=["storage:memory"])
-    assert not is_denied(Memory, disabled=["plugins:memory"])
-    assert not is_denied(Memory, disabled=["plugin:memory"])
-    assert not is_denied(Memory, disabled=["memory"])
+    assert await is_denied(Memory, disabled=["storage:memory"])
+    assert not await is_denied(Memory, disabled=["plugins:memory"])
+    assert not await is_denied(Memory, disabled=["plugin:memory"])
+    assert not await is_denied(Memory, disabled=["memory"])
 
 
-def test_unknown_names_in_settings_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    infos_of(disabled=["calculater"], prefer={"ghost": "x"}, spectre={"enabled": True})
+async def test_unknown_names_in_settings_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    await infos_of(disabled=["calculater"], prefer={"ghost": "x"}, spectre={"enabled": True})
 
     assert "plugins.disabled: nothing called 'calculater' is installed; did you mean calculator?" in caplog.text
     assert "plugins.prefer: nothing called 'ghost' is installed" in caplog.text
@@ -416,14 +408,11 @@ def test_unknown_names_in_settings_are_told(caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.parametrize("match", ["user.*", "user:*"])
 @pytest.mark.parametrize("topic", ["user.created", "user:created"])
-def test_a_guard_judges_an_event_in_every_spelling(match: str, topic: str) -> None:
-    async def main() -> None:
+async def test_a_guard_judges_an_event_in_every_spelling(match: str, topic: str) -> None:
+    with pytest.raises(OperationCancelledError):
         async with Host.open({}) as host:
             host.hooks.register("before_event_emit", lambda context: Cancel("no"), kind="guard", match=match)
             host.events.publish_nowait(topic, {})
-
-    with pytest.raises(OperationCancelledError):
-        trio.run(main)
 
 
 # What is handed over in code.
@@ -453,53 +442,51 @@ class Sized(Tool[Empty]):
         return self.settings.size
 
 
-def call_sized(tools: dict[str, Any]) -> Any:
-    async def main() -> Any:
-        async with Host.open({"tools": tools}, plugins=[Sized]) as host:
-            return (await host.call("tool:sized")).result
-
-    return trio.run(main)
+async def call_sized(tools: dict[str, Any]) -> Any:
+    async with Host.open({"tools": tools}, plugins=[Sized]) as host:
+        return (await host.call("tool:sized")).result
 
 
-def test_a_tool_that_is_handed_over_gets_its_settings() -> None:
-    assert call_sized({"sized": {"size": 7}}) == 7
+async def test_a_tool_that_is_handed_over_gets_its_settings() -> None:
+    assert await call_sized({"sized": {"size": 7}}) == 7
 
 
 @pytest.mark.parametrize("table", [{"sise": 7}, {"inner": {"dept": 2}}])
-def test_an_unknown_key_is_refused_however_deep_it_lies(table: dict[str, Any]) -> None:
+async def test_an_unknown_key_is_refused_however_deep_it_lies(table: dict[str, Any]) -> None:
     with pytest.raises(PluginError, match=r"tools\.sized\..*Extra inputs are not permitted; mend it, there are"):
-        call_sized({"sized": table})
+        await call_sized({"sized": table})
 
 
-def test_a_plugin_may_say_that_it_is_required() -> None:
+async def test_a_plugin_may_say_that_it_is_required() -> None:
     class Strict(Nothing):
         required = True
 
     with pytest.raises(PluginRequiredError, match="required plugin Strict is not loaded"):
-        infos_of(Strict)
+        await infos_of(Strict)
 
 
-def test_a_broken_global_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_broken_global_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(ScriptGlobal):
         name = "Broken"
 
         def __init__(self, services: Any, scope: Any) -> None:
             raise SystemExit
 
-    async def main() -> Any:
-        async with Host.open({}, plugins=[Broken]) as host:
-            return await host.run_source("return Broken == nil", language="lua")
+    async with Host.open({}, plugins=[Broken]) as host:
+        result = await host.run_source("return Broken == nil", language="lua")
 
-    assert trio.run(main) is True
+    assert result is True
     assert "script global Broken: it cannot be constructed: SystemExit" in caplog.text
 
 
-def test_a_slow_import_is_told(site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_slow_import_is_told(
+    site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("llmspell.plugins.loading._SLOW_S", 0.0)
     install(site, "slow-package", name="slow", code=GUARD)
 
     with caplog.at_level(logging.WARNING):
-        is_denied()
+        await is_denied()
 
     assert "plugin slow: its import took" in caplog.text
 
@@ -530,7 +517,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_name_that_settings_could_not_tell_apart_is_refused(name: str) -> None:
+async def test_a_name_that_settings_could_not_tell_apart_is_refused(name: str) -> None:
     class Plugin:
         @hookimpl(kind="guard")
         def before_tool_execution(self, context: HookContext[ToolCall]) -> Cancel:
@@ -538,14 +525,14 @@ def test_a_name_that_settings_could_not_tell_apart_is_refused(name: str) -> None
 
     Plugin.name = name  # type: ignore[attr-defined]
 
-    (error,) = [error for error in infos_of(Plugin).values() if error]
+    (error,) = [error for error in (await infos_of(Plugin)).values() if error]
 
     assert "name" in error
     assert error.isprintable()
     assert len(error) <= 500
 
 
-def test_a_name_that_compares_as_it_likes_is_taken_as_its_text() -> None:
+async def test_a_name_that_compares_as_it_likes_is_taken_as_its_text() -> None:
     class Plugin:
         name = Untold("odd")
 
@@ -553,14 +540,14 @@ def test_a_name_that_compares_as_it_likes_is_taken_as_its_text() -> None:
         def before_tool_execution(self, context: HookContext[ToolCall]) -> None:
             return None
 
-    assert infos_of(Plugin)["odd"] == ""
+    assert (await infos_of(Plugin))["odd"] == ""
 
 
 @pytest.mark.parametrize("name", ["tool:calculator", "disabled", "x" * 200])
-def test_a_package_with_such_a_name_is_named_and_passed_over(site: Path, name: str) -> None:
+async def test_a_package_with_such_a_name_is_named_and_passed_over(site: Path, name: str) -> None:
     marker = install(site, "odd-package", name=name, code=GUARD)
 
-    assert not is_denied()
+    assert not await is_denied()
 
     assert not marker.exists()
     assert any("odd-package" in finding.message for finding in examine(load_settings({}).settings))
@@ -579,43 +566,37 @@ class Lost(Tool[BaseModel]):
         return None
 
 
-def test_a_plugin_that_fails_when_it_is_first_needed_gives_notice_once() -> None:
+async def test_a_plugin_that_fails_when_it_is_first_needed_gives_notice_once() -> None:
     told: list[str] = []
 
-    async def main() -> str:
-        async with Host.open({}, plugins=[Lost]) as host:
-            host.hooks.register("plugin_failed", lambda context: told.append(context.subject.error), kind="observe")
-            for _ in range(3):
-                with pytest.raises(PluginError, match="lost"):
-                    await host.call("tool:lost", {})
-            await host.tools.discover()
-            await trio.testing.wait_all_tasks_blocked()
-            assert "lost" in host.plugins.failed
-            return str((await host.call("tool:calculator", {"input": "2 + 2"})).text)
-
-    trio.run(main)
+    async with Host.open({}, plugins=[Lost]) as host:
+        host.hooks.register("plugin_failed", lambda context: told.append(context.subject.error), kind="observe")
+        for _ in range(3):
+            with pytest.raises(PluginError, match="lost"):
+                await host.call("tool:lost", {})
+        await host.tools.discover()
+        await trio.testing.wait_all_tasks_blocked()
+        assert "lost" in host.plugins.failed
+        str((await host.call("tool:calculator", {"input": "2 + 2"})).text)
 
     assert len(told) == 1
     assert "SystemExit" in told[0]
 
 
-def test_one_that_says_it_is_required_stops_operations_once_it_fails(site: Path) -> None:
+async def test_one_that_says_it_is_required_stops_operations_once_it_fails(site: Path) -> None:
     code = "from llmspell_hookspecs import Tool\nclass Plugin(Tool):\n required = True\n name = 'needed'\n"
     code += " def __init__(self, settings, services): raise ValueError('no key')\n"
     install(site, "needed-package", name="needed", code=code, group="llmspell.tools")
 
-    async def main() -> None:
-        async with Host.open({}) as host:
-            assert (await host.call("tool:calculator", {"input": "2 + 2"})).success
-            with pytest.raises(PluginError, match="no key"):
-                await host.call("tool:needed", {})
-            with pytest.raises(PluginRequiredError, match="needed"):
-                await host.call("tool:calculator", {"input": "2 + 2"})
-
-    trio.run(main)
+    async with Host.open({}) as host:
+        assert (await host.call("tool:calculator", {"input": "2 + 2"})).success
+        with pytest.raises(PluginError, match="no key"):
+            await host.call("tool:needed", {})
+        with pytest.raises(PluginRequiredError, match="needed"):
+            await host.call("tool:calculator", {"input": "2 + 2"})
 
 
-def test_the_points_of_a_plugin_that_failed_are_gone() -> None:
+async def test_the_points_of_a_plugin_that_failed_are_gone() -> None:
     class Half:
         @hookpoint(phase=Phase.NOTICE, topic="half")
         def half_made(context: HookContext[ToolCall]) -> HookResult | None:  # type: ignore[misc]
@@ -625,11 +606,10 @@ def test_the_points_of_a_plugin_that_failed_are_gone() -> None:
         def before_nothing_at_all(self, context: HookContext[ToolCall]) -> None:
             return None
 
-    async def main() -> list[str]:
-        async with Host.open({}, plugins=[Half]) as host:
-            return [point.name for point in host.hooks.points()]
+    async with Host.open({}, plugins=[Half]) as host:
+        result = [point.name for point in host.hooks.points()]
 
-    assert "half_made" not in trio.run(main)
+    assert "half_made" not in result
 
 
 @pytest.mark.parametrize(

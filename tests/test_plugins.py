@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from llmspell import Host
 from llmspell.plugins import Installed
@@ -71,27 +70,24 @@ def settings(**plugins: Any) -> Mapping[str, Any]:
     return {"plugins": plugins}
 
 
-def calculate(*, layers: Mapping[str, Any] | None = None, watch: Callable[[Host], None] | None = None) -> Any:
-    async def main() -> Any:
-        async with Host.open(layers or {}) as host:
-            if watch is not None:
-                watch(host)
-            return await host.call("tool:calculator", {"input": "2 + 2"})
-
-    return trio.run(main)
+async def calculate(*, layers: Mapping[str, Any] | None = None, watch: Callable[[Host], None] | None = None) -> Any:
+    async with Host.open(layers or {}) as host:
+        if watch is not None:
+            watch(host)
+        return await host.call("tool:calculator", {"input": "2 + 2"})
 
 
-def test_an_installed_package_is_loaded_and_refuses(site: Path) -> None:
+async def test_an_installed_package_is_loaded_and_refuses(site: Path) -> None:
     install(site, "strict-package", name="strict", code=GUARD)
 
     with pytest.raises(OperationCancelledError, match="refused by the package"):
-        calculate()
+        await calculate()
 
 
-def test_a_disabled_plugin_is_never_imported(site: Path) -> None:
+async def test_a_disabled_plugin_is_never_imported(site: Path) -> None:
     marker = install(site, "strict-package", name="strict", code=GUARD)
 
-    result = calculate(layers=settings(disabled=["strict"]))
+    result = await calculate(layers=settings(disabled=["strict"]))
 
     assert isinstance(result, ToolResult)
     assert not marker.exists()
@@ -107,19 +103,18 @@ def test_listing_imports_nothing(site: Path) -> None:
     assert not marker.exists()
 
 
-def test_without_discovery_only_what_is_built_in_loads(site: Path) -> None:
+async def test_without_discovery_only_what_is_built_in_loads(site: Path) -> None:
     marker = install(site, "strict-package", name="strict", code=GUARD)
 
-    async def main() -> Any:
-        async with Host.open({}, discover=False) as host:
-            return await host.call("tool:calculator", {"input": "2 + 2"})
+    async with Host.open({}, discover=False) as host:
+        result = await host.call("tool:calculator", {"input": "2 + 2"})
 
-    assert trio.run(main).success
+    assert result.success
     assert not marker.exists()
 
 
 @pytest.mark.parametrize("code", BROKEN.values(), ids=BROKEN)
-def test_a_broken_plugin_is_named_and_stops_nothing(site: Path, code: str) -> None:
+async def test_a_broken_plugin_is_named_and_stops_nothing(site: Path, code: str) -> None:
     install(site, "broken-package", name="broken", code=code)
     seen: list[PluginInfo] = []
 
@@ -128,13 +123,10 @@ def test_a_broken_plugin_is_named_and_stops_nothing(site: Path, code: str) -> No
         def plugin_failed(self, context: HookContext[PluginInfo]) -> None:
             seen.append(context.subject)
 
-    async def main() -> Any:
-        async with Host.open({}, plugins=[Witness()]) as host:
-            assert host.plugins.failed == ("broken",)
-            assert not host.hooks.list("before_tool_execution")
-            return await host.call("tool:calculator", {"input": "2 + 2"})
-
-    result = trio.run(main)
+    async with Host.open({}, plugins=[Witness()]) as host:
+        assert host.plugins.failed == ("broken",)
+        assert not host.hooks.list("before_tool_execution")
+        result = await host.call("tool:calculator", {"input": "2 + 2"})
 
     assert result.result["result"] == 4
     assert [info.name for info in seen] == ["broken"]
@@ -142,60 +134,60 @@ def test_a_broken_plugin_is_named_and_stops_nothing(site: Path, code: str) -> No
     assert "\n" not in seen[0].error
 
 
-def test_a_required_plugin_that_is_broken_refuses_operations_with_its_name(site: Path) -> None:
+async def test_a_required_plugin_that_is_broken_refuses_operations_with_its_name(site: Path) -> None:
     install(site, "broken-package", name="broken", code=BROKEN["SyntaxError"])
 
     with pytest.raises(PluginRequiredError, match=r"required plugin broken is not loaded.*SyntaxError"):
-        calculate(layers=settings(broken={"required": True}))
+        await calculate(layers=settings(broken={"required": True}))
 
 
-def test_a_required_plugin_that_is_not_installed_refuses_operations() -> None:
+async def test_a_required_plugin_that_is_not_installed_refuses_operations() -> None:
     with pytest.raises(PluginRequiredError, match="required plugin ghost is not loaded: it is not installed"):
-        calculate(layers=settings(required=["ghost"]))
+        await calculate(layers=settings(required=["ghost"]))
 
 
-def test_a_plugin_of_a_package_that_is_not_listed_is_not_imported(site: Path) -> None:
+async def test_a_plugin_of_a_package_that_is_not_listed_is_not_imported(site: Path) -> None:
     marker = install(site, "strict-package", name="strict", code=GUARD)
 
-    result = calculate(layers=settings(trust="listed"))
+    result = await calculate(layers=settings(trust="listed"))
 
     assert result.success
     assert not marker.exists()
 
 
-def test_a_plugin_of_a_listed_package_is_loaded(site: Path) -> None:
+async def test_a_plugin_of_a_listed_package_is_loaded(site: Path) -> None:
     install(site, "strict-package", name="strict", code=GUARD)
 
     with pytest.raises(OperationCancelledError):
-        calculate(layers=settings(trust="listed", trusted=["Strict_Package"]))
+        await calculate(layers=settings(trust="listed", trusted=["Strict_Package"]))
 
 
-def test_two_packages_that_bring_the_same_name_are_both_refused_until_one_is_preferred(site: Path) -> None:
+async def test_two_packages_that_bring_the_same_name_are_both_refused_until_one_is_preferred(site: Path) -> None:
     first = install(site, "first-package", name="strict", code=GUARD)
     second = install(site, "second-package", name="strict", code=GUARD.replace("refused by", "from second:"))
     errors: list[str] = []
 
-    calculate(layers={}, watch=lambda host: errors.extend(info.error for info in host.plugins.infos))
+    await calculate(layers={}, watch=lambda host: errors.extend(info.error for info in host.plugins.infos))
     with pytest.raises(OperationCancelledError, match="from second"):
-        calculate(layers=settings(prefer={"strict": "second-package"}))
+        await calculate(layers=settings(prefer={"strict": "second-package"}))
 
     assert any("first-package and second-package both bring it" in error for error in errors)
     assert not first.exists()
     assert second.exists()
 
 
-def test_a_plugin_is_constructed_with_its_settings(site: Path) -> None:
+async def test_a_plugin_is_constructed_with_its_settings(site: Path) -> None:
     install(site, "polite-package", name="polite", code=WITH_SETTINGS)
 
     with pytest.raises(OperationCancelledError, match="because I say so"):
-        calculate(layers=settings(polite={"reason": "because I say so"}))
+        await calculate(layers=settings(polite={"reason": "because I say so"}))
 
 
-def test_a_plugin_s_wrong_setting_is_named_by_its_key(site: Path) -> None:
+async def test_a_plugin_s_wrong_setting_is_named_by_its_key(site: Path) -> None:
     install(site, "polite-package", name="polite", code=WITH_SETTINGS)
     errors: list[str] = []
 
-    calculate(
+    await calculate(
         layers=settings(polite={"reeson": "x"}),
         watch=lambda host: errors.extend(info.error for info in host.plugins.infos),
     )
@@ -203,11 +195,11 @@ def test_a_plugin_s_wrong_setting_is_named_by_its_key(site: Path) -> None:
     assert any("plugins.polite.reeson" in error for error in errors)
 
 
-def test_settings_for_a_plugin_that_takes_none_are_an_error(site: Path) -> None:
+async def test_settings_for_a_plugin_that_takes_none_are_an_error(site: Path) -> None:
     install(site, "strict-package", name="strict", code=GUARD)
     errors: list[str] = []
 
-    calculate(
+    await calculate(
         layers=settings(strict={"colour": "red"}),
         watch=lambda host: errors.extend(info.error for info in host.plugins.infos),
     )
@@ -215,7 +207,7 @@ def test_settings_for_a_plugin_that_takes_none_are_an_error(site: Path) -> None:
     assert any("plugins.strict.colour: this plugin takes no settings" in error for error in errors)
 
 
-def test_a_package_s_tool_answers_to_its_address(site: Path) -> None:
+async def test_a_package_s_tool_answers_to_its_address(site: Path) -> None:
     code = """
 from pydantic import BaseModel
 from llmspell_hookspecs import Tool
@@ -232,11 +224,10 @@ class Plugin(Tool[Nothing]):
 """
     install(site, "greeting-package", name="greeter", code=code, group="llmspell.tools")
 
-    async def main() -> Any:
-        async with Host.open({}) as host:
-            return await host.call("tool:greeter")
+    async with Host.open({}) as host:
+        result = await host.call("tool:greeter")
 
-    assert trio.run(main).result == "hello"
+    assert result.result == "hello"
 
 
 def test_the_doctor_names_what_is_broken_disabled_and_missing(site: Path) -> None:
@@ -267,12 +258,11 @@ def test_the_doctor_finds_nothing_wrong_with_a_plugin_that_keeps_a_service(site:
     assert findings["keeping"].status == "ok", findings["keeping"].message
 
 
-def test_a_broken_language_does_not_stop_files_in_the_others(site: Path) -> None:
+async def test_a_broken_language_does_not_stop_files_in_the_others(site: Path) -> None:
     install(site, "broken-language", name="aaa", code=BROKEN["SyntaxError"], group="llmspell.languages")
     (site / "notes.txt").write_text("return 1 + 1")
 
-    async def main() -> Any:
-        async with Host.open({}) as host:
-            return await host.run_script(site / "notes.txt")
+    async with Host.open({}) as host:
+        result = await host.run_script(site / "notes.txt")
 
-    assert trio.run(main) == 2
+    assert result == 2

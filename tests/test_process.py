@@ -90,14 +90,11 @@ def answer_much(size_bytes: int) -> bytes:
 # The tests
 
 
-def with_pool(test: Callable[[ProcessPool], Awaitable[Any]], **options: Any) -> Any:
-    async def main() -> Any:
-        async with ProcessPool(**options) as pool:
-            result = await test(pool)
-        assert not pool._children
-        return result
-
-    return trio.run(main)
+async def with_pool(test: Callable[[ProcessPool], Awaitable[Any]], **options: Any) -> Any:
+    async with ProcessPool(**options) as pool:
+        result = await test(pool)
+    assert not pool._children
+    return result
 
 
 def alive(pid: int) -> bool:
@@ -112,25 +109,25 @@ def wait_until_dead(*pids: int) -> bool:
     return True
 
 
-def test_a_function_answers_from_a_child() -> None:
+async def test_a_function_answers_from_a_child() -> None:
     async def test(pool: ProcessPool) -> None:
         assert await pool.run(add, 2, 3) == 5
         pid, _ = await pool.run(identify)
         assert pid != os.getpid()
 
-    with_pool(test)
+    await with_pool(test)
 
 
-def test_a_child_is_used_again_and_is_gone_with_the_pool() -> None:
+async def test_a_child_is_used_again_and_is_gone_with_the_pool() -> None:
     async def test(pool: ProcessPool) -> set[int]:
         return {(await pool.run(identify))[0] for _ in range(5)}
 
-    pids = with_pool(test)
+    pids = await with_pool(test)
     assert len(pids) == 1
     assert not alive(*pids)
 
 
-def test_calls_run_beside_each_other_up_to_the_number_of_processes() -> None:
+async def test_calls_run_beside_each_other_up_to_the_number_of_processes() -> None:
     async def test(pool: ProcessPool) -> None:
         pids = []
 
@@ -143,11 +140,11 @@ def test_calls_run_beside_each_other_up_to_the_number_of_processes() -> None:
         assert len(pids) == 8
         assert len(set(pids)) <= 2
 
-    with_pool(test, max_processes=2)
+    await with_pool(test, max_processes=2)
 
 
 @pytest.mark.timing
-def test_a_warm_call_takes_less_than_five_milliseconds() -> None:
+async def test_a_warm_call_takes_less_than_five_milliseconds() -> None:
     async def test(pool: ProcessPool) -> float:
         await pool.run(add, 1, 1)
         spent = []
@@ -157,52 +154,52 @@ def test_a_warm_call_takes_less_than_five_milliseconds() -> None:
             spent.append(time.perf_counter() - started)
         return sorted(spent)[25]
 
-    assert with_pool(test) < 0.005
+    assert await with_pool(test) < 0.005
 
 
-def test_a_child_sees_none_of_the_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_sees_none_of_the_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
     monkeypatch.setenv("DATABASE_URL", "postgres://u:s3cret@h")
 
     async def test(pool: ProcessPool) -> dict[str, str]:
         return (await pool.run(identify))[1]  # type: ignore[no-any-return]
 
-    environment = with_pool(test)
+    environment = await with_pool(test)
     assert "s3cret" not in str(environment)
     assert environment["PATH"] == os.environ["PATH"]
 
 
-def test_memory_above_the_limit_is_an_error_and_the_next_call_works() -> None:
+async def test_memory_above_the_limit_is_an_error_and_the_next_call_works() -> None:
     async def test(pool: ProcessPool) -> None:
         with pytest.raises(ResourceLimitError) as caught:
             await pool.run(allocate, 400 * MB, memory_bytes=64 * MB)
         assert (caught.value.resource, caught.value.limit) == ("memory_bytes", 64 * MB)
         assert await pool.run(allocate, 32 * MB, memory_bytes=64 * MB) == 32 * MB
 
-    with_pool(test)
+    await with_pool(test)
 
 
-def test_each_call_has_a_limit_of_its_own() -> None:
+async def test_each_call_has_a_limit_of_its_own() -> None:
     async def test(pool: ProcessPool) -> None:
         assert await pool.run(allocate, 16 * MB, memory_bytes=32 * MB) == 16 * MB
         assert await pool.run(allocate, 200 * MB, memory_bytes=400 * MB) == 200 * MB
         with pytest.raises(ResourceLimitError):
             await pool.run(allocate, 64 * MB, memory_bytes=32 * MB)
 
-    with_pool(test)
+    await with_pool(test)
 
 
-def test_an_answer_above_the_limit_is_an_error() -> None:
+async def test_an_answer_above_the_limit_is_an_error() -> None:
     async def test(pool: ProcessPool) -> None:
         with pytest.raises(ResourceLimitError) as caught:
             await pool.run(answer_much, 2 * MB, output_bytes=MB)
         assert caught.value.resource == "output_bytes"
         assert len(await pool.run(answer_much, 2 * MB)) == 2 * MB
 
-    with_pool(test)
+    await with_pool(test)
 
 
-def test_an_error_keeps_its_type_its_facts_and_its_traceback() -> None:
+async def test_an_error_keeps_its_type_its_facts_and_its_traceback() -> None:
     async def test(pool: ProcessPool) -> None:
         with pytest.raises(ScriptError, match="bad") as caught:
             await pool.run(fail, "bad")
@@ -211,26 +208,26 @@ def test_an_error_keeps_its_type_its_facts_and_its_traceback() -> None:
         with pytest.raises(ZeroDivisionError):
             await pool.run(divmod, 1, 0)
 
-    with_pool(test)
+    await with_pool(test)
 
 
-def test_an_error_that_cannot_be_sent_keeps_its_name_and_text() -> None:
+async def test_an_error_that_cannot_be_sent_keeps_its_name_and_text() -> None:
     async def test(pool: ProcessPool) -> None:
         with pytest.raises(ToolError, match="Unportable: unportable"):
             await pool.run(fail_unportably)
         assert await pool.run(add, 1, 1) == 2
 
-    with_pool(test)
+    await with_pool(test)
 
 
-def test_what_a_function_prints_does_not_disturb_its_answer() -> None:
+async def test_what_a_function_prints_does_not_disturb_its_answer() -> None:
     async def test(pool: ProcessPool) -> None:
         assert await pool.run(print_much) == ""
 
-    with_pool(test)
+    await with_pool(test)
 
 
-def test_what_cannot_be_pickled_is_refused() -> None:
+async def test_what_cannot_be_pickled_is_refused() -> None:
     def local() -> None: ...
 
     async def test(pool: ProcessPool) -> None:
@@ -240,11 +237,11 @@ def test_what_cannot_be_pickled_is_refused() -> None:
         with pytest.raises(InvalidInputError):
             await pool.run(add, lambda: 1, 2)
 
-    with_pool(test)
+    await with_pool(test)
 
 
 @pytest.mark.parametrize(("function", "arguments", "word"), [(die, (7,), "exit code 7"), (abort, (), "SIGABRT")])
-def test_a_child_that_dies_is_an_error_and_the_next_call_works(
+async def test_a_child_that_dies_is_an_error_and_the_next_call_works(
     function: Callable[..., None], arguments: tuple[int, ...], word: str
 ) -> None:
     async def test(pool: ProcessPool) -> None:
@@ -252,22 +249,22 @@ def test_a_child_that_dies_is_an_error_and_the_next_call_works(
             await pool.run(function, *arguments)
         assert await pool.run(add, 1, 1) == 2
 
-    with_pool(test)
+    await with_pool(test)
 
 
-def test_an_idle_child_that_was_killed_is_replaced() -> None:
+async def test_an_idle_child_that_was_killed_is_replaced() -> None:
     async def test(pool: ProcessPool) -> None:
         pid, _ = await pool.run(identify)
         os.kill(pid, signal.SIGKILL)
         assert wait_until_dead(pid)
         assert await pool.run(add, 1, 1) == 2
 
-    with_pool(test)
+    await with_pool(test)
 
 
 @pytest.mark.parametrize("function", [spin, hold_the_interpreter])
 @pytest.mark.timing
-def test_a_deadline_kills_the_child_at_once(function: Callable[[], None]) -> None:
+async def test_a_deadline_kills_the_child_at_once(function: Callable[[], None]) -> None:
     async def test(pool: ProcessPool) -> None:
         pid, _ = await pool.run(identify)
         started = time.perf_counter()
@@ -278,10 +275,10 @@ def test_a_deadline_kills_the_child_at_once(function: Callable[[], None]) -> Non
         assert not alive(pid)
         assert await pool.run(add, 1, 1) == 2
 
-    with_pool(test)
+    await with_pool(test)
 
 
-def test_a_cancellation_kills_what_the_child_started(tmp_path: Path) -> None:
+async def test_a_cancellation_kills_what_the_child_started(tmp_path: Path) -> None:
     noted = tmp_path / "pids"
 
     async def test(pool: ProcessPool) -> None:
@@ -291,47 +288,41 @@ def test_a_cancellation_kills_what_the_child_started(tmp_path: Path) -> None:
                 await trio.sleep(0.005)
             nursery.cancel_scope.cancel()
 
-    with_pool(test)
+    await with_pool(test)
     pids = [int(word) for word in noted.read_text().split()]
     assert len(pids) == 3
     assert wait_until_dead(*pids)
 
 
-def test_closing_the_pool_ends_a_call_that_runs() -> None:
-    async def main() -> None:
-        pool = ProcessPool()
-        pid, _ = await pool.run(identify)
+async def test_closing_the_pool_ends_a_call_that_runs() -> None:
+    pool = ProcessPool()
+    pid, _ = await pool.run(identify)
 
-        async def call() -> None:
-            with pytest.raises(ToolError, match="closed"):
-                await pool.run(spin)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call)
-            await trio.sleep(0.05)
-            await pool.aclose()
-        assert not alive(pid)
+    async def call() -> None:
         with pytest.raises(ToolError, match="closed"):
-            await pool.run(add, 1, 1)
+            await pool.run(spin)
 
-    trio.run(main)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await trio.sleep(0.05)
+        await pool.aclose()
+    assert not alive(pid)
+    with pytest.raises(ToolError, match="closed"):
+        await pool.run(add, 1, 1)
 
 
-def test_a_cancellation_at_any_moment_leaves_no_process_and_no_pipe() -> None:
+async def test_a_cancellation_at_any_moment_leaves_no_process_and_no_pipe() -> None:
     def open_files() -> int:
         return len(os.listdir("/proc/self/fd"))
 
-    async def main() -> None:
+    async with ProcessPool() as pool:
+        await pool.run(add, 1, 1)
+    before = open_files()
+    for step in range(12):
         async with ProcessPool() as pool:
-            await pool.run(add, 1, 1)
-        before = open_files()
-        for step in range(12):
-            async with ProcessPool() as pool:
-                with trio.move_on_after(step * 0.004):
-                    await pool.run(add, 1, 1)
-        assert open_files() == before
-
-    trio.run(main)
+            with trio.move_on_after(step * 0.004):
+                await pool.run(add, 1, 1)
+    assert open_files() == before
     assert not children_of_this_process()
 
 

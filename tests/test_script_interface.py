@@ -68,41 +68,38 @@ def interface() -> tuple[Interface, Box]:
     return Interface(scope, None, ScriptLimits(), {"Box": box}), box  # type: ignore[arg-type]
 
 
-def call(method: str, *arguments: Any) -> Any:
+async def call(method: str, *arguments: Any) -> Any:
     made, box = interface()
 
-    async def main() -> Any:
-        return await made.call(box, method, arguments)
-
-    return trio.run(main)
+    return await made.call(box, method, arguments)
 
 
-def test_an_async_method_is_awaited_under_both_spellings() -> None:
+async def test_an_async_method_is_awaited_under_both_spellings() -> None:
     expected = {"name": "a", "parameters": {"b": 1}}
 
-    assert call("put_in", "a", {"b": 1}) == expected
-    assert call("putIn", "a", {"b": 1}) == expected
+    assert await call("put_in", "a", {"b": 1}) == expected
+    assert await call("putIn", "a", {"b": 1}) == expected
 
 
-def test_a_sync_method_answers_at_once_and_under_its_alias() -> None:
+async def test_a_sync_method_answers_at_once_and_under_its_alias() -> None:
     made, box = interface()
 
     assert made.call_pure(box, "size", [5]) == [5, None]
-    assert call("countUp", 5, True) == [5, True]
+    assert await call("countUp", 5, True) == [5, True]
 
 
-def test_nothing_stands_for_an_argument_left_out() -> None:
-    assert call("count_up", None, None) == [1, None]
-    assert call("count_up", 2, None, None, None) == [2, None]
+async def test_nothing_stands_for_an_argument_left_out() -> None:
+    assert await call("count_up", None, None) == [1, None]
+    assert await call("count_up", 2, None, None, None) == [2, None]
 
 
-def test_a_number_without_fraction_is_a_whole_number() -> None:
-    assert call("count_up", 3.0) == [3, None]
+async def test_a_number_without_fraction_is_a_whole_number() -> None:
+    assert await call("count_up", 3.0) == [3, None]
 
 
-def test_an_empty_table_is_a_list_or_a_table_as_wanted() -> None:
-    assert call("gather", {}, 1) == [[], 1, False]
-    assert call("put_in", "a", []) == {"name": "a", "parameters": {}}
+async def test_an_empty_table_is_a_list_or_a_table_as_wanted() -> None:
+    assert await call("gather", {}, 1) == [[], 1, False]
+    assert await call("put_in", "a", []) == {"name": "a", "parameters": {}}
 
 
 def test_a_receiver_given_first_is_left_out() -> None:
@@ -130,23 +127,23 @@ def test_a_receiver_given_first_is_left_out() -> None:
         ("gather", [{"a": 1}, 1], "got items = a table; items must be a list"),
     ],
 )
-def test_arguments_that_do_not_fit_are_named(method: str, arguments: list[Any], message: str) -> None:
+async def test_arguments_that_do_not_fit_are_named(method: str, arguments: list[Any], message: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        call(method, *arguments)
+        await call(method, *arguments)
 
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_method_names_the_nearest() -> None:
+async def test_an_unknown_method_names_the_nearest() -> None:
     with pytest.raises(InvalidInputError, match=r"Box\.gathr: there is no such method; did you mean gather\?"):
-        call("gathr")
+        await call("gathr")
 
 
-def test_only_marked_methods_can_be_reached() -> None:
+async def test_only_marked_methods_can_be_reached() -> None:
     for name in ("hidden", "__init__", "__class__", "script_text", "services"):
         with pytest.raises(InvalidInputError, match="there is no such method"):
-            call(name)
+            await call(name)
 
 
 def test_a_method_that_asks_the_host_is_refused_as_pure() -> None:
@@ -156,9 +153,9 @@ def test_a_method_that_asks_the_host_is_refused_as_pure() -> None:
         made.call_pure(box, "put_in", ["a", {}])
 
 
-def test_an_error_of_the_method_itself_goes_through_unchanged() -> None:
+async def test_an_error_of_the_method_itself_goes_through_unchanged() -> None:
     with pytest.raises(KeyError, match="as raised"):
-        call("fail")
+        await call("fail")
 
 
 @given(
@@ -176,7 +173,7 @@ def test_any_arguments_end_in_an_answer_or_in_a_clear_error(arguments: list[Any]
             assert str(error).startswith(f"Box.{method}: expected (")
 
 
-def test_an_object_that_is_no_global_is_called_by_its_class() -> None:
+async def test_an_object_that_is_no_global_is_called_by_its_class() -> None:
     class Handle(ScriptObject):
         @script_method()
         def close(self) -> None: ...
@@ -184,10 +181,10 @@ def test_an_object_that_is_no_global_is_called_by_its_class() -> None:
     made, _ = interface()
 
     with pytest.raises(InvalidInputError, match=r"Handle\.close: expected \(\), got 1 argument"):
-        trio.run(made.call, Handle(), "close", [1])
+        await made.call(Handle(), "close", [1])
 
 
-def test_clean_ups_run_last_first_and_each_on_its_own(caplog: pytest.LogCaptureFixture) -> None:
+async def test_clean_ups_run_last_first_and_each_on_its_own(caplog: pytest.LogCaptureFixture) -> None:
     scope, ran = make_scope(), []
 
     def broken() -> None:
@@ -203,8 +200,8 @@ def test_clean_ups_run_last_first_and_each_on_its_own(caplog: pytest.LogCaptureF
     scope.on_close(awaited)
     scope.on_close(lambda: ran.append("last"))
     with caplog.at_level(logging.WARNING, "llmspell.script"):
-        trio.run(scope.close)
-        trio.run(scope.close)
+        await scope.close()
+        await scope.close()
     scope.on_close(lambda: ran.append("late"))
 
     assert ran == ["last", "awaited", "broken", "first", "late"]

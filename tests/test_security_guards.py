@@ -27,13 +27,10 @@ from waiting import PATIENCE_S
 SUM = {"operation": "evaluate", "input": "1+1"}
 
 
-def with_host(body: Callable[[Host], Awaitable[Any]], project: Path) -> Any:
-    async def main() -> Any:
-        with trio.fail_after(PATIENCE_S):
-            async with Host.open(load_settings({}, cwd=project, environment={}), discover=False) as host:
-                return await body(host)
-
-    return trio.run(main)
+async def with_host(body: Callable[[Host], Awaitable[Any]], project: Path) -> Any:
+    with trio.fail_after(PATIENCE_S):
+        async with Host.open(load_settings({}, cwd=project, environment={}), discover=False) as host:
+            return await body(host)
 
 
 def deny(context: HookContext[ToolCall]) -> Cancel | None:
@@ -41,7 +38,7 @@ def deny(context: HookContext[ToolCall]) -> Cancel | None:
     return Cancel("nothing is deleted") if operation == "delete" else None
 
 
-def test_a_transform_cannot_take_a_guard_out_of_its_own_operation(tmp_path: Path) -> None:
+async def test_a_transform_cannot_take_a_guard_out_of_its_own_operation(tmp_path: Path) -> None:
     async def body(host: Host) -> None:
         guard = host.hooks.register("BeforeToolExecution", lambda _: Cancel("no"), kind="guard", name="guard")
         host.hooks.register("BeforeToolExecution", lambda _: guard.unregister() and None, name="evil")
@@ -49,10 +46,10 @@ def test_a_transform_cannot_take_a_guard_out_of_its_own_operation(tmp_path: Path
         with pytest.raises(OperationCancelledError, match="no"):
             await host.call("tool:calculator", SUM)
 
-    with_host(body, tmp_path)
+    await with_host(body, tmp_path)
 
 
-def test_an_async_guard_that_is_taken_out_under_way_still_judges(tmp_path: Path) -> None:
+async def test_an_async_guard_that_is_taken_out_under_way_still_judges(tmp_path: Path) -> None:
     async def body(host: Host) -> None:
         async def judge(_: HookContext[ToolCall]) -> Cancel:
             await trio.lowlevel.checkpoint()
@@ -64,10 +61,10 @@ def test_an_async_guard_that_is_taken_out_under_way_still_judges(tmp_path: Path)
         with pytest.raises(OperationCancelledError, match="no"):
             await host.call("tool:calculator", SUM)
 
-    with_host(body, tmp_path)
+    await with_host(body, tmp_path)
 
 
-def test_what_no_script_registered_is_no_scope_to_take_out(tmp_path: Path) -> None:
+async def test_what_no_script_registered_is_no_scope_to_take_out(tmp_path: Path) -> None:
     async def body(host: Host) -> None:
         host.hooks.register("BeforeToolExecution", deny, kind="guard", match="file_*")
         taken = host.hooks.unregister_scope("")
@@ -77,12 +74,14 @@ def test_what_no_script_registered_is_no_scope_to_take_out(tmp_path: Path) -> No
             await host.call("tool:file_operations", {"operation": "delete", "path": "a"})
 
     (tmp_path / "a").touch()
-    with_host(body, tmp_path)
+    await with_host(body, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["file_operations", "file-operations", "file_operations_tool", "file-operations_tool"])
 @pytest.mark.parametrize("way", ["call", "redirect", "fork"])
-def test_no_spelling_of_a_tool_gets_past_a_guard_that_matches_its_name(name: str, way: str, tmp_path: Path) -> None:
+async def test_no_spelling_of_a_tool_gets_past_a_guard_that_matches_its_name(
+    name: str, way: str, tmp_path: Path
+) -> None:
     (tmp_path / "a").touch()
     deletion = {"operation": "delete", "path": str(tmp_path / "a")}
 
@@ -102,12 +101,12 @@ def test_no_spelling_of_a_tool_gets_past_a_guard_that_matches_its_name(name: str
         with pytest.raises(LlmspellError):
             await host.call("tool:csv_analyzer", deletion)
 
-    with_host(body, tmp_path)
+    await with_host(body, tmp_path)
 
     assert (tmp_path / "a").exists()
 
 
-def test_a_guard_cannot_change_what_it_judges(tmp_path: Path) -> None:
+async def test_a_guard_cannot_change_what_it_judges(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("kept")
 
     async def body(host: Host) -> str:
@@ -124,10 +123,10 @@ def test_a_guard_cannot_change_what_it_judges(tmp_path: Path) -> None:
         result = await host.call("tool:file_operations", {"operation": "read", "path": str(tmp_path / "a")})
         return str(result.result["input"])
 
-    assert with_host(body, tmp_path) == "kept"
+    assert await with_host(body, tmp_path) == "kept"
 
 
-def test_a_retry_resolves_the_path_anew_for_the_guard(tmp_path: Path) -> None:
+async def test_a_retry_resolves_the_path_anew_for_the_guard(tmp_path: Path) -> None:
     """Between two attempts a folder on the way becomes a link; the guard sees where the second one goes."""
     from llmspell_hookspecs import Retry
 
@@ -152,13 +151,13 @@ def test_a_retry_resolves_the_path_anew_for_the_guard(tmp_path: Path) -> None:
         with pytest.raises(OperationCancelledError, match="secret"):
             await host.call("tool:file_operations", {"operation": "read", "path": str(tmp_path / "d" / "f")})
 
-    with_host(body, tmp_path)
+    await with_host(body, tmp_path)
 
     assert seen[-1] == str(tmp_path / "secret" / "f")
 
 
 @pytest.mark.parametrize("mode", ["read", "write"])
-def test_no_tool_touches_the_settings(mode: str, tmp_path: Path) -> None:
+async def test_no_tool_touches_the_settings(mode: str, tmp_path: Path) -> None:
     (tmp_path / "llmspell.toml").write_text("")
 
     async def body(host: Host) -> None:
@@ -166,7 +165,7 @@ def test_no_tool_touches_the_settings(mode: str, tmp_path: Path) -> None:
             with pytest.raises(LlmspellError, match="never"):
                 await host.call("tool:file_operations", {"operation": mode, "path": name, "input": "x"})
 
-    with_host(body, tmp_path)
+    await with_host(body, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,7 @@ def test_no_tool_touches_the_settings(mode: str, tmp_path: Path) -> None:
         "Config.set('plugins.trust', 'all')",
     ],
 )
-def test_a_script_loosens_nothing(change: str, tmp_path: Path) -> None:
+async def test_a_script_loosens_nothing(change: str, tmp_path: Path) -> None:
     async def body(host: Host) -> tuple[Any, Any]:
         await host.settings.change("tools.disabled", ["csv_analyzer"])
         await host.settings.change("plugins.trust", "listed")
@@ -192,6 +191,6 @@ def test_a_script_loosens_nothing(change: str, tmp_path: Path) -> None:
             await host.run_source(change)
         return before, host.settings.plain()
 
-    before, after = with_host(body, tmp_path)
+    before, after = await with_host(body, tmp_path)
 
     assert after == before

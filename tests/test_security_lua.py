@@ -22,44 +22,41 @@ from waiting import PATIENCE_S
 SETTINGS: dict[str, Any] = {"scripts": {"time_s": 1.0}}
 
 
-def run(source: str, project: Path, settings: dict[str, Any] | None = None) -> Any:
-    async def main() -> Any:
-        loaded = load_settings({**SETTINGS, **(settings or {})}, cwd=project, environment={})
-        with trio.fail_after(PATIENCE_S):
-            async with Host.open(loaded, discover=False) as host:
-                return await host.run_source(source, name="attack.lua")
-
-    return trio.run(main)
+async def run(source: str, project: Path, settings: dict[str, Any] | None = None) -> Any:
+    loaded = load_settings({**SETTINGS, **(settings or {})}, cwd=project, environment={})
+    with trio.fail_after(PATIENCE_S):
+        async with Host.open(loaded, discover=False) as host:
+            return await host.run_source(source, name="attack.lua")
 
 
 @pytest.mark.parametrize("count", ["1e18", "math.maxinteger"])
-def test_an_empty_text_is_repeated_at_once(count: str, tmp_path: Path) -> None:
-    assert run(f"return #string.rep('', {count}) + #(''):rep({count}, '')", tmp_path) == 0
+async def test_an_empty_text_is_repeated_at_once(count: str, tmp_path: Path) -> None:
+    assert await run(f"return #string.rep('', {count}) + #(''):rep({count}, '')", tmp_path) == 0
 
 
 @pytest.mark.parametrize("name", ["LLMSPELL_API_KEY", "LLMSPELL_PLUGINS__AUDIT__TOKEN", "LLMSPELL_PASSPHRASE"])
-def test_a_script_reads_no_secret_that_only_a_glob_allows(
+async def test_a_script_reads_no_secret_that_only_a_glob_allows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("LLMSPELL_COLOUR", "blue")
 
-    assert run(f"return {{os.getenv('{name}') or 'nothing', os.getenv('LLMSPELL_COLOUR')}}", tmp_path) == [
+    assert await run(f"return {{os.getenv('{name}') or 'nothing', os.getenv('LLMSPELL_COLOUR')}}", tmp_path) == [
         "nothing",
         "blue",
     ]
 
 
-def test_a_variable_that_is_spelled_out_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_variable_that_is_spelled_out_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMSPELL_API_KEY", "hunter2")
 
     assert (
-        run("return os.getenv('LLMSPELL_API_KEY')", tmp_path, {"security": {"environment": ["LLMSPELL_API_KEY"]}})
+        await run("return os.getenv('LLMSPELL_API_KEY')", tmp_path, {"security": {"environment": ["LLMSPELL_API_KEY"]}})
         == "hunter2"
     )
 
 
-def test_files_work_when_the_script_has_replaced_the_library(tmp_path: Path) -> None:
+async def test_files_work_when_the_script_has_replaced_the_library(tmp_path: Path) -> None:
     source = """
         local seen = 0
         local function spy() seen = seen + 1 end
@@ -69,10 +66,10 @@ def test_files_work_when_the_script_has_replaced_the_library(tmp_path: Path) -> 
         return {seen, (io.open('a.txt'):read('a'))}
     """
 
-    assert run(source, tmp_path) == [0, "one\ntwo\n"]
+    assert await run(source, tmp_path) == [0, "one\ntwo\n"]
 
 
-def test_a_script_cannot_open_through_a_folder_that_became_a_link(tmp_path: Path) -> None:
+async def test_a_script_cannot_open_through_a_folder_that_became_a_link(tmp_path: Path) -> None:
     """The folder is swapped for a link all the time; whenever it is a link the script is refused."""
     project, outside = tmp_path / "project", tmp_path / "outside"
     (project / "real").mkdir(parents=True)
@@ -92,7 +89,7 @@ def test_a_script_cannot_open_through_a_folder_that_became_a_link(tmp_path: Path
     swapper = threading.Thread(target=swap)
     swapper.start()
     try:
-        found = run(
+        found = await run(
             "local found = {} for i = 1, 1500 do local f = io.open('real/f') if f then found[f:read('a')] = true "
             "f:close() end end return found",
             project,
@@ -105,18 +102,18 @@ def test_a_script_cannot_open_through_a_folder_that_became_a_link(tmp_path: Path
     assert "secret" not in found
 
 
-def test_a_script_cannot_move_the_settings_away_with_their_folder(tmp_path: Path) -> None:
+async def test_a_script_cannot_move_the_settings_away_with_their_folder(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "llmspell.toml").write_text("[limits]\ndepth = 3\n")
 
-    moved = run("return (select(2, os.rename('config', 'old')))", tmp_path)
+    moved = await run("return (select(2, os.rename('config', 'old')))", tmp_path)
 
     assert "settings of llmspell" in moved
     assert (tmp_path / "config" / "llmspell.toml").exists()
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", ".hidden.lua", "/proc/self/environ"])
-def test_a_hook_cannot_redirect_to_a_script_that_scripts_may_not_read(path: str, tmp_path: Path) -> None:
+async def test_a_hook_cannot_redirect_to_a_script_that_scripts_may_not_read(path: str, tmp_path: Path) -> None:
     (tmp_path / ".hidden.lua").write_text("return 'hidden'")
     source = f"""
         Hook.register('BeforeToolExecution', function()
@@ -126,14 +123,14 @@ def test_a_hook_cannot_redirect_to_a_script_that_scripts_may_not_read(path: str,
     """
 
     with pytest.raises((ScriptError, LlmspellError)) as refused:
-        run(source, tmp_path)
+        await run(source, tmp_path)
 
     assert "refused" in str(refused.value) or "outside what may be read" in str(refused.value)
     assert "root:" not in str(refused.value)
 
 
 @pytest.mark.timing
-def test_a_callback_that_makes_weak_tables_does_not_hold_the_loop(tmp_path: Path) -> None:
+async def test_a_callback_that_makes_weak_tables_does_not_hold_the_loop(tmp_path: Path) -> None:
     """Lua collects a long chain of weak keys in one go, in a time that grows with the square of its length."""
     source = """
         local function chain(n)
@@ -160,22 +157,19 @@ def test_a_callback_that_makes_weak_tables_does_not_hold_the_loop(tmp_path: Path
             await trio.sleep(0.001)
             gaps.append(time.perf_counter() - before)
 
-    async def main() -> None:
-        loaded = load_settings({"scripts": {"time_s": 20.0}}, cwd=tmp_path, environment={})
-        with trio.fail_after(PATIENCE_S):
-            async with Host.open(loaded, discover=False) as host, trio.open_nursery() as nursery:
-                await host.run_source("return 1")
-                nursery.start_soon(tick)
-                await host.run_source(source)
-                nursery.cancel_scope.cancel()
-
-    trio.run(main)
+    loaded = load_settings({"scripts": {"time_s": 20.0}}, cwd=tmp_path, environment={})
+    with trio.fail_after(PATIENCE_S):
+        async with Host.open(loaded, discover=False) as host, trio.open_nursery() as nursery:
+            await host.run_source("return 1")
+            nursery.start_soon(tick)
+            await host.run_source(source)
+            nursery.cancel_scope.cancel()
 
     assert max(gaps) < 0.15
     assert sorted(gaps)[int(len(gaps) * 0.95)] < 0.02
 
 
-def test_setmetatable_in_a_callback_works_wherever_it_is_called(tmp_path: Path) -> None:
+async def test_setmetatable_in_a_callback_works_wherever_it_is_called(tmp_path: Path) -> None:
     source = """
         local got = {}
         Hook.register('BeforeToolExecution', function()
@@ -187,7 +181,7 @@ def test_setmetatable_in_a_callback_works_wherever_it_is_called(tmp_path: Path) 
         return got
     """
 
-    assert run(source, tmp_path) == [1, 2]
+    assert await run(source, tmp_path) == [1, 2]
 
 
 HOSTILE_HEAP = """
@@ -201,15 +195,12 @@ for _ = 1, 50 do chain(150000) end
 
 
 @pytest.mark.long
-def test_a_heap_that_the_collector_never_finishes_with_is_abandoned(tmp_path: Path) -> None:
-    async def main() -> None:
-        layers = {"scripts": {"time_s": 0.5, "memory_bytes": 200_000_000}}
-        async with Host.open(layers) as host:
-            with trio.fail_after(PATIENCE_S), pytest.raises(ScriptError, match="processor time"):
-                await host.run_source(HOSTILE_HEAP)
-            assert await host.run_source("return 1 + 1") == 2
-
-    trio.run(main)
+async def test_a_heap_that_the_collector_never_finishes_with_is_abandoned(tmp_path: Path) -> None:
+    layers = {"scripts": {"time_s": 0.5, "memory_bytes": 200_000_000}}
+    async with Host.open(layers) as host:
+        with trio.fail_after(PATIENCE_S), pytest.raises(ScriptError, match="processor time"):
+            await host.run_source(HOSTILE_HEAP)
+        assert await host.run_source("return 1 + 1") == 2
 
 
 @pytest.mark.long

@@ -17,14 +17,11 @@ from waiting import PATIENCE_S
 SECRET = "hunter2SECRET"
 
 
-def with_host(source: str, project: Path, **options: Any) -> Any:
-    async def main() -> Any:
-        loaded = load_settings({"security": {"hosts": {"allow_private": True}}}, cwd=project, environment={})
-        with trio.fail_after(PATIENCE_S):
-            async with Host.open(loaded, discover=False, **options) as host:
-                return await host.run_source(source)
-
-    return trio.run(main)
+async def with_host(source: str, project: Path, **options: Any) -> Any:
+    loaded = load_settings({"security": {"hosts": {"allow_private": True}}}, cwd=project, environment={})
+    with trio.fail_after(PATIENCE_S):
+        async with Host.open(loaded, discover=False, **options) as host:
+            return await host.run_source(source)
 
 
 @pytest.mark.parametrize(
@@ -50,37 +47,33 @@ def test_a_plugins_secret_is_masked_wherever_settings_are_shown(key: str, tmp_pa
         SECRET,
     ],
 )
-def test_parameters_that_are_refused_are_in_no_trace(auth: Any, tmp_path: Path) -> None:
-    async def main() -> str:
-        async with Host.open(load_settings({}, cwd=tmp_path, environment={}), discover=False) as host:
-            with pytest.raises(LlmspellError) as refused:
-                await host.call("tool:http_request", {"input": "http://example.org/", "auth": auth})
-            return "".join(traceback.format_exception(refused.value))
+async def test_parameters_that_are_refused_are_in_no_trace(auth: Any, tmp_path: Path) -> None:
+    async with Host.open(load_settings({}, cwd=tmp_path, environment={}), discover=False) as host:
+        with pytest.raises(LlmspellError) as refused:
+            await host.call("tool:http_request", {"input": "http://example.org/", "auth": auth})
+        result = "".join(traceback.format_exception(refused.value))
 
-    assert SECRET not in trio.run(main)
+    assert SECRET not in result
 
 
-def test_the_trace_masks_what_a_transform_put_in(tmp_path: Path) -> None:
+async def test_the_trace_masks_what_a_transform_put_in(tmp_path: Path) -> None:
     def sign(context: HookContext[ToolCall]) -> Modified:
         parameters = {**context.subject.parameters, "auth": {"type": "bearer", "token": SECRET}}
         return Modified({"parameters": parameters})
 
-    async def main() -> str:
-        loaded = load_settings({"security": {"hosts": {"allow_private": True}}}, cwd=tmp_path, environment={})
-        async with Host.open(loaded, discover=False, trace=True) as host:
-            host.hooks.register("BeforeToolExecution", sign, name="sign")
-            host.hooks.register("BeforeToolExecution", lambda _: Cache("key", 5), name="cache", priority="low")
-            with pytest.raises(LlmspellError) as refused:
-                await host.call("tool:http_request", {"input": "http://127.0.0.1:1/"})
-            return repr(host.trace) + "".join(traceback.format_exception(refused.value))
-
-    told = trio.run(main)
+    loaded = load_settings({"security": {"hosts": {"allow_private": True}}}, cwd=tmp_path, environment={})
+    async with Host.open(loaded, discover=False, trace=True) as host:
+        host.hooks.register("BeforeToolExecution", sign, name="sign")
+        host.hooks.register("BeforeToolExecution", lambda _: Cache("key", 5), name="cache", priority="low")
+        with pytest.raises(LlmspellError) as refused:
+            await host.call("tool:http_request", {"input": "http://127.0.0.1:1/"})
+        told = repr(host.trace) + "".join(traceback.format_exception(refused.value))
 
     assert "masked" in told
     assert SECRET not in told
 
 
-def test_a_scripts_guard_judges_a_call_with_a_secret_and_is_not_told_it(tmp_path: Path) -> None:
+async def test_a_scripts_guard_judges_a_call_with_a_secret_and_is_not_told_it(tmp_path: Path) -> None:
     source = f"""
         local got = {{}}
         Hook.register('BeforeToolExecution', function(c) got[#got + 1] = JSON.stringify(c) end, {{kind = 'guard'}})
@@ -90,7 +83,7 @@ def test_a_scripts_guard_judges_a_call_with_a_secret_and_is_not_told_it(tmp_path
         return got
     """
 
-    told = with_host(source, tmp_path)
+    told = await with_host(source, tmp_path)
 
     assert len(told) == 2
     assert "***" in told[0]

@@ -33,33 +33,31 @@ from waiting import PATIENCE_S
 BURN = "local t = os.clock() while os.clock() - t < {0} do end return {0}"
 
 
-def in_session(
+async def in_session(
     use: Callable[[Host, ScriptSession], Awaitable[Any]], *plugins: Any, **scripts: Any
 ) -> tuple[Any, list[str]]:
     """Answer what a function does with a session, and what its chunks wrote."""
     written: list[str] = []
 
-    async def main() -> Any:
-        settings = {"scripts": scripts} if scripts else {}
-        async with (
-            Host.open(settings, plugins=plugins, discover=False, write=written.append) as host,
-            host.session() as session,
-        ):
-            with trio.fail_after(PATIENCE_S):
-                return await use(host, session)
-
-    return trio.run(main), written
+    settings = {"scripts": scripts} if scripts else {}
+    async with (
+        Host.open(settings, plugins=plugins, discover=False, write=written.append) as host,
+        host.session() as session,
+    ):
+        with trio.fail_after(PATIENCE_S):
+            result = await use(host, session)
+    return result, written
 
 
-def evaluate(*chunks: str) -> list[Any]:
+async def evaluate(*chunks: str) -> list[Any]:
     async def use(_: Host, session: ScriptSession) -> list[Any]:
         return [await session.evaluate(chunk) for chunk in chunks]
 
-    answers: list[Any] = in_session(use)[0]
+    answers: list[Any] = (await in_session(use))[0]
     return answers
 
 
-def evaluate_failing(chunk: str, *plugins: Any, **scripts: Any) -> tuple[ScriptError, Any]:
+async def evaluate_failing(chunk: str, *plugins: Any, **scripts: Any) -> tuple[ScriptError, Any]:
     """Answer how a chunk fails, and what the next one answers."""
 
     async def use(_: Host, session: ScriptSession) -> tuple[ScriptError, Any]:
@@ -67,7 +65,7 @@ def evaluate_failing(chunk: str, *plugins: Any, **scripts: Any) -> tuple[ScriptE
             await session.evaluate(chunk)
         return caught.value, await session.evaluate("1 + 1")
 
-    error, after = in_session(use, *plugins, **scripts)[0]
+    error, after = (await in_session(use, *plugins, **scripts))[0]
     return error, after
 
 
@@ -76,8 +74,8 @@ def test_lua_offers_sessions() -> None:
     assert not isinstance(MiniLanguage(), InteractiveLanguage)
 
 
-def test_globals_and_functions_of_one_chunk_are_there_in_the_next_and_locals_are_not() -> None:
-    answers = evaluate("x = 20", "local y = 3; z = y", "function twice(n) return 2 * n end", "twice(x) + z", "y")
+async def test_globals_and_functions_of_one_chunk_are_there_in_the_next_and_locals_are_not() -> None:
+    answers = await evaluate("x = 20", "local y = 3; z = y", "function twice(n) return 2 * n end", "twice(x) + z", "y")
 
     assert answers == [None, None, None, 43, None]
 
@@ -98,12 +96,12 @@ def test_globals_and_functions_of_one_chunk_are_there_in_the_next_and_locals_are
         ("coroutine.create(print)", "<thread>"),
     ],
 )
-def test_an_expression_is_answered_with_its_value_and_what_cannot_cross_is_marked(chunk: str, value: Any) -> None:
-    assert evaluate(chunk) == [value]
+async def test_an_expression_is_answered_with_its_value_and_what_cannot_cross_is_marked(chunk: str, value: Any) -> None:
+    assert await evaluate(chunk) == [value]
 
 
-def test_tables_nested_too_deeply_to_cross_are_cut_not_refused() -> None:
-    value = evaluate("t = {} for _ = 1, 200 do t = {t} end return t")[0]
+async def test_tables_nested_too_deeply_to_cross_are_cut_not_refused() -> None:
+    value = (await evaluate("t = {} for _ = 1, 200 do t = {t} end return t"))[0]
     depth = 0
     while isinstance(value, list):
         value, depth = value[0], depth + 1
@@ -112,22 +110,22 @@ def test_tables_nested_too_deeply_to_cross_are_cut_not_refused() -> None:
     assert depth > 50
 
 
-def test_a_failure_names_the_chunk_and_the_line_and_the_session_goes_on() -> None:
-    error, after = evaluate_failing("x = 1\nerror('no luck')")
+async def test_a_failure_names_the_chunk_and_the_line_and_the_session_goes_on() -> None:
+    error, after = await evaluate_failing("x = 1\nerror('no luck')")
 
     assert str(error) == "session:2: no luck"
     assert error.line == 2
     assert after == 2
 
 
-def test_an_error_in_a_function_of_another_chunk_names_both_once() -> None:
+async def test_an_error_in_a_function_of_another_chunk_names_both_once() -> None:
     async def use(_: Host, session: ScriptSession) -> str:
         await session.evaluate("\nfunction fail() error('deep') end", name="first")
         with pytest.raises(ScriptError) as caught:
             await session.evaluate("fail()", name="second")
         return str(caught.value)
 
-    assert in_session(use)[0] == "second: first:2: deep"
+    assert (await in_session(use))[0] == "second: first:2: deep"
 
 
 @pytest.mark.parametrize(
@@ -149,11 +147,11 @@ def test_an_error_in_a_function_of_another_chunk_names_both_once() -> None:
         ("", False),
     ],
 )
-def test_a_chunk_that_ends_too_early_is_incomplete(text: str, expected: bool) -> None:
+async def test_a_chunk_that_ends_too_early_is_incomplete(text: str, expected: bool) -> None:
     async def use(_: Host, session: ScriptSession) -> bool:
         return await session.is_incomplete(text)
 
-    assert in_session(use)[0] is expected
+    assert (await in_session(use))[0] is expected
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,9 @@ def test_a_chunk_that_ends_too_early_is_incomplete(text: str, expected: bool) ->
         ("Tool.calculator.inv", ["Tool.calculator.invoke"]),
     ],
 )
-def test_completion_follows_tables_and_host_objects_and_runs_nothing_of_the_script(text: str, names: list[str]) -> None:
+async def test_completion_follows_tables_and_host_objects_and_runs_nothing_of_the_script(
+    text: str, names: list[str]
+) -> None:
     setup = """
         own = {deep = {est = 1, method = function() end, ["no name"] = 1}}
         word = "w"
@@ -188,16 +188,16 @@ def test_completion_follows_tables_and_host_objects_and_runs_nothing_of_the_scri
         await session.evaluate(setup)
         return list(await session.complete(text)), await session.evaluate("touched")
 
-    assert in_session(use)[0] == (names, None)
+    assert (await in_session(use))[0] == (names, None)
 
 
-def test_the_names_that_there_are_come_with_their_types_before_any_chunk_ran() -> None:
+async def test_the_names_that_there_are_come_with_their_types_before_any_chunk_ran() -> None:
     async def use(_: Host, session: ScriptSession) -> tuple[Any, Any]:
         before = await session.globals()
         await session.evaluate("mine = 1")
         return before, await session.globals()
 
-    before, after = in_session(use)[0]
+    before, after = (await in_session(use))[0]
 
     assert before["Tool"] == "object"
     assert before["print"] == "function"
@@ -206,7 +206,7 @@ def test_the_names_that_there_are_come_with_their_types_before_any_chunk_ran() -
     assert list(after) == sorted(after)
 
 
-def test_guards_see_each_chunk_as_it_was_typed_and_a_denial_leaves_the_session_alone() -> None:
+async def test_guards_see_each_chunk_as_it_was_typed_and_a_denial_leaves_the_session_alone() -> None:
     seen = []
 
     def guard(context: Any) -> Any:
@@ -219,13 +219,13 @@ def test_guards_see_each_chunk_as_it_was_typed_and_a_denial_leaves_the_session_a
             await session.evaluate("x = 2 -- rm")
         return await session.evaluate("x")
 
-    value, _ = in_session(use, make_plugin("policy", ("before_script_run", guard, {"kind": "guard"})))
+    value, _ = await in_session(use, make_plugin("policy", ("before_script_run", guard, {"kind": "guard"})))
 
     assert value == 1
     assert seen == [(source, "session", "lua") for source in ("x = 1", "x = 2 -- rm", "x")]
 
 
-def test_hooks_replace_values_and_recover_errors_of_chunks_as_of_scripts() -> None:
+async def test_hooks_replace_values_and_recover_errors_of_chunks_as_of_scripts() -> None:
     def after(context: Any) -> Any:
         return context.modify(value="changed") if context.subject.value == "old" else None
 
@@ -237,49 +237,46 @@ def test_hooks_replace_values_and_recover_errors_of_chunks_as_of_scripts() -> No
     async def use(_: Host, session: ScriptSession) -> Any:
         return await session.evaluate("'old'"), await session.evaluate("error('x')")
 
-    assert in_session(use, hooks)[0] == ("changed", "recovered")
+    assert (await in_session(use, hooks))[0] == ("changed", "recovered")
 
 
-def test_hooks_and_handlers_of_a_session_are_served_between_chunks_and_go_with_it() -> None:
+async def test_hooks_and_handlers_of_a_session_are_served_between_chunks_and_go_with_it() -> None:
     hooks = """
         Hook.register("BeforeToolExecution", function(context) denied = (denied or 0) + 1 return "no tools" end)
         Event.on("ping", function(event) pings = (pings or 0) + event.data.by end)
     """
 
-    async def main() -> Any:
-        async with Host.open(False, discover=False) as host:
-            async with host.session() as session:
-                await session.evaluate(hooks)
-                host.events.publish_nowait("ping", {"by": 2})
-                host.events.publish_nowait("ping", {"by": 3})
-                with pytest.raises(ScriptError, match="no tools"):
-                    await session.evaluate("return Tool.invoke('calculator', {input = '1 + 1'})")
-                await host.call("tool:calculator", {"input": "1 + 1"})  # nobody's but the host's own
-                with trio.fail_after(PATIENCE_S):
-                    while await session.evaluate("pings") != 5:
-                        await trio.sleep(0.01)
-                counted = await session.evaluate("denied")
-            await host.call("tool:calculator", {"input": "1 + 1"})
-            return counted, host.events.publish_nowait("ping", {"by": 2})
-
-    counted, _ = trio.run(main)
+    async with Host.open(False, discover=False) as host:
+        async with host.session() as session:
+            await session.evaluate(hooks)
+            host.events.publish_nowait("ping", {"by": 2})
+            host.events.publish_nowait("ping", {"by": 3})
+            with pytest.raises(ScriptError, match="no tools"):
+                await session.evaluate("return Tool.invoke('calculator', {input = '1 + 1'})")
+            await host.call("tool:calculator", {"input": "1 + 1"})  # nobody's but the host's own
+            with trio.fail_after(PATIENCE_S):
+                while await session.evaluate("pings") != 5:
+                    await trio.sleep(0.01)
+            counted = await session.evaluate("denied")
+        await host.call("tool:calculator", {"input": "1 + 1"})
+        counted, _ = counted, host.events.publish_nowait("ping", {"by": 2})
 
     assert counted == 1
 
 
-def test_the_time_limit_is_of_each_chunk_and_the_session_outlives_it() -> None:
+async def test_the_time_limit_is_of_each_chunk_and_the_session_outlives_it() -> None:
     async def use(_: Host, session: ScriptSession) -> list[Any]:
         answers = [await session.evaluate(BURN.format(0.2)) for _ in range(3)]
         with pytest.raises(ScriptError) as caught:
             await session.evaluate("while true do end")
         return [*answers, caught.value.code, list(await session.complete("tos")), await session.evaluate("1 + 1")]
 
-    answers, _ = in_session(use, time_s=0.4)
+    answers, _ = await in_session(use, time_s=0.4)
 
     assert answers == [0.2, 0.2, 0.2, "time_limit", ["tostring"], 2]
 
 
-def test_the_instruction_limit_is_of_each_chunk() -> None:
+async def test_the_instruction_limit_is_of_each_chunk() -> None:
     loop = "for _ = 1, 60000 do end "
 
     async def use(_: Host, session: ScriptSession) -> str:
@@ -290,52 +287,52 @@ def test_the_instruction_limit_is_of_each_chunk() -> None:
         await session.evaluate(loop)
         return caught.value.code
 
-    assert in_session(use, instructions=100_000)[0] == "instruction_limit"
+    assert (await in_session(use, instructions=100_000))[0] == "instruction_limit"
 
 
-def test_a_chunk_that_needs_too_much_memory_ends_and_what_it_held_can_be_let_go_of() -> None:
+async def test_a_chunk_that_needs_too_much_memory_ends_and_what_it_held_can_be_let_go_of() -> None:
     async def use(_: Host, session: ScriptSession) -> tuple[str, Any]:
         with pytest.raises(ScriptError) as caught:
             await session.evaluate("big = {} for i = 1, 1e9 do big[i] = i end")
         await session.evaluate("big = nil collectgarbage()")
         return caught.value.code, await session.evaluate("#('x'):rep(5000000)")
 
-    assert in_session(use, memory_bytes=20_000_000)[0] == ("memory_limit", 5_000_000)
+    assert (await in_session(use, memory_bytes=20_000_000))[0] == ("memory_limit", 5_000_000)
 
 
 @pytest.mark.parametrize("slices", ["thread", "loop"])
-def test_chunks_run_in_either_kind_of_slices(slices: str) -> None:
+async def test_chunks_run_in_either_kind_of_slices(slices: str) -> None:
     async def use(_: Host, session: ScriptSession) -> Any:
         await session.evaluate("x = Tool.invoke('calculator', {operation = 'evaluate', input = '6 * 7'})")
         return await session.evaluate("x.result.result")
 
-    assert in_session(use, slices=slices)[0] == 42
+    assert (await in_session(use, slices=slices))[0] == 42
 
 
 @pytest.mark.parametrize(
     "chunk", ["n = 1 while true do n = n + 1 end", "n = 1 Event.receive(Event.subscribe('x'), 60000)"]
 )
 @pytest.mark.timing
-def test_a_chunk_that_is_cancelled_ends_at_once_and_the_session_goes_on(chunk: str) -> None:
+async def test_a_chunk_that_is_cancelled_ends_at_once_and_the_session_goes_on(chunk: str) -> None:
     async def use(_: Host, session: ScriptSession) -> tuple[bool, Any]:
         with trio.move_on_after(0.3) as scope:
             await session.evaluate(chunk)
         assert trio.current_time() - scope.deadline < 0.5
         return scope.cancelled_caught, await session.evaluate("n > 0")
 
-    assert in_session(use)[0] == (True, True)
+    assert (await in_session(use))[0] == (True, True)
 
 
-def test_a_deadline_is_of_one_chunk() -> None:
+async def test_a_deadline_is_of_one_chunk() -> None:
     async def use(_: Host, session: ScriptSession) -> Any:
         with pytest.raises(OperationTimeoutError):
             await session.evaluate("while true do end", deadline_s=0.2)
         return await session.evaluate("1 + 1")
 
-    assert in_session(use)[0] == 2
+    assert (await in_session(use))[0] == 2
 
 
-def test_two_chunks_at_once_are_refused() -> None:
+async def test_two_chunks_at_once_are_refused() -> None:
     async def use(_: Host, session: ScriptSession) -> Any:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session.evaluate, "Event.receive(Event.subscribe('x'), 60000)")
@@ -345,10 +342,12 @@ def test_two_chunks_at_once_are_refused() -> None:
             nursery.cancel_scope.cancel()
         return await session.evaluate("1 + 1")
 
-    assert in_session(use)[0] == 2
+    assert (await in_session(use))[0] == 2
 
 
-def test_a_file_opened_in_one_chunk_is_written_in_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_opened_in_one_chunk_is_written_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
 
     async def use(_: Host, session: ScriptSession) -> Any:
@@ -357,10 +356,10 @@ def test_a_file_opened_in_one_chunk_is_written_in_the_next(tmp_path: Path, monke
         await session.evaluate("file:write('two') return nil")
         return (tmp_path / "notes.txt").read_text()
 
-    assert in_session(use)[0] == "one two"
+    assert (await in_session(use))[0] == "one two"
 
 
-def test_a_file_can_be_loaded_into_a_session(tmp_path: Path) -> None:
+async def test_a_file_can_be_loaded_into_a_session(tmp_path: Path) -> None:
     (tmp_path / "tools.lua").write_text("#!/usr/bin/env llmspell\nfunction double(n) return 2 * n end\nreturn 'loaded'")
     (tmp_path / "wrong.lua").write_text("\n\nerror('no')")
 
@@ -372,89 +371,81 @@ def test_a_file_can_be_loaded_into_a_session(tmp_path: Path) -> None:
             await session.load(tmp_path / "none.lua")
         return loaded, await session.evaluate("double(4)")
 
-    assert in_session(use)[0] == ("loaded", 8)
+    assert (await in_session(use))[0] == ("loaded", 8)
 
 
-def test_chunks_read_lines_from_where_the_host_says() -> None:
+async def test_chunks_read_lines_from_where_the_host_says() -> None:
     lines = iter(["first", "second"])
 
-    async def main() -> Any:
-        async with (
-            Host.open(False, discover=False, read_line=lambda: next(lines, None)) as host,
-            host.session(arguments=["--fast"]) as session,
-        ):
-            return await session.evaluate("io.read(), io.read(), io.read(), ARGS.fast")
+    async with (
+        Host.open(False, discover=False, read_line=lambda: next(lines, None)) as host,
+        host.session(arguments=["--fast"]) as session,
+    ):
+        result = await session.evaluate("io.read(), io.read(), io.read(), ARGS.fast")
 
-    assert trio.run(main) == ("first", "second", None, "true")
-
-
-def test_a_language_without_sessions_and_one_that_is_not_there_are_refused() -> None:
-    async def main() -> None:
-        async with Host.open(False, plugins=[MiniLanguage()], discover=False) as host:
-            with pytest.raises(InvalidInputError, match="language mini: it has no sessions"):
-                async with host.session("mini"):
-                    pass
-            with pytest.raises(ComponentNotFoundError, match="cobol"):
-                async with host.session("cobol"):
-                    pass
-
-    trio.run(main)
+    assert result == ("first", "second", None, "true")
 
 
-def test_200_chunks_and_50_sessions_leave_no_runtime_and_no_thread_behind() -> None:
+async def test_a_language_without_sessions_and_one_that_is_not_there_are_refused() -> None:
+    async with Host.open(False, plugins=[MiniLanguage()], discover=False) as host:
+        with pytest.raises(InvalidInputError, match="language mini: it has no sessions"):
+            async with host.session("mini"):
+                pass
+        with pytest.raises(ComponentNotFoundError, match="cobol"):
+            async with host.session("cobol"):
+                pass
+
+
+async def test_200_chunks_and_50_sessions_leave_no_runtime_and_no_thread_behind() -> None:
     def runtimes() -> int:
         gc.collect()
         return sum(type(item) is Engine for item in gc.get_objects())
 
-    async def main() -> tuple[set[int], int]:
-        during = set()
-        async with Host.open(False, discover=False) as host:
-            async with host.session() as session:
-                for number in range(200):
-                    await session.evaluate(f"x{number % 7} = function() return {number} end return x{number % 7}")
-                    if number % 50 == 0:
-                        during.add(runtimes())
-            for number in range(50):
-                async with host.session() as session:
-                    await session.evaluate(f"x = {number}")
-            del session
-            await trio.testing.wait_all_tasks_blocked()  # the tasks that watched them
-            return during, runtimes()
-
     before = threading.active_count()
-    during, after = trio.run(main)
+    during = set()
+    async with Host.open(False, discover=False) as host:
+        async with host.session() as session:
+            for number in range(200):
+                await session.evaluate(f"x{number % 7} = function() return {number} end return x{number % 7}")
+                if number % 50 == 0:
+                    during.add(runtimes())
+        for number in range(50):
+            async with host.session() as session:
+                await session.evaluate(f"x = {number}")
+        del session
+        await trio.testing.wait_all_tasks_blocked()  # the tasks that watched them
+        during, after = during, runtimes()
 
     assert during == {1}
     assert after == 0
     assert threading.active_count() <= before + 2  # trio keeps idle threads for a while
 
 
-def test_cancelling_the_host_closes_its_sessions_and_their_functions_say_that_it_is_over() -> None:
+async def test_cancelling_the_host_closes_its_sessions_and_their_functions_say_that_it_is_over() -> None:
     held: list[Any] = []
 
-    async def main() -> bool:
-        with trio.CancelScope() as scope:
-            async with Host.open(False, discover=False) as host, host.session() as session:
-                held.append(await session.evaluate("function() return 1 end"))
-                assert await held[0]() == 1
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(session.evaluate, "while true do end")
-                    await trio.sleep(0.2)
-                    scope.cancel()
-        with pytest.raises(ScriptError, match="the script has ended"):
-            await held[0]()
-        with pytest.raises(OperationError, match="the host is closed"):
-            await session.evaluate("1")
-        return scope.cancelled_caught
+    with trio.CancelScope() as scope:
+        async with Host.open(False, discover=False) as host, host.session() as session:
+            held.append(await session.evaluate("function() return 1 end"))
+            assert await held[0]() == 1
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(session.evaluate, "while true do end")
+                await trio.sleep(0.2)
+                scope.cancel()
+    with pytest.raises(ScriptError, match="the script has ended"):
+        await held[0]()
+    with pytest.raises(OperationError, match="the host is closed"):
+        await session.evaluate("1")
+    result = scope.cancelled_caught
 
-    assert trio.run(main)
+    assert result
 
 
 @pytest.mark.long
-def test_a_session_whose_runtime_had_to_be_abandoned_says_that_it_is_over() -> None:
+async def test_a_session_whose_runtime_had_to_be_abandoned_says_that_it_is_over() -> None:
     stuck = threading.Event()
 
-    async def main() -> tuple[bool, str]:
+    try:
         async with (
             Host.open(False, discover=False, write=lambda _: stuck.wait(10)) as host,
             host.session() as session,
@@ -463,9 +454,8 @@ def test_a_session_whose_runtime_had_to_be_abandoned_says_that_it_is_over() -> N
                 await session.evaluate("print('into a pipe that nobody reads')")
             with pytest.raises(ScriptError) as caught:
                 await session.evaluate("1 + 1")
-            return scope.cancelled_caught, caught.value.code
+            result = scope.cancelled_caught, caught.value.code
 
-    try:
-        assert trio.run(main) == (True, "ended")
+        assert result == (True, "ended")
     finally:
         stuck.set()

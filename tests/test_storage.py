@@ -8,7 +8,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,6 @@ class TestLmdb(StorageConformance):
         return Lmdb(LmdbSettings(path=folder / "state"))
 
 
-def run(main: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        with trio.fail_after(PATIENCE_S):
-            await main()
-
-    trio.run(bounded)
-
-
 def sqlite(folder: Path, **settings: Any) -> SQLite:
     return SQLite(SQLiteSettings(path=folder / "state.db", **settings))
 
@@ -82,7 +74,7 @@ async def writing(commit: Callable[[Any], None]) -> AsyncIterator[GroupWriter]:
     await writer.close(lambda: None)
 
 
-def test_writes_that_wait_share_a_commit() -> None:
+async def test_writes_that_wait_share_a_commit() -> None:
     sizes: list[int] = []
     disk = threading.Event()
 
@@ -92,19 +84,16 @@ def test_writes_that_wait_share_a_commit() -> None:
         for write in group:
             write.written = True
 
-    async def main() -> None:
-        async with writing(commit) as writer, trio.open_nursery() as nursery:
-            for number in range(50):
-                nursery.start_soon(writer.write, {f"{number}": b""}, None)
-            await trio.testing.wait_all_tasks_blocked()
-            disk.set()
-
-    run(main)
+    async with writing(commit) as writer, trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(writer.write, {f"{number}": b""}, None)
+        await trio.testing.wait_all_tasks_blocked()
+        disk.set()
 
     assert sizes in ([1, 49], [50])
 
 
-def test_a_write_that_cannot_be_committed_fails_alone() -> None:
+async def test_a_write_that_cannot_be_committed_fails_alone() -> None:
     committed: list[str] = []
     errors: list[str] = []
 
@@ -113,24 +102,21 @@ def test_a_write_that_cannot_be_committed_fails_alone() -> None:
             raise OSError("the disk says no")
         committed.extend(key for write in group for key in write.batch)
 
-    async def main() -> None:
-        async def put(writer: GroupWriter, key: str) -> None:
-            try:
-                await writer.write({key: b""}, None)
-            except OSError as error:
-                errors.append(str(error))
+    async def put(writer: GroupWriter, key: str) -> None:
+        try:
+            await writer.write({key: b""}, None)
+        except OSError as error:
+            errors.append(str(error))
 
-        async with writing(commit) as writer, trio.open_nursery() as nursery:
-            for key in ("first", "a", "bad", "b"):
-                nursery.start_soon(put, writer, key)
-
-    run(main)
+    async with writing(commit) as writer, trio.open_nursery() as nursery:
+        for key in ("first", "a", "bad", "b"):
+            nursery.start_soon(put, writer, key)
 
     assert sorted(committed) == ["a", "b", "first"]
     assert errors == ["the disk says no"]
 
 
-def test_a_cancelled_write_that_has_not_begun_is_taken_out() -> None:
+async def test_a_cancelled_write_that_has_not_begun_is_taken_out() -> None:
     committed: list[str] = []
     disk = threading.Event()
 
@@ -138,22 +124,19 @@ def test_a_cancelled_write_that_has_not_begun_is_taken_out() -> None:
         disk.wait(PATIENCE_S)
         committed.extend(key for write in group for key in write.batch)
 
-    async def main() -> None:
-        async with writing(commit) as writer:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(writer.write, {"first": b""}, None)
-                await trio.testing.wait_all_tasks_blocked()
-                with trio.move_on_after(0.01):
-                    await writer.write({"second": b""}, None)
-                disk.set()
-            await writer.write({"third": b""}, None)
-
-    run(main)
+    async with writing(commit) as writer:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.write, {"first": b""}, None)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.move_on_after(0.01):
+                await writer.write({"second": b""}, None)
+            disk.set()
+        await writer.write({"third": b""}, None)
 
     assert committed == ["first", "third"]
 
 
-def test_work_alone_goes_before_waiting_writes_and_hands_on_when_cancelled() -> None:
+async def test_work_alone_goes_before_waiting_writes_and_hands_on_when_cancelled() -> None:
     order: list[str] = []
     disk = threading.Event()
 
@@ -161,75 +144,67 @@ def test_work_alone_goes_before_waiting_writes_and_hands_on_when_cancelled() -> 
         disk.wait(PATIENCE_S)
         order.extend(key for write in group for key in write.batch)
 
-    async def main() -> None:
-        async with writing(commit) as writer, trio.open_nursery() as nursery:
-            nursery.start_soon(writer.write, {"first": b""}, None)
-            await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(writer.write, {"second": b""}, None)
-            nursery.start_soon(writer.alone, lambda: order.append("alone"))
-            await trio.testing.wait_all_tasks_blocked()
-            with trio.move_on_after(0.001):
-                await writer.alone(lambda: order.append("cancelled"))
-            disk.set()
-
-    run(main)
+    async with writing(commit) as writer, trio.open_nursery() as nursery:
+        nursery.start_soon(writer.write, {"first": b""}, None)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(writer.write, {"second": b""}, None)
+        nursery.start_soon(writer.alone, lambda: order.append("alone"))
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(0.001):
+            await writer.alone(lambda: order.append("cancelled"))
+        disk.set()
 
     assert order == ["first", "alone", "second"]
 
 
-def test_a_watcher_that_is_cancelled_leaves_the_watch_to_another() -> None:
+async def test_a_watcher_that_is_cancelled_leaves_the_watch_to_another() -> None:
     told: list[str] = []
     disk = threading.Event()
 
     def commit(group: Any) -> None:
         disk.wait(PATIENCE_S)
 
-    async def main() -> None:
-        writer = GroupWriter("test", commit, lambda group: None)
+    writer = GroupWriter("test", commit, lambda group: None)
 
-        async def write(key: str) -> None:
-            await writer.write({key: b""}, None)
-            told.append(key)
+    async def write(key: str) -> None:
+        await writer.write({key: b""}, None)
+        told.append(key)
 
-        async with trio.open_nursery() as nursery:
-            with trio.move_on_after(0.005):
-                nursery.start_soon(write, "second")
-                nursery.start_soon(write, "third")
-                await writer.write({"first": b""}, None)
-            assert told == []
-            disk.set()
-        await writer.close(lambda: None)
-
-    run(main)
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(0.005):
+            nursery.start_soon(write, "second")
+            nursery.start_soon(write, "third")
+            await writer.write({"first": b""}, None)
+        assert told == []
+        disk.set()
+    await writer.close(lambda: None)
 
     assert sorted(told) == ["second", "third"]
 
 
-def test_a_commit_that_nobody_waits_for_is_ended_by_whoever_comes_next() -> None:
-    for comes in ("write", "close"):
-        ended: list[str] = []
-        disk = threading.Event()
+@pytest.mark.parametrize("comes", ["write", "close"])
+async def test_a_commit_that_nobody_waits_for_is_ended_by_whoever_comes_next(comes: str) -> None:
+    ended: list[str] = []
+    disk = threading.Event()
 
-        def commit(group: Any, disk: threading.Event = disk) -> None:
-            disk.wait(PATIENCE_S)
+    def commit(group: Any) -> None:
+        disk.wait(PATIENCE_S)
 
-        async def main(comes: str = comes, ended: list[str] = ended, disk: threading.Event = disk) -> None:
-            writer = GroupWriter("test", commit, lambda group: ended.extend(group[0].batch))
-            with trio.move_on_after(0.005):
-                await writer.write({"left": b""}, None)
-            assert ended == []
-            disk.set()
-            if comes == "write":
-                await writer.write({"next": b""}, None)
-            await writer.close(lambda: ended.append("closed"))
+    writer = GroupWriter("test", commit, lambda group: ended.extend(group[0].batch))
 
-        run(main)
+    with trio.move_on_after(0.005):
+        await writer.write({"left": b""}, None)
+    assert ended == []
+    disk.set()
+    if comes == "write":
+        await writer.write({"next": b""}, None)
+    await writer.close(lambda: ended.append("closed"))
 
-        assert ended == ["left", *(["next"] if comes == "write" else []), "closed"]
+    assert ended == ["left", *(["next"] if comes == "write" else []), "closed"]
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.001])
-def test_however_many_are_cancelled_every_write_that_returns_was_committed(pause_s: float) -> None:
+async def test_however_many_are_cancelled_every_write_that_returns_was_committed(pause_s: float) -> None:
     source = random.Random(7)
     committed: set[str] = set()
     returned: set[str] = set()
@@ -239,24 +214,21 @@ def test_however_many_are_cancelled_every_write_that_returns_was_committed(pause
         time.sleep(source.uniform(0, 0.001))
         committed.update(key for write in group for key in write.batch)
 
-    async def main() -> None:
-        writer = GroupWriter("test", commit, lambda group: None, pause_s)
+    writer = GroupWriter("test", commit, lambda group: None, pause_s)
 
-        async def write(number: int) -> None:
-            await trio.sleep(source.uniform(0, 0.2))
-            with trio.move_on_after(source.choice([0.0002, 0.001, PATIENCE_S])):
-                if number % 20 == 0:
-                    await writer.alone(lambda: worked.append(number))
-                    return
-                await writer.write({f"{number}": b""}, None)
-                returned.add(f"{number}")
+    async def write(number: int) -> None:
+        await trio.sleep(source.uniform(0, 0.2))
+        with trio.move_on_after(source.choice([0.0002, 0.001, PATIENCE_S])):
+            if number % 20 == 0:
+                await writer.alone(lambda: worked.append(number))
+                return
+            await writer.write({f"{number}": b""}, None)
+            returned.add(f"{number}")
 
-        async with trio.open_nursery() as nursery:
-            for number in range(600):
-                nursery.start_soon(write, number)
-        await writer.close(lambda: worked.append(-1))
-
-    run(main)
+    async with trio.open_nursery() as nursery:
+        for number in range(600):
+            nursery.start_soon(write, number)
+    await writer.close(lambda: worked.append(-1))
 
     assert returned <= committed
     assert 100 < len(returned) < 570
@@ -264,7 +236,8 @@ def test_however_many_are_cancelled_every_write_that_returns_was_committed(pause
 
 
 async def test_a_pause_that_ends_while_a_write_comes_holds_it_up_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = GroupWriter("test", lambda group: None, lambda group: None, 0.001)
+    written: list[str] = []
+    writer = GroupWriter("test", lambda group: None, lambda group: written.extend(group[0].batch), 0.001)
     await writer.write({"first": b""}, None)
     next_round = writer._next
 
@@ -276,59 +249,51 @@ async def test_a_pause_that_ends_while_a_write_comes_holds_it_up_no_longer(monke
     await writer.write({"second": b""}, None)
     await writer.close(lambda: None)
 
+    assert written == ["first", "second"]
+
 
 @pytest.mark.timing
-def test_batched_commits_keep_their_distance(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with sqlite(tmp_path, durability="batched", batch_s=0.05) as storage:
-            started = trio.current_time()
-            for number in range(4):
-                await storage.write({f"{number}": b""})
-            assert trio.current_time() - started >= 0.15
-
-    run(main)
+async def test_batched_commits_keep_their_distance(tmp_path: Path) -> None:
+    async with sqlite(tmp_path, durability="batched", batch_s=0.05) as storage:
+        started = trio.current_time()
+        for number in range(4):
+            await storage.write({f"{number}": b""})
+        assert trio.current_time() - started >= 0.15
 
 
 @pytest.mark.parametrize(("durability", "level"), [("full", 2), ("normal", 1), ("batched", 2)])
-def test_the_durability_decides_whether_sqlite_waits_for_the_disk(tmp_path: Path, durability: str, level: int) -> None:
-    async def main() -> None:
-        async with sqlite(tmp_path, durability=durability) as storage:
-            assert storage._opened is not None
-            writing = storage._opened.to_write()
-            assert writing.execute("PRAGMA synchronous").fetchone() == (level,)
-            assert writing.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-    run(main)
-
-
-def test_a_cached_read_sees_what_another_program_wrote(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with sqlite(tmp_path) as storage:
-            await storage.write({"key": b"ours"})
-            assert await storage.get("key") == Entry(b"ours", 1)
-            other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
-            other.execute("UPDATE entries SET value = x'00', version = 2 WHERE key = 'key'")
-            other.close()
-            await trio.sleep(0.002)
-
-            assert await storage.get("key") == Entry(b"\x00", 2)
-            assert await storage.write({"key": b"ours"}, expect={"key": 2})
-
-    run(main)
+async def test_the_durability_decides_whether_sqlite_waits_for_the_disk(
+    tmp_path: Path, durability: str, level: int
+) -> None:
+    async with sqlite(tmp_path, durability=durability) as storage:
+        assert storage._opened is not None
+        writing = storage._opened.to_write()
+        assert writing.execute("PRAGMA synchronous").fetchone() == (level,)
+        assert writing.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_the_cache_is_bounded(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with sqlite(tmp_path, cache_bytes=100_000) as storage:
-            await storage.write({f"{number}": b"x" * 10_000 for number in range(100)})
-            for number in range(100):
-                assert await storage.get(f"{number}") is not None
-            assert storage._opened is not None
-            assert storage._opened.points is not None
-            cached = storage._opened.points._cache
-            assert 1 <= len(cached) <= 9
+async def test_a_cached_read_sees_what_another_program_wrote(tmp_path: Path) -> None:
+    async with sqlite(tmp_path) as storage:
+        await storage.write({"key": b"ours"})
+        assert await storage.get("key") == Entry(b"ours", 1)
+        other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+        other.execute("UPDATE entries SET value = x'00', version = 2 WHERE key = 'key'")
+        other.close()
+        await trio.sleep(0.002)
 
-    run(main)
+        assert await storage.get("key") == Entry(b"\x00", 2)
+        assert await storage.write({"key": b"ours"}, expect={"key": 2})
+
+
+async def test_the_cache_is_bounded(tmp_path: Path) -> None:
+    async with sqlite(tmp_path, cache_bytes=100_000) as storage:
+        await storage.write({f"{number}": b"x" * 10_000 for number in range(100)})
+        for number in range(100):
+            assert await storage.get(f"{number}") is not None
+        assert storage._opened is not None
+        assert storage._opened.points is not None
+        cached = storage._opened.points._cache
+        assert 1 <= len(cached) <= 9
 
 
 async def write_and_read(storage: Storage, values: list[bytes]) -> None:
@@ -364,69 +329,54 @@ async def test_the_loop_goes_on_while_large_values_are_written_and_read(tmp_path
     assert held_s < 0.1
 
 
-def test_a_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+async def test_a_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
 
-    async def main() -> None:
-        async with sqlite(folder) as storage, Lmdb(LmdbSettings(path=folder / "lmdb")) as other:
-            await storage.write({"secret": b"1"})
-            await other.write({"secret": b"1"})
-            files = [path for path in folder.rglob("*") if path.is_file()]
-            assert {"state.db", "state.db-wal", "data.mdb"} <= {path.name for path in files}
-            assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-
-    run(main)
+    async with sqlite(folder) as storage, Lmdb(LmdbSettings(path=folder / "lmdb")) as other:
+        await storage.write({"secret": b"1"})
+        await other.write({"secret": b"1"})
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert {"state.db", "state.db-wal", "data.mdb"} <= {path.name for path in files}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
-def test_check_finds_nothing_in_a_good_file_and_something_in_a_damaged_one(tmp_path: Path) -> None:
-    async def fill() -> None:
-        async with sqlite(tmp_path) as storage:
-            await storage.write({f"{number:05}": b"x" * 500 for number in range(500)})
-            assert await storage.check() == []
-
-    async def check() -> None:
-        async with sqlite(tmp_path) as storage:
-            found = await storage.check()
-            assert found
-            assert all(isinstance(sentence, str) for sentence in found)
-            with pytest.raises(StorageError, match=r"state\.db: .*malformed"):
-                for number in range(500):
-                    await storage.get(f"{number:05}")
-            with pytest.raises(StorageError, match=r"state\.db: .*malformed"):
-                [key async for key, _ in storage.scan("")]
-
-    run(fill)
+async def test_check_finds_nothing_in_a_good_file_and_something_in_a_damaged_one(tmp_path: Path) -> None:
+    async with sqlite(tmp_path) as storage:
+        await storage.write({f"{number:05}": b"x" * 500 for number in range(500)})
+        assert await storage.check() == []
     file = tmp_path / "state.db"
     content = bytearray(file.read_bytes())
     content[40_000:60_000] = b"\x5a" * 20_000
     file.write_bytes(content)
 
-    run(check)
+    async with sqlite(tmp_path) as storage:
+        found = await storage.check()
+        assert found
+        assert all(isinstance(sentence, str) for sentence in found)
+        with pytest.raises(StorageError, match=r"state\.db: .*malformed"):
+            for number in range(500):
+                await storage.get(f"{number:05}")
+        with pytest.raises(StorageError, match=r"state\.db: .*malformed"):
+            [key async for key, _ in storage.scan("")]
 
 
-def test_vacuum_gives_space_back_while_writes_wait(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with sqlite(tmp_path) as storage:
-            keys = [f"{number:05}" for number in range(500)]
-            await storage.write(dict.fromkeys(keys, b"x" * 10_000))
-            await storage.write(dict.fromkeys(keys))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(storage.vacuum)
-                nursery.start_soon(storage.write, {"kept": b"1"})
-            assert await storage.get("kept") is not None
-            assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 500_000
-
-    run(main)
+async def test_vacuum_gives_space_back_while_writes_wait(tmp_path: Path) -> None:
+    async with sqlite(tmp_path) as storage:
+        keys = [f"{number:05}" for number in range(500)]
+        await storage.write(dict.fromkeys(keys, b"x" * 10_000))
+        await storage.write(dict.fromkeys(keys))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(storage.vacuum)
+            nursery.start_soon(storage.write, {"kept": b"1"})
+        assert await storage.get("kept") is not None
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 500_000
 
 
-def test_the_schema_is_open_to_sqlite_utils(tmp_path: Path) -> None:
+async def test_the_schema_is_open_to_sqlite_utils(tmp_path: Path) -> None:
     from sqlite_utils import Database
 
-    async def main() -> None:
-        async with sqlite(tmp_path) as storage:
-            await storage.write({"a": b"1"})
-
-    run(main)
+    async with sqlite(tmp_path) as storage:
+        await storage.write({"a": b"1"})
     connection = sqlite3.connect(tmp_path / "state.db")
     rows = list(Database(connection).table("entries").rows)
     connection.close()
@@ -435,7 +385,7 @@ def test_the_schema_is_open_to_sqlite_utils(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, None])
-def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes | None) -> None:
+async def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "state.db"
     if content is None:
         other = sqlite3.connect(file)
@@ -445,91 +395,71 @@ def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path, co
         file.write_bytes(content)
     before = file.read_bytes()
 
-    async def main() -> None:
-        with pytest.raises(StorageError, match=r"state\.db: "):
-            await sqlite(tmp_path).__aenter__()
-
-    run(main)
+    with pytest.raises(StorageError, match=r"state\.db: "):
+        await sqlite(tmp_path).__aenter__()
 
     assert file.read_bytes() == before
 
 
-def test_a_schema_of_a_later_version_is_refused(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with sqlite(tmp_path):
-            pass
-        other = sqlite3.connect(tmp_path / "state.db")
-        other.execute("PRAGMA user_version = 99")
-        other.close()
-        with pytest.raises(StorageError, match="its schema is 99"):
-            await sqlite(tmp_path).__aenter__()
-
-    run(main)
+async def test_a_schema_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    async with sqlite(tmp_path):
+        pass
+    other = sqlite3.connect(tmp_path / "state.db")
+    other.execute("PRAGMA user_version = 99")
+    other.close()
+    with pytest.raises(StorageError, match="its schema is 99"):
+        await sqlite(tmp_path).__aenter__()
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    async def main() -> None:
-        with pytest.raises(StorageError, match=r"file/state\.db"):
-            await sqlite(tmp_path / "file").__aenter__()
-        with pytest.raises(StorageError, match="file/lmdb"):
-            await Lmdb(LmdbSettings(path=tmp_path / "file" / "lmdb")).__aenter__()
-
-    run(main)
+    with pytest.raises(StorageError, match=r"file/state\.db"):
+        await sqlite(tmp_path / "file").__aenter__()
+    with pytest.raises(StorageError, match="file/lmdb"):
+        await Lmdb(LmdbSettings(path=tmp_path / "file" / "lmdb")).__aenter__()
 
 
-def test_a_write_against_a_lock_held_too_long_says_that_it_is_busy(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with sqlite(tmp_path, busy_s=0.05) as storage:
-            other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
-            other.execute("BEGIN IMMEDIATE")
-            async with trio.open_nursery() as nursery:
-                for number in range(5):
-                    nursery.start_soon(fail, storage, f"{number}")
-            assert await storage.get("0") is None
-            other.execute("ROLLBACK")
-            other.close()
-            assert await storage.write({"key": b"1"})
+async def test_a_write_against_a_lock_held_too_long_says_that_it_is_busy(tmp_path: Path) -> None:
 
     async def fail(storage: Storage, key: str) -> None:
         with pytest.raises(StorageError, match=r"held its lock for 0\.05 s") as caught:
             await storage.write({key: b"1"})
         assert caught.value.code == "busy"
 
-    run(main)
+    async with sqlite(tmp_path, busy_s=0.05) as storage:
+        other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(fail, storage, f"{number}")
+        assert await storage.get("0") is None
+        other.execute("ROLLBACK")
+        other.close()
+        assert await storage.write({"key": b"1"})
 
 
-def test_a_full_lmdb_names_the_setting_and_keeps_what_it_had(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with Lmdb(LmdbSettings(path=tmp_path, map_bytes=1 << 20)) as storage:
-            await storage.write({"small": b"1"})
-            with pytest.raises(StorageError, match="raise map_bytes"):
-                await storage.write({"large": b"x" * (2 << 20)})
-            assert await storage.get("small") == Entry(b"1", 1)
-            assert await storage.write({"small": b"2"})
-
-    run(main)
+async def test_a_full_lmdb_names_the_setting_and_keeps_what_it_had(tmp_path: Path) -> None:
+    async with Lmdb(LmdbSettings(path=tmp_path, map_bytes=1 << 20)) as storage:
+        await storage.write({"small": b"1"})
+        with pytest.raises(StorageError, match="raise map_bytes"):
+            await storage.write({"large": b"x" * (2 << 20)})
+        assert await storage.get("small") == Entry(b"1", 1)
+        assert await storage.write({"small": b"2"})
 
 
-def test_an_lmdb_folder_is_opened_once_in_a_process(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with Lmdb(LmdbSettings(path=tmp_path)) as storage:
-            await storage.write({"key": b"1"})
-            with pytest.raises(StorageError, match="already open"):
-                await Lmdb(LmdbSettings(path=tmp_path)).__aenter__()
-
-    run(main)
-
-
-def test_a_missing_lmdb_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "lmdb", None)
-
-    async def main() -> None:
-        with pytest.raises(StorageError, match=r"pip install 'llmspell\[lmdb\]'"):
+async def test_an_lmdb_folder_is_opened_once_in_a_process(tmp_path: Path) -> None:
+    async with Lmdb(LmdbSettings(path=tmp_path)) as storage:
+        await storage.write({"key": b"1"})
+        with pytest.raises(StorageError, match="already open"):
             await Lmdb(LmdbSettings(path=tmp_path)).__aenter__()
 
-    run(main)
+
+async def test_a_missing_lmdb_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+
+    with pytest.raises(StorageError, match=r"pip install 'llmspell\[lmdb\]'"):
+        await Lmdb(LmdbSettings(path=tmp_path)).__aenter__()
 
 
 @pytest.mark.parametrize("storage", [SQLite, Lmdb, Memory])
@@ -552,13 +482,10 @@ def test_importing_the_backends_imports_neither_lmdb_nor_sqlite_utils() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_key_is_refused_with_its_length() -> None:
-    async def main() -> None:
-        async with Memory() as storage:
-            with pytest.raises(InvalidInputError, match="it has 512 bytes in UTF-8; give 1 to 511"):
-                await storage.write({"k" * 512: b""})
-
-    run(main)
+async def test_a_key_is_refused_with_its_length() -> None:
+    async with Memory() as storage:
+        with pytest.raises(InvalidInputError, match="it has 512 bytes in UTF-8; give 1 to 511"):
+            await storage.write({"k" * 512: b""})
 
 
 @pytest.mark.long

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from storage_child import make
 from waiting import PATIENCE_S
@@ -48,30 +47,24 @@ def test_every_acknowledged_write_outlives_two_hundred_kills(tmp_path: Path, kin
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", "lmdb"])
-def test_processes_that_compare_and_set_lose_no_update(tmp_path: Path, kind: str) -> None:
+async def test_processes_that_compare_and_set_lose_no_update(tmp_path: Path, kind: str) -> None:
     times = 200
 
     refused = [answer["refused"] for answer in answers(*[["count", kind, tmp_path, times, 3]] * 3)]
 
-    async def read() -> None:
-        async with make(kind, tmp_path) as storage:
-            entry = await storage.get("counter")
-            assert entry is not None
-            assert (int(entry.value), entry.version) == (3 * times, 3 * times)
-
-    trio.run(read)
+    async with make(kind, tmp_path) as storage:
+        entry = await storage.get("counter")
+        assert entry is not None
+        assert (int(entry.value), entry.version) == (3 * times, 3 * times)
     assert sum(refused) > 0, "the processes never met, so nothing was tried"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", "lmdb"])
-def test_many_processes_make_a_new_storage_at_once(tmp_path: Path, kind: str) -> None:
+async def test_many_processes_make_a_new_storage_at_once(tmp_path: Path, kind: str) -> None:
     answers(*[["count", kind, tmp_path / "new", 3, 6]] * 6)
 
-    async def read() -> None:
-        async with make(kind, tmp_path / "new") as storage:
-            entry = await storage.get("counter")
-            assert entry is not None
-            assert int(entry.value) == 18
-
-    trio.run(read)
+    async with make(kind, tmp_path / "new") as storage:
+        entry = await storage.get("counter")
+        assert entry is not None
+        assert int(entry.value) == 18

@@ -186,6 +186,8 @@ async def test_a_file_of_no_bytes_becomes_a_storage(folder: Path) -> None:
 
     await use(make("sqlite", folder))
 
+    assert (folder / "state.db").read_bytes().startswith(b"SQLite format 3")
+
 
 def environment(path: Path, write: Callable[[Any], None]) -> None:
     with lmdb.open(str(path), max_dbs=4, map_size=1 << 20) as made:

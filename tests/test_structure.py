@@ -275,3 +275,47 @@ def test_importing_the_packages_has_no_side_effect_on_heavy_libraries() -> None:
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert answer.stdout.strip() == "[]"
+
+
+JUDGES = {"raises", "warns", "fail", "assert_fired", "assert_order", "expect", "answer", "prompt"}
+"""What fails a test without a word of its own: pytest's, the recorder's, and the terminal's (see terminal.py)."""
+
+
+def words(node: ast.AST) -> set[str]:
+    """Every name and attribute in this piece of code."""
+    return {
+        part.id if isinstance(part, ast.Name) else part.attr
+        for part in ast.walk(node)
+        if isinstance(part, ast.Name | ast.Attribute)
+    }
+
+
+def idle_tests(tree: ast.AST) -> list[str]:
+    """Tests without an assertion, in themselves and in the functions of their file that they name."""
+    functions: dict[str, list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions.setdefault(node.name, []).append(node)
+
+    def judges(name: str, seen: set[str]) -> bool:
+        seen.add(name)
+        for node in functions[name]:
+            named = words(node)
+            if named & JUDGES or any(isinstance(part, ast.Assert | ast.Raise) for part in ast.walk(node)):
+                return True
+            if any(judges(other, seen) for other in sorted(named & functions.keys()) if other not in seen):
+                return True
+        return False
+
+    return [name for name in functions if name.startswith("test_") and not judges(name, set())]
+
+
+def test_every_test_can_fail() -> None:
+    files = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "examples").rglob("test_*.py")]
+
+    idle = [f"{file.name}: {name}" for file in files for name in idle_tests(ast.parse(file.read_text()))]
+
+    assert len(files) > 100
+    assert idle == []
+    assert idle_tests(ast.parse("def test_x():\n    help()\ndef help():\n    print()")) == ["test_x"]
+    assert idle_tests(ast.parse("def test_x():\n    help()\ndef help():\n    assert 1")) == []

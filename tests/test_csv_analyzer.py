@@ -18,7 +18,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmspell_hookspecs import InvalidInputError, PathAccess, ResourceLimitError, ToolError
+from llmspell_hookspecs import InvalidInputError, PathAccess, ResourceLimitError, SecurityError, ToolError
 from llmspell_plugins.tools.data.csv_analyzer import CsvAnalyzer, CsvParameters
 from tool_caller import acall, call
 
@@ -608,11 +608,19 @@ def test_a_cell_of_any_size_is_read(size: int, text: str) -> None:
     assert rows[1]["note"].strip() == cell.strip()
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["a pipe", "a device"])
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(make: Any, tmp_path: Path) -> None:
-    make(tmp_path / "table.csv")
+@pytest.mark.parametrize("path", ["pipe.csv", "/dev/zero"])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(path: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
 
     with pytest.raises(ToolError, match="not a regular file") as caught:
-        call(CsvAnalyzer, path=str(tmp_path / "table.csv"))
+        call(CsvAnalyzer, path=str(tmp_path / path))
 
     assert caught.value.code == "not_a_file"
+
+
+def test_a_link_that_was_put_in_the_place_of_the_judged_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "table.csv").symlink_to("secret.csv")
+
+    with pytest.raises(SecurityError, match="a link has been put in its way"):
+        call(CsvAnalyzer, path=str(tmp_path / "table.csv"))

@@ -2,16 +2,18 @@
 
 Invariant: what comes out holds no control character but line feed and tab, nothing that turns the direction of text or
 has no width, and no half of a surrogate pair; spelling it out again changes nothing. A message is one line of at most
-`MESSAGE_CHARACTERS`. Source: Unicode categories Cc, Cf, Cs, Zl and Zp; Trojan Source (CVE-2021-42574).
+`MESSAGE_CHARACTERS`. A path that is spelled comes back byte for byte, whatever its bytes.
+Source: Unicode categories Cc, Cf, Cs, Zl and Zp; Trojan Source (CVE-2021-42574).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Final
 
-__all__ = ["MESSAGE_CHARACTERS", "escaped", "one_line", "spell_out"]
+__all__ = ["MESSAGE_CHARACTERS", "escaped", "one_line", "spell_out", "spelled_path", "true_path"]
 
 MESSAGE_CHARACTERS: Final = 500
 """How long the message of an error may be."""
@@ -27,12 +29,41 @@ _ODD: Final = re.compile(
 _BREAK: Final = re.compile(r"(?<!\s)\s*\n\s*")  # from where white space begins: else a row of blanks takes its square
 
 
+_BYTES: Final = re.compile(r"(?:\\x(?!00|2f)[0-9a-f]{2})+", re.IGNORECASE)
+"""Bytes of a path, spelled; neither NUL nor a slash is part of a name."""
+_LIKE_A_BYTE: Final = re.compile(r"\\(?=x(?!00|2f)[0-9a-f]{2})", re.IGNORECASE)
+
+
 def spell_out(text: str) -> str:
     r"""Return the text with what a terminal would obey, or would not show, as ``\x1b``, ``\u202e`` and the like.
 
     A byte that is no UTF-8, as Python keeps it in file names, becomes ``\xe9``.
     """
     return text if text.isprintable() else _ODD.sub(_spelled, text)
+
+
+def spelled_path(path: str) -> str:
+    r"""Return a path as it is shown and taken back: what is no UTF-8, or not to be seen, byte for byte as ``\xe9``.
+
+    Args:
+        path: As Python has it from the system; a backslash that would read as the start of a byte becomes ``\x5c``.
+    """
+    if path.isprintable() and "\\" not in path:
+        return path
+    text = re.sub(r"[\n\r\t]", _spelled_bytes, _LIKE_A_BYTE.sub(r"\\x5c", path))
+    while _ODD.search(text):  # what has no width may lose the letter that it stood behind
+        text = _ODD.sub(_spelled_bytes, text)
+    return text
+
+
+def true_path(text: str) -> str:
+    r"""Return the path that a spelling stands for, as Python has it from the system; ``\xe9`` is one byte.
+
+    Only once, where a path comes in: a name may itself look like a spelling.
+    """
+    if "\\" not in text:
+        return text
+    return _BYTES.sub(lambda found: os.fsdecode(bytes.fromhex(found[0].replace("\\x", "").replace("\\X", ""))), text)
 
 
 def one_line(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
@@ -56,6 +87,13 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
+
+
+def _spelled_bytes(match: re.Match[str]) -> str:
+    try:
+        return "".join(f"\\x{byte:02x}" for byte in os.fsencode(match[0]))
+    except UnicodeEncodeError:  # half of a letter: no path that the system knows
+        return _spelled(match)
 
 
 def _spelled(match: re.Match[str]) -> str:

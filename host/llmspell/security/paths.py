@@ -20,6 +20,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from llmspell_hookspecs import SecurityError
+from llmspell_hookspecs.spelling import spelled_path
 
 from .globs import Globs
 
@@ -182,14 +183,15 @@ class PathJudge:
         if not path or "\0" in path:
             raise SecurityError(f"{_shown(path)}: empty, or holds a NUL; give a path", rule="path")
         try:
-            size_bytes = len(os.fsencode(path))
+            name = os.fsencode(path)
         except UnicodeEncodeError as error:
             raise SecurityError(f"{_shown(path)}: cannot be the name of a file; give a path", rule="path") from error
-        if size_bytes > _MAX_PATH_BYTES:
-            message = f"{_shown(path)}: {size_bytes} bytes long; a path has at most {_MAX_PATH_BYTES}"
+        if len(name) > _MAX_PATH_BYTES:
+            message = f"{_shown(path)}: {len(name)} bytes long; a path has at most {_MAX_PATH_BYTES}"
             raise SecurityError(message, rule="path")
         try:
-            resolved = os.path.realpath(os.path.join(self._base, path))
+            # From the bytes again: bytes that are UTF-8 together may have come as halves, which no glob would match.
+            resolved = os.path.realpath(os.path.join(self._base, os.fsdecode(name)))
             circular = _goes_in_a_circle(resolved)
         except OSError as error:  # what was a link is none any more when it is read
             message = f"{_shown(path)}: it changed while it was looked at ({error.strerror}); ask again"
@@ -332,5 +334,5 @@ def _anchored(pattern: str) -> str:
 
 def _shown(path: str) -> str:
     """The path on one line, cut to a length that fits a message."""
-    text = path.encode("unicode_escape").decode("ascii") if not path.isprintable() else path
-    return repr(text if len(text) <= 200 else text[:200] + "...")
+    text = spelled_path(path)
+    return f"'{text if len(text) <= 200 else text[:200] + '...'}'"

@@ -6,14 +6,13 @@ is one `SettingsError`, before any work is done on it.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from llmspell.regular import read_regular
 from llmspell_hookspecs import SettingsError
 
 from .location import lines_of
@@ -36,18 +35,10 @@ def read_settings(file: Path) -> bytes:
         SettingsError: It cannot be read, is no file, or is too large.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
-        with open(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise SettingsError(f"{file}: is no file; put a file there, or nothing", origin=str(file))
-            content = stream.read(_MOST_BYTES + 1)
+        return read_regular(file, _MOST_BYTES)
     except OSError as error:
         message = f"{file}: cannot be read: {error.strerror}; name a file that can, or allow it"
         raise SettingsError(message, origin=str(file)) from error
-    if len(content) > _MOST_BYTES:
-        message = f"{file}: is larger than {_MOST_BYTES} bytes; settings are short, so name another file"
-        raise SettingsError(message, origin=str(file))
-    return content
 
 
 def parse_settings(file: Path, content: bytes) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:

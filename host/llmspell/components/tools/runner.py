@@ -46,6 +46,7 @@ from llmspell_hookspecs import (
     thaw,
 )
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys
+from llmspell_hookspecs.spelling import spelled_path, true_path
 
 from .context import CallContext
 from .hiding import hidden_input, hidden_model
@@ -119,11 +120,13 @@ class _Prepared(Struct):
     Attributes:
         model: The parameters, frozen: what guards saw, with the secrets in it.
         fresh: The parameters themselves, for the first run, if nobody else can have changed them since.
+        paths: Which of the parameters are paths; guards see them spelled, the tool gets them as the system has them.
         allocation: What the call may use.
     """
 
     model: Any = None
     fresh: BaseModel | None = None
+    paths: tuple[str, ...] = ()
     allocation: ResourceAllocation | None = None
 
 
@@ -256,6 +259,7 @@ class _Call:
         return hidden_model(self._prepared.model, model.__pydantic_extra__ or ())
 
     async def _resolved(self, call: ToolCall, model: BaseModel) -> ToolCall:
+        self._prepared.paths = ()
         with Blamed(self._broken, spares=Exception):
             needed = self._tool.access(model)
         if not needed:
@@ -268,10 +272,11 @@ class _Call:
             if value is None:
                 continue
             if isinstance(access, PathAccess):
-                paths[access.field] = files.resolve(str(value), access.mode)
+                paths[access.field] = spelled_path(files.resolve(true_path(str(value)), access.mode))
             elif isinstance(access, HostAccess):
                 addresses[access.field] = await network.resolve(str(value))
         parameters = self._shown(model.model_copy(update=paths)) if paths else call.parameters
+        self._prepared.paths = tuple(paths)
         return structs.replace(call, parameters=parameters, addresses=addresses)
 
     async def _allocate(self, call: ToolCall, asker: Asker) -> None:
@@ -310,7 +315,11 @@ class _Call:
         """Run it with a model of its own, so that what it does to that is not what runs at a retry."""
         try:
             fresh, self._prepared.fresh = self._prepared.fresh, None
-            return await self._tool.run(restore(model) if fresh is None else fresh, context)
+            taken = restore(model) if fresh is None else fresh
+            for name in self._prepared.paths:
+                if "\\" in (spelled := getattr(taken, name)):
+                    taken = taken.model_copy(update={name: true_path(spelled)})
+            return await self._tool.run(taken, context)
         except _RAW as error:
             secrets: list[str] = []
             reveal(hide(model), secrets)

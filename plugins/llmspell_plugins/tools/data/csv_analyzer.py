@@ -8,16 +8,16 @@ Invariant: a text is read and worked on in a worker thread that looks between ro
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llmspell_hookspecs import Access, PathAccess, SecurityLevel, Tool, ToolContext, ToolError, ToolLimits, ToolResult
+from llmspell_hookspecs.spelling import spelled_path
+from llmspell_plugins.tools.filesystem.content import read_file
 
 from .csv_columns import described
 from .csv_conversion import FORMATS
@@ -99,12 +99,9 @@ class CsvAnalyzer(Tool[CsvParameters]):
         Raises:
             ToolError: ``invalid_input``, ``not_found``, ``limit_exceeded`` or ``missing_library``.
         """
-        if parameters.path is not None:
-            context.charge(_HELD * await context.run_thread(_size, parameters.path))
-        else:
-            context.charge(_HELD * len(parameters.input or ""))
+        context.charge(_HELD * len(parameters.input or ""))
         try:
-            answer: ToolResult = await context.run_thread(_answer, parameters)
+            answer: ToolResult = await context.run_thread(_answer, parameters, context.charge)
         except ImportError as error:
             name = parameters.options.format
             what = f"csv_analyzer: options.format: {name} needs {error.name}; run pip install 'llmspell[data]'"
@@ -112,15 +109,8 @@ class CsvAnalyzer(Tool[CsvParameters]):
         return answer
 
 
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _answer(parameters: CsvParameters) -> ToolResult:
-    table, options = _table(parameters), parameters.options
+def _answer(parameters: CsvParameters, charge: Callable[[int], None]) -> ToolResult:
+    table, options = _table(parameters, charge), parameters.options
     answer = {
         "analyze": _analyze,
         "convert": _convert,
@@ -133,26 +123,17 @@ def _answer(parameters: CsvParameters) -> ToolResult:
     return ToolResult(operation=parameters.operation, result=answer[0], text=answer[1], metadata=metadata)
 
 
-def _table(parameters: CsvParameters) -> Table:
+def _table(parameters: CsvParameters, charge: Callable[[int], None]) -> Table:
     options = parameters.options
     reading = Reading(options.delimiter, options.encoding, options.has_headers, frozenset(options.null_values))
     if parameters.path is None:
         return opened(parameters.input or "", reading)
     try:
-        data = _content(parameters.path)
+        data = read_file(parameters.path, sys.maxsize, lambda size_bytes: charge(_HELD * size_bytes))
     except OSError as error:
         raise _unreadable(parameters.path, error) from error
     text, encoding = decoded(data, options.encoding)
     return opened(text, reading, encoding, len(data))
-
-
-def _content(path: str) -> bytes:
-    # Without waiting: for the other end of a pipe one may wait for ever, and a device may have no end.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            what = f"csv_analyzer: {path}: not a regular file; only regular files can be used so"
-            raise ToolError(what, code="not_a_file")
-        return file.read()
 
 
 _Answer = tuple[Any, str | None, dict[str, Any]]
@@ -219,4 +200,6 @@ def _rows(table: Table, names: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 def _unreadable(path: str, error: OSError) -> ToolError:
     code = "not_found" if isinstance(error, FileNotFoundError) else "io"
-    return ToolError(f"csv_analyzer: path: {path}: {error.strerror}; give a file that can be read", code=code)
+    return ToolError(
+        f"csv_analyzer: path: {spelled_path(path)}: {error.strerror}; give a file that can be read", code=code
+    )

@@ -1,5 +1,7 @@
-"""The file_operations tool: reads, writes and arranges files in the folders that the host allows.
+r"""The file_operations tool: reads, writes and arranges files in the folders that the host allows.
 
+What a name holds that is no UTF-8, or cannot be seen, is told byte by byte as ``\xe9``, and taken back so; a backslash
+that would read as the start of such a byte is ``\x5c``.
 Invariant: every path, also of each file in a folder, is judged by the host's rules, and what was judged is what is
 opened. A path that is a link means the file that it leads to. Sizes in bytes, times in seconds since the epoch.
 """
@@ -13,9 +15,9 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from llmspell_hookspecs import (
     Access,
@@ -29,6 +31,7 @@ from llmspell_hookspecs import (
     ToolError,
     ToolResult,
 )
+from llmspell_hookspecs.spelling import spelled_path
 
 from .anchor import anchored
 from .content import append_file, copy_file, read_file, write_file
@@ -37,6 +40,7 @@ from .tree import Bounds, Item, copy_tree, delete, kind_of, make_folders, move, 
 __all__ = ["FileOperations", "FileOperationsParameters", "FileOperationsSettings"]
 
 Operation = Literal["read", "write", "append", "delete", "create_dir", "list_dir", "copy", "move", "metadata", "exists"]
+_PATHS = ("path", "source", "target")
 _WRITES = ("write", "append", "delete", "create_dir")
 _SPELLINGS = {
     "mkdir": "create_dir",
@@ -65,6 +69,11 @@ _CODES = {
 }
 
 
+_SPELLED = r"In a name \xe9 is the byte e9, and \x5c a backslash before such"
+_Path = Annotated[str, BeforeValidator(lambda given: os.fsdecode(given) if isinstance(given, bytes) else given)]
+"""A path; a script's text that is no UTF-8 comes as bytes."""
+
+
 class FileOperationsParameters(BaseModel):
     """What file_operations takes."""
 
@@ -73,10 +82,13 @@ class FileOperationsParameters(BaseModel):
     operation: Operation = Field(
         description="What to do; mkdir, ls, dir, cp, mv, rename, stat and info are taken for theirs."
     )
-    path: str | None = Field(default=None, description="The file or folder; for all but copy and move.")
+    path: _Path | None = Field(
+        default=None,
+        description=rf"The file or folder; for all but copy and move. {_SPELLED}.",
+    )
     input: str | None = Field(default=None, description="The content; for write and append.")
-    source_path: str | None = Field(default=None, description="What to copy or move.")
-    target_path: str | None = Field(default=None, description="Where to.")
+    source_path: _Path | None = Field(default=None, description="What to copy or move.")
+    target_path: _Path | None = Field(default=None, description="Where to.")
     recursive: bool = Field(
         default=False, description="delete and copy whole folders, list folders in folders, create_dir missing parents."
     )
@@ -207,6 +219,8 @@ class _Work:
         entries = [_entry(item) for item in sorted(found, key=lambda item: item.path)]
         self._charge(sum(200 + len(entry["path"]) for entry in entries))
         result = {"path": path, "entries": entries, "count": len(entries)}
+        if any("\\x" in entry["path"] for entry in entries):
+            result["note"] = f"{_SPELLED}; give names back as they stand here"
         return _answer(parameters, result, f"{len(entries)} entries in {path}")
 
     def copy(self, parameters: FileOperationsParameters) -> ToolResult:
@@ -362,8 +376,8 @@ def _worded(status: os.stat_result) -> str:
 
 def _entry(item: Item) -> dict[str, Any]:
     return {
-        "name": os.path.basename(item.path),
-        "path": item.path,
+        "name": spelled_path(os.path.basename(item.path)),
+        "path": spelled_path(item.path),
         "type": kind_of(item.status),
         "size": item.status.st_size,
         "modified": int(item.status.st_mtime),
@@ -373,6 +387,7 @@ def _entry(item: Item) -> dict[str, Any]:
 def _answer(
     parameters: FileOperationsParameters, result: Mapping[str, Any], message: str, *, text: str | None = None
 ) -> ToolResult:
+    result = {name: spelled_path(value) if name in _PATHS else value for name, value in result.items()}
     facts = {"file_path": result.get("path", result.get("target")), "file_size": result.get("size")}
     metadata = {name: value for name, value in facts.items() if value is not None}
     if result.get("encoding") == "base64":
@@ -380,8 +395,8 @@ def _answer(
     return ToolResult(
         result=result,
         operation=parameters.operation,
-        message=message,
-        text=message if text is None else text,
+        message=spelled_path(message),
+        text=spelled_path(message) if text is None else text,
         metadata=metadata,
     )
 
@@ -389,7 +404,7 @@ def _answer(
 def _explained(operation: str, parameters: FileOperationsParameters, error: OSError) -> ToolError:
     """The system's error in the tool's words; ``details.error_type`` as in the original."""
     code, remedy = _CODES.get(error.errno or 0, ("tool", "try again"))
-    path = parameters.path or f"{parameters.source_path} to {parameters.target_path}"
+    path = spelled_path(parameters.path or f"{parameters.source_path} to {parameters.target_path}")
     reason = (error.strerror or str(error)).lower()
     message = f"file_operations {operation}: {path}: {reason}; {remedy}"
     return ToolError(message, code=code, details={"error_type": "execution_error", "errno": error.errno})

@@ -15,6 +15,7 @@ import pytest
 from llmspell.regular import MOST_BYTES, read_regular
 from llmspell.settings.document import set_plugin_enabled
 from llmspell_hookspecs import SettingsError
+from llmspell_plugins.commands.repl.terminal import open_history
 from waiting import PATIENCE_S
 
 
@@ -92,6 +93,16 @@ def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(way: str, folder: Path) -
     assert done.returncode in (1, 2), done
     assert "regular file" in done.stderr or "is no file" in done.stderr, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("kind", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["a pipe", "a device"])
+def test_a_history_that_is_no_regular_file_is_told_and_not_read(kind: Callable[[Path], object], folder: Path) -> None:
+    kind(folder / "history")
+
+    history, problem = open_history(folder / "history")
+
+    assert "history: the history cannot be kept there: it is no regular file" in problem
+    assert list(history.load_history_strings()) == []
 
 
 def test_settings_that_are_edited_are_no_pipe(folder: Path) -> None:

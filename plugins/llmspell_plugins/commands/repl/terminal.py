@@ -6,7 +6,9 @@ gives the terminal back as it was. The history file is readable by its owner onl
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -194,6 +196,8 @@ def open_history(path: Path) -> tuple[History, str]:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe would be read without end
+                raise OSError(errno.EINVAL, "it is no regular file")
             os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)

@@ -35,7 +35,7 @@ from llmspell_hookspecs.spelling import spelled_path
 
 from .anchor import anchored
 from .content import append_file, copy_file, read_file, write_file
-from .tree import Bounds, Item, copy_tree, delete, kind_of, make_folders, move, survey
+from .tree import Bounds, Item, copy_tree, delete, kind_of, make_folders, move, survey, worded
 
 __all__ = ["FileOperations", "FileOperationsParameters", "FileOperationsSettings"]
 
@@ -82,10 +82,7 @@ class FileOperationsParameters(BaseModel):
     operation: Operation = Field(
         description="What to do; mkdir, ls, dir, cp, mv, rename, stat and info are taken for theirs."
     )
-    path: _Path | None = Field(
-        default=None,
-        description=rf"The file or folder; for all but copy and move. {_SPELLED}.",
-    )
+    path: _Path | None = Field(default=None, description=f"The file or folder; for all but copy and move. {_SPELLED}.")
     input: str | None = Field(default=None, description="The content; for write and append.")
     source_path: _Path | None = Field(default=None, description="What to copy or move.")
     target_path: _Path | None = Field(default=None, description="Where to.")
@@ -275,7 +272,7 @@ class _Work:
             "accessed": int(status.st_atime),
             "changed": int(status.st_ctime),
         }
-        return _answer(parameters, result, f"{path} is {_worded(status)} of {status.st_size} bytes")
+        return _answer(parameters, result, f"{path} is {worded(status)} of {status.st_size} bytes")
 
     def exists(self, parameters: FileOperationsParameters) -> ToolResult:
         path = parameters.path or ""
@@ -362,16 +359,6 @@ def _decoded(content: bytes, encoding: str) -> tuple[str, str]:
         except UnicodeDecodeError:
             pass
     return base64.b64encode(content).decode("ascii"), "base64"
-
-
-def _worded(status: os.stat_result) -> str:
-    """What it is, for a message; more than its type where that is ``other``."""
-    kind = kind_of(status)
-    if kind != "other":
-        return f"a {kind}"
-    if stat.S_ISFIFO(status.st_mode):
-        return "a pipe"
-    return "a socket" if stat.S_ISSOCK(status.st_mode) else "a device"
 
 
 def _entry(item: Item) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from llmspell_hookspecs import ResourceLimitError, SecurityError
 from .anchor import anchored
 from .content import copy_file
 
-__all__ = ["Bounds", "Item", "Judge", "copy_tree", "delete", "kind_of", "make_folders", "move", "survey"]
+__all__ = ["Bounds", "Item", "Judge", "copy_tree", "delete", "kind_of", "make_folders", "move", "survey", "worded"]
 
 Judge = Callable[[str], str]
 """Answers a path resolved, or raises `SecurityError`."""
@@ -139,6 +139,16 @@ def kind_of(status: os.stat_result) -> str:
     if stat.S_ISDIR(status.st_mode):
         return "directory"
     return "symlink" if stat.S_ISLNK(status.st_mode) else "other"
+
+
+def worded(status: os.stat_result) -> str:
+    """Return what it is, for a message; more than its type where that is ``other``."""
+    kind = kind_of(status)
+    if kind != "other":
+        return f"a {kind}"
+    if stat.S_ISFIFO(status.st_mode):
+        return "a pipe"
+    return "a socket" if stat.S_ISSOCK(status.st_mode) else "a device"
 
 
 def _entries(folder: str) -> Iterator[Item]:

@@ -345,6 +345,8 @@ def services_of_the_contract() -> set[str]:
 
 
 NO_SERVICE = {
+    "Asker": "asked within an operation",
+    "Registry": "opening one waits for what is opened",
     "AgentHandle": "an agent's runs are operations",
     "AsyncResource": "entered by the host",
     "Component": "run by the runner",

@@ -134,9 +134,9 @@ from .operation import (
     Operation,
     OperationKind,
     Operations,
-    bare,
     same,
 )
+from .payload import payload_of, payload_text, question_of
 from .plugin import (
     Closing,
     PluginInfo,
@@ -440,7 +440,6 @@ __all__ = [
     "around_model_call",
     "around_script_run",
     "around_tool_execution",
-    "bare",
     "before_agent_execution",
     "before_agent_init",
     "before_agent_shutdown",
@@ -472,11 +471,14 @@ __all__ = [
     "model_chunk",
     "model_error",
     "own_points",
+    "payload_of",
+    "payload_text",
     "performance_threshold_exceeded",
     "plugin_failed",
     "plugin_loaded",
     "points_of",
     "priority_of",
+    "question_of",
     "resource_limit_exceeded",
     "restore",
     "reveal",

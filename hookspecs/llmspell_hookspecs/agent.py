@@ -13,7 +13,8 @@ from msgspec.structs import force_setattr
 from pydantic import SecretStr
 
 from .context import Failure, HookContext
-from .model import Message, ModelUsage, ToolUse
+from .model import Message, ModelResponse, ModelUsage, ToolUse
+from .payload import payload_text
 from .points import Phase, hookpoint
 from .results import HookResult
 from .values import freeze
@@ -93,6 +94,11 @@ class AgentInput(Struct, frozen=True):
     messages: tuple[Message, ...] | None = None
     parameters: Mapping[str, Any] = {}
 
+    def payload(self) -> Any:
+        """Return it as a mapping, the parameters beside the text."""
+        given = {"text": self.text, **self.parameters}
+        return given if self.messages is None else {**given, "messages": self.messages}
+
 
 class ToolRecord(Struct, frozen=True):
     """One tool that ran, or did not, in an agent's run.
@@ -146,6 +152,19 @@ class AgentOutput(Struct, frozen=True):
     def __str__(self) -> str:
         """Answer the text."""
         return self.text
+
+    def payload(self) -> Any:
+        """Return the answer."""
+        return self.text
+
+    @classmethod
+    def of(cls, value: Any) -> AgentOutput:
+        """Return the output of a bare text, a model's response, or another kind of result."""
+        if isinstance(value, AgentOutput):
+            return value
+        if isinstance(value, ModelResponse):
+            return AgentOutput(value.text, (), value.model, value.usage, 1, value.finish_reason)
+        return AgentOutput(payload_text(value))
 
 
 class AgentChunk(Struct, frozen=True):

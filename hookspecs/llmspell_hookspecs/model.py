@@ -17,6 +17,7 @@ from msgspec.structs import force_setattr
 from pydantic import BaseModel, SecretStr
 
 from .context import Failure, HookContext
+from .payload import payload_text
 from .points import Phase, hookpoint
 from .results import HookResult
 from .values import freeze
@@ -135,6 +136,10 @@ class ModelRequest(Struct, frozen=True):
     stop: tuple[str, ...] = ()
     options: Mapping[str, Any] = {}
 
+    def payload(self) -> Any:
+        """Return its fields but the model."""
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "model"}
+
 
 class ModelUsage(Struct, frozen=True):
     """What calls of a model used.
@@ -180,6 +185,21 @@ class ModelResponse(Struct, frozen=True):
     model: str = ""
     metadata: Mapping[str, Any] = {}
     extra: Mapping[str, Any] = {}
+
+    def payload(self) -> Any:
+        """Return what it says."""
+        return self.text
+
+    @classmethod
+    def of(cls, value: Any) -> ModelResponse:
+        """Return the response of a bare text, an agent's output, or another kind of result."""
+        if isinstance(value, ModelResponse):
+            return value
+        usage = getattr(value, "usage", None)
+        if isinstance(value, Struct) and isinstance(usage, ModelUsage):  # an agent's: it tells of its model, too
+            reason, model = (str(getattr(value, name, "")) for name in ("finish_reason", "model"))
+            return ModelResponse(payload_text(value), (), reason, usage, model)
+        return ModelResponse(payload_text(value))
 
 
 class ModelChunk(Struct, frozen=True):

@@ -10,39 +10,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from .agent import AgentInput, AgentOutput
 from .context import ComponentRef, OperationRef
-from .model import ModelRequest, ModelResponse
-from .script import ScriptResult, ScriptRun
-from .tool import ToolCall, ToolListing, ToolResult
 
-__all__ = ["Asker", "Operation", "OperationKind", "Operations", "bare", "same"]
+__all__ = ["Asker", "Operation", "OperationKind", "Operations", "same"]
 
 
 def same(value: Any) -> Any:
     """Answer the value."""
-    return value
-
-
-def bare(value: Any) -> Any:
-    """Answer what an envelope holds, or what a subject gives to another component."""
-    if isinstance(value, ToolResult):
-        return value.result
-    if isinstance(value, ScriptResult):
-        return value.value
-    if isinstance(value, ToolCall):
-        return value.parameters
-    if isinstance(value, ScriptRun):
-        return {"arguments": value.arguments}
-    if isinstance(value, ToolListing):
-        return {"tools": value.tools}
-    if isinstance(value, ModelResponse | AgentOutput):
-        return value.text
-    if isinstance(value, ModelRequest):
-        return {name: getattr(value, name) for name in value.__struct_fields__ if name != "model"}
-    if isinstance(value, AgentInput):
-        given = {"text": value.text, **value.parameters}
-        return given if value.messages is None else {**given, "messages": value.messages}
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from msgspec import Struct
 
 from .context import Failure, HookContext
+from .payload import payload_of
 from .points import Phase, hookpoint
 from .results import HookResult
 
@@ -42,6 +43,10 @@ class ScriptRun(Struct, frozen=True):
     path: str = ""
     arguments: tuple[str, ...] = ()
 
+    def payload(self) -> Any:
+        """Return the arguments, as another script takes them."""
+        return {"arguments": self.arguments}
+
 
 class ScriptResult(Struct, frozen=True):
     """What a script answered.
@@ -51,6 +56,15 @@ class ScriptResult(Struct, frozen=True):
     """
 
     value: Any = None
+
+    def payload(self) -> Any:
+        """Return the value."""
+        return self.value
+
+    @classmethod
+    def of(cls, value: Any) -> ScriptResult:
+        """Return the result of a bare value, or of another kind of result."""
+        return value if isinstance(value, ScriptResult) else ScriptResult(payload_of(value))
 
 
 class ScriptConsole(Protocol):

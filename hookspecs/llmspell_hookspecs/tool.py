@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from .components import ComponentMetadata, SecurityLevel
 from .context import Failure, HookContext, OperationRef
+from .payload import payload_of
 from .plugin import Services
 from .points import Phase, hookpoint
 from .results import HookResult
@@ -104,6 +105,10 @@ class ToolCall(Struct, frozen=True):
     level: str = ""
     addresses: Mapping[str, tuple[str, ...]] = {}
 
+    def payload(self) -> Any:
+        """Return the parameters."""
+        return self.parameters
+
 
 class ToolResult(Struct, frozen=True):
     """The response envelope; the original's ResponseBuilder.
@@ -125,6 +130,23 @@ class ToolResult(Struct, frozen=True):
     error: Mapping[str, Any] | None = None
     text: str | None = None
     metadata: Mapping[str, Any] = {}
+
+    def payload(self) -> Any:
+        """Return the result itself."""
+        return self.result
+
+    @classmethod
+    def of(cls, value: Any) -> ToolResult:
+        """Return the envelope of a bare payload, a mapping of envelope fields, or another kind of result."""
+        if isinstance(value, ToolResult):
+            return value
+        if isinstance(value, Mapping) and set(value) <= set(cls.__struct_fields__) and _MARKS & set(value):
+            return ToolResult(**value)
+        return ToolResult(result=payload_of(value))
+
+
+_MARKS = frozenset({"result", "success", "error", "text", "message"})
+"""Of which an envelope that is given as a mapping has one."""
 
 
 class ResourceAllocation(Struct, frozen=True):
@@ -159,6 +181,19 @@ class ToolListing(Struct, frozen=True):
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
+
+    def payload(self) -> Any:
+        """Return the listing as a mapping."""
+        return {"tools": self.tools}
+
+    @classmethod
+    def of(cls, value: Any) -> ToolListing:
+        """Return the listing of a sequence of descriptions, ``{tools: ...}``, or another result with one in it."""
+        if isinstance(value, ToolListing):
+            return value
+        held = payload_of(value)
+        tools = held.get("tools", ()) if isinstance(held, Mapping) else held
+        return ToolListing(tuple(tools) if isinstance(tools, list | tuple) else (tools,))
 
 
 class ToolContext(Protocol):

@@ -15,13 +15,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import trio
 
-from llmspell.closing import close_each
 from llmspell.components import (
     Addresses,
-    AgentRegistry,
-    AgentRunner,
-    ModelRunner,
-    ProviderRegistry,
     ToolRegistry,
     ToolRunner,
 )
@@ -95,8 +90,6 @@ class Host:
         hooks: Register, list and fire hooks.
         events: Publish events and subscribe to them.
         tools: What tools there are.
-        models: Ask models, and see who provides them.
-        agents: Make agents and find them.
         settings: The settings as they are now.
         plugins: What became of each hook plugin.
     """
@@ -104,8 +97,6 @@ class Host:
     hooks: HookService
     events: Bus
     tools: ToolRunner
-    models: ModelRunner
-    agents: AgentRunner
     settings: SettingsService
     plugins: Plugins
 
@@ -252,6 +243,16 @@ class Host:
         return self._services.get(protocol)
 
     @property
+    def agents(self) -> Agents:
+        """Make agents and find them."""
+        return self.get(Agents)
+
+    @property
+    def models(self) -> Models:
+        """Ask models, and see who provides them."""
+        return self.get(Models)
+
+    @property
     def state(self) -> State:
         """Values that outlive the host, each under a key in a scope.
 
@@ -334,13 +335,7 @@ class Host:
         self._scripts = ScriptRunner(
             languages, self._runner, self._policies, self._services, globals_of, self._write, self._read_line
         )
-        providers = ProviderRegistry(registries.of("llmspell.providers"), settings, loader, self._policies)
-        self.models = ModelRunner(providers, self._runner)
-        kinds = AgentRegistry(registries.of("llmspell.agents"), self._services)
-        self.agents = AgentRunner(kinds, self._runner, self._policies)
         self._addresses.add("tool", self.tools)
-        self._addresses.add("model", self.models)
-        self._addresses.add("agent", self.agents)
         self._addresses.add("script", self._scripts)
         self._addresses.add("custom", self.hooks)
         self._services.brought = registries.of("llmspell.services")
@@ -351,13 +346,11 @@ class Host:
         self._offer()
 
     def _offer(self) -> None:
-        self._services.offer(Agents, self.agents)
         self._services.offer(Calls, self._addresses)
         self._services.offer(Clock, HostClock())
         self._services.offer(Events, self.events)
         self._services.offer(FileAccess, FileService(self._policies))
         self._services.offer(Hooks, self.hooks)
-        self._services.offer(Models, self.models)
         self._services.offer(Hosts, HostService(lambda: self._policies.hosts))
         self._services.offer(Levels, LevelService(self._policies))
         self._services.offer(Operations, OperationService(self._runner))
@@ -376,8 +369,8 @@ class Host:
     async def _stop(self) -> None:
         """Close everything; what fails or hangs keeps nothing else from being closed."""
         if hasattr(self, "plugins"):
-            told = partial(self._runner.notify, "system_shutdown", self._state())
-            await close_each((told, self.agents.close, self.models.close), _CLOSING_S)
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
+                await self._runner.notify("system_shutdown", self._state())
             await self._lifespans.close(keeping="llmspell.storage")
         self.events.close()
 

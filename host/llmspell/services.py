@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 import trio
 from msgspec import structs
 
-from llmspell.components import CallOptions
 from llmspell.hooks import Handle, HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, bound, fit
 from llmspell.operations import plain as plain_value
@@ -22,6 +21,7 @@ from llmspell.policy import Policies
 from llmspell.security import HostJudge, HostRules, judge_level
 from llmspell.settings import LoadedSettings, change, plain
 from llmspell_hookspecs import (
+    CallOptions,
     ComponentRef,
     ConfigurationChange,
     Failure,
@@ -31,8 +31,8 @@ from llmspell_hookspecs import (
     Phase,
     SecurityLevel,
     Target,
-    bare,
     custom_point,
+    payload_of,
 )
 
 __all__ = ["FileService", "HookService", "HostClock", "HostService", "LevelService", "SettingsService"]
@@ -206,7 +206,7 @@ class HookService:
 
 
 def _to_value(point: HookPoint, value: Any) -> Any:
-    held = bare(value)
+    held = payload_of(value)
     return held if isinstance(held, point.value) else fit(held, point.value, f"fire {point.name}")
 
 

@@ -17,12 +17,10 @@ from pydantic import BaseModel
 
 from llmspell.settings import Settings
 from llmspell_hookspecs import (
-    Agent,
     ComponentGroup,
     ComponentKind,
     Language,
     PluginError,
-    Provider,
     ScriptGlobal,
     SecurityLevel,
     Storage,
@@ -35,7 +33,6 @@ PLUGINS: Final = "llmspell.plugins"
 """The group of hook plugins; the others hold what is loaded by name on first use."""
 KINDS: Final = "llmspell.kinds"
 """The group of component kinds, which the host loads before all others: they say which groups there are."""
-_METHODS: Final = ("info", "at", "complete", "close")
 _OPENS: Final = ("__aenter__", "__aexit__")
 _LEVELS: Final = "SecurityLevel.SAFE, RESTRICTED or PRIVILEGED"
 _NAME_CHARACTERS: Final = 100
@@ -121,10 +118,6 @@ def _is_class(kind: type) -> Callable[[Any], bool]:
     return lambda item: inspect.isclass(item) and issubclass(item, kind)
 
 
-def _is_provider(item: Any) -> bool:
-    return not inspect.ismodule(item) and all(callable(getattr(item, method, None)) for method in _METHODS)
-
-
 def _is_language(item: Any) -> bool:
     return not inspect.ismodule(item) and all(hasattr(item, name) for name in ("extensions", "hook_adapter", "run"))
 
@@ -153,12 +146,6 @@ def _tool_problem(tool: Any, name: str) -> str:
     return ""
 
 
-def _agent_problem(kind: Any, name: str) -> str:
-    if not _is_class(Agent)(kind) or kind.kind != name:
-        return "is no Agent of that kind; subclass llmspell_hookspecs.Agent"
-    return ""
-
-
 def _keeps(protocol: Callable[[Any], bool], kind: type) -> Callable[[Any, str], str]:
     """Return what says what something lacks that a protocol asks for."""
 
@@ -167,7 +154,9 @@ def _keeps(protocol: Callable[[Any], bool], kind: type) -> Callable[[Any, str], 
             return ""
         asked = [name for name in vars(kind) if name in _OPENS or not name.startswith("_")]
         lacks = ", ".join(name for name in asked if not hasattr(item, name))
-        return f"does not keep the protocol llmspell_hookspecs.{kind.__name__}; give it {lacks or 'what that says'}"
+        return (
+            f"does not implement the protocol llmspell_hookspecs.{kind.__name__}; give it {lacks or 'what that says'}"
+        )
 
     return problem
 
@@ -201,16 +190,6 @@ def _kind_problem(kind: Any, name: str) -> str:
 
 _TABLE: Final = (
     ComponentGroup("llmspell.tools", "tool", _is(Tool), "tools", _tool_problem),
-    ComponentGroup("llmspell.agents", "agent kind", _is_class(Agent), "plugins", _agent_problem, constructed=False),
-    ComponentGroup(
-        "llmspell.providers",
-        "provider",
-        _is_provider,
-        "providers",
-        _keeps(_is_provider, Provider),
-        constructed=False,
-        typed=True,
-    ),
     ComponentGroup(KINDS, "component kind", _is_class(ComponentKind), "plugins", _kind_problem, constructed=False),
     ComponentGroup(
         "llmspell.globals",

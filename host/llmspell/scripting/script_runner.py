@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.components import CallOptions, to_script_result
 from llmspell.operations import Frame, Operation, OperationKind, Runner, bound, thaw_fields
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
+    CallOptions,
     ComponentRef,
     InteractiveLanguage,
     InvalidInputError,
@@ -25,7 +25,7 @@ from llmspell_hookspecs import (
     ScriptResult,
     ScriptRun,
     Services,
-    bare,
+    payload_of,
 )
 
 from .interface import Interface
@@ -43,8 +43,8 @@ SCRIPT: Final = OperationKind(
     after="after_script_run",
     error="script_error",
     result=ScriptResult,
-    to_result=to_script_result,
-    payload=bare,
+    to_result=ScriptResult.of,
+    payload=payload_of,
     events=True,
 )
 

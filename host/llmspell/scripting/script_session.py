@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 import trio
 
-from llmspell.components import CallOptions
 from llmspell.regular import read_regular
-from llmspell_hookspecs import InvalidInputError, LanguageSession, ScriptError, ScriptResult, ScriptRun
+from llmspell_hookspecs import CallOptions, InvalidInputError, LanguageSession, ScriptError, ScriptResult, ScriptRun
 
 __all__ = ["ScriptSession", "read_source"]
 

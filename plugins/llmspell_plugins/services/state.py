@@ -34,7 +34,7 @@ from llmspell_hookspecs import (
     Storage,
     StorageError,
     Storages,
-    bare,
+    payload_of,
 )
 
 from .state_address import SCOPES, address, canonical, prefix_of
@@ -223,7 +223,7 @@ def _version(entry: Entry | None) -> int:
 
 def _to_value(value: Any) -> StateValue:
     """Answer a bare value, or what another component yielded, as a value that is not kept here."""
-    return value if isinstance(value, StateValue) else StateValue(value=bare(value))
+    return value if isinstance(value, StateValue) else StateValue(value=payload_of(value))
 
 
 _READ: Final = OperationKind(

@@ -14,13 +14,13 @@ from typing import Any, Final
 from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 
-from llmspell.components.addresses import CallOptions
-from llmspell.components.envelope import outgrows, to_listing, to_tool_result
+from llmspell.components.envelope import outgrows
 from llmspell.foreign import Blamed, text_of
 from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_fields, plain
 from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
 from llmspell_hookspecs import (
+    CallOptions,
     ComponentRef,
     FileAccess,
     HostAccess,
@@ -39,8 +39,8 @@ from llmspell_hookspecs import (
     ToolLimits,
     ToolListing,
     ToolResult,
-    bare,
     hide,
+    payload_of,
     restore,
     reveal,
     thaw,
@@ -58,7 +58,7 @@ __all__ = ["TOOL", "TOOL_DISCOVERY", "ToolRunner"]
 def _payload(value: Any) -> Any:
     """What another component is given: a tool's answer, or what it was to be given, as plain values."""
     if not isinstance(value, ToolCall):
-        return bare(value)
+        return payload_of(value)
     return thaw({key: item for key, item in value.parameters.items() if not str(key).startswith("_")})
 
 
@@ -74,7 +74,7 @@ TOOL: Final = OperationKind(
     error="tool_error",
     timeout="tool_timeout",
     result=ToolResult,
-    to_result=to_tool_result,
+    to_result=ToolResult.of,
     payload=_payload,
     events=True,
     facts=_facts,
@@ -84,7 +84,7 @@ TOOL_DISCOVERY: Final = OperationKind(
     before="before_tool_discovery",
     after="after_tool_discovery",
     result=ToolListing,
-    to_result=to_listing,
+    to_result=ToolListing.of,
     payload=plain,
 )
 

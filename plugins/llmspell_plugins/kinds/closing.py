@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any
 
 import trio
 
-from llmspell.foreign import Blamed, text_of
 from llmspell_hookspecs import PluginError
+from llmspell_hookspecs.foreign import Blamed, text_of
 
-__all__ = ["close_each", "named"]
+__all__ = ["close_each"]
 
 _log = logging.getLogger("llmspell")
 
@@ -31,13 +30,6 @@ async def close_each(closers: Iterable[Callable[[], Awaitable[None]]], time_s: f
                     await close()
             except PluginError as error:
                 _log.warning("%s", error, exc_info=error.__cause__ if _log.isEnabledFor(logging.DEBUG) else None)
-
-
-def named(name: str, close: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """Return what closes something under the name that is told if that fails."""
-    told: Any = partial(close)
-    told.__qualname__ = name
-    return told  # type: ignore[no-any-return]
 
 
 def _failed(close: object, error: BaseException) -> PluginError:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from llmspell.components.hiding import hide_fields, reveal_fields
-from llmspell.operations import Asker
-from llmspell_hookspecs import ChunkSink, InvalidInputError, ModelChunk, ModelResponse, ToolUse
+from llmspell_hookspecs import Asker, ChunkSink, InvalidInputError, ModelChunk, ModelResponse, ToolUse
+from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 
 __all__ = ["ModelStream"]
 

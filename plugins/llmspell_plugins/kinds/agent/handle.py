@@ -1,4 +1,4 @@
-"""An agent as its users hold it; keeps the contract's `AgentHandle`.
+"""An agent as its users hold it; implements the contract's `AgentHandle`.
 
 Invariant: every run goes through the runner; what the handle counts is what the runs did.
 """

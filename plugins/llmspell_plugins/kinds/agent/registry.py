@@ -10,9 +10,17 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from llmspell.foreign import Blamed, text_of
-from llmspell.plugins import LazyRegistry
-from llmspell_hookspecs import Agent, AgentConfig, AgentKind, InvalidInputError, LlmspellError, PluginError, Services
+from llmspell_hookspecs import (
+    Agent,
+    AgentConfig,
+    AgentKind,
+    InvalidInputError,
+    LlmspellError,
+    PluginError,
+    Registry,
+    Services,
+)
+from llmspell_hookspecs.foreign import Blamed, text_of
 
 __all__ = ["AgentRegistry"]
 
@@ -21,13 +29,13 @@ class AgentRegistry:
     """Kinds of agent by name.
 
     Args:
-        shelf: The plugins of the group.
+        kinds: The plugins of the group.
         services: What agents are constructed with.
     """
 
-    def __init__(self, shelf: LazyRegistry[type[Agent]], services: Services) -> None:
+    def __init__(self, kinds: Registry[type[Agent]], services: Services) -> None:
         self._services = services
-        self._kinds = shelf
+        self._kinds = kinds
 
     async def make(self, config: AgentConfig) -> Agent:
         """Return a new agent.
@@ -43,7 +51,7 @@ class AgentRegistry:
             return await self._kinds.build(lambda: kind(config, self._services))
 
     def kind(self, name: str) -> type[Agent]:
-        """Answer the kind of this name.
+        """Return the kind of this name.
 
         Raises:
             ComponentNotFoundError: There is none.
@@ -52,7 +60,7 @@ class AgentRegistry:
         return self._kinds.get(name)
 
     def kinds(self) -> Sequence[AgentKind]:
-        """Answer what each kind that loads tells of itself."""
+        """Return what each kind that loads tells of itself."""
         found = []
         for name, kind in self._kinds.loadable():
             try:

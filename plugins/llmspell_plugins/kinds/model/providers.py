@@ -22,11 +22,6 @@ from typing import Any, ClassVar, Final
 from msgspec import Struct, structs
 from pydantic import BaseModel
 
-from llmspell.closing import close_each
-from llmspell.foreign import Blamed, text_of
-from llmspell.plugins import LazyRegistry, Loader
-from llmspell.policy import Policies
-from llmspell.settings import Settings
 from llmspell_hookspecs import (
     ChunkSink,
     ComponentNotFoundError,
@@ -37,8 +32,12 @@ from llmspell_hookspecs import (
     PluginError,
     Provider,
     ProviderInfo,
+    Registry,
     ResourceLimitError,
+    SettingsAccess,
 )
+from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_plugins.kinds.closing import close_each
 
 __all__ = ["ProviderRegistry"]
 
@@ -64,7 +63,7 @@ class _Stead:
         return self
 
     async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
-        """Answer with its default model, unless one of its own is asked for."""
+        """Return with its default model, unless one of its own is asked for."""
         if not self._told:
             self._told = True
             _log.warning("model:%s: the offline provider answers, for every model (providers.offline)", request.model)
@@ -84,18 +83,14 @@ class ProviderRegistry:
     """Providers by name.
 
     Args:
-        shelf: The plugins of the group: what makes a provider.
-        settings: Give each provider its table, and say the default.
-        loader: Makes them.
-        policies: Say whether the offline provider answers for all.
+        types: The plugins of the group: what makes a provider.
+        settings: Give each provider its table, say the default, and whether the offline provider answers for all.
     """
 
-    def __init__(self, shelf: LazyRegistry[Any], settings: Settings, loader: Loader, policies: Policies) -> None:
+    def __init__(self, types: Registry[Any], settings: SettingsAccess) -> None:
         self._settings = settings
-        self._policies = policies
         self._stead: _Stead | None = None
-        self._loader = loader
-        self._types = shelf
+        self._types = types
         self._made: dict[str, Provider] = {}
         self._elsewhere: dict[tuple[str, str, str], _Elsewhere] = {}
         self._default = ""
@@ -103,20 +98,24 @@ class ProviderRegistry:
     @property
     def offline(self) -> bool:
         """Whether the offline provider answers for all of them."""
-        return self._policies.offline
+        return bool(self._section.offline)
+
+    @property
+    def _section(self) -> Any:
+        return self._settings.section("providers")
 
     def names(self) -> tuple[str, ...]:
-        """Answer all names, without importing anything."""
-        return tuple(sorted({*self._types.names(), *self._settings.tables("providers")}))
+        """Return all names, without importing anything."""
+        return tuple(sorted({*self._types.names(), *(self._section.__pydantic_extra__ or {})}))
 
     def get(self, name: str) -> Provider:
-        """Answer the provider of this name, making it if need be.
+        """Return the provider of this name, making it if need be.
 
         Raises:
             ComponentNotFoundError: There is none.
             PluginError: It cannot be loaded, or its settings do not fit.
         """
-        if self._policies.offline:
+        if self.offline:
             return self._offline()
         made = self._made.get(name)
         if made is None:
@@ -125,14 +124,14 @@ class ProviderRegistry:
 
     @asynccontextmanager
     async def at(self, name: str, endpoint: Endpoint) -> AsyncIterator[Provider]:
-        """Answer the provider of this name at an endpoint, for the block; it is kept for the next one that asks there.
+        """Return the provider of this name at an endpoint, for the block; it is kept for the next one that asks there.
 
         Raises:
             InvalidInputError: It cannot be asked at this endpoint.
             ResourceLimitError: Too many endpoints are asked at once.
         """
         made = self.get(name)
-        if self._policies.offline:
+        if self.offline:
             yield made
             return
         secret = "" if endpoint.api_key is None else endpoint.api_key.get_secret_value()
@@ -157,11 +156,11 @@ class ProviderRegistry:
             await close_each((self._elsewhere.pop(unused).provider.close,), _CLOSING_S)
 
     def infos(self) -> Sequence[ProviderInfo]:
-        """Answer what is known of each, sorted by name; of one that does not load, why not."""
+        """Return what is known of each, sorted by name; of one that does not load, why not."""
         return [self._info(name) for name in self.names()]
 
     def resolve(self, model: str = "") -> str:
-        """Answer ``provider/model`` for a name as people write it.
+        """Return ``provider/model`` for a name as people write it.
 
         Raises:
             ComponentNotFoundError: There is no such provider, or it has no default model.
@@ -170,8 +169,8 @@ class ProviderRegistry:
         provider, _, name = model.partition("/")
         if name and provider in self._made:
             return model
-        if self._policies.offline:
-            return self._nominal(model or self._settings.providers.default)
+        if self.offline:
+            return self._nominal(model or self._section.default)
         if provider and not name:
             model = provider
         if name and provider:
@@ -184,11 +183,11 @@ class ProviderRegistry:
         return f"{self._listing(model)}/{model}"
 
     def default(self) -> str:
-        """Answer the model that is asked if none is named."""
-        if self._policies.offline:
-            return self._nominal(self._settings.providers.default)
-        if self._settings.providers.default:
-            name = self._settings.providers.default
+        """Return the model that is asked if none is named."""
+        if self.offline:
+            return self._nominal(self._section.default)
+        if self._section.default:
+            name = self._section.default
             provider = name.partition("/")[0]
             self._check(provider, name)
             return name if "/" in name else self._with_default_model(name)
@@ -204,12 +203,16 @@ class ProviderRegistry:
         await close_each((provider.close for provider in made), _CLOSING_S)
 
     def _make(self, name: str) -> Provider:
-        kind = str(self._settings.table("providers", name).get("type", name))
+        kind = self._type_of(name)
         if kind not in self._types.names():
             raise self._types.missing(kind)
-        target = self._types.get(kind)
-        provider: Provider = self._loader.make(structs.replace(self._types.info(kind), name=name), target)
+        provider: Provider = self._types.make(name, kind)
         return provider
+
+    def _type_of(self, name: str) -> str:
+        """Return the entry point that makes a provider: what its table says, or the one of its own name."""
+        table = (self._section.__pydantic_extra__ or {}).get(name, {})
+        return str(table.get("type", name))
 
     def _offline(self) -> Provider:
         if self._stead is None:
@@ -222,12 +225,12 @@ class ProviderRegistry:
         return model if provider and name else f"{_OFFLINE}/{provider or name or self._offline().info().default_model}"
 
     def _info(self, name: str) -> ProviderInfo:
-        kind = str(self._settings.table("providers", name).get("type", name))
+        kind = self._type_of(name)
         try:
             provider = self.get(name)
             with Blamed(partial(_untold, name), spares=LlmspellError):
                 info = provider.info()
-                reason = "providers.offline: the offline provider answers" if self._policies.offline else info.reason
+                reason = "providers.offline: the offline provider answers" if self.offline else info.reason
                 return structs.replace(info, name=name, type=kind, reason=reason)
         except LlmspellError as error:
             return ProviderInfo(name, kind, available=False, reason=str(error))

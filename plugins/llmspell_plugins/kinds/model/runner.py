@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from llmspell.components.addresses import CallOptions
-from llmspell.components.envelope import asked, to_model_response
-from llmspell.components.hiding import hide_fields, reveal_fields
-from llmspell.operations import Asker, Operation, OperationKind, Runner, fit
 from llmspell_hookspecs import (
+    Asker,
+    CallOptions,
     ChunkSink,
+    Closing,
+    ComponentKind,
     ComponentRef,
     Endpoint,
     InvalidInputError,
@@ -25,11 +25,21 @@ from llmspell_hookspecs import (
     ModelChunk,
     ModelRequest,
     ModelResponse,
+    Models,
+    OperationKind,
+    Operations,
     Provider,
     ProviderError,
     ProviderInfo,
+    Registries,
+    Services,
+    SettingsAccess,
+    question_of,
 )
+from llmspell_hookspecs.fit import fit
+from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 
+from .group import PROVIDERS
 from .providers import ProviderRegistry
 from .stream import ModelStream
 
@@ -48,7 +58,7 @@ def _facts(response: ModelResponse) -> Mapping[str, Any]:
 
 
 def _to_response(value: Any) -> ModelResponse:
-    return hide_fields(to_model_response(value))
+    return hide_fields(ModelResponse.of(value))
 
 
 MODEL: Final = OperationKind(
@@ -59,7 +69,7 @@ MODEL: Final = OperationKind(
     error="model_error",
     result=ModelResponse,
     to_result=_to_response,
-    payload=asked,
+    payload=question_of,
     events=True,
     facts=_facts,
 )
@@ -69,17 +79,17 @@ _SETTINGS: Final = Endpoint()
 """Where settings say."""
 
 
-class ModelRunner:
-    """Asks models by name; keeps the contract's `Models`.
+class ModelRunner(ComponentKind, Closing):
+    """Asks models by name; implements the contract's `Models`."""
 
-    Args:
-        providers: Who answers.
-        runner: Runs operations.
-    """
+    name = "model"
+    group = PROVIDERS
+    provides = Models
 
-    def __init__(self, providers: ProviderRegistry, runner: Runner) -> None:
-        self._providers = providers
-        self._runner = runner
+    def __init__(self, settings: None, services: Services) -> None:
+        providers = services.get(Registries).of(PROVIDERS.name)
+        self._providers = ProviderRegistry(providers, services.get(SettingsAccess))
+        self._operations = services.get(Operations)
 
     async def complete(
         self,
@@ -101,24 +111,24 @@ class ModelRunner:
             return await self._ask(request, provider, sink, options, endpoint)
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ModelResponse:
-        """Ask a model by its address, ``model:provider/model``; see `ComponentRunner`."""
+        """Ask a model by its address, ``model:provider/model``; see `ComponentKind`."""
         resolved = self._providers.resolve(name)
         request = _request(resolved, input)
         return await self._ask(request, self._providers.get(resolved.partition("/")[0]), None, options)
 
     def resolve(self, model: str = "", /) -> str:
-        """Answer ``provider/model`` for a name as people write it."""
+        """Return ``provider/model`` for a name as people write it."""
         return self._providers.resolve(model)
 
     def providers(self) -> Sequence[ProviderInfo]:
-        """Answer what is known of every provider, sorted by name; loads them."""
+        """Return what is known of every provider, sorted by name; loads them."""
         return self._providers.infos()
 
     def names(self) -> Sequence[str]:
-        """Answer the providers' names, without importing any."""
+        """Return the providers' names, without importing any."""
         return self._providers.names()
 
-    async def close(self) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Close the providers."""
         await self._providers.close()
 
@@ -131,19 +141,16 @@ class ModelRunner:
         endpoint: Endpoint = _SETTINGS,
     ) -> ModelResponse:
         component = ComponentRef("model", request.model, f"model:{request.model}")
-        stream = ModelStream(sink or _nobody, lambda: self._runner.settles(MODEL, component.name))
+        stream = ModelStream(sink or _nobody, lambda: self._operations.settles(MODEL, component.name))
         call = _Call(request.model, provider, stream, streams=sink is not None)
-        response: ModelResponse = await self._runner.run(
-            Operation(
-                kind=MODEL,
-                component=component,
-                subject=_hidden(request),
-                body=call.body,
+        response: ModelResponse = await self._operations.execute(
+            options.operation(
+                MODEL,
+                component,
+                _hidden(request),
+                call.body,
                 prepare=call.prepare,
-                deadline_s=options.deadline_s,
                 repeatable=True,
-                hops=options.hops,
-                started=options.started,
                 depends=lambda: (endpoint.base_url, endpoint.api_key, self._providers.offline),
                 leave=stream.leave,
             )
@@ -212,7 +219,7 @@ def _hidden(request: ModelRequest) -> ModelRequest:
 
 
 def _request(model: str, given: Any) -> ModelRequest:
-    """Answer what a call by address asks: a text, ``{"input": text}``, or a mapping of a request's fields."""
+    """Return what a call by address asks: a text, ``{"input": text}``, or a mapping of a request's fields."""
     fields: dict[str, Any] = {"input": given} if isinstance(given, str) else dict(given or {})
     text = fields.pop("input", None)
     if text is not None:

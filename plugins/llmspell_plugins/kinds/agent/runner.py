@@ -15,29 +15,39 @@ from typing import Any, Final
 from msgspec import Struct, structs
 from pydantic import SecretStr
 
-from llmspell.closing import close_each
-from llmspell.components.addresses import CallOptions
-from llmspell.components.envelope import asked, to_agent_output
-from llmspell.components.hiding import hide_fields, reveal_fields
-from llmspell.operations import Asker, Operation, OperationKind, Runner, fit, thaw_fields
-from llmspell.policy import Policies
 from llmspell_hookspecs import (
     AgentConfig,
     AgentInfo,
     AgentInput,
     AgentKind,
     AgentOutput,
+    Agents,
     AgentSink,
+    Asker,
+    CallOptions,
+    Closing,
+    ComponentKind,
     ComponentNotFoundError,
     ComponentRef,
     InvalidInputError,
     LlmspellError,
+    Operation,
     OperationError,
+    OperationKind,
     OperationRef,
+    Operations,
+    Registries,
     ResourceLimitError,
+    Services,
+    SettingsAccess,
     Turn,
+    question_of,
 )
+from llmspell_hookspecs.fit import fit, thaw_fields
+from llmspell_plugins.kinds.closing import close_each
+from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 
+from .group import AGENTS
 from .handle import Handle
 from .registry import AgentRegistry
 from .stream import AgentStream
@@ -59,7 +69,7 @@ def _facts(output: AgentOutput) -> Mapping[str, Any]:
 
 
 def _to_output(value: Any) -> AgentOutput:
-    return hide_fields(to_agent_output(value))
+    return hide_fields(AgentOutput.of(value))
 
 
 AGENT: Final = OperationKind(
@@ -70,7 +80,7 @@ AGENT: Final = OperationKind(
     error="agent_error",
     result=AgentOutput,
     to_result=_to_output,
-    payload=asked,
+    payload=question_of,
     events=True,
     facts=_facts,
 )
@@ -89,19 +99,17 @@ class _Context(Struct, frozen=True):
     sink: AgentSink | None
 
 
-class AgentRunner:
-    """The agents of a host; keeps the contract's `Agents`.
+class AgentRunner(ComponentKind, Closing):
+    """The agents of a host; implements the contract's `Agents`."""
 
-    Args:
-        registry: The kinds.
-        runner: Runs operations.
-        policies: What a run may use at most.
-    """
+    name = "agent"
+    group = AGENTS
+    provides = Agents
 
-    def __init__(self, registry: AgentRegistry, runner: Runner, policies: Policies) -> None:
-        self._registry = registry
-        self._runner = runner
-        self._policies = policies
+    def __init__(self, settings: None, services: Services) -> None:
+        self._registry = AgentRegistry(services.get(Registries).of(AGENTS.name), services)
+        self._operations = services.get(Operations)
+        self._settings = services.get(SettingsAccess)
         self._handles: dict[str, Handle] = {}
         self._making: dict[str, str] = {}
         self._closing = False
@@ -123,7 +131,7 @@ class AgentRunner:
             return made[0].info
 
         try:
-            await self._runner.run(Operation(_INIT, _ref(wanted.name), hide_fields(wanted), make))
+            await self._operations.execute(Operation(_INIT, _ref(wanted.name), hide_fields(wanted), make))
             self._handles[wanted.name] = made[0]
         finally:
             self._making.pop(wanted.name, None)
@@ -132,15 +140,15 @@ class AgentRunner:
         return made[0]
 
     def get(self, name: str, /) -> Handle | None:
-        """Answer the agent of this name, or None."""
+        """Return the agent of this name, or None."""
         return self._handles.get(name)
 
     def list(self) -> Sequence[AgentInfo]:
-        """Answer what is known of each agent, in the order in which they were made."""
+        """Return what is known of each agent, in the order in which they were made."""
         return [handle.info for handle in self._handles.values()]
 
     def kinds(self) -> Sequence[AgentKind]:
-        """Answer the kinds that can be made; loads them."""
+        """Return the kinds that can be made; loads them."""
         return self._registry.kinds()
 
     def _reserve(self, name: str, scope: str) -> None:
@@ -151,7 +159,7 @@ class AgentRunner:
         if name in self._handles or name in self._making:
             message = f"agent {name}: there is one of this name; choose another, or shut that one down"
             raise InvalidInputError(message, field="name")
-        most = self._policies.agents
+        most = self._settings.section("agents")
         scopes = [*(handle.scope for handle in self._handles.values()), *self._making.values()]
         if len(scopes) >= most.count:
             message = f"agent {name}: there are {most.count} agents, which is the most; shut some down (agents.count)"
@@ -162,8 +170,8 @@ class AgentRunner:
         self._making[name] = scope
 
     def _held(self, config: AgentConfig) -> AgentConfig:
-        """Answer what it is made from, with its limits within those of the settings."""
-        most = self._policies.agents
+        """Return what it is made from, with its limits within those of the settings."""
+        most = self._settings.section("agents")
         return structs.replace(
             config,
             time_s=min(config.time_s, most.time_s),
@@ -176,7 +184,7 @@ class AgentRunner:
     # Running.
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> AgentOutput:
-        """Run an agent by its address; see `ComponentRunner`."""
+        """Run an agent by its address; see `ComponentKind`."""
         handle = self._handles.get(name)
         if handle is None or not _sees(options.scope, handle):
             names = ", ".join(other for other, each in self._handles.items() if _sees(options.scope, each)) or "none"
@@ -190,24 +198,21 @@ class AgentRunner:
         if handle.closed:
             message = f"agent {handle.name}: it is shut down; make another"
             raise InvalidInputError(message, field="agent")
-        limit_s = handle.config.time_s
-        stream = None if sink is None else AgentStream(sink, lambda: self._runner.settles(AGENT, handle.name))
+        stream = None if sink is None else AgentStream(sink, lambda: self._operations.settles(AGENT, handle.name))
         turn = Turn(handle.agent)
         output: AgentOutput | None = None
         error, began = "", perf_counter()
         handle.began()
         try:
-            output = await self._runner.run(
-                Operation(
-                    kind=AGENT,
-                    component=_ref(handle.name),
-                    subject=_hidden(handle.name, _input(handle.name, given)),
-                    body=self._body(turn, stream),
+            output = await self._operations.execute(
+                options.operation(
+                    AGENT,
+                    _ref(handle.name),
+                    _hidden(handle.name, _input(handle.name, given)),
+                    self._body(turn, stream),
+                    time_s=handle.config.time_s,
                     prepare=None if stream is None else _beginning(stream),
-                    deadline_s=limit_s if options.deadline_s is None else min(limit_s, options.deadline_s),
                     repeatable=handle.agent.repeatable,
-                    hops=options.hops,
-                    started=options.started,
                     depends=lambda: (handle.config, handle.conversation),
                 )
             )
@@ -226,7 +231,7 @@ class AgentRunner:
         sink = None if stream is None else stream.take
 
         async def body(approved: AgentInput) -> AgentOutput:
-            return await turn.run(reveal_fields(approved), _Context(self._runner.current(), sink))
+            return await turn.run(reveal_fields(approved), _Context(self._operations.current(), sink))
 
         return body
 
@@ -237,14 +242,14 @@ class AgentRunner:
             await self._drop(handle)
             return handle.info
 
-        await self._runner.run(Operation(_SHUTDOWN, _ref(handle.name), handle.info, shut))
+        await self._operations.execute(Operation(_SHUTDOWN, _ref(handle.name), handle.info, shut))
 
     async def _end(self, handle: Handle) -> None:
         """Shut it down, whatever hooks say."""
         try:
             await self._shut(handle)
         except LlmspellError as error:
-            self._runner.problems.append(error)
+            self._operations.problem(error)
         finally:
             await self._drop(handle)
 
@@ -260,7 +265,7 @@ class AgentRunner:
         await self._end_each(mine)
         return len(mine)
 
-    async def close(self) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Shut down all agents, the last one first; none is made any more."""
         self._closing = True
         await self._end_each(self._handles.values())
@@ -305,7 +310,7 @@ def _hidden(name: str, given: AgentInput) -> AgentInput:
 
 
 def _input(name: str, given: Any) -> AgentInput:
-    """Answer what an agent is asked: a text, ``{"text": ...}`` (or ``input``, ``prompt``), or whole."""
+    """Return what an agent is asked: a text, ``{"text": ...}`` (or ``input``, ``prompt``), or whole."""
     if isinstance(given, AgentInput):
         return given
     if isinstance(given, str):

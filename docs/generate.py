@@ -22,7 +22,6 @@ import llmspell_hookspecs
 from llmspell.cli.failure import EXIT_CODES
 from llmspell.cli.root import cli
 from llmspell.settings import Policy, Settings
-from llmspell.testing.provider_quirks import QUIRKS
 from llmspell_hookspecs import (
     RESULT_TYPES,
     ScriptObject,
@@ -30,6 +29,7 @@ from llmspell_hookspecs import (
     own_points,
     script_methods,
 )
+from llmspell_testing.provider_quirks import QUIRKS
 
 __all__ = ["references"]
 
@@ -159,8 +159,8 @@ def _quirks() -> str:
             meaning = f"error `{quirk.code}`, {'may be asked again' if quirk.retryable else 'not asked again'}"
         rows.append(f"| {quirk.server} | {quirk.name} | {'a stream' if quirk.streams else 'a whole'} | {meaning} |")
     text = (
-        "Which servers were imitated with which quirk. Each is an answer in `llmspell.testing.provider_quirks`, "
-        "and `llmspell.testing.ProviderConformance` asks any provider about all of them."
+        "Which servers were imitated with which quirk. Each is an answer in `llmspell_testing.provider_quirks`, "
+        "and `llmspell_testing.ProviderConformance` asks any provider about all of them."
     )
     return _page("What servers make of the chat interface", text, "\n".join(rows))
 
@@ -199,17 +199,17 @@ def _members(kind: type[Enum]) -> str:
 
 
 def _testing() -> str:
-    import llmspell.testing
-    from llmspell.testing import plugin
+    import llmspell_testing
+    from llmspell_testing import plugin
 
     fixtures = [f"- `{name}`: {_prose(getattr(plugin, name))}" for name in plugin.__all__]
-    face = {name: getattr(llmspell.testing, name) for name in llmspell.testing.__all__}
+    face = {name: getattr(llmspell_testing, name) for name in llmspell_testing.__all__}
     return _page(
         "The testing kit",
         "A pytest plugin, active wherever llmspell is installed. " + (inspect.getdoc(plugin) or "").split("\n", 2)[2],
         "## Fixtures",
         "\n".join(fixtures),
-        "## Imported from `llmspell.testing`",
+        "## Imported from `llmspell_testing`",
         *[(_class if inspect.isclass(each) else _function)(name, each) for name, each in face.items()],
     )
 

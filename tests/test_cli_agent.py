@@ -13,7 +13,7 @@ import pytest
 
 from chat_server import ChatServer, break_off, fail, hang, say, use
 from llmspell.cli.main import main
-from llmspell.testing.isolation import TemporarySettings, isolate
+from llmspell_testing.isolation import TemporarySettings, isolate
 from packages import install
 from terminal import Terminal
 

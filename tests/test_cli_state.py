@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmspell.cli.main import main
-from llmspell.testing.isolation import TemporarySettings, isolate
+from llmspell_testing.isolation import TemporarySettings, isolate
 
 
 @pytest.fixture

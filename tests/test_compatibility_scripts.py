@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmspell import Host
-from llmspell.testing import HostRunner, ScriptOutput, TemporarySettings
+from llmspell_testing import HostRunner, ScriptOutput, TemporarySettings
 from waiting import PATIENCE_S
 
 SCRIPTS = Path(__file__).parent / "compatibility" / "scripts"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chat_server import ChatServer
-from llmspell.testing import TemporarySettings
+from llmspell_testing import TemporarySettings
 from waiting import PATIENCE_S
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from llmspell import Host
-from llmspell.testing import loop_steps
 from llmspell_hookspecs import LlmspellError
+from llmspell_testing import loop_steps
 
 STEP_S = 0.02
 P99_S = 0.05

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import trio
 
-from llmspell.testing import held_beyond_idle_s, loop_steps
 from llmspell_hookspecs import ScriptError, ScriptObject, script_method
+from llmspell_testing import held_beyond_idle_s, loop_steps
 from lua_fakes import Run, run
 from waiting import PATIENCE_S
 

@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis  # noqa: F401 - pytest imports it at its end, and cannot after litellm's objects were frozen
 import pytest
 
-from llmspell.testing.provider import ProviderConformance
+from llmspell_testing.provider import ProviderConformance
 
 LOST = "litellm reads the answer itself, and drops this"
 OVERRULED = "litellm makes every reason that it does not know a stop"

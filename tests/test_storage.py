@@ -17,13 +17,13 @@ import pytest
 import trio
 import trio.testing
 
-from llmspell.testing import held_beyond_idle_s, loop_steps
-from llmspell.testing.storage import StorageConformance
 from llmspell_hookspecs import Entry, InvalidInputError, Storage, StorageError
 from llmspell_plugins.storage.lmdb import Lmdb, LmdbSettings
 from llmspell_plugins.storage.memory import Memory
 from llmspell_plugins.storage.sqlite import SQLite, SQLiteSettings
 from llmspell_plugins.storage.writer import GroupWriter, Write
+from llmspell_testing import held_beyond_idle_s, loop_steps
+from llmspell_testing.storage import StorageConformance
 from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent

@@ -15,16 +15,22 @@ import pytest
 from llmspell.plugins import Installed
 
 ROOT = Path(__file__).parent.parent
-SOURCES = {"llmspell_hookspecs": "hookspecs", "llmspell": "host", "llmspell_plugins": "plugins"}
+SOURCES = {
+    "llmspell_hookspecs": "hookspecs",
+    "llmspell": "host",
+    "llmspell_plugins": "plugins",
+    "llmspell_testing": "testing",
+}
 MAY_IMPORT = {
     "llmspell_hookspecs": {"llmspell_hookspecs"},
     "llmspell": {"llmspell", "llmspell_hookspecs"},
     "llmspell_plugins": {"llmspell_plugins", "llmspell_hookspecs"},
+    "llmspell_testing": {"llmspell_testing", "llmspell", "llmspell_hookspecs"},
 }
 MAY_CATCH_ALL = {"foreign.py", "errors.py"}
 LETS_PASS = "let_pass"
 """What whoever else catches all must call first, so that cancellations and the user's own Ctrl-C go on."""
-TOP_FOLDERS = ("host", "plugins", "hookspecs", "contrib", "examples", "tests", "benchmarks", "docs")
+TOP_FOLDERS = ("host", "plugins", "hookspecs", "testing", "contrib", "examples", "tests", "benchmarks", "docs")
 
 
 def modules(package: str) -> list[Path]:
@@ -268,7 +274,7 @@ def test_importing_the_packages_has_no_side_effect_on_heavy_libraries() -> None:
     import sys
 
     code = (
-        "import sys, llmspell, llmspell_hookspecs, llmspell.testing.plugin;"
+        "import sys, llmspell, llmspell_hookspecs, llmspell_testing.plugin;"
         "print(sorted({'litellm', 'lupa', 'rich', 'httpx', 'trio'} & set(sys.modules)))"
     )
 

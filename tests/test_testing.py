@@ -16,15 +16,6 @@ from hypothesis import strategies as st
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell.testing import (
-    HookRecorder,
-    HostOpener,
-    HostRunner,
-    ScriptOutput,
-    TemporarySettings,
-    held_beyond_idle_s,
-    loop_steps,
-)
 from llmspell_hookspecs import (
     Cancel,
     HookContext,
@@ -32,6 +23,15 @@ from llmspell_hookspecs import (
     OperationCancelledError,
     ToolCall,
     hookimpl,
+)
+from llmspell_testing import (
+    HookRecorder,
+    HostOpener,
+    HostRunner,
+    ScriptOutput,
+    TemporarySettings,
+    held_beyond_idle_s,
+    loop_steps,
 )
 
 
@@ -55,14 +55,14 @@ async def add(host: Host) -> str:
 
 def test_the_plugin_imports_neither_trio_nor_pydantic_nor_the_host() -> None:
     code = (
-        "import sys, pytest; before = set(sys.modules); import llmspell.testing.plugin; "
+        "import sys, pytest; before = set(sys.modules); import llmspell_testing.plugin; "
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not {"trio", "pydantic", "msgspec", "pluggy", "stevedore", "llmspell_hookspecs"} & set(loaded)
-    assert "llmspell" in loaded
+    assert "llmspell_testing" in loaded
 
 
 def test_a_host_runs_the_tests_function_with_the_plugins_it_is_handed(llmspell_host: HostRunner) -> None:

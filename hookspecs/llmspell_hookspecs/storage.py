@@ -37,7 +37,7 @@ class Entry(Struct, frozen=True):
 
 @runtime_checkable
 class Storage(Protocol):
-    """A backend; one conformance suite holds all of them (``llmspell.testing.StorageConformance``).
+    """A backend; one conformance suite holds all of them (``llmspell_testing.StorageConformance``).
 
     Keys are 1 to `MAX_KEY_BYTES` bytes in UTF-8, and are ordered by their code points.
     """

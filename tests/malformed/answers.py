@@ -12,8 +12,8 @@ import trio
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell.testing.provider_quirks import QUIRKS
 from llmspell_hookspecs import Message, ModelChunk, ModelRequest, ToolSpec
+from llmspell_testing.provider_quirks import QUIRKS
 
 from .mutation import Mutation
 from .oracle import Case, Watch, faults_of_message

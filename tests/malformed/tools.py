@@ -11,7 +11,7 @@ import trio
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell.testing.canned import CannedServer
+from llmspell_testing.canned import CannedServer
 
 from .mutation import Mutation
 from .oracle import Case, Watch

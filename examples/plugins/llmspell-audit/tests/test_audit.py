@@ -13,7 +13,6 @@ from llmspell_audit import Audit
 from pydantic import BaseModel
 
 from llmspell import Host
-from llmspell.testing import HookRecorder, HostRunner, TemporarySettings
 from llmspell_hookspecs import (
     Call,
     Fork,
@@ -31,6 +30,7 @@ from llmspell_hookspecs import (
     hookimpl,
 )
 from llmspell_hookspecs.secret import reveal
+from llmspell_testing import HookRecorder, HostRunner, TemporarySettings
 
 DELETE = {"operation": "delete", "path": "keep.txt"}
 

@@ -9,7 +9,7 @@ from typing import Any
 from llmspell_echo import Echo, Notebook
 from llmspell_echo.notebook import NotebookSettings
 
-from llmspell.testing import ProviderConformance, StorageConformance
+from llmspell_testing import ProviderConformance, StorageConformance
 
 
 class TestEcho(ProviderConformance):

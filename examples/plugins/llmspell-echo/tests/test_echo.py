@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmspell_echo import Echo, Notebook
 
-from llmspell.testing import HostOpener, TemporarySettings
+from llmspell_testing import HostOpener, TemporarySettings
 
 
 async def test_it_says_what_it_was_told_word_by_word(llmspell_open: HostOpener) -> None:

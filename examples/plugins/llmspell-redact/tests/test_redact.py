@@ -8,7 +8,6 @@ import pytest
 from llmspell_redact import Redact
 from pydantic import BaseModel
 
-from llmspell.testing import HostOpener
 from llmspell_hookspecs import (
     ChunkSink,
     Endpoint,
@@ -22,6 +21,7 @@ from llmspell_hookspecs import (
     ToolError,
     tool,
 )
+from llmspell_testing import HostOpener
 
 SETTINGS = {"plugins": {"redact": {"words": ["Atlas"], "replacement": "(gone)"}}}
 

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from llmspell_weather import weather
 
-from llmspell.testing import HostOpener
 from llmspell_hookspecs import SecurityError, ToolError
+from llmspell_testing import HostOpener
 
 
 class Service(BaseHTTPRequestHandler):

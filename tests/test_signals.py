@@ -97,6 +97,7 @@ def test_a_second_interrupt_ends_the_process_at_once_whatever_blocks_it(
         (signal.SIGINT, 130, "llmspell: interrupted\n"),
         (signal.SIGTERM, 143, "llmspell: terminated\n"),
         (signal.SIGHUP, 129, "llmspell: hung up\n"),
+        (signal.SIGQUIT, 131, "llmspell: quit\n"),
     ],
 )
 def test_a_signal_at_any_moment_is_one_line_and_its_code(

@@ -45,7 +45,7 @@ def is_raw(terminal: Terminal) -> bool:
     return not termios.tcgetattr(terminal.slave)[3] & termios.ICANON
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)])
 def test_a_signal_at_the_prompt_gives_the_terminal_back(number: int, code: int, terminal: Terminal) -> None:
     terminal.prompt()
     assert is_raw(terminal)
@@ -57,7 +57,7 @@ def test_a_signal_at_the_prompt_gives_the_terminal_back(number: int, code: int, 
 
 
 @pytest.mark.parametrize("terminal", [HANGS], indirect=True)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_second_signal_gives_it_back_at_once(number: int, terminal: Terminal) -> None:
     terminal.prompt()
     terminal.process.send_signal(signal.SIGTERM)

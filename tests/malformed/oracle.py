@@ -23,7 +23,7 @@ from llmspell_hookspecs import LlmspellError
 __all__ = ["PATIENCE_S", "Case", "Watch", "faults_of_message", "faults_of_process", "shown"]
 
 PATIENCE_S = 120.0
-_CODES = frozenset({0, 1, 2, 129, 130, 141, 143})
+_CODES = frozenset({0, 1, 2, 129, 130, 131, 141, 143})
 _STEERS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
 _LINES = 6

@@ -29,6 +29,7 @@ EXIT_CODES: Final = {
     2: "wrong usage, wrong settings, or a name that there is none of",
     129: "hung up (SIGHUP)",
     130: "interrupted (SIGINT, Ctrl-C)",
+    131: "quit (SIGQUIT, Ctrl-\\)",
     141: "nobody reads the output any more",
     143: "terminated (SIGTERM)",
 }

@@ -3,9 +3,9 @@
 With ``--explain`` the trace follows what was asked for, as a table on standard output, or with JSON in the one value
 that there is: ``{"value": ..., "trace": [...]}``, and ``{"error": ..., "trace": [...]}`` if it failed.
 
-Invariant: the first Ctrl-C, SIGTERM or SIGHUP cancels everything and waits for it to end cleanly; the second ends the
-process at once. A command may take a Ctrl-C as its own, to cancel less. What scripts print goes to standard error where
-standard output is for JSON.
+Invariant: the first Ctrl-C, SIGTERM, SIGHUP or SIGQUIT cancels everything and waits for it to end cleanly; the second
+ends the process at once. A command may take a Ctrl-C as its own, to cancel less. What scripts print goes to standard
+error where standard output is for JSON.
 """
 
 from __future__ import annotations

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDINGS", "Signals", "code_of"]
 
-ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+ENDINGS = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+    signal.SIGHUP: "hung up",
+    signal.SIGQUIT: "quit",
+}
 """The signals that end a command, and the word for what they did."""
 
 

@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import sqlite_utils  # noqa: F401 - here, so that no child spends the time that it has on its import
 import trio
 
 from llmspell_hookspecs import Storage

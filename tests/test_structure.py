@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import importlib
 import re
 from collections.abc import Iterator, Set
@@ -89,21 +88,6 @@ def test_example_and_contrib_packages_import_the_contract_only() -> None:
 
     assert packages
     assert wrong == []
-
-
-def test_the_package_map_in_setup_cfg_is_the_tree() -> None:
-    config = configparser.ConfigParser()
-    config.read(ROOT / "setup.cfg")
-    listed = config["options"]["packages"].split()
-
-    present = sorted(
-        ".".join(path.parent.relative_to(ROOT / SOURCES[package]).parts)
-        for package in SOURCES
-        for path in modules(package)
-        if path.name == "__init__.py"
-    )
-
-    assert sorted(listed) == present
 
 
 def test_every_entry_point_of_ours_loads() -> None:

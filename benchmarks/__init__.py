@@ -1,3 +1,3 @@
-"""Side-by-side benchmarks: llmspell, its peers and the floor, interleaved in one run. See DESIGN.md, section 9."""
+"""Side-by-side benchmarks: llmspell, its peers and the floor, interleaved in one run."""
 
 from __future__ import annotations

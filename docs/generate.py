@@ -1,11 +1,13 @@
-"""Writes the generated references: hook points, results, contract, tools, settings, globals, command line, testing.
+"""Writes the generated references: hook points, results, contract, entry points, tools, settings, ...
 
 ``python docs/generate.py`` writes them; a test holds the files against what this module answers.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 import textwrap
 from collections.abc import Container, Iterator
@@ -18,17 +20,23 @@ import click
 import msgspec
 from pydantic import BaseModel
 
+import llmspell
 import llmspell_hookspecs
+import llmspell_plugins
 from llmspell.cli.failure import EXIT_CODES
 from llmspell.cli.root import cli
+from llmspell.plugins.groups import OWN_GROUPS, Groups
 from llmspell.settings import Policy, Settings
 from llmspell_hookspecs import (
     RESULT_TYPES,
+    OperationKind,
+    Phase,
     ScriptObject,
     Tool,
     own_points,
     script_methods,
 )
+from llmspell_plugins.languages import answers
 from llmspell_testing.provider_quirks import QUIRKS
 
 __all__ = ["references"]
@@ -53,6 +61,9 @@ def references() -> dict[str, str]:
         "command-line.md": _command_line(),
         "contract.md": _contract(),
         "testing.md": _testing(),
+        "entry-points.md": _entry_points(),
+        "events.md": _events(),
+        "script-hooks.md": _script_hooks(),
     }
 
 
@@ -335,6 +346,89 @@ def _parameters(command: click.Command, general: Container[str | None] = ()) -> 
         record = option.get_help_record(click.Context(command))
         if record is not None and record[1] and option.name not in general:
             yield f"- `{record[0]}`: {record[1]}"
+
+
+def _entry_points() -> str:
+    rows = ["| group | one is | settings | ours |", "|---|---|---|---|"]
+    brought = [kind.group for kind in (point.load() for point in _own("llmspell.kinds")) if kind.group is not None]
+    groups = {name: Groups().row(name) for name in OWN_GROUPS} | {group.name: group for group in brought}
+    for name, row in sorted(groups.items()):
+        ours = ", ".join(f"`{point.name}`" for point in sorted(_own(name), key=lambda point: point.name)) or "-"
+        rows.append(f"| `{name}` | {row.word} | `[{row.section}.NAME]` | {ours} |")
+    return _page(
+        "Entry points",
+        "The groups in which a package names what it brings; NAME is the entry point's. A kind of component "
+        "brings the group of its own. How each is written: [a package of your own](../packages.md).",
+        "\n".join(rows),
+    )
+
+
+_ENDS = {
+    "started": "an operation of this kind starts",
+    "completed": "it ended with a result",
+    "failed": "it ended with an error",
+    "cancelled": "a hook or its caller cancelled it",
+}
+
+
+def _events() -> str:
+    told = sorted({kind.name for kind in _kinds() if kind.events})
+    ends = [f"| `{kind}.{end}` | {text} |" for kind in told for end, text in _ENDS.items()]
+    marks = [
+        f"| `event.mailbox.{mark}` | a subscription's mailbox crossed its {mark} mark |" for mark in ("high", "low")
+    ]
+    return _page(
+        "Events",
+        "What the host publishes by itself; what you publish has any topic of your own. Patterns: `*` one segment, a "
+        "trailing `*` the rest, `**` any number, `?` one character, `{a,b}` one of these.",
+        "\n".join(["| topic | when |", "|---|---|", *ends, *marks]),
+        "The data of an operation's event: `component` (`kind`, `name`, `id`), `operation_id`, `parent_id`; at its end "
+        "also `duration_ms`, `attempts` and, where it failed, `error` (`type`, `code`, `message`, and `hook` and "
+        "`point` if a hook cancelled). What a handler sets off is not told under the topic that it handles.",
+    )
+
+
+def _kinds() -> Iterator[OperationKind]:
+    """Every kind of operation that the host and what ships in the box have, whatever module it stands in."""
+    for package in (llmspell, llmspell_plugins):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not found.name.endswith("__main__"):
+                module = importlib.import_module(found.name)
+                yield from (value for value in vars(module).values() if isinstance(value, OperationKind))
+
+
+_HOOK_TABLE = """A hook of a script is called with one table:
+
+| field | what it is |
+|---|---|
+| `point` | the point's name: `BeforeToolExecution` |
+| `component_id` | `type`, `name` and `id` of what is run |
+| `data` | the subject's fields, below; `attempt`; and what hooks of scripts kept beside them |
+| `operation` | `id`, `correlation_id`, `parent_id`, `root_id`, `session_id`, `attempt`, `hops` |
+| `correlation_id`, `language` | of the operation |
+| `metadata` | what is known of the tool, and what scripts keep |
+| `request`, `elapsed_ms` | after and at errors: what was asked, and how long it took |
+| `outcome` | what earlier hooks proposed or decided |
+| `forks` | how the calls of a Fork ended |
+
+Changing the table changes nothing. Beside the subject's own names stand `tool_name` for `name`, `input` for
+`parameters` and `output` for `result`, where the subject has those."""
+
+
+def _script_hooks() -> str:
+    kinds = ", ".join(f"`{word}`" for word in answers._KINDS)
+    rows = ["| point | fields of `data` |", "|---|---|"]
+    for point in own_points():
+        if point.phase is not Phase.AROUND:
+            fields = ", ".join(f"`{field}`" for field in getattr(point.subject, "__struct_fields__", ())) or "the value"
+            rows.append(f"| {point.script_name} | {fields} |")
+    return _page(
+        "Hooks of scripts",
+        _HOOK_TABLE,
+        "## What it may return\n\nNothing, `true` or `'continue'`: go on. `'skip'`: it did not apply. Any other text: "
+        f"cancel, with that reason. Or a table whose `type` is one of {kinds}; what each means: [results](results.md).",
+        "## The fields of each point\n\n" + "\n".join(rows),
+    )
 
 
 def _own(group: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Each of the nine results at each point: honoured as DESIGN.md's table says, or refused.
+"""Each of the nine results at each point: honoured as the table in docs/design.md says, or refused.
 
 The cells are made from the points' own declarations; each is a test of its own.
 """

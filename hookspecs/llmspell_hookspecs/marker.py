@@ -35,7 +35,7 @@ class Priority(enum.IntEnum):
 
 
 class HookKind(enum.StrEnum):
-    """What a hook is for; see DESIGN.md, "Four kinds of hook"."""
+    """What a hook is for; see docs/design.md."""
 
     TRANSFORM = "transform"
     GUARD = "guard"

@@ -1,4 +1,4 @@
-"""The end of an operation: forks, terminal observers, release, notices; step 6 of DESIGN.md, section 4.
+"""The end of an operation: forks, terminal observers, release, notices; step 6 of docs/design.md.
 
 Invariant: every operation ends exactly once. A cancellation on the way ends one step, never the ones after it; what is
 left then has 100 ms.

@@ -1,4 +1,4 @@
-"""One operation with hooks, from proposal to end; the six steps of DESIGN.md, section 4.
+"""One operation with hooks, from proposal to end; the six steps of docs/design.md.
 
 Propose (`proposing`), prepare, approve and run; settle or recover; end (`ending`). What lies between the steps is the
 `course`.

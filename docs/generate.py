@@ -358,7 +358,7 @@ def _entry_points() -> str:
     return _page(
         "Entry points",
         "The groups in which a package names what it brings; NAME is the entry point's. A kind of component "
-        "brings the group of its own. How each is written: [a package of your own](../packages.md).",
+        "adds a group of its own. How each is written: [a package of your own](../packages.md).",
         "\n".join(rows),
     )
 

@@ -33,6 +33,7 @@ from llmspell_hookspecs import (
     Phase,
     ScriptObject,
     Tool,
+    commands,
     own_points,
     script_methods,
 )
@@ -199,6 +200,9 @@ def _contract() -> str:
         *[f"### {name}\n\n{inspect.getdoc(each)}\n\nOne of {_members(each)}." for name, each in enums.items()],
         "## Errors",
         *[_class(name, each) for name, each in errors.items()],
+        "## Verbs of the command line\n\n"
+        "From `llmspell_hookspecs.commands`: what a click command in `llmspell.commands` gets, and may raise.",
+        *[_class(name, getattr(commands, name)) for name in commands.__all__],
         "## Functions",
         '### hookimpl\n\nMarks a hook: bare, or with the options of `HookOptions`: `@hookimpl(kind="guard")`.',
         *[_function(name, each) for name, each in called.items()],

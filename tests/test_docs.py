@@ -171,22 +171,49 @@ def test_the_package_of_the_page_on_packages_passes_its_own_tests(tmp_path: Path
 
     answer = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True)
 
-    assert [name for name, _ in files] == ["pyproject.toml", "src/llmspell_parrot/__init__.py", "tests/test_parrot.py"]
+    package = "src/llmspell_parrot"
+    names = ["pyproject.toml", f"{package}/__init__.py", f"{package}/verb.py", "tests/test_parrot.py"]
+    assert [name for name, _ in files] == names
     assert answer.returncode == 0, answer.stdout
     points = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["entry-points"]
-    module = (tmp_path / "src/llmspell_parrot/__init__.py").read_text()
-    for name, value in (point for group in points.values() for point in group.items()):
-        assert re.search(rf"^(async def|class) {value.rpartition(':')[2]}\b", module, re.MULTILINE), name
+    info = tmp_path / "src" / "llmspell_parrot-1.0.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: llmspell-parrot\nVersion: 1.0.0\nSummary: A parrot.\n")
+    for group, brought in points.items():
+        with (info / "entry_points.txt").open("a") as file:
+            file.write("\n".join([f"[{group}]", *(f"{name} = {value}" for name, value in brought.items()), ""]))
+        for name, value in brought.items():
+            module = (tmp_path / package / ("verb.py" if ".verb:" in value else "__init__.py")).read_text()
+            assert re.search(rf"^(async def|def|class) {value.rpartition(':')[2]}\b", module, re.MULTILINE), name
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "llmspell", *arguments]
+        return subprocess.run(words, cwd=tmp_path, env=path, capture_output=True, text=True)
+
+    said, silent, helped = run("parrot", "nut"), run("parrot", "", "--output", "json"), run("--help")
+    assert (said.returncode, said.stdout, said.stderr) == (0, "nutnut\n", "")
+    assert (silent.returncode, silent.stderr) == (1, "llmspell: parrot: it says nothing; give it a nut\n")
+    assert "  parrot    A parrot.\n" in helped.stdout
 
 
 @pytest.mark.long
 def test_the_package_of_the_page_passes_strict_types(tmp_path: Path) -> None:
-    module, test = blocks("python", "docs/packages.md")
+    module, verb, test = blocks("python", "docs/packages.md")
     (tmp_path / "llmspell_parrot.py").write_text(module)
+    (tmp_path / "verb.py").write_text(verb)
     (tmp_path / "test_parrot.py").write_text(test)
     paths = ":".join(str(ROOT / each) for each in ("host", "hookspecs", "plugins"))
     (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = true\nmypy_path = {paths}\n")
-    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "test_parrot.py", "llmspell_parrot.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--cache-dir",
+        str(tmp_path),
+        "test_parrot.py",
+        "llmspell_parrot.py",
+        "verb.py",
+    ]
 
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -91,6 +90,8 @@ def report(error: BaseException, invocation: Invocation, *, answer: bool = True)
     if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):  # A script's print met it.
         return NOBODY_READS
     if invocation.debug and not isinstance(error, Exit):
+        import traceback
+
         say_error("".join(traceback.format_exception(error)).rstrip("\n"))
     code, word, message, facts = _described(error, debug=invocation.debug)
     if message:

@@ -6,7 +6,6 @@ group answers to plurals, and to no misspelling without naming the nearest.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import click
@@ -45,6 +44,8 @@ class Noun(click.Group):
         """
         command = self.get_command(ctx, args[0])
         if command is None and not args[0].startswith("-"):
+            import difflib
+
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), 3)
             hint = f"did you mean {' or '.join(near)}?" if near else f"see {ctx.command_path} --help"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")

@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 __all__ = [
-    "claim_stdout",
     "clean",
     "guard_streams",
     "guarded",
@@ -125,12 +124,6 @@ class _Guarded:
 def is_used(stream: TextIO) -> bool:
     """Return whether something was written to a guarded stream."""
     return isinstance(stream, _Guarded) and stream.used
-
-
-def claim_stdout() -> None:
-    """Take standard output as used: it is a row of lines, and an error is none of them."""
-    if isinstance(sys.stdout, _Guarded):
-        sys.stdout.used = True
 
 
 def own_stream(stream: TextIO) -> TextIO:

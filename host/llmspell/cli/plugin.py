@@ -17,7 +17,7 @@ import click
 from .invocation import Invocation
 
 if TYPE_CHECKING:
-    from llmspell.settings import Settings
+    from llmspell.settings import LoadedSettings, Settings
     from llmspell_hookspecs import PluginInfo
 
 __all__ = ["plugin"]
@@ -33,7 +33,7 @@ def plugin() -> None:
 
 
 @plugin.command("list")
-@click.option("--group", default="", help="Only this group: plugins, tools, languages, globals.")
+@click.option("--group", default="", help="Only this group: plugins, tools, commands, services ...")
 @click.pass_obj
 def plugin_list(invocation: Invocation, group: str) -> None:
     """List the installed plugins; none is imported."""
@@ -59,15 +59,16 @@ def plugin_info(invocation: Invocation, name: str) -> None:
     found = [info for info in scan_all() if name in spelled_names(info.name, info.group)]
     if not found:
         raise _unknown(name)
-    explained = {_key(row): row for row in explain(loaded, name)}
-    rows = [row | explained.get(_key(row), {}) for row in _described(found, loaded.settings)]
+    explained = {_identity(row): row for row in explain(loaded, name)}
+    rows = [row | explained.get(_identity(row), {}) for row in _described(found, loaded.settings)]
     if invocation.json:
         invocation.show(rows if len(rows) > 1 else rows[0])
         return
     for row in rows:
         for key, value in row.items():
-            if key == "settings":
-                _show_settings(invocation, value)
+            if key == "settings" and value:
+                columns = ("setting", "value", "default", "origin", "description")
+                invocation.show_rows([{"setting": setting, **each} for setting, each in value.items()], columns)
             elif value not in ("", None, {}, []):
                 invocation.say(f"{key + ':':14}{', '.join(value) if isinstance(value, list) else value}")
 
@@ -97,7 +98,7 @@ def plugin_doctor(invocation: Invocation) -> None:
 
     Ends with 1 if one cannot be loaded.
     """
-    import msgspec
+    from msgspec.structs import asdict
 
     from llmspell.plugins.doctor import examine
 
@@ -105,19 +106,13 @@ def plugin_doctor(invocation: Invocation) -> None:
 
     findings = examine(invocation.load_settings().settings)
     if invocation.json:
-        invocation.show([msgspec.structs.asdict(finding) for finding in findings])
+        invocation.show([asdict(finding) for finding in findings])
     else:
         rows = [
-            {
-                "name": finding.plugin.name,
-                "group": finding.plugin.group,
-                "distribution": finding.plugin.distribution,
-                "status": finding.status,
-                "hooks": finding.hooks or None,
-                "time": f"{finding.elapsed_ms:.0f} ms",
-                "message": finding.message,
-            }
-            for finding in findings
+            asdict(each.plugin)
+            | {"status": each.status, "hooks": each.hooks or None, "message": each.message}
+            | {"time": f"{each.elapsed_ms:.0f} ms"}
+            for each in findings
         ]
         columns = ("name", "group", "distribution", "status", "hooks", "time", "message")
         invocation.show_rows(rows, columns, empty="no plugin is installed")
@@ -126,54 +121,33 @@ def plugin_doctor(invocation: Invocation) -> None:
         raise Exit(1, f"{len(broken)} of {len(findings)} plugins cannot be loaded: {', '.join(broken)}")
 
 
-def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return (row["group"], row["name"], row["distribution"], row["module"])
-
-
-def _show_settings(invocation: Invocation, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    if settings:
-        columns = ("setting", "value", "default", "origin", "description")
-        invocation.show_rows([{"setting": key, **each} for key, each in settings.items()], columns)
-
-
 def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str, Any]]:
     """Plugins as rows, with what the settings make of them."""
+    from msgspec.structs import asdict
+
     from llmspell.plugins.discovery import Installed, choose
 
-    groups = dict.fromkeys(info.group for info in infos)
     installed = Installed()
-    chosen = {
-        _identity(item.info): item.info.error
-        for group in groups
-        if group in installed.groups
-        for item in choose(group, settings, installed=installed)
-    }
-    return [_row(info, settings, info.error or chosen.get(_identity(info))) for info in infos]
+    groups = {info.group for info in infos}.intersection(installed.groups)
+    chosen = [each.info for group in groups for each in choose(group, settings, installed=installed)]
+    objections = {_identity(asdict(info)): info.error for info in chosen}
+    rows = []
+    for info in infos:
+        row = asdict(info)
+        status, error = "enabled", info.error or objections.get(_identity(row))
+        if not settings.plugin_enabled(info.name, info.group):
+            status = "disabled"
+        elif error is None:
+            status, error = "refused", "settings prefer another package that brings it"
+        elif error:
+            status = "refused"
+        required = settings.plugin_required(info.name, info.group)
+        rows.append(row | {"status": status, "required": required, "error": error or ""})
+    return rows
 
 
-def _row(info: PluginInfo, settings: Settings, objection: str | None) -> dict[str, Any]:
-    """One plugin; the objection is None if it was not chosen."""
-    status, error = "enabled", objection or ""
-    if not settings.plugin_enabled(info.name, info.group):
-        status = "disabled"
-    elif objection is None:
-        status, error = "refused", "settings prefer another package that brings it"
-    elif objection:
-        status = "refused"
-    return {
-        "name": info.name,
-        "group": info.group,
-        "distribution": info.distribution,
-        "version": info.version,
-        "module": info.module,
-        "status": status,
-        "required": settings.plugin_required(info.name, info.group),
-        "error": error,
-    }
-
-
-def _identity(info: PluginInfo) -> tuple[str, ...]:
-    return (info.group, info.name, info.distribution, info.module)
+def _identity(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (row["group"], row["name"], row["distribution"], row["module"])
 
 
 def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> None:
@@ -182,11 +156,12 @@ def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> 
     file = _file(invocation, user=user)
     if not enabled and name not in _installed():
         raise _unknown(name)
-    before, was_wrong = file.read_bytes() if file.is_file() else None, _problem_of(invocation)
+    before = file.read_bytes() if file.is_file() else None
+    _, was_wrong = _settings(invocation)
     changed = set_plugin_enabled(file, name, enabled=enabled)
     if not changed and enabled and name not in _installed():
         raise _unknown(name)
-    problem = _problem_of(invocation)
+    loaded, problem = _settings(invocation)
     if problem and not was_wrong:  # a file in which no command runs helps nobody
         if before is None:
             file.unlink()
@@ -196,34 +171,29 @@ def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> 
     word = "enabled" if enabled else "disabled"
     line = f"{name} is {word} in {file}" if changed else f"{name} was {word} already in {file}"
     invocation.show({"plugin": name, "enabled": enabled, "file": str(file), "changed": changed}, line)
-    _warn_if_overruled(invocation, name, enabled=enabled)
+    _warn_if_overruled(invocation, loaded, name, problem, enabled=enabled)
 
 
-def _problem_of(invocation: Invocation) -> str:
-    """Return why the settings cannot be read, if they cannot."""
+def _settings(invocation: Invocation) -> tuple[LoadedSettings | None, str]:
+    """Return the settings, or why they cannot be read."""
     from llmspell_hookspecs import SettingsError
 
     try:
-        invocation.load_settings()
+        return invocation.load_settings(), ""
     except SettingsError as error:
-        return str(error)
-    return ""
+        return None, str(error)
 
 
-def _warn_if_overruled(invocation: Invocation, name: str, *, enabled: bool) -> None:
+def _warn_if_overruled(
+    invocation: Invocation, loaded: LoadedSettings | None, name: str, problem: str, *, enabled: bool
+) -> None:
     """Say so if another layer of settings has the last word."""
-    from llmspell_hookspecs import SettingsError
-
-    try:
-        loaded = invocation.load_settings()
-    except SettingsError as error:
-        invocation.warn(str(error))
-        return
-    if loaded.settings.plugin_enabled(name) is not enabled:
+    if loaded is None:
+        invocation.warn(problem)
+    elif loaded.settings.plugin_enabled(name) is not enabled:
         own = loaded.origin(f'plugins."{name}".enabled')
         origin = own if own.layer != "default" else loaded.origin("plugins.disabled")
-        word = "disabled" if enabled else "enabled"
-        invocation.warn(f"{name} is still {word}, for {origin} says so")
+        invocation.warn(f"{name} is still {'disabled' if enabled else 'enabled'}, for {origin} says so")
 
 
 def _file(invocation: Invocation, *, user: bool) -> Path:

@@ -106,7 +106,8 @@ def add(invocation: Invocation, text: str) -> None:
         raise click.UsageError("the note is empty; write something")
 
     async def use(host: CommandHost) -> int:
-        return await host.get(State).set("note", note.strip())
+        state = await host.enter(State)
+        return await state.set("note", note.strip())
 
     invocation.show({"version": invocation.run(use)}, "kept")
 

@@ -139,6 +139,55 @@ def test_a_misspelled_command_below_a_verb_names_the_nearest(notes: Path, run: R
     assert (code, err) == (2, "llmspell: there is no command 'lits'; did you mean list?\n")
 
 
+SHELF = """
+from typing import Protocol
+import click
+from pydantic import BaseModel
+
+class Shelf(Protocol):
+    def tell(self) -> str: ...
+
+class ShelfSettings(BaseModel):
+    path: str = ''
+
+class Books:
+    provides, Settings = Shelf, ShelfSettings
+    def __init__(self, settings, services):
+        self.told = settings.path
+    async def __aenter__(self):
+        self.told += ' is open'
+        return self
+    async def __aexit__(self, *error):
+        print('closed')
+    def tell(self):
+        return self.told
+
+@click.command()
+@click.pass_obj
+def verb(invocation):
+    async def use(host):
+        return (await host.enter(Shelf)).tell()
+    invocation.run(use, show=invocation.say)
+"""
+
+
+def test_a_verb_opens_the_service_of_its_package_whose_name_it_bears_and_whose_settings_are_not_its_own(
+    site: Path, run: Run
+) -> None:
+    bring(site, "acme-shelf", "shelf", SHELF)
+    info = site / "acme_shelf-1.0.dist-info" / "entry_points.txt"
+    info.write_text(info.read_text() + "[llmspell.services]\nshelf = acme_shelf_module:Books\n")
+    Path("llmspell.toml").write_text("")
+    setting = ("--set", "plugins.shelf.path=here")
+
+    told, valid = run("shelf", *setting), run("config", "validate", *setting)
+    listed = json.loads(run("plugin", "info", "shelf", "--output", "json", *setting)[1])
+
+    assert told == (0, "closed\nhere is open\n", "")
+    assert valid[0] == 0
+    assert [row["status"] for row in listed] == ["ok", "ok"]
+
+
 # What help shows
 
 

@@ -43,11 +43,15 @@ class CommandHost(Protocol):
     """The host that a verb's function is run with: its services by protocol, and any component by its address."""
 
     def get(self, protocol: Callable[..., T], /) -> T:
-        """Return the service that keeps this protocol; see `Services`.
+        """Return the service that implements this protocol; one of a plugin's must be open, as `enter` makes it.
 
         Raises:
             ComponentNotFoundError: No plugin offers it.
+            PluginError: It cannot be loaded, or is not open yet.
         """
+
+    async def enter(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that implements this protocol, opened if need be; raises as `get` does."""
 
     async def call(self, address: str, input: Any = None, /, *, deadline_s: float | None = None) -> Any:
         """Run a component and return its result; see `Calls`."""

@@ -85,7 +85,8 @@ class ComponentGroup(Struct, frozen=True):
         name: Of the group: ``llmspell.tools``.
         word: What one of them is called, for people.
         is_one: Whether something that was handed over in code belongs here.
-        section: Where the settings of its plugins stand: each has a table ``[section.NAME]``.
+        section: Where the settings of its plugins stand: each has a table ``[section.NAME]``; empty if they
+            take none.
         problem: Returns what is wrong with a plugin, given it and its name; an empty text if nothing is.
         constructed: Whether the host constructs it with ``(settings, services)`` when it is loaded.
         typed: Whether a table may be for another plugin than the one of its name, which its ``type`` names.

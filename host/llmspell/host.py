@@ -242,6 +242,10 @@ class Host:
         """
         return self._services.get(protocol)
 
+    async def enter(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that implements this protocol, opened if need be; see the contract's `Services`."""
+        return await self._services.enter(protocol)
+
     @property
     def agents(self) -> Agents:
         """Make agents and find them."""

@@ -89,7 +89,7 @@ def name_problem(name: str, section: str = "plugins") -> str:
 
     Args:
         name: The name.
-        section: Where its settings stand.
+        section: Where its settings stand; what takes none is switched off in ``plugins`` all the same.
     """
     if not name.strip():
         return "it has no name; give it one"
@@ -99,7 +99,7 @@ def name_problem(name: str, section: str = "plugins") -> str:
         return "its name holds what cannot be printed, or blanks around it; rename it"
     if ":" in name:
         return "its name holds a colon, which stands between a group and a name; rename it"
-    if name in Settings.keys_of(section):
+    if name in Settings.keys_of(section or "plugins"):
         return f"its name is a key of the host's own, {section}.{name}; rename it"
     return ""
 
@@ -210,7 +210,7 @@ _TABLE: Final = (
         "plugins",
         _keeps(lambda item: isinstance(item, Language), Language),
     ),
-    ComponentGroup("llmspell.commands", "command", _is_command, "plugins", _command_problem, constructed=False),
+    ComponentGroup("llmspell.commands", "command", _is_command, "", _command_problem, constructed=False),
     ComponentGroup(PLUGINS, "plugin", lambda item: True, "plugins", _hooks_problem),
 )
 """The host's own groups; of several that something fits, the first is its own."""

@@ -252,7 +252,7 @@ def _models_in(annotation: Any) -> set[type[BaseModel]]:
 
 def table_of(settings: Settings, info: PluginInfo, row: ComponentGroup) -> dict[str, Any]:
     """Return a plugin's own settings, secrets revealed, from the section of its group."""
-    table = settings.table(row.section, info.name, info.group)
+    table = settings.table(row.section, info.name, info.group) if row.section else {}
     if row.typed:
         table.pop("type", None)
     return table

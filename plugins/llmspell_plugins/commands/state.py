@@ -41,7 +41,7 @@ def state_get(invocation: Invocation, key: str, scope: str) -> None:
     """Print the value under KEY; ends with 1 if there is none."""
 
     async def use(host: CommandHost) -> tuple[Any, int]:
-        return await host.get(State).entry(key, scope=scope)
+        return await (await host.enter(State)).entry(key, scope=scope)
 
     value, version = invocation.run(use)
     if value is None and version == 0:
@@ -82,7 +82,7 @@ def state_set(invocation: Invocation, values: tuple[str, ...], scope: str) -> No
 
     async def use(host: CommandHost) -> list[dict[str, Any]]:
         return [
-            {"scope": scope, "key": key, "version": await host.get(State).set(key, value, scope=scope)}
+            {"scope": scope, "key": key, "version": await (await host.enter(State)).set(key, value, scope=scope)}
             for key, value in pairs
         ]
 
@@ -101,7 +101,7 @@ def state_list(invocation: Invocation, prefix: str, scope: str) -> None:
     """List the keys, all or those that begin with PREFIX."""
 
     async def use(host: CommandHost) -> Sequence[str]:
-        return await host.get(State).keys(scope, prefix=prefix)
+        return await (await host.enter(State)).keys(scope, prefix=prefix)
 
     keys = invocation.run(use)
     lines = [" ".join(key.split("\n")) for key in keys]
@@ -117,7 +117,7 @@ def state_delete(invocation: Invocation, key: str, scope: str) -> None:
     """Forget the value under KEY; ends with 1 if there is none."""
 
     async def use(host: CommandHost) -> bool:
-        return await host.get(State).delete(key, scope=scope)
+        return await (await host.enter(State)).delete(key, scope=scope)
 
     if not invocation.run(use):
         raise _missing(key, scope)

@@ -351,6 +351,7 @@ def test_management_commands_work_with_a_broken_plugin(machine: Machine, kind: s
     assert listed[0] == 0
     assert [(row["name"], row["distribution"], row["status"]) for row in json.loads(listed[1])] == [
         ("broken", "broken", "enabled"),
+        ("event_tail", "llmspell", "enabled"),
         ("model_retry", "llmspell", "enabled"),
         ("monitor", "llmspell", "enabled"),
     ]

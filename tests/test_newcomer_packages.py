@@ -1,4 +1,4 @@
-"""Three packages that use only what the documents describe, as users have them: wheels in a fresh environment."""
+"""Five packages that use only what the documents describe, as users have them: wheels in a fresh environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from installed import EXAMPLES, build, clean_environment, environment
 from waiting import PATIENCE_S
 
-NAMES = ("echo", "redact", "weather")
+NAMES = ("deploy", "echo", "redact", "ticker", "weather")
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = pytest.mark.long
@@ -31,7 +31,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def python(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of one environment with all three in it."""
+    """The interpreter of one environment with all of them in it."""
     return environment(tmp_path_factory.mktemp("environment"), wheels)[0]
 
 
@@ -43,7 +43,8 @@ def run(python: Path, tmp_path: Path) -> Run:
         folder.mkdir(parents=True)
 
     def run(*arguments: str | Path, settings: str = "") -> subprocess.CompletedProcess[str]:
-        (tmp_path / "config" / "llmspell.toml").write_text(settings)
+        quiet = "[plugins.ticker]\nenabled = false\n"  # it has no feed here, and says so
+        (tmp_path / "config" / "llmspell.toml").write_text(quiet + settings)
         return subprocess.run(
             [python, *arguments],
             cwd=project,
@@ -64,8 +65,13 @@ def test_the_wheels_hold_their_entry_points_and_type_markers(wheels: list[Path])
         assert any(str(file).endswith("/py.typed") for file in distribution.files or ())
 
     assert sorted(found) == [
+        ("llmspell.commands", "deploy"),
+        ("llmspell.deploy_targets", "folder"),
+        ("llmspell.globals", "Deploy"),
+        ("llmspell.kinds", "deploy"),
         ("llmspell.plugins", "redact"),
         ("llmspell.providers", "echo"),
+        ("llmspell.services", "ticker"),
         ("llmspell.storage", "notebook"),
         ("llmspell.tools", "weather"),
     ]
@@ -152,7 +158,8 @@ def test_they_pass_strict_types_without_an_ignore(tmp_path: Path) -> None:
     packages = [EXAMPLES / f"llmspell-{name}" for name in NAMES]
     assert "type: ignore" not in "".join(file.read_text() for each in packages for file in each.rglob("*.py"))
     folder = Path(__file__).parent.parent
-    paths = [*(folder / each for each in ("host", "hookspecs", "plugins")), *(each / "src" for each in packages)]
+    roots = ("host", "hookspecs", "plugins", "testing")
+    paths = [*(folder / each for each in roots), *(each / "src" for each in packages)]
     (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = true\nmypy_path = {':'.join(map(str, paths))}\n")
     options = ["--config-file", str(tmp_path / "mypy.ini"), "--cache-dir", str(tmp_path)]
     files = [str(file) for each in packages for file in each.rglob("*.py")]

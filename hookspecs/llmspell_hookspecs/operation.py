@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from msgspec import Struct
 
 from .context import ComponentRef, OperationRef
+from .payload import payload_of
 
 __all__ = ["Asker", "Operation", "OperationKind", "Operations", "same"]
 
@@ -34,7 +35,8 @@ class OperationKind(Struct, frozen=True, eq=False):
         timeout: The notice when its deadline passes; empty for none.
         result: The type of what it yields.
         to_result: Makes that of a bare value.
-        payload: What a Redirect's target is given, from the subject or from the result.
+        payload: What a Redirect's target is given, from the subject or from the result; their own ``payload()`` if this
+            is left out.
         identity: What of a subject makes two askings the same, for Cache.
         sync: Whether it never waits: its hooks and body are sync, and nobody is told that it was slow.
         named: Fields of the result that are those of the subject, whatever a hook answers.
@@ -51,7 +53,7 @@ class OperationKind(Struct, frozen=True, eq=False):
     timeout: str = ""
     result: type = object
     to_result: Callable[[Any], Any] = same
-    payload: Callable[[Any], Any] = same
+    payload: Callable[[Any], Any] = payload_of
     identity: Callable[[Any], Any] = same
     sync: bool = False
     named: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmspell import Host
-from llmspell_hookspecs import Cancel, InvalidInputError, OperationCancelledError, SettingsError
+from llmspell_hookspecs import Cancel, InvalidInputError, OperationCancelledError, ResourceLimitError, SettingsError
 from puppet import Body, Puppet, Script
 
 
@@ -141,3 +141,10 @@ async def test_a_snapshot_is_gone_back_to_only_as_far_as_that_tightens() -> None
 
     assert apart >= 0
     assert depth == 5
+
+
+async def test_a_setting_of_more_entries_than_a_script_may_set_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ResourceLimitError, match=r"would have 201 entries, .*; use patterns .*, or put them into a"):
+        await ask("set", "security.hosts.denied", [f"x{index}.example" for index in range(201)])
+
+    assert await ask("set", "security.hosts.denied", [f"x{index}.example" for index in range(200)])

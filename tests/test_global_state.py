@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 
 from kernel import opened, run
 from llmspell import Host
 from llmspell_hookspecs import Cancel, HookContext, ScriptError, StateWrite
+from puppet import Puppet
 
 
 def run_lua(source: str, watch: Callable[[Host], Any] | None = None, sources: tuple[str, ...] = ()) -> Any:
@@ -152,3 +154,68 @@ def test_a_guard_refuses_a_scripts_write_and_a_scripts_own_hook_changes_one() ->
 
     assert (ok, value, elsewhere) == (False, "changed", True)
     assert "keep out" in why
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        ("State.all()", "State.all: there are more than 29 keys"),
+        ("State.keys()", "State.keys: there are more than 29 keys"),
+        ("State.list_keys()", "State.list_keys: there are more than 29 keys"),
+        ("State.list_keys('global')", "State.list_keys: there are more than 29 keys"),
+        ("State.workflow_list('w')", "State.workflow_list: there are more than 29 keys"),
+    ],
+)
+async def test_more_keys_than_a_script_may_hand_over_do_not_come_back_to_it(ask: str, told: str) -> None:
+    async with opened(settings={"scripts": {"value_items": 29}}) as host:
+        for index in range(30):
+            await host.state.set(f"k{index}", index)
+            await host.state.set(f"k{index}", index, scope="workflow:w")
+        with pytest.raises(ScriptError, match=told) as refused:
+            await host.run_source(f"return {ask}", "lua")
+        fewer = await host.run_source("return #State.keys('k1')", "lua")
+
+    assert "ask by prefix with State.keys, or raise scripts.value_items" in str(refused.value)
+    assert fewer == 11
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("x" * 700, "State.all: there are more than 1000 bytes"),
+        ([[1] * 4] * 4, "State.all: there are more than 29 values"),
+    ],
+)
+async def test_values_come_back_together_as_far_as_a_script_may_hand_them_over(value: Any, told: str) -> None:
+    async with opened(settings={"scripts": {"value_items": 29, "value_bytes": 1000}}) as host:
+        await host.state.set("a", value)
+        alone = await host.run_source("return State.all().a ~= nil", "lua")
+        await host.state.set("b", value)
+        with pytest.raises(ScriptError, match=told):
+            await host.run_source("State.all()", "lua")
+
+    assert alone is True
+
+
+async def test_others_get_their_turn_while_many_values_are_read() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with opened(Puppet(main=lambda script: script("State.all"))) as host:
+        for index in range(200):
+            await host.state.set(f"k{index}", index)
+        await host.run_source("main", "puppet")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            await trio.lowlevel.checkpoint()
+            before = turns
+            await host.run_source("main", "puppet")
+            taken = turns - before
+            nursery.cancel_scope.cancel()
+
+    assert 12 <= taken < 100

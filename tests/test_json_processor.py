@@ -13,6 +13,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernel import opened
 from llmspell.security import ProcessPool
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ToolError, ToolResult, freeze
 from llmspell_plugins.tools.data import json_program
@@ -236,8 +237,30 @@ def test_the_schema_parameter_survives_a_dump() -> None:
     dumped = JsonProcessorParameters.model_validate({"schema": {"type": "null"}}).model_dump()
 
     assert dumped["schema"] == {"type": "null"}
-    assert JsonProcessorParameters.model_validate(dumped).schema_ == {"type": "null"}
+    assert JsonProcessorParameters.model_validate(dumped).schema == {"type": "null"}
     assert "schema" in JsonProcessor.schema()["properties"]
+
+
+async def test_the_schema_is_called_so_wherever_it_is_shown_and_still_taken_by_its_old_name() -> None:
+    shown: list[str] = []
+    async with opened() as host:
+        host.hooks.register(
+            "before_tool_execution", lambda context: shown.extend(context.subject.parameters), kind="guard"
+        )
+        results = [
+            await host.call("tool:json_processor", {"operation": "validate", "input": "1", name: {"type": "null"}})
+            for name in ("schema", "schema_")
+        ]
+        with pytest.raises(InvalidInputError) as refused:
+            await host.call("tool:json_processor", {"scheme": 1})
+        unknown = host.tools.unknown_parameters("json_processor", {"schema": 1, "schema_": 1, "schem": 1})
+        described = host.tools.describe("json_processor")["schema"]["properties"]
+
+    assert [result.result["valid"] for result in results] == [False, False]
+    assert shown == ["operation", "input", "query", "schema"] * 2
+    assert str(refused.value).endswith("it takes operation, input, query, schema")
+    assert [key.nearest for key in unknown] == ["schema"]
+    assert list(described) == ["operation", "input", "query", "schema"]
 
 
 async def test_in_a_child_process_an_endless_program_is_killed_and_a_greedy_one_ends() -> None:

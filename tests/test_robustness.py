@@ -149,3 +149,22 @@ def test_whatever_a_plugin_raises_is_told_as_its_own_failure(place: str, tmp_pat
     assert (ended.returncode, ended.stdout) == (0, b"1\n"), ended.stderr.decode()
     assert [sum(f"bad{number}" in line for line in lines) for number in range(len(RAISED))] == [1] * len(RAISED), lines
     assert not [line for line in lines if "Traceback" in line]
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an input without end")
+@pytest.mark.parametrize("arguments", [["agent", "run", "-"], ["tool", "invoke", "calculator", "-"]])
+def test_a_standard_input_without_end_is_refused_in_one_line(arguments: list[str], tmp_path: Path) -> None:
+    with Path("/dev/zero").open("rb") as endless:
+        ended = subprocess.run(
+            [sys.executable, "-m", "llmspell", *arguments],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+            stdin=endless,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    told = ended.stderr.decode()
+    assert ended.returncode == 2
+    assert told == "llmspell: standard input: it is longer than 67108864 characters; pipe in less\n"

@@ -134,8 +134,13 @@ class Config(ScriptGlobal):
     async def set(self, key: str, value: Any) -> bool:
         """Change one setting by its dotted key, if that tightens.
 
+        Args:
+            key: Such as ``security.paths.denied``.
+            value: Of the setting's type; a list or a table of 200 entries at most.
+
         Raises:
             SettingsError: The key or value is wrong, or the change loosens.
+            ResourceLimitError: It has more entries; a settings file may name as many as it likes.
             OperationCancelledError: A hook refused it.
         """
         await self._change(key, value)
@@ -210,7 +215,10 @@ class Config(ScriptGlobal):
         """Change a setting that is small enough to be judged at once: each entry is held against all that stand."""
         size = len(value) if isinstance(value, list | Mapping) else 0
         if size > _ENTRIES:
-            message = f"Config.set: {key} would have {size} entries; a script may set {_ENTRIES} at most"
+            message = (
+                f"Config.set: {key} would have {size} entries, a script may set {_ENTRIES}; "
+                "use patterns or folders that cover more each, or put them into a settings file"
+            )
             raise ResourceLimitError(message, resource="setting_entries", limit=_ENTRIES)
         await self._settings.change(key, value, origin=_ORIGIN)
 

@@ -4,19 +4,24 @@
 workflows, agents and tools use the scope of that name and id, so ``State.load("agent:writer", "mood")`` finds what
 ``State.agent_set("writer", "mood", ...)`` kept.
 
-Invariant: what was saved under a scope and key is what is loaded from there.
+Invariant: what was saved under a scope and key is what is loaded from there. What comes back of many keys at once is
+held to the bounds of what a script hands over, ``scripts.value_items`` and ``scripts.value_bytes``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from llmspell_hookspecs import ScriptGlobal, State, script_method
+import trio
+
+from llmspell_hookspecs import ResourceLimitError, ScriptGlobal, SettingsAccess, State, script_method
 
 __all__ = ["StateGlobal"]
 
 _GLOBAL: Final = "global"
+_ROW: Final = 16
+"""So many values are read before others get their turn: from a file each takes a good part of a millisecond."""
 
 
 class StateGlobal(ScriptGlobal):
@@ -77,18 +82,38 @@ class StateGlobal(ScriptGlobal):
 
     @script_method()
     async def list_keys(self, scope: str = _GLOBAL) -> Sequence[str]:
-        """Answer the keys of a scope, in order."""
-        return await self._state.keys(scope)
+        """Answer the keys of a scope, in order.
+
+        Raises:
+            ResourceLimitError: There are more than ``scripts.value_items``.
+        """
+        return await self._keys("list_keys", scope)
 
     @script_method()
     async def keys(self, prefix: str = "") -> Sequence[str]:
-        """Answer the keys of the global scope that begin with this, in order."""
-        return await self._state.keys(prefix=prefix)
+        """Answer the keys of the global scope that begin with this, in order.
+
+        Raises:
+            ResourceLimitError: There are more than ``scripts.value_items``.
+        """
+        return await self._keys("keys", prefix=prefix)
 
     @script_method()
     async def all(self) -> dict[str, Any]:
-        """Answer the global scope as a table; each value is read by itself, so a hook may refuse one of them."""
-        return {key: await self._state.get(key) for key in await self._state.keys()}
+        """Answer the global scope as a table; each value is read by itself, so a hook may refuse one of them.
+
+        Raises:
+            ResourceLimitError: It is more than ``scripts.value_items`` and ``scripts.value_bytes`` allow at once.
+        """
+        values: dict[str, Any] = {}
+        room = _Room("State.all", self.services.get(SettingsAccess).section("scripts"))
+        for key in await self._keys("all"):
+            values[key] = await self._state.get(key)
+            room.take(key)
+            room.take(values[key])
+            if len(values) % _ROW == 0:
+                await trio.lowlevel.checkpoint()
+        return values
 
     @script_method()
     async def workflow_get(self, id: str, step: str) -> Any:
@@ -98,7 +123,7 @@ class StateGlobal(ScriptGlobal):
     @script_method()
     async def workflow_list(self, id: str) -> Sequence[str]:
         """Answer the names under which a workflow keeps something."""
-        return await self._state.keys(f"workflow:{id}")
+        return await self._keys("workflow_list", f"workflow:{id}")
 
     @script_method()
     async def agent_get(self, id: str, key: str) -> Any:
@@ -123,3 +148,45 @@ class StateGlobal(ScriptGlobal):
     @property
     def _state(self) -> State:
         return self.services.get(State)
+
+    async def _keys(self, method: str, scope: str = _GLOBAL, prefix: str = "") -> Sequence[str]:
+        most: int = self.services.get(SettingsAccess).section("scripts").value_items
+        keys = await self._state.keys(scope, prefix=prefix, limit=most + 1)
+        if len(keys) > most:
+            raise _too_much(f"State.{method}", "value_items", most, "keys")
+        return keys
+
+
+class _Room:
+    """How much may still come back at once.
+
+    Args:
+        where: What the script called.
+        settings: Those of scripts.
+    """
+
+    def __init__(self, where: str, settings: Any) -> None:
+        self._where = where
+        self._most_items, self._most_bytes = settings.value_items, settings.value_bytes
+        self._items, self._bytes = self._most_items, self._most_bytes
+
+    def take(self, value: Any) -> None:
+        """Count a value; looks at no more of it than there is room for."""
+        waiting = [value]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, str | bytes):
+                self._bytes -= len(part)
+            elif isinstance(part, Mapping | list | tuple):
+                self._items -= len(part)
+                if self._items >= 0:
+                    waiting.extend(part.values() if isinstance(part, Mapping) else part)
+            if self._items < 0:
+                raise _too_much(self._where, "value_items", self._most_items, "values")
+            if self._bytes < 0:
+                raise _too_much(self._where, "value_bytes", self._most_bytes, "bytes")
+
+
+def _too_much(where: str, setting: str, most: int, what: str) -> ResourceLimitError:
+    message = f"{where}: there are more than {most} {what}; ask by prefix with State.keys, or raise scripts.{setting}"
+    return ResourceLimitError(message, resource=setting, limit=most)

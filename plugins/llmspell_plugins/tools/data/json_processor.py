@@ -5,10 +5,11 @@ Invariant: whatever cannot be interrupted runs in a child process, whatever take
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolLimits, ToolResult
 
@@ -20,18 +21,27 @@ __all__ = ["JsonProcessor", "JsonProcessorParameters"]
 _LARGEST = 100 * 1024 * 1024
 
 
-class JsonProcessorParameters(BaseModel):
-    """What the json_processor takes."""
+with warnings.catch_warnings():
+    # pydantic has a method of this name, which it has given up, and warns of the field that stands in its place.
+    warnings.filterwarnings("ignore", 'Field name "schema"')
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+    class JsonProcessorParameters(BaseModel):
+        """What the json_processor takes."""
 
-    operation: Literal["query", "transform", "jq", "validate", "stream", "parse"] = Field(
-        default="query",
-        description="query (also called transform and jq), validate, stream (query each of the JSON lines), or parse.",
-    )
-    input: Any = Field(default=None, description="A JSON value, or a JSON text; JSON lines or an array for stream.")
-    query: str = Field(default=".", max_length=100_000, description="A jq program, for query and stream.")
-    schema_: Any = Field(default=None, alias="schema", description="A JSON schema or its text, for validate.")
+        model_config = ConfigDict(extra="forbid")
+
+        operation: Literal["query", "transform", "jq", "validate", "stream", "parse"] = Field(
+            default="query",
+            description="query (also called transform and jq), validate, stream (query each of the JSON lines), "
+            "or parse.",
+        )
+        input: Any = Field(default=None, description="A JSON value, or a JSON text; JSON lines or an array for stream.")
+        query: str = Field(default=".", max_length=100_000, description="A jq program, for query and stream.")
+        schema: Any = Field(
+            default=None,
+            validation_alias=AliasChoices("schema", "schema_"),  # the second was its name before
+            description="A JSON schema or its text, for validate.",
+        )
 
 
 class JsonProcessor(Tool[JsonProcessorParameters]):
@@ -88,7 +98,7 @@ async def _answer(parameters: JsonProcessorParameters, text: str, context: ToolC
     try:
         if parameters.operation == "validate":
             return str(
-                await context.run_process(json_program.validate, text, await _schema(parameters.schema_, context))
+                await context.run_process(json_program.validate, text, await _schema(parameters.schema, context))
             )
         program = json_program.stream if parameters.operation == "stream" else json_program.query
         return str(await context.run_process(program, text, parameters.query))

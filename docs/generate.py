@@ -358,7 +358,8 @@ def _entry_points() -> str:
     groups = {name: Groups().row(name) for name in OWN_GROUPS} | {group.name: group for group in brought}
     for name, row in sorted(groups.items()):
         ours = ", ".join(f"`{point.name}`" for point in sorted(_own(name), key=lambda point: point.name)) or "-"
-        rows.append(f"| `{name}` | {row.word} | `[{row.section}.NAME]` | {ours} |")
+        table = f"`[{row.section}.NAME]`" if row.section else "none"
+        rows.append(f"| `{name}` | {row.word} | {table} | {ours} |")
     return _page(
         "Entry points",
         "The groups in which a package names what it brings; NAME is the entry point's. A kind of component "

@@ -26,17 +26,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
-from .errors import LlmspellError
+from .errors import CommandError
 
 __all__ = ["CommandError", "CommandHost", "Invocation"]
 
 T = TypeVar("T")
-
-
-class CommandError(LlmspellError):
-    """What a verb was asked for did not succeed: the command ends with 1 and this line."""
-
-    code = "failed"
 
 
 class CommandHost(Protocol):

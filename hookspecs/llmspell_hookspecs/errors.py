@@ -23,7 +23,8 @@
     ├── ToolError                 a tool could not do what it was asked
     ├── ProviderError             a model's provider could not answer: status, retry_after_s
     ├── ScriptError               a script failed: file, line
-    └── StorageError              a storage cannot be opened, read or written
+    ├── StorageError              a storage cannot be opened, read or written
+    └── CommandError              a verb of the command line did not succeed: it ends with 1
 
 Invariant: a message is one line of at most 500 characters, ``<where>: <what was wrong>; <what to do>``, whatever
 foreign text was put into it, and the same facts are attributes.
@@ -36,6 +37,7 @@ from collections.abc import Sequence
 from .spelling import one_line
 
 __all__ = [
+    "CommandError",
     "ComponentNotFoundError",
     "DepthLimitError",
     "HookError",
@@ -333,6 +335,12 @@ class StorageError(LlmspellError):
     def __init__(self, message: str, *, code: str = "storage") -> None:
         super().__init__(message)
         self.code = code
+
+
+class CommandError(LlmspellError):
+    """What a verb was asked for did not succeed: the command ends with 1 and this line."""
+
+    code = "failed"
 
 
 def text_of_error(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,15 +27,19 @@ from llmspell_hookspecs import (
     LoadSample,
     Message,
     ModelRequest,
+    ModelResponse,
     NetworkAccess,
     Operations,
     OperationTimeoutError,
     Replace,
     ResourceLimitError,
+    ScriptError,
     SettingsError,
     State,
     Storages,
+    ToolUse,
 )
+from scripted_model import ScriptedModel
 
 BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"
 AROUND, TIMEOUT, RELEASED = "around_tool_execution", "tool_timeout", "tool_resource_released"
@@ -172,6 +177,79 @@ async def test_one_operation_forks_so_often_at_most() -> None:
     assert "limits.forks" in outcomes[-1].error.message
 
 
+# How operations come to nest: each calls itself by way of what stands there, until it is refused.
+
+
+async def by_itself(host: Host) -> None:
+    with pytest.raises(DepthLimitError):
+        await host.call("tool:itself")
+
+
+async def by_a_script(host: Host) -> None:
+    with pytest.raises(ScriptError):
+        await host.run_source("return Tool.invoke('script', {})", "lua")
+
+
+async def by_an_agent(host: Host) -> None:
+    agent = await host.agents.create(name="first", model="scripted/play", tools=["agent"])
+    await agent.run("hi")
+
+
+async def by_a_fork(host: Host) -> None:
+    host.hooks.register(BEFORE, lambda context: Fork((Call("tool:nothing"),), True), match="nothing")
+    await host.call("tool:nothing")
+
+
+async def by_a_hook(host: Host) -> None:
+    async def call(context: HookContext[Any]) -> None:
+        await host.call("tool:nothing")
+
+    host.hooks.register(BEFORE, call, match="nothing")
+    await host.call("tool:nothing")
+
+
+async def by_a_hook_of_state(host: Host) -> None:
+    async def write(context: HookContext[Any]) -> None:
+        await host.state.set("k", 1)
+
+    host.hooks.register("before_state_write", write)
+    await host.state.set("k", 1)
+
+
+async def by_a_point_of_ones_own(host: Host) -> None:
+    async def fire(context: HookContext[Any]) -> None:
+        await host.hooks.fire("own", 1)
+
+    host.hooks.register("custom:own", fire)
+    await host.hooks.fire("own", 1)
+
+
+async def by_a_scripts_hook(host: Host) -> None:
+    call = "Tool.invoke('nothing', {})"
+    await host.run_source(f"Hook.register('BeforeToolExecution', function() {call} end) {call}", "lua")
+
+
+async def by_a_point_of_a_scripts_own(host: Host) -> None:
+    await host.run_source("Hook.register('custom:own', function() Hook.fire('own', 1) end) Hook.fire('own', 1)", "lua")
+
+
+NESTINGS: dict[str, Callable[[Host], Awaitable[None]]] = {
+    each.__name__: each
+    for each in (
+        by_itself,
+        by_a_script,
+        by_an_agent,
+        by_a_fork,
+        by_a_hook,
+        by_a_hook_of_state,
+        by_a_point_of_ones_own,
+        by_a_scripts_hook,
+        by_a_point_of_a_scripts_own,
+    )
+}
+ABOUT = ("tool_execution", "agent_execution", "model_call", "script_run")
+
+
 def nothing(context: HookContext[Any]) -> None:
     """Answer nothing."""
 
@@ -181,31 +259,54 @@ async def enclose(context: HookContext[Any]) -> AsyncIterator[None]:
     yield
 
 
-@pytest.mark.parametrize("depth", [33, 100])
-@pytest.mark.parametrize("hooked", [False, True])
-async def test_operations_nest_as_deep_as_settings_and_python_allow_and_say_so(hooked: bool, depth: int) -> None:
-    depths: list[int] = []
+@pytest.mark.parametrize("depth", [1, 32, 36])
+@pytest.mark.parametrize("hooked", [False, True], ids=["bare", "hooked"])
+@pytest.mark.parametrize("way", NESTINGS)
+async def test_operations_nest_as_deep_as_settings_say_in_every_way_there_is(
+    way: str, hooked: bool, depth: int
+) -> None:
+    deepest, agents = 0, itertools.count()
     host: Host
 
-    async def again(given: dict[str, Any], context: Any) -> Any:
-        depths.append(context.operation.depth)
-        return (await host.call("tool:again")).result
+    async def itself(given: dict[str, Any], context: Any) -> Any:
+        return (await host.call("tool:itself")).result
 
-    async with opened(make_tool("again", again), settings={"limits": {"depth": depth}}) as host:
-        if hooked:
-            for point, kind in ((BEFORE, "guard"), (BEFORE, "transform"), (AFTER, "transform"), (AFTER, "observe")):
-                host.hooks.register(point, nothing, kind=kind)
-            host.hooks.register("around_tool_execution", enclose, kind="wrap")
-        with pytest.raises(DepthLimitError, match=rf"nested more than {depth if depth < 40 else '[34]'}"):
-            await host.call("tool:again")
+    async def script(given: dict[str, Any], context: Any) -> Any:
+        return await host.run_source("return Tool.invoke('script', {}).result", "lua")
 
-    assert depths == list(range(len(depths)))
-    assert depths[-1] == depth or 33 < depths[-1] < depth
+    async def agent(given: dict[str, Any], context: Any) -> Any:
+        made = await host.agents.create(name=f"a{next(agents)}", model="scripted/play", tools=["agent"])
+        return (await made.run("hi")).text
+
+    async def none(given: dict[str, Any], context: Any) -> Any:
+        return 1
+
+    def respond(request: ModelRequest) -> ModelResponse:
+        told = request.messages[-1].role == "tool"
+        return ModelResponse("", () if told else (ToolUse("u1", "agent", {}),))
+
+    def note(context: HookContext[Any]) -> None:
+        nonlocal deepest
+        deepest = max(deepest, context.operation.depth)
+
+    tools = [make_tool(*each) for each in (("itself", itself), ("script", script), ("agent", agent), ("nothing", none))]
+    settings = {"limits": {"depth": depth}, "hooks": {"breaker": "off"}}
+    async with opened(*tools, ScriptedModel(respond), settings=settings) as host:
+        for point in (*(f"before_{each}" for each in ABOUT), "before_state_write", "custom:own"):
+            host.hooks.register(point, note, kind="guard")
+        for each in ABOUT if hooked else ():
+            for kind in ("transform", "observe"):
+                host.hooks.register(f"before_{each}", nothing, kind=kind)
+                host.hooks.register(f"after_{each}", nothing, kind=kind)
+            host.hooks.register(f"around_{each}", enclose, kind="wrap")
+        await NESTINGS[way](host)
+
+    assert deepest == depth
 
 
 async def test_settings_allow_no_depth_that_python_never_carries() -> None:
-    with pytest.raises(SettingsError, match=r"limits\.depth"):
-        async with opened(settings={"limits": {"depth": 101}}):
+    with pytest.raises(SettingsError, match=r"limits\.depth.* should be at most 36: Python's stack carries no more"):
+        async with opened(settings={"limits": {"depth": 37}}):
             pass
 
 

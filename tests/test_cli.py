@@ -241,7 +241,7 @@ def test_wrong_settings_are_one_line_and_code_2(here: Any, machine: Machine) -> 
 
 def test_a_project_file_that_loosens_is_refused_until_it_is_trusted(here: Any, machine: Machine) -> None:
     file = machine.project / "llmspell.toml"
-    file.write_text("[limits]\ndepth = 99\n")
+    file.write_text("[limits]\ndepth = 36\n")
 
     refused = here("config", "show", "limits.depth")
     trusted = here("trust", ".")
@@ -251,8 +251,8 @@ def test_a_project_file_that_loosens_is_refused_until_it_is_trusted(here: Any, m
 
     assert refused[0] == 2
     assert f"run 'llmspell trust {machine.project}'" in refused[2]
-    assert trusted[:2] == (0, f"{file} is trusted until it changes\n  it sets limits.depth = 99\n")
-    assert shown[:2] == (0, "limits.depth = 99\n")
+    assert trusted[:2] == (0, f"{file} is trusted until it changes\n  it sets limits.depth = 36\n")
+    assert shown[:2] == (0, "limits.depth = 36\n")
     assert untrusted[:2] == (0, f"{file} is trusted no longer\n")
     assert again == refused
 
@@ -305,12 +305,12 @@ def test_an_option_means_the_same_before_the_noun_and_behind_the_verb(here: Any)
 
 
 def test_a_file_named_in_the_environment_takes_the_project_files_place(here: Any, machine: Machine) -> None:
-    (machine.project / "other.toml").write_text("[limits]\ndepth = 99\n")
+    (machine.project / "other.toml").write_text("[limits]\ndepth = 36\n")
     machine.environment["LLMSPELL_CONFIG"] = "other.toml"
 
     code, out, _ = machine.run("config", "show", "limits.depth")
 
-    assert (code, out) == (0, "limits.depth = 99\n")
+    assert (code, out) == (0, "limits.depth = 36\n")
 
 
 def test_warnings_go_to_standard_error(here: Any, machine: Machine) -> None:

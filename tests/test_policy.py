@@ -185,22 +185,22 @@ def test_a_project_file_may_not_switch_on_what_the_user_disabled(layers: Layers)
 
 
 def test_a_trusted_project_file_may_loosen_until_it_changes(layers: Layers) -> None:
-    text = "[limits]\ndepth = 99\n"
+    text = "[limits]\ndepth = 36\n"
     layers.project_file.write_text(text)
 
     trust_project(layers.project_file, cwd=layers.project, environment=layers.environment)
 
-    assert layers.load(project=text).settings.limits.depth == 99
+    assert layers.load(project=text).settings.limits.depth == 36
     with pytest.raises(SettingsError):
         layers.load(project=text + "hops = 99\n")
-    assert layers.load(project=text).settings.limits.depth == 99
+    assert layers.load(project=text).settings.limits.depth == 36
     assert untrust(layers.project_file, layers.environment)
     with pytest.raises(SettingsError):
         layers.load(project=text)
 
 
 def test_trust_is_for_one_folder(layers: Layers, tmp_path: Path) -> None:
-    text = "[limits]\ndepth = 99\n"
+    text = "[limits]\ndepth = 36\n"
     layers.project_file.write_text(text)
     other = tmp_path / "other"
     other.mkdir()
@@ -208,7 +208,7 @@ def test_trust_is_for_one_folder(layers: Layers, tmp_path: Path) -> None:
 
     trust_project(layers.project_file, cwd=layers.project, environment=layers.environment)
 
-    assert layers.load(project=text).settings.limits.depth == 99
+    assert layers.load(project=text).settings.limits.depth == 36
     with pytest.raises(SettingsError, match="nobody trusted this file"):
         load_settings(cwd=other, environment=layers.environment)
     assert not untrust(other / "llmspell.toml", layers.environment)
@@ -216,17 +216,17 @@ def test_trust_is_for_one_folder(layers: Layers, tmp_path: Path) -> None:
 
 def test_a_file_named_by_a_person_is_trusted(layers: Layers, tmp_path: Path) -> None:
     named = tmp_path / "mine.toml"
-    named.write_text("[limits]\ndepth = 77")
+    named.write_text("[limits]\ndepth = 35")
 
-    loaded = layers.load(project="[limits]\ndepth = 50", config=named)
+    loaded = layers.load(project="[limits]\ndepth = 34", config=named)
 
-    assert loaded.settings.limits.depth == 77
+    assert loaded.settings.limits.depth == 35
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("limits.depth", 64),
+        ("limits.depth", 36),
         ("security.paths.read", ["/"]),
         ("security", {"level": "safe", "environment": ["*"]}),
         ("plugins.audit", {"enabled": False}),
@@ -247,11 +247,11 @@ def test_a_script_may_tighten_and_code_may_do_both(layers: Layers) -> None:
     loaded = layers.load()
 
     tightened = change(loaded, "limits.depth", 3, "script")
-    loosened = change(tightened, "limits.depth", 50, "code")
+    loosened = change(tightened, "limits.depth", 34, "code")
 
     assert (loaded.settings.limits.depth, tightened.settings.limits.depth) == (32, 3)
     assert tightened.origin("limits.depth").layer == "script"
-    assert loosened.settings.limits.depth == 50
+    assert loosened.settings.limits.depth == 34
 
 
 def test_a_change_with_a_wrong_value_names_the_key(layers: Layers) -> None:

@@ -34,7 +34,7 @@ LOOSENINGS = {
     "disables hooks": "[hooks]\ndisabled = ['audit.*']",
     "hurries guards": "[hooks]\ntimeout_s = 0.0001",
     "switches the breaker off": "[hooks]\nbreaker = 'off'",
-    "raises the depth": "[limits]\ndepth = 64",
+    "raises the depth": "[limits]\ndepth = 36",
     "raises the script's time": "[scripts]\ntime_s = inf",
     "runs on the loop": "[scripts]\nslices = 'loop'",
     "sets a tool's own": "[tools.http_request]\nproxy = 'http://evil'",
@@ -128,11 +128,11 @@ def test_somebody_elses_file_above_tightens_and_widens_nothing(places: tuple[Pat
 def test_trust_ends_with_the_content_and_is_not_lent_through_a_link(places: tuple[Path, dict[str, str]]) -> None:
     project, environment = places
     file, other = project / "llmspell.toml", project.parent / "other"
-    file.write_text("[limits]\ndepth = 100\n")
+    file.write_text("[limits]\ndepth = 36\n")
     other.mkdir()
     (other / "llmspell.toml").symlink_to(file)
     trust_project(file, cwd=project, environment=environment)
 
-    assert load_settings(cwd=project, environment=environment).settings.limits.depth == 100
+    assert load_settings(cwd=project, environment=environment).settings.limits.depth == 36
     with pytest.raises(SettingsError, match="loosens policy"):
         load_settings(cwd=other, environment=environment)

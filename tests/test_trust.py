@@ -18,7 +18,7 @@ read = ["data", "new/deep", "{outside}"]
 [storage.sqlite]
 path = "db/state.db"
 [limits]
-depth = 99
+depth = 36
 """
 
 
@@ -78,7 +78,7 @@ def _replace_by_file(place: Path) -> None:
 @pytest.mark.parametrize("swap", SWAPS)
 def test_a_trusted_file_is_not_trusted_for_what_its_places_became(project: Project, swap: str) -> None:
     change, told = SWAPS[swap]
-    assert project.load().settings.limits.depth == 99
+    assert project.load().settings.limits.depth == 36
 
     change(project)
 
@@ -86,7 +86,7 @@ def test_a_trusted_file_is_not_trusted_for_what_its_places_became(project: Proje
         project.load()
     assert told in str(refused.value)
     project.trust()
-    assert project.load().settings.limits.depth == 99
+    assert project.load().settings.limits.depth == 36
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -102,7 +102,7 @@ def test_a_folder_that_was_made_anew_is_what_it_was(project: Project) -> None:
     (project.folder / "data").rmdir()
     (project.folder / "data").mkdir()
 
-    assert project.load().settings.limits.depth == 99
+    assert project.load().settings.limits.depth == 36
 
 
 def _refuses(loaded: LoadedSettings, path: Path | str) -> bool:

@@ -610,3 +610,36 @@ def test_a_link_that_was_put_in_the_place_of_the_judged_file_is_not_followed(tmp
 
     with pytest.raises(SecurityError, match="a link has been put in its way"):
         call(CsvAnalyzer, path=str(tmp_path / "table.csv"))
+
+
+WIDE = f"{','.join(f'c{index}' for index in range(1200))}\n{'1,' * 1199}1\n"
+
+
+def test_of_a_wide_table_the_first_columns_are_described_or_those_that_are_asked_for() -> None:
+    first = call(CsvAnalyzer, input=WIDE)
+    chosen = call(CsvAnalyzer, input=WIDE, options={"columns": ["c1100", "c7"]})
+    sample = call(CsvAnalyzer, operation="sample", input=WIDE)
+
+    assert [one["name"] for one in first.result["columns"]] == [f"c{index}" for index in range(500)]
+    assert (first.result["column_count"], first.metadata["columns_left_out"]) == (1200, 700)
+    assert [(one["name"], one["mean"]) for one in chosen.result["columns"]] == [("c1100", 1), ("c7", 1)]
+    assert (len(sample.metadata["columns"]), sample.metadata["columns_left_out"]) == (1000, 200)
+    assert str(sample.text) == WIDE
+    assert "columns_left_out" not in call(CsvAnalyzer, input=PEOPLE).metadata
+
+
+def test_columns_that_are_not_there_or_too_many_are_refused() -> None:
+    assert "options.columns: there is no column 'c9'" in str(refused(input="a,b\n1,2\n", options={"columns": ["c9"]}))
+    with pytest.raises(InvalidInputError, match="at most 500 items"):
+        call(CsvAnalyzer, input=WIDE, options={"columns": [f"c{index}" for index in range(501)]})
+
+
+def test_the_wider_a_table_the_fewer_rows_are_read_before_a_cancellation_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[None] = []
+    monkeypatch.setattr(trio.from_thread, "check_cancelled", lambda: looks.append(None))
+
+    analyze(WIDE + WIDE.partition("\n")[2] * 9)
+
+    assert len(looks) == 10

@@ -420,3 +420,12 @@ async def test_headers_that_come_more_than_once_can_be_told_apart() -> None:
         headers = (await _call(input=server.url)).result["headers"]
 
     assert (headers["set-cookie"], headers["x-one"]) == (cookies, "1, 2")
+
+
+@pytest.mark.parametrize("where", ["headers", "auth"])
+async def test_more_headers_than_any_server_takes_are_refused(where: str) -> None:
+    headers = {f"x-{index}": "a" * 10 for index in range(201)}
+    given: Any = headers if where == "headers" else {"type": "custom", "headers": headers}
+
+    with pytest.raises(ValidationError, match="at most 200 items"):
+        await _call(input="http://127.0.0.1:1/", **{where: given})

@@ -16,6 +16,8 @@ __all__ = ["Authentication", "Headers", "auth_headers", "redact", "revealed", "s
 _TELLING = ("authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "api_key", "credential")
 _REDACTED = b"[redacted]"
 _SHORTEST_SECRET = 6
+_MOST_HEADERS = 200
+"""Servers refuse more than a hundred, and each secret among them is looked for in all that comes back."""
 
 
 def _hide(headers: dict[str, str | SecretStr]) -> dict[str, str | SecretStr]:
@@ -29,7 +31,7 @@ def _tells(name: str) -> bool:
     return any(word in name.lower() for word in _TELLING)
 
 
-Headers: TypeAlias = Annotated[dict[str, str | SecretStr], AfterValidator(_hide)]
+Headers: TypeAlias = Annotated[dict[str, str | SecretStr], Field(max_length=_MOST_HEADERS), AfterValidator(_hide)]
 
 
 class _Kind(BaseModel):
@@ -69,7 +71,7 @@ class CustomAuth(_Kind):
     """Any headers."""
 
     type: Literal["custom"]
-    headers: dict[str, SecretStr]
+    headers: dict[str, SecretStr] = Field(max_length=_MOST_HEADERS)
 
 
 Authentication: TypeAlias = Annotated[

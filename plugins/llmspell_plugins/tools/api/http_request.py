@@ -123,8 +123,7 @@ class HttpRequest(Tool[HttpRequestParameters]):
         headers: dict[str, str | SecretStr] = {"User-Agent": self.settings.user_agent}
         if kind:
             headers["Content-Type"] = kind
-        for name, value in (*parameters.headers.items(), *auth_headers(parameters.auth).items()):
-            _set(headers, name, value)
+        headers = _merged(headers, parameters.headers, auth_headers(parameters.auth))
         timeout_s = min(self.settings.timeout_s, context.limits.time_s)
         return _Request(
             parameters.method, parameters.input, headers, content, timeout_s, self.settings.max_response_bytes
@@ -174,11 +173,14 @@ async def _send(request: _Request, context: ToolContext) -> HttpResponse:
     )
 
 
-def _set(headers: dict[str, str | SecretStr], name: str, value: str | SecretStr) -> None:
-    """Set a header in place of the one with the same name, however that is capitalised."""
-    for known in [known for known in headers if known.lower() == name.lower()]:
-        del headers[known]
-    headers[name] = value
+def _merged(*all_headers: Mapping[str, str | SecretStr]) -> dict[str, str | SecretStr]:
+    """Return the headers, of each name the last, however it is capitalised."""
+    found: dict[str, tuple[str, str | SecretStr]] = {}
+    for headers in all_headers:
+        for name, value in headers.items():
+            found.pop(name.lower(), None)  # so that it comes last, too
+            found[name.lower()] = name, value
+    return dict(found.values())
 
 
 def _encoded(body: Any) -> tuple[bytes | None, str]:

@@ -28,6 +28,7 @@ __all__ = ["CsvAnalyzer", "CsvOptions", "CsvParameters"]
 
 _PATH = re.compile(r"[^\r\n,;\t|]+\.[ct]sv", re.IGNORECASE)
 _HELD = 4  # a table in work takes about four times its text
+_MOST_DESCRIBED, _MOST_NAMED = 500, 1000  # more would hold the loop while hooks are shown the answer
 
 
 class CsvOptions(BaseModel):
@@ -41,6 +42,11 @@ class CsvOptions(BaseModel):
     encoding: str | None = Field(default=None, description="Of the file; found out if left out.")
     has_headers: bool = Field(default=True, description="Whether the first row names the columns.")
     null_values: list[str] = Field(default=[], description="Cells that count as empty, such as NA.")
+    columns: list[str] = Field(
+        default=[],
+        max_length=_MOST_DESCRIBED,
+        description=f"For analyze: which to describe; the first {_MOST_DESCRIBED} if left out.",
+    )
     format: Literal["json", "jsonlines", "tsv", "parquet", "excel"] = Field(default="json", description="For convert.")
     filter: str | None = Field(default=None, max_length=1000, description="For filter: 'column > value'.")
     add_columns: dict[str, str] = Field(default={}, description="For transform: 'price * quantity' by new name.")
@@ -139,8 +145,8 @@ def _table(parameters: CsvParameters, charge: Callable[[int], None]) -> Table:
 _Answer = tuple[Any, str | None, dict[str, Any]]
 
 
-def _analyze(table: Table, _: CsvOptions) -> _Answer:
-    count, columns = described(table)
+def _analyze(table: Table, options: CsvOptions) -> _Answer:
+    count, columns = described(table, _chosen(table, options.columns))
     result = {
         "row_count": count,
         "column_count": len(table.names),
@@ -151,7 +157,19 @@ def _analyze(table: Table, _: CsvOptions) -> _Answer:
         "file_size_bytes": table.size_bytes,
         "parse_errors": table.told(),
     }
-    return result, json.dumps(result, ensure_ascii=False), {"count": count}
+    return result, json.dumps(result, ensure_ascii=False), {"count": count, **_left_out(table.names, len(columns))}
+
+
+def _chosen(table: Table, names: Sequence[str]) -> Sequence[int]:
+    """Return which columns are to be described."""
+    if not names:
+        return range(min(len(table.names), _MOST_DESCRIBED))
+    places = {name: index for index, name in enumerate(table.names)}
+    return [places[name] if name in places else table.index(name, "options.columns") for name in names]
+
+
+def _left_out(names: Sequence[str], told: int) -> dict[str, int]:
+    return {"columns_left_out": len(names) - told} if len(names) > told else {}
 
 
 def _convert(table: Table, options: CsvOptions) -> _Answer:
@@ -195,7 +213,7 @@ def _rows(table: Table, names: Sequence[str], rows: Iterable[Sequence[str]]) -> 
             yield row
 
     text = written(names if table.reading.has_headers else None, counted(), table.delimiter)
-    return text, text, {"count": count, "columns": list(names)}
+    return text, text, {"count": count, "columns": list(names[:_MOST_NAMED]), **_left_out(names, _MOST_NAMED)}
 
 
 def _unreadable(path: str, error: OSError) -> ToolError:

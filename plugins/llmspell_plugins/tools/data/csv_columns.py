@@ -12,7 +12,7 @@ import heapq
 import math
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -90,21 +90,22 @@ def types(table: Table) -> list[str]:
     return [column.name for column in columns]
 
 
-def described(table: Table) -> tuple[int, list[dict[str, Any]]]:
-    """Answer how many rows there are, and what stands in each column.
+def described(table: Table, indices: Sequence[int]) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many rows there are, and what stands in each of these columns.
 
     The median and the sample standard deviation (of two numbers or more) are exact, from all of a column's numbers.
     """
-    columns = [_Column() for _ in table.names]
+    columns = [_Column() for _ in indices]
     count = 0
     for row in table.rows():
         count += 1
-        for column, cell in zip(columns, row, strict=True):
+        for column, index in zip(columns, indices, strict=True):
+            cell = row[index]
             if not table.is_null(cell):
                 column.see(cell)
     columns.reverse()
     # Each column is freed once it is described: to free millions of cells at once would hold all other threads.
-    return count, [columns.pop().described(name, count) for name in table.names]
+    return count, [columns.pop().described(table.names[index], count) for index in indices]
 
 
 class _Type:

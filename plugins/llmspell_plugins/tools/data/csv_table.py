@@ -28,6 +28,8 @@ _SNIFFED_LINES = 100
 _LONGEST_LINE = 1024 * 1024
 _MOST_ERRORS = 1000
 _HALF = re.compile("[\ud800-\udfff]")
+_ROW_CELLS = 2048
+"""After so many cells it is looked whether the call was cancelled."""
 _PIECE_BYTES = 1_000_000
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -79,9 +81,9 @@ class Table:
         records = self._records()
         if self.reading.has_headers:
             next(records, None)
-        width = len(self.names)
+        width, row = len(self.names), max(1, _ROW_CELLS // (len(self.names) + 1))
         for number, record in enumerate(records, 1):
-            if number % 1024 == 0:
+            if number % row == 0:
                 trio.from_thread.check_cancelled()
             if len(record) != width:
                 self._tell(f"it has {len(record)} cells, the table {width} columns", row=number)

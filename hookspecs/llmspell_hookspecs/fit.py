@@ -11,12 +11,12 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from .bounds import check_bounds
+from .bounds import ATOMS, check_bounds
 from .errors import InvalidInputError
 from .secret import keep_hidden
 from .values import freeze, restore
 
-__all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "thaw_fields", "without_refused"]
+__all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "renew", "thaw_fields", "without_refused"]
 
 T = TypeVar("T")
 
@@ -76,6 +76,25 @@ def thaw_fields(value: T) -> T:
     """Return a fresh value, of the types that it had before it was frozen."""
     fresh: T = restore(value)
     return fresh
+
+
+def renew(value: T, where: str | Addressed, what: str) -> T:
+    """Return a value as it comes back when hooks have seen it: fresh, and nobody else's.
+
+    Raises:
+        InvalidInputError: It holds what cannot be shown.
+    """
+    if type(value) in ATOMS:
+        return value
+    if isinstance(value, Struct) and type(value).__struct_config__.frozen:  # flat, as most results are
+        fresh: dict[str, Any] = {}
+        for name, field in zip(value.__struct_fields__, structs.astuple(value), strict=True):
+            if type(field) is dict and not field:
+                fresh[name] = {}
+            elif type(field) not in ATOMS:
+                return thaw_fields(freeze_fields(value, where, what))
+        return structs.replace(value, **fresh) if fresh else value
+    return thaw_fields(freeze_fields(value, where, what))
 
 
 def plain(value: Any) -> Any:

@@ -99,13 +99,22 @@ def _made(function: Callable[..., Any], **options: Any) -> type[Tool[Any]]:
     if settings_model is not None and "settings" not in given.values():
         raise _wrong(called, f"nothing gets its settings; annotate a parameter with {settings_model.__name__}")
 
-    async def run(self: Tool[Any], parameters: BaseModel, context: ToolContext) -> Any:
+    names = tuple(fields)
+
+    def call(self: Tool[Any], parameters: BaseModel, context: ToolContext) -> Any:
         """Call the function."""
-        values = {name: getattr(parameters, name) for name in fields}
-        values |= {name: context if what == "context" else self.settings for name, what in given.items()}
-        answer = function(**values)
+        values = {name: getattr(parameters, name) for name in names}
+        for name, what in given.items():
+            values[name] = context if what == "context" else self.settings
+        return function(**values)
+
+    async def run(self: Tool[Any], parameters: BaseModel, context: ToolContext) -> Any:
+        """Call the function, and wait for what it answers."""
+        answer = call(self, parameters, context)
         return await answer if inspect.isawaitable(answer) else answer
 
+    if not inspect.iscoroutinefunction(function):
+        run.at_once = call  # type: ignore[attr-defined]  # on the method, so that whoever overrides that is called
     paragraph = (inspect.getdoc(function) or "").partition("\n\n")[0]
     attributes = {
         "description": " ".join(paragraph.split()),

@@ -110,6 +110,12 @@ class Operation(Struct, frozen=True):
         scope: The run of a script that begins here; empty for none.
         apart: Whether the hooks of the scripts that it descends from are not asked.
         depends: Returns what its result depends on beside component and subject; Cache keeps it under that, too.
+        ready: Does what ``prepare`` does where nobody is asked, at once, and returns what the body gets; given only
+            while nobody stands at any point that ``prepare`` or ``release`` ask.
+        as_of: The generation of the runner's for which ``ready`` is given; with another one it is not used.
+        show: Returns what ``prepare`` would have returned, after ``ready``.
+        quick: Does what ``body`` does after ``ready`` as far as it goes without waiting; returns the result, or a
+            coroutine that does the rest.
     """
 
     kind: OperationKind
@@ -127,6 +133,10 @@ class Operation(Struct, frozen=True):
     apart: bool = False
     leave: Callable[[Any, Asker], Awaitable[Any]] | None = None
     depends: Callable[[], Any] | None = None
+    ready: Callable[[Any], Any] | None = None
+    as_of: object = None
+    show: Callable[[], Any] | None = None
+    quick: Callable[[Any], Any] | None = None
 
 
 @runtime_checkable

@@ -115,6 +115,10 @@ def freeze(value: Any) -> Any:
         else:
             if len(value) <= LARGEST:
                 return MappingProxyType(value.copy())
+    elif isinstance(value, Struct) and kind.__struct_config__.frozen:
+        shown = _flat_struct(value)
+        if shown is not None:
+            return shown
     room = [_MANY]
     try:
         try:
@@ -164,6 +168,22 @@ def _freeze(value: Any, depth: int, room: list[int]) -> Any:
     if isinstance(value, Struct) and kind.__struct_config__.frozen:
         return _frozen_struct(value, depth, room)
     return _conversion().freeze_other(value, depth, room)
+
+
+def _flat_struct(value: Struct) -> Struct | None:
+    """Return a struct read-only that holds nothing but atoms and flat dicts by texts; None for any other."""
+    changed: dict[str, Any] | None = None
+    for index, field in enumerate(structs.astuple(value)):
+        if type(field) in ATOMS or field is _NOTHING:
+            continue
+        if type(field) is not dict or len(field) > _MANY:
+            return None
+        for key, item in field.items():
+            if type(item) not in ATOMS or type(key) is not str:
+                return None
+        changed = {} if changed is None else changed
+        changed[value.__struct_fields__[index]] = MappingProxyType(field.copy()) if field else _NOTHING
+    return value if changed is None else structs.replace(value, **changed)
 
 
 def _copied(value: Any) -> dict[Any, Any]:

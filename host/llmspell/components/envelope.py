@@ -18,7 +18,10 @@ def outgrows(result: ToolResult, limit_bytes: int) -> bool:
     What is nested too deeply, holds itself or too many items has no size: it is refused for that when it is shown to
     hooks.
     """
-    size, left, parts = 0, LARGEST, [iter((result.result, result.text, result.metadata))]
+    held, text = result.result, result.text
+    if type(held) in _NUMBERS and not result.metadata:
+        return text is not None and len(text) + 4 > limit_bytes
+    size, left, parts = 0, LARGEST, [iter((held, text, result.metadata))]
     while parts and size <= limit_bytes:
         for value in parts[-1]:
             kind = type(value)

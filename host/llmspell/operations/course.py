@@ -54,6 +54,7 @@ class Chains(Struct, frozen=True):
 
     Attributes:
         heard: Whether anybody listens to its events.
+        straight: Whether nobody but sync transforms and guards before it is asked or told unless it fails.
     """
 
     before: Chain | None
@@ -61,11 +62,7 @@ class Chains(Struct, frozen=True):
     after: Chain | None
     error: Chain | None
     heard: bool = False
-
-    @property
-    def only_error(self) -> bool:
-        """Whether nobody is asked or told unless it fails."""
-        return self.before is None and self.around is None and self.after is None and not self.heard
+    straight: bool = True
 
 
 NO_CHAINS: Final = Chains(None, None, None, None)
@@ -156,7 +153,15 @@ class Course:
         "wanted",
     )
 
-    def __init__(self, house: House, operation: Operation, frame: Frame, chains: Chains, generation: object) -> None:
+    def __init__(
+        self,
+        house: House,
+        operation: Operation,
+        frame: Frame,
+        chains: Chains,
+        generation: object,
+        began_s: float | None = None,
+    ) -> None:
         self.house = house
         self._generation = generation
         self.operation = operation
@@ -179,7 +184,7 @@ class Course:
         self.questions: dict[tuple[str, str, str], Any] = {}
         self.until_s = inf
         limit_s = _least(operation.deadline_s, house.limits.operation_time_s)
-        self.deadline = Deadline(limit_s, frame)
+        self.deadline = Deadline(limit_s, frame, began_s)
         self._metadata = Metadata()
         self._forks: Forks | None = None
         self._held: list[_Held] = []
@@ -188,6 +193,10 @@ class Course:
     def limit_s(self) -> float | None:
         """How long each hook may wait from now on; set once it ends, or once its deadline has passed."""
         return self.house.limits.final_s if self.ending or self.deadline.passed is not None else None
+
+    def follow(self, context: HookContext[Any]) -> None:
+        """Go on where the straight path has come to: with the ids and the metadata that its hooks were shown."""
+        self._ref, self._metadata = context.operation, context.metadata
 
     def look(self) -> Chains:
         """Return who stands around it now: a guard that came while it runs judges the points that are still to come.
@@ -205,6 +214,7 @@ class Course:
             still_judging(old.after, new.after),
             still_judging(old.error, new.error),
             old.heard,
+            False,
         )
         return self.chains
 

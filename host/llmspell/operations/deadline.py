@@ -20,6 +20,7 @@ class Deadline:
     Args:
         limit_s: How long, from now on; None for no limit.
         frame: The operation.
+        began_s: Since when it runs, on trio's clock; None for now.
 
     Attributes:
         is_set: Whether there is one.
@@ -28,7 +29,7 @@ class Deadline:
 
     __slots__ = ("_at_s", "_began_s", "_frame", "_limit_s", "_scope", "is_set", "passed")
 
-    def __init__(self, limit_s: float | None, frame: Frame) -> None:
+    def __init__(self, limit_s: float | None, frame: Frame, began_s: float | None = None) -> None:
         """Begin; raises `InvalidInputError` for what is no number."""
         if limit_s != limit_s:  # NaN, which passes every check of bounds
             raise InvalidInputError(
@@ -37,7 +38,7 @@ class Deadline:
         self._limit_s = limit_s
         self._frame = frame
         self.is_set = limit_s is not None
-        self._began_s = 0.0 if limit_s is None else trio.current_time()
+        self._began_s = 0.0 if limit_s is None else trio.current_time() if began_s is None else began_s
         self._at_s = None if limit_s is None else self._began_s + limit_s
         self._scope: trio.CancelScope | None = None
         self.passed: OperationTimeoutError | None = None

@@ -14,7 +14,7 @@ It is longer than most because the six steps only make sense together.
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from time import perf_counter_ns
 from typing import Any
 
@@ -26,6 +26,7 @@ from llmspell_hookspecs import (
     Call,
     Cancel,
     Failure,
+    HookResult,
     InvalidInputError,
     OperationCancelledError,
     OperationError,
@@ -75,39 +76,42 @@ class Execution:
         """Run it and answer its result."""
         if self._course.chains.heard:
             announce_start(self._course)
-        return self._to_its_end(self._attempt(True), perf_counter_ns())
+        return self._to_its_end(self._attempt(self._produce, True), perf_counter_ns())
 
-    async def run_quietly(self) -> Any:
-        """Run the body of one that nobody is asked about unless it fails, and go on from its failure."""
-        course, kind = self._course, self._course.operation.kind
-        course.proposed = course.approved = course.subject
-        if course.operation.started is not None:
-            course.operation.started()
-        started_ns = perf_counter_ns()
-        value: Any = NOTHING
-        failure: Exception | None = None
-        try:
-            value = kind.to_result(await course.operation.body(course.subject))
-        except BaseException as error:
-            let_pass(error)
-            failure = as_error(error, course.component)
-        finally:
-            if value is NOTHING and failure is None:
-                await end_without(course, sys.exception(), started_ns)
-        course.elapsed_ns = perf_counter_ns() - started_ns
-        if failure is None and course.look().only_error:
-            return value
-        return await self.go_on(value, failure)
+    # Where the straight path leaves off; each returns what `run` would.
 
-    async def go_on(self, value: Any, failure: Exception | None) -> Any:
-        """Go on behind the body of one that nobody was asked about, with what it yielded or with its failure."""
-        course = self._course
-        course.proposed = course.approved = course.subject = freeze_fields(course.operation.subject)
-        started_ns = perf_counter_ns() - course.elapsed_ns
-        if failure is not None:
-            return await self._to_its_end(self._failed(failure), started_ns)
-        course.body_value = freeze_fields(value)
-        return await self._to_its_end(self._settled(course.body_value), started_ns)
+    def answer(self, answered: tuple[int, HookResult]) -> Coroutine[Any, Any, Any]:
+        """Go on with what a transform has answered."""
+        return self._resume(self._decide, self._propose_rest(answered))
+
+    def refuse(self, error: BaseException) -> Coroutine[Any, Any, Any]:
+        """Go on from a failure before the body, or a guard's verdict."""
+        return self._resume(self._decide, _raised(error))
+
+    def prepare(self) -> Coroutine[Any, Any, Any]:
+        """Go on with the preparation, since others may be asked in it by now."""
+        return self._resume(self._decide, self._prepare(None))
+
+    def judge(self) -> Coroutine[Any, Any, Any]:
+        """Go on with the guards, since others stand there by now."""
+        return self._resume(self._decide, self._guard(None))
+
+    def begin(self) -> Coroutine[Any, Any, Any]:
+        """Go on with the body: the guards have let the call pass."""
+        return self._resume(self._decide, _nothing())
+
+    def complete(self, value: Any) -> Coroutine[Any, Any, Any]:
+        """Go on from what the body yielded."""
+        self._course.approved = self._course.subject
+        return self._resume(self._take, value)
+
+    def fail(self, error: BaseException) -> Coroutine[Any, Any, Any]:
+        """Go on from what the body raised, or was cancelled by."""
+        self._course.approved = self._course.subject
+        return self._resume(self._lose, error)
+
+    def _resume(self, step: Callable[[Any], Awaitable[Any]], argument: Any) -> Coroutine[Any, Any, Any]:
+        return self._to_its_end(self._attempt(step, argument), perf_counter_ns() - self._course.elapsed_ns)
 
     async def _to_its_end(self, attempt: Coroutine[Any, Any, Any], started_ns: int) -> Any:
         """Make attempts until one is not to be made again, and end."""
@@ -119,7 +123,7 @@ class Execution:
                 except _Again as again:
                     original = again.original or self._course.approved is NOTHING
                     await self._wait(again)
-                    attempt = self._attempt(original)
+                    attempt = self._attempt(self._produce, original)
         finally:
             if value is NOTHING:
                 await end_without(self._course, sys.exception(), started_ns)
@@ -147,12 +151,12 @@ class Execution:
         self._attempts_allowed = min(self._attempts_allowed, max(1, retry.max_attempts))
         return self._course.frame.attempt < self._attempts_allowed
 
-    async def _attempt(self, original: bool) -> Any:
+    async def _attempt(self, step: Callable[[Any], Awaitable[Any]], argument: Any) -> Any:
         course = self._course
         failure: Exception | None = None
         try:
             deadline = course.deadline
-            value = await (deadline.over(self._produce, original) if deadline.is_set else self._produce(original))
+            value = await (deadline.over(step, argument) if deadline.is_set else step(argument))
         except Exception as error:
             if error is course.cancelled or isinstance(error, _Again):
                 raise
@@ -206,9 +210,13 @@ class Execution:
             course.subject = course.approved
         if course.next is not NOTHING:
             self._begin_with(course.next)
+        return await self._decide(self._approve(original))
+
+    async def _decide(self, approving: Coroutine[Any, Any, Proposal | None]) -> Any:
+        course = self._course
         failure: Exception | None = None
         try:
-            proposal = await self._approve(original)
+            proposal = await approving
         except BaseException as caught:
             let_pass(caught)
             failure = as_error(caught, course.component)
@@ -243,6 +251,18 @@ class Execution:
             if chain is not None and proposal is None:
                 course.subject, proposal = await propose(course, chain, course.subject)
             course.proposed = course.subject
+        return await self._prepare(proposal)
+
+    async def _propose_rest(self, answered: tuple[int, HookResult]) -> Proposal | None:
+        course, chain = self._course, self._course.chains.before
+        if chain is None:
+            raise RuntimeError("nobody stands there who could have answered")
+        course.subject, proposal = await propose(course, chain, course.subject, answered)
+        course.proposed = course.subject
+        return await self._prepare(proposal)
+
+    async def _prepare(self, proposal: Proposal | None) -> Proposal | None:
+        course = self._course
         if proposal is not None and isinstance(proposal.answer, Cancel):
             raise course.cancel(proposal.hook, proposal.answer, course.subject)
         leaves = proposal is not None and isinstance(proposal.answer, Redirect | Retry)
@@ -250,7 +270,10 @@ class Execution:
             prepared = await course.operation.prepare(course.subject, course)
             if prepared is not course.subject:
                 course.subject = freeze_fields(prepared)
-        chain = course.look().before
+        return await self._guard(proposal)
+
+    async def _guard(self, proposal: Proposal | None) -> Proposal | None:
+        course, chain = self._course, self._course.look().before
         if chain is not None and chain.guards:
             await self._judge(chain, course.subject)
         if course.holds:
@@ -328,6 +351,16 @@ class Execution:
             let_pass(caught)
             error = as_error(caught, course.component)
         raise error
+
+    async def _take(self, value: Any) -> Any:
+        course = self._course
+        course.body_value = freeze_fields(value, course.frame, "result")
+        return course.body_value
+
+    async def _lose(self, caught: BaseException) -> Any:
+        if caught is not self._course.deadline.passed:
+            let_pass(caught)
+        raise as_error(caught, self._course.component)
 
     # Step 5: settle, or recover.
 
@@ -467,6 +500,14 @@ class Execution:
         notice = notice_of(error)
         if notice is not None:
             await course.ask(*notice)
+
+
+async def _raised(error: BaseException) -> Proposal | None:
+    raise error
+
+
+async def _nothing() -> Proposal | None:
+    return None
 
 
 def _error_of(failure: Failure, error: Exception) -> Exception:

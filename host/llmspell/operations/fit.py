@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from llmspell_hookspecs.fit import bound, fit, freeze_fields, name_after, plain, thaw_fields, without_refused
+from llmspell_hookspecs.fit import bound, fit, freeze_fields, name_after, plain, renew, thaw_fields, without_refused
 
-__all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "thaw_fields", "without_refused"]
+__all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "renew", "thaw_fields", "without_refused"]

@@ -50,8 +50,16 @@ class Proposal(Struct, frozen=True):
     value: Any = NOTHING
 
 
-async def propose(course: Course, chain: Chain, subject: Any) -> tuple[Any, Proposal | None]:
+async def propose(
+    course: Course, chain: Chain, subject: Any, answered: tuple[int, HookResult] | None = None
+) -> tuple[Any, Proposal | None]:
     """Ask the transforms of a chain.
+
+    Args:
+        course: The operation.
+        chain: The chain.
+        subject: What they are given.
+        answered: Where to go on and what was answered, if they have been asked so far.
 
     Returns:
         The subject as they left it, and what ended them.
@@ -64,12 +72,13 @@ async def propose(course: Course, chain: Chain, subject: Any) -> tuple[Any, Prop
     transforms = chain.transforms
     if not transforms:
         return subject, None
-    context = course.context(chain, subject)
-    answered = (
-        await advance_waiting(transforms, 0, context, course.limit_s)
-        if chain.waits
-        else advance(transforms, 0, context)
-    )
+    if answered is None:
+        context = course.context(chain, subject)
+        answered = (
+            await advance_waiting(transforms, 0, context, course.limit_s)
+            if chain.waits
+            else advance(transforms, 0, context)
+        )
     if answered is None:
         return subject, None
     return await _interpret(course, chain, subject, answered)

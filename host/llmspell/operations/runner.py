@@ -12,18 +12,21 @@ import logging
 import secrets
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from time import perf_counter_ns
+from types import CoroutineType
 from typing import Any, Final
 
 import trio
+from msgspec import structs
 
-from llmspell.foreign import as_error, let_pass
-from llmspell.hooks import HookRegistry, Tracer
+from llmspell.hooks import Chain, HookRegistry, Tracer, advance, judge
 from llmspell_hookspecs import (
     Call,
     ComponentRef,
     DepthLimitError,
     HookContext,
+    InvalidInputError,
     Metadata,
     OperationError,
     OperationRef,
@@ -35,12 +38,11 @@ from .announcing import is_heard
 from .asking import ask_chain
 from .cache import ResultCache
 from .correlation import CURRENT, Frame
-from .course import NO_CHAINS, Announcer, Chains, Course
+from .course import NO_CHAINS, NOTHING, Announcer, Chains, Course
 from .execution import Execution
-from .fit import freeze_fields, thaw_fields
+from .fit import freeze_fields, renew, thaw_fields, without_refused
 from .forks import Forks
 from .kind import Caller, Operation, OperationKind, RunnerLimits, same
-from .notices import notice_of
 
 __all__ = ["Runner"]
 
@@ -70,7 +72,7 @@ class Runner:
     Attributes:
         prefix: Of the ids of operations.
         numbers: What follows it.
-        generation: Another object after every change of who stands at the points, or listens.
+        generation: Another object after every change of who stands at the points or listens, and of settings.
         refusal: Why no operation may run; empty if they may.
         results: What hooks asked to keep.
         problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
@@ -98,7 +100,6 @@ class Runner:
         self.numbers = itertools.count(1)
         self.limit(limits)
         self._turn = _TURNS
-        self.generation = object()
         self._kept: dict[OperationKind, dict[str, Chains | None]] = {}
         registry.on_change.append(self._changed)
 
@@ -146,42 +147,134 @@ class Runner:
         token = _enter(frame)
         if frame.top is not None:
             frame.top.running += 1
+        limit_s = operation.deadline_s
         try:
-            alone = operation.prepare is None and operation.deadline_s is None and not self._measured
-            if chains is None and alone:
+            if chains is None and limit_s is None and operation.prepare is None and not self._measured:
+                failure: BaseException | None = None  # the straight path at its shortest: nobody is asked or told
+                value: Any = None
                 if operation.started is not None:
                     operation.started()
-                failure: Exception | None = None
                 try:
                     value = await operation.body(operation.subject)
                     if not (kind.to_result is same or type(value) is kind.result):
                         value = kind.to_result(value)
-                    if self.generation is generation:
+                    if self.generation is generation or not self._is_awaited(operation):
                         return value
                 except BaseException as error:
-                    let_pass(error)
-                    value, failure = None, as_error(error, frame.address)
-                return await self._look_back(operation, frame, value, failure)
-            execution = Execution(Course(self, operation, frame, chains or NO_CHAINS, generation))
-            return await (execution.run_quietly() if alone and chains and chains.only_error else execution.run())
+                    failure = error
+                subject = operation.subject
+                course = self._course(operation, frame, NO_CHAINS, generation, None, subject, subject, None, False)
+                return await (Execution(course).complete(value) if failure is None else Execution(course).fail(failure))
+            if (
+                (chains is None or chains.straight)
+                and (operation.prepare is None or (operation.ready is not None and operation.as_of is generation))
+                and operation.leave is None
+                and (limit_s is None or limit_s > 0)
+                and not self._measured
+            ):
+                return await self._go_straight(operation, frame, chains or NO_CHAINS, generation)
+            return await Execution(Course(self, operation, frame, chains or NO_CHAINS, generation)).run()
         finally:
             _leave(token)
             if frame.top is not None:
                 frame.top.running -= 1
 
-    async def _look_back(self, operation: Operation, frame: Frame, value: Any, failure: Exception | None) -> Any:
-        """End what ran alone: as it is, unless somebody came meanwhile to the points behind the body."""
-        generation = self.generation
-        chains = self.chains(operation.kind, frame.component.name)
-        if chains is not None:
-            course = Course(self, operation, frame, chains, generation)
-            return await Execution(course).go_on(value, failure)
-        if failure is None:
-            return value
-        notice = notice_of(failure)
-        if notice is not None:
-            await self.ask(*notice, frame.component)
-        raise failure
+    async def _go_straight(self, operation: Operation, frame: Frame, chains: Chains, generation: object) -> Any:
+        """Run an operation that only sync transforms and guards stand before.
+
+        Whatever answers anything, fails or is cancelled goes on in the full course from here, and so does what finds
+        that others came meanwhile: this is the same course for the case that nothing happens on it.
+        """
+        kind, chain, subject = operation.kind, chains.before, operation.subject
+        began_s = None if operation.deadline_s is None else trio.current_time()
+        context: HookContext[Any] | None = None
+        asked: Any = subject
+        answered = verdict = None
+        is_ready = judged = False
+        failure: BaseException | None = None
+        try:
+            if chain is not None:
+                asked = subject = freeze_fields(subject, frame, "input")
+                context = HookContext(chain.name, subject, frame.component, frame.ref(), Metadata(), frame.language)
+                answered = advance(chain.transforms, 0, context)
+            if answered is None and operation.ready is not None and self.generation is generation:
+                subject = operation.ready(subject)
+                if context is not None and operation.show is not None:
+                    subject = operation.show()
+                is_ready = True
+            if answered is None and chain is not None and chain.guards and self.generation is generation:
+                if subject is not asked and context is not None:
+                    context = structs.replace(context, subject=subject)
+                judged = True
+                verdict = await judge(chain.guards, context)  # type: ignore[arg-type]
+        except BaseException as error:
+            failure = error
+        if answered is not None or verdict is not None or failure is not None or self.generation is not generation:
+            course = self._course(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
+            execution = Execution(course)
+            if verdict is not None:
+                failure = course.cancel(verdict[0], verdict[1], subject, verdict[2])
+            if failure is not None:
+                return await execution.refuse(failure)
+            if answered is not None:
+                return await execution.answer(answered)
+            return await (execution.begin() if judged else execution.judge() if is_ready else execution.prepare())
+        if operation.started is not None:
+            operation.started()
+        started_ns = perf_counter_ns()
+        value: Any = NOTHING
+        try:
+            running = (operation.quick or operation.body)(subject)
+            if operation.quick is not None and type(running) is not CoroutineType:
+                value = running  # it did not wait, so nothing could have stopped it: a scope would cost 5 us
+            elif began_s is None:
+                value = await running
+            else:
+                with trio.CancelScope(deadline=began_s + operation.deadline_s):  # type: ignore[operator]
+                    value = await running
+            if value is not NOTHING:
+                if not (kind.to_result is same or type(value) is kind.result):
+                    value = kind.to_result(value)
+                if context is not None or operation.ready is not None:
+                    value = renew(value, frame, "result")
+                if self.generation is generation or not self._is_awaited(operation):
+                    return value
+        except BaseException as error:
+            failure = error
+        elapsed_ns = perf_counter_ns() - started_ns
+        course = self._course(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
+        course.elapsed_ns = elapsed_ns
+        if failure is None and value is not NOTHING:
+            return await Execution(course).complete(value)
+        return await Execution(course).fail(failure or course.deadline.error())
+
+    def _is_awaited(self, operation: Operation) -> bool:
+        """Whether anybody is to be asked or told now that the body of an operation on the straight path has ended."""
+        chains = self.chains(operation.kind, operation.component.name)
+        return operation.release is not None or (chains is not None and chains.after is not None)
+
+    def _course(
+        self,
+        operation: Operation,
+        frame: Frame,
+        chains: Chains,
+        generation: object,
+        began_s: float | None,
+        asked: Any,
+        subject: Any,
+        context: HookContext[Any] | None,
+        is_ready: bool,
+    ) -> Course:
+        """Return the course that goes on from here."""
+        course = Course(self, operation, frame, chains, generation, began_s)
+        course.offered = course.proposed = course.subject = _frozen(asked)
+        if is_ready and operation.show is not None:
+            subject = operation.show()
+        if subject is not asked:
+            course.subject = _frozen(subject)
+        if context is not None:
+            course.follow(context)
+        return course
 
     def chains(self, kind: OperationKind, component: str) -> Chains | None:
         """Return who stands around operations of this kind of a component, and who listens; None for nobody."""
@@ -208,11 +301,16 @@ class Runner:
         self.slow_ms = limits.slow_ms
         self._depth, self._hops, self._descendants = limits.depth, limits.hops, limits.descendants
         self._measured = limits.slow_ms is not None or limits.operation_time_s is not None
+        self.generation = object()
 
     def close(self) -> None:
         """Run nothing from now on."""
         self._closed = True
         self.refusal = "the host is closed; use it within its block"
+
+    def asks(self, points: Iterable[str], component: str) -> bool:
+        """Return whether anybody stands at any of these points for a component."""
+        return any(self.registry.chain(point, component) is not None for point in points)
 
     def settles(self, kind: OperationKind, component: str) -> bool:
         """Answer whether anybody may change or withhold what an operation of this kind yields."""
@@ -232,7 +330,9 @@ class Runner:
         kept = self._kept.setdefault(kind, {})  # before the hooks are read: a change from here on throws it away
         points = (kind.before, kind.around, kind.after, kind.error)
         before, around, after, error = (self.registry.chain(point, component) if point else None for point in points)
-        chains = Chains(before, around, after, error, is_heard(self.events, kind))
+        heard = is_heard(self.events, kind)
+        straight = around is None and after is None and not heard and _is_straight(before)
+        chains = Chains(before, around, after, error, heard, straight)
         compiled = kept[component] = None if chains == NO_CHAINS else chains
         return compiled
 
@@ -313,6 +413,21 @@ class Runner:
             await self.ask(point, subject, component)
         except Exception as error:
             self.problems.append(error)
+
+
+def _is_straight(chain: Chain | None) -> bool:
+    """Whether nobody stands in a chain but transforms and guards that need not be awaited."""
+    if chain is None:
+        return True
+    return not (chain.waits or chain.scripts or chain.observers or any(guard.awaits for guard in chain.guards))
+
+
+def _frozen(subject: Any) -> Any:
+    """Return a subject as hooks may see it, without what cannot be shown."""
+    try:
+        return freeze_fields(subject)
+    except InvalidInputError:
+        return without_refused(subject)
 
 
 def _is_deep() -> bool:

@@ -94,9 +94,13 @@ class LazyRegistry(Generic[T]):
             PluginError: It cannot be loaded or opened, or is refused.
         """
         made = self.get(name)
-        if not self._loader.lifespans.is_open(made):
+        if not self.is_open(made):
             await self._loader.lifespans.enter(made)
         return made
+
+    def is_open(self, made: T) -> bool:
+        """Return whether a plugin that was loaded may be used as it is."""
+        return self._loader.lifespans.is_open(made)
 
     def make(self, name: str, type_name: str) -> T:
         """Return a plugin constructed anew with the settings of a name, from the entry point that `type_name` names.

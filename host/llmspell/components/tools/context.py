@@ -1,47 +1,68 @@
-"""What one call of a tool is given; keeps the contract's ``ToolContext``."""
+"""What one call of a tool is given; implements the contract's ``ToolContext``.
+
+What most tools never ask for is made when it is asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from threading import Lock
+from typing import Any, Final
 
 import trio
 
+from llmspell.operations import Frame
 from llmspell.security import MemoryAccount, ProcessPool
 from llmspell_hookspecs import OperationRef, Services, ToolCall, ToolLimits
 
 __all__ = ["CallContext"]
+
+_OPENING: Final = Lock()
 
 
 class CallContext:
     """What one call of a tool is given.
 
     Attributes:
-        operation: Which operation this is.
         limits: What this call may use.
-        call: The call as it was approved.
         services: What the tool may use of the host.
     """
 
-    __slots__ = ("_account", "_processes", "call", "limits", "operation", "services")
+    __slots__ = ("_account", "_call", "_frame", "_processes", "_ref", "limits", "services")
 
     def __init__(
         self,
-        operation: OperationRef,
+        frame: Frame,
         limits: ToolLimits,
-        call: ToolCall,
+        call: Callable[[], ToolCall],
         services: Services,
         processes: ProcessPool,
     ) -> None:
-        self.operation = operation
+        self._frame = frame
+        self._ref: OperationRef | None = None
         self.limits = limits
-        self.call = call
+        self._call = call
         self.services = services
         self._processes = processes
-        self._account = MemoryAccount(limits.memory_bytes, f"tool:{call.name}")
+        self._account: MemoryAccount | None = None
+
+    @property
+    def operation(self) -> OperationRef:
+        """Which operation this is."""
+        if self._ref is None:
+            self._ref = self._frame.ref()
+        return self._ref
+
+    @property
+    def call(self) -> ToolCall:
+        """The call as it was approved."""
+        return self._call()
 
     def charge(self, size_bytes: int, /) -> None:
         """Count memory that the tool is about to hold."""
+        with _OPENING:  # a tool's threads may charge at once
+            if self._account is None:
+                self._account = MemoryAccount(self.limits.memory_bytes, self._frame.address)
         self._account.charge(size_bytes)
 
     async def run_thread(self, function: Callable[..., Any], /, *arguments: Any) -> Any:

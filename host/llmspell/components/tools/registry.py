@@ -62,6 +62,10 @@ class ToolRegistry:
             raise self._shelf.missing(name)
         return await self._shelf.enter(canonical)
 
+    def is_open(self, tool: AnyTool) -> bool:
+        """Return whether a tool that `enter` has returned may be used as it is."""
+        return self._shelf.is_open(tool)
+
     def unknown_parameters(self, name: str, parameters: Mapping[str, Any], /) -> Sequence[UnknownKey]:
         """Return the parameters that a tool does not take."""
         return unknown_keys(self.get(name).parameters, parameters)

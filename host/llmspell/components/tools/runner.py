@@ -8,15 +8,16 @@ Invariant: a tool runs with exactly the parameters that the guards saw: validate
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Literal
 
 from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 
 from llmspell.components.envelope import outgrows
-from llmspell.foreign import Blamed, text_of
-from llmspell.operations import Asker, Operation, OperationKind, Runner, freeze_fields, plain
+from llmspell.foreign import Blamed, passes, text_of
+from llmspell.operations import CURRENT, Asker, Operation, OperationKind, Runner, freeze_fields, plain
 from llmspell.policy import Policies
 from llmspell.security import ProcessPool, judge_level
 from llmspell_hookspecs import (
@@ -96,6 +97,17 @@ _FLAT: Final = frozenset({str, int, float, bool, bytes, type(None)})
 """What hides no secret, and is nobody else's."""
 
 
+_ASKED: Final = (
+    "tool_parameter_validation",
+    "tool_security_check",
+    "tool_resource_allocated",
+    "tool_resource_released",
+)
+_PLANS: Final = 1024
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_MOST: Final = ToolLimits()
+
+
 class _House(Struct, frozen=True):
     """What every call needs of the host."""
 
@@ -114,6 +126,33 @@ class _House(Struct, frozen=True):
         )
 
 
+class _Plan(Struct, frozen=True):
+    """What is the same for all calls of a tool until settings or hooks change.
+
+    Attributes:
+        tool: The tool.
+        component: What hooks are told of it.
+        level: What it may touch, in lower case.
+        limits: What a call may use at most.
+        plain: Whether a call is prepared at once: nobody is asked on the way, and it names no path and no host.
+        at_once: Runs it as far as it goes without waiting, if it can.
+        as_of: The generation of the runner's that this holds for.
+    """
+
+    tool: Tool[Any]
+    component: ComponentRef
+    level: str
+    limits: ToolLimits
+    plain: bool
+    at_once: Callable[[Tool[Any], Any, Any], Any] | None
+    as_of: object
+
+    @property
+    def address(self) -> str:
+        """The tool as ``tool:name``."""
+        return self.component.id
+
+
 class _Prepared(Struct):
     """What `prepare` settled for one attempt.
 
@@ -121,13 +160,17 @@ class _Prepared(Struct):
         model: The parameters, frozen: what guards saw, with the secrets in it.
         fresh: The parameters themselves, for the first run, if nobody else can have changed them since.
         paths: Which of the parameters are paths; guards see them spelled, the tool gets them as the system has them.
-        allocation: What the call may use.
+        undeclared: Which of them the tool does not declare.
+        call: The call as hooks are shown it; what has been allocated for.
+        limits: What it may use.
     """
 
     model: Any = None
     fresh: BaseModel | None = None
     paths: tuple[str, ...] = ()
-    allocation: ResourceAllocation | None = None
+    undeclared: tuple[str, ...] = ()
+    call: ToolCall | None = None
+    limits: ToolLimits = _MOST
 
 
 class ToolRunner:
@@ -151,30 +194,51 @@ class ToolRunner:
     ) -> None:
         self._tools = tools
         self._house = _House(runner, policies, services, processes)
+        self._plans: dict[str, _Plan] = {}
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ToolResult:
         """Run a tool; see `ComponentRunner`."""
-        tool = await self._tools.enter(name)
+        house = self._house
+        plan = self._plans.get(name)
+        if plan is None or plan.as_of is not house.runner.generation or not self._tools.is_open(plan.tool):
+            plan = await self._planned(name)
+        tool, limit_s = plan.tool, plan.limits.time_s
         given = hidden_input(tool, _parameters(tool, input))
-        call = _Call(self._house, tool, options.lenient)
-        limits = self._house.limits(tool)
-        deadline_s = limits.time_s if options.deadline_s is None else min(limits.time_s, options.deadline_s)
-        result: ToolResult = await self._house.runner.run(
+        call = _Call(house, plan, options.lenient)
+        result: ToolResult = await house.runner.run(
             Operation(
-                kind=TOOL,
-                component=ComponentRef("tool", tool.name, f"tool:{tool.name}"),
-                subject=ToolCall(tool.name, given, tool.category, tool.level.name.lower()),
-                body=call.body,
-                prepare=call.prepare,
-                release=call.release,
-                deadline_s=deadline_s,
-                repeatable=tool.repeatable,
-                hops=options.hops,
-                started=options.started,
+                TOOL,
+                plan.component,
+                ToolCall(tool.name, given, tool.category, plan.level),
+                call.body,
+                call.prepare,
+                call.release,
+                limit_s if options.deadline_s is None else min(limit_s, options.deadline_s),
+                tool.repeatable,
+                options.hops,
+                options.started,
                 apart=options.apart,
+                ready=call.ready if plan.plain else None,
+                as_of=plan.as_of,
+                show=call.show if plan.plain else None,
+                quick=None if plan.at_once is None else call.quick,
             )
         )
         return result
+
+    async def _planned(self, name: str) -> _Plan:
+        """Return what calls of a tool have in common as things stand, and keep it until they change."""
+        runner, policies, tool = self._house.runner, self._house.policies, await self._tools.enter(name)
+        as_of = runner.generation  # before anybody is asked: a change from here on drops it
+        allowed = tool.level <= policies.level and tool.name not in policies.disabled_tools
+        plain = allowed and type(tool).access is Tool.access and not runner.asks(_ASKED, tool.name)
+        component = ComponentRef("tool", tool.name, f"tool:{tool.name}")
+        at_once = getattr(type(tool).run, "at_once", None) if plain else None
+        plan = _Plan(tool, component, tool.level.name.lower(), self._house.limits(tool), plain, at_once, as_of)
+        if len(self._plans) >= _PLANS:
+            self._plans.clear()
+        self._plans[name] = plan
+        return plan
 
     async def discover(self, category: str = "", tag: str = "") -> tuple[Mapping[str, Any], ...]:
         """Answer what each tool that fits tells of itself; see the contract's `Tools`."""
@@ -217,11 +281,31 @@ class ToolRunner:
 class _Call:
     """One call on its way through `prepare`, body and `release`."""
 
-    def __init__(self, house: _House, tool: Tool[Any], lenient: bool) -> None:
+    __slots__ = ("_house", "_lenient", "_plan", "_prepared", "_tool")
+
+    def __init__(self, house: _House, plan: _Plan, lenient: bool) -> None:
         self._house = house
-        self._tool = tool
+        self._plan = plan
+        self._tool = plan.tool
         self._lenient = lenient
         self._prepared = _Prepared()
+
+    def ready(self, call: ToolCall) -> ToolCall:
+        """Validate, where the plan says that nothing else is to be done before it runs."""
+        plan, given = self._plan, call.parameters
+        if type(given) is not MappingProxyType and not _FLAT.issuperset(map(type, given.values())):
+            given = freeze_fields(given, plan, "input")  # unless a hook has seen it, nobody has done so
+        self._keep(self._validated(given))
+        self._prepared.limits = plan.limits
+        return call
+
+    def show(self) -> ToolCall:
+        """Return the call that was made ready as hooks are shown it, which is made once and only if somebody asks."""
+        prepared, plan = self._prepared, self._plan
+        if prepared.call is None:
+            shown = hidden_model(prepared.model, prepared.undeclared)
+            prepared.call = ToolCall(plan.tool.name, shown, plan.tool.category, plan.level, _NOTHING)
+        return prepared.call
 
     async def prepare(self, call: ToolCall, asker: Asker) -> ToolCall:
         """Validate, check and allocate; answers the call as it will run."""
@@ -244,23 +328,35 @@ class _Call:
     def _validated(self, parameters: Mapping[str, Any]) -> BaseModel:
         if self._lenient:
             parameters = without_keys(parameters, unknown_keys(self._tool.parameters, parameters))
-        with Blamed(self._broken, spares=Exception):
+        try:
             return _validated(self._tool, parameters)
+        except Exception:
+            raise
+        except BaseException as error:
+            if passes(error):
+                raise
+            raise self.broken(error) from error
 
     def _again(self) -> BaseModel:
         """Return the parameters that were approved, for another run: validating twice may make others of them."""
         model: BaseModel = restore(self._prepared.model)
         return model
 
+    def _keep(self, model: BaseModel) -> None:
+        """Keep all that the body will get."""
+        prepared = self._prepared
+        prepared.model = freeze_fields(model, self._plan, "parameters")
+        prepared.fresh = model if _is_its_own(self._tool, model) else None
+        prepared.undeclared = tuple(model.__pydantic_extra__ or ())
+
     def _shown(self, model: BaseModel) -> Any:
         """Keep all that the body will get, and return that as guards are shown it."""
-        self._prepared.model = freeze_fields(model, f"tool:{self._tool.name}", "parameters")
-        self._prepared.fresh = model if _is_its_own(self._tool, model) else None
-        return hidden_model(self._prepared.model, model.__pydantic_extra__ or ())
+        self._keep(model)
+        return hidden_model(self._prepared.model, self._prepared.undeclared)
 
     async def _resolved(self, call: ToolCall, model: BaseModel) -> ToolCall:
         self._prepared.paths = ()
-        with Blamed(self._broken, spares=Exception):
+        with Blamed(self.broken, spares=Exception):
             needed = self._tool.access(model)
         if not needed:
             return call
@@ -282,7 +378,7 @@ class _Call:
     async def _allocate(self, call: ToolCall, asker: Asker) -> None:
         given = self._house.limits(self._tool)
         allocation = ResourceAllocation(call, given)
-        self._prepared.allocation = allocation
+        self._prepared.call, self._prepared.limits = call, given
 
         def settle(decided: ResourceAllocation) -> None:
             for name in given.__struct_fields__:
@@ -294,48 +390,87 @@ class _Call:
                 message = f"tool:{call.name}: a hook changed the call at its allocation; do so at before_tool_execution"
                 raise InvalidInputError(message, field="call")
             asker.hold(decided.limits.time_s)
-            self._prepared.allocation = ResourceAllocation(call, decided.limits)
+            self._prepared.limits = decided.limits
 
         await asker.ask("tool_resource_allocated", allocation, settle)
 
     async def body(self, call: ToolCall) -> ToolResult:
         """Run the tool with what was prepared."""
+        with _Telling(self):
+            return self._result(await self._tool.run(self._parameters(), self._context()))
+
+    def quick(self, call: ToolCall) -> ToolResult | Coroutine[Any, Any, ToolResult]:
+        """Run the tool, if it is a sync function; what such a one answers may still have to be awaited."""
+        with _Telling(self):
+            answer = self._plan.at_once(self._tool, self._parameters(), self._context())  # type: ignore[misc]
+        return self._rest(answer) if hasattr(answer, "__await__") else self._result(answer)
+
+    async def _rest(self, answer: Awaitable[Any]) -> ToolResult:
+        with _Telling(self):
+            return self._result(await answer)
+
+    def _parameters(self) -> Any:
+        """Return parameters of its own, so that what it does to them is not what runs at a retry."""
         prepared = self._prepared
-        limits = prepared.allocation.limits if prepared.allocation is not None else self._tool.limits
-        context = CallContext(self._house.runner.current(), limits, call, self._house.services, self._house.processes)
-        with Blamed(self._broken, spares=Exception):
-            answer = await self._run(prepared.model, context)
+        fresh, prepared.fresh = prepared.fresh, None
+        taken = restore(prepared.model) if fresh is None else fresh
+        for name in prepared.paths:
+            if "\\" in (spelled := getattr(taken, name)):
+                taken = taken.model_copy(update={name: true_path(spelled)})
+        return taken
+
+    def _context(self) -> CallContext:
+        house = self._house
+        frame: Any = CURRENT.get()  # its own, since it is asked within its operation
+        return CallContext(frame, self._prepared.limits, self.show, house.services, house.processes)
+
+    def _result(self, answer: Any) -> ToolResult:
         result = answer if isinstance(answer, ToolResult) else ToolResult(result=answer)
-        if outgrows(result, limits.output_bytes):
-            message = f"tool:{call.name}: its result is larger than {limits.output_bytes} bytes; ask for less"
-            raise ResourceLimitError(message, resource="output_bytes", limit=limits.output_bytes)
+        most = self._prepared.limits.output_bytes
+        if outgrows(result, most):
+            message = f"tool:{self._tool.name}: its result is larger than {most} bytes; ask for less"
+            raise ResourceLimitError(message, resource="output_bytes", limit=most)
         return result
 
-    async def _run(self, model: Any, context: CallContext) -> Any:
-        """Run it with a model of its own, so that what it does to that is not what runs at a retry."""
-        try:
-            fresh, self._prepared.fresh = self._prepared.fresh, None
-            taken = restore(model) if fresh is None else fresh
-            for name in self._prepared.paths:
-                if "\\" in (spelled := getattr(taken, name)):
-                    taken = taken.model_copy(update={name: true_path(spelled)})
-            return await self._tool.run(taken, context)
-        except _RAW as error:
-            secrets: list[str] = []
-            reveal(hide(model), secrets)
-            text = _masked(f"it failed with {text_of(error)}"[:_LONGEST], secrets)
-            message = f"tool:{self._tool.name}: {text}; give other parameters, or report it to the tool's author"
-            raise ToolError(message, code="internal") from error
-
-    def _broken(self, error: BaseException) -> ToolError:
-        """Tell of what no error of a tool may be: it would end the host."""
+    def broken(self, error: BaseException) -> ToolError:
+        """Return the error for what no error of a tool may be: it would end the host."""
         return ToolError(f"tool:{self._tool.name}: it raised {text_of(error)}; raise a ToolError instead")
+
+    def failed(self, error: BaseException) -> ToolError:
+        """Return the error for a value that the tool did not think of, without the secrets in it."""
+        secrets: list[str] = []
+        reveal(hide(self._prepared.model), secrets)
+        text = _masked(f"it failed with {text_of(error)}"[:_LONGEST], secrets)
+        message = f"tool:{self._tool.name}: {text}; give other parameters, or report it to the tool's author"
+        return ToolError(message, code="internal")
 
     async def release(self, asker: Asker) -> None:
         """Give back what was allocated."""
-        allocation, self._prepared = self._prepared.allocation, _Prepared()
-        if allocation is not None:
-            await asker.ask("tool_resource_released", allocation)
+        prepared, self._prepared = self._prepared, _Prepared()
+        if prepared.call is not None:
+            await asker.ask("tool_resource_released", ResourceAllocation(prepared.call, prepared.limits))
+
+
+class _Telling:
+    """A block that runs the tool: what it raises that is no error of a tool's leaves as one."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        """Raise what is made of a failure."""
+        if isinstance(error, _RAW):
+            raise self._call.failed(error) from error
+        if error is None or isinstance(error, Exception) or passes(error):
+            return False
+        raise self._call.broken(error) from error
 
 
 def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """The text_manipulator tool: change texts, never by a pattern of the caller's. Lengths and positions in characters.
 
-Invariant: every operation works in a thread, in small steps where one large step would hold all other
-threads; what the answer takes is known, and charged, before it is made.
+Invariant: every operation on a text that is not short works in a thread, in small steps where one large step would
+hold all other threads; what the answer takes is known, and charged, before it is made.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from . import wording
 __all__ = ["TextManipulator", "TextManipulatorParameters", "TextOptions"]
 
 _LARGEST = 10_000_000
+_SHORT = 1_000
+"""Up to here every operation ends at once, most of them sooner than they could be moved to a thread."""
 _FARTHEST = 2**53
 _MOST_PARTS = 100_000
 
@@ -103,7 +105,9 @@ class TextManipulator(Tool[TextManipulatorParameters]):
             what = f"text_manipulator: input: {length} characters are more than {_LARGEST}; give less"
             raise ToolError(what, code="limit_exceeded")
         context.charge(length + _growth(operation, given, options))
-        result = await context.run_thread(_OPERATIONS[operation], given, options)
+        change = _OPERATIONS[operation]
+        short = length + _growth(operation, given, options) <= _SHORT
+        result = change(given, options) if short else await context.run_thread(change, given, options)
         answer = {
             "result": result,
             "operation": operation,

@@ -1,0 +1,282 @@
+"""The straight path and the full course: one meaning and two speeds.
+
+Each case runs twice: with the hooks that it names, and with one more that is awaited, does nothing, and stands last, so
+that the whole operation takes the full course. What everybody sees must be the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from kernel import make_tool, opened
+from llmspell import Host
+from llmspell.operations import plain
+from llmspell_hookspecs import (
+    Cache,
+    Call,
+    Cancel,
+    Continue,
+    Fork,
+    HookContext,
+    InvalidInputError,
+    Modified,
+    OperationCancelledError,
+    OperationTimeoutError,
+    Redirect,
+    Replace,
+    Retry,
+    SecurityError,
+    Skipped,
+    ToolContext,
+    ToolError,
+    tool,
+)
+
+BEFORE, ERROR = "before_tool_execution", "tool_error"
+Answer = Callable[[HookContext[Any]], Any]
+Seen = list[tuple[Any, ...]]
+
+
+def raising(error: BaseException) -> Answer:
+    def answer(context: HookContext[Any]) -> Any:
+        raise error
+
+    return answer
+
+
+def once(result: Any) -> Answer:
+    return lambda context: result if context.operation.attempt == 1 else None
+
+
+ANSWERS: dict[str, Answer] = {
+    "nothing": lambda context: None,
+    "continue": lambda context: Continue(),
+    "skipped": lambda context: Skipped(),
+    "modified": lambda context: context.modify(parameters={"text": "new"}),
+    "modified wrongly": lambda context: Modified({"parameters": 3}),
+    "replace": lambda context: Replace({"result": "replaced"}),
+    "cancel": lambda context: Cancel("no"),
+    "retry": once(Retry(max_attempts=2)),
+    "retry with another call": once(Retry(max_attempts=2, value={"parameters": {"text": "again"}})),
+    "redirect": lambda context: Redirect("other"),
+    "fork": lambda context: Fork((Call("tool:other", {"text": "forked"}),), join=True),
+    "cache": lambda context: Cache("key", 60.0),
+    "an answer that is none": lambda context: 3,
+    "an error": raising(ValueError("broken")),
+    "an exit": raising(SystemExit("gone")),
+    "an interrupt of its own": raising(KeyboardInterrupt()),
+}
+BODIES = {"ok": "fine", "fails": ToolError("torn", code="io"), "exits": SystemExit("gone"), "odd": ValueError("odd")}
+
+
+async def watched(host: Host, act: Callable[[], Any], seen: Seen) -> Any:
+    """Do it; return what comes out, and note what observers at the failure are told."""
+
+    def note(context: HookContext[Any]) -> None:
+        decision = None if context.outcome is None else (context.outcome.status, context.outcome.hook)
+        metadata = {name: dict(held) for name, held in context.metadata.items()}
+        asked = plain(context.request)
+        seen.append(("error", context.subject.message, context.subject.code, asked, decision, metadata))
+
+    host.hooks.register(ERROR, note, kind="observe", name="note", match="echo")
+    try:
+        return plain(await act())
+    except Exception as error:
+        return type(error).__name__, str(error), type(error.__cause__).__name__
+
+
+async def both(register: Callable[[Host, Seen], None], body: Any = "fine", **attributes: Any) -> tuple[Any, Seen]:
+    """Run the case twice and return what came out, which is the same."""
+    found = []
+    for full in (False, True):
+        seen: Seen = []
+        async with opened(*tools(body, seen, **attributes)) as host:
+            register(host, seen)
+            if full:
+                host.hooks.register(BEFORE, wait, name="wait", priority="lowest", match="echo")
+            outcome = await watched(host, lambda host=host: host.call("tool:echo", {"text": "plain"}), seen)  # type: ignore[misc]
+        found.append((outcome, seen))
+    assert found[0] == found[1]
+    return found[0]
+
+
+async def wait(context: HookContext[Any]) -> None:
+    """Be awaited, and answer nothing."""
+
+
+def tools(body: Any, seen: Seen, **attributes: Any) -> list[Any]:
+    async def echo(parameters: Any, context: ToolContext) -> Any:
+        seen.append(("body", dict(parameters), plain(context.call), context.operation.attempt))
+        if isinstance(body, BaseException):
+            raise body
+        return body
+
+    async def other(parameters: Any, context: ToolContext) -> Any:
+        seen.append(("other", dict(parameters)))
+        return "other"
+
+    return [make_tool("echo", echo, **attributes), make_tool("other", other)]
+
+
+def asked(answer: Answer, seen: Seen, name: str) -> Answer:
+    def hook(context: HookContext[Any]) -> Any:
+        context.metadata["code"][name] = context.operation.attempt
+        decided = context.outcome is not None and context.outcome.hook
+        seen.append((name, plain(context.subject), context.operation.attempt, decided))
+        return answer(context)
+
+    return hook
+
+
+@pytest.mark.parametrize("body", list(BODIES))
+@pytest.mark.parametrize("kind", ["transform", "guard"])
+@pytest.mark.parametrize("answer", list(ANSWERS))
+async def test_every_answer_means_the_same_on_both(answer: str, kind: str, body: str) -> None:
+    def register(host: Host, seen: Seen) -> None:
+        host.hooks.register(BEFORE, asked(ANSWERS[answer], seen, "first"), kind=kind, name="first", match="echo")
+        host.hooks.register(BEFORE, asked(ANSWERS["nothing"], seen, "second"), kind=kind, name="second", match="echo")
+        host.hooks.register(BEFORE, asked(ANSWERS["nothing"], seen, "guard"), kind="guard", name="guard", match="echo")
+
+    _, seen = await both(register, BODIES[body])
+
+    assert seen[0][0] == "first"
+
+
+@pytest.mark.parametrize("recovery", ["nothing", "modified", "replace", "retry", "cancel", "redirect", "an error"])
+async def test_a_failure_is_recovered_the_same_on_both(recovery: str) -> None:
+    answers = {**ANSWERS, "modified": lambda context: Modified({"message": "redacted"})}
+
+    def register(host: Host, seen: Seen) -> None:
+        host.hooks.register(BEFORE, asked(ANSWERS["nothing"], seen, "before"), name="before", match="echo")
+        host.hooks.register(ERROR, asked(answers[recovery], seen, "recover"), name="recover", match="echo")
+
+    _, seen = await both(register, BODIES["fails"])
+
+    assert [row[0] for row in seen][:3] == ["before", "body", "recover"]
+
+
+@pytest.mark.parametrize("late", ["transform", "guard"])
+@pytest.mark.parametrize("point", [BEFORE, "tool_parameter_validation", "tool_security_check", "after_tool_execution"])
+async def test_a_guard_that_a_hook_registers_meanwhile_judges_the_points_to_come(point: str, late: str) -> None:
+    def register(host: Host, seen: Seen) -> None:
+        def add(context: HookContext[Any]) -> None:
+            host.hooks.register(point, asked(ANSWERS["cancel"], seen, "late"), kind="guard", name="late", match="echo")
+
+        host.hooks.register(BEFORE, asked(add, seen, "adds"), kind=late, name="adds", match="echo")
+
+    outcome, _ = await both(register)
+
+    judged = late == "transform" or point == "after_tool_execution"
+    assert (outcome[0] == "OperationCancelledError") == judged if isinstance(outcome, tuple) else not judged
+
+
+async def test_a_guard_that_comes_while_the_body_of_an_operation_without_hooks_runs_judges_its_result() -> None:
+    async def deny(parameters: Any, context: ToolContext) -> Any:
+        host.hooks.register("after_tool_execution", lambda context: Cancel("late"), kind="guard", name="late")
+        return "secret"
+
+    async with opened(make_tool("echo", deny)) as host:
+        with pytest.raises(OperationCancelledError, match="late"):
+            await host.call("tool:echo", {})
+
+
+async def test_settings_that_change_drop_what_is_planned_for_a_tool() -> None:
+    async with opened(*tools("fine", [])) as host:
+        await host.call("tool:echo", {"text": "before"})
+        await host.settings.change("tools.disabled", ["echo"])
+        with pytest.raises(SecurityError, match="settings disable it"):
+            await host.call("tool:echo", {"text": "after"})
+
+
+async def test_a_hook_at_a_check_is_asked_from_its_registration_until_it_is_taken_out() -> None:
+    seen: list[str] = []
+
+    async with opened(*tools("fine", [])) as host:
+        await host.call("tool:echo", {})
+        handle = host.hooks.register("tool_security_check", lambda context: seen.append("asked"), match="echo")
+        await host.call("tool:echo", {})
+        handle.unregister()
+        await host.call("tool:echo", {})
+
+    assert seen == ["asked"]
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+async def test_a_deadline_ends_the_body(hooked: bool, autojump_clock: trio.testing.MockClock) -> None:
+    async def sleep(parameters: Any, context: ToolContext) -> Any:
+        await trio.sleep(60)
+
+    async with opened(make_tool("echo", sleep)) as host:
+        if hooked:
+            host.hooks.register(BEFORE, lambda context: None, name="quiet")
+        with pytest.raises(OperationTimeoutError, match=r"longer than 0\.5 s"):
+            await host.call("tool:echo", {}, deadline_s=0.5)
+
+
+async def test_a_caller_that_is_cancelled_is_told_of_and_leaves_no_allocation(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    told: list[str] = []
+
+    async def sleep(parameters: Any, context: ToolContext) -> Any:
+        host.hooks.register("tool_resource_released", lambda context: told.append("released"), name="released")
+        await trio.sleep_forever()
+
+    async with opened(make_tool("echo", sleep)) as host:
+        host.hooks.register(ERROR, lambda context: told.append(context.outcome.status), kind="observe", name="told")
+        with trio.move_on_after(1):
+            await host.call("tool:echo", {})
+
+    assert told == ["cancelled", "released"]
+
+
+@tool(name="late")
+def answer_later(text: str) -> Any:
+    """Answer something that is still to be awaited.
+
+    Args:
+        text: Any.
+    """
+    return trio.sleep(60)
+
+
+@tool(name="prompt")
+def answer_at_once(text: str) -> str:
+    """Answer the text.
+
+    Args:
+        text: Any.
+    """
+    if text == "odd":
+        raise ValueError(text)
+    if text == "exit":
+        raise SystemExit(text)
+    return text
+
+
+async def test_a_sync_function_runs_without_a_deadline_and_what_it_leaves_to_wait_for_has_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with opened(answer_later, answer_at_once) as host:
+        assert (await host.call("tool:prompt", {"text": "here"}, deadline_s=0.5)).result == "here"
+        with pytest.raises(OperationTimeoutError):
+            await host.call("tool:late", {"text": "here"}, deadline_s=0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("odd", "it failed with ValueError: odd"), ("exit", "it raised SystemExit")]
+)
+async def test_what_a_sync_function_raises_is_told_as_a_tools_failure(text: str, said: str) -> None:
+    async with opened(answer_at_once) as host:
+        with pytest.raises(ToolError, match=said):
+            await host.call("tool:prompt", {"text": text})
+
+
+async def test_an_input_that_cannot_be_shown_is_refused_without_hooks_too() -> None:
+    async with opened(*tools("fine", [])) as host:
+        with pytest.raises(InvalidInputError, match="its input: a generator cannot be held"):
+            await host.call("tool:echo", {"text": [(x for x in [1])]})

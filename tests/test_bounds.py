@@ -410,6 +410,9 @@ NAMED_ELSE = {
     "Operations.execute": "call of a tool",
     "Processes.run": "it waits for a child each time",
     "CommandHost.call": "call of a tool",
+    "CommandHost.enter": "Services.enter",
+    "Scripts.run_script": "one script is one operation",
+    "Scripts.run_file": "one script is one operation",
 }
 
 
@@ -446,6 +449,7 @@ def services_of_the_contract() -> set[str]:
 
 
 NO_SERVICE = {
+    "ScriptConsole": "one chunk is one operation",
     "Asker": "asked within an operation",
     "Registry": "opening one waits for what is opened",
     "AgentHandle": "an agent's runs are operations",

@@ -17,7 +17,7 @@ import pytest
 import trio
 from pydantic import ValidationError
 
-from llmspell.security import MemoryAccount, PathJudge, PathRules
+from llmspell.security import PathJudge, PathRules
 from llmspell_hookspecs import (
     FileAccess,
     InvalidInputError,
@@ -27,6 +27,7 @@ from llmspell_hookspecs import (
     ToolError,
     ToolResult,
 )
+from llmspell_plugins.kinds.tool.account import MemoryAccount
 from llmspell_plugins.tools.filesystem import content as content_module
 from llmspell_plugins.tools.filesystem.file_operations import (
     FileOperations,

@@ -18,7 +18,7 @@ import pytest
 import trio
 from pydantic import ValidationError
 
-from llmspell.security import HostRules, MemoryAccount
+from llmspell.security import HostRules
 from llmspell_hookspecs import (
     HostAccess,
     InvalidInputError,
@@ -31,6 +31,7 @@ from llmspell_hookspecs import (
     ToolLimits,
     ToolResult,
 )
+from llmspell_plugins.kinds.tool.account import MemoryAccount
 from llmspell_plugins.tools.api.http_request import HttpRequest, HttpRequestParameters, HttpRequestSettings
 from llmspell_plugins.tools.api.retry import RetryOptions, delay_s
 from networks import network_of

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from llmspell.security.levels import judge_level
-from llmspell.security.limits import MemoryAccount
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, SecurityLevel
+from llmspell_plugins.kinds.tool.account import MemoryAccount
 
 
 @pytest.mark.parametrize("level", list(SecurityLevel))

@@ -134,6 +134,7 @@ from .operation import (
     Operation,
     OperationKind,
     Operations,
+    RunningOperation,
     same,
 )
 from .payload import payload_of, payload_text, question_of
@@ -378,6 +379,7 @@ __all__ = [
     "ResourceLimitError",
     "Retry",
     "Role",
+    "RunningOperation",
     "ScriptConsole",
     "ScriptError",
     "ScriptFunction",

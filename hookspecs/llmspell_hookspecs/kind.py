@@ -150,6 +150,9 @@ class Registry(Protocol[T_co]):
     async def enter(self, name: str, /) -> T_co:
         """Return the plugin of this name, loaded and opened if need be; raises as `get` does."""
 
+    def is_open(self, made: Any, /) -> bool:
+        """Return whether a plugin that `enter` has returned may be used as it is."""
+
     def make(self, name: str, type_name: str, /) -> T_co:
         """Return a plugin constructed anew with the settings of a name, from the entry point that `type_name` names."""
 

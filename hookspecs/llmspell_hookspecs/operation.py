@@ -5,7 +5,7 @@ Invariant: a kind is data. The host's one runner is the only place that gives it
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from msgspec import Struct
 from .context import ComponentRef, OperationRef
 from .payload import payload_of
 
-__all__ = ["Asker", "Operation", "OperationKind", "Operations", "same"]
+__all__ = ["Asker", "Operation", "OperationKind", "Operations", "RunningOperation", "same"]
 
 
 def same(value: Any) -> Any:
@@ -139,6 +139,17 @@ class Operation(Struct, frozen=True):
     quick: Callable[[Any], Any] | None = None
 
 
+class RunningOperation(Protocol):
+    """An operation that runs; what is told of it is made when it is asked for."""
+
+    @property
+    def address(self) -> str:
+        """What runs, as ``kind:name``."""
+
+    def ref(self) -> OperationRef:
+        """Return what hooks are told of it."""
+
+
 @runtime_checkable
 class Operations(Protocol):
     """Runs operations of a service's own through the host's one runner.
@@ -195,6 +206,16 @@ class Operations(Protocol):
         Raises:
             LookupError: None of this host does.
         """
+
+    def running(self) -> RunningOperation:
+        """Return the operation that runs, which costs less than `current`; asked within one of this host only."""
+
+    @property
+    def as_of(self) -> object:
+        """Another object after every change of hooks, listeners and settings: what was worked out before is stale."""
+
+    def asks(self, points: Sequence[str], component: str, /) -> bool:
+        """Return whether any hook stands at one of these points for a component."""
 
     def settles(self, kind: OperationKind, component: str, /) -> bool:
         """Return whether anybody may change or withhold what an operation of this kind yields."""

@@ -15,11 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import trio
 
-from llmspell.components import (
-    Addresses,
-    ToolRegistry,
-    ToolRunner,
-)
+from llmspell.addresses import Addresses
 from llmspell.events import Bus
 from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.operations import OperationService, Runner
@@ -89,14 +85,12 @@ class Host:
     Attributes:
         hooks: Register, list and fire hooks.
         events: Publish events and subscribe to them.
-        tools: What tools there are.
         settings: The settings as they are now.
         plugins: What became of each hook plugin.
     """
 
     hooks: HookService
     events: Bus
-    tools: ToolRunner
     settings: SettingsService
     plugins: Plugins
 
@@ -247,6 +241,11 @@ class Host:
         return await self._services.enter(protocol)
 
     @property
+    def tools(self) -> Tools:
+        """What tools there are."""
+        return self.get(Tools)
+
+    @property
     def agents(self) -> Agents:
         """Make agents and find them."""
         return self.get(Agents)
@@ -332,14 +331,11 @@ class Host:
 
     def _wire(self, settings: Settings, registries: PluginRegistries, loader: Loader) -> None:
         """Give each room its plugins."""
-        tools = ToolRegistry(registries.of("llmspell.tools"))
-        self.tools = ToolRunner(tools, self._runner, self._policies, self._services, self._processes)
         languages = Languages(registries.of("llmspell.languages"), settings)
         globals_of = Globals(registries.of("llmspell.globals"))
         self._scripts = ScriptRunner(
             languages, self._runner, self._policies, self._services, globals_of, self._write, self._read_line
         )
-        self._addresses.add("tool", self.tools)
         self._addresses.add("script", self._scripts)
         self._addresses.add("custom", self.hooks)
         self._services.brought = registries.of("llmspell.services")
@@ -362,7 +358,6 @@ class Host:
         self._services.offer(ProjectFolder, HostFolder(self.settings.loaded.project_dir))
         self._services.offer(Scripts, self._scripts)
         self._services.offer(SettingsAccess, self.settings)
-        self._services.offer(Tools, self.tools)
 
     def _apply(self, loaded: LoadedSettings) -> None:
         self._policies.apply(loaded)

@@ -9,8 +9,7 @@ from llmspell.events import FlowLimit
 from llmspell.operations import RunnerLimits
 from llmspell.security import HostJudge, PathJudge
 from llmspell.settings import LoadedSettings, Settings
-from llmspell.settings.model import AgentSettings
-from llmspell_hookspecs import ScriptLimits, SecurityLevel, ToolLimits
+from llmspell_hookspecs import ScriptLimits, SecurityLevel
 
 __all__ = ["Policies", "flow_limit", "runner_limits"]
 
@@ -25,21 +24,13 @@ class Policies:
         level: The highest level of a component that runs.
         files: Judges paths.
         hosts: Judges hosts.
-        tool_limits: What a tool call may use at most.
         script_limits: What a script may use.
-        disabled_tools: Names of tools that do not run.
-        agents: What a run of an agent may use at most.
-        offline: Whether the offline provider answers for every model.
     """
 
     level: SecurityLevel
     files: PathJudge
     hosts: HostJudge
-    tool_limits: ToolLimits
     script_limits: ScriptLimits
-    disabled_tools: frozenset[str]
-    agents: AgentSettings
-    offline: bool
 
     def __init__(self, loaded: LoadedSettings) -> None:
         self.hosts = loaded.judges.hosts
@@ -52,7 +43,6 @@ class Policies:
         self.files = loaded.judges.files
         if self.hosts.rules != loaded.judges.hosts.rules:  # the same object as long as nothing changed
             self.hosts = loaded.judges.hosts
-        self.tool_limits = ToolLimits(settings.tools.time_s, settings.tools.memory_bytes, settings.tools.output_bytes)
         self.script_limits = ScriptLimits(
             scripts.memory_bytes,
             scripts.instructions,
@@ -62,9 +52,6 @@ class Policies:
             scripts.value_items,
             scripts.value_bytes,
         )
-        self.disabled_tools = frozenset(settings.tools.disabled)
-        self.agents = settings.agents
-        self.offline = settings.providers.offline
 
 
 def runner_limits(loaded: LoadedSettings) -> RunnerLimits:

@@ -11,6 +11,7 @@ from typing import Any
 
 from llmspell_hookspecs import ComponentRef, OperationKind
 
+from .correlation import CURRENT
 from .kind import Operation
 from .runner import Runner
 
@@ -27,11 +28,14 @@ class OperationService:
         execute: Run an operation as a component kind makes it.
         current: Return the operation that runs.
         settles: Return whether anybody may change or withhold what an operation yields.
+        asks: Return whether any hook stands at one of some points.
+        running: Return the operation that runs.
     """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self.execute, self.current, self.settles = runner.run, runner.current, runner.settles
+        self.execute, self.current, self.settles, self.asks = runner.run, runner.current, runner.settles, runner.asks
+        self.running: Callable[[], Any] = CURRENT.get
 
     def run(
         self,
@@ -61,6 +65,11 @@ class OperationService:
         """Answer a function that runs it anew at each call; see the contract's `Operations`."""
         operation = Operation(kind, component, subject, body, None, None, deadline_s, repeatable)
         return partial(self._runner.run, operation)
+
+    @property
+    def as_of(self) -> object:
+        """Another object after every change of hooks, listeners and settings."""
+        return self._runner.generation
 
     async def ask(self, point: str, subject: Any, component: ComponentRef, /) -> Any:
         """Ask a check, a decision or a notice; see the contract's `Operations`."""

@@ -13,8 +13,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from pydantic import BaseModel
-
 from llmspell.settings import Settings
 from llmspell_hookspecs import (
     ComponentGroup,
@@ -22,9 +20,7 @@ from llmspell_hookspecs import (
     Language,
     PluginError,
     ScriptGlobal,
-    SecurityLevel,
     Storage,
-    Tool,
 )
 
 __all__ = ["KINDS", "OWN_GROUPS", "PLUGINS", "Groups", "name_problem", "plugin_name", "service_name"]
@@ -34,7 +30,6 @@ PLUGINS: Final = "llmspell.plugins"
 KINDS: Final = "llmspell.kinds"
 """The group of component kinds, which the host loads before all others: they say which groups there are."""
 _OPENS: Final = ("__aenter__", "__aexit__")
-_LEVELS: Final = "SecurityLevel.SAFE, RESTRICTED or PRIVILEGED"
 _NAME_CHARACTERS: Final = 100
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -131,21 +126,6 @@ def _attribute(item: Any, name: str) -> Any:
     return vars(item).get(name) if inspect.ismodule(item) else getattr(item, name, None)
 
 
-def _tool_problem(tool: Any, name: str) -> str:
-    if not isinstance(tool, Tool):
-        return "is no Tool; subclass llmspell_hookspecs.Tool, or mark a function with @tool"
-    if tool.name != name:
-        return f"calls itself {tool.name!r}; give it the name of its entry point"
-    if not _is_class(BaseModel)(getattr(tool, "parameters", None)):
-        return "has no model of its parameters; write class ...(Tool[Parameters])"
-    if not isinstance(tool.level, SecurityLevel):
-        return f"has the level {tool.level!r}; use {_LEVELS}"
-    texts = (tool.description, tool.category, tool.version, *tool.aliases)
-    if not all(isinstance(text, str) for text in texts) or isinstance(tool.aliases, str):
-        return "has a description, category, version or alias that is no text; write texts, and aliases as a tuple"
-    return ""
-
-
 def _keeps(protocol: Callable[[Any], bool], kind: type) -> Callable[[Any, str], str]:
     """Return what says what something lacks that a protocol asks for."""
 
@@ -189,7 +169,6 @@ def _kind_problem(kind: Any, name: str) -> str:
 
 
 _TABLE: Final = (
-    ComponentGroup("llmspell.tools", "tool", _is(Tool), "tools", _tool_problem),
     ComponentGroup(KINDS, "component kind", _is_class(ComponentKind), "plugins", _kind_problem, constructed=False),
     ComponentGroup(
         "llmspell.globals",

@@ -20,7 +20,7 @@ from llmspell.settings import Settings
 from llmspell.settings.key import spelled_names
 from llmspell_hookspecs import ComponentKind, LlmspellError, PluginError, PluginInfo
 
-from .discovery import Candidate
+from .discovery import OWN, Candidate
 from .groups import KINDS, PLUGINS, Groups
 from .loading import Loader, load, says_required
 from .registrar import Registrar
@@ -56,8 +56,8 @@ class Plugins:
     def load_kinds(self, registries: PluginRegistries) -> dict[str, ComponentKind]:
         """Return the kinds of component that packages bring, made; from then on their groups and points are known."""
         kinds, made = registries.of(KINDS), {}
-        for name in kinds.names():
-            info = kinds.info(name)
+        for name in sorted(kinds.names(), key=lambda each: kinds.info(each).distribution != OWN):
+            info = kinds.info(name)  # those in the box come first: nobody takes their groups
             try:
                 kind: type[ComponentKind] = kinds.get(name)
                 info = structs.replace(info, required=info.required or says_required(info, kind))

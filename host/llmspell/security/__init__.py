@@ -5,7 +5,6 @@ from __future__ import annotations
 from .globs import Globs
 from .hosts import HostJudge, HostRules, host_entry
 from .levels import judge_level
-from .limits import MemoryAccount
 from .paths import DATA_FOLDER, PathJudge, PathRules, expand_root, home_folder
 from .process import ProcessPool
 
@@ -14,7 +13,6 @@ __all__ = [
     "Globs",
     "HostJudge",
     "HostRules",
-    "MemoryAccount",
     "PathJudge",
     "PathRules",
     "ProcessPool",

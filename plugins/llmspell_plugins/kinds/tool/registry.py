@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from llmspell.foreign import Blamed, text_of
-from llmspell.plugins import LazyRegistry
-from llmspell_hookspecs import PluginError, Tool
+from llmspell_hookspecs import PluginError, Registry, Tool
+from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys
 
 __all__ = ["ToolRegistry"]
@@ -26,16 +25,16 @@ class ToolRegistry:
         shelf: The plugins of the group.
     """
 
-    def __init__(self, shelf: LazyRegistry[AnyTool]) -> None:
+    def __init__(self, shelf: Registry[AnyTool]) -> None:
         self._shelf = shelf
         self._aliases: dict[str, str] | None = None
 
     def names(self) -> tuple[str, ...]:
-        """Answer the canonical names, without importing anything."""
+        """Return the canonical names, without importing anything."""
         return self._shelf.names()
 
     def canonical(self, name: str, /) -> str | None:
-        """Answer the canonical name for a name or alias, or None."""
+        """Return the canonical name for a name or alias, or None."""
         names = self._shelf.names()
         plain = name.replace("-", "_")
         for spelling in (name, plain, plain.removesuffix("_tool")):
@@ -44,7 +43,7 @@ class ToolRegistry:
         return self._alias_table().get(name)
 
     def get(self, name: str) -> AnyTool:
-        """Answer the tool of this name or alias.
+        """Return the tool of this name or alias.
 
         Raises:
             ComponentNotFoundError: There is none.
@@ -71,13 +70,13 @@ class ToolRegistry:
         return unknown_keys(self.get(name).parameters, parameters)
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
-        """Answer name, description, category, version, level, aliases and the parameters' JSON schema."""
+        """Return name, description, category, version, level, aliases and the parameters' JSON schema."""
         tool = self.get(name)
         with Blamed(partial(_untold, name)):
             return {**_summary(tool), "schema": tool.schema()}
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Answer what every tool that loads tells of itself."""
+        """Return what every tool that loads tells of itself."""
         found = []
         for name, tool in self._shelf.loadable():
             try:

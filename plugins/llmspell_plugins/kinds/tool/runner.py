@@ -15,24 +15,28 @@ from typing import Any, Final, Literal
 from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 
-from llmspell.components.envelope import outgrows
-from llmspell.foreign import Blamed, passes, text_of
-from llmspell.operations import CURRENT, Asker, Operation, OperationKind, Runner, freeze_fields, plain
-from llmspell.policy import Policies
-from llmspell.security import ProcessPool, judge_level
 from llmspell_hookspecs import (
+    Asker,
     CallOptions,
+    ComponentKind,
     ComponentRef,
     FileAccess,
     HostAccess,
     InvalidInputError,
+    Levels,
     LlmspellError,
     NetworkAccess,
+    Operation,
+    OperationKind,
+    Operations,
     PathAccess,
+    Processes,
+    Registries,
     ResourceAllocation,
     ResourceLimitError,
     SecurityError,
     Services,
+    SettingsAccess,
     Tool,
     ToolCall,
     ToolDiscovery,
@@ -40,18 +44,23 @@ from llmspell_hookspecs import (
     ToolLimits,
     ToolListing,
     ToolResult,
+    Tools,
     hide,
     payload_of,
     restore,
     reveal,
     thaw,
 )
+from llmspell_hookspecs.fit import freeze_fields, plain
+from llmspell_hookspecs.foreign import Blamed, passes, text_of
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys
 from llmspell_hookspecs.spelling import spelled_path, true_path
 
 from .context import CallContext
+from .group import TOOLS
 from .hiding import hidden_input, hidden_model
 from .registry import ToolRegistry
+from .size import outgrows
 
 __all__ = ["TOOL", "TOOL_DISCOVERY", "ToolRunner"]
 
@@ -111,19 +120,31 @@ _MOST: Final = ToolLimits()
 class _House(Struct, frozen=True):
     """What every call needs of the host."""
 
-    runner: Runner
-    policies: Policies
+    operations: Operations
+    settings: SettingsAccess
+    levels: Levels
     services: Services
-    processes: ProcessPool
+    processes: Processes
 
     def limits(self, tool: Tool[Any]) -> ToolLimits:
-        """Answer what a call of this tool may use at most."""
-        highest = self.policies.tool_limits
+        """Return what a call of this tool may use at most."""
+        highest = self.settings.section("tools")
         return ToolLimits(
             min(tool.limits.time_s, highest.time_s),
             min(tool.limits.memory_bytes, highest.memory_bytes),
             min(tool.limits.output_bytes, highest.output_bytes),
         )
+
+    def judge(self, tool: Tool[Any]) -> None:
+        """Refuse a tool whose level is too high, or that settings disable.
+
+        Raises:
+            SecurityError: It may not run.
+        """
+        self.levels.check(f"tool:{tool.name}", tool.level)
+        if tool.name in self.settings.section("tools").disabled:
+            message = f"tool:{tool.name}: settings disable it; take it out of tools.disabled"
+            raise SecurityError(message, rule="tool")
 
 
 class _Plan(Struct, frozen=True):
@@ -173,39 +194,31 @@ class _Prepared(Struct):
     limits: ToolLimits = _MOST
 
 
-class ToolRunner:
-    """Runs tools by name.
+class ToolRunner(ComponentKind):
+    """Runs tools by name; implements the contract's `Tools`."""
 
-    Args:
-        tools: The tools.
-        runner: Runs operations.
-        policies: What may be touched and used; they may change while the host runs.
-        services: What tools may use.
-        processes: Child processes for what cannot be interrupted.
-    """
+    name = "tool"
+    group = TOOLS
+    provides = Tools
 
-    def __init__(
-        self,
-        tools: ToolRegistry,
-        runner: Runner,
-        policies: Policies,
-        services: Services,
-        processes: ProcessPool,
-    ) -> None:
-        self._tools = tools
-        self._house = _House(runner, policies, services, processes)
+    def __init__(self, settings: None, services: Services) -> None:
+        self._tools = ToolRegistry(services.get(Registries).of(TOOLS.name))
+        self._operations = services.get(Operations)
+        self._house = _House(
+            self._operations, services.get(SettingsAccess), services.get(Levels), services, services.get(Processes)
+        )
         self._plans: dict[str, _Plan] = {}
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ToolResult:
-        """Run a tool; see `ComponentRunner`."""
+        """Run a tool; see `ComponentKind`."""
         house = self._house
         plan = self._plans.get(name)
-        if plan is None or plan.as_of is not house.runner.generation or not self._tools.is_open(plan.tool):
+        if plan is None or plan.as_of is not self._operations.as_of or not self._tools.is_open(plan.tool):
             plan = await self._planned(name)
         tool, limit_s = plan.tool, plan.limits.time_s
         given = hidden_input(tool, _parameters(tool, input))
         call = _Call(house, plan, options.lenient)
-        result: ToolResult = await house.runner.run(
+        result: ToolResult = await self._operations.execute(
             Operation(
                 TOOL,
                 plan.component,
@@ -228,10 +241,9 @@ class ToolRunner:
 
     async def _planned(self, name: str) -> _Plan:
         """Return what calls of a tool have in common as things stand, and keep it until they change."""
-        runner, policies, tool = self._house.runner, self._house.policies, await self._tools.enter(name)
-        as_of = runner.generation  # before anybody is asked: a change from here on drops it
-        allowed = tool.level <= policies.level and tool.name not in policies.disabled_tools
-        plain = allowed and type(tool).access is Tool.access and not runner.asks(_ASKED, tool.name)
+        operations, tool = self._operations, await self._tools.enter(name)
+        as_of = operations.as_of  # before anybody is asked: a change from here on drops it
+        plain = self._allows(tool) and type(tool).access is Tool.access and not operations.asks(_ASKED, tool.name)
         component = ComponentRef("tool", tool.name, f"tool:{tool.name}")
         at_once = getattr(type(tool).run, "at_once", None) if plain else None
         plan = _Plan(tool, component, tool.level.name.lower(), self._house.limits(tool), plain, at_once, as_of)
@@ -240,9 +252,16 @@ class ToolRunner:
         self._plans[name] = plan
         return plan
 
+    def _allows(self, tool: Tool[Any]) -> bool:
+        try:
+            self._house.judge(tool)
+        except SecurityError:  # told to each call of it, once others have had their say
+            return False
+        return True
+
     async def discover(self, category: str = "", tag: str = "") -> tuple[Mapping[str, Any], ...]:
-        """Answer what each tool that fits tells of itself; see the contract's `Tools`."""
-        listing: ToolListing = await self._house.runner.run(
+        """Return what each tool that fits tells of itself; see the contract's `Tools`."""
+        listing: ToolListing = await self._operations.execute(
             Operation(
                 kind=TOOL_DISCOVERY,
                 component=ComponentRef("tool_discovery", "tools"),
@@ -254,11 +273,11 @@ class ToolRunner:
         return tuple(listing.tools)
 
     def names(self) -> tuple[str, ...]:
-        """Answer the canonical names, without importing anything."""
+        """Return the canonical names, without importing anything."""
         return self._tools.names()
 
     def canonical(self, name: str, /) -> str | None:
-        """Answer the canonical name for a name or alias, or None."""
+        """Return the canonical name for a name or alias, or None."""
         return self._tools.canonical(name)
 
     def unknown_parameters(self, name: str, parameters: Mapping[str, Any], /) -> Sequence[UnknownKey]:
@@ -266,7 +285,7 @@ class ToolRunner:
         return self._tools.unknown_parameters(name, parameters)
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
-        """Answer all that a tool tells of itself, with the JSON schema of its parameters."""
+        """Return all that a tool tells of itself, with the JSON schema of its parameters."""
         return self._tools.describe(name)
 
     async def _search(self, question: ToolDiscovery) -> ToolListing:
@@ -316,10 +335,7 @@ class _Call:
         level = self._tool.level.name.lower()  # a hook may write what it likes into the call; guards see what is so
         call = ToolCall(self._tool.name, self._shown(model), self._tool.category, level)
         call = await asker.ask("tool_parameter_validation", call)
-        judge_level(f"tool:{call.name}", self._tool.level, self._house.policies.level)
-        if call.name in self._house.policies.disabled_tools:
-            message = f"tool:{call.name}: settings disable it; take it out of tools.disabled"
-            raise SecurityError(message, rule="tool")
+        self._house.judge(self._tool)
         call = await self._resolved(call, model)
         call = await asker.ask("tool_security_check", call)
         await self._allocate(call, asker)
@@ -421,8 +437,9 @@ class _Call:
 
     def _context(self) -> CallContext:
         house = self._house
-        frame: Any = CURRENT.get()  # its own, since it is asked within its operation
-        return CallContext(frame, self._prepared.limits, self.show, house.services, house.processes)
+        return CallContext(
+            house.operations.running(), self._prepared.limits, self.show, house.services, house.processes
+        )
 
     def _result(self, answer: Any) -> ToolResult:
         result = answer if isinstance(answer, ToolResult) else ToolResult(result=answer)

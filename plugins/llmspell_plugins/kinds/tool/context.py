@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.operations import Frame
-from llmspell.security import MemoryAccount, ProcessPool
-from llmspell_hookspecs import OperationRef, Services, ToolCall, ToolLimits
+from llmspell_hookspecs import OperationRef, Processes, RunningOperation, Services, ToolCall, ToolLimits
+
+from .account import MemoryAccount
 
 __all__ = ["CallContext"]
 
@@ -32,11 +32,11 @@ class CallContext:
 
     def __init__(
         self,
-        frame: Frame,
+        frame: RunningOperation,
         limits: ToolLimits,
         call: Callable[[], ToolCall],
         services: Services,
-        processes: ProcessPool,
+        processes: Processes,
     ) -> None:
         self._frame = frame
         self._ref: OperationRef | None = None

@@ -103,14 +103,15 @@ def test_startup_and_shutdown_tell_the_version_and_the_plugins() -> None:
         subject = only(name)
 
         assert subject.version
-        assert subject.plugins == ("deploy_points", "watcher", "monitor")
+        assert {"deploy_points", "watcher", "monitor", "tool", "model", "agent"} <= set(subject.plugins)
 
 
 def test_plugin_notices_tell_which_one_and_why() -> None:
     loaded = [context.subject.name for context in seen_at(SUBJECTS["plugin_loaded"])]
     failed = only("plugin_failed")
 
-    assert loaded == ["deploy_points", "watcher", "monitor"]
+    hooks = [name for name in loaded if name in ("deploy_points", "watcher", "monitor")]
+    assert hooks == ["deploy_points", "watcher", "monitor"]
     assert isinstance(failed, PluginInfo)
     assert failed.name == "Refused"
     assert "before_nothing_at_all" in failed.error

@@ -3,6 +3,8 @@
 Invariant: an operation without hooks costs two look-ups and a frame, then its body. Everything else goes through
 `Execution`. Nothing runs while a required plugin is missing. What is kept of a kind's chains lies in a dict of that
 kind's own, which every change at one of its points throws away: what was compiled meanwhile goes with it.
+
+It is longer than most because the straight path stands here, beside the course of which it is the short form.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ The eight phases: validation, security check, allocation (here, in `prepare`), b
 runner's), release.
 
 Invariant: a tool runs with exactly the parameters that the guards saw: validated, with paths resolved and hosts pinned.
+
+It is longer than most because a call has one way, of which the short one (`ready`, `quick`) leaves out what nobody asks
+for: both are to be read side by side.
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ from llmspell_hookspecs import (
     thaw,
 )
 from llmspell_hookspecs.fit import freeze_fields, plain
-from llmspell_hookspecs.foreign import Blamed, passes, text_of
+from llmspell_hookspecs.foreign import Blamed, let_pass, passes, text_of
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys
 from llmspell_hookspecs.spelling import spelled_path, true_path
 
@@ -349,8 +352,7 @@ class _Call:
         except Exception:
             raise
         except BaseException as error:
-            if passes(error):
-                raise
+            let_pass(error)
             raise self.broken(error) from error
 
     def _again(self) -> BaseModel:

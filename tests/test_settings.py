@@ -110,11 +110,11 @@ def test_without_a_project_file_the_current_folder_is_the_project(folders: Folde
 def test_a_named_file_takes_the_project_files_place(folders: Folders, tmp_path: Path) -> None:
     (folders.project / "llmspell.toml").write_text("[limits]\ndepth = 9\nhops = 1")
     named = tmp_path / "other.toml"
-    named.write_text("[limits]\ndepth = 36")
+    named.write_text("[limits]\ndepth = 34")
 
     loaded = folders.load(config=named)
 
-    assert (loaded.settings.limits.depth, loaded.settings.limits.hops) == (36, 8)
+    assert (loaded.settings.limits.depth, loaded.settings.limits.hops) == (34, 8)
 
 
 @pytest.mark.parametrize(

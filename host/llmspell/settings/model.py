@@ -63,7 +63,7 @@ DENIED_PATHS: Names = (
 ENVIRONMENT: Names = ("HOME", "USER", "LOGNAME", "LANG", "LC_*", "PATH", "PWD", "SHELL", "TERM", "TZ", "LLMSPELL_*")
 
 
-_DEEPEST = 36
+_DEEPEST = 34
 """A hook of a Lua script that calls a tool takes most of the stack: of those Python carries 38."""
 
 

@@ -24,7 +24,7 @@ Ratios = Mapping[str, Mapping[str, float]]
 
 
 def find_slower(now: Ratios, before: Ratios, tolerance: float = TOLERANCE) -> list[str]:
-    """Answer one sentence for each row that got slower beyond the tolerance."""
+    """Return one sentence for each row that got slower beyond the tolerance."""
     slower = []
     for row, contenders in now.items():
         known = before.get(row, {})
@@ -36,7 +36,7 @@ def find_slower(now: Ratios, before: Ratios, tolerance: float = TOLERANCE) -> li
 
 
 def read_run(file: Path) -> dict[str, dict[str, float]]:
-    """Answer the ratios of a run that was printed with ``--json``.
+    """Return the ratios of a run that was printed with ``--json``.
 
     Raises:
         ValueError: The file holds no such run.
@@ -49,7 +49,7 @@ def read_run(file: Path) -> dict[str, dict[str, float]]:
 
 
 def read_ratios(file: Path = BASELINE) -> dict[str, dict[str, float]]:
-    """Answer the stored ratios."""
+    """Return the stored ratios."""
     stored: dict[str, dict[str, float]] = json.loads(file.read_text())
     return stored
 

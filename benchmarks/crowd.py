@@ -81,7 +81,7 @@ async def _converse(turn: Turn, agent: int, turns: int) -> None:
 
 
 def _peak_bytes() -> int:
-    """Answer the most memory that this process had: the highest VmRSS, which starts anew with the program."""
+    """Return the most memory that this process had: the highest VmRSS, which starts anew with the program."""
     [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(kilobytes) * 1024
 

@@ -155,7 +155,7 @@ def _publish(nursery: trio.Nursery, host: Host) -> Call:
 
 
 def _receive(nursery: trio.Nursery, host: Host, count: int, topics: str) -> Callable[[], trio.Event]:
-    """Subscribe; answers what begins a call and says when all of its events are received. A lost one is an error."""
+    """Subscribe; returns what begins a call and says when all of its events are received. A lost one is an error."""
     done = [trio.Event()]
     counted = _Count(count, lambda: done[0].set())
     events = host.events.subscribe(topics, capacity=2 * _MANY, overflow="reject")

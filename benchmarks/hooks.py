@@ -80,7 +80,7 @@ def _waiting(nursery: trio.Nursery, peers: Sequence[Peer], count: int) -> Row:
 
 
 def _dispatch(runner: Runner) -> Callable[[], Any]:
-    """Answer the step of a running operation that asks its transforms: context, hooks, breaker, timing.
+    """Return the step of a running operation that asks its transforms: context, hooks, breaker, timing.
 
     An operation looks its chains up once, for all its points; timing all of it would hide what one point costs.
     """

@@ -93,13 +93,13 @@ class _Parameters(BaseModel):
 
 
 class _Four(Tool[_Parameters]):
-    """Answer 4."""
+    """Return 4."""
 
     name = "four"
     aliases: ClassVar[tuple[str, ...]] = ()
 
     async def run(self, parameters: _Parameters, context: ToolContext) -> ToolResult:
-        """Answer it."""
+        """Return it."""
         return ToolResult(4)
 
 
@@ -114,7 +114,7 @@ async def _host(*, hooked: bool) -> AsyncIterator[Host]:
 
 
 def _observe(context: HookContext[ToolResult]) -> None:
-    """Answer nothing."""
+    """Return nothing."""
 
 
 def _call(name: str, host: Host) -> Row:

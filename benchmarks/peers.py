@@ -29,7 +29,7 @@ class Peer(Protocol):
 
 
 def find_peers() -> tuple[list[Peer], list[str]]:
-    """Answer the peers that are installed, and the names of those that are not."""
+    """Return the peers that are installed, and the names of those that are not."""
     found: list[Peer] = []
     absent: list[str] = []
     for kind in (_Pluggy, _Strands, _StrandsOneEvent, _Adk):

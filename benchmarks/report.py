@@ -15,13 +15,13 @@ __all__ = ["ratios", "to_json", "to_table"]
 
 
 def to_json(run: Run) -> str:
-    """Answer the run as JSON: ``{"rows": [{"row", "contender", "median_ns"}], "absent": [...], "notes": [...]}``."""
+    """Return the run as JSON: ``{"rows": [{"row", "contender", "median_ns"}], "absent": [...], "notes": [...]}``."""
     rows = [{"row": t.row, "contender": t.contender, "median_ns": round(t.median_ns, 1)} for t in run.timings]
     return json.dumps({"rows": rows, "absent": list(run.absent), "notes": list(run.notes)}, indent=2)
 
 
 def to_table(run: Run) -> str:
-    """Answer the run as a table: medians, and how many times another contender's time ours is."""
+    """Return the run as a table: medians, and how many times another contender's time ours is."""
     lines = [f"{'':38} {'median':>10}  {OURS} is"]
     for row, medians in _by_row(run.timings).items():
         lines.append(f"{row}{_verdict(run.bars.get(row), medians)}")

@@ -52,7 +52,7 @@ async def measure_startup(rounds: int) -> Run:
 
 
 def heavy_imports() -> list[str]:
-    """Answer which heavy libraries ``llmspell --help`` imports; there should be none."""
+    """Return which heavy libraries ``llmspell --help`` imports; there should be none."""
     code = (
         "import sys\nfrom llmspell.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print('imported:', *(name for name in {_HEAVY!r} if name in sys.modules))"
@@ -62,7 +62,7 @@ def heavy_imports() -> list[str]:
 
 
 def _clean(folder: str) -> dict[str, str]:
-    """Answer an environment without the user's settings."""
+    """Return an environment without the user's settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LLMSPELL_")}
     return {**kept, "HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_CACHE_HOME": folder, "XDG_DATA_HOME": folder}
 

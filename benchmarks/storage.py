@@ -45,10 +45,10 @@ class _Peer(Protocol):
         """Write all of it, durably, in one transaction."""
 
     def read(self, key: str) -> Any:
-        """Answer a value."""
+        """Return a value."""
 
     def scan(self) -> int:
-        """Read everything in order of keys and answer how much there was."""
+        """Read everything in order of keys and return how much there was."""
 
     def close(self) -> None:
         """Close it."""
@@ -125,13 +125,13 @@ def _reads(cached: dict[str, Storage], cold: dict[str, Storage], peers: Sequence
 
 
 def _each(write: Callable[[dict[str, bytes]], Any]) -> Callable[[], Any]:
-    """Answer a function that writes another value each time: SQLite would not write the same one."""
+    """Return a function that writes another value each time: SQLite would not write the same one."""
     numbers, keys = count(), cycle(_KEYS)
     return lambda: write({next(keys): b"%0100d" % next(numbers)})
 
 
 def _next(read: Callable[[str], Any]) -> Callable[[], Any]:
-    """Answer a function that reads another key each time."""
+    """Return a function that reads another key each time."""
     keys = cycle(_KEYS)
     return lambda: read(next(keys))
 
@@ -165,7 +165,7 @@ def _scan(storage: Storage) -> Callable[[], Any]:
 
 
 def _find_peers(folder: Path) -> tuple[list[_Peer], list[str]]:
-    """Answer the peers that are installed, and the names of those that are not."""
+    """Return the peers that are installed, and the names of those that are not."""
     found: list[_Peer] = [_Sqlite3(folder)]
     absent: list[str] = []
     for kind in (_Lmdb, _DiskCache):

@@ -36,15 +36,15 @@ KIND: Final = OperationKind("tool", TOOL.before, TOOL.around, TOOL.after, TOOL.e
 
 
 def nothing(context: HookContext[ToolCall]) -> None:
-    """Answer nothing."""
+    """Return nothing."""
 
 
 async def nothing_waiting(context: HookContext[ToolCall]) -> None:
-    """Answer nothing, awaited."""
+    """Return nothing, awaited."""
 
 
 async def answer(call: ToolCall) -> int:
-    """Answer 4: the body of every operation."""
+    """Return 4: the body of every operation."""
     return 4
 
 
@@ -53,7 +53,7 @@ async def _call_nobody(call: Call, /, *, hops: int = 0, started: Callable[[], No
 
 
 def make_runner(nursery: trio.Nursery, hook: Callable[[HookContext[ToolCall]], Any], count: int) -> Runner:
-    """Answer a runner with that many hooks before a tool call."""
+    """Return a runner with that many hooks before a tool call."""
     registry = HookRegistry(
         PointCatalog(point for point in own_points() if point.topic == "tool"), profile=PROFILES["default"]
     )

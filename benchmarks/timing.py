@@ -97,7 +97,7 @@ class Run(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
     def joined(self, other: Run) -> Run:
-        """Answer both in one."""
+        """Return both in one."""
         return Run(
             self.timings + other.timings,
             {**self.bars, **other.bars},
@@ -110,7 +110,7 @@ _Samples = dict[tuple[str, str], list[float]]
 
 
 async def measure(rows: Sequence[Row], rounds: int, differences: Sequence[Difference] = ()) -> Run:
-    """Time every contender of every row and answer the medians.
+    """Time every contender of every row and return the medians.
 
     Args:
         rows: Their names are unique.
@@ -146,7 +146,7 @@ def _turned(contenders: Sequence[Contender], number: int) -> list[Contender]:
 
 
 async def _size(contender: Contender) -> int:
-    """Answer how many calls make a batch; what is done only at the first call is done here."""
+    """Return how many calls make a batch; what is done only at the first call is done here."""
     size = 1
     await _time(contender, size)
     while True:

@@ -1,7 +1,7 @@
 """The peers' agents: how each takes a turn with a model that answers at once, in the process.
 
 Invariant: all models obey one rule (`TEXT` is said again, `USE` asks for the tool ``add`` with 2 and 2, what a tool
-answered is said after ``tool said:``) and answer a usage; every tool is async, since a sync one costs a thread;
+answered is said after ``tool said:``) and return a usage; every tool is async, since a sync one costs a thread;
 tracing is off. Each peer takes its turns the cheapest way that it offers:
 
 - strands-agents: one agent; its conversation and its metrics are emptied before each turn, within the timed part
@@ -37,11 +37,11 @@ class TurnPeer(Protocol):
     name: str
 
     def agent(self, hooks: int = 0, *, tool: bool = False) -> Turn | None:
-        """Answer an agent with so many hooks before a model call, that do nothing; None if it cannot have as many."""
+        """Return an agent with so many hooks before a model call, that do nothing; None if it cannot have as many."""
 
 
 def find_turn_peers() -> tuple[list[TurnPeer], list[str]]:
-    """Answer the peers that are installed, and the names of those that are not."""
+    """Return the peers that are installed, and the names of those that are not."""
     found: list[TurnPeer] = []
     absent: list[str] = []
     for kind in (_Strands, _Adk, _PydanticAi, _OpenAiAgents):

@@ -44,7 +44,7 @@ class Add(Tool[_Parameters]):
     name = "add"
 
     async def run(self, parameters: _Parameters, context: ToolContext) -> int:
-        """Answer their sum."""
+        """Return their sum."""
         return parameters.a + parameters.b
 
 
@@ -53,7 +53,7 @@ class _Settings(BaseModel):
 
 
 class _Fake:
-    """Keeps the contract's `Provider`."""
+    """Implements the contract's `Provider`."""
 
     name = "fake"
     rank: ClassVar[int | None] = None

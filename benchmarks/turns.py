@@ -75,7 +75,7 @@ def _nothing(messages: list[dict[str, Any]]) -> None:
 
 
 def _loop(hooks: int) -> Turn:
-    """Answer the least that is an agent: a list of messages, a model, a table of tools."""
+    """Return the least that is an agent: a list of messages, a model, a table of tools."""
     tools = {"add": add}
     asked = (_nothing,) * hooks
 

@@ -50,7 +50,7 @@ _NOTE = "<!-- Written by docs/generate.py; edit the docstrings instead. -->"
 
 
 def references() -> dict[str, str]:
-    """Answer every reference page by its file name."""
+    """Return every reference page by its file name."""
     return {
         "hook-points.md": _points(),
         "results.md": _results(),

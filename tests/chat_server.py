@@ -127,7 +127,7 @@ class ChatServer:
             self._script.extend(behaviours)
 
     def wait_for(self, count: int, timeout_s: float = PATIENCE_S) -> list[ChatRequest]:
-        """Wait until so many requests arrived and answer them. Blocks: on trio, call it in a thread.
+        """Wait until so many requests arrived and return them. Blocks: on trio, call it in a thread.
 
         Raises:
             TimeoutError: They did not arrive.
@@ -138,7 +138,7 @@ class ChatServer:
             return list(self.requests)
 
     def arrived(self, request: ChatRequest) -> Behaviour:
-        """Record a request and answer what it gets."""
+        """Record a request and return what it gets."""
         chat = request.path.partition("?")[0] == "/v1/chat/completions" and request.method == "POST"
         with self._changed:
             if self._record:
@@ -275,7 +275,7 @@ Behaviour = Callable[[Reply], None]
 
 
 def say(text: str) -> Behaviour:
-    """Answer text, word by word if a stream is asked for."""
+    """Return text, word by word if a stream is asked for."""
     return lambda reply: _answer(reply, text, ())
 
 
@@ -285,7 +285,7 @@ def use(*calls: tuple[str, Mapping[str, Any]], text: str = "") -> Behaviour:
 
 
 def trickle(text: str, delay_s: float) -> Behaviour:
-    """Answer text slowly: the delay is before each chunk of a stream, or before each 16 bytes of a plain answer."""
+    """Return text slowly: the delay is before each chunk of a stream, or before each 16 bytes of a plain answer."""
     return lambda reply: _answer(reply, text, (), delay_s)
 
 
@@ -305,7 +305,7 @@ def hang() -> Behaviour:
 
 
 def fail(status: int, message: str = "scripted", retry_after_s: float | str | None = None) -> Behaviour:
-    """Answer an error as the API words it; ``retry_after_s`` may be a date instead."""
+    """Return an error as the API words it; ``retry_after_s`` may be a date instead."""
     headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
     body = error_body(message, "rate_limit_error" if status == 429 else "server_error", status)
     return lambda reply: reply.send_json(body, status, headers)
@@ -338,7 +338,7 @@ def break_off(after: int = 2, text: str = "one two three four") -> Behaviour:
 
 
 def garble(body: str = '{"choices": [{"message": ') -> Behaviour:
-    """Answer what is no JSON, or JSON of no completion; in a stream as its second chunk."""
+    """Return what is no JSON, or JSON of no completion; in a stream as its second chunk."""
 
     def behave(reply: Reply) -> None:
         if reply.request.streamed:

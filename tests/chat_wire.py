@@ -24,7 +24,7 @@ def completion(body: Mapping[str, Any], text: str, calls: Calls) -> dict[str, An
 
 
 def chunks(body: Mapping[str, Any], text: str, calls: Calls) -> Iterator[bytes]:
-    """Answer the lines of a stream: the role, each word, each call in pieces, the reason, the usage if asked for."""
+    """Return the lines of a stream: the role, each word, each call in pieces, the reason, the usage if asked for."""
     envelope = _envelope(body, "chat.completion.chunk")
 
     def chunk(delta: Mapping[str, Any], reason: str | None = None) -> bytes:
@@ -50,7 +50,7 @@ def _envelope(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _usage(body: Mapping[str, Any], text: str, calls: Calls) -> dict[str, int]:
-    """Answer counts of words, which are the same each time."""
+    """Return counts of words, which are the same each time."""
     prompt = sum(len(text_of(message).split()) for message in body.get("messages", []))
     completion = len(text.split()) + sum(1 + len(arguments) for _, arguments in calls)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

@@ -84,13 +84,13 @@ class _Made(Tool[Anything]):
 
 
 def make_tool(name: str, body: Body, **attributes: Any) -> type[Tool[Any]]:
-    """Answer a tool that does this."""
+    """Return a tool that does this."""
     namespace = {"name": name, "body": staticmethod(body), "repeatable": True, "__doc__": f"The {name}.", **attributes}
     return type(name, (_Made,), namespace)
 
 
 def make_plugin(name: str, *hooks: tuple[str, Callable[..., Any], Mapping[str, Any]]) -> types.ModuleType:
-    """Answer a plugin module with these hooks: point, function, options."""
+    """Return a plugin module with these hooks: point, function, options."""
     module = types.ModuleType(name)
     for number, (point, function, options) in enumerate(hooks):
         marked = hookimpl(specname=point, **options)(_own(function))
@@ -99,7 +99,7 @@ def make_plugin(name: str, *hooks: tuple[str, Callable[..., Any], Mapping[str, A
 
 
 def _own(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Answer a copy that may be marked, and whose argument is named as hooks' are."""
+    """Return a copy that may be marked, and whose argument is named as hooks' are."""
     if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
         code = function.__code__
         return types.FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
@@ -127,7 +127,7 @@ class MiniLanguage:
         return None
 
     async def run(self, script: ScriptRun, interface: ScriptInterface, /) -> Any:
-        """Answer the text, run a tool, fail, or exceed a limit."""
+        """Return the text, run a tool, fail, or exceed a limit."""
         if self._bench is not None:
             await self._bench.ran(script.source)
         verb, _, rest = script.source.partition(" ")
@@ -157,7 +157,7 @@ class MiniModel:
         return self
 
     async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
-        """Answer the last message."""
+        """Return the last message."""
         text = request.messages[-1].content
         await self._bench.ran(text)
         if sink is not None:
@@ -169,7 +169,7 @@ class MiniModel:
 
 
 def make_agent(bench: Bench) -> type[Agent]:
-    """Answer a kind of agent that says what it is told."""
+    """Return a kind of agent that says what it is told."""
 
     class MiniAgent(Agent):
         """Says what it is told."""
@@ -291,7 +291,7 @@ async def late_echo(host: Host, bench: Bench) -> Any:
 
 
 def doing(what: str) -> Fire:
-    """Answer a scenario in which the tool does this."""
+    """Return a scenario in which the tool does this."""
 
     async def fire(host: Host, bench: Bench) -> Any:
         return (await host.call("tool:echo", {"do": what, "text": "plain"})).result["text"]
@@ -322,7 +322,7 @@ async def fail_model(host: Host, bench: Bench) -> Any:
 
 
 async def stream_model(host: Host, bench: Bench) -> Any:
-    """Ask a model, and answer what its chunks say."""
+    """Ask a model, and return what its chunks say."""
     texts: list[str] = []
 
     async def sink(chunk: ModelChunk) -> None:
@@ -381,7 +381,7 @@ async def busy(host: Host, bench: Bench) -> Any:
 
 
 def firing(name: str, value: Any = Deployment("plain")) -> Fire:  # noqa: B008 - frozen
-    """Answer a scenario that fires a point that anyone may fire."""
+    """Return a scenario that fires a point that anyone may fire."""
 
     async def fire(host: Host, bench: Bench) -> Any:
         left = await host.hooks.fire(name, value)
@@ -506,12 +506,12 @@ HOST_LEVEL = frozenset(
 
 
 def side_call() -> Call:
-    """Answer what Forks run."""
+    """Return what Forks run."""
     return Call("tool:side")
 
 
 def numbered(prefix: str) -> Callable[[], str]:
-    """Answer a maker of names."""
+    """Return a maker of names."""
     numbers = itertools.count(1)
     return lambda: f"{prefix}{next(numbers)}"
 

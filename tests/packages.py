@@ -17,7 +17,7 @@ def install(
     attribute: str = "",
     summary: str = "",
 ) -> Path:
-    """Put a package with one entry point into a folder and answer the file in which its module notes each import."""
+    """Put a package with one entry point into a folder and return the file in which its module notes each import."""
     module = f"{distribution.replace('-', '_')}_module"
     marker = folder / f"{module}.imported"
     note = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\n"

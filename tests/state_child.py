@@ -15,7 +15,7 @@ from storage_child import meet
 
 
 async def count_up(folder: Path, backend: str, times: int, together: int) -> int:
-    """Answer how often the other process was there first."""
+    """Return how often the other process was there first."""
     refused = 0
     settings = load_settings({"storage": {"backend": backend}}, environment={}, cwd=folder)
     async with Host.open(settings, discover=False) as host:

@@ -36,7 +36,7 @@ def make(kind: str, folder: Path) -> Storage:
 
 
 def kill_often(kind: str, folder: Path, count: int, seed: int) -> dict[str, int]:
-    """Answer how much was acknowledged, and lost, and how many writers were killed while writing."""
+    """Return how much was acknowledged, and lost, and how many writers were killed while writing."""
     source = random.Random(seed)
     acknowledged = [0] * WRITERS
     total = killed_writing = 0
@@ -56,7 +56,7 @@ def kill_often(kind: str, folder: Path, count: int, seed: int) -> dict[str, int]
 def kill_once(
     kind: str, folder: Path, acknowledged: list[int], after_s: float, *, opened: bool = False, only_look: bool = False
 ) -> str:
-    """Fork a writer, kill it, and answer what it said."""
+    """Fork a writer, kill it, and return what it said."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -93,7 +93,7 @@ async def look_and_write(kind: str, folder: Path, acknowledged: list[int], out: 
 
 
 async def look(storage: Storage, writer: int, at_least: int) -> int:
-    """Answer the number that the writer's batch holds; both of its keys hold the same."""
+    """Return the number that the writer's batch holds; both of its keys hold the same."""
     left, right = await storage.get(f"{writer}/left"), await storage.get(f"{writer}/right")
     found = [0 if entry is None else int(entry.value[:8]) for entry in (left, right)]
     assert found[0] == found[1], f"writer {writer}: a batch was torn: {found}"
@@ -120,7 +120,7 @@ def meet(folder: Path, together: int) -> None:
 
 
 async def count_up(kind: str, folder: Path, times: int, together: int) -> dict[str, int]:
-    """Answer how many tries failed because the other process was there first."""
+    """Return how many tries failed because the other process was there first."""
     meet(folder, together)
     refused = 0
     async with make(kind, folder) as storage:

@@ -63,7 +63,7 @@ class Tools:
         self.most = 0
 
     async def look(self, parameters: dict[str, Any], context: ToolContext) -> Any:
-        """Answer what was asked for, after as long as was asked for."""
+        """Return what was asked for, after as long as was asked for."""
         self.calls.append(parameters)
         self.running += 1
         self.most = max(self.most, self.running)
@@ -86,7 +86,7 @@ async def made(host: Host, **fields: Any) -> AgentHandle:
 
 
 def last(model: ScriptedModel) -> list[tuple[str, str]]:
-    """Answer the last conversation that the model was given: roles and texts."""
+    """Return the last conversation that the model was given: roles and texts."""
     return [(message.role, message.content) for message in model.requests[-1].messages]
 
 
@@ -326,7 +326,7 @@ async def streamed(agent: Any, question: str = "hello") -> tuple[list[AgentChunk
 
 
 def told(chunks: list[AgentChunk], step: int) -> str:
-    """Answer what the last step says to somebody who follows the stream."""
+    """Return what the last step says to somebody who follows the stream."""
     text = ""
     for chunk in chunks:
         if chunk.step == step:

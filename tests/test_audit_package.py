@@ -94,11 +94,11 @@ class Machine:
         return (self.project / "keep.txt").exists()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Answer the log."""
+        """Return the log."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def refusals(self) -> list[str]:
-        """Answer the paths that the log says the package refused to delete; each operation must have ended once."""
+        """Return the paths that the log says the package refused to delete; each operation must have ended once."""
         asked = {row["operation"]: row["request"] for row in self.rows() if row["event"] == "asked"}
         ended = [row for row in self.rows() if row["event"] == "ended"]
         assert sorted(asked) == sorted(row["operation"] for row in ended)

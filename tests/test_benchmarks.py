@@ -82,7 +82,7 @@ PEERS = {
 
 
 def is_installed(contender: str) -> bool:
-    """Answer whether a contender can be imported; ours and the floor always can."""
+    """Return whether a contender can be imported; ours and the floor always can."""
     try:
         return importlib.util.find_spec(PEERS.get(contender, "llmspell")) is not None
     except ModuleNotFoundError:

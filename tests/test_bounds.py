@@ -251,7 +251,7 @@ ABOUT = ("tool_execution", "agent_execution", "model_call", "script_run")
 
 
 def nothing(context: HookContext[Any]) -> None:
-    """Answer nothing."""
+    """Return nothing."""
 
 
 async def enclose(context: HookContext[Any]) -> AsyncIterator[None]:
@@ -417,7 +417,7 @@ NAMED_ELSE = {
 
 
 async def answer() -> int:
-    """Answer 1."""
+    """Return 1."""
     return 1
 
 

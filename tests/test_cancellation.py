@@ -92,7 +92,7 @@ class Journal:
             self.counts["forks ended"] += 1
 
     def waiting(self, what: str, answer: Any = None) -> Any:
-        """Answer an async hook."""
+        """Return an async hook."""
 
         async def hook(context: HookContext[Any]) -> Any:
             await self.pause(what)
@@ -106,7 +106,7 @@ class Journal:
         self.endings.append(context.outcome.status)
 
     def wrap(self, name: str) -> Any:
-        """Answer a wrap whose entry and clean-up wait."""
+        """Return a wrap whose entry and clean-up wait."""
 
         async def hook(context: HookContext[Any]) -> Any:
             self.open_wraps.append(name)
@@ -157,7 +157,7 @@ class Journal:
 
 
 def cancelled_at(step: int, journal: Journal) -> bool:
-    """Run the call, cancelled at this step; answers whether the step came."""
+    """Run the call, cancelled at this step; returns whether the step came."""
     access = {"access": lambda self, parameters: [PathAccess("path")]}
     tools = [make_tool("work", journal.work, **access), make_tool("aside", journal.aside)]
 

@@ -151,7 +151,7 @@ class Interrupted(PointCatalog):
     act: Callable[[], object] | None = None
 
     def get(self, name: str) -> Any:
-        """Answer the point, later."""
+        """Return the point, later."""
         act, self.act = self.act, None
         if act is not None:
             thread = threading.Thread(target=act)
@@ -222,7 +222,7 @@ async def test_a_registration_drops_the_chains_of_its_own_point_and_no_others() 
 
 
 def effort(act: Callable[[], object]) -> int:
-    """Answer how many calls of functions something takes."""
+    """Return how many calls of functions something takes."""
     calls = 0
 
     def count(frame: Any, event: str, argument: Any) -> None:

@@ -34,7 +34,7 @@ def server() -> Iterator[ChatServer]:
 
 @pytest.fixture
 def llmspell(places: TemporarySettings, server: ChatServer, capfd: pytest.CaptureFixture[str]) -> Llmspell:
-    """Call the command line, whose provider ``local`` is the server; answers code, standard output and error."""
+    """Call the command line, whose provider ``local`` is the server; returns code, standard output and error."""
     places.write_user(
         "[plugins.model_retry]\ninitial_delay_s = 0.01\njitter = 0\n"
         "[providers.local]\ntype = 'openai_compatible'\ndefault_model = 'm'\n"

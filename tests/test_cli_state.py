@@ -19,7 +19,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TemporarySettings
 
 @pytest.fixture
 def llmspell(places: TemporarySettings, capfd: pytest.CaptureFixture[str]) -> Any:
-    """Call the command line; answers code, standard output and standard error."""
+    """Call the command line; returns code, standard output and standard error."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

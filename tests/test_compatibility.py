@@ -58,7 +58,7 @@ def cases_of(file: str) -> dict[str, tuple[str, Any]]:
 
 @cache
 def answers_of(file: str) -> dict[str, Any]:
-    """Answer what each case of a file returned, or the error that it ended with."""
+    """Return what each case of a file returned, or the error that it ended with."""
     cases = cases_of(file)
     together = [list(cases)] if file not in OWN_HOST else [[name] for name in cases]
     answers: dict[str, Any] = {}

@@ -33,7 +33,7 @@ def calling(
     limits: ToolLimits | None = None,
     **options: Any,
 ) -> Any:
-    """Call a tool that takes this long; answers its result and how long the call took."""
+    """Call a tool that takes this long; returns its result and how long the call took."""
 
     async def body(parameters: dict[str, Any], context: ToolContext) -> Any:
         await trio.sleep(body_s)

@@ -110,7 +110,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
-    """Answer the next line of its output; it must come."""
+    """Return the next line of its output; it must come."""
     assert process.stdout is not None
     watchdog = threading.Timer(30, process.kill)
     watchdog.start()

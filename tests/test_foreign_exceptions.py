@@ -68,7 +68,7 @@ def recurse() -> None:
 
 
 def raising(error: Callable[[], BaseException]) -> Callable[..., Any]:
-    """Answer a function that raises this."""
+    """Return a function that raises this."""
 
     def fail(*_: Any) -> Any:
         raise error()
@@ -105,7 +105,7 @@ async def fine(given: dict[str, Any], context: Any) -> str:
 
 
 def as_hook(fault: Callable[..., Any], asynchronous: bool) -> Callable[[HookContext[Any]], Any]:
-    """Answer a hook with this fault, sync or async."""
+    """Return a hook with this fault, sync or async."""
     if not asynchronous:
         return lambda context: fault()
 

@@ -28,7 +28,7 @@ class EchoParameters(BaseModel):
 
 
 class Echo(Tool[EchoParameters]):
-    """Answer the text."""
+    """Return the text."""
 
     name = "echo"
 

@@ -61,7 +61,7 @@ class NoParameters(BaseModel):
 
 
 class Plain(Tool[NoParameters]):
-    """Answer the number 5."""
+    """Return the number 5."""
 
     name = "plain"
 

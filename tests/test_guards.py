@@ -287,7 +287,7 @@ def test_no_breaker_disarms_a_guard_however_often_it_fails_or_dawdles() -> None:
 
 
 def leaving(prepare: Callable[[Host, Bench], None], *, failing: int = 0, times: int = 1) -> list[Any]:
-    """Answer the values of ``echo`` that its after-guard saw, and that left."""
+    """Return the values of ``echo`` that its after-guard saw, and that left."""
     seen: list[Any] = []
 
     def outer(host: Host, bench: Bench) -> None:
@@ -335,9 +335,9 @@ def test_a_value_passed_on_after_is_judged_before_it_goes_and_what_comes_back_to
 
 def test_a_recovered_value_is_judged_once() -> None:
     def prepare(host: Host, bench: Bench) -> None:
-        host.hooks.register(ERROR, lambda context: Replace({"result": "mended"}))
+        host.hooks.register(ERROR, lambda context: Replace({"result": "fixed"}))
 
-    assert leaving(prepare, failing=1) == ["mended", ["left", "mended"]]
+    assert leaving(prepare, failing=1) == ["fixed", ["left", "fixed"]]
 
 
 def test_a_fallback_is_judged_once() -> None:
@@ -358,7 +358,7 @@ def test_a_value_replaced_after_is_judged_as_it_leaves() -> None:
 def test_a_guard_that_denies_a_recovered_value_withholds_it() -> None:
     def prepare(host: Host, bench: Bench) -> None:
         bench.failing = 1
-        host.hooks.register(ERROR, lambda context: Replace({"result": "mended"}))
+        host.hooks.register(ERROR, lambda context: Replace({"result": "fixed"}))
         host.hooks.register(AFTER, deny, kind="guard")
 
     outcome, _ = calling(prepare)

@@ -24,7 +24,7 @@ def in_host(main: Callable[[Host], Awaitable[Any]], *plugins: Any, **options: An
 
 
 def heard(events: Any) -> list[Event]:
-    """Answer what waits in a mailbox."""
+    """Return what waits in a mailbox."""
     found = []
     while (event := events.receive_nowait()) is not None:
         found.append(event)
@@ -201,7 +201,7 @@ def test_attempts_are_told_and_a_replaced_result_completes() -> None:
         raise ToolError("it broke", code="broken")
 
     async def main(host: Host) -> Event:
-        host.hooks.register("tool_error", lambda context: Replace({"result": "mended"}))
+        host.hooks.register("tool_error", lambda context: Replace({"result": "fixed"}))
         async with host.events.subscribe("tool.completed") as events:
             await host.call("tool:slow", {})
             return heard(events)[0]

@@ -70,7 +70,7 @@ def test_a_breaker_tells_cause_time_and_remedy(folder: Path) -> None:
     (told,) = [line for line in lines if "breaker" in line]
     assert told.endswith(
         "warning llmspell.hooks: hook broken.before_tool_execution at before_tool_execution: its breaker is open for "
-        "15 s, and it is left out: 3 failures within 30 s, the last: no luck; mend it, or see hooks.breaker"
+        "15 s, and it is left out: 3 failures within 30 s, the last: no luck; fix it, or see hooks.breaker"
     )
 
 

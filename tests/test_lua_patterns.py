@@ -31,7 +31,7 @@ SUBJECTS = st.text(alphabet="aab b(1)_.%-^$x\n", max_size=24)
 
 @pytest.fixture(scope="module")
 def both() -> Any:
-    """Answer a function that runs something with the matcher in Lua and with the one in C."""
+    """Return a function that runs something with the matcher in Lua and with the one in C."""
     lua = lua54.LuaRuntime(encoding="latin-1")
     source = importlib.resources.files("llmspell_plugins.languages.lua").joinpath("patterns.lua").read_text()
     source = source.replace("local CHEAP <const> = 1000000", "local CHEAP <const> = -1")

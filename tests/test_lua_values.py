@@ -68,7 +68,7 @@ def test_what_the_host_gives_comes_back_as_it_was(value: Any) -> None:
 
 
 def typed(value: Any) -> Any:
-    """Answer the value so that 1, 1.0 and True differ."""
+    """Return the value so that 1, 1.0 and True differ."""
     if isinstance(value, dict):
         return {key: typed(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -61,7 +61,7 @@ class MailboxMachine(RuleBasedStateMachine):
             self.count["rejected"] += 1
 
     def model_put(self, event: Event) -> bool:
-        """Answer whether the publisher must hear that there is no room."""
+        """Return whether the publisher must hear that there is no room."""
         capacity, overflow = self.options.capacity, self.options.overflow
         above = len(self.queue) >= max(1, capacity * 4 // 5)
         if not self.high and above:

@@ -70,7 +70,7 @@ def test_a_tool_that_fails_is_named_and_not_called_an_internal_error(tmp_path: P
 
     assert done.returncode == 1
     assert done.stderr.startswith("llmspell: tool:foo: it failed: ZeroDivisionError: ")
-    assert done.stderr.endswith("; mend the tool (--debug shows where)\n")
+    assert done.stderr.endswith("; fix the tool (--debug shows where)\n")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ async def test_a_function_without_a_mark_is_told_both_marks() -> None:
     ("table", "told"),
     [
         ({}, r"^tools\.place\.url: it has no default; set it in \[tools\.place\]$"),
-        ({"ur": "x"}, r"^tools\.place\.ur: Extra inputs are not permitted; mend it, there are unit, url$"),
+        ({"ur": "x"}, r"^tools\.place\.ur: Extra inputs are not permitted; fix it, there are unit, url$"),
     ],
 )
 async def test_a_setting_that_must_be_set_says_where(table: dict[str, str], told: str) -> None:

@@ -64,7 +64,7 @@ def busy(retry_after_s: float | None = None) -> ProviderError:
 
 
 def waits(moody: Moody, *plugins: Any, **settings: Any) -> list[float]:
-    """Ask once and answer the waits between the attempts."""
+    """Ask once and return the waits between the attempts."""
 
     async def main() -> list[float]:
         async with opened(moody, *plugins, settings={"plugins": {"model_retry": settings}}) as host:

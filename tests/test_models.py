@@ -48,7 +48,7 @@ def in_host(main: Callable[[Host], Awaitable[Any]], *plugins: Any, **options: An
 
 
 async def stream(host: Host, request: ModelRequest = HELLO) -> tuple[list[ModelChunk], ModelResponse]:
-    """Ask, and answer the chunks and the response."""
+    """Ask, and return the chunks and the response."""
     chunks: list[ModelChunk] = []
 
     async def sink(chunk: ModelChunk) -> None:
@@ -58,7 +58,7 @@ async def stream(host: Host, request: ModelRequest = HELLO) -> tuple[list[ModelC
 
 
 def told(chunks: list[ModelChunk]) -> str:
-    """Answer what somebody who follows the stream has read in the end."""
+    """Return what somebody who follows the stream has read in the end."""
     text = ""
     for chunk in chunks:
         text = "" if chunk.kind == "restart" else text + chunk.text

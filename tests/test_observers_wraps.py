@@ -125,10 +125,10 @@ def test_observers_are_told_of_a_failure() -> None:
 
 
 def test_observers_are_told_of_a_recovery_as_completed() -> None:
-    endings = ending(lambda host: _register(host, ERROR, lambda context: Replace({"result": "mended"})), failing=1)
+    endings = ending(lambda host: _register(host, ERROR, lambda context: Replace({"result": "fixed"})), failing=1)
 
     assert endings.seen == [(BEFORE, "running"), (AFTER, "completed")]
-    assert endings.contexts[1].subject.result == "mended"
+    assert endings.contexts[1].subject.result == "fixed"
 
 
 def test_terminal_observers_are_told_once_however_many_attempts_there_were() -> None:

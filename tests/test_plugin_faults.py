@@ -71,7 +71,7 @@ def before_tool_execution(context: HookContext[ToolCall]):
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Answer a folder on the path; the modules that came from it are forgotten."""
+    """Return a folder on the path; the modules that came from it are forgotten."""
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     for name in [name for name in sys.modules if name.endswith("_module")]:
@@ -452,7 +452,7 @@ async def test_a_tool_that_is_handed_over_gets_its_settings() -> None:
 
 @pytest.mark.parametrize("table", [{"sise": 7}, {"inner": {"dept": 2}}])
 async def test_an_unknown_key_is_refused_however_deep_it_lies(table: dict[str, Any]) -> None:
-    with pytest.raises(PluginError, match=r"tools\.sized\..*Extra inputs are not permitted; mend it, there are"):
+    with pytest.raises(PluginError, match=r"tools\.sized\..*Extra inputs are not permitted; fix it, there are"):
         await call_sized({"sized": table})
 
 

@@ -59,7 +59,7 @@ BROKEN = {
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Answer a folder on the path; the modules that came from it are forgotten."""
+    """Return a folder on the path; the modules that came from it are forgotten."""
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     for name in [name for name in sys.modules if name.endswith("_module")]:

@@ -24,7 +24,7 @@ from llmspell_hookspecs import (
 
 
 def seen_at(point: HookPoint) -> list[HookContext[Any]]:
-    """Run the point's scenario and answer the contexts that a plugin's hook was given."""
+    """Run the point's scenario and return the contexts that a plugin's hook was given."""
     bench = Bench()
     seen: list[HookContext[Any]] = []
 
@@ -48,7 +48,7 @@ def seen_at(point: HookPoint) -> list[HookContext[Any]]:
 
 
 def watching(point: str, seen: list[HookContext[Any]]) -> tuple[str, Any, dict[str, Any]]:
-    """Answer an observer that remembers what it was given."""
+    """Return an observer that remembers what it was given."""
     return point, seen.append, {"kind": "observe"}
 
 
@@ -93,7 +93,7 @@ SUBJECTS = {point.name: point for point in POINTS}
 
 
 def only(name: str) -> Any:
-    """Answer the one subject with which the point fired."""
+    """Return the one subject with which the point fired."""
     (context,) = seen_at(SUBJECTS[name])
     return context.subject
 

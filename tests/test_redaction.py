@@ -48,7 +48,7 @@ ERRORS: list[Callable[[], Exception]] = [
 
 
 def reachable(error: BaseException) -> list[Any]:
-    """Answer all that leads on from an error."""
+    """Return all that leads on from an error."""
     seen: list[Any] = []
     waiting: list[Any] = [error]
     while waiting:

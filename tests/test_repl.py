@@ -83,7 +83,7 @@ class Room:
         )
 
     def pipe(self, text: str, *arguments: str) -> tuple[int, str, str]:
-        """Answer exit code, output and errors of a prompt that is given this."""
+        """Return exit code, output and errors of a prompt that is given this."""
         with self.start(*arguments) as process:
             out, err = process.communicate(text, timeout=PATIENCE_S)
         assert "Traceback" not in err

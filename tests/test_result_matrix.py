@@ -86,12 +86,12 @@ SUCCEEDING = {
 
 
 def family(point: HookPoint) -> str:
-    """Answer which kind of operation the point belongs to."""
+    """Return which kind of operation the point belongs to."""
     return "tool_discovery" if point.name in DISCOVERY else point.topic
 
 
 def plain_text(point: HookPoint) -> str:
-    """Answer what the scenario yields with no hook."""
+    """Return what the scenario yields with no hook."""
     return "echo" if point.name in DISCOVERY else "plain"
 
 
@@ -108,7 +108,7 @@ class Trial:
         self.problems: list[Exception] = []
 
     def hook(self, context: HookContext[Any]) -> HookResult | None:
-        """Answer the result; a Retry once, none for what it set off itself, nor at the end of a stream."""
+        """Return the result; a Retry once, none for what it set off itself, nor at the end of a stream."""
         if context.component.name in ("other", "side") or getattr(context.subject, "final", False):
             return None
         self.attempts.append(context.operation.attempt)
@@ -117,7 +117,7 @@ class Trial:
         return self.result
 
     def go(self, act: Callable[[Host], Awaitable[Any]] | None = None) -> Any:
-        """Run the scenario and answer what comes out; an error is answered, not raised."""
+        """Run the scenario and return what comes out; an error is answered, not raised."""
         act = act or self.fire
 
         async def main() -> None:
@@ -321,7 +321,7 @@ def serves_the_stored(trial: Trial) -> None:
 
 
 def notes(trial: Trial) -> list[str]:
-    """Answer what the runner noted about the cache."""
+    """Return what the runner noted about the cache."""
     assert trial.host is not None
     return [row.detail for row in trial.host.trace if row.kind == "runner" and row.result == "Cache"]
 

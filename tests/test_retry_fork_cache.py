@@ -51,7 +51,7 @@ class Flaky:
 
 
 def calling(flaky: Flaky, prepare: Callable[[Host], Any], *, repeatable: bool = True, **options: Any) -> Any:
-    """Call the tool on a virtual clock; answers the result and how long it took."""
+    """Call the tool on a virtual clock; returns the result and how long it took."""
 
     async def main() -> Any:
         async with opened(make_tool("flaky", flaky, repeatable=repeatable)) as host:
@@ -582,10 +582,10 @@ def test_an_error_that_was_recovered_is_not_stored() -> None:
     cached = Cached(lambda context: Cache("k"), failures=1)
 
     async def main(host: Host) -> list[Any]:
-        host.hooks.register(ERROR, lambda context: Replace({"result": "mended"}))
+        host.hooks.register(ERROR, lambda context: Replace({"result": "fixed"}))
         return [await ask(host), await ask(host)]
 
-    assert cached.go(main) == ["mended", {"run": 2}]
+    assert cached.go(main) == ["fixed", {"run": 2}]
 
 
 def test_a_value_that_was_thrown_away_for_another_attempt_is_not_stored() -> None:
@@ -598,14 +598,14 @@ def test_a_value_that_was_thrown_away_for_another_attempt_is_not_stored() -> Non
 
         handles = [
             host.hooks.register(AFTER, again),
-            host.hooks.register(ERROR, lambda context: Replace({"result": "mended"})),
+            host.hooks.register(ERROR, lambda context: Replace({"result": "fixed"})),
         ]
         values = [await ask(host)]
         cached.flaky.failures = 0
         assert all(handle.unregister() for handle in handles)
         return [*values, await ask(host)]
 
-    assert cached.go(main) == ["mended", {"run": 3}]
+    assert cached.go(main) == ["fixed", {"run": 3}]
 
 
 def test_a_value_is_stored_as_it_stands_where_the_hook_after_stands() -> None:

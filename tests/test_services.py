@@ -38,11 +38,11 @@ class WordList(Protocol):
     """A service of the tests' own."""
 
     async def words(self) -> list[str]:
-        """Answer words."""
+        """Return words."""
 
 
 class Words:
-    """Keeps `WordList`."""
+    """Implements `WordList`."""
 
     name: ClassVar[str] = "word_list"
     provides: ClassVar[type[Any]] = WordList
@@ -61,7 +61,7 @@ class Words:
         self._services = services
 
     async def words(self) -> list[str]:
-        """Answer them, and keep how many they are."""
+        """Return them, and keep how many they are."""
         await self._services.get(State).set("words", len(self._settings.words))
         return self._settings.words
 
@@ -74,7 +74,7 @@ class Words:
 
 
 def asking(protocol: type[Any], method: str) -> type[Tool[Any]]:
-    """Answer a tool that asks a service."""
+    """Return a tool that asks a service."""
 
     async def body(parameters: dict[str, Any], context: ToolContext) -> Any:
         return await getattr(await context.services.enter(protocol), method)()
@@ -316,7 +316,7 @@ def test_a_host_that_ends_badly_closes_its_storages_after_those_who_use_them(how
     ("tables", "error", "message"),
     [
         ({"backend": "sqlight"}, ComponentNotFoundError, r"storage 'sqlight': there is none; did you mean sqlite"),
-        ({"sqlite": {"pth": "x"}}, PluginError, r"^storage\.sqlite\.pth: Extra inputs are not permitted; mend it"),
+        ({"sqlite": {"pth": "x"}}, PluginError, r"^storage\.sqlite\.pth: Extra inputs are not permitted; fix it"),
         ({"sqlite": {"durability": "some"}}, PluginError, r"^storage\.sqlite\.durability: Input should be"),
         ({"sqlite": {"path": "notes.txt"}}, StorageError, r"notes\.txt: file is not a database"),
         ({"backend": "memory", "memory": {"path": "x"}}, PluginError, r"^storage\.memory\.path: Extra inputs"),

@@ -36,7 +36,7 @@ BURN = "local t = os.clock() while os.clock() - t < {0} do end return {0}"
 async def in_session(
     use: Callable[[Host, ScriptSession], Awaitable[Any]], *plugins: Any, **scripts: Any
 ) -> tuple[Any, list[str]]:
-    """Answer what a function does with a session, and what its chunks wrote."""
+    """Return what a function does with a session, and what its chunks wrote."""
     written: list[str] = []
 
     settings = {"scripts": scripts} if scripts else {}
@@ -58,7 +58,7 @@ async def evaluate(*chunks: str) -> list[Any]:
 
 
 async def evaluate_failing(chunk: str, *plugins: Any, **scripts: Any) -> tuple[ScriptError, Any]:
-    """Answer how a chunk fails, and what the next one answers."""
+    """Return how a chunk fails, and what the next one answers."""
 
     async def use(_: Host, session: ScriptSession) -> tuple[ScriptError, Any]:
         with pytest.raises(ScriptError) as caught:

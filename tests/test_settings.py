@@ -165,7 +165,7 @@ def test_a_variable_is_read_as_its_keys_type(folders: Folders, name: str, text: 
             ":2: plugins.audit.enabled is 'perhaps'; it should be a valid boolean",
         ),
         ("[plugins]\ndisabled = [1]", ":2: plugins.disabled is 1; it should be a valid string"),
-        ("a b", ":1: is no TOML: Expected '=' after a key in a key/value pair (at line 1, column 3); mend it"),
+        ("a b", ":1: is no TOML: Expected '=' after a key in a key/value pair (at line 1, column 3); fix it"),
     ],
 )
 def test_what_is_wrong_names_file_line_and_remedy(folders: Folders, text: str, message: str) -> None:

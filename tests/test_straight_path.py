@@ -236,7 +236,7 @@ async def test_a_caller_that_is_cancelled_is_told_of_and_leaves_no_allocation(
 
 @tool(name="late")
 def answer_later(text: str) -> Any:
-    """Answer something that is still to be awaited.
+    """Return something that is still to be awaited.
 
     Args:
         text: Any.
@@ -246,7 +246,7 @@ def answer_later(text: str) -> Any:
 
 @tool(name="prompt")
 def answer_at_once(text: str) -> str:
-    """Answer the text.
+    """Return the text.
 
     Args:
         text: Any.

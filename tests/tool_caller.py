@@ -44,5 +44,5 @@ async def acall(tool: type[Tool[Any]], **parameters: Any) -> ToolResult:
 
 
 def call(tool: type[Tool[Any]], **parameters: Any) -> ToolResult:
-    """Call a tool and answer its result."""
+    """Call a tool and return its result."""
     return trio.run(lambda: acall(tool, **parameters))

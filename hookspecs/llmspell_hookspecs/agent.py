@@ -150,7 +150,7 @@ class AgentOutput(Struct, frozen=True):
     metadata: Mapping[str, Any] = {}
 
     def __str__(self) -> str:
-        """Answer the text."""
+        """Return the text."""
         return self.text
 
     def payload(self) -> Any:

@@ -105,7 +105,7 @@ class Agent:
         self._conversation = ()
 
     async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
-        """Answer once.
+        """Return once.
 
         Raises:
             LlmspellError: It could not.
@@ -206,7 +206,7 @@ class AgentHandle(Protocol):
     def stream(
         self, input: str | AgentInput | Mapping[str, Any], /, *, deadline_s: float | None = None
     ) -> AbstractAsyncContextManager[Any]:
-        """Ask it once, and answer a block that yields chunks: ``async with agent.stream("hi") as run: async for ...``.
+        """Ask it once, and return a block that yields chunks: ``async with agent.stream("hi") as run: async for ...``.
 
         When the iteration has ended ``run.output`` is the answer; leaving the block early cancels the run.
         """
@@ -238,13 +238,13 @@ class Agents(Protocol):
         """
 
     def get(self, name: str, /) -> AgentHandle | None:
-        """Answer the agent of this name, or None."""
+        """Return the agent of this name, or None."""
 
     def list(self) -> Sequence[AgentInfo]:
-        """Answer what is known of each agent, in the order in which they were made."""
+        """Return what is known of each agent, in the order in which they were made."""
 
     def kinds(self) -> Sequence[AgentKind]:
-        """Answer the kinds that can be made; loads them."""
+        """Return the kinds that can be made; loads them."""
 
     async def close_scope(self, scope: str, /) -> int:
-        """Shut down all agents of a script; answers how many."""
+        """Shut down all agents of a script; returns how many."""

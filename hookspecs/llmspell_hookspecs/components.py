@@ -50,4 +50,4 @@ class Component(Protocol):
         """What it tells of itself."""
 
     async def run(self, input: Mapping[str, Any], /) -> Any:
-        """Run once and answer the result; called by the runner only."""
+        """Run once and return the result; called by the runner only."""

@@ -150,7 +150,7 @@ class HookContext(Struct, Generic[S_co], frozen=True):
     forks: tuple[ForkOutcome, ...] = ()
 
     def modify(self, **changes: Any) -> Modified:
-        """Answer a ``Modified`` whose value is the subject with these fields changed.
+        """Return a ``Modified`` whose value is the subject with these fields changed.
 
         Raises:
             InvalidInputError: A field is unknown, or its value does not fit the subject's type.

@@ -166,10 +166,10 @@ class Subscription(Protocol):
         """Receive none any more; what waits is discarded. A second call does nothing."""
 
     def receive_nowait(self) -> Event | None:
-        """Answer the next event, or None if none waits."""
+        """Return the next event, or None if none waits."""
 
     async def receive(self, timeout_s: float | None = None, /) -> Event | None:
-        """Answer the next event, or None if none came within the time or the subscription is closed."""
+        """Return the next event, or None if none came within the time or the subscription is closed."""
 
     async def __aenter__(self) -> Subscription: ...
 
@@ -216,7 +216,7 @@ class Events(Protocol):
         owner: str = "code",
         language: str = "python",
     ) -> Subscription:
-        """Answer a subscription; it begins with its block.
+        """Return a subscription; it begins with its block.
 
         Args:
             patterns: One or several.
@@ -241,13 +241,13 @@ class Events(Protocol):
         """
 
     def listens(self, topic: str, /) -> bool:
-        """Answer whether anybody would see an event of this topic: a subscription, or a hook."""
+        """Return whether anybody would see an event of this topic: a subscription, or a hook."""
 
     def subscriptions(self) -> Sequence[SubscriptionInfo]:
-        """Answer what is known of the open subscriptions, in the order in which they were opened."""
+        """Return what is known of the open subscriptions, in the order in which they were opened."""
 
     def stats(self) -> EventStats:
-        """Answer what became of all events so far."""
+        """Return what became of all events so far."""
 
 
 _BEFORE = ("Continue", "Modified", "Cancel", "Replace", "Cache", "Skipped")

@@ -106,7 +106,7 @@ def _camel(name: str) -> str:
 
 
 def script_methods(of: type) -> dict[str, ScriptMethod]:
-    """Answer every spelling of every method that a class offers to scripts."""
+    """Return every spelling of every method that a class offers to scripts."""
     offered: dict[str, ScriptMethod] = {}
     for attribute in dir(of):
         method = getattr(getattr(of, attribute, None), _ATTRIBUTE, None)
@@ -123,15 +123,15 @@ class ScriptObject:
     """
 
     def script_fields(self) -> Mapping[str, Any]:
-        """Answer the constant fields; they are read once."""
+        """Return the constant fields; they are read once."""
         return {}
 
     def script_lookup(self, name: str) -> Any:
-        """Answer a field that is made on demand (``Tool.calculator``), or None. Must neither wait nor fail."""
+        """Return a field that is made on demand (``Tool.calculator``), or None. Must neither wait nor fail."""
         return None
 
     def script_text(self) -> str:
-        """Answer what ``tostring`` says of it."""
+        """Return what ``tostring`` says of it."""
         return type(self).__name__
 
 
@@ -140,7 +140,7 @@ class ScriptFunction(Protocol):
     """A function of the script, callable from the host while the script lives."""
 
     async def __call__(self, *arguments: Any) -> Any:
-        """Run it and answer what it returns, plain; a tuple for several answers."""
+        """Run it and return what it returns, plain; a tuple for several answers."""
 
 
 class ScriptScope(Protocol):
@@ -176,7 +176,7 @@ class ScriptScope(Protocol):
         """Write to the script's output; callable on any thread."""
 
     def read_line(self) -> str | None:
-        """Answer the next line of the script's input, without its end; None at the end. Blocks."""
+        """Return the next line of the script's input, without its end; None at the end. Blocks."""
 
     def on_end(self, callback: Callable[[], Awaitable[None]], /) -> None:
         """Await this when a whole script has come to its end without a failure, while its functions may be called."""
@@ -205,7 +205,7 @@ class ScriptGlobal(ScriptObject):
         self.scope = scope
 
     def script_globals(self) -> Mapping[str, Any]:
-        """Answer the names that scripts see and what stands under them: this object, or plain values (``ARGS``)."""
+        """Return the names that scripts see and what stands under them: this object, or plain values (``ARGS``)."""
         return {self.name: self}
 
 
@@ -243,10 +243,10 @@ class HookAdapter(Protocol):
     """How a language's hooks take contexts and give results; the original's HookAdapter."""
 
     def adapt_context(self, context: HookContext[Any], /) -> Any:
-        """Answer the context as a plain value."""
+        """Return the context as a plain value."""
 
     def adapt_result(self, value: Any, context: HookContext[Any], /) -> HookResult | None:
-        """Answer the result that a hook's return value stands for.
+        """Return the result that a hook's return value stands for.
 
         Raises:
             InvalidInputError: It stands for none.
@@ -268,7 +268,7 @@ class Language(Protocol):
     hook_adapter: HookAdapter
 
     async def run(self, script: ScriptRun, interface: ScriptInterface, /) -> Any:
-        """Run a script to its end and answer its value, plain.
+        """Run a script to its end and return its value, plain.
 
         Raises:
             ScriptError: It failed, or a limit ended it.
@@ -283,7 +283,7 @@ class LanguageSession(Protocol):
     """
 
     async def evaluate(self, source: str, name: str, /) -> Any:
-        """Run a chunk and answer its value, an expression's too; plain, a tuple for several.
+        """Run a chunk and return its value, an expression's too; plain, a tuple for several.
 
         What cannot cross in its value is marked, not refused. A chunk that is cancelled ends; the session does not.
 
@@ -296,16 +296,16 @@ class LanguageSession(Protocol):
         """
 
     async def is_incomplete(self, source: str, /) -> bool:
-        """Answer whether the text ends too early to be a chunk, so that another line may complete it."""
+        """Return whether the text ends too early to be a chunk, so that another line may complete it."""
 
     async def complete(self, text: str, /) -> Sequence[str]:
-        """Answer what the end of the text may become, sorted: ``print(Tool.inv`` may end with ``Tool.invoke``.
+        """Return what the end of the text may become, sorted: ``print(Tool.inv`` may end with ``Tool.invoke``.
 
         Nothing of the script's runs for it.
         """
 
     async def globals(self) -> Mapping[str, str]:
-        """Answer the names that chunks see, sorted, each with the type of what stands there."""
+        """Return the names that chunks see, sorted, each with the type of what stands there."""
 
 
 @runtime_checkable

@@ -76,7 +76,7 @@ class HookOptions(Struct, frozen=True):
 
 
 def priority_of(value: int | str | Priority) -> int:
-    """Answer the number of a priority given as a number or as one of the five words.
+    """Return the number of a priority given as a number or as one of the five words.
 
     Raises:
         HookRegistrationError: The word is none of the five.
@@ -105,7 +105,7 @@ _REFUSED: Final = {
 
 
 def hook_options(**values: Any) -> HookOptions:
-    """Answer checked options from keyword arguments as `hookimpl` takes them.
+    """Return checked options from keyword arguments as `hookimpl` takes them.
 
     Raises:
         HookRegistrationError: An option is unknown, wrong, or one of pluggy's own.

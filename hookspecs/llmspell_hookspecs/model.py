@@ -155,7 +155,7 @@ class ModelUsage(Struct, frozen=True):
     cost_usd: float | None = None
 
     def __add__(self, other: ModelUsage) -> ModelUsage:
-        """Answer both together; the cost is known if one of them is."""
+        """Return both together; the cost is known if one of them is."""
         costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
         return ModelUsage(
             self.input_tokens + other.input_tokens,
@@ -279,17 +279,17 @@ class Provider(Protocol):
     rank: ClassVar[int | None]
 
     def info(self) -> ProviderInfo:
-        """Answer what is known of it, without asking the network; ``name`` and ``type`` are the host's to fill in."""
+        """Return what is known of it, without asking the network; ``name`` and ``type`` are the host's to fill in."""
 
     def at(self, endpoint: Endpoint, /) -> Provider:
-        """Answer the same provider at another endpoint.
+        """Return the same provider at another endpoint.
 
         Raises:
             InvalidInputError: It has no endpoint, or the URL is none.
         """
 
     async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
-        """Ask the model and answer the whole response.
+        """Ask the model and return the whole response.
 
         Args:
             model: The model's name as this provider knows it: ``request.model`` behind the first slash.
@@ -332,7 +332,7 @@ class Models(Protocol):
         """
 
     def resolve(self, model: str = "", /) -> str:
-        """Answer ``provider/model`` for a name as people write it.
+        """Return ``provider/model`` for a name as people write it.
 
         Args:
             model: ``provider/model``, ``provider``, a bare model (of the provider that lists it, else of the default
@@ -343,10 +343,10 @@ class Models(Protocol):
         """
 
     def providers(self) -> Sequence[ProviderInfo]:
-        """Answer what is known of every provider, sorted by name; loads them."""
+        """Return what is known of every provider, sorted by name; loads them."""
 
     def names(self) -> Sequence[str]:
-        """Answer the providers' names, without importing any."""
+        """Return the providers' names, without importing any."""
 
 
 @hookpoint(phase=Phase.BEFORE, topic="model")

@@ -45,7 +45,7 @@ class HttpStream(Protocol):
     headers: Mapping[str, str]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Answer the body's pieces as they come.
+        """Return the body's pieces as they come.
 
         Raises:
             ResourceLimitError: The body is larger than it may be.
@@ -53,7 +53,7 @@ class HttpStream(Protocol):
         """
 
     async def read(self) -> bytes:
-        """Answer the rest of the body.
+        """Return the rest of the body.
 
         Raises:
             ResourceLimitError: The body is larger than it may be.
@@ -115,7 +115,7 @@ class NetworkAccess(Protocol):
     """Judges hosts by the rules in settings, and talks HTTP to pinned addresses only."""
 
     async def resolve(self, url: str, /) -> tuple[str, ...]:
-        """Answer the addresses of the URL's host, all of them judged.
+        """Return the addresses of the URL's host, all of them judged.
 
         Raises:
             SecurityError: The scheme, port, host or one of its addresses is not allowed.
@@ -163,7 +163,7 @@ class NetworkAccess(Protocol):
         max_bytes: int = 64 * 1024 * 1024,
         trusted: bool = False,
     ) -> AbstractAsyncContextManager[HttpStream]:
-        """Send a request over a connection that is kept for the next one, and answer as soon as the head is there.
+        """Send a request over a connection that is kept for the next one, and return as soon as the head is there.
 
         Each new connection is judged and pinned; whoever leaves the block before the body's end closes it. Redirects
         are not followed, and no proxy or cookie is used.

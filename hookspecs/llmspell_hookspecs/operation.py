@@ -17,7 +17,7 @@ __all__ = ["Asker", "Operation", "OperationKind", "Operations", "RunningOperatio
 
 
 def same(value: Any) -> Any:
-    """Answer the value."""
+    """Return the value."""
     return value
 
 
@@ -168,7 +168,7 @@ class Operations(Protocol):
         repeatable: bool = False,
         deadline_s: float | None = None,
     ) -> Any:
-        """Run it and answer its result.
+        """Run it and return its result.
 
         Args:
             kind: Its kind.
@@ -195,7 +195,7 @@ class Operations(Protocol):
         repeatable: bool = False,
         deadline_s: float | None = None,
     ) -> Callable[[], Coroutine[Any, Any, Any]]:
-        """Answer a function that runs it anew at each call; for what is asked for often in the same words."""
+        """Return a function that runs it anew at each call; for what is asked for often in the same words."""
 
     async def execute(self, operation: Operation, /) -> Any:
         """Run an operation as a component kind makes it, and return its result; raises as `run` does."""
@@ -221,7 +221,7 @@ class Operations(Protocol):
         """Return whether anybody may change or withhold what an operation of this kind yields."""
 
     async def ask(self, point: str, subject: Any, component: ComponentRef, /) -> Any:
-        """Ask a check, a decision or a notice and answer the subject as its hooks leave it.
+        """Ask a check, a decision or a notice and return the subject as its hooks leave it.
 
         Raises:
             OperationCancelledError: A hook cancelled.

@@ -178,7 +178,7 @@ def _subject_type(name: str, function: Callable[..., object]) -> type:
 
 
 def script_name_of(name: str) -> str:
-    """Answer the camel-case name: ``before_tool_execution`` becomes ``BeforeToolExecution``."""
+    """Return the camel-case name: ``before_tool_execution`` becomes ``BeforeToolExecution``."""
     return "".join(word.capitalize() for word in name.split("_"))
 
 
@@ -190,7 +190,7 @@ def _alias(name: str, topic: str) -> str:
 
 
 def custom_point(name: str) -> HookPoint:
-    """Answer the point for ``custom:<name>``: anyone may fire it and hook it, its subject is any value."""
+    """Return the point for ``custom:<name>``: anyone may fire it and hook it, its subject is any value."""
     full = f"custom:{name}"
     doc = f"A point of the users' own, named {name}.\n\nSubject: whatever was given to it."
     subject: Any = object

@@ -34,7 +34,7 @@ Names: TypeAlias = Literal["telling", "any", "all"]
 
 
 def is_secret_name(name: str) -> bool:
-    """Answer whether a key, parameter or variable of this name holds a secret."""
+    """Return whether a key, parameter or variable of this name holds a secret."""
     return _NAME.search(name) is not None
 
 

@@ -41,7 +41,7 @@ class AsyncioThread(Protocol):
     """Runs what needs asyncio: one thread with one event loop for the host, started when first asked."""
 
     async def run(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run an async function as a task of that loop and answer its result; its errors pass through.
+        """Run an async function as a task of that loop and return its result; its errors pass through.
 
         When the caller is cancelled the task is, too, and is waited for, at most 5 s.
 
@@ -52,7 +52,7 @@ class AsyncioThread(Protocol):
     def stream(
         self, function: Callable[P, AsyncGenerator[T, None]], /, *args: P.args, **kwargs: P.kwargs
     ) -> AbstractAsyncContextManager[AsyncIterator[T]]:
-        """Run an async generator function there, for the block; answers its items as they come.
+        """Run an async generator function there, for the block; returns its items as they come.
 
         It is asked for the next item when the one before was taken, so a slow reader slows it. When the block is left
         it is cancelled and waited for, as with `run`.
@@ -99,10 +99,10 @@ class Clock(Protocol):
     """The time, so that tests can set it."""
 
     def now_s(self) -> float:
-        """Answer the seconds since the epoch."""
+        """Return the seconds since the epoch."""
 
     def monotonic_s(self) -> float:
-        """Answer seconds that only grow."""
+        """Return seconds that only grow."""
 
 
 @runtime_checkable
@@ -110,14 +110,14 @@ class FileAccess(Protocol):
     """Judges paths by the rules in settings."""
 
     def resolve(self, path: str, mode: Literal["read", "write"], /) -> str:
-        """Answer the path with every link resolved.
+        """Return the path with every link resolved.
 
         Raises:
             SecurityError: It is outside what may be touched, hidden, or denied.
         """
 
     def roots(self, mode: Literal["read", "write"], /) -> tuple[str, ...]:
-        """Answer the folders that may be touched so."""
+        """Return the folders that may be touched so."""
 
 
 class HookInfo(Struct, frozen=True):
@@ -210,23 +210,23 @@ class Hooks(Protocol):
         """
 
     def list(self, point: str = "") -> list[HookInfo]:
-        """Answer the registered hooks, in the order in which they are called."""
+        """Return the registered hooks, in the order in which they are called."""
 
     def points(self) -> Sequence[HookPoint]:
-        """Answer every point there is."""
+        """Return every point there is."""
 
     def point(self, name: str, /) -> HookPoint:
-        """Answer the point with this name or alias.
+        """Return the point with this name or alias.
 
         Raises:
             HookRegistrationError: There is none; the message has the nearest three.
         """
 
     async def fire(self, name: str, value: Any, /) -> Any:
-        """Fire ``custom:<name>`` and answer the value as the hooks leave it."""
+        """Fire ``custom:<name>`` and return the value as the hooks leave it."""
 
     def unregister_scope(self, scope: str, /) -> int:
-        """Take out all hooks of a script; answers how many."""
+        """Take out all hooks of a script; returns how many."""
 
 
 @runtime_checkable
@@ -278,10 +278,10 @@ class ProjectFolder(Protocol):
     """Where the files of the host's own lie; scripts and tools touch none of them."""
 
     def place(self, path: str | os.PathLike[str], /) -> Path:
-        """Answer where a path of settings leads: a relative one is relative to the project's folder."""
+        """Return where a path of settings leads: a relative one is relative to the project's folder."""
 
     def data(self, name: str, /) -> Path:
-        """Answer where a file of this name lies in ``.llmspell`` in the project's folder.
+        """Return where a file of this name lies in ``.llmspell`` in the project's folder.
 
         That folder is made if there is none, for its owner only, and git leaves it out. Where it may not be made
         (no right to write, a file system that is read-only) the place is told all the same: who only reads finds
@@ -300,13 +300,13 @@ class Tools(Protocol):
     """What tools there are; each question passes the discovery points."""
 
     async def discover(self, category: str = "", tag: str = "") -> tuple[Mapping[str, Any], ...]:
-        """Answer what each tool that fits tells of itself."""
+        """Return what each tool that fits tells of itself."""
 
     def names(self) -> tuple[str, ...]:
-        """Answer the canonical names, without importing anything."""
+        """Return the canonical names, without importing anything."""
 
     def canonical(self, name: str, /) -> str | None:
-        """Answer the canonical name for a name or alias, or None."""
+        """Return the canonical name for a name or alias, or None."""
 
     def unknown_parameters(self, name: str, parameters: Mapping[str, Any], /) -> Sequence[UnknownKey]:
         """Return the parameters that a tool does not take, each with the one that was probably meant.
@@ -316,7 +316,7 @@ class Tools(Protocol):
         """
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
-        """Answer name, description, category, version, level, aliases and the parameters' JSON schema.
+        """Return name, description, category, version, level, aliases and the parameters' JSON schema.
 
         Raises:
             ComponentNotFoundError: There is no such tool.
@@ -328,7 +328,7 @@ class SettingsAccess(Protocol):
     """The settings as plain values, secrets masked."""
 
     def plain(self, section: str = "", /) -> Any:
-        """Answer a section, or all; None if there is no such section."""
+        """Return a section, or all; None if there is no such section."""
 
     def section(self, name: str, /) -> Any:
         """Return a section as its pydantic model, frozen; another object after each change of the settings.

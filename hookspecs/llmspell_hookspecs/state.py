@@ -124,7 +124,7 @@ class State(Protocol):
     """Keeps values in the configured storage; each method is an operation with the hooks of this topic."""
 
     async def get(self, key: str, /, *, scope: str = "global") -> Any:
-        """Answer the value, None if there is none.
+        """Return the value, None if there is none.
 
         Raises:
             InvalidInputError: The key or scope is wrong.
@@ -133,10 +133,10 @@ class State(Protocol):
         """
 
     async def entry(self, key: str, /, *, scope: str = "global") -> tuple[Any, int]:
-        """Answer the value and its version, None and 0 if there is none; give the version to ``set`` as ``expect``."""
+        """Return the value and its version, None and 0 if there is none; give the version to ``set`` as ``expect``."""
 
     async def set(self, key: str, value: Any, /, *, scope: str = "global", expect: int | None = None) -> int:
-        """Keep a value, durably as the storage is set, and answer its version.
+        """Keep a value, durably as the storage is set, and return its version.
 
         Args:
             key: Under which key.
@@ -155,7 +155,7 @@ class State(Protocol):
         """Forget a value; False if there was none."""
 
     async def keys(self, scope: str = "global", /, *, prefix: str = "", limit: int | None = None) -> Sequence[str]:
-        """Answer the keys in order, at most ``limit``; a read operation whose key is empty."""
+        """Return the keys in order, at most ``limit``; a read operation whose key is empty."""
 
 
 @hookpoint(phase=Phase.BEFORE, topic="state")

@@ -55,7 +55,7 @@ class Storage(Protocol):
         """Close it."""
 
     async def get(self, key: str, /) -> Entry | None:
-        """Answer the entry, or None.
+        """Return the entry, or None.
 
         It sees every write that returned in this process. What another process wrote may be missed for a moment, at
         most 1 ms; `write` with ``expect`` never misses it.
@@ -95,7 +95,7 @@ class Storages(Protocol):
     """
 
     async def open(self, name: str = "", /) -> Storage:
-        """Answer an open storage; everybody who asks shares it.
+        """Return an open storage; everybody who asks shares it.
 
         Args:
             name: A backend's, such as ``sqlite``; empty for the one that ``storage.backend`` names.
@@ -108,7 +108,7 @@ class Storages(Protocol):
 
 
 def check_key(key: str, /) -> bytes:
-    """Answer the key in UTF-8.
+    """Return the key in UTF-8.
 
     Raises:
         InvalidInputError: It is empty, too long, or no Unicode text.

@@ -279,11 +279,11 @@ class Tool(Generic[P]):
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """Answer the JSON schema of the parameters, as models are given it."""
+        """Return the JSON schema of the parameters, as models are given it."""
         return cls.parameters.model_json_schema()
 
     def access(self, parameters: P) -> Sequence[Access]:
-        """Answer which parameters name paths or URLs; the host resolves, judges and pins those before the call."""
+        """Return which parameters name paths or URLs; the host resolves, judges and pins those before the call."""
         return ()
 
     async def run(self, parameters: P, context: ToolContext) -> Any:

@@ -23,5 +23,5 @@ TOPICS: Final[tuple[ModuleType, ...]] = tuple(
 
 @functools.cache
 def own_points() -> tuple[HookPoint, ...]:
-    """Answer every point that llmspell declares, topic by topic, in order of declaration."""
+    """Return every point that llmspell declares, topic by topic, in order of declaration."""
     return tuple(point for topic in TOPICS for point in points_of(topic))

@@ -17,7 +17,7 @@ class ComponentRunner(Protocol):
     """Runs the components of one kind."""
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> Any:
-        """Run the component of this name and answer its result.
+        """Run the component of this name and return its result.
 
         Raises:
             ComponentNotFoundError: There is none.

@@ -190,7 +190,7 @@ class Host:
         return await self._addresses.call(address, input, deadline_s=deadline_s)
 
     async def run_script(self, path: str | os.PathLike[str], arguments: Sequence[str] = ()) -> Any:
-        """Run a script file and answer its value, plain.
+        """Run a script file and return its value, plain.
 
         Raises:
             ScriptError: It cannot be read, or it failed.
@@ -200,7 +200,7 @@ class Host:
     async def run_source(
         self, source: str, language: str | None = None, *, name: str = "script", arguments: Sequence[str] = ()
     ) -> Any:
-        """Run a script given as text and answer its value, plain.
+        """Run a script given as text and return its value, plain.
 
         Raises:
             ScriptError: It failed.

@@ -55,7 +55,7 @@ class Policies:
 
 
 def runner_limits(loaded: LoadedSettings) -> RunnerLimits:
-    """Answer how far operations may go by these settings."""
+    """Return how far operations may go by these settings."""
     limits, performance = loaded.settings.limits, loaded.settings.performance
     return RunnerLimits(
         limits.depth,

@@ -1,4 +1,4 @@
-"""Where the host's own files lie: the hidden folder in the project's; keeps the contract's `ProjectFolder`.
+"""Where the host's own files lie: the hidden folder in the project's; implements the contract's `ProjectFolder`.
 
 Invariant: the folder is made by its first use where that is allowed, for its owner only, and holds a ``.gitignore``
 that leaves it out.
@@ -28,11 +28,11 @@ class HostFolder:
         self._path = path
 
     def place(self, path: str | os.PathLike[str], /) -> Path:
-        """Answer where a path of settings leads."""
+        """Return where a path of settings leads."""
         return self._path / Path(path).expanduser()
 
     def data(self, name: str, /) -> Path:
-        """Answer where a file of this name lies; see the contract's `ProjectFolder`."""
+        """Return where a file of this name lies; see the contract's `ProjectFolder`."""
         folder = self._path / DATA_FOLDER
         try:
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -46,11 +46,11 @@ class HostClock:
     """The time; monotonic time is trio's, so that a test's clock counts."""
 
     def now_s(self) -> float:
-        """Answer the seconds since the epoch."""
+        """Return the seconds since the epoch."""
         return time.time()
 
     def monotonic_s(self) -> float:
-        """Answer seconds that only grow."""
+        """Return seconds that only grow."""
         return trio.current_time()
 
 
@@ -61,11 +61,11 @@ class FileService:
         self._policies = policies
 
     def resolve(self, path: str, mode: Literal["read", "write"], /) -> str:
-        """Answer the path with every link resolved."""
+        """Return the path with every link resolved."""
         return self._policies.files.resolve(path, mode)
 
     def roots(self, mode: Literal["read", "write"], /) -> tuple[str, ...]:
-        """Answer the folders that may be touched so."""
+        """Return the folders that may be touched so."""
         return self._policies.files.roots(mode)
 
 
@@ -138,27 +138,27 @@ class HookService:
         return self._registry.register(point, function, plugin=plugin, language=language, scope=scope, **options)
 
     def list(self, point: str = "") -> list[HookInfo]:
-        """Answer the registered hooks, in the order in which they are called."""
+        """Return the registered hooks, in the order in which they are called."""
         return self._registry.infos(point)
 
     def order(self, point: str = "") -> Sequence[tuple[HookInfo, str]]:
-        """Answer the hooks of a point (or of all) in order, each with what settles its place."""
+        """Return the hooks of a point (or of all) in order, each with what settles its place."""
         return self._registry.order(point)
 
     def points(self) -> Sequence[HookPoint]:
-        """Answer every point there is."""
+        """Return every point there is."""
         return self._registry.points()
 
     def point(self, name: str, /) -> HookPoint:
-        """Answer the point with this name or alias."""
+        """Return the point with this name or alias."""
         return self._registry.point(name)
 
     def unregister_scope(self, scope: str, /) -> int:
-        """Take out all hooks of a script; answers how many."""
+        """Take out all hooks of a script; returns how many."""
         return self._registry.unregister_scope(scope)
 
     async def fire(self, name: str, value: Any, /) -> Any:
-        """Fire ``custom:<name>``, or a point that a plugin declared, and answer the value as the hooks leave it.
+        """Fire ``custom:<name>``, or a point that a plugin declared, and return the value as the hooks leave it.
 
         Raises:
             OperationCancelledError: A hook cancelled.
@@ -234,7 +234,7 @@ class SettingsService:
         self._lock = trio.Lock()
 
     def plain(self, section: str = "", /) -> Any:
-        """Answer a section, or all, with secrets masked; None if there is no such section."""
+        """Return a section, or all, with secrets masked; None if there is no such section."""
         return plain(self.loaded, section)
 
     def section(self, name: str, /) -> Any:

@@ -31,7 +31,7 @@ _ATOMS: Final = (str, bool, int, type(None))
 
 
 async def parse_text(text: str) -> Any:
-    """Answer the value that a JSON text stands for.
+    """Return the value that a JSON text stands for.
 
     Raises:
         InvalidInputError: It is no JSON.
@@ -46,7 +46,7 @@ async def parse_text(text: str) -> Any:
 
 
 async def write_text(value: Any, *, pretty: bool = False) -> str:
-    """Answer a value as JSON text, on one line or indented by two.
+    """Return a value as JSON text, on one line or indented by two.
 
     Raises:
         InvalidInputError: It holds a function or bytes, or is nested too deeply or in a circle.
@@ -63,7 +63,7 @@ def _write_bounded(value: Any, pretty: bool) -> Any:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Answer a value as JSON knows it, fresh all the way down.
+    """Return a value as JSON knows it, fresh all the way down.
 
     Raises:
         InvalidInputError: It holds a function or bytes, or is nested too deeply or in a circle.
@@ -89,7 +89,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def is_small(value: Any) -> bool:
-    """Answer whether a value is so small that encoding it takes no time worth a thread."""
+    """Return whether a value is so small that encoding it takes no time worth a thread."""
     weight, waiting = 0, [value]
     while waiting:
         item = waiting.pop()

@@ -42,7 +42,7 @@ class CannedServer:
         self._http.server_close()
 
     def say(self, *answers: tuple[int, str, bytes]) -> None:
-        """Answer these from now on."""
+        """Return these from now on."""
         self._answers = deque(answers)
 
     def _next(self) -> tuple[int, str, bytes]:

@@ -31,11 +31,11 @@ class TemporarySettings:
         self.data = root / "data"
 
     def write_project(self, toml: str) -> Path:
-        """Write the project's settings, which may only tighten; answers the file."""
+        """Write the project's settings, which may only tighten; returns the file."""
         return _write(self.project / "llmspell.toml", toml)
 
     def write_user(self, toml: str) -> Path:
-        """Write the user's settings; answers the file."""
+        """Write the user's settings; returns the file."""
         return _write(self.user_file, toml)
 
 

@@ -74,7 +74,7 @@ class HookRecorder:
         self.rows.append(HookRow(context.point, context.component, context.subject, context.outcome, context.request))
 
     def fired(self, point: str, *, component: str | None = None, status: str | None = None) -> list[HookRow]:
-        """Answer the rows of a point.
+        """Return the rows of a point.
 
         Args:
             point: Any spelling of it.

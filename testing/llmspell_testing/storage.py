@@ -45,7 +45,7 @@ class StorageConformance:
     shared: ClassVar[bool] = False
 
     def make(self, folder: Path) -> Storage:
-        """Answer a storage, not yet open, that keeps its data in this folder, which exists."""
+        """Return a storage, not yet open, that keeps its data in this folder, which exists."""
         raise AssertionError(f"{type(self).__name__} has no method make(folder); write one")
 
     def run(self, folder: Path, test: Callable[[Storage], Awaitable[None]]) -> None:

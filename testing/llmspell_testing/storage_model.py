@@ -29,15 +29,15 @@ class StorageModel:
         self.highest: dict[str, int] = {}
 
     def holds(self, expect: Mapping[str, int]) -> bool:
-        """Answer whether the keys have these versions."""
+        """Return whether the keys have these versions."""
         return all(self.version(key) == version for key, version in expect.items())
 
     def version(self, key: str) -> int:
-        """Answer the key's version, 0 if it is absent."""
+        """Return the key's version, 0 if it is absent."""
         return self.entries[key].version if key in self.entries else 0
 
     def scan(self, prefix: str, after: str, limit: int) -> list[tuple[str, Entry]]:
-        """Answer what a scan should yield."""
+        """Return what a scan should yield."""
         found = [(key, entry) for key, entry in sorted(self.entries.items()) if key.startswith(prefix) and key > after]
         return found[:limit]
 

@@ -50,7 +50,7 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Answer to signals from now on; those that ``nohup`` has ignored stay ignored."""
+        """Return to signals from now on; those that ``nohup`` has ignored stay ignored."""
         try:
             for number in ENDINGS:
                 if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:

@@ -56,13 +56,13 @@ _EVENT: Final = OperationKind(
 
 
 class Bus:
-    """Publishing and subscribing; keeps the contract's `Events`.
+    """Publishing and subscribing; implements the contract's `Events`.
 
     Args:
         registry: The hooks.
         runner: Asks them.
         nursery: The host's; handlers run in it.
-        now_s: Answers the seconds since the epoch.
+        now_s: Returns the seconds since the epoch.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Bus:
         return made
 
     def listens(self, topic: str, /) -> bool:
-        """Answer whether anybody would see an event of this topic: a subscription, or a hook."""
+        """Return whether anybody would see an event of this topic: a subscription, or a hook."""
         return self._hooked or bool(self._topics.route(topic))
 
     def _publish(self, event: Event | str, data: Any, fields: dict[str, Any]) -> Event:
@@ -163,7 +163,7 @@ class Bus:
         return made
 
     def _cause(self) -> tuple[str, str, str]:
-        """Answer language, correlation and causation from the handler or operation that runs."""
+        """Return language, correlation and causation from the handler or operation that runs."""
         frame = CURRENT.get()
         if frame is None or frame.owner is not self._runner:
             return "python", "", ""
@@ -171,7 +171,7 @@ class Bus:
         return frame.language, frame.correlation_id, cause
 
     def _draft(self, event: Event | str, data: Any, fields: dict[str, Any]) -> Event:
-        """Answer the event as hooks see it, all but the sequence filled in."""
+        """Return the event as hooks see it, all but the sequence filled in."""
         language, correlation, causation = self._cause()
         self._drafts += 1
         id = f"{self._prefix}d{self._drafts}"
@@ -284,7 +284,7 @@ class Bus:
         owner: str = "code",
         language: str = "python",
     ) -> Subscription:
-        """Answer a subscription; see the contract's `Events`."""
+        """Return a subscription; see the contract's `Events`."""
         chosen = (patterns,) if isinstance(patterns, str) else tuple(patterns)
         options = read_options(capacity, overflow, block_s)
         Topics[None]().add(chosen, None)  # so that a wrong pattern is told here
@@ -300,11 +300,11 @@ class Bus:
         return subscription
 
     def subscriptions(self) -> Sequence[SubscriptionInfo]:
-        """Answer what is known of the open subscriptions, in the order in which they were opened."""
+        """Return what is known of the open subscriptions, in the order in which they were opened."""
         return [subscription.info for subscription in self._open.values()]
 
     def stats(self) -> EventStats:
-        """Answer what became of all events so far."""
+        """Return what became of all events so far."""
         counts = dict(self._past)
         for info in self.subscriptions():
             for name in _COUNTS:

@@ -39,7 +39,7 @@ class Flow:
 
     Args:
         limit: What each may publish.
-        clock: Answers seconds that only grow.
+        clock: Returns seconds that only grow.
     """
 
     def __init__(self, limit: FlowLimit, clock: Callable[[], float] = monotonic) -> None:
@@ -48,7 +48,7 @@ class Flow:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def admit(self, source: str) -> bool:
-        """Answer whether the source may publish one more now, and count it; ``a/b`` is a part of the source ``a``."""
+        """Return whether the source may publish one more now, and count it; ``a/b`` is a part of the source ``a``."""
         source = source.partition("/")[0]
         now_s = self._clock()
         bucket = self._buckets.get(source)

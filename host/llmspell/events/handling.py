@@ -80,7 +80,7 @@ async def _tell(runner: Runner, subscription: Subscription, event: Event, error:
 
 
 def emptied() -> Mailbox | None:
-    """Answer the mailbox that the running handler empties, if one runs."""
+    """Return the mailbox that the running handler empties, if one runs."""
     frame = CURRENT.get()
     while frame is not None and not isinstance(frame, Handling):
         frame = frame.parent
@@ -88,7 +88,7 @@ def emptied() -> Mailbox | None:
 
 
 def waits_on(mailbox: Mailbox, own: Mailbox) -> bool:
-    """Answer whether room in a mailbox can only come from the one who asks: its own, or one whose handler waits."""
+    """Return whether room in a mailbox can only come from the one who asks: its own, or one whose handler waits."""
     waiting, seen = [mailbox], set[int]()
     while waiting:
         each = waiting.pop()

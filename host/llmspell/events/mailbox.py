@@ -50,7 +50,7 @@ class MailboxOptions(Struct, frozen=True):
 
 
 def read_options(capacity: int, overflow: str, block_s: float | None) -> MailboxOptions:
-    """Answer checked options.
+    """Return checked options.
 
     Raises:
         InvalidInputError: One is wrong.
@@ -169,7 +169,7 @@ class Mailbox:
         return True
 
     def take(self) -> Event | None:
-        """Answer the next event that is not too old, or None if none waits."""
+        """Return the next event that is not too old, or None if none waits."""
         queue = self._queue
         while queue:
             event = queue.popleft()
@@ -221,7 +221,7 @@ class Mailbox:
         self._lot.unpark_all()
 
     def _make_room(self) -> bool:
-        """Answer whether one more event may be appended, above the high mark; account for what must go instead."""
+        """Return whether one more event may be appended, above the high mark; account for what must go instead."""
         options, queue = self.options, self._queue
         if not self._high:
             self._high = True
@@ -244,7 +244,7 @@ class Mailbox:
         return False
 
     def _leaves(self, event: Event) -> bool:
-        """Answer whether an event that was taken out is young enough, once the room that it left is used."""
+        """Return whether an event that was taken out is young enough, once the room that it left is used."""
         if self._high:
             self._relieve()
         if event.ttl_s is not None and time.time() > event.timestamp + event.ttl_s:

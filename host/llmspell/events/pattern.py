@@ -25,7 +25,7 @@ _WILD = re.compile(r"[*?\[]")
 
 
 def split_topic(topic: str) -> list[str]:
-    """Answer the segments of a topic; ``.`` and ``:`` separate alike.
+    """Return the segments of a topic; ``.`` and ``:`` separate alike.
 
     Raises:
         InvalidInputError: It is empty or too long.
@@ -36,7 +36,7 @@ def split_topic(topic: str) -> list[str]:
 
 
 def parse_pattern(pattern: str) -> list[list[str]]:
-    """Answer the alternatives of a pattern, each as its segments.
+    """Return the alternatives of a pattern, each as its segments.
 
     Raises:
         InvalidInputError: It is empty, too long, has too many alternatives, or a bracket that does not close.
@@ -75,7 +75,7 @@ def _find_open(text: str) -> int:
 
 
 def _alternatives(pattern: str, text: str, opened: int) -> tuple[int, list[str]]:
-    """Answer where the brace closes, and what stands between its commas."""
+    """Return where the brace closes, and what stands between its commas."""
     depth, start, parts = 0, opened + 1, []
     for token in _TOKEN.finditer(text, opened):
         if token[0] == "{":
@@ -110,7 +110,7 @@ def _simple(segment: str) -> str:
 
 
 def segment_matcher(segment: str) -> Callable[[str], Any] | None:
-    """Answer what tells whether a text fits a segment with wildcards; None if it has none."""
+    """Return what tells whether a text fits a segment with wildcards; None if it has none."""
     if not _WILD.search(segment):
         return None
     return re.compile(fnmatch.translate(segment)).match

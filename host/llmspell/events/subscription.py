@@ -27,7 +27,7 @@ class Subscription:
         mailbox: Its mailbox.
         owner: Who subscribed.
         language: Where.
-        opened: Called when it begins; answers what ends it.
+        opened: Called when it begins; returns what ends it.
 
     Attributes:
         failed: How many events its handler failed with.
@@ -93,12 +93,12 @@ class Subscription:
             self._finish()
 
     def receive_nowait(self) -> Event | None:
-        """Answer the next event, or None if none waits."""
+        """Return the next event, or None if none waits."""
         self._check()
         return self.mailbox.take()
 
     async def receive(self, timeout_s: float | None = None, /) -> Event | None:
-        """Answer the next event, or None if none came within the time or the subscription is closed."""
+        """Return the next event, or None if none came within the time or the subscription is closed."""
         self._check()
         self._taken += 1
         if self._taken % EVERY == 0:
@@ -121,7 +121,7 @@ class Subscription:
         self.close()
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Answer the iteration: one that was left with ``break`` goes on, one that was cancelled begins anew."""
+        """Return the iteration: one that was left with ``break`` goes on, one that was cancelled begins anew."""
         self._check()
         if self._iteration is None or self._iteration.ag_frame is None:
             self._iteration = self.mailbox.events()

@@ -58,7 +58,7 @@ class Topics(Generic[T]):
         self._next = 0
 
     def add(self, patterns: Iterable[str], value: T) -> int:
-        """Add a subscriber and answer its number.
+        """Add a subscriber and return its number.
 
         Raises:
             InvalidInputError: A pattern is wrong; nothing is added then.
@@ -82,7 +82,7 @@ class Topics(Generic[T]):
         self.routes.clear()
 
     def route(self, topic: str) -> tuple[T, ...]:
-        """Answer the subscribers of a topic.
+        """Return the subscribers of a topic.
 
         Raises:
             InvalidInputError: The topic is empty or too long.
@@ -96,7 +96,7 @@ class Topics(Generic[T]):
         return route
 
     def match(self, topic: str) -> tuple[T, ...]:
-        """Answer the subscribers of a topic, worked out anew."""
+        """Return the subscribers of a topic, worked out anew."""
         segments = split_topic(topic)
         numbers: set[int] = set()
         seen: set[tuple[int, int]] = set()
@@ -114,7 +114,7 @@ class Topics(Generic[T]):
 
 
 def _steps(node: _Node, segments: list[str], index: int) -> list[tuple[_Node, int]]:
-    """Answer where a topic may go on from here."""
+    """Return where a topic may go on from here."""
     steps = []
     deep = node.children.get(DEEP)
     if deep is not None:

@@ -53,7 +53,7 @@ class Breaker:
 
     Args:
         profile: When it opens and closes.
-        clock: Answers seconds that only grow.
+        clock: Returns seconds that only grow.
         changed: Told the new state.
 
     Attributes:

@@ -53,12 +53,12 @@ class PointCatalog:
         return iter(self._points.values())
 
     def get(self, name: str) -> HookPoint:
-        """Answer the point with this name in snake case, as the host itself uses it."""
+        """Return the point with this name in snake case, as the host itself uses it."""
         point = self._points.get(name)
         return custom_point(name.removeprefix("custom:")) if point is None else point
 
     def fireable(self, name: str) -> HookPoint:
-        """Answer the point that anyone may fire under this name: a plugin's, or else ``custom:<name>``.
+        """Return the point that anyone may fire under this name: a plugin's, or else ``custom:<name>``.
 
         Raises:
             HookRegistrationError: It is one of the host's own.
@@ -74,7 +74,7 @@ class PointCatalog:
         return self._points[known]
 
     def resolve(self, name: str) -> tuple[HookPoint, str | None]:
-        """Answer the point that any spelling names, and the component pattern in it (``tool:calc*:before_execution``).
+        """Return the point that any spelling names, and the component pattern in it (``tool:calc*:before_execution``).
 
         Raises:
             HookRegistrationError: There is no such point.

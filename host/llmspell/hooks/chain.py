@@ -104,7 +104,7 @@ def _steps(hooks: tuple[Hook, ...]) -> tuple[tuple[Hook, ...], ...]:
 
 
 def compile_chain(point: HookPoint, hooks: Iterable[Hook], component: str) -> Chain | None:
-    """Answer the chain of the hooks that are called for this component, or None if none are."""
+    """Return the chain of the hooks that are called for this component, or None if none are."""
     if point.topic == "event":  # a topic may be spelled with dots or colons
         component = component.replace(":", ".")
     called = [

@@ -114,7 +114,7 @@ def _failed(hook: Hook, error: BaseException) -> None:
     hook.failed(error)
     where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
     if hook.options.on_error == "raise":
-        message = f"{where}: it failed: {text_of_error(_first(error))}; mend it, or say on_error='continue'"
+        message = f"{where}: it failed: {text_of_error(_first(error))}; fix it, or say on_error='continue'"
         raise HookFailedError(message, hook=hook.name, point=hook.point.name) from error
     text = text_of_error(error)
     _log.warning("%s: it failed and was passed over: %s%s", where, text, remedy(text))
@@ -203,7 +203,7 @@ async def _pause(hook: Hook) -> float:
 
 
 def unsupported(hook: Hook, answer: object, accepted: Sequence[str]) -> UnsupportedResultError:
-    """Answer the error for a result that is not accepted from this hook."""
+    """Return the error for a result that is not accepted from this hook."""
     name = type(answer).__name__
     listed = ", ".join(accepted) or "nothing"
     message = (

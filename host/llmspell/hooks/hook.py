@@ -194,7 +194,7 @@ def _fitting(point: HookPoint, match: str | None) -> Callable[[str], object] | N
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Answer what a hook is called that was given no name."""
+    """Return what a hook is called that was given no name."""
     name: str = getattr(function, "__name__", type(function).__name__)
     return name
 

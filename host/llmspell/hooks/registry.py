@@ -134,7 +134,7 @@ class HookRegistry:
                 self.changed(point)
 
     def chain(self, point: str, component: str) -> Chain | None:
-        """Answer the compiled chain of a point for a component, or None if no hook is called there."""
+        """Return the compiled chain of a point for a component, or None if no hook is called there."""
         try:
             return self._chains[point][component]
         except KeyError:
@@ -208,11 +208,11 @@ class HookRegistry:
         self._remove([hook for hook in self if hook.plugin == plugin])
 
     def unregister_scope(self, scope: str, /) -> int:
-        """Take out all hooks of a script; answers how many. What no script registered has no scope, and stays."""
+        """Take out all hooks of a script; returns how many. What no script registered has no scope, and stays."""
         return self._remove(list(self._scopes.get(scope, ())))
 
     def order(self, point: str = "") -> list[tuple[HookInfo, str]]:
-        """Answer the hooks of a point (or of all) in order, each with what settles its place."""
+        """Return the hooks of a point (or of all) in order, each with what settles its place."""
         return [(hook.info, reason(hook)) for hook in self._listed(point)]
 
     def infos(self, point: str = "") -> list[HookInfo]:
@@ -220,11 +220,11 @@ class HookRegistry:
         return [hook.info for hook in self._listed(point)]
 
     def point(self, name: str, /) -> HookPoint:
-        """Answer the point with this name or alias."""
+        """Return the point with this name or alias."""
         return self.catalog.resolve(name)[0]
 
     def points(self) -> list[HookPoint]:
-        """Answer every point there is."""
+        """Return every point there is."""
         return list(self.catalog)
 
     def __iter__(self) -> Iterator[Hook]:
@@ -238,7 +238,7 @@ class HookRegistry:
             call(point)
 
     def hooked(self, point: str) -> bool:
-        """Answer whether any hook is registered at the point with this name."""
+        """Return whether any hook is registered at the point with this name."""
         return bool(self._rows.get(point))
 
     def _listed(self, point: str) -> list[Hook]:
@@ -300,7 +300,7 @@ class HookRegistry:
 def _tell_breaker(hook: Hook, breaker: Breaker) -> None:
     where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
     if breaker.state == "open":
-        message = "%s: its breaker is open for %g s, and it is left out: %s; mend it, or see hooks.breaker"
+        message = "%s: its breaker is open for %g s, and it is left out: %s; fix it, or see hooks.breaker"
         _log.warning(message, where, breaker.open_s, breaker.cause)
     else:
         _log.info("%s: its breaker is %s", where, breaker.state)

@@ -71,7 +71,7 @@ class Tracer:
         self._add(TraceRow(point, "", "", "runner", result, detail, component=component, operation=operation))
 
     def around(self, hook: Hook) -> Callable[[HookContext[Any]], Any]:
-        """Answer the hook's invocation with a record around it."""
+        """Return the hook's invocation with a record around it."""
         inner = hook.invoke
         if inspect.isasyncgenfunction(hook.function):
             return self._around_wrap(hook, inner)
@@ -144,7 +144,7 @@ def _detail(answer: Any) -> str:
 
 
 def difference(old: Any, new: Any) -> str:
-    """Answer what differs between two values, one ``field: old -> new`` for each, joined by semicolons."""
+    """Return what differs between two values, one ``field: old -> new`` for each, joined by semicolons."""
     try:
         before, after = _flat("", _plain(freeze(old))), _flat("", _plain(freeze(new)))
     except InvalidInputError as error:  # whoever takes the answer refuses it; a trace changes nothing

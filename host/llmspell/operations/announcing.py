@@ -19,7 +19,7 @@ _ENDS: Final = ("started", "completed", "failed", "cancelled")
 
 
 def is_heard(announcer: Announcer | None, kind: OperationKind) -> bool:
-    """Answer whether anybody listens to the events of operations of this kind."""
+    """Return whether anybody listens to the events of operations of this kind."""
     return announcer is not None and kind.events and any(announcer.listens(f"{kind.name}.{end}") for end in _ENDS)
 
 

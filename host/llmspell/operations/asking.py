@@ -37,14 +37,14 @@ _log = logging.getLogger("llmspell.operations")
 
 
 def where(hook: Hook) -> str:
-    """Answer which hook stands where, for messages."""
+    """Return which hook stands where, for messages."""
     return f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
 
 
 def cancellation(
     hook: Hook, cancel: Cancel, context: HookContext[Any], cause: BaseException | None = None
 ) -> OperationCancelledError:
-    """Answer the error of an operation that a hook cancelled."""
+    """Return the error of an operation that a hook cancelled."""
     component = f"{context.component.kind}:{context.component.name}"
     error = OperationCancelledError(
         f"{component}: denied by {where(hook)}: {cancel.reason}"

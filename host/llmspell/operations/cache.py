@@ -40,7 +40,7 @@ class ResultCache:
     """Values by key, and who is computing which.
 
     Args:
-        clock: Answers seconds that only grow.
+        clock: Returns seconds that only grow.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -50,17 +50,17 @@ class ResultCache:
 
     @staticmethod
     def key(frame: Frame, kind: str, plugin: str, cache: Cache, subject: Any) -> CacheKey:
-        """Answer the key: kind, component, session, plugin, the hook's own part and the canonical subject."""
+        """Return the key: kind, component, session, plugin, the hook's own part and the canonical subject."""
         session = "" if cache.scope == "host" else frame.ref().session_id
         about = blake3(canonical(subject)).hexdigest()
         return (kind, frame.component.name, frame.component.id, cache.scope, session, plugin, cache.key, about)
 
     def stale(self, key: CacheKey) -> Stored | None:
-        """Answer the stored value, even expired."""
+        """Return the stored value, even expired."""
         return self._stored.get(key)
 
     async def enter(self, key: CacheKey, frame: Frame) -> Stored | None:
-        """Answer the fresh value, once there is one; None makes this operation the flight's leader."""
+        """Return the fresh value, once there is one; None makes this operation the flight's leader."""
         while True:
             stored = self._stored.get(key)
             if stored is not None and stored.expires_s > self._clock():

@@ -85,7 +85,7 @@ class Frame(Struct, eq=False):
         return root.correlation or f"c-{root.id}"
 
     def leads(self, key: Any) -> bool:
-        """Answer whether this operation, or one around it, leads the flight of this cache key."""
+        """Return whether this operation, or one around it, leads the flight of this cache key."""
         frame: Frame | None = self
         while frame is not None:
             if key in frame.flights:
@@ -112,7 +112,7 @@ class Frame(Struct, eq=False):
         )
 
     def ref(self) -> OperationRef:
-        """Answer what hooks are told of it."""
+        """Return what hooks are told of it."""
         own = self.id
         if self.parent is None:
             return OperationRef(own, self.correlation or f"c-{own}", "", own, "", self.attempt, self.hops, self.depth)

@@ -73,7 +73,7 @@ class Announcer(Protocol):
     """Publishes events, and knows who listens; the host's bus."""
 
     def listens(self, topic: str, /) -> bool:
-        """Answer whether anybody would see an event of this topic."""
+        """Return whether anybody would see an event of this topic."""
 
     def publish_nowait(self, event: str, data: Any = None, /, **fields: Any) -> Any:
         """Publish an event."""
@@ -96,7 +96,7 @@ class House(Protocol):
         """Return who stands around operations of this kind of a component now."""
 
     def forks(self, frame: Frame) -> Forks:
-        """Answer room for the forks of an operation."""
+        """Return room for the forks of an operation."""
 
 
 class Course:
@@ -248,7 +248,7 @@ class Course:
     def context(
         self, chain: Chain, subject: Any, outcome: Outcome | None = None, forks: tuple[ForkOutcome, ...] = ()
     ) -> HookContext[Any]:
-        """Answer what the hooks of a chain are given; those of scripts, only what the guards let pass."""
+        """Return what the hooks of a chain are given; those of scripts, only what the guards let pass."""
         frame = self.frame
         if chain.scripted:
             outcome = seen_by_scripts(outcome)
@@ -271,7 +271,7 @@ class Course:
         )
 
     def cancel(self, hook: Hook, cancel: Cancel, subject: Any, cause: BaseException | None = None) -> Exception:
-        """Note that a hook cancelled the operation, and answer the error that says so."""
+        """Note that a hook cancelled the operation, and return the error that says so."""
         self.outcome = Outcome("cancelled", cancel, f"{hook.plugin}.{hook.name}")
         self.cancelled = cancellation(hook, cancel, self.context(Chain(hook.point, ()), subject), cause)
         return self.cancelled

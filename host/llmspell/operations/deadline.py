@@ -56,11 +56,11 @@ class Deadline:
         return 0.0 if self._at_s is None else max(0.0, self._at_s - trio.current_time())
 
     def leaves(self, time_s: float) -> bool:
-        """Answer whether so much time is left."""
+        """Return whether so much time is left."""
         return self._at_s is None or trio.current_time() + time_s <= self._at_s
 
     async def over(self, step: Callable[[Any], Awaitable[Any]], argument: Any) -> Any:
-        """Run a step within what is left and answer its result.
+        """Run a step within what is left and return its result.
 
         Raises:
             OperationTimeoutError: The deadline passed.
@@ -73,7 +73,7 @@ class Deadline:
         raise self.error()
 
     def error(self) -> OperationTimeoutError:
-        """Answer the error of this deadline, and note that it has passed."""
+        """Return the error of this deadline, and note that it has passed."""
         limit_s, component = self._limit_s or 0.0, self._frame.address
         message = f"{component}: it took longer than {limit_s:g} s; give it more time or less to do"
         self.passed = OperationTimeoutError(message, limit_s=limit_s, operation=self._frame.id, component=component)

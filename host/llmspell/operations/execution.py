@@ -73,7 +73,7 @@ class Execution:
         self._attempts_allowed = 1 << 31
 
     def run(self) -> Coroutine[Any, Any, Any]:
-        """Run it and answer its result."""
+        """Run it and return its result."""
         if self._course.chains.heard:
             announce_start(self._course)
         return self._to_its_end(self._attempt(self._produce, True), perf_counter_ns())

@@ -29,7 +29,7 @@ CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Answer an error as hooks see it."""
+    """Return an error as hooks see it."""
     plain = issubclass(type(error), Exception)
     try:
         code = getattr(error, "code", "error") if plain else "cancelled"
@@ -42,7 +42,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def on_behalf(fork: Fork, scope: str) -> Fork:
-    """Answer a fork whose calls reach no more than the script does whose hook asked for it."""
+    """Return a fork whose calls reach no more than the script does whose hook asked for it."""
     if not scope:
         return fork
     return structs.replace(fork, calls=tuple(structs.replace(call, scope=scope) for call in fork.calls))
@@ -202,7 +202,7 @@ class Forks:
             raise
 
     def outcomes(self) -> tuple[ForkOutcome, ...]:
-        """Answer how each ended so far."""
+        """Return how each ended so far."""
         return tuple(running.outcome for running in self._running)
 
     def _cancel(self, those: Sequence[_Running]) -> None:

@@ -43,4 +43,4 @@ class Caller(Protocol):
     """Runs whatever has an address."""
 
     async def __call__(self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
-        """Run it and answer its result."""
+        """Run it and return its result."""

@@ -19,7 +19,7 @@ _RESOURCES: Final = {"memory_limit": "memory_bytes", "time_limit": "time_s", "in
 
 
 def notice_of(error: BaseException) -> tuple[str, Any] | None:
-    """Answer the point and the subject of the notice that is due for this error, or None."""
+    """Return the point and the subject of the notice that is due for this error, or None."""
     if issubclass(type(error), SecurityError) and isinstance(error, SecurityError):
         if hasattr(error, _TOLD):
             return None

@@ -106,7 +106,7 @@ class Runner:
         registry.on_change.append(self._changed)
 
     async def run(self, operation: Operation) -> Any:
-        """Run an operation and answer its result.
+        """Run an operation and return its result.
 
         Raises:
             OperationCancelledError: A hook cancelled it.
@@ -315,12 +315,12 @@ class Runner:
         return any(self.registry.chain(point, component) is not None for point in points)
 
     def settles(self, kind: OperationKind, component: str) -> bool:
-        """Answer whether anybody may change or withhold what an operation of this kind yields."""
+        """Return whether anybody may change or withhold what an operation of this kind yields."""
         chain = self.registry.chain(kind.after, component)
         return chain is not None and bool(chain.transforms or chain.guards or chain.scripts)
 
     def current(self) -> OperationRef:
-        """Answer the operation that runs."""
+        """Return the operation that runs."""
         frame = _current()
         if frame is None or frame.owner is not self:
             raise LookupError("no operation of this host runs here")
@@ -366,7 +366,7 @@ class Runner:
         )
 
     def forks(self, frame: Frame) -> Forks:
-        """Answer room for the forks of an operation."""
+        """Return room for the forks of an operation."""
         return Forks(self._nursery, self._run_fork, frame, self.limits)
 
     async def _run_fork(self, call: Call, started: Callable[[], None]) -> Any:

@@ -1,4 +1,4 @@
-"""The service that runs operations for plugins; keeps the contract's `Operations`.
+"""The service that runs operations for plugins; implements the contract's `Operations`.
 
 Invariant: it adds nothing to what the runner does and to what that costs.
 """
@@ -48,7 +48,7 @@ class OperationService:
         repeatable: bool = False,
         deadline_s: float | None = None,
     ) -> Coroutine[Any, Any, Any]:
-        """Run it and answer its result; see the contract's `Operations`."""
+        """Run it and return its result; see the contract's `Operations`."""
         return self._runner.run(Operation(kind, component, subject, body, None, None, deadline_s, repeatable))
 
     def prepare(
@@ -62,7 +62,7 @@ class OperationService:
         repeatable: bool = False,
         deadline_s: float | None = None,
     ) -> Callable[[], Coroutine[Any, Any, Any]]:
-        """Answer a function that runs it anew at each call; see the contract's `Operations`."""
+        """Return a function that runs it anew at each call; see the contract's `Operations`."""
         operation = Operation(kind, component, subject, body, None, None, deadline_s, repeatable)
         return partial(self._runner.run, operation)
 

@@ -36,7 +36,7 @@ async def enclose(
     body: Callable[[], Awaitable[Any]],
     limit_s: float | None = None,
 ) -> Any:
-    """Run the body inside the wraps and answer its result; each may take so long to leave, if no deadline bounds it."""
+    """Run the body inside the wraps and return its result; each may take so long to leave, if no deadline bounds it."""
     entered: list[_Entered] = []
     value: Any = _NOTHING
     try:

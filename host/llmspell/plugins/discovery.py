@@ -132,11 +132,11 @@ class Installed:
 
     def _checked(self, point: EntryPoint, info: PluginInfo, problem: str) -> Iterator[Candidate]:
         if not problem and not point.name.strip():
-            problem = f"an entry point in {point.group} has no name; ask its author to mend it"
+            problem = f"an entry point in {point.group} has no name; ask its author to fix it"
         if not problem and info.distribution != OWN:  # the provider offline bears the name of its own switch
             problem = name_problem(point.name, Groups().row(point.group).section)
         if not problem and not _VALUE.match(point.value):
-            problem = f"its entry point {point.value!r} names no module; ask its author to mend it"
+            problem = f"its entry point {point.value!r} names no module; ask its author to fix it"
         info = structs.replace(info, module=point.value)
         if problem:
             self.problems.append(_refused(info, problem))

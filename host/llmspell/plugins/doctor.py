@@ -177,7 +177,7 @@ class _NoServices:
     """Services outside a host: a constructor may ask for one and keep it, but not use it."""
 
     def get(self, protocol: Callable[..., Any], /) -> Any:
-        """Answer what stands for the service."""
+        """Return what stands for the service."""
         return _Unavailable(getattr(protocol, "__name__", "service"))
 
     async def enter(self, protocol: Callable[..., Any], /) -> Any:

@@ -220,10 +220,10 @@ def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> Bas
         problems = error.errors()
         first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
         key = ".".join([where, *(str(part) for part in first["loc"])])
-        message = f"{key}: {first['msg']}; mend it, or take it out for the default"
+        message = f"{key}: {first['msg']}; fix it, or take it out for the default"
         if first["type"] == "extra_forbidden":
             known = ", ".join(sorted({name for each in _models(model, first["loc"]) for name in each.model_fields}))
-            message = f"{key}: {first['msg']}; mend it, there are {known or 'none'}"
+            message = f"{key}: {first['msg']}; fix it, there are {known or 'none'}"
         elif first["type"] == "missing":
             message = f"{key}: it has no default; set it in [{key.rpartition('.')[0]}]"
         raise PluginError(message, plugin=where.rpartition(".")[2]) from None

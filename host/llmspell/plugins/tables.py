@@ -32,7 +32,7 @@ _Table = tuple[str, str, dict[str, Any], Candidate | None]
 
 
 def table_problems(loaded: LoadedSettings) -> list[SettingsError]:
-    """Answer what is wrong with the tables of plugins, tools, providers and storages, each with its origin."""
+    """Return what is wrong with the tables of plugins, tools, providers and storages, each with its origin."""
     problems = []
     for section, name, table, candidate in _tables(loaded.settings):
         try:

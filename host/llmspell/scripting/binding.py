@@ -52,7 +52,7 @@ class Binding:
         self._shape = f"({', '.join(_spelled(parameter) for parameter in parameters)})"
 
     def bind(self, where: str, arguments: Sequence[Any]) -> list[Any]:
-        """Answer the arguments as the function takes them.
+        """Return the arguments as the function takes them.
 
         Args:
             where: What the script called, for messages: ``Tool.invoke``.
@@ -93,7 +93,7 @@ class Binding:
 
 
 def bindings_of(of: type) -> Mapping[str, Binding]:
-    """Answer every spelling of every method that a class offers to scripts, ready to be called."""
+    """Return every spelling of every method that a class offers to scripts, ready to be called."""
     key: Any = of
     return _bindings_of(key)
 
@@ -115,7 +115,7 @@ def _hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 def _fit(value: Any, hint: Any) -> Any:
-    """Answer the value as the hint wants it, or `_MISFIT`."""
+    """Return the value as the hint wants it, or `_MISFIT`."""
     if hint is Any or hint is inspect.Parameter.empty:
         return value
     if typing.get_origin(hint) in (typing.Union, types.UnionType):

@@ -33,7 +33,7 @@ _CALL = "__call"
 
 
 class Interface(Struct, frozen=True, eq=False):
-    """The script interface of one run; keeps the contract's ``ScriptInterface``.
+    """The script interface of one run; implements the contract's ``ScriptInterface``.
 
     Attributes:
         scope: The run.

@@ -24,11 +24,11 @@ class Languages:
         self._shelf = shelf
 
     def names(self) -> tuple[str, ...]:
-        """Answer their names, without importing any."""
+        """Return their names, without importing any."""
         return self._shelf.names()
 
     def get(self, name: str) -> Language:
-        """Answer the language of this name.
+        """Return the language of this name.
 
         Raises:
             ComponentNotFoundError: There is none.
@@ -41,7 +41,7 @@ class Languages:
         return await self._shelf.enter(name)
 
     def of_file(self, path: str) -> Language:
-        """Answer the language of a file by its extension; the default language if none claims it."""
+        """Return the language of a file by its extension; the default language if none claims it."""
         extension = PurePath(path).suffix
         default = self._shelf.get(self._settings.default_language)
         if not extension or extension in default.extensions:

@@ -26,7 +26,7 @@ _LINE_CHARACTERS: Final = 16 * 1024 * 1024
 
 
 class Scope:
-    """One run of a script; keeps the contract's ``ScriptScope``.
+    """One run of a script; implements the contract's ``ScriptScope``.
 
     Attributes:
         id: Unique within the host.
@@ -67,7 +67,7 @@ class Scope:
             self._write(text)
 
     def read_line(self) -> str | None:
-        """Answer the next line of the script's input, without its end; None at the end. Blocks."""
+        """Return the next line of the script's input, without its end; None at the end. Blocks."""
         return self._read_line()
 
     def on_end(self, callback: Callable[[], Awaitable[None]], /) -> None:

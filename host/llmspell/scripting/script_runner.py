@@ -83,7 +83,7 @@ class ScriptRunner:
     async def run_file(
         self, path: str | os.PathLike[str], arguments: Sequence[str] = (), options: CallOptions | None = None
     ) -> Any:
-        """Run a file and answer its value.
+        """Run a file and return its value.
 
         Raises:
             ScriptError: It cannot be read, or it failed.
@@ -96,7 +96,7 @@ class ScriptRunner:
         return await self.run_script(script, options)
 
     async def run_script(self, script: ScriptRun, options: CallOptions | None = None) -> Any:
-        """Run a script and answer its value."""
+        """Run a script and return its value."""
         self._languages.get(script.language)
         bound(script.arguments, f"script:{script.name}", "arguments")
         scope = f"s{next(self._numbers)}"
@@ -165,7 +165,7 @@ class ScriptRunner:
 
     @asynccontextmanager
     async def _interface(self, id: str, script: ScriptRun, language: Language) -> AsyncIterator[Interface]:
-        """Answer the interface of one run or session, whose scope closes behind it."""
+        """Return the interface of one run or session, whose scope closes behind it."""
         scope = Scope(id, script, language.hook_adapter, write=self._write, read_line=self._read_line)
         home = Frame(self._runner, None, _component(script), 0, script.language, 0, (id,))
         try:

@@ -46,7 +46,7 @@ class ScriptSession:
         return self._script.language
 
     async def evaluate(self, source: str, *, name: str = "", deadline_s: float | None = None) -> Any:
-        """Run a chunk and answer its value, an expression's too; plain.
+        """Run a chunk and return its value, an expression's too; plain.
 
         Args:
             source: Its text.
@@ -62,7 +62,7 @@ class ScriptSession:
         return await self._run(script, deadline_s)
 
     async def load(self, path: str | os.PathLike[str]) -> Any:
-        """Run a file as a chunk and answer its value, plain.
+        """Run a file as a chunk and return its value, plain.
 
         Raises:
             ScriptError: It cannot be read, or it failed.
@@ -90,20 +90,20 @@ class ScriptSession:
         return ScriptResult(await self._inner.evaluate(script.source, script.name))
 
     async def is_incomplete(self, source: str) -> bool:
-        """Answer whether the text ends too early to be a chunk, so that another line may complete it."""
+        """Return whether the text ends too early to be a chunk, so that another line may complete it."""
         return await self._inner.is_incomplete(source)
 
     async def complete(self, text: str) -> Sequence[str]:
-        """Answer what the end of the text may become, sorted: ``print(Tool.inv`` may end with ``Tool.invoke``."""
+        """Return what the end of the text may become, sorted: ``print(Tool.inv`` may end with ``Tool.invoke``."""
         return await self._inner.complete(text)
 
     async def globals(self) -> Mapping[str, str]:
-        """Answer the names that chunks see, sorted, each with the type of what stands there."""
+        """Return the names that chunks see, sorted, each with the type of what stands there."""
         return await self._inner.globals()
 
 
 async def read_source(name: str) -> str:
-    """Answer what a script file holds.
+    """Return what a script file holds.
 
     Raises:
         ScriptError: It cannot be read.

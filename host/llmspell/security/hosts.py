@@ -136,7 +136,7 @@ class HostJudge:
         return tuple(name for name, found in beyond.items() if found)
 
     def locate(self, url: str) -> Target:
-        """Answer where a URL leads, judged by all that can be judged without its addresses.
+        """Return where a URL leads, judged by all that can be judged without its addresses.
 
         Raises:
             InvalidInputError: It is no URL.
@@ -154,7 +154,7 @@ class HostJudge:
         return target
 
     def judge(self, target: Target, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Answer the addresses of a located host, all of them judged.
+        """Return the addresses of a located host, all of them judged.
 
         Raises:
             SecurityError: There is none, or one of them is not allowed.

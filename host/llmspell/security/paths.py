@@ -115,11 +115,11 @@ class PathJudge:
         return tuple(beyond) if protected and self._base == other._base else ("read", "write", "denied")
 
     def roots(self, mode: Mode, /) -> tuple[str, ...]:
-        """Answer the folders that may be touched so, resolved."""
+        """Return the folders that may be touched so, resolved."""
         return self._roots[mode]
 
     def resolve(self, path: str, mode: Mode, /) -> str:
-        """Answer the path with every link resolved.
+        """Return the path with every link resolved.
 
         Raises:
             SecurityError: It is outside what may be touched, hidden, denied, or cannot be a path.

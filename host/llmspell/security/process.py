@@ -70,7 +70,7 @@ class ProcessPool:
         memory_bytes: int = 256 * 1024 * 1024,
         output_bytes: int = 64 * 1024 * 1024,
     ) -> Any:
-        """Run a module-level function and answer what it answers.
+        """Run a module-level function and return what it answers.
 
         Args:
             function: Importable in the child by its module and name.
@@ -173,7 +173,7 @@ class _Child:
         await self.process.stdin.send_all(frames)
 
     async def receive(self, max_bytes: int) -> bytes:
-        """Answer the next frame.
+        """Return the next frame.
 
         Raises:
             EOFError: There is none, or it is larger than any answer can be.
@@ -194,7 +194,7 @@ class _Child:
         return bytes(data)
 
     async def end(self) -> int:
-        """Kill it with all it started, wait until it is gone, and answer its exit code; may be called twice."""
+        """Kill it with all it started, wait until it is gone, and return its exit code; may be called twice."""
         with trio.CancelScope(shield=True):
             if self.process.returncode is None:
                 _kill_tree(self.process.pid)

@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Answer jobs until there are no more."""
+    """Return jobs until there are no more."""
     _hang_on(int(sys.argv[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with os.fdopen(os.dup(0), "rb") as jobs, os.fdopen(os.dup(1), "wb") as answers:

@@ -27,11 +27,11 @@ _MOST_PARTS: Final = 8
 
 
 def diagnose(error: ValidationError, locate: Locate) -> SettingsError:
-    """Answer the error to raise for the first thing that the model refused.
+    """Return the error to raise for the first thing that the model refused.
 
     Args:
         error: What pydantic raised.
-        locate: Answers where a key was set.
+        locate: Returns where a key was set.
     """
     first = error.errors(include_url=False)[0]
     path = tuple(str(part) for part in first["loc"])[:_MOST_PARTS]

@@ -54,7 +54,7 @@ def _read(file: Path) -> tomlkit.TOMLDocument:
     except FileNotFoundError:
         return tomlkit.document()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
-        raise SettingsError(f"{file}: cannot be edited: {error}; mend it first", origin=str(file)) from error
+        raise SettingsError(f"{file}: cannot be edited: {error}; fix it first", origin=str(file)) from error
 
 
 def _write(file: Path, text: str) -> None:

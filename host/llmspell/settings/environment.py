@@ -123,7 +123,7 @@ def _shown(name: str) -> str:
 
 
 def parse_text(path: tuple[str, ...], text: str) -> Any:
-    """Answer the value that a person means by this text, for the key's type.
+    """Return the value that a person means by this text, for the key's type.
 
     A list is a TOML array, or entries between commas; ``none`` stands for no limit; keys of plugins and tools hold
     TOML, or else text.

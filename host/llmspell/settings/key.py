@@ -18,12 +18,12 @@ _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:(\.)|$)""")
 
 
 def join(parts: Sequence[str]) -> str:
-    """Answer the dotted key of a path."""
+    """Return the dotted key of a path."""
     return ".".join(part if _BARE.fullmatch(part) else f"'{part}'" if '"' in part else f'"{part}"' for part in parts)
 
 
 def split(key: str) -> tuple[str, ...]:
-    """Answer the path of a dotted key.
+    """Return the path of a dotted key.
 
     Raises:
         SettingsError: It is none.
@@ -51,7 +51,7 @@ def flatten(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
 
 
 def nest(path: Sequence[str], value: Any) -> dict[str, Any]:
-    """Answer the tables in which this path alone has this value."""
+    """Return the tables in which this path alone has this value."""
     for name in reversed(path):
         value = {name: value}
     answer: dict[str, Any] = value

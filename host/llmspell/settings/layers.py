@@ -62,7 +62,7 @@ class LoadedSettings(Struct, frozen=True):
     files: Mapping[str, Path] = {}
 
     def origin(self, key: str) -> Origin:
-        """Answer where a key's value came from."""
+        """Return where a key's value came from."""
         return self.origins.get(join(split(key)), DEFAULT)
 
 

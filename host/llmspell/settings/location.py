@@ -27,7 +27,7 @@ _PIECE = re.compile(
 
 
 def lines_of(text: str) -> dict[tuple[str, ...], int]:
-    """Answer the line of each key and table header."""
+    """Return the line of each key and table header."""
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     for line, statement in _statements(text):

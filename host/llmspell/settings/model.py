@@ -251,7 +251,7 @@ class SecuritySettings(_Section):
     )
 
     def reads_variable(self, name: str) -> bool:
-        """Answer whether scripts may read this environment variable."""
+        """Return whether scripts may read this environment variable."""
         if is_secret_name(name):
             return name in self.environment
         return any(fnmatchcase(name, pattern) for pattern in self.environment)
@@ -513,7 +513,7 @@ class Settings(_Section):
         return own
 
     def storage_paths(self) -> tuple[str, ...]:
-        """Answer where storages are set to lie."""
+        """Return where storages are set to lie."""
         tables = self.tables("storage")
         return tuple(str(table["path"]) for table in tables.values() if isinstance(table.get("path"), str | PathLike))
 

@@ -22,7 +22,7 @@ __all__ = ["annotation_of", "field_of", "is_known", "known_keys", "nearest", "or
 
 
 def field_of(path: Sequence[str]) -> FieldInfo | None:
-    """Answer the model's field for a key; None for a section, and for what is a plugin's or a tool's own."""
+    """Return the model's field for a key; None for a section, and for what is a plugin's or a tool's own."""
     model: Any = Settings
     field: FieldInfo | None = None
     for name in path:
@@ -51,27 +51,27 @@ def _is_near(name: str, section: str) -> bool:
 
 
 def annotation_of(path: Sequence[str]) -> Any:
-    """Answer the type of a key's value; None for what is a plugin's or a tool's own."""
+    """Return the type of a key's value; None for what is a plugin's or a tool's own."""
     field = field_of(path)
     return None if field is None else field.annotation
 
 
 def policy_of(path: Sequence[str]) -> Policy:
-    """Answer the rule of a key."""
+    """Return the rule of a key."""
     field = field_of(path)
     rules = [item for item in field.metadata if isinstance(item, Policy)] if field else []
     return rules[0] if rules else Policy.LOCKED
 
 
 def order_of(path: Sequence[str]) -> tuple[str, ...]:
-    """Answer the words that a key may hold, from the strictest to the loosest; none if it holds no words."""
+    """Return the words that a key may hold, from the strictest to the loosest; none if it holds no words."""
     annotation = annotation_of(path)
     return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
 
 
 @functools.cache
 def known_keys() -> tuple[tuple[str, ...], ...]:
-    """Answer the paths of all keys whose names are fixed."""
+    """Return the paths of all keys whose names are fixed."""
     return tuple(_keys(Settings, ()))
 
 
@@ -85,7 +85,7 @@ def _keys(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str,
 
 
 def nearest(path: Sequence[str]) -> str:
-    """Answer the key that was probably meant, or nothing."""
+    """Return the key that was probably meant, or nothing."""
     plugin = len(path) == 3 and path[0] == "plugins"
     known = [(*path[:2], name) for name in PluginTable.model_fields] if plugin else known_keys()
     names = {join(item): item for item in known}

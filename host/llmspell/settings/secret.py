@@ -21,7 +21,7 @@ _USER = re.compile(r"(?:://|^)[^/@\s]*:[^/@\s]+@")
 
 
 def wrap(value: Any, *, secret: bool = False) -> Any:
-    """Answer the value with each text under a secret's name, and each URL with a password, as a ``SecretStr``."""
+    """Return the value with each text under a secret's name, and each URL with a password, as a ``SecretStr``."""
     if isinstance(value, Mapping):
         return {key: wrap(item, secret=secret or _hides(str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -35,12 +35,12 @@ def _hides(name: str) -> bool:
 
 
 def reveal(value: Any) -> Any:
-    """Answer the value with each ``SecretStr`` as the text that it hides."""
+    """Return the value with each ``SecretStr`` as the text that it hides."""
     return _replace(value, SecretStr.get_secret_value)
 
 
 def mask(value: Any) -> Any:
-    """Answer the value as plain dicts and lists, with each ``SecretStr`` masked."""
+    """Return the value as plain dicts and lists, with each ``SecretStr`` masked."""
     return _replace(value, lambda secret: MASK if secret.get_secret_value() else "")
 
 

@@ -59,10 +59,10 @@ def parse_settings(file: Path, content: bytes) -> tuple[dict[str, Any], dict[tup
         reason = str(error)
         place = _PLACE.search(reason)
         origin = f"{file}:{place[1]}" if place else where
-        raise SettingsError(f"{origin}: is no TOML: {_cut(reason)}; mend it", origin=origin) from error
+        raise SettingsError(f"{origin}: is no TOML: {_cut(reason)}; fix it", origin=origin) from error
     except (RecursionError, ValueError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it is too long"
-        raise SettingsError(f"{file}: cannot be read: {reason}; mend it", origin=where) from error
+        raise SettingsError(f"{file}: cannot be read: {reason}; fix it", origin=where) from error
     return plain_table(table, where), lines_of(text)
 
 

@@ -97,7 +97,7 @@ def _host_rules(settings: Settings) -> HostRules:
 
 
 def value_at(settings: Settings, path: Sequence[str]) -> Any:
-    """Answer a key's value, as it counts: a plugin's switches whichever way they are set; None if it is not set."""
+    """Return a key's value, as it counts: a plugin's switches whichever way they are set; None if it is not set."""
     if len(path) == 3 and path[0] == "plugins" and path[2] in PluginTable.model_fields:
         return _switch(settings, path[1], path[2])
     value: Any = settings

@@ -157,7 +157,7 @@ def _read(store: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{store}: cannot be read: {error}; mend it, or delete it and trust again") from error
+        raise SettingsError(f"{store}: cannot be read: {error}; fix it, or delete it and trust again") from error
     return known if isinstance(known, dict) else {}
 
 

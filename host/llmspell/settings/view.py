@@ -33,7 +33,7 @@ class SettingRow(Struct, frozen=True):
 
 
 def plain(loaded: LoadedSettings, section: str = "") -> Any:
-    """Answer a section, or all, as fresh dicts and lists; None if there is no such section."""
+    """Return a section, or all, as fresh dicts and lists; None if there is no such section."""
     value = mask(loaded.settings.model_dump())
     for name in split(section) if section else ():
         if not isinstance(value, dict) or name not in value:

@@ -10,13 +10,13 @@ __all__ = ["Basic"]
 
 
 class Basic(Agent):
-    """Answer what it was told, without asking a model, and remember it."""
+    """Return what it was told, without asking a model, and remember it."""
 
     kind: ClassVar[str] = "basic"
     capabilities: ClassVar[tuple[str, ...]] = ("streaming", "context")
 
     async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
-        """Answer what it was told."""
+        """Return what it was told."""
         text = f"BasicAgent '{self.config.name}' received: {input.text}"
         if context.sink is not None:
             await context.sink(AgentChunk(text=text))

@@ -48,7 +48,7 @@ class Toolbox:
         self._calls = services.get(Calls)
 
     async def use(self, uses: Sequence[ToolUse], step: int, sink: AgentSink | None) -> list[ToolRecord]:
-        """Run these tools, side by side if there are several, and answer what became of each."""
+        """Run these tools, side by side if there are several, and return what became of each."""
         if len(uses) == 1:
             return [await self._use(uses[0], step, sink)]
         records: list[ToolRecord | None] = [None] * len(uses)
@@ -105,7 +105,7 @@ class Toolbox:
 
 
 async def _told(answer: Any) -> tuple[Status, str]:
-    """Answer what a tool's answer is to the model: its content as text, or its payload as JSON."""
+    """Return what a tool's answer is to the model: its content as text, or its payload as JSON."""
     result = answer if isinstance(answer, ToolResult) else ToolResult(answer)
     if not result.success:
         reason = result.message or str((result.error or {}).get("message") or "it says that it failed")

@@ -85,7 +85,7 @@ def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...], 
             raise
         except Exception as error:  # its own code failed
             text = f"{type(error).__name__}: {text_of_error(error)}"
-            raise ToolError(f"tool:{name}: it failed: {text}; mend the tool (--debug shows where)") from error
+            raise ToolError(f"tool:{name}: it failed: {text}; fix the tool (--debug shows where)") from error
         return result
 
     def show(result: ToolResult) -> None:

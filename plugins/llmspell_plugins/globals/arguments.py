@@ -20,7 +20,7 @@ class Arguments(ScriptGlobal):
     name: ClassVar[str] = "ARGS"
 
     def script_globals(self) -> Mapping[str, Any]:
-        """Answer the two tables."""
+        """Return the two tables."""
         run = self.scope.script
         named, positional = parse_arguments(run.arguments)
         numbered: dict[int | str, str] = {0: run.name, **dict(enumerate(positional, start=1))}
@@ -28,7 +28,7 @@ class Arguments(ScriptGlobal):
 
 
 def parse_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Answer the named and the positional arguments."""
+    """Return the named and the positional arguments."""
     named: dict[str, str] = {}
     positional: list[str] = []
     waiting = list(arguments)

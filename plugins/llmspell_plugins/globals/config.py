@@ -43,7 +43,7 @@ class Config(ScriptGlobal):
 
     @script_method()
     def get(self, key: str = "", default: Any = None) -> Any:
-        """Answer a setting or a section by its dotted key, or all settings.
+        """Return a setting or a section by its dotted key, or all settings.
 
         Args:
             key: Such as ``security.paths.read``; nothing for all.
@@ -54,27 +54,27 @@ class Config(ScriptGlobal):
 
     @script_method()
     def get_section(self, key: str) -> Any:
-        """Answer a section by its dotted key, or nothing."""
+        """Return a section by its dotted key, or nothing."""
         return self._settings.plain(key)
 
     @script_method("get_default_language")
     def get_default_engine(self) -> str:
-        """Answer the language of a script whose file name does not tell."""
+        """Return the language of a script whose file name does not tell."""
         return str(self._settings.plain("default_language"))
 
     @script_method()
     def get_provider(self, name: str) -> Any:
-        """Answer a provider's settings, or nothing."""
+        """Return a provider's settings, or nothing."""
         return self._table("providers").get(name)
 
     @script_method()
     def list_providers(self) -> Sequence[str]:
-        """Answer the names of the providers that settings describe, sorted."""
+        """Return the names of the providers that settings describe, sorted."""
         return sorted(name for name, value in self._table("providers").items() if isinstance(value, Mapping))
 
     @script_method()
     def get_security(self) -> Mapping[str, Any]:
-        """Answer what may be touched, with the original's allow_* switches beside our rules."""
+        """Return what may be touched, with the original's allow_* switches beside our rules."""
         allowed = {
             "allow_file_access": self.is_file_access_allowed(),
             "allow_network_access": self.is_network_access_allowed(),
@@ -84,24 +84,24 @@ class Config(ScriptGlobal):
 
     @script_method()
     def get_tools(self) -> Mapping[str, Any]:
-        """Answer the settings of the tools."""
+        """Return the settings of the tools."""
         return self._table("tools")
 
     @script_method()
     def is_file_access_allowed(self) -> bool:
-        """Answer whether there is a folder that may be read or written."""
+        """Return whether there is a folder that may be read or written."""
         paths = self._table("security").get("paths", {})
         return bool(paths.get("read") or paths.get("write"))
 
     @script_method()
     def is_network_access_allowed(self) -> bool:
-        """Answer whether there is a host that may be talked to."""
+        """Return whether there is a host that may be talked to."""
         hosts = self._table("security").get("hosts", {})
         return bool(hosts.get("allowed")) and "*" not in hosts.get("denied", ())
 
     @script_method()
     def get_permissions(self) -> Mapping[str, bool]:
-        """Answer what a script may do to the settings: read them and tighten them, never loosen or see secrets."""
+        """Return what a script may do to the settings: read them and tighten them, never loosen or see secrets."""
         return {
             "read": True,
             "tighten": True,
@@ -114,7 +114,7 @@ class Config(ScriptGlobal):
 
     @script_method()
     def add_allowed_path(self, path: str) -> bool:
-        """Answer true if the path may be touched already; a script cannot widen what may be.
+        """Return true if the path may be touched already; a script cannot widen what may be.
 
         Raises:
             SettingsError: The path is outside what may be touched.
@@ -169,7 +169,7 @@ class Config(ScriptGlobal):
 
     @script_method()
     def snapshot(self) -> int:
-        """Remember the settings of now and answer the time that names them, in milliseconds since the epoch."""
+        """Remember the settings of now and return the time that names them, in milliseconds since the epoch."""
         stamp = int(self.services.get(Clock).now_s() * 1000)
         while stamp in self._snapshots:
             stamp += 1
@@ -195,7 +195,7 @@ class Config(ScriptGlobal):
 
     @script_method()
     async def to_json(self) -> str:
-        """Answer all settings as JSON, secrets masked."""
+        """Return all settings as JSON, secrets masked."""
         return await write_text(self._settings.plain(), pretty=True)
 
     @property
@@ -223,7 +223,7 @@ class Config(ScriptGlobal):
         await self._settings.change(key, value, origin=_ORIGIN)
 
     async def _switches(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Answer the settings without the original's switches, once these are off or as they stand."""
+        """Return the settings without the original's switches, once these are off or as they stand."""
         rest = dict(settings)
         if rest.pop("allow_process_spawn", False):
             message = "Config.set_security: allow_process_spawn is off and stays off; scripts start no programs"

@@ -49,7 +49,7 @@ _LARGEST: Final = {"max_depth": 100, "indent_size": 16}
 
 
 def read_options(options: Mapping[str, Any]) -> DumpOptions:
-    """Answer the options that a script gave, in snake or camel case.
+    """Return the options that a script gave, in snake or camel case.
 
     Raises:
         InvalidInputError: One is unknown, of the wrong type or out of range.
@@ -68,7 +68,7 @@ def read_options(options: Mapping[str, Any]) -> DumpOptions:
 
 
 def dump(value: Any, label: str = "", options: DumpOptions = DumpOptions()) -> str:  # noqa: B008 - it is frozen
-    """Answer a value as text.
+    """Return a value as text.
 
     Args:
         value: Any plain value, function or object.

@@ -35,7 +35,7 @@ _ERROR_TYPES: Final = ((SecurityError, "security_violation"), (InvalidInputError
 
 
 async def answer_of(answer: Any, elapsed_ms: float) -> dict[str, Any]:
-    """Answer the table that a script is given for what a tool answered.
+    """Return the table that a script is given for what a tool answered.
 
     Args:
         answer: A tool's result, or the payload of one.
@@ -59,7 +59,7 @@ async def answer_of(answer: Any, elapsed_ms: float) -> dict[str, Any]:
 
 
 def failure_of(name: str, error: LlmspellError) -> LlmspellError:
-    """Answer the error that a script is given for a tool's failure.
+    """Return the error that a script is given for a tool's failure.
 
     Args:
         name: The tool, as the script called it.
@@ -131,7 +131,7 @@ async def _envelope_text(envelope: Mapping[str, Any]) -> str:
 
 
 async def _parsed(text: str | None) -> Any:
-    """Answer what a JSON object or list in the text stands for, or None if it is none."""
+    """Return what a JSON object or list in the text stands for, or None if it is none."""
     if text is None or text.lstrip()[:1] not in ("{", "["):
         return None
     try:

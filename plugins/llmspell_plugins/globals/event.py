@@ -83,7 +83,7 @@ class EventGlobal(ScriptGlobal):
 
     @script_method()
     def subscribe(self, pattern: Any, handler: Any = None, options: Any = None) -> str:
-        """Subscribe; answers the subscription's id.
+        """Subscribe; returns the subscription's id.
 
         Args:
             pattern: A pattern, a list of them, or a table with pattern, handler and the options.
@@ -111,7 +111,7 @@ class EventGlobal(ScriptGlobal):
 
     @script_method()
     async def receive(self, subscription: Any, timeout_ms: float = 5000) -> dict[str, Any] | None:
-        """Answer the next event of a subscription, or nothing if none came within the time.
+        """Return the next event of a subscription, or nothing if none came within the time.
 
         Raises:
             InvalidInputError: This script has no such subscription.
@@ -121,7 +121,7 @@ class EventGlobal(ScriptGlobal):
 
     @script_method()
     async def receive_batch(self, subscription: Any, options: Any = None) -> Sequence[dict[str, Any]]:
-        """Answer the events that wait, once there is one; none if none came within the time.
+        """Return the events that wait, once there is one; none if none came within the time.
 
         Args:
             subscription: What ``subscribe`` answered.
@@ -150,13 +150,13 @@ class EventGlobal(ScriptGlobal):
 
     @script_method()
     def unsubscribe_pattern(self, pattern: str) -> int:
-        """End this script's subscriptions to exactly this pattern; answers how many."""
+        """End this script's subscriptions to exactly this pattern; returns how many."""
         chosen = [id for id, each in self._mine.items() if pattern in each.info.patterns]
         return sum(self.unsubscribe(id) for id in chosen)
 
     @script_method()
     def list_subscriptions(self) -> Sequence[dict[str, Any]]:
-        """Answer this script's subscriptions: id, pattern, patterns, language, overflow, capacity, pending."""
+        """Return this script's subscriptions: id, pattern, patterns, language, overflow, capacity, pending."""
         infos = [each.info for each in self._mine.values()]
         return [
             {
@@ -173,7 +173,7 @@ class EventGlobal(ScriptGlobal):
 
     @script_method("get_subscription_stats")
     def subscription_stats(self, subscription: Any) -> dict[str, Any]:
-        """Answer what became of the events that a subscription matched.
+        """Return what became of the events that a subscription matched.
 
         Raises:
             InvalidInputError: This script has no such subscription.
@@ -184,7 +184,7 @@ class EventGlobal(ScriptGlobal):
 
     @script_method("stats")
     def get_stats(self) -> dict[str, Any]:
-        """Answer what became of all events of the host, and how many subscriptions there are."""
+        """Return what became of all events of the host, and how many subscriptions there are."""
         stats, languages = self._events.stats(), Counter(info.language for info in self._events.subscriptions())
         bus = msgspec.structs.asdict(stats)
         return {

@@ -60,7 +60,7 @@ class PublishOptions(BaseModel):
     persistent: bool = False
 
     def fields(self, source: str, language: str) -> dict[str, Any]:
-        """Answer the event's fields; what the script names as the source is a part of the script."""
+        """Return the event's fields; what the script names as the source is a part of the script."""
         given = self.model_dump(exclude={"persistent"}, exclude_defaults=True)
         given["source"] = f"{source}/{self.source}" if self.source else source
         given.setdefault("language", language)
@@ -110,7 +110,7 @@ class SubscribeRequest(Struct, frozen=True):
 
 
 def read_publish(where: str, type: Any, data: Any, options: Any) -> PublishRequest:
-    """Answer what the arguments of ``Event.publish`` ask for.
+    """Return what the arguments of ``Event.publish`` ask for.
 
     Raises:
         InvalidInputError: The type is missing, an option is wrong, or the data is not plain or too large.
@@ -129,7 +129,7 @@ def read_publish(where: str, type: Any, data: Any, options: Any) -> PublishReque
 
 
 def read_subscribe(where: str, patterns: Any, first: Any, second: Any) -> SubscribeRequest:
-    """Answer what the arguments of ``Event.subscribe`` and ``Event.on`` ask for.
+    """Return what the arguments of ``Event.subscribe`` and ``Event.on`` ask for.
 
     Raises:
         InvalidInputError: The pattern is missing, or an option is wrong.
@@ -150,7 +150,7 @@ def read_subscribe(where: str, patterns: Any, first: Any, second: Any) -> Subscr
 
 
 def read_batch(where: str, options: Any) -> BatchOptions:
-    """Answer what the options of ``Event.receive_batch`` ask for; a bare number is how many.
+    """Return what the options of ``Event.receive_batch`` ask for; a bare number is how many.
 
     Raises:
         InvalidInputError: An option is wrong.

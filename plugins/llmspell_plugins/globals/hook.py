@@ -41,7 +41,7 @@ class ScriptHook(ScriptObject):
 
     @script_method()
     def id(self) -> str:
-        """Answer the hook's id, unique within the host.
+        """Return the hook's id, unique within the host.
 
         Raises:
             HookRegistrationError: It is unregistered.
@@ -50,7 +50,7 @@ class ScriptHook(ScriptObject):
 
     @script_method("point")
     def hook_point(self) -> str:
-        """Answer the name of the point at which it is registered.
+        """Return the name of the point at which it is registered.
 
         Raises:
             HookRegistrationError: It is unregistered.
@@ -83,7 +83,7 @@ class ScriptHook(ScriptObject):
 
     @script_method()
     def info(self) -> dict[str, Any]:
-        """Answer what ``Hook.list`` says of it.
+        """Return what ``Hook.list`` says of it.
 
         Raises:
             HookRegistrationError: It is unregistered.
@@ -92,7 +92,7 @@ class ScriptHook(ScriptObject):
         return describe_hook(handle.info, handle.point, self.options)
 
     def script_text(self) -> str:
-        """Answer which hook it is."""
+        """Return which hook it is."""
         return f"Hook {self.handle.id}" if self.live else "Hook (unregistered)"
 
     def _alive(self, method: str) -> HookHandle:
@@ -117,7 +117,7 @@ class Hook(ScriptGlobal):
 
         Args:
             point: Any spelling of a point (see ``points``), or a table with ``point``, ``handler`` and the options.
-            function: Is called with the context; answers nothing, a word, or a table that stands for a result.
+            function: Is called with the context; returns nothing, a word, or a table that stands for a result.
             options: A priority, or a table: priority, name, kind (transform, guard, observe), match, timeout_ms,
                 before, after, tags, on_error, enabled, description, version.
 
@@ -155,7 +155,7 @@ class Hook(ScriptGlobal):
 
     @script_method()
     def enable(self, hook: Any, enabled: bool = True) -> bool:
-        """Call a hook of this script, or with false no longer; answers whether there is one.
+        """Call a hook of this script, or with false no longer; returns whether there is one.
 
         Args:
             hook: What ``register`` answered, its id or name, or ``{name = ...}``.
@@ -168,12 +168,12 @@ class Hook(ScriptGlobal):
 
     @script_method()
     def disable(self, hook: Any) -> bool:
-        """Call a hook of this script no longer; answers whether there is one."""
+        """Call a hook of this script no longer; returns whether there is one."""
         return self.enable(hook, False)
 
     @script_method()
     def list(self, filters: Any = None) -> Sequence[dict[str, Any]]:
-        """Answer this script's hooks: at one point in the order in which they are called, at several by priority.
+        """Return this script's hooks: at one point in the order in which they are called, at several by priority.
 
         Args:
             filters: Nothing, a point, a glob over points (``agent:*``), or a table with any of point, hook_point,
@@ -189,14 +189,14 @@ class Hook(ScriptGlobal):
 
     @script_method()
     def points(self) -> Sequence[dict[str, Any]]:
-        """Answer the points there are, each with its names, topic, phase and accepted results."""
+        """Return the points there are, each with its names, topic, phase and accepted results."""
         hooks = self._hooks
         known = hooks.points()
         return [describe_point(point) for point in known]
 
     @script_method()
     async def fire(self, name: str, value: Any = None) -> Any:
-        """Fire ``custom:<name>`` and answer the value as its hooks leave it.
+        """Fire ``custom:<name>`` and return the value as its hooks leave it.
 
         Raises:
             OperationCancelledError: A hook cancelled it.
@@ -233,7 +233,7 @@ class Hook(ScriptGlobal):
         self._mine = [mine for mine in self._mine if mine.live]
 
     def _named(self, hook: Any, method: str) -> Sequence[ScriptHook]:
-        """Answer this script's hooks of a name or id."""
+        """Return this script's hooks of a name or id."""
         name = hook.get("name", hook.get("id")) if isinstance(hook, dict) else hook
         if isinstance(name, ScriptObject):
             return []

@@ -26,7 +26,7 @@ _log = logging.getLogger("llmspell.script")
 
 
 def callback_for(function: ScriptFunction, kind: HookKind, scope: ScriptScope, name: str) -> Callable[..., Any]:
-    """Answer the hook that calls a script's function.
+    """Return the hook that calls a script's function.
 
     Args:
         function: The script's function.

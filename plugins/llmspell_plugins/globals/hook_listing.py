@@ -20,7 +20,7 @@ _GLOB: Final = frozenset("*?[")
 
 
 def describe_hook(info: HookInfo, point: HookPoint, options: ScriptHookOptions | None) -> dict[str, Any]:
-    """Answer an entry of ``Hook.list``.
+    """Return an entry of ``Hook.list``.
 
     Args:
         info: What the registry knows.
@@ -50,7 +50,7 @@ def describe_hook(info: HookInfo, point: HookPoint, options: ScriptHookOptions |
 
 
 def describe_point(point: HookPoint) -> dict[str, Any]:
-    """Answer an entry of ``Hook.points``."""
+    """Return an entry of ``Hook.points``."""
     return {
         "name": point.script_name,
         "snake_name": point.name,
@@ -64,7 +64,7 @@ def describe_point(point: HookPoint) -> dict[str, Any]:
 
 
 def select(hooks: Hooks, filters: Any) -> list[HookInfo]:
-    """Answer the hooks that fit: at one point in the order in which they are called, at several by priority.
+    """Return the hooks that fit: at one point in the order in which they are called, at several by priority.
 
     Args:
         hooks: The registry.
@@ -106,7 +106,7 @@ def _at_point(hooks: Hooks, point: Any) -> list[HookInfo]:
 
 
 def _by_priority(found: Iterable[HookInfo]) -> list[HookInfo]:
-    """Answer the hooks of several points as the original lists them; at one point their order is that of calls."""
+    """Return the hooks of several points as the original lists them; at one point their order is that of calls."""
     return sorted(found, key=lambda info: info.priority)
 
 

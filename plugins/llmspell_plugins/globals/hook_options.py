@@ -27,7 +27,7 @@ _LISTED: Final = re.compile(r"Priority\((-?\d{1,10})\)")
 
 
 def priority_from(value: Any) -> int:
-    """Answer the number of a priority as a script gives it: a word, a whole number, or as ``Hook.list`` shows it.
+    """Return the number of a priority as a script gives it: a word, a whole number, or as ``Hook.list`` shows it.
 
     Raises:
         HookRegistrationError: The word is none of the five.
@@ -74,7 +74,7 @@ class ScriptHookOptions(BaseModel):
     version: str = "1.0.0"
 
     def for_registry(self) -> dict[str, Any]:
-        """Answer the options as the registry takes them."""
+        """Return the options as the registry takes them."""
         given = {
             "kind": self.kind,
             "priority": self.priority,
@@ -102,7 +102,7 @@ class HookRequest(Struct, frozen=True):
 
 
 def read_request(point: Any, function: Any, options: Any) -> HookRequest:
-    """Answer what the arguments of ``Hook.register`` ask for.
+    """Return what the arguments of ``Hook.register`` ask for.
 
     Raises:
         InvalidInputError: A part is missing or of the wrong type, or an option is unknown.

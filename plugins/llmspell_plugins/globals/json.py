@@ -17,7 +17,7 @@ class Json(ScriptGlobal):
 
     @script_method("decode")
     async def parse(self, text: str) -> Any:
-        """Answer the value that a JSON text stands for.
+        """Return the value that a JSON text stands for.
 
         Raises:
             InvalidInputError: It is no JSON.
@@ -26,7 +26,7 @@ class Json(ScriptGlobal):
 
     @script_method("encode")
     async def stringify(self, value: Any, pretty: Any = None) -> str:
-        """Answer a value as JSON text.
+        """Return a value as JSON text.
 
         Args:
             value: What is written.
@@ -40,7 +40,7 @@ class Json(ScriptGlobal):
 
     @script_method()
     async def query(self, value: Any, program: str) -> Any:
-        """Answer what a jq program makes of a value; the tool json_processor runs it.
+        """Return what a jq program makes of a value; the tool json_processor runs it.
 
         Args:
             value: A value; a string is taken for JSON text.

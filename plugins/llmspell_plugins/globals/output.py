@@ -23,5 +23,5 @@ class Print(ScriptGlobal):
         self.scope.write("\t".join(text_of(value, language) for value in values) + "\n")
 
     def script_text(self) -> str:
-        """Answer what ``tostring`` says of it."""
+        """Return what ``tostring`` says of it."""
         return "function: print"

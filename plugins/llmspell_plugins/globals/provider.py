@@ -21,18 +21,18 @@ class ProviderGlobal(ScriptGlobal):
 
     @script_method()
     async def list(self) -> Sequence[dict[str, Any]]:
-        """Answer all providers: name, type, enabled, available, reason, default_model, capabilities."""
+        """Return all providers: name, type, enabled, available, reason, default_model, capabilities."""
         return [await _table(info) for info in self._models.providers()]
 
     @script_method()
     async def get(self, name: str) -> dict[str, Any] | None:
-        """Answer one provider, or nothing."""
+        """Return one provider, or nothing."""
         info = self._named(name)
         return None if info is None else await _table(info)
 
     @script_method()
     async def get_capabilities(self, name: str) -> dict[str, Any] | None:
-        """Answer what a provider can do, or nothing if there is none of this name.
+        """Return what a provider can do, or nothing if there is none of this name.
 
         That is supports_streaming, supports_tools, supports_multimodal, available_models and, where it is known of the
         default model, max_context_tokens.
@@ -42,13 +42,13 @@ class ProviderGlobal(ScriptGlobal):
 
     @script_method()
     def is_available(self, name: str) -> bool:
-        """Answer whether a provider can be asked now."""
+        """Return whether a provider can be asked now."""
         info = self._named(name)
         return info is not None and info.available
 
     @script_method("default", "get_default")
     def default_model(self) -> str:
-        """Answer the model that is asked if none is named."""
+        """Return the model that is asked if none is named."""
         return self._models.resolve()
 
     def _named(self, name: str) -> ProviderInfo | None:

@@ -31,7 +31,7 @@ class StateGlobal(ScriptGlobal):
 
     @script_method()
     async def save(self, scope: str, key: str, value: Any, expect: int | None = None) -> int:
-        """Keep a value and answer its version.
+        """Keep a value and return its version.
 
         Args:
             scope: ``global``, ``agent:<id>``, ``workflow:<id>``, ``custom`` ...
@@ -48,23 +48,23 @@ class StateGlobal(ScriptGlobal):
 
     @script_method()
     async def load(self, scope: str, key: str) -> Any:
-        """Answer what was saved under a scope and key, or nothing."""
+        """Return what was saved under a scope and key, or nothing."""
         return await self._state.get(key, scope=scope)
 
     @script_method()
     async def entry(self, scope: str, key: str) -> tuple[Any, int]:
-        """Answer a value and its version; nothing and 0 if there is none."""
+        """Return a value and its version; nothing and 0 if there is none."""
         return await self._state.entry(key, scope=scope)
 
     @script_method()
     async def get(self, key: str, default: Any = None) -> Any:
-        """Answer a value of the global scope, or the default if there is none."""
+        """Return a value of the global scope, or the default if there is none."""
         value, _ = await self._state.entry(key)
         return default if value is None else value
 
     @script_method()
     async def set(self, key: str, value: Any, expect: int | None = None) -> int:
-        """Keep a value in the global scope and answer its version; as ``save``."""
+        """Keep a value in the global scope and return its version; as ``save``."""
         return await self._state.set(key, value, expect=expect)
 
     @script_method("remove")
@@ -75,14 +75,14 @@ class StateGlobal(ScriptGlobal):
 
     @script_method()
     async def exists(self, scope: str, key: str | None = None) -> bool:
-        """Answer whether there is a value; with one argument, in the global scope."""
+        """Return whether there is a value; with one argument, in the global scope."""
         scope, key = (_GLOBAL, scope) if key is None else (scope, key)
         value, version = await self._state.entry(key, scope=scope)
         return version > 0 or value is not None
 
     @script_method()
     async def list_keys(self, scope: str = _GLOBAL) -> Sequence[str]:
-        """Answer the keys of a scope, in order.
+        """Return the keys of a scope, in order.
 
         Raises:
             ResourceLimitError: There are more than ``scripts.value_items``.
@@ -91,7 +91,7 @@ class StateGlobal(ScriptGlobal):
 
     @script_method()
     async def keys(self, prefix: str = "") -> Sequence[str]:
-        """Answer the keys of the global scope that begin with this, in order.
+        """Return the keys of the global scope that begin with this, in order.
 
         Raises:
             ResourceLimitError: There are more than ``scripts.value_items``.
@@ -100,7 +100,7 @@ class StateGlobal(ScriptGlobal):
 
     @script_method()
     async def all(self) -> dict[str, Any]:
-        """Answer the global scope as a table; each value is read by itself, so a hook may refuse one of them.
+        """Return the global scope as a table; each value is read by itself, so a hook may refuse one of them.
 
         Raises:
             ResourceLimitError: It is more than ``scripts.value_items`` and ``scripts.value_bytes`` allow at once.
@@ -117,32 +117,32 @@ class StateGlobal(ScriptGlobal):
 
     @script_method()
     async def workflow_get(self, id: str, step: str) -> Any:
-        """Answer what a workflow keeps under a step's name, or nothing."""
+        """Return what a workflow keeps under a step's name, or nothing."""
         return await self._state.get(step, scope=f"workflow:{id}")
 
     @script_method()
     async def workflow_list(self, id: str) -> Sequence[str]:
-        """Answer the names under which a workflow keeps something."""
+        """Return the names under which a workflow keeps something."""
         return await self._keys("workflow_list", f"workflow:{id}")
 
     @script_method()
     async def agent_get(self, id: str, key: str) -> Any:
-        """Answer what is kept for an agent, or nothing."""
+        """Return what is kept for an agent, or nothing."""
         return await self._state.get(key, scope=f"agent:{id}")
 
     @script_method()
     async def agent_set(self, id: str, key: str, value: Any) -> int:
-        """Keep something for an agent and answer its version."""
+        """Keep something for an agent and return its version."""
         return await self._state.set(key, value, scope=f"agent:{id}")
 
     @script_method()
     async def tool_get(self, id: str, key: str) -> Any:
-        """Answer what is kept for a tool, or nothing."""
+        """Return what is kept for a tool, or nothing."""
         return await self._state.get(key, scope=f"tool:{id}")
 
     @script_method()
     async def tool_set(self, id: str, key: str, value: Any) -> int:
-        """Keep something for a tool and answer its version."""
+        """Keep something for a tool and return its version."""
         return await self._state.set(key, value, scope=f"tool:{id}")
 
     @property

@@ -28,19 +28,19 @@ class ToolGlobal(ScriptGlobal):
         self._told: set[tuple[str, str]] = set()
 
     def script_lookup(self, name: str) -> ToolHandle | None:
-        """Answer the tool of this name or alias, or None: ``Tool.calculator``."""
+        """Return the tool of this name or alias, or None: ``Tool.calculator``."""
         return self._handle(name)
 
     @script_method()
     async def list(self) -> Sequence[ToolEntry]:
-        """Answer all tools, each with name, description, version and category; as a text each is its name."""
+        """Return all tools, each with name, description, version and category; as a text each is its name."""
         return [ToolEntry(each) for each in await self._tools.discover()]
 
     @script_method()
     async def discover(
         self, filters: Mapping[str, Any] | str | None = None, tag: str | None = None
     ) -> Sequence[ToolEntry]:
-        """Answer the tools that fit.
+        """Return the tools that fit.
 
         Args:
             filters: ``{category=, tag=}``, or the category itself.
@@ -52,22 +52,22 @@ class ToolGlobal(ScriptGlobal):
 
     @script_method()
     async def categories(self) -> Sequence[str]:
-        """Answer the categories that have tools, sorted."""
+        """Return the categories that have tools, sorted."""
         return sorted({str(each.get("category", "")) for each in await self._tools.discover()})
 
     @script_method()
     def exists(self, name: str) -> bool:
-        """Answer whether there is such a tool, or one with such an alias."""
+        """Return whether there is such a tool, or one with such an alias."""
         return self._tools.canonical(name) is not None
 
     @script_method("get_by_name")
     def get(self, name: str) -> ToolHandle | None:
-        """Answer the tool with ``description``, ``version``, ``schema`` and ``execute``, or nothing."""
+        """Return the tool with ``description``, ``version``, ``schema`` and ``execute``, or nothing."""
         return self._handle(name)
 
     @script_method("execute", "invoke_async", "execute_async", "call")
     async def invoke(self, name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Run a tool and answer its envelope, with ``text`` and ``data`` beside it.
+        """Run a tool and return its envelope, with ``text`` and ``data`` beside it.
 
         Args:
             name: The tool's name or an alias.

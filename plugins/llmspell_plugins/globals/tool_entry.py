@@ -25,11 +25,11 @@ class ToolEntry(ScriptObject):
         self._fields = {key: thaw(value) for key, value in listed.items() if key in _TOLD}
 
     def script_fields(self) -> Mapping[str, Any]:
-        """Answer what the tool tells of itself."""
+        """Return what the tool tells of itself."""
         return self._fields
 
     def script_text(self) -> str:
-        """Answer the tool's name."""
+        """Return the tool's name."""
         return str(self._fields.get("name", ""))
 
 
@@ -42,11 +42,11 @@ class ToolHandle(ScriptObject):
         self._invoke = invoke
 
     def script_fields(self) -> Mapping[str, Any]:
-        """Answer the name; the rest is looked up when it is asked for, since it imports the tool."""
+        """Return the name; the rest is looked up when it is asked for, since it imports the tool."""
         return {"name": self._name}
 
     def script_lookup(self, name: str) -> Any:
-        """Answer another fact about the tool, or None."""
+        """Return another fact about the tool, or None."""
         if name not in _TOLD and name != "schema":
             return None
         try:
@@ -56,7 +56,7 @@ class ToolHandle(ScriptObject):
         return script_schema(described) if name == "schema" else thaw(described.get(name))
 
     def script_text(self) -> str:
-        """Answer the tool's name."""
+        """Return the tool's name."""
         return self._name
 
     @script_method("invoke", "call", "execute_async")
@@ -77,5 +77,5 @@ class ToolHandle(ScriptObject):
 
     @script_method()
     def get_schema(self) -> dict[str, Any]:
-        """Answer ``{name, description, parameters, json_schema}``."""
+        """Return ``{name, description, parameters, json_schema}``."""
         return script_schema(self._tools.describe(self._name))

@@ -13,7 +13,7 @@ _REF: Final = "#/$defs/"
 
 
 def script_schema(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer ``{name, description, parameters, json_schema}``.
+    """Return ``{name, description, parameters, json_schema}``.
 
     Args:
         described: What the tool tells of itself, its JSON schema under ``parameters`` or ``schema``.
@@ -28,7 +28,7 @@ def script_schema(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parameters_of(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Answer for each parameter its name, type, description, whether it is required, and its default and choices."""
+    """Return for each parameter its name, type, description, whether it is required, and its default and choices."""
     definitions = schema.get("$defs", {})
     required = set(schema.get("required", ()))
     found = []
@@ -49,7 +49,7 @@ def parameters_of(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _resolve(given: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Answer the schema behind a reference or the first choice that is not null."""
+    """Return the schema behind a reference or the first choice that is not null."""
     for option in given.get("anyOf", given.get("allOf", ())):
         if option.get("type") != "null":
             return _resolve(option, definitions)

@@ -20,7 +20,7 @@ _INNER: Final = DumpOptions(6, 1000, 200, 200, 0, show_types=False, compact_mode
 
 
 def text_of(value: Any, language: str) -> str:
-    """Answer a value as text, containers on one line.
+    """Return a value as text, containers on one line.
 
     Args:
         value: Any plain value or script object.

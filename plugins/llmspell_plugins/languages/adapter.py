@@ -19,11 +19,11 @@ class PlainHookAdapter:
     """Contexts as plain tables, results from plain values."""
 
     def adapt_context(self, context: HookContext[Any], /) -> dict[str, Any]:
-        """Answer the context as a plain value."""
+        """Return the context as a plain value."""
         return table_of(context)
 
     def adapt_result(self, value: Any, context: HookContext[Any], /) -> HookResult | None:
-        """Answer the result that a hook's return value stands for.
+        """Return the result that a hook's return value stands for.
 
         Raises:
             InvalidInputError: It stands for none.

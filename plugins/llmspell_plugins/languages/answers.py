@@ -40,7 +40,7 @@ _STYLES: Final = "nil, true, 'continue', 'skip', a reason to cancel, or {type = 
 
 
 def result_of(value: Any, context: HookContext[Any]) -> HookResult | None:
-    """Answer the result that a hook's return value stands for.
+    """Return the result that a hook's return value stands for.
 
     Raises:
         InvalidInputError: It stands for none.
@@ -265,12 +265,12 @@ def _keep(own: Mapping[str, Any], context: HookContext[Any]) -> None:
 
 
 def _fitted(value: Any, current: Any) -> Any:
-    """Answer an empty table as an empty list where the subject has a list: Lua has one empty table for both."""
+    """Return an empty table as an empty list where the subject has a list: Lua has one empty table for both."""
     return () if value == {} and isinstance(current, list | tuple) else value
 
 
 def _same(value: Any, current: Any) -> bool:
-    """Answer whether a script gave back what it was given."""
+    """Return whether a script gave back what it was given."""
     return bool(value == current) or (not value and not current and isinstance(value, Mapping | list))
 
 

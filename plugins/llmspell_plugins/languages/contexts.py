@@ -35,7 +35,7 @@ _PHASES: Final = {
 
 
 def table_of(context: HookContext[Any]) -> dict[str, Any]:
-    """Answer the table that a script's hook is given."""
+    """Return the table that a script's hook is given."""
     point = context.point
     component = context.component
     operation = context.operation
@@ -64,7 +64,7 @@ def table_of(context: HookContext[Any]) -> dict[str, Any]:
 
 
 def _facts_of(context: HookContext[Any]) -> dict[str, str]:
-    """Answer what the original puts into the metadata of a tool's hooks; nothing at the other points."""
+    """Return what the original puts into the metadata of a tool's hooks; nothing at the other points."""
     held = (context.subject, getattr(context.subject, "call", None), context.request)
     call = next((each for each in held if isinstance(each, ToolCall)), None)
     if call is None:
@@ -82,7 +82,7 @@ def _kept_by_scripts(context: HookContext[Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Answer a value with structs and read-only containers as plain ones; an error is its text, a secret masked."""
+    """Return a value with structs and read-only containers as plain ones; an error is its text, a secret masked."""
     if isinstance(value, msgspec.Struct):
         return {field: _plain(getattr(value, field)) for field in value.__struct_fields__}
     if isinstance(value, Mapping):

@@ -6,7 +6,7 @@ by index, id, name and what the call has so far together, since each of them alo
 
 Invariant: an answer that says nothing that can be understood is an error, never a guess; parameters that are no JSON
 object, that were cut off, or are longer or deeper than any model writes, are said to be so in `ToolUse.problem`, since
-the model can mend them. Source: the API reference of OpenAI, "chat completions".
+the model can fix them. Source: the API reference of OpenAI, "chat completions".
 """
 
 from __future__ import annotations

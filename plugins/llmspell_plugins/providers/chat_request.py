@@ -27,7 +27,7 @@ _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 def encode_request(
     model: str, request: ModelRequest, names: ToolNames, *, stream: bool, limit_name: str = "max_tokens"
 ) -> bytes:
-    """Answer the request as it is sent.
+    """Return the request as it is sent.
 
     Args:
         model: As the service names it.
@@ -60,7 +60,7 @@ def encode_request(
 
 
 def chat_messages(request: ModelRequest, names: ToolNames) -> list[dict[str, Any]]:
-    """Answer the conversation as the interface has it."""
+    """Return the conversation as the interface has it."""
     return [_message(message, request.model, names) for message in request.messages]
 
 
@@ -73,7 +73,7 @@ def chosen_tool(choice: Any, names: ToolNames) -> Any:
 
 
 def chat_tools(tools: tuple[ToolSpec, ...], names: ToolNames) -> list[dict[str, Any]]:
-    """Answer the tools as the interface has them."""
+    """Return the tools as the interface has them."""
     return [
         {
             "type": "function",

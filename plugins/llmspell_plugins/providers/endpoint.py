@@ -64,7 +64,7 @@ class Place(Struct, frozen=True):
             return cls("", key, headers, problem=str(error).replace("base_url", variable or "base_url"))
 
     def at(self, endpoint: Endpoint) -> Place:
-        """Answer where the service is for somebody who says so.
+        """Return where the service is for somebody who says so.
 
         Raises:
             InvalidInputError: The URL is none.
@@ -82,7 +82,7 @@ class Place(Struct, frozen=True):
 
 
 def key_of(given: SecretStr | None, variable: str) -> tuple[SecretStr | None, str]:
-    """Answer the key from settings or from an environment variable, and where it is from."""
+    """Return the key from settings or from an environment variable, and where it is from."""
     if given is not None and given.get_secret_value():
         return given, "api_key is set"
     value = os.environ.get(variable, "").strip() if variable else ""

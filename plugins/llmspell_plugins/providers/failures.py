@@ -55,7 +55,7 @@ _ADVICE: Final = {
 def status_error(
     where: str, status: int, headers: Mapping[str, str], body: bytes, secrets: Iterable[str] = ()
 ) -> ProviderError:
-    """Answer the error for an answer that is no success.
+    """Return the error for an answer that is no success.
 
     Args:
         where: The model's address.
@@ -136,7 +136,7 @@ def stream_error(where: str, error: Any, secrets: Iterable[str] = ()) -> Provide
 
 
 def protocol_error(where: str, what: str, *, retryable: bool = False) -> ProviderError:
-    """Answer the error for an answer that makes no sense."""
+    """Return the error for an answer that makes no sense."""
     return ProviderError(f"{where}: {what}; check its base_url", code="protocol", retryable=retryable)
 
 
@@ -154,7 +154,7 @@ def network_failures(where: str) -> Iterator[None]:
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """Answer a text on one line, shortened, without these secrets."""
+    """Return a text on one line, shortened, without these secrets."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "[redacted]")
@@ -164,7 +164,7 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Answer how long the provider asks to wait; None if it does not say so in a way that can be understood.
+    """Return how long the provider asks to wait; None if it does not say so in a way that can be understood.
 
     Args:
         headers: Of its answer, with lower-case names.

@@ -119,7 +119,7 @@ class LiteLLM:
         self._prefix = settings.service if isinstance(settings, LiteLLMSettings) else self.route.prefix
 
     def info(self) -> ProviderInfo:
-        """Answer what is known of it; litellm is not imported for that."""
+        """Return what is known of it; litellm is not imported for that."""
         settings, route = self._settings, self.route
         missing = self._missing()
         return ProviderInfo(
@@ -135,7 +135,7 @@ class LiteLLM:
         )
 
     def at(self, endpoint: Endpoint, /) -> LiteLLM:
-        """Answer the same services with another key.
+        """Return the same services with another key.
 
         Raises:
             InvalidInputError: It names a URL, to which litellm would go without the host's judgement.

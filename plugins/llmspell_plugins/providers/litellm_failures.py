@@ -27,7 +27,7 @@ _UNREACHED: Final = frozenset(
 
 
 def litellm_error(where: str, error: Exception, secrets: Iterable[str]) -> ProviderError:
-    """Answer what a litellm error means.
+    """Return what a litellm error means.
 
     Args:
         where: The model's address.

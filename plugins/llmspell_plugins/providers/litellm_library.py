@@ -27,12 +27,12 @@ _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 
 
 def installed() -> bool:
-    """Answer whether it could be imported."""
+    """Return whether it could be imported."""
     return find_spec("litellm") is not None
 
 
 async def library() -> Any:
-    """Answer the library.
+    """Return the library.
 
     Raises:
         ProviderError: It cannot be imported.

@@ -112,7 +112,7 @@ class OpenAICompatible:
         self._place = place or self._configured()
 
     def info(self) -> ProviderInfo:
-        """Answer what is known of it, without asking the network."""
+        """Return what is known of it, without asking the network."""
         settings, service = self._settings, self.service
         missing = self._missing()
         return ProviderInfo(
@@ -128,7 +128,7 @@ class OpenAICompatible:
         )
 
     def at(self, endpoint: Endpoint, /) -> OpenAICompatible:
-        """Answer the same service at another URL, which gets no key but the one that comes with it."""
+        """Return the same service at another URL, which gets no key but the one that comes with it."""
         return type(self)(self._settings, self._services, self._place.at(endpoint))
 
     async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:

@@ -32,7 +32,7 @@ class _Price(Struct):
 
 
 async def cost_usd(provider: str, model: str, usage: ModelUsage, cached_tokens: int = 0) -> float | None:
-    """Answer what a call cost; None if its price is not known.
+    """Return what a call cost; None if its price is not known.
 
     Args:
         provider: As litellm names it; nothing is known of an empty one.

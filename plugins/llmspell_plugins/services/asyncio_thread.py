@@ -44,7 +44,7 @@ class AsyncioThread(Closing):
         self._closed = False
 
     async def run(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run an async function as a task of the loop and answer its result; see the contract."""
+        """Run an async function as a task of the loop and return its result; see the contract."""
         call = self.start(partial(function, *args, **kwargs), _nothing)
         try:
             await call.ended.wait()
@@ -166,7 +166,7 @@ class _Call(Generic[T]):
             self._told(self)
 
     def result(self) -> T:
-        """Answer what came out.
+        """Return what came out.
 
         Raises:
             trio.ClosedResourceError: It was cancelled, but not by its caller.

@@ -56,7 +56,7 @@ class StateSettings(BaseModel):
 
 
 class StateService:
-    """Keeps the contract's `State`."""
+    """Implements the contract's `State`."""
 
     name: ClassVar[str] = "state"
     provides: ClassVar[type[Any]] = State
@@ -71,16 +71,16 @@ class StateService:
         self._reader = functools.lru_cache(_READERS)(self._make_reader)
 
     async def get(self, key: str, /, *, scope: str = "global") -> Any:
-        """Answer the value, None if there is none."""
+        """Return the value, None if there is none."""
         return (await self._reader(scope, key)()).value
 
     async def entry(self, key: str, /, *, scope: str = "global") -> tuple[Any, int]:
-        """Answer the value and its version, None and 0 if there is none."""
+        """Return the value and its version, None and 0 if there is none."""
         found = await self._reader(scope, key)()
         return found.value, found.version
 
     async def set(self, key: str, value: Any, /, *, scope: str = "global", expect: int | None = None) -> int:
-        """Keep a value and answer its version; see the contract's `State`."""
+        """Keep a value and return its version; see the contract's `State`."""
         scope, key = canonical(scope, key)
         if expect is not None and (type(expect) is not int or expect < 0):
             message = f"state {scope} {key!r}: the expected version is {expect!r}; give a whole number from 0"
@@ -98,7 +98,7 @@ class StateService:
         return found
 
     async def keys(self, scope: str = "global", /, *, prefix: str = "", limit: int | None = None) -> Sequence[str]:
-        """Answer the keys in order, at most ``limit``."""
+        """Return the keys in order, at most ``limit``."""
         if limit is not None and limit < 0:
             raise InvalidInputError(f"state {scope}: limit is {limit}; give 0 or more", field="limit")
         scope, _ = canonical(scope, "any")
@@ -107,7 +107,7 @@ class StateService:
         return list(listing.value or ())
 
     def _make_reader(self, scope: str, key: str) -> Callable[[], Coroutine[Any, Any, Any]]:
-        """Answer what reads this key: all that it asks is frozen, so one serves every read."""
+        """Return what reads this key: all that it asks is frozen, so one serves every read."""
         scope, key = canonical(scope, key)
         question, place, absent = StateRead(scope, key), address(scope, key), StateValue(scope, key, None, False)
 
@@ -222,7 +222,7 @@ def _version(entry: Entry | None) -> int:
 
 
 def _to_value(value: Any) -> StateValue:
-    """Answer a bare value, or what another component yielded, as a value that is not kept here."""
+    """Return a bare value, or what another component yielded, as a value that is not kept here."""
     return value if isinstance(value, StateValue) else StateValue(value=payload_of(value))
 
 

@@ -31,7 +31,7 @@ _BEGINNINGS: Final = ("__", "$$")
 
 @functools.lru_cache(maxsize=4096)
 def canonical(scope: str, key: str) -> tuple[str, str]:
-    """Answer scope and key, composed as in Unicode's NFC and checked.
+    """Return scope and key, composed as in Unicode's NFC and checked.
 
     Raises:
         InvalidInputError: One of them is wrong.
@@ -56,7 +56,7 @@ def canonical(scope: str, key: str) -> tuple[str, str]:
 
 @functools.lru_cache(maxsize=4096)
 def address(scope: str, key: str) -> str:
-    """Answer the storage's key.
+    """Return the storage's key.
 
     Raises:
         InvalidInputError: Scope or key is wrong, or not composed: a hook changed it.
@@ -83,7 +83,7 @@ def check_scope(scope: str) -> None:
 
 
 def prefix_of(scope: str, prefix: str) -> str:
-    """Answer what the storage's keys of a scope begin with.
+    """Return what the storage's keys of a scope begin with.
 
     Raises:
         InvalidInputError: The scope or prefix is wrong.

@@ -23,7 +23,7 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 
 
 def encode(where: str, value: Any, max_bytes: int) -> bytes:
-    """Answer the bytes of a value.
+    """Return the bytes of a value.
 
     Args:
         where: For messages.
@@ -47,7 +47,7 @@ def encode(where: str, value: Any, max_bytes: int) -> bytes:
 
 
 def has_many(value: Any) -> bool:
-    """Answer whether a value has so many parts that encoding it would hold the loop."""
+    """Return whether a value has so many parts that encoding it would hold the loop."""
     count, waiting = 0, [value]
     while waiting:
         part = waiting.pop()
@@ -61,7 +61,7 @@ def has_many(value: Any) -> bool:
 
 
 def decode(where: str, encoded: bytes) -> Any:
-    """Answer the value, fresh.
+    """Return the value, fresh.
 
     Raises:
         StorageError: These are not the bytes of a value.
@@ -81,7 +81,7 @@ def _check(where: str, value: Any) -> None:
 
 
 def _plain(where: str, value: Any, depth: int) -> Any:
-    """Answer the value with dicts and lists only, all the way down."""
+    """Return the value with dicts and lists only, all the way down."""
     kind = type(value)
     if kind in _ATOMS:
         return value

@@ -104,7 +104,7 @@ class Lmdb:
         await self.close()
 
     async def get(self, key: str, /) -> Entry | None:
-        """Answer the entry, or None; see the contract's `Storage`."""
+        """Return the entry, or None; see the contract's `Storage`."""
         opened = self._opened or self._closed()
         encoded = check_key(key)
         # Until somebody writes, the environment may be opened anew at any time; a loop waits for no lock.
@@ -397,7 +397,7 @@ def _entry(raw: Any) -> Entry:
 
 
 def _version(raw: Any) -> int:
-    """Answer the version of what is kept, 0 for nothing."""
+    """Return the version of what is kept, 0 for nothing."""
     return 0 if raw is None else int.from_bytes(raw[:_VERSION_BYTES], "big")
 
 

@@ -53,7 +53,7 @@ class Memory:
         await self.close()
 
     async def get(self, key: str, /) -> Entry | None:
-        """Answer the entry, or None."""
+        """Return the entry, or None."""
         entry = self._entries.get(key)
         if entry is None:
             self._check_open()

@@ -10,7 +10,7 @@ __all__ = ["place_of"]
 
 
 def place_of(path: Path | None, default: str, services: Services | None) -> Path:
-    """Answer the place, making the host's own folder if it is needed; blocks for a moment.
+    """Return the place, making the host's own folder if it is needed; blocks for a moment.
 
     Args:
         path: As the settings have it; None for the default.

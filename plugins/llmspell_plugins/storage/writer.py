@@ -89,7 +89,7 @@ class GroupWriter:
         self._closed = False
 
     async def write(self, batch: Mapping[str, bytes | None], expect: Mapping[str, int] | None) -> bool:
-        """Write a batch with the next commit and answer whether its versions were as expected.
+        """Write a batch with the next commit and return whether its versions were as expected.
 
         Raises:
             InvalidInputError: A key or value is wrong.

@@ -20,7 +20,7 @@ class Service(BaseHTTPRequestHandler):
     """Knows the weather of Bern."""
 
     def do_GET(self) -> None:
-        """Answer for Bern; of other cities it knows nothing."""
+        """Return for Bern; of other cities it knows nothing."""
         asked = parse_qs(urlsplit(self.path).query)
         metric = asked["units"] == ["metric"]
         status, report = 404, b"{}"

@@ -51,7 +51,7 @@ class EventLines:
         self._origin_cells = 0
 
     def line(self, event: Event, process: str = "", pid: int = 0) -> str:
-        """Answer an event's line.
+        """Return an event's line.
 
         Args:
             event: The event.
@@ -88,7 +88,7 @@ class EventLines:
 
 
 def colour_of(topic: str) -> str:
-    """Answer the colour of a topic, by its last segment."""
+    """Return the colour of a topic, by its last segment."""
     return _COLOURS.get(topic.replace(":", ".").rpartition(".")[2], "cyan")
 
 

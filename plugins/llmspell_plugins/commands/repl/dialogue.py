@@ -48,7 +48,7 @@ class Reader(Protocol):
         """What was typed, the oldest first."""
 
     async def ask(self, session: ScriptConsole, /) -> str | None:
-        """Answer the next chunk or command; None at the end."""
+        """Return the next chunk or command; None at the end."""
 
 
 class Dialogue:
@@ -79,7 +79,7 @@ class Dialogue:
         }
 
     async def hold(self, language: str) -> None:
-        """Answer chunk after chunk until there is none; a session that has ended is followed by another."""
+        """Return chunk after chunk until there is none; a session that has ended is followed by another."""
         while not self._over:
             async with self._scripts.console(ScriptRun("", language, "repl")) as session:
                 self._lasts = True
@@ -94,7 +94,7 @@ class Dialogue:
                 await self._answer(session, text)
 
     def interrupt(self) -> bool:
-        """End the chunk that runs, if one does; answers False if it was told before, or all is over."""
+        """End the chunk that runs, if one does; returns False if it was told before, or all is over."""
         if self._running is None:
             return not self._over
         if self._running.cancel_called:
@@ -172,7 +172,7 @@ class Dialogue:
 
 
 def _words(command: str, rest: str, *, most: int | None = None) -> list[str]:
-    """Answer a file and what stands behind it, quoted as in a shell."""
+    """Return a file and what stands behind it, quoted as in a shell."""
     try:
         words = shlex.split(rest)
     except ValueError as error:

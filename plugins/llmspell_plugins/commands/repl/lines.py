@@ -36,7 +36,7 @@ class Lines:
         os.set_blocking(self._wake_read, False)
 
     async def ask(self, session: ScriptConsole) -> str | None:
-        """Answer the next chunk, or a line that begins with a dot; None at the end."""
+        """Return the next chunk, or a line that begins with a dot; None at the end."""
         text = await self._next_line()
         if text is None:
             return None
@@ -53,7 +53,7 @@ class Lines:
         return await trio.to_thread.run_sync(self.read_line, abandon_on_cancel=True)
 
     def read_line(self) -> str | None:
-        """Answer the next line without its end; None at the end, or when told to stop. Blocks."""
+        """Return the next line without its end; None at the end, or when told to stop. Blocks."""
         self._forget_stop()
         while b"\n" not in self._pending and not self._ended:
             ready, _, _ = select.select([self._descriptor, self._wake_read], [], [])

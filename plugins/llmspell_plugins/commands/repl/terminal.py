@@ -75,7 +75,7 @@ class Terminal:
         return self._history.get_strings()
 
     async def ask(self, session: ScriptConsole) -> str | None:
-        """Answer the next chunk, or a line that begins with a dot; nothing after Ctrl-C, None at the end."""
+        """Return the next chunk, or a line that begins with a dot; nothing after Ctrl-C, None at the end."""
         self._session, self._token = session, trio.lowlevel.current_trio_token()
         self._asking, self._ending = True, None
         async with trio.open_nursery() as nursery:
@@ -164,7 +164,7 @@ class _Names(Completer):
         self._files = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Answer what the text before the cursor may become."""
+        """Return what the text before the cursor may become."""
         text = document.text_before_cursor
         command, space, rest = text.partition(" ")
         if text.startswith(".") and space:
@@ -177,7 +177,7 @@ class _Names(Completer):
 
 
 def _overlap(text: str, name: str) -> int:
-    """Answer how much of the text's end the name begins with."""
+    """Return how much of the text's end the name begins with."""
     longest = min(len(text), len(name))
     return next((size for size in range(longest, 0, -1) if text.endswith(name[:size])), 0)
 
@@ -191,7 +191,7 @@ class _PrivateHistory(FileHistory):
 
 
 def open_history(path: Path) -> tuple[History, str]:
-    """Answer the history that is kept in a file, and why it is not kept there if it cannot be."""
+    """Return the history that is kept in a file, and why it is not kept there if it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -50,7 +50,7 @@ class AgentGlobal(ScriptGlobal):
 
     @script_method()
     def builder(self) -> AgentBuilder:
-        """Answer a builder: ``Agent.builder():name("writer"):model("offline/rules"):build()``."""
+        """Return a builder: ``Agent.builder():name("writer"):model("offline/rules"):build()``."""
         return AgentBuilder(self._make)
 
     @script_method("create_async", "new")
@@ -71,7 +71,7 @@ class AgentGlobal(ScriptGlobal):
 
     @script_method()
     async def register(self, config: Mapping[str, Any]) -> str:
-        """Make an agent as ``create`` does; answers its name."""
+        """Make an agent as ``create`` does; returns its name."""
         return (await self._make("Agent.register", config)).script_text()
 
     @script_method("create_from_kind")
@@ -86,24 +86,24 @@ class AgentGlobal(ScriptGlobal):
 
     @script_method("get_agent")
     def get(self, name: str) -> AgentInstance | None:
-        """Answer the agent of this name, or nothing."""
+        """Return the agent of this name, or nothing."""
         handle = self._visible().get(name)
         return None if handle is None else self._instance(handle)
 
     @script_method()
     def list(self) -> Sequence[dict[str, Any]]:
-        """Answer all agents: name, type, state and model of each."""
+        """Return all agents: name, type, state and model of each."""
         infos = [handle.info for handle in self._visible().values()]
         return [{"name": info.name, "type": info.kind, "state": info.state, "model": info.model} for info in infos]
 
     @script_method()
     def list_instances(self) -> Sequence[str]:
-        """Answer the names of all agents."""
+        """Return the names of all agents."""
         return [*self._visible()]
 
     @script_method("exists")
     def has(self, name: str) -> bool:
-        """Answer whether there is such an agent."""
+        """Return whether there is such an agent."""
         return name in self._visible()
 
     @script_method("destroy")
@@ -114,7 +114,7 @@ class AgentGlobal(ScriptGlobal):
 
     @script_method()
     def get_details(self, name: str) -> dict[str, Any]:
-        """Answer id, name, description, state, metrics and config of an agent.
+        """Return id, name, description, state, metrics and config of an agent.
 
         Raises:
             ComponentNotFoundError: There is none.
@@ -130,17 +130,17 @@ class AgentGlobal(ScriptGlobal):
 
     @script_method()
     def discover(self) -> Sequence[dict[str, Any]]:
-        """Answer the kinds of agent: type and description of each."""
+        """Return the kinds of agent: type and description of each."""
         return [{"type": kind.name, "description": kind.description} for kind in self._agents.kinds()]
 
     @script_method("list_kinds", "list_types")
     def list_templates(self) -> Sequence[str]:
-        """Answer the names of the kinds."""
+        """Return the names of the kinds."""
         return [kind.name for kind in self._agents.kinds()]
 
     @script_method()
     def get_info(self, type: str) -> dict[str, Any]:
-        """Answer what a kind of agent is and takes.
+        """Return what a kind of agent is and takes.
 
         Raises:
             ComponentNotFoundError: There is no such kind.
@@ -159,7 +159,7 @@ class AgentGlobal(ScriptGlobal):
 
     @script_method()
     def discover_by_capability(self, capability: str) -> Sequence[str]:
-        """Answer the kinds that have a capability: streaming, tools, context, multimodal, or a part of such a word."""
+        """Return the kinds that have a capability: streaming, tools, context, multimodal, or a part of such a word."""
         found = self.list_capabilities()
         return [
             name

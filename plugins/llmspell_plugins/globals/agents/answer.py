@@ -27,7 +27,7 @@ _MARKS: Final = ("success", "result", "operation")
 
 
 async def answer_table(output: AgentOutput, elapsed_ms: float) -> dict[str, Any]:
-    """Answer the table that a script is given for an agent's answer."""
+    """Return the table that a script is given for an agent's answer."""
     usage = _usage_table(output.usage)
     table: dict[str, Any] = {
         "text": output.text,
@@ -58,7 +58,7 @@ async def answer_table(output: AgentOutput, elapsed_ms: float) -> dict[str, Any]
 
 
 def chunk_table(chunk: AgentChunk, index: int) -> dict[str, Any]:
-    """Answer the table that a script's function is given for a chunk.
+    """Return the table that a script's function is given for a chunk.
 
     Args:
         chunk: The chunk.

@@ -57,23 +57,23 @@ class AgentInstance(ScriptObject):
         self._script = script
 
     def stands_for(self, handle: AgentHandle) -> bool:
-        """Answer whether it is this agent."""
+        """Return whether it is this agent."""
         return self._handle is handle
 
     def script_fields(self) -> Mapping[str, Any]:
-        """Answer name, id, type and model."""
+        """Return name, id, type and model."""
         info = self._handle.info
         return {"name": info.name, "id": info.id, "type": info.kind, "kind": info.kind, "model": info.model}
 
     def script_text(self) -> str:
-        """Answer its name."""
+        """Return its name."""
         return self._handle.name
 
     # Asking.
 
     @script_method("invoke", "run", "ask", "call", "execute_async", "invoke_async")
     async def execute(self, input: Any) -> dict[str, Any]:
-        """Ask it; answers a table with text, tool_calls, usage and metadata.
+        """Ask it; returns a table with text, tool_calls, usage and metadata.
 
         Args:
             input: The question, or a table with text (prompt, input) and parameters.
@@ -89,7 +89,7 @@ class AgentInstance(ScriptObject):
 
     @script_method("invoke_stream", "execute_stream")
     async def stream(self, input: Any, callback: ScriptFunction) -> dict[str, Any]:
-        """Ask it and call a function with each chunk; answers as ``execute`` does, with success and chunks_received.
+        """Ask it and call a function with each chunk; returns as ``execute`` does, with success and chunks_received.
 
         Args:
             input: As for ``execute``.
@@ -116,12 +116,12 @@ class AgentInstance(ScriptObject):
 
     @script_method("conversation")
     def get_conversation(self) -> Sequence[dict[str, Any]]:
-        """Answer what it remembers: role and content of each message."""
+        """Return what it remembers: role and content of each message."""
         return [{"role": message.role, "content": message.content} for message in self._handle.conversation]
 
     @script_method()
     def conversation_length(self) -> int:
-        """Answer how many messages it remembers."""
+        """Return how many messages it remembers."""
         return len(self._handle.conversation)
 
     @script_method()
@@ -179,17 +179,17 @@ class AgentInstance(ScriptObject):
 
     @script_method("list_tools")
     def discover_tools(self) -> Sequence[str]:
-        """Answer the names of all tools; ``get_config().allowed_tools`` are those that its model may use."""
+        """Return the names of all tools; ``get_config().allowed_tools`` are those that its model may use."""
         return [*self._services.get(Tools).names()]
 
     @script_method()
     def has_tool(self, name: str) -> bool:
-        """Answer whether there is such a tool."""
+        """Return whether there is such a tool."""
         return self._services.get(Tools).canonical(name) is not None
 
     @script_method()
     def get_tool_metadata(self, name: str) -> dict[str, Any] | None:
-        """Answer a tool's name, description, version and schema, or nothing."""
+        """Return a tool's name, description, version and schema, or nothing."""
         tools = self._services.get(Tools)
         if tools.canonical(name) is None:
             return None
@@ -199,7 +199,7 @@ class AgentInstance(ScriptObject):
 
     @script_method()
     def get_all_tool_metadata(self) -> Sequence[dict[str, Any]]:
-        """Answer the metadata of all tools."""
+        """Return the metadata of all tools."""
         found = (self.get_tool_metadata(name) for name in self.discover_tools())
         return [each for each in found if each is not None]
 
@@ -219,22 +219,22 @@ class AgentInstance(ScriptObject):
 
     @script_method()
     def get_config(self) -> dict[str, Any]:
-        """Answer what it was made from; keys are left out."""
+        """Return what it was made from; keys are left out."""
         return _config_table(self._handle)
 
     @script_method("get_agent_state", "state")
     def get_state(self) -> str:
-        """Answer ``Ready``, ``Running`` or ``Terminated``."""
+        """Return ``Ready``, ``Running`` or ``Terminated``."""
         return _STATES[self._handle.info.state]
 
     @script_method("metrics")
     def get_metrics(self) -> dict[str, Any]:
-        """Answer what it did so far: requests_total, requests_failed, requests_active, tool_invocations, tokens."""
+        """Return what it did so far: requests_total, requests_failed, requests_active, tool_invocations, tokens."""
         return _metrics(self._handle.info)
 
     @script_method()
     def get_performance(self) -> dict[str, Any]:
-        """Answer total_executions, avg_execution_time_ms, success_rate and error_rate."""
+        """Return total_executions, avg_execution_time_ms, success_rate and error_rate."""
         info = self._handle.info
         runs = info.runs
         error_rate = info.failed / runs if runs else 0.0
@@ -247,7 +247,7 @@ class AgentInstance(ScriptObject):
 
     @script_method()
     def get_health(self) -> dict[str, Any]:
-        """Answer status (healthy, degraded, terminated), message and timestamp."""
+        """Return status (healthy, degraded, terminated), message and timestamp."""
         info = self._handle.info
         failing = bool(info.runs) and info.failed == info.runs
         status = "terminated" if info.state == "closed" else "degraded" if failing else "healthy"
@@ -255,12 +255,12 @@ class AgentInstance(ScriptObject):
 
     @script_method()
     def is_healthy(self) -> bool:
-        """Answer whether it can be asked, and not every run so far has failed."""
+        """Return whether it can be asked, and not every run so far has failed."""
         return bool(self.get_health()["status"] == "healthy")
 
     @script_method()
     def get_last_error(self) -> str | None:
-        """Answer why the last run that failed did, or nothing."""
+        """Return why the last run that failed did, or nothing."""
         return self._handle.info.last_error or None
 
     @script_method("close", "terminate")
@@ -281,7 +281,7 @@ class AgentInstance(ScriptObject):
 
 
 def details_of(handle: AgentHandle) -> dict[str, Any]:
-    """Answer all that ``Agent.get_details`` tells."""
+    """Return all that ``Agent.get_details`` tells."""
     info = handle.info
     return {
         "id": info.id,

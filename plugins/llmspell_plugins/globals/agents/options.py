@@ -77,7 +77,7 @@ _OWN: Final[dict[Any, str]] = {
 
 
 def read_agent(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer the fields of `AgentConfig` that a script's table asks for.
+    """Return the fields of `AgentConfig` that a script's table asks for.
 
     Raises:
         InvalidInputError: A value does not fit.
@@ -125,7 +125,7 @@ def _flattened(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_input(where: str, given: Any) -> str | dict[str, Any]:
-    """Answer what a script asks an agent: a text, or a table with ``text`` (``prompt``, ``input``) and parameters.
+    """Return what a script asks an agent: a text, or a table with ``text`` (``prompt``, ``input``) and parameters.
 
     Raises:
         InvalidInputError: There is no text in it, or there is a picture.

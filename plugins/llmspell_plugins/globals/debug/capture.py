@@ -43,7 +43,7 @@ class Captured:
             self._characters -= self._entries.popleft()[0]
 
     def latest(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """Answer the last messages, the oldest of them first."""
+        """Return the last messages, the oldest of them first."""
         count = len(self._entries) if limit is None else max(0, limit)
         kept = list(self._entries)[len(self._entries) - count :] if count < len(self._entries) else list(self._entries)
         return [dict(entry) for _, entry in kept]

@@ -89,7 +89,7 @@ class Debug(ScriptGlobal):
 
     @script_method(pure=True)
     def set_level(self, level: str) -> bool:
-        """Set the level up to which messages are kept; answers false if there is no such level."""
+        """Set the level up to which messages are kept; returns false if there is no such level."""
         try:
             self._level = level_of(level)
         except InvalidInputError:
@@ -98,7 +98,7 @@ class Debug(ScriptGlobal):
 
     @script_method(pure=True)
     def get_level(self) -> str:
-        """Answer the level up to which messages are kept."""
+        """Return the level up to which messages are kept."""
         return self._level.word
 
     @script_method(pure=True)
@@ -108,7 +108,7 @@ class Debug(ScriptGlobal):
 
     @script_method(pure=True)
     def is_enabled(self) -> bool:
-        """Answer whether messages are kept."""
+        """Return whether messages are kept."""
         return self._enabled
 
     @script_method(pure=True)
@@ -133,7 +133,7 @@ class Debug(ScriptGlobal):
 
     @script_method(pure=True)
     def remove_module_filter(self, pattern: str) -> bool:
-        """Take out the filters with this pattern; answers whether there was one."""
+        """Take out the filters with this pattern; returns whether there was one."""
         return self._filters.remove(pattern)
 
     @script_method(pure=True)
@@ -148,12 +148,12 @@ class Debug(ScriptGlobal):
 
     @script_method(pure=True)
     def get_filter_summary(self) -> dict[str, Any]:
-        """Answer ``{default_enabled, total_rules, rules}``."""
+        """Return ``{default_enabled, total_rules, rules}``."""
         return self._filters.summary()
 
     @script_method(pure=True)
     def get_captured_entries(self, limit: int | None = None) -> Sequence[Mapping[str, Any]]:
-        """Answer the last messages that were kept: timestamp, level, message, module, metadata."""
+        """Return the last messages that were kept: timestamp, level, message, module, metadata."""
         entries = self._captured.latest(limit)
         return [{**entry, "metadata": _read_back(entry["metadata"])} for entry in entries]
 
@@ -169,7 +169,7 @@ class Debug(ScriptGlobal):
 
     @script_method(pure=True)
     def record_event(self, timer_id: Any, name: str, metadata: Any = None) -> bool:
-        """Mark an event in a timer; answers false if there is no such timer.
+        """Mark an event in a timer; returns false if there is no such timer.
 
         Args:
             timer_id: The timer, or its id.
@@ -184,47 +184,47 @@ class Debug(ScriptGlobal):
 
     @script_method(pure=True)
     def performance_report(self) -> str:
-        """Answer the timers as a table for people."""
+        """Return the timers as a table for people."""
         return performance_report(self._timers)
 
     @script_method(pure=True)
     def json_report(self) -> str:
-        """Answer the timers as JSON."""
+        """Return the timers as JSON."""
         return json_report(self._timers)
 
     @script_method(pure=True)
     def flame_graph(self) -> str:
-        """Answer the timers as folded stacks, in microseconds, for flame graph programs."""
+        """Return the timers as folded stacks, in microseconds, for flame graph programs."""
         return flame_graph(self._timers)
 
     @script_method(pure=True)
     def memory_stats(self) -> dict[str, int]:
-        """Answer what the process holds: used_bytes, allocated_bytes, resident_bytes, collections."""
+        """Return what the process holds: used_bytes, allocated_bytes, resident_bytes, collections."""
         return memory_stats()
 
     @script_method(pure=True)
     def memory_snapshot(self) -> dict[str, Any]:
-        """Answer how the process has grown since each running timer started."""
+        """Return how the process has grown since each running timer started."""
         return memory_snapshot(self._timers, self._clock.now_s())
 
     @script_method(pure=True, lenient=True)
     def dump(self, value: Any, label: str = "") -> str:
-        """Answer a value as text over many lines."""
+        """Return a value as text over many lines."""
         return dump(value, label)
 
     @script_method(pure=True, lenient=True)
     def dump_compact(self, value: Any, label: str = "") -> str:
-        """Answer a value as text on one line."""
+        """Return a value as text on one line."""
         return dump(value, label, COMPACT)
 
     @script_method(pure=True, lenient=True)
     def dump_verbose(self, value: Any, label: str = "") -> str:
-        """Answer a value as text with more of everything, containers numbered."""
+        """Return a value as text with more of everything, containers numbered."""
         return dump(value, label, VERBOSE)
 
     @script_method(pure=True, lenient=True)
     def dump_with_options(self, value: Any, options: Mapping[str, Any], label: str = "") -> str:
-        """Answer a value as text.
+        """Return a value as text.
 
         Args:
             value: What is shown.
@@ -239,7 +239,7 @@ class Debug(ScriptGlobal):
 
     @script_method(pure=True)
     def stack_trace(self, options: Mapping[str, Any] | None = None) -> str:
-        """Answer the script's call stack as text.
+        """Return the script's call stack as text.
 
         Args:
             options: max_depth, capture_locals, capture_upvalues, include_source.
@@ -248,7 +248,7 @@ class Debug(ScriptGlobal):
 
     @script_method(pure=True)
     def stack_trace_json(self, options: Mapping[str, Any] | None = None) -> str:
-        """Answer the script's call stack as JSON, with the options of `stack_trace`."""
+        """Return the script's call stack as JSON, with the options of `stack_trace`."""
         return stack_json(self.scope, options or {})
 
     def _say(self, level: Level, message: Any, module: str | None, data: Any = None) -> None:
@@ -264,7 +264,7 @@ class Debug(ScriptGlobal):
 
 
 def _kept(data: Any) -> str:
-    """Answer data as JSON text, or as a dump where it is large or no JSON."""
+    """Return data as JSON text, or as a dump where it is large or no JSON."""
     if not is_small(data):
         return json.dumps(dump(data, options=COMPACT))
     try:

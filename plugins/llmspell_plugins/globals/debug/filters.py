@@ -65,7 +65,7 @@ class ModuleFilters:
         self._rules.append(rule)
 
     def remove(self, pattern: str) -> bool:
-        """Take out every rule with this pattern; answers whether there was one."""
+        """Take out every rule with this pattern; returns whether there was one."""
         before = len(self._rules)
         self._rules = [rule for rule in self._rules if rule.pattern != pattern]
         return len(self._rules) < before
@@ -75,7 +75,7 @@ class ModuleFilters:
         self._rules = []
 
     def keeps(self, module: str) -> bool:
-        """Answer whether a module's messages are kept."""
+        """Return whether a module's messages are kept."""
         name = module[:_LONGEST]
         for rule in reversed(self._rules):
             if rule.fits(name):
@@ -83,7 +83,7 @@ class ModuleFilters:
         return self.default_enabled
 
     def summary(self) -> dict[str, Any]:
-        """Answer ``{default_enabled, total_rules, rules}``."""
+        """Return ``{default_enabled, total_rules, rules}``."""
         rules = [
             {
                 "pattern": rule.pattern,

@@ -38,7 +38,7 @@ LOGGING_LEVELS: Final = {
 
 
 def level_of(word: str) -> Level:
-    """Answer the level of a word.
+    """Return the level of a word.
 
     Raises:
         InvalidInputError: It is none.

@@ -15,7 +15,7 @@ __all__ = ["memory_snapshot", "memory_stats", "resident_bytes"]
 
 
 def memory_stats() -> dict[str, int]:
-    """Answer what the whole process holds.
+    """Return what the whole process holds.
 
     ``resident_bytes`` is in memory now, ``used_bytes`` is the part of it that no other process shares,
     ``allocated_bytes`` is the data and stack it asked for, ``collections`` counts the garbage collector's runs. Where
@@ -37,12 +37,12 @@ def memory_stats() -> dict[str, int]:
 
 
 def resident_bytes() -> int:
-    """Answer what the process has in memory now."""
+    """Return what the process has in memory now."""
     return memory_stats()["resident_bytes"]
 
 
 def memory_snapshot(timers: Iterable[Timer], now_s: float) -> dict[str, Any]:
-    """Answer how the process has grown since each running timer started.
+    """Return how the process has grown since each running timer started.
 
     Args:
         timers: Those of the run.

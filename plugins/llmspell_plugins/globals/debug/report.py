@@ -12,7 +12,7 @@ __all__ = ["flame_graph", "json_report", "performance_report"]
 
 
 def performance_report(timers: Iterable[Timer]) -> str:
-    """Answer a table: for each name how often, total, mean, least, most; below it laps and events."""
+    """Return a table: for each name how often, total, mean, least, most; below it laps and events."""
     groups = _groups(timers)
     if not groups:
         return "Performance report: no timers"
@@ -31,12 +31,12 @@ def performance_report(timers: Iterable[Timer]) -> str:
 
 
 def json_report(timers: Iterable[Timer]) -> str:
-    """Answer all timers as JSON text."""
+    """Return all timers as JSON text."""
     return json.dumps({"timers": [_described(timer) for timer in timers]}, ensure_ascii=False)
 
 
 def flame_graph(timers: Iterable[Timer]) -> str:
-    """Answer folded stacks: ``outer;inner microseconds`` a line, each with its own time only."""
+    """Return folded stacks: ``outer;inner microseconds`` a line, each with its own time only."""
     known = list(timers)
     inner_ms: dict[str, float] = {}
     for timer in known:

@@ -21,7 +21,7 @@ _EXTRAS: Final = {"capture_locals": "locals", "capture_upvalues": "upvalues", "i
 
 
 def stack_text(scope: ScriptScope, options: Mapping[str, Any]) -> str:
-    """Answer the stack as text, the innermost frame first.
+    """Return the stack as text, the innermost frame first.
 
     Raises:
         InvalidInputError: An option is unknown or wrong.
@@ -37,7 +37,7 @@ def stack_text(scope: ScriptScope, options: Mapping[str, Any]) -> str:
 
 
 def stack_json(scope: ScriptScope, options: Mapping[str, Any]) -> str:
-    """Answer the stack as JSON text: ``{available, frames, reason?}``.
+    """Return the stack as JSON text: ``{available, frames, reason?}``.
 
     Raises:
         InvalidInputError: An option is unknown or wrong.

@@ -57,11 +57,11 @@ class Timer(ScriptObject):
         self._total_ms = 0.0
 
     def script_fields(self) -> dict[str, Any]:
-        """Answer its id and name."""
+        """Return its id and name."""
         return {"id": self.id, "name": self.name}
 
     def script_text(self) -> str:
-        """Answer which timer it is and how long it has run."""
+        """Return which timer it is and how long it has run."""
         return f"Timer {self.name} ({self.elapsed_ms:.3f} ms)"
 
     @property
@@ -71,19 +71,19 @@ class Timer(ScriptObject):
 
     @script_method(pure=True)
     def stop(self) -> float:
-        """Stop it and answer how long it ran, in milliseconds; a second stop answers the same."""
+        """Stop it and return how long it ran, in milliseconds; a second stop answers the same."""
         self._total_ms = self.elapsed_ms
         self.running = False
         return self._total_ms
 
     @script_method(pure=True)
     def elapsed(self) -> float:
-        """Answer how long it has run, in milliseconds."""
+        """Return how long it has run, in milliseconds."""
         return self.elapsed_ms
 
     @script_method(pure=True)
     def lap(self, name: str = "") -> float:
-        """Mark a moment and answer how long it has run until then, in milliseconds."""
+        """Mark a moment and return how long it has run until then, in milliseconds."""
         self.mark("lap", name or f"lap {len(self.marks) + 1}")
         return self.marks[-1].at_ms
 
@@ -125,7 +125,7 @@ class Timers:
         return timer
 
     def get(self, id: str) -> Timer | None:
-        """Answer the timer with this id, or None."""
+        """Return the timer with this id, or None."""
         return self._timers.get(id)
 
     def _forget_one(self) -> None:

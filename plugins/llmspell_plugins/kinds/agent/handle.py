@@ -131,7 +131,7 @@ class Handle:
     async def stream(
         self, input: str | AgentInput | Mapping[str, Any], /, *, deadline_s: float | None = None
     ) -> AsyncIterator[AgentRun]:
-        """Ask it once, and answer a block that yields chunks; see the contract's `AgentHandle`."""
+        """Ask it once, and return a block that yields chunks; see the contract's `AgentHandle`."""
         send, receive = trio.open_memory_channel[AgentChunk](0)
         run = AgentRun(receive)
 

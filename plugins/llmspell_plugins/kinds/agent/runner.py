@@ -93,7 +93,7 @@ _SHUTDOWN: Final = OperationKind(
 
 
 class _Context(Struct, frozen=True):
-    """What one run of an agent is given beside its input; keeps the contract's ``AgentContext``."""
+    """What one run of an agent is given beside its input; implements the contract's ``AgentContext``."""
 
     operation: OperationRef
     sink: AgentSink | None
@@ -260,7 +260,7 @@ class AgentRunner(ComponentKind, Closing):
             await handle.agent.close()
 
     async def close_scope(self, scope: str, /) -> int:
-        """Shut down all agents of a script; answers how many."""
+        """Shut down all agents of a script; returns how many."""
         mine = [handle for handle in self._handles.values() if scope and handle.scope == scope]
         await self._end_each(mine)
         return len(mine)

@@ -20,7 +20,7 @@ class AgentStream:
 
     Args:
         sink: Takes what is handed on.
-        holds: Answers whether chunks are to be held back; asked as the run begins, and again while it goes on.
+        holds: Returns whether chunks are to be held back; asked as the run begins, and again while it goes on.
     """
 
     def __init__(self, sink: AgentSink, holds: Callable[[], bool]) -> None:

@@ -23,7 +23,7 @@ class ModelStream:
 
     Args:
         sink: Takes what is handed on.
-        holds: Answers whether chunks are to be held back; asked as the call begins, since those who stand there then
+        holds: Returns whether chunks are to be held back; asked as the call begins, since those who stand there then
             judge it, and again for those who come while it runs.
 
     Attributes:

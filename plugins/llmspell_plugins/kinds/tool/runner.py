@@ -330,7 +330,7 @@ class _Call:
         return prepared.call
 
     async def prepare(self, call: ToolCall, asker: Asker) -> ToolCall:
-        """Validate, check and allocate; answers the call as it will run."""
+        """Validate, check and allocate; returns the call as it will run."""
         if call.name != self._tool.name:
             message = f"tool:{self._tool.name}: a hook changed the name to {call.name!r}; answer Redirect instead"
             raise InvalidInputError(message, field="name")

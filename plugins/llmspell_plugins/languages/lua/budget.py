@@ -62,7 +62,7 @@ class Budget:
         self.used_s += self.last_s
 
     def check(self) -> bytes | None:
-        """Answer why the slice must end now, or None."""
+        """Return why the slice must end now, or None."""
         if self.stopped:
             return b"stopped"
         if time.thread_time() - self._started > self._allowed_s:

@@ -33,7 +33,7 @@ _FUNCTION, _OBJECT = 1, 2
 
 
 def is_light(value: Any, weight: int = _PIECE) -> bool:
-    """Answer whether a value is so small that it may cross in one go."""
+    """Return whether a value is so small that it may cross in one go."""
     stack = [value]
     while stack:
         item = stack.pop()
@@ -66,11 +66,11 @@ class Crossing:
         self._decoder = msgspec.msgpack.Decoder(ext_hook=self._extension)
 
     def pack_answer(self, answer: Any) -> bytes:
-        """Answer the bytes of a method's answer; a tuple stands for several."""
+        """Return the bytes of a method's answer; a tuple stands for several."""
         return self.pack_values(answer if type(answer) is tuple else (answer,))
 
     def pack_values(self, values: Sequence[Any]) -> bytes:
-        """Answer the bytes of some values.
+        """Return the bytes of some values.
 
         Raises:
             InvalidInputError: One of them cannot be given to a script.
@@ -80,7 +80,7 @@ class Crossing:
         return self.pack(values)
 
     def pack(self, value: Any) -> bytes:
-        """Answer the bytes of one value.
+        """Return the bytes of one value.
 
         Raises:
             InvalidInputError: It cannot be given to a script.
@@ -126,7 +126,7 @@ class Crossing:
         return b"".join(out)
 
     def _plain(self, value: Any) -> Any:
-        """Answer what the encoder takes in place of a value that it does not know."""
+        """Return what the encoder takes in place of a value that it does not know."""
         if isinstance(value, ScriptObject):
             return msgspec.msgpack.Ext(_OBJECT, struct.pack(">II", *self.objects.send(value)))
         if isinstance(value, LuaFunction):
@@ -142,7 +142,7 @@ class Crossing:
         raise TypeError(f"{type(value).__name__} is no plain value")
 
     def unpack(self, payload: bytes) -> list[Any]:
-        """Answer the values that Lua packed."""
+        """Return the values that Lua packed."""
         if len(payload) <= _FAST_BYTES:
             values: list[Any] = self._decoder.decode(payload)
             return values
@@ -172,7 +172,7 @@ def _head(length: int, small: int, mark16: bytes, mark32: bytes) -> bytes:
 
 
 def _tamed(value: Any, depth: int) -> Any:
-    """Answer the value with whole numbers beyond 64 bits as floats and texts that are no Unicode as bytes."""
+    """Return the value with whole numbers beyond 64 bits as floats and texts that are no Unicode as bytes."""
     if depth > DEPTH:
         raise InvalidInputError(f"script: a value is nested deeper than {DEPTH} levels; flatten it")
     if isinstance(value, msgspec.Struct):

@@ -39,20 +39,20 @@ class Desk:
         }
 
     def ask(self, question: bytes, number: int, name: bytes, payload: bytes) -> bytes:
-        """Answer a question of the script; called by Lua, within a slice."""
+        """Return a question of the script; called by Lua, within a slice."""
         try:
             return b"V" + self._questions[question](number, name.decode("utf-8", "replace"), payload)
         except Exception as error:  # whatever it is becomes an error of the script
             return self.refusal(error)
 
     def refusal(self, error: Exception) -> bytes:
-        """Answer what tells the script of an error."""
+        """Return what tells the script of an error."""
         text = line_of(error)
         self.last_error = (text, error)
         return b"E" + text.encode("utf-8", "replace")
 
     def pack_answer(self, answer: Any) -> bytes:
-        """Answer what tells the script of an answer."""
+        """Return what tells the script of an answer."""
         try:
             return b"V" + self._crossing.pack_answer(answer)
         except Exception as error:  # whatever it is becomes an error of the script

@@ -52,7 +52,7 @@ _CROSSING_BYTES: Final = 64 * 1024
 
 @functools.cache
 def _compiled() -> tuple[bytes, ...]:
-    """Answer the kernel's parts as bytecode, made once for each process: compiling takes a millisecond each time."""
+    """Return the kernel's parts as bytecode, made once for each process: compiling takes a millisecond each time."""
     from lupa import lua54
 
     compiler = lua54.LuaRuntime(encoding=None).execute(
@@ -72,8 +72,8 @@ class Engine:
     Args:
         memory_bytes: What it may hold.
         instructions: How many it may run, 0 for any number.
-        check: Answers why the slice must end, or None.
-        ask: Answers a question of the script at once, as bytes.
+        check: Returns why the slice must end, or None.
+        ask: Returns a question of the script at once, as bytes.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class Engine:
         return outcome
 
     def _autopsy(self, number: int) -> Outcome:
-        """Answer where a coroutine was when memory ran out; telling it takes memory, too."""
+        """Return where a coroutine was when memory ran out; telling it takes memory, too."""
         self._limit_bytes = self.used_bytes + self._own_bytes + _SPARE_BYTES
         self._lua.set_max_memory(self._limit_bytes)
         try:
@@ -195,7 +195,7 @@ class Engine:
         return outcome
 
     def tidy(self, dropped: Sequence[int], functions: Sequence[int]) -> list[tuple[int, int]]:
-        """Let go of coroutines and functions that nobody waits for; answers objects that Lua let go of, and counts."""
+        """Let go of coroutines and functions that nobody waits for; returns objects that Lua let go of, and counts."""
         for number in dropped:
             self._enter("drop", number)
         try:
@@ -207,7 +207,7 @@ class Engine:
         return list(struct.iter_unpack(">II", released))
 
     def frames(self) -> list[tuple[str, str, int]]:
-        """Answer the stack of the coroutine that asks the host just now: function, file and line of each frame."""
+        """Return the stack of the coroutine that asks the host just now: function, file and line of each frame."""
         flat = [text.decode("utf-8", "replace") for text in self._enter("frames").values()]
         return [(flat[i], flat[i + 1], int(flat[i + 2])) for i in range(0, len(flat), 3)]
 

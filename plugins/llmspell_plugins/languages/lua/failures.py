@@ -17,7 +17,7 @@ _HOST_POSITION: Final = re.compile(r"^\[host\]:\d+: ")
 
 
 def chunk_of(name: str) -> str:
-    """Answer what Lua calls the script: whole letters, and no NUL; Lua cuts names of more than 59 bytes."""
+    """Return what Lua calls the script: whole letters, and no NUL; Lua cuts names of more than 59 bytes."""
     plain = " ".join(name.encode("utf-8", "replace").decode().replace("\0", " ").split()) or "script"
     while len(plain.encode()) > _LONGEST_CHUNK:
         plain = plain[1:]
@@ -25,7 +25,7 @@ def chunk_of(name: str) -> str:
 
 
 def line_of(error: BaseException) -> str:
-    """Answer an error as one line of text."""
+    """Return an error as one line of text."""
     text = " ".join(str(error).split())
     if isinstance(error, LlmspellError) and text:
         return text
@@ -35,7 +35,7 @@ def line_of(error: BaseException) -> str:
 def script_failure(
     kind: str, text: str, where: str, trace: str, *, name: str, limits: ScriptLimits, callback: bool
 ) -> ScriptError:
-    """Answer the error for a slice that failed.
+    """Return the error for a slice that failed.
 
     Args:
         kind: ``error``, ``syntax`` or ``limit``.
@@ -89,5 +89,5 @@ def _limit_text(limit: str, limits: ScriptLimits, callback: bool) -> str:
 
 
 def _own_trace(trace: str) -> str:
-    """Answer the trace without the sandbox's own frames."""
+    """Return the trace without the sandbox's own frames."""
     return "\n".join(line for line in trace.split("\n") if "[host]" not in line)

@@ -16,7 +16,7 @@ __all__ = ["LuaFunction"]
 
 
 class LuaFunction:
-    """A function of the script; keeps the contract's ``ScriptFunction``."""
+    """A function of the script; implements the contract's ``ScriptFunction``."""
 
     __slots__ = ("__weakref__", "_call", "_number", "_origin", "_released")
 
@@ -33,7 +33,7 @@ class LuaFunction:
         self._origin = origin
 
     async def __call__(self, *arguments: Any) -> Any:
-        """Run it and answer what it returns, plain; a tuple for several answers.
+        """Run it and return what it returns, plain; a tuple for several answers.
 
         Raises:
             ScriptError: It failed, a limit ended it, or its script has ended.
@@ -44,7 +44,7 @@ class LuaFunction:
         self._released.append(self._number)
 
     def number_in(self, origin: Callable[[int], LuaFunction]) -> int:
-        """Answer its number, for the script that it comes from.
+        """Return its number, for the script that it comes from.
 
         Raises:
             InvalidInputError: It comes from another script.

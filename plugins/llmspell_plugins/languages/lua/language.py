@@ -25,7 +25,7 @@ class Lua:
         self.hook_adapter: HookAdapter = PlainHookAdapter()
 
     async def run(self, script: ScriptRun, interface: ScriptInterface, /) -> Any:
-        """Run a script to its end and answer its value, plain; a tuple for several.
+        """Run a script to its end and return its value, plain; a tuple for several.
 
         Raises:
             ScriptError: It failed, or a limit ended it.

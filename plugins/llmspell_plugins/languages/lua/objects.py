@@ -28,7 +28,7 @@ class Objects:
         return len(self._objects)
 
     def send(self, target: ScriptObject) -> tuple[int, int]:
-        """Answer the object's number and its class's, and count the sending."""
+        """Return the object's number and its class's, and count the sending."""
         number = self._ids.get(id(target))
         if number is None:
             self._last += 1
@@ -45,7 +45,7 @@ class Objects:
         return self._classes[kind]
 
     def find(self, number: int) -> ScriptObject:
-        """Answer the object with this number.
+        """Return the object with this number.
 
         Raises:
             InvalidInputError: There is none.
@@ -56,7 +56,7 @@ class Objects:
             raise InvalidInputError(f"host object {number}: the script does not hold it; ask for it anew") from None
 
     def describe(self, number: int) -> dict[str, Any]:
-        """Answer what a class offers: its name, its methods as pure (1) and lenient (2), if it has dynamic fields."""
+        """Return what a class offers: its name, its methods as pure (1) and lenient (2), if it has dynamic fields."""
         kind: type[ScriptObject] = self._kinds[number]
         return {
             "name": kind.name if issubclass(kind, ScriptGlobal) else kind.__name__,

@@ -26,13 +26,13 @@ _PATH: Final = re.compile(r"(?<![\w)\]\"':])(?<!(?<!\.)\.)((?:[A-Za-z_]\w*[.:])*
 
 
 class Prompt:
-    """A session of Lua; keeps the contract's ``LanguageSession``."""
+    """A session of Lua; implements the contract's ``LanguageSession``."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     async def evaluate(self, source: str, name: str, /) -> Any:
-        """Run a chunk and answer its value, an expression's too; plain, a tuple for several.
+        """Run a chunk and return its value, an expression's too; plain, a tuple for several.
 
         Raises:
             ScriptError: It failed, or a limit ended it.
@@ -46,11 +46,11 @@ class Prompt:
             session.renew()  # its callbacks go on
 
     async def is_incomplete(self, source: str, /) -> bool:
-        """Answer whether the text ends too early to be a chunk."""
+        """Return whether the text ends too early to be a chunk."""
         return bool(await self._session.perform("incomplete", *_readings(source)))
 
     async def complete(self, text: str, /) -> Sequence[str]:
-        """Answer what the end of the text may become, sorted.
+        """Return what the end of the text may become, sorted.
 
         A path of names is followed through tables and host objects; behind a colon only functions count.
         """
@@ -65,7 +65,7 @@ class Prompt:
         return sorted({path + name for name in (*names, *words)})
 
     async def globals(self) -> Mapping[str, str]:
-        """Answer the names that chunks see, sorted, each with its type."""
+        """Return the names that chunks see, sorted, each with its type."""
         return dict(sorted((await self._names((), "")).items()))
 
     async def _names(self, path: Sequence[str], prefix: str) -> dict[str, str]:
@@ -79,7 +79,7 @@ class Prompt:
 
 
 def _readings(source: str) -> tuple[bytes, bytes]:
-    """Answer a chunk as an expression and as statements; a first line ``#!...``, as files have, is a comment."""
+    """Return a chunk as an expression and as statements; a first line ``#!...``, as files have, is a comment."""
     text = source.removeprefix("\ufeff")
     text = "--" + text if text.startswith("#!") else text
     return enclosed(f"return {text}"), enclosed(text)

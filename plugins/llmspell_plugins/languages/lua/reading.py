@@ -17,11 +17,11 @@ _NUMBERS: Final = {0xCB: ">d", 0xD3: ">q"}
 
 
 def read_array(payload: bytes, extension: Callable[[int, memoryview], Any]) -> list[Any]:
-    """Answer the array that the payload holds.
+    """Return the array that the payload holds.
 
     Args:
         payload: The bytes.
-        extension: Answers the value of an extension from its type and its eight bytes.
+        extension: Returns the value of an extension from its type and its eight bytes.
     """
     values: list[Any] = _Reader(payload, extension).read()
     return values

@@ -71,7 +71,7 @@ class Session:
     # The main script and its callbacks
 
     async def run(self) -> Any:
-        """Run the script to its end and answer its value.
+        """Run the script to its end and return its value.
 
         Raises:
             ScriptError: It failed, or a limit ended it.
@@ -98,7 +98,7 @@ class Session:
         return value
 
     async def perform(self, function: str, *arguments: Any) -> Any:
-        """Begin a function of the kernel, go on until its coroutine has ended and answer its value.
+        """Begin a function of the kernel, go on until its coroutine has ended and return its value.
 
         Raises:
             ScriptError: It failed, or a limit ended it.
@@ -267,7 +267,7 @@ class Session:
         return error
 
     def _frames(self) -> list[dict[str, Any]]:
-        """Answer the script's stack; called by a pure method, within a slice."""
+        """Return the script's stack; called by a pure method, within a slice."""
         name, chunk = self.name, chunk_of(self.name)
         return [
             {"function": function, "file": name if file == chunk else file, "line": line}
@@ -299,13 +299,13 @@ class Session:
 
 
 def _source_of(script: ScriptRun) -> bytes:
-    """Answer the source as Lua takes it, its first line a comment if it begins with #."""
+    """Return the source as Lua takes it, its first line a comment if it begins with #."""
     text = script.source.removeprefix("\ufeff")
     return enclosed("--" + text if text.startswith("#") else text)
 
 
 def enclosed(text: str) -> bytes:
-    """Answer the text with a closing value around it.
+    """Return the text with a closing value around it.
 
     It keeps ``return f()`` from being a tail call, which would lose the line.
     """
@@ -317,5 +317,5 @@ def enclosed(text: str) -> bytes:
 
 
 def chunk_name(name: str) -> bytes:
-    """Answer the name as Lua takes it: of a file."""
+    """Return the name as Lua takes it: of a file."""
     return f"@{chunk_of(name)}".encode()

@@ -82,7 +82,7 @@ class Slices:
         self._running: _Running | None = None
 
     def place(self, callback: bool, light: bool) -> Place:
-        """Answer where the next slice runs.
+        """Return where the next slice runs.
 
         Args:
             callback: Whether it is one of a callback.
@@ -101,7 +101,7 @@ class Slices:
 
         Args:
             place: Where.
-            work: Answers how it ended, from the stride.
+            work: Returns how it ended, from the stride.
         """
         if place.on_loop:
             return self._run_here(place, work)

@@ -85,7 +85,7 @@ class System:
         return bool(self._files)
 
     async def answer(self, question: str, arguments: list[Any]) -> Any:
-        """Answer a question that takes time; what cannot be done is answered as Lua does: nil, a text, a number."""
+        """Return a question that takes time; what cannot be done is answered as Lua does: nil, a text, a number."""
         if question == "sleep":
             return await trio.sleep(arguments[0])
         if question == "read_line":
@@ -102,7 +102,7 @@ class System:
             return None, str(error), 22
 
     def answer_now(self, question: str, arguments: list[Any]) -> Any:
-        """Answer a question that takes no time, on whatever thread."""
+        """Return a question that takes no time, on whatever thread."""
         if question == "print":
             return self._interface.scope.write(_text(arguments[0]))
         return self._variable(_text(arguments[0]))

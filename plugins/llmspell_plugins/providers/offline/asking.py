@@ -49,7 +49,7 @@ _SUMMARISE: Final = re.compile(rf"\bsummari[sz]e\s+(?:the\s+)?(?:file\s+)?{_PATH
 
 
 def tool_uses(text: str, tools: Sequence[ToolSpec], before: int) -> tuple[ToolUse, ...]:
-    """Answer the tools that a text asks for, in its order.
+    """Return the tools that a text asks for, in its order.
 
     Args:
         text: What the user said.
@@ -71,7 +71,7 @@ def tool_uses(text: str, tools: Sequence[ToolSpec], before: int) -> tuple[ToolUs
 
 
 def missing_tools(text: str, tools: Sequence[ToolSpec]) -> tuple[str, ...]:
-    """Answer the tools that a text names though they are not offered."""
+    """Return the tools that a text names though they are not offered."""
     names = {tool.name for tool in tools}
     asked = [match[1] for match in _EXPLICIT.finditer(text[:_LONGEST])]
     return tuple(dict.fromkeys(name for name in asked if name not in names))

@@ -48,7 +48,7 @@ class Offline:
     rank: ClassVar[int | None] = 1000
 
     def info(self) -> ProviderInfo:
-        """Answer what is known of it."""
+        """Return what is known of it."""
         return ProviderInfo(
             "",
             reason="it needs no key",
@@ -69,7 +69,7 @@ class Offline:
         raise InvalidInputError(message, field="base_url")
 
     async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
-        """Answer by the rules, word by word if there is a sink."""
+        """Return by the rules, word by word if there is a sink."""
         if model not in _MODELS:
             message = f"model:{request.model}: offline has no such model; use offline/rules or offline/echo"
             raise ProviderError(message, code="invalid_request")

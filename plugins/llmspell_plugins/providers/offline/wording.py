@@ -26,7 +26,7 @@ _LONGEST_ECHO: Final = 200
 
 
 def general(asked: str, tools: Sequence[ToolSpec]) -> str:
-    """Answer what no rule is for."""
+    """Return what no rule is for."""
     line = " ".join(asked.split())
     line = line if len(line) <= _LONGEST_ECHO else line[: _LONGEST_ECHO - 3] + "..."
     names = ", ".join(tool.name for tool in tools)
@@ -35,13 +35,13 @@ def general(asked: str, tools: Sequence[ToolSpec]) -> str:
 
 
 def without(names: Sequence[str], tools: Sequence[ToolSpec]) -> str:
-    """Answer that there are no such tools."""
+    """Return that there are no such tools."""
     offered = ", ".join(tool.name for tool in tools) or "none"
     return f"I am no model, only rules, and I was given no tool {' or '.join(names)}; there are {offered}."
 
 
 def of_results(results: Sequence[Message]) -> str:
-    """Answer what tools answered."""
+    """Return what tools answered."""
     return "\n".join(_sentence(result.name or "the tool", result.content) for result in results)
 
 

@@ -80,12 +80,12 @@ class Meeting:
         os.close(self._handle)
 
     def names(self) -> list[str]:
-        """Answer the names of the tails that wait."""
+        """Return the names of the tails that wait."""
         found = [name for name in os.listdir(self._handle) if name.startswith(_PREFIX) and name.endswith(".json")]
         return sorted(name.removesuffix(".json") for name in found)
 
     def read(self, name: str) -> Request:
-        """Answer what a tail asks for.
+        """Return what a tail asks for.
 
         Raises:
             OSError: It is gone.
@@ -99,7 +99,7 @@ class Meeting:
         return request
 
     def connect(self, name: str) -> socket.socket:
-        """Answer a connection to a tail, at once; one that is dead is taken away.
+        """Return a connection to a tail, at once; one that is dead is taken away.
 
         Raises:
             OSError: Nobody listens, or too many wait already.
@@ -165,12 +165,12 @@ class Meeting:
             return False
 
     def _path(self, file: str) -> str:
-        """Answer a path for sockets, whose paths must be short: by the open folder where the system has such names."""
+        """Return a path for sockets, whose paths must be short: by the open folder where the system has such names."""
         return f"/proc/self/fd/{self._handle}/{file}" if os.path.isdir("/proc/self/fd") else str(self.folder / file)
 
 
 def is_ours(connection: socket.socket | trio.socket.SocketType) -> bool:
-    """Answer whether the process at the other end runs as this user, where the system tells; else the folder counts."""
+    """Return whether the process at the other end runs as this user, where the system tells; else the folder counts."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

@@ -126,7 +126,7 @@ class EventTap:
                 client.scope.cancel()
 
     def _find(self) -> dict[str, Request]:
-        """Answer the tails that wait and are not served yet."""
+        """Return the tails that wait and are not served yet."""
         try:
             meeting = Meeting(self._folder)
         except FileNotFoundError:
@@ -234,7 +234,7 @@ class _Client:
             return  # the tail is gone
 
     def _take(self) -> bytes:
-        """Answer lines for events that wait, and one that says how many were dropped before them."""
+        """Return lines for events that wait, and one that says how many were dropped before them."""
         lines = bytearray()
         dropped = self._events.info.dropped
         if dropped != self._told:
@@ -277,7 +277,7 @@ def _command() -> str:
 
 
 def encode_event(event: Event) -> bytes:
-    """Answer the event's line; without its data and origin if those cannot be written, or would be too long."""
+    """Return the event's line; without its data and origin if those cannot be written, or would be too long."""
     try:
         line = _encode(Message(event=event))
         problem = f"{len(line)} bytes" if len(line) > LINE_BYTES else ""

@@ -25,7 +25,7 @@ _GZIP_WBITS = zlib.MAX_WBITS | 16
 
 
 async def read_body(response: httpx.Response, max_bytes: int, shown: str) -> bytes:
-    """Answer the decoded body.
+    """Return the decoded body.
 
     Args:
         response: Not yet read; closed when this is left.
@@ -60,7 +60,7 @@ async def read_body(response: httpx.Response, max_bytes: int, shown: str) -> byt
 
 
 def too_large(shown: str, max_bytes: int) -> ResourceLimitError:
-    """Answer the error for a body above the limit."""
+    """Return the error for a body above the limit."""
     message = f"{shown}: the answer is larger than {max_bytes} bytes; ask for less, or raise the limit"
     return ResourceLimitError(message, resource="body_bytes", limit=max_bytes)
 
@@ -75,7 +75,7 @@ class _Inflater:
 
     @property
     def complete(self) -> bool:
-        """Answer whether the last member has ended."""
+        """Return whether the last member has ended."""
         return self._inner.eof
 
     def decode(self, data: bytes) -> Iterator[bytes]:
@@ -114,7 +114,7 @@ class _Sink:
             await trio.lowlevel.checkpoint()
 
     def whole(self) -> bytes:
-        """Answer all of it, if it did not end in the middle."""
+        """Return all of it, if it did not end in the middle."""
         if self._decoder is not None and self._received_bytes and not self._decoder.complete:
             raise self._broken()
         return bytes(self._body)

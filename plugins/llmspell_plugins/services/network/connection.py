@@ -75,7 +75,7 @@ class Connection:
         return self._socket.fileno() >= 0 and not self._socket.is_readable()
 
     async def ask(self, request: Outgoing, read_timeout_s: float) -> Head:
-        """Send a request and answer the head of its answer.
+        """Send a request and return the head of its answer.
 
         Raises:
             ToolError: See `receive`.
@@ -89,7 +89,7 @@ class Connection:
                 return Head(event.status_code, headers)
 
     async def receive(self, read_timeout_s: float) -> bytes:
-        """Answer the next piece of the body, empty at its end.
+        """Return the next piece of the body, empty at its end.
 
         Raises:
             ToolError: ``connection``: it broke or ended early; ``timeout``: nothing came; ``protocol``: no HTTP.
@@ -161,7 +161,7 @@ class Connection:
 
 
 async def connect(target: Target, addresses: Sequence[str], tls: ssl.SSLContext | None, timeout_s: float) -> Connection:
-    """Answer a connection to the first address to which one can be made.
+    """Return a connection to the first address to which one can be made.
 
     Args:
         target: For messages, the port, and the name that a certificate must have.

@@ -20,7 +20,7 @@ _OWN_HEADERS = frozenset(
 
 
 def checked_method(method: str) -> str:
-    """Answer the method in capitals.
+    """Return the method in capitals.
 
     Raises:
         InvalidInputError: It is none, or it is CONNECT or TRACE.
@@ -32,7 +32,7 @@ def checked_method(method: str) -> str:
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Answer the headers without ``Accept-Encoding``, which is the connection's own choice.
+    """Return the headers without ``Accept-Encoding``, which is the connection's own choice.
 
     Raises:
         InvalidInputError: One cannot be sent.

@@ -75,7 +75,7 @@ class PinnedNetwork:
         return self._hosts.rules
 
     async def resolve(self, url: str, /) -> tuple[str, ...]:
-        """Answer the addresses of the URL's host, all of them judged.
+        """Return the addresses of the URL's host, all of them judged.
 
         Raises:
             InvalidInputError: It is no URL.
@@ -86,7 +86,7 @@ class PinnedNetwork:
         return await self.pin(self._hosts.locate(url))
 
     async def locate(self, url: str, *, trusted: bool = False) -> Target:
-        """Answer where a URL leads, judged by all but its addresses; see `Hosts`.
+        """Return where a URL leads, judged by all but its addresses; see `Hosts`.
 
         Args:
             url: Whole, with its scheme.
@@ -96,7 +96,7 @@ class PinnedNetwork:
         return self._hosts.locate(url, trusted=trusted)
 
     async def pin(self, target: Target, *, trusted: bool = False) -> tuple[str, ...]:
-        """Answer the addresses of what `locate` found, all of them judged.
+        """Return the addresses of what `locate` found, all of them judged.
 
         Raises:
             SecurityError: One of them is not allowed.
@@ -121,7 +121,7 @@ class PinnedNetwork:
         timeout_s: float = 30.0,
         max_bytes: int = 10 * 1024 * 1024,
     ) -> HttpResponse:
-        """Send a request and answer the whole response.
+        """Send a request and return the whole response.
 
         Args:
             method: As in HTTP; not CONNECT and not TRACE.
@@ -184,7 +184,7 @@ class PinnedNetwork:
             self._loaded = True
 
     async def trusted_tls(self) -> ssl.SSLContext:
-        """Answer the context that trusts; made once, in a thread, since it reads all certificates."""
+        """Return the context that trusts; made once, in a thread, since it reads all certificates."""
         import httpx
 
         async with self._tls_lock:
@@ -194,7 +194,7 @@ class PinnedNetwork:
 
 
 async def resolve_name(host: str, port: int) -> tuple[str, ...]:
-    """Answer the addresses that the system has for a name, in its order; looked up in a thread.
+    """Return the addresses that the system has for a name, in its order; looked up in a thread.
 
     Raises:
         OSError: There is none.
@@ -267,7 +267,7 @@ async def _read(response: httpx.Response, request: _Request, target: Target) -> 
 
 
 def connection_failed(error: BaseException) -> str:
-    """Answer what went wrong; the library's own error often has no words, but what lies under it has."""
+    """Return what went wrong; the library's own error often has no words, but what lies under it has."""
     cause: BaseException | None = error
     while cause is not None:
         text = " ".join(str(cause).split())

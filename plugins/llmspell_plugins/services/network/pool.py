@@ -93,7 +93,7 @@ class ConnectionPool:
         max_bytes: int = 64 * 1024 * 1024,
         trusted: bool = False,
     ) -> PooledStream:
-        """Send a request and answer its answer, for a block; see the contract's ``NetworkAccess``."""
+        """Send a request and return its answer, for a block; see the contract's ``NetworkAccess``."""
         checked = {"Accept": "*/*", "User-Agent": "llmspell", **checked_headers(headers or {})}
         name = checked_method(method)
         wish = _Wish(name, url, checked, content, connect_timeout_s, read_timeout_s, max_bytes, trusted)
@@ -112,7 +112,7 @@ class ConnectionPool:
             connection.close()
 
     async def ask(self, wish: _Wish) -> _Answer:
-        """Send a request and answer as soon as the head of its answer is there."""
+        """Send a request and return as soon as the head of its answer is there."""
         from .connection import Outgoing  # and with it h11, which no host needs that asks nobody
 
         network = self._network
@@ -200,7 +200,7 @@ class ConnectionPool:
 
 
 class PooledStream:
-    """An answer whose body comes in pieces; an async context manager that keeps the contract's ``HttpStream``."""
+    """An answer whose body comes in pieces; an async context manager that implements the contract's ``HttpStream``."""
 
     status: int = 0
     headers: Mapping[str, str] = {}
@@ -234,6 +234,6 @@ class PooledStream:
         return piece
 
     async def read(self) -> bytes:
-        """Answer the rest of the body."""
+        """Return the rest of the body."""
         pieces = [piece async for piece in self]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

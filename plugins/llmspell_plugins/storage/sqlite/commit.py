@@ -47,7 +47,7 @@ def _apply(connection: sqlite3.Connection, write: Write) -> bool:
 
 
 def _version(connection: sqlite3.Connection, key: str) -> int:
-    """Answer the key's version, 0 if it is absent."""
+    """Return the key's version, 0 if it is absent."""
     row = connection.execute(_VERSION, (key,)).fetchone()
     if row is None:
         return 0

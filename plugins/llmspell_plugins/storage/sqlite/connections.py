@@ -78,7 +78,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def open_writer(path: Path, durability: Durability, busy_s: float) -> sqlite3.Connection:
-    """Make the file if need be and answer the connection that writes.
+    """Make the file if need be and return the connection that writes.
 
     Raises:
         StorageError: It cannot be opened, or is not ours.
@@ -220,5 +220,5 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 
 def _primary(error: sqlite3.Error) -> int:
-    """Answer the primary code of an extended one."""
+    """Return the primary code of an extended one."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -59,14 +59,14 @@ class PointReader:
         self._fresh_until_s = 0.0
 
     def recall(self, key: str) -> Entry | Missing | None:
-        """Answer from the cache, or MISSING."""
+        """Return from the cache, or MISSING."""
         now_s = monotonic()
         if now_s >= self._fresh_until_s:
             self._refresh(now_s)
         return self._cache.get(key, MISSING)
 
     def read(self, key: str) -> Entry | Missing | None:
-        """Answer from the file and remember it; MISSING if that is to be done in a thread."""
+        """Return from the file and remember it; MISSING if that is to be done in a thread."""
         try:
             row = self._connection.execute(_SMALL, (_LARGE_BYTES, key)).fetchone()
         except sqlite3.Error:
@@ -128,13 +128,13 @@ def checked(key: Any, value: Any, version: Any) -> Entry:
 
 
 def read_entry(connection: sqlite3.Connection, key: str) -> Entry | None:
-    """Answer an entry of any size; blocks."""
+    """Return an entry of any size; blocks."""
     row = connection.execute(_ENTRY, (key,)).fetchone()
     return None if row is None else checked(key, *row)
 
 
 def read_page(connection: sqlite3.Connection, prefix: str, after: str, count: int) -> Page:
-    """Answer a page of entries with this prefix; blocks."""
+    """Return a page of entries with this prefix; blocks."""
     rows: list[tuple[str, Entry]] = []
     size_bytes = 0
     statement, start = (_BEHIND, after) if after >= prefix else (_FROM, prefix)

@@ -78,7 +78,7 @@ class SQLite:
         await self.close()
 
     async def get(self, key: str, /) -> Entry | None:
-        """Answer the entry, or None; see the contract's `Storage`."""
+        """Return the entry, or None; see the contract's `Storage`."""
         opened = self._opened or self._closed()
         points = opened.points
         if points is None:
@@ -116,7 +116,7 @@ class SQLite:
                 await opened.writer.close(opened.close)
 
     async def check(self) -> list[str]:
-        """Answer what is wrong with the file, one sentence each; it may be written meanwhile."""
+        """Return what is wrong with the file, one sentence each; it may be written meanwhile."""
         if self._opened is None:
             self._closed()
         return await trio.to_thread.run_sync(find_problems, self._path, self._settings.busy_s)

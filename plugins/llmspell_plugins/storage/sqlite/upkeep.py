@@ -12,7 +12,7 @@ __all__ = ["find_problems", "vacuum"]
 
 
 def find_problems(path: Path, busy_s: float) -> list[str]:
-    """Answer what SQLite finds wrong with the file, one sentence each.
+    """Return what SQLite finds wrong with the file, one sentence each.
 
     Raises:
         StorageError: It cannot be opened.

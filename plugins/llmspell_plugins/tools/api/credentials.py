@@ -80,7 +80,7 @@ Authentication: TypeAlias = Annotated[
 
 
 def auth_headers(auth: Authentication | None) -> dict[str, SecretStr]:
-    """Answer the headers that carry the credentials."""
+    """Return the headers that carry the credentials."""
     match auth:
         case BasicAuth():
             pair = f"{auth.username}:{auth.password.get_secret_value()}".encode("utf-8", "replace")
@@ -95,14 +95,14 @@ def auth_headers(auth: Authentication | None) -> dict[str, SecretStr]:
 
 
 def revealed(headers: Mapping[str, str | SecretStr]) -> dict[str, str]:
-    """Answer the headers as they are sent."""
+    """Return the headers as they are sent."""
     return {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in headers.items()
     }
 
 
 def secrets_in(headers: Mapping[str, str | SecretStr], auth: Authentication | None) -> tuple[bytes, ...]:
-    """Answer the secrets that were sent, the longest first; too short ones would redact what is none."""
+    """Return the secrets that were sent, the longest first; too short ones would redact what is none."""
     found = {value.get_secret_value() for value in headers.values() if isinstance(value, SecretStr)}
     found |= {value.rpartition(" ")[2] for value in found}
     if isinstance(auth, BasicAuth):
@@ -112,7 +112,7 @@ def secrets_in(headers: Mapping[str, str | SecretStr], auth: Authentication | No
 
 
 def redact(data: bytes, secrets: Iterable[bytes]) -> bytes:
-    """Answer the data without the secrets, as a server may echo what it was sent."""
+    """Return the data without the secrets, as a server may echo what it was sent."""
     for secret in secrets:
         data = data.replace(secret, _REDACTED)
     return data

@@ -84,7 +84,7 @@ class HttpRequest(Tool[HttpRequestParameters]):
     settings: HttpRequestSettings
 
     def access(self, parameters: HttpRequestParameters) -> Sequence[Access]:
-        """Answer that the input is a URL."""
+        """Return that the input is a URL."""
         return (HostAccess("input"),)
 
     async def run(self, parameters: HttpRequestParameters, context: ToolContext) -> ToolResult:

@@ -30,12 +30,12 @@ class RetryOptions(BaseModel):
     any_method: bool = Field(default=False, description="Try POST and PATCH again too, which may do it twice.")
 
     def attempts(self, method: str) -> int:
-        """Answer how often a request with this method is tried."""
+        """Return how often a request with this method is tried."""
         return self.max_attempts if self.any_method or method in _IDEMPOTENT else 1
 
 
 def delay_s(options: RetryOptions, attempt: int, headers: Mapping[str, str], now: datetime) -> float | None:
-    """Answer the wait after an attempt; None if the server asks for a longer one than the options allow.
+    """Return the wait after an attempt; None if the server asks for a longer one than the options allow.
 
     Args:
         options: How long waits may be.

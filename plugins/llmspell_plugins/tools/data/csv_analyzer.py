@@ -96,11 +96,11 @@ class CsvAnalyzer(Tool[CsvParameters]):
     repeatable = True
 
     def access(self, parameters: CsvParameters) -> Sequence[Access]:
-        """Answer that it reads the file, if there is one."""
+        """Return that it reads the file, if there is one."""
         return (PathAccess("path", "read"),) if parameters.path is not None else ()
 
     async def run(self, parameters: CsvParameters, context: ToolContext) -> ToolResult:
-        """Answer the analysis, the converted content, or the rows as CSV; metadata tells what did not fit.
+        """Return the analysis, the converted content, or the rows as CSV; metadata tells what did not fit.
 
         Raises:
             ToolError: ``invalid_input``, ``not_found``, ``limit_exceeded`` or ``missing_library``.

@@ -36,7 +36,7 @@ def _integer(cell: str) -> int | None:
 
 
 def number(cell: str) -> float | None:
-    """Answer the finite number that a cell holds, or None."""
+    """Return the finite number that a cell holds, or None."""
     cell = cell.strip()
     if not _FLOAT.fullmatch(cell):
         return None
@@ -74,14 +74,14 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def typed(cell: str, data_type: str, table: Table) -> Any:
-    """Answer a cell's value, None if it counts as empty; a string stays as it stands."""
+    """Return a cell's value, None if it counts as empty; a string stays as it stands."""
     if table.is_null(cell):
         return None
     return cell if data_type == "string" else _READERS[data_type](cell.strip())
 
 
 def types(table: Table) -> list[str]:
-    """Answer each column's type."""
+    """Return each column's type."""
     columns = [_Type() for _ in table.names]
     for row in table.rows():
         for column, cell in zip(columns, row, strict=True):
@@ -181,7 +181,7 @@ class _Range(Generic[V]):
 
 
 def _statistics(numbers: array[float], span: _Range[float]) -> dict[str, float | None]:
-    """Answer mean, median and deviation; scaled down meanwhile, so that the squares of large numbers stay finite."""
+    """Return mean, median and deviation; scaled down meanwhile, so that the squares of large numbers stay finite."""
     count = len(numbers)
     scale = max(1.0, abs(span.least or 0), abs(span.greatest or 0))
     mean = math.fsum(value / scale for value in numbers) / count
@@ -191,7 +191,7 @@ def _statistics(numbers: array[float], span: _Range[float]) -> dict[str, float |
 
 
 def _median(numbers: array[float]) -> float:
-    """Answer the middle; sorts runs and merges them, for sorting at once would hold all other threads."""
+    """Return the middle; sorts runs and merges them, for sorting at once would hold all other threads."""
     runs = [sorted(numbers[start : start + _RUN]) for start in range(0, len(numbers), _RUN)]
     middle = list(islice(heapq.merge(*runs), (len(numbers) - 1) // 2, len(numbers) // 2 + 1))
     return middle[0] / 2 + middle[-1] / 2 if len(middle) == 2 else middle[0]

@@ -83,7 +83,7 @@ def sampled(table: Table, size: int, method: str, seed: int) -> Iterable[list[st
 def transformed(
     table: Table, added: Mapping[str, str], renamed: Mapping[str, str]
 ) -> tuple[list[str], Iterator[list[str]]]:
-    """Answer the names and rows with computed columns at the end, then renamed.
+    """Return the names and rows with computed columns at the end, then renamed.
 
     An expression names columns by their old names; where one of those cells is empty, so is the result.
 
@@ -141,7 +141,7 @@ def _shown(value: float) -> str:
 
 
 def violations(table: Table, rules: Mapping[str, str]) -> dict[str, Any]:
-    """Answer ``{valid, errors: [{row, column, value, error}], total_rows, error_count}``, with the first 1000 errors.
+    """Return ``{valid, errors: [{row, column, value, error}], total_rows, error_count}``, with the first 1000 errors.
 
     Raises:
         ToolError: A rule is neither ``email`` nor ``range:a-b``, or there is no such column (``invalid_input``).
@@ -160,7 +160,7 @@ def violations(table: Table, rules: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _judge(name: str, rule: str) -> Callable[[str], str]:
-    """Answer what says of a cell why it breaks the rule, or nothing."""
+    """Return what says of a cell why it breaks the rule, or nothing."""
     if rule.strip() == "email":
         return lambda cell: "" if _EMAIL.fullmatch(cell) else "it is no e-mail address"
     match = _RANGE.fullmatch(rule)

@@ -95,7 +95,7 @@ class Table:
         return not cell or cell.isspace() or cell in self.reading.null_values
 
     def index(self, name: str, where: str) -> int:
-        """Answer which column has the name.
+        """Return which column has the name.
 
         Raises:
             ToolError: None has (``invalid_input``).
@@ -107,7 +107,7 @@ class Table:
         return self.names.index(name)
 
     def told(self) -> list[dict[str, object]]:
-        """Answer the errors; past a thousand only how many more."""
+        """Return the errors; past a thousand only how many more."""
         return [*self.errors, {"error": f"and {self._untold} more"}] if self._untold else list(self.errors)
 
     def _records(self) -> Iterator[list[str]]:
@@ -158,7 +158,7 @@ class _Source:
 
 
 def opened(text: str, reading: Reading, encoding: str = "utf-8", size_bytes: int | None = None) -> Table:
-    """Answer the table that a text holds."""
+    """Return the table that a text holds."""
     text = _whole(text.removeprefix("\ufeff"))
     delimiter = reading.delimiter or _sniffed(text)
     size_bytes = _utf8_size(text) if size_bytes is None else size_bytes
@@ -169,7 +169,7 @@ def opened(text: str, reading: Reading, encoding: str = "utf-8", size_bytes: int
 
 
 def decoded(data: bytes, encoding: str | None) -> tuple[str, str]:
-    """Answer a file's text and its encoding: by byte order mark, else UTF-8 if it fits, else Windows-1252.
+    """Return a file's text and its encoding: by byte order mark, else UTF-8 if it fits, else Windows-1252.
 
     Raises:
         ToolError: The encoding is unknown, or the file is not in it (``invalid_input``).
@@ -198,7 +198,7 @@ def _text(data: bytes, encoding: str, errors: str = "strict") -> str:
 
 
 def written(names: Sequence[str] | None, rows: Iterable[Sequence[str]], delimiter: str) -> str:
-    """Answer rows as CSV, lines ending in LF, below their names unless these are None."""
+    """Return rows as CSV, lines ending in LF, below their names unless these are None."""
     echo = csv.writer(_Echo(), delimiter=delimiter, lineterminator="\r\n")
     every = rows if names is None else (row for part in ([names] if names else [], rows) for row in part)
     # The writer is told CR LF so that it quotes both; it answers what its file's write answers.
@@ -211,7 +211,7 @@ class _Echo:
 
 
 def _sniffed(text: str) -> str:
-    """Answer the delimiter that cuts most of the first rows into the same number of cells; a comma if none does."""
+    """Return the delimiter that cuts most of the first rows into the same number of cells; a comma if none does."""
     sample = [line[:10_000] for line in islice(lines(text), _SNIFFED_LINES) if line.strip()]
     best, best_score = ",", (0.0, 0)
     for delimiter in _DELIMITERS:
@@ -232,7 +232,7 @@ def _leniently(sample: list[str], delimiter: str) -> Iterator[list[str]]:
 
 
 def _names(header: list[str]) -> list[str]:
-    """Answer the names stripped; what is blank or there twice gets a number."""
+    """Return the names stripped; what is blank or there twice gets a number."""
     names: dict[str, None] = {}
     given = {cell.strip() for cell in header}
     last: Counter[str] = Counter()

@@ -55,7 +55,7 @@ class JsonProcessor(Tool[JsonProcessorParameters]):
     repeatable = True
 
     async def run(self, parameters: JsonProcessorParameters, context: ToolContext) -> ToolResult:
-        """Answer the value, and its JSON as text.
+        """Return the value, and its JSON as text.
 
         Raises:
             ToolError: ``invalid_input``, ``invalid_query``, ``query_failed``, ``invalid_schema``, ``limit_exceeded`` or
@@ -72,7 +72,7 @@ class JsonProcessor(Tool[JsonProcessorParameters]):
 
 
 async def _text_of(parameters: JsonProcessorParameters, context: ToolContext) -> str:
-    """Answer the input as JSON text; an array to stream becomes lines."""
+    """Return the input as JSON text; an array to stream becomes lines."""
     value = parameters.input
     if isinstance(value, str):
         return value
@@ -92,7 +92,7 @@ def _lines(values: Sequence[Any]) -> str:
 
 
 async def _answer(parameters: JsonProcessorParameters, text: str, context: ToolContext) -> str:
-    """Answer the result as JSON text."""
+    """Return the result as JSON text."""
     if parameters.operation == "parse":
         return text
     try:

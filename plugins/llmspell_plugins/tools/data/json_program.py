@@ -47,7 +47,7 @@ def stream(text: str, program: str) -> str:
 
 
 def validate(text: str, schema_text: str) -> str:
-    """Answer ``{valid, errors: [{message, field, code}]}`` as JSON; formats are checked, references leave no document.
+    """Return ``{valid, errors: [{message, field, code}]}`` as JSON; formats are checked, references leave no document.
 
     Raises:
         ToolError: ``invalid_input`` or ``invalid_schema``.
@@ -108,13 +108,13 @@ def _stream(compiled: Any, lines: Iterable[str]) -> Iterator[Any]:
 
 
 def _plain(error: ValueError) -> str:
-    """Answer jq's first sentence, in one line, with the program's own line numbers."""
+    """Return jq's first sentence, in one line, with the program's own line numbers."""
     first = str(error).partition("\n")[0].removeprefix("jq: error: ").rstrip(":")
     return re.sub(r"at <top-level>, line (\d+)", lambda match: f"at line {int(match[1]) - 1}", first)[:500]
 
 
 def _checker(validator: Any, schema: Any) -> Any:
-    """Answer a validator that fetches nothing: it knows the published drafts, and the schema."""
+    """Return a validator that fetches nothing: it knows the published drafts, and the schema."""
     from jsonschema_specifications import REGISTRY
 
     return validator(schema, registry=REGISTRY, format_checker=validator.FORMAT_CHECKER)

@@ -22,7 +22,7 @@ _CHUNK = 1_000_000
 
 
 def decode(text: str, where: str) -> Any:
-    """Answer the value of a JSON text.
+    """Return the value of a JSON text.
 
     Raises:
         ToolError: ``invalid_input``, with line and column.
@@ -68,7 +68,7 @@ def check(text: str, where: str) -> None:
 
 
 def encode(value: Any, where: str) -> str:
-    """Answer the value as compact JSON; mappings and tuples are as good as dicts and lists.
+    """Return the value as compact JSON; mappings and tuples are as good as dicts and lists.
 
     Raises:
         ToolError: It holds what JSON cannot hold (``invalid_input``).

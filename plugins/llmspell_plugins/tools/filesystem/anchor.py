@@ -38,7 +38,7 @@ class Anchor:
         self.path = path
 
     def status(self) -> os.stat_result:
-        """Answer what is there; of a link, what the link itself is.
+        """Return what is there; of a link, what the link itself is.
 
         Raises:
             FileNotFoundError: Nothing.
@@ -46,13 +46,13 @@ class Anchor:
         return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
 
     def status_or_none(self) -> os.stat_result | None:
-        """Answer what is there, None for nothing."""
+        """Return what is there, None for nothing."""
         with suppress(FileNotFoundError):
             return self.status()
         return None
 
     def open(self, flags: int, mode: int = 0o666) -> int:
-        """Open it and answer the descriptor.
+        """Open it and return the descriptor.
 
         Raises:
             SecurityError: It is a link by now.
@@ -65,7 +65,7 @@ class Anchor:
             raise
 
     def open_folder(self) -> int:
-        """Open it as a folder that can be listed and answer the descriptor.
+        """Open it as a folder that can be listed and return the descriptor.
 
         Raises:
             SecurityError: It is a link by now.
@@ -103,7 +103,7 @@ def anchored(path: str) -> Iterator[Anchor]:
 
 
 def open_regular(anchor: Anchor, flags: int) -> tuple[int, os.stat_result]:
-    """Open a regular file and answer its descriptor and status; a pipe or device would block or never end.
+    """Open a regular file and return its descriptor and status; a pipe or device would block or never end.
 
     Raises:
         ToolError: It is not a regular file.

@@ -25,7 +25,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def read_file(path: str, max_bytes: int, charge: Callable[[int], None]) -> bytes:
-    """Answer a file's content.
+    """Return a file's content.
 
     Args:
         path: Resolved.
@@ -46,7 +46,7 @@ def read_file(path: str, max_bytes: int, charge: Callable[[int], None]) -> bytes
 
 
 def write_file(path: str, content: bytes, max_bytes: int) -> bool:
-    """Replace a file's content, or make the file; answers whether it was made.
+    """Replace a file's content, or make the file; returns whether it was made.
 
     Raises:
         ResourceLimitError: The content is larger than ``max_bytes``.
@@ -59,7 +59,7 @@ def write_file(path: str, content: bytes, max_bytes: int) -> bool:
 
 
 def append_file(path: str, content: bytes, max_bytes: int) -> int:
-    """Add to the end of a file, which is made if it is not there; answers its size then.
+    """Add to the end of a file, which is made if it is not there; returns its size then.
 
     Raises:
         ResourceLimitError: It would be larger than ``max_bytes``.
@@ -72,7 +72,7 @@ def append_file(path: str, content: bytes, max_bytes: int) -> int:
 
 
 def copy_file(source: str, target: str, max_bytes: int) -> int:
-    """Copy a file's content and permissions; answers how many bytes.
+    """Copy a file's content and permissions; returns how many bytes.
 
     Raises:
         ResourceLimitError: It is larger than ``max_bytes``.

@@ -137,7 +137,7 @@ class FileOperations(Tool[FileOperationsParameters]):
     settings: FileOperationsSettings
 
     def access(self, parameters: FileOperationsParameters) -> Sequence[Access]:
-        """Answer the paths, with what is done to each."""
+        """Return the paths, with what is done to each."""
         match parameters.operation:
             case "copy":
                 return (PathAccess("source_path", "read"), PathAccess("target_path", "write"))

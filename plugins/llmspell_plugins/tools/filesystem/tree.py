@@ -51,7 +51,7 @@ class Bounds(Struct, frozen=True):
 
 
 def survey(path: str, judge: Judge, bounds: Bounds, *, strict: bool, recursive: bool = True) -> list[Item]:
-    """Answer all that is in a folder, each folder before what is in it.
+    """Return all that is in a folder, each folder before what is in it.
 
     Args:
         path: The folder.
@@ -83,7 +83,7 @@ def survey(path: str, judge: Judge, bounds: Bounds, *, strict: bool, recursive: 
 
 
 def delete(path: str, items: list[Item] | None = None) -> int:
-    """Delete a file, or a folder with the surveyed items; answers how many files and folders went."""
+    """Delete a file, or a folder with the surveyed items; returns how many files and folders went."""
     for item in reversed(items or []):
         trio.from_thread.check_cancelled()
         _remove(item.path)
@@ -92,7 +92,7 @@ def delete(path: str, items: list[Item] | None = None) -> int:
 
 
 def copy_tree(source: str, target: str, items: list[Item], max_bytes: int) -> int:
-    """Copy a folder with the surveyed items; answers how many files and folders were copied."""
+    """Copy a folder with the surveyed items; returns how many files and folders were copied."""
     _make_folder(target)
     for item in items:
         trio.from_thread.check_cancelled()
@@ -118,7 +118,7 @@ def move(source: str, target: str) -> None:
 
 
 def make_folders(path: str, judge: Judge, *, parents: bool) -> bool:
-    """Make a folder; answers whether it was not there before.
+    """Make a folder; returns whether it was not there before.
 
     Args:
         path: The folder.
@@ -133,7 +133,7 @@ def make_folders(path: str, judge: Judge, *, parents: bool) -> bool:
 
 
 def kind_of(status: os.stat_result) -> str:
-    """Answer what it is: ``file``, ``directory``, ``symlink`` or ``other``."""
+    """Return what it is: ``file``, ``directory``, ``symlink`` or ``other``."""
     if stat.S_ISREG(status.st_mode):
         return "file"
     if stat.S_ISDIR(status.st_mode):

@@ -34,7 +34,7 @@ class Function(NamedTuple):
 def _ieee(
     function: Callable[[float], float], poles: Mapping[float, float] = MappingProxyType({})
 ) -> Callable[..., float]:
-    """Answer the function with infinity and NaN where Python raises; poles say where it is infinite."""
+    """Return the function with infinity and NaN where Python raises; poles say where it is infinite."""
 
     def call(value: float) -> float:
         try:
@@ -77,7 +77,7 @@ def _power(base: float, exponent: float) -> float:
 
 
 def _logarithm(*values: float) -> float:
-    """Answer log(x) to base 10, or log(base, x)."""
+    """Return log(x) to base 10, or log(base, x)."""
     if len(values) == 1 or values[0] == 10:
         return _ieee(math.log10, _POLE)(values[-1])
     if values[0] == 2:
@@ -87,7 +87,7 @@ def _logarithm(*values: float) -> float:
 
 
 def _round(value: float, digits: float = 0) -> float:
-    """Answer the nearest number with so many decimal places; without them, halves go away from zero."""
+    """Return the nearest number with so many decimal places; without them, halves go away from zero."""
     if not (math.isfinite(value) and math.isfinite(digits)):
         return value
     if digits:
@@ -163,6 +163,6 @@ OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
 
 
 def catalog() -> dict[str, list[str]]:
-    """Answer every operator and function, by group."""
+    """Return every operator and function, by group."""
     functions = {group: [one.signature for one in members.values()] for group, members in _FUNCTION_GROUPS.items()}
     return {**_OPERATOR_GROUPS, **functions}

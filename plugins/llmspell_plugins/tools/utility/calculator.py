@@ -39,7 +39,7 @@ class Calculator(Tool[CalculatorParameters]):
     repeatable = True
 
     async def run(self, parameters: CalculatorParameters, context: ToolContext) -> ToolResult:
-        """Answer the value, the verdict or the catalog; infinity and NaN come as words with result_type special.
+        """Return the value, the verdict or the catalog; infinity and NaN come as words with result_type special.
 
         Raises:
             ToolError: ``invalid_input`` or ``limit_exceeded``.

@@ -61,7 +61,7 @@ class Expression:
         self._evaluator: Any = SimpleEval(operators=OPERATORS, functions=functions, names={})
 
     def evaluate(self, variables: Mapping[str, float]) -> float:
-        """Answer its value, infinity and NaN included; ``pi`` and ``e`` have their values unless given.
+        """Return its value, infinity and NaN included; ``pi`` and ``e`` have their values unless given.
 
         Raises:
             ToolError: A variable is missing (``invalid_input``), or an exponent too large (``limit_exceeded``).
@@ -91,7 +91,7 @@ class _Tokens:
         self._read()
 
     def tree(self) -> ast.expr:
-        """Answer the tree of what was read."""
+        """Return the tree of what was read."""
         source = " ".join(self._python)
         try:
             tree = ast.parse(source, mode="eval")
@@ -122,7 +122,7 @@ class _Tokens:
             raise self._wrong("a '(' is never closed", self._open[-1])
 
     def _spell(self, kind: str, token: str, end: int) -> str:
-        """Answer one token in Python's spelling, counted against the limits."""
+        """Return one token in Python's spelling, counted against the limits."""
         if kind == "number":
             if math.isinf(float(token)):
                 raise self._wrong(f"the number {token[:30]} is too large", end - len(token))
@@ -169,7 +169,7 @@ class _Tokens:
             raise _invalid(f"{name} cannot take {len(node.args)} values", f"write {function.signature}")
 
     def _position(self, offset: int) -> int:
-        """Answer where in the text the token stands that begins at or after an offset of the Python spelling."""
+        """Return where in the text the token stands that begins at or after an offset of the Python spelling."""
         length = 0
         for start, token in zip(self._starts, self._python, strict=True):
             if length + len(token) > offset:

@@ -91,7 +91,7 @@ class TextManipulator(Tool[TextManipulatorParameters]):
     repeatable = True
 
     async def run(self, parameters: TextManipulatorParameters, context: ToolContext) -> ToolResult:
-        """Answer result, operation, original_length and result_length; the result of split is an array of texts.
+        """Return result, operation, original_length and result_length; the result of split is an array of texts.
 
         Raises:
             ToolError: ``invalid_input`` or ``limit_exceeded``.
@@ -118,7 +118,7 @@ class TextManipulator(Tool[TextManipulatorParameters]):
 
 
 def _growth(operation: str, given: str | list[str], options: TextOptions) -> int:
-    """Answer how many characters the answer may have more than the input."""
+    """Return how many characters the answer may have more than the input."""
     if operation == "replace" and isinstance(given, str) and options.from_:
         return given.count(options.from_) * len(options.to)
     if operation == "indent" and isinstance(given, str):

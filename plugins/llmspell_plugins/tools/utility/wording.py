@@ -33,12 +33,12 @@ _JOINERS = "\u200c\u200d"
 
 
 def mapped(text: str, change: Callable[[str], str]) -> str:
-    """Answer the text changed piece by piece; pieces end at white space, for Greek lower case looks at word ends."""
+    """Return the text changed piece by piece; pieces end at white space, for Greek lower case looks at word ends."""
     return "".join(change(piece) for piece in _pieces(text))
 
 
 def joined(separator: str, parts: Iterable[str]) -> str:
-    """Answer the parts with the separator between them, put together batch by batch."""
+    """Return the parts with the separator between them, put together batch by batch."""
     remaining = iter(parts)
     batches = iter(lambda: list(islice(remaining, _BATCH)), [])
     return separator.join(separator.join(batch) for batch in batches)
@@ -65,22 +65,22 @@ def words(text: str) -> Iterator[str]:
 
 
 def snake_case(text: str) -> str:
-    """Answer the words in lower case, joined by underscores."""
+    """Return the words in lower case, joined by underscores."""
     return joined("_", (part.lower() for part in _parts(text)))
 
 
 def camel_case(text: str) -> str:
-    """Answer the words joined, each but the first with a capital."""
+    """Return the words joined, each but the first with a capital."""
     return joined("", (_capital(part) if index else part.lower() for index, part in enumerate(_parts(text))))
 
 
 def pascal_case(text: str) -> str:
-    """Answer the words joined, each with a capital."""
+    """Return the words joined, each with a capital."""
     return joined("", map(_capital, _parts(text)))
 
 
 def sanitized(text: str) -> str:
-    """Answer the text without control characters, invisible and direction marks, and lone surrogates; lines end in LF.
+    """Return the text without control characters, invisible and direction marks, and lone surrogates; lines end in LF.
 
     Tabs, line ends, and the joiners that emoji and some scripts need, stay; the rest is composed (NFC).
     """
@@ -89,20 +89,20 @@ def sanitized(text: str) -> str:
 
 
 def truncated(text: str, max_length: int) -> str:
-    """Answer the text, or as much of it as fits with an ellipsis of three dots."""
+    """Return the text, or as much of it as fits with an ellipsis of three dots."""
     if len(text) <= max_length:
         return text
     return f"{text[: max_length - 3]}..." if max_length > 3 else text[:max_length]
 
 
 def indented(text: str, spaces: int) -> str:
-    """Answer the text with spaces before every line that is not blank."""
+    """Return the text with spaces before every line that is not blank."""
     prefix = " " * spaces
     return joined("", (prefix + line if line.strip() else line for line in lines(text)))
 
 
 def dedented(text: str) -> str:
-    """Answer the text without the white space that all lines begin with; blank lines become empty."""
+    """Return the text without the white space that all lines begin with; blank lines become empty."""
     margin: str | None = None
     for line in lines(text):
         if line.strip():
@@ -113,7 +113,7 @@ def dedented(text: str) -> str:
 
 
 def wrapped(text: str, width: int) -> str:
-    """Answer the text with lines of at most so many characters, broken at white space; longer words stay whole."""
+    """Return the text with lines of at most so many characters, broken at white space; longer words stay whole."""
     return joined("", (_wrapped_line(line, width) for line in lines(text)))
 
 

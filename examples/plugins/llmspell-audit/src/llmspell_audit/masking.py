@@ -36,7 +36,7 @@ class Masking:
         self._texts = sorted(self._hidden_texts(real), key=len, reverse=True)
 
     def masked(self, value: Any) -> Any:
-        """Answer the value with everything hidden that is to be."""
+        """Return the value with everything hidden that is to be."""
         if isinstance(value, str):
             return self._without_texts(value)
         if isinstance(value, Mapping):

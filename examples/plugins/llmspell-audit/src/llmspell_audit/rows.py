@@ -17,12 +17,12 @@ _LONGEST: Final = 200
 
 
 def asked_row(context: HookContext[Any], request: ToolCall | ScriptRun, names: Iterable[str]) -> dict[str, Any]:
-    """Answer the row that says what was asked for, and by whom."""
+    """Return the row that says what was asked for, and by whom."""
     return {**_head("asked", context), "request": _request(request, names)}
 
 
 def ended_row(context: HookContext[Any], names: Iterable[str]) -> dict[str, Any]:
-    """Answer the row that says how it ended."""
+    """Return the row that says how it ended."""
     row = {**_head("ended", context), "attempt": context.operation.attempt, "status": "completed"}
     row["body_ms"] = round(context.elapsed_ns / 1e6, 3)
     outcome = context.outcome

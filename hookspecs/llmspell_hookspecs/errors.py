@@ -60,6 +60,7 @@ __all__ = [
     "StorageError",
     "ToolError",
     "UnsupportedResultError",
+    "line_of_error",
     "text_of_error",
 ]
 
@@ -356,4 +357,14 @@ def text_of_error(error: BaseException) -> str:
     return (text or name) if isinstance(error, Exception) or not text else f"{name}: {text}"
 
 
+def line_of_error(error: BaseException) -> str:
+    """Return an error's text as a part of a message: one printable line of at most 300 characters.
+
+    Control characters are spelled out. That leaves a message, which has 500, room for where it was and what to do.
+    """
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(text_of_error(error).split()))
+    return line if len(line) <= _LINE_LENGTH else line[: _LINE_LENGTH - 3] + "..."
+
+
+_LINE_LENGTH = 300
 _NAME_OF = type.__dict__["__name__"].__get__  # not the attribute, which a metaclass may hide

@@ -19,11 +19,10 @@ from typing import Final, Literal
 
 from pydantic import create_model
 
-from .errors import DepthLimitError, LlmspellError, OperationError, PluginError, text_of_error
+from .errors import DepthLimitError, LlmspellError, OperationError, PluginError, line_of_error
 
 __all__ = ["Blamed", "as_error", "let_pass", "passes", "remedy", "survive_first_model", "text_of"]
 
-_LENGTH: Final = 300
 _READ_ONLY: Final = "what a hook is given is read-only: return context.modify(...)"
 _TRIO: Final = "the host runs on trio: await that, or services.get(AsyncioThread).run"
 _REMEDIES: Final = (
@@ -115,11 +114,9 @@ def as_error(error: BaseException, where: str) -> Exception:
 
 def text_of(error: BaseException) -> str:
     """Return what an error says, after its class unless it is one of ours; one line, and never a failure."""
-    said, name = " ".join(text_of_error(error).split()), _NAME_OF(type(error))
+    said, name = line_of_error(error), _NAME_OF(type(error))
     bare = said == name or said.startswith(f"{name}: ") or issubclass(type(error), LlmspellError)
-    text = said if bare else f"{name}: {said}"
-    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[: _LENGTH + 1])
-    return text if len(text) <= _LENGTH else text[:_LENGTH] + "..."
+    return said if bare else f"{name}: {said}"
 
 
 def survive_first_model() -> None:

@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptObject, check_bounds
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["LARGEST_TEXT", "is_small", "parse_text", "plain", "sound", "write_text"]
 
@@ -137,7 +138,7 @@ def _parse(decoder: json.JSONDecoder, text: str) -> Any:
     except RecursionError as error:
         raise InvalidInputError("JSON parse error: the text is nested too deeply; flatten it") from error
     except ValueError as error:
-        raise InvalidInputError(f"JSON parse error: {error}; correct the text") from error
+        raise InvalidInputError(f"JSON parse error: {line_of_error(error)}; correct the text") from error
 
 
 def _refuse_constant(word: str) -> Any:

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from llmspell_hookspecs.errors import line_of_error
+
 from .outlet import put
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class _Log(logging.Handler):
                 self._descriptor = os.open(self._file, flags | os.O_NONBLOCK, 0o600)  # a pipe may have no reader
             written = os.write(self._descriptor, data)
         except (OSError, ValueError) as error:
-            problem = getattr(error, "strerror", None) or str(error)
+            problem = getattr(error, "strerror", None) or line_of_error(error)
         else:
             if written == len(data):
                 return True

@@ -23,6 +23,7 @@ from msgspec import structs
 
 from llmspell.foreign import Blamed, text_of
 from llmspell_hookspecs import Closing, LlmspellError, PluginError, PluginInfo
+from llmspell_hookspecs.errors import text_of_error
 
 __all__ = ["Lifespans", "open_lifespans"]
 
@@ -192,7 +193,7 @@ class Lifespans:
             if life.leave.is_set():
                 _log.warning("%s: it did not end in order: %s", held.name, text_of(error))
             else:
-                self.failed(structs.replace(held.info, error=str(error)))
+                self.failed(structs.replace(held.info, error=text_of_error(error)))
             life.error = error
         finally:
             if held in self._order:

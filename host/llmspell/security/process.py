@@ -22,6 +22,7 @@ from typing import Any, Self
 import trio
 
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ToolError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["ProcessPool"]
 
@@ -241,7 +242,8 @@ def _pack(
     try:
         parts = (pickle.dumps(function), pickle.dumps(tuple(arguments), pickle.HIGHEST_PROTOCOL))
     except (pickle.PicklingError, AttributeError, TypeError, RecursionError) as error:
-        message = f"{name}: cannot be sent to a child process ({error}); give a module-level function and plain values"
+        why = line_of_error(error)
+        message = f"{name}: cannot be sent to a child process ({why}); give a module-level function and plain values"
         raise InvalidInputError(message, field="function") from error
     return pickle.dumps((*parts, memory_bytes, output_bytes), pickle.HIGHEST_PROTOCOL)
 

@@ -15,6 +15,7 @@ from tomlkit.items import Array
 
 from llmspell.regular import read_regular
 from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["set_plugin_enabled"]
 
@@ -54,7 +55,9 @@ def _read(file: Path) -> tomlkit.TOMLDocument:
     except FileNotFoundError:
         return tomlkit.document()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
-        raise SettingsError(f"{file}: cannot be edited: {error}; fix it first", origin=str(file)) from error
+        raise SettingsError(
+            f"{file}: cannot be edited: {line_of_error(error)}; fix it first", origin=str(file)
+        ) from error
 
 
 def _write(file: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import line_of_error
 
 from .schema import annotation_of, is_known, known_keys
 
@@ -79,7 +80,7 @@ def from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, tupl
                 for path, value in convert(environment[name]):
                     yield name, path, value
             except ValueError as error:
-                raise SettingsError(f"{name}: {error}", origin=name) from None
+                raise SettingsError(f"{name}: {line_of_error(error)}", origin=name) from None
     for name in names:
         path = tuple(name.removeprefix(PREFIX).lower().split("__"))
         if not is_known(path) and (right := _respelled(name)):

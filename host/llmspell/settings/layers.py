@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from llmspell.security import expand_root, home_folder
 from llmspell_hookspecs import SettingsError, is_secret_name
+from llmspell_hookspecs.errors import line_of_error
 
 from .diagnosis import diagnose, shown_key, shown_value
 from .environment import from_environment, parse_text, suspicious
@@ -221,7 +222,7 @@ def _named_folder(project: Path) -> Path:
     try:
         folder = project.resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or line_of_error(error)
         raise SettingsError(f"--project {project}: {reason}; name a folder that is there") from error
     if not folder.is_dir():
         raise SettingsError(f"--project {project}: it is no folder; name the project's folder")

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from llmspell.regular import read_regular
 from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import line_of_error
 
 from .location import lines_of
 
@@ -56,7 +57,7 @@ def parse_settings(file: Path, content: bytes) -> tuple[dict[str, Any], dict[tup
         message = f"{file}: is {found or 'not UTF-8'}; save it as UTF-8"
         raise SettingsError(message, origin=where) from error
     except tomllib.TOMLDecodeError as error:
-        reason = str(error)
+        reason = line_of_error(error)
         place = _PLACE.search(reason)
         origin = f"{file}:{place[1]}" if place else where
         raise SettingsError(f"{origin}: is no TOML: {_cut(reason)}; fix it", origin=origin) from error

@@ -20,6 +20,7 @@ from typing import Any, Final
 from llmspell.regular import read_regular
 from llmspell.security import expand_root
 from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import line_of_error
 
 from .key import flatten
 from .place import data_dir
@@ -157,7 +158,9 @@ def _read(store: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{store}: cannot be read: {error}; fix it, or delete it and trust again") from error
+        raise SettingsError(
+            f"{store}: cannot be read: {line_of_error(error)}; fix it, or delete it and trust again"
+        ) from error
     return known if isinstance(known, dict) else {}
 
 

@@ -25,6 +25,7 @@ from llmspell_hookspecs import (
     ToolResult,
     ToolUse,
 )
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_plugins.json_text import is_small, sound, write_text
 
 __all__ = ["Toolbox"]
@@ -101,7 +102,7 @@ class Toolbox:
         except LlmspellError as error:
             return "failed", f"error: {error}"
         except Exception as error:  # a tool's own fault must not end the run
-            return "failed", f"error: {use.name} failed with {type(error).__name__}: {error}"
+            return "failed", f"error: {use.name} failed with {type(error).__name__}: {line_of_error(error)}"
 
 
 async def _told(answer: Any) -> tuple[Status, str]:

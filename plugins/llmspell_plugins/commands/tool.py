@@ -13,7 +13,7 @@ import click
 
 from llmspell_hookspecs import LlmspellError, ToolError, ToolResult, Tools
 from llmspell_hookspecs.commands import CommandError
-from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.errors import line_of_error, text_of_error
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
@@ -106,7 +106,9 @@ def _whole(invocation: Invocation, parameters: Sequence[str]) -> dict[str, Any] 
     except RecursionError as error:
         raise click.UsageError("the parameters are nested too deeply; make them flatter") from error
     except ValueError as error:
-        raise click.UsageError(f"the parameters are no JSON: {error}; write an object or key=value pairs") from error
+        raise click.UsageError(
+            f"the parameters are no JSON: {line_of_error(error)}; write an object or key=value pairs"
+        ) from error
     if not isinstance(value, dict):
         raise click.UsageError("the parameters are no JSON object; write an object or key=value pairs")
     return value

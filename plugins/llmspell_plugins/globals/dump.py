@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from llmspell_hookspecs import InvalidInputError, ScriptObject
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["COMPACT", "VERBOSE", "DumpOptions", "dump", "read_options"]
 
@@ -59,7 +60,9 @@ def read_options(options: Mapping[str, Any]) -> DumpOptions:
         read = msgspec.convert(given, DumpOptions)
     except msgspec.ValidationError as error:
         known = ", ".join(DumpOptions.__struct_fields__)
-        raise InvalidInputError(f"Debug.dump: {error}; the options are {known}", field="options") from error
+        raise InvalidInputError(
+            f"Debug.dump: {line_of_error(error)}; the options are {known}", field="options"
+        ) from error
     for name in DumpOptions.__struct_fields__:
         most = _LARGEST.get(name, _MOST_CHARACTERS)
         if not 0 <= getattr(read, name) <= most:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from llmspell_hookspecs import InvalidInputError, ScriptFunction
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["BatchOptions", "PublishRequest", "SubscribeRequest", "read_batch", "read_publish", "read_subscribe"]
 
@@ -169,7 +170,9 @@ def _check_data(where: str, data: Any) -> None:
     try:
         size_bytes = len(msgspec.json.encode(data))
     except (TypeError, ValueError, RecursionError) as error:
-        message = f"{where}: the data is not plain: {error}; give texts, numbers, booleans and tables of them"
+        message = (
+            f"{where}: the data is not plain: {line_of_error(error)}; give texts, numbers, booleans and tables of them"
+        )
         raise InvalidInputError(message, field="data") from error
     if size_bytes > _DATA_BYTES:
         message = f"{where}: the data has {size_bytes} bytes as JSON; publish at most {_DATA_BYTES}, or where it lies"

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from llmspell_hookspecs import ToolUse
+from llmspell_hookspecs.errors import line_of_error
 
 from .chat_names import ToolNames
 from .wire_json import depth_of, read_json
@@ -112,7 +113,7 @@ def parameters_of(arguments: Any) -> tuple[dict[str, Any], str]:
         try:
             arguments = read_json(arguments.encode("utf-8", "surrogatepass"))
         except ValueError as error:
-            return {}, f"the parameters are no JSON: {error}"
+            return {}, f"the parameters are no JSON: {line_of_error(error)}"
     if isinstance(arguments, str):  # JSON within JSON
         try:
             arguments = read_json(arguments.encode("utf-8", "surrogatepass")) if arguments.strip() else {}

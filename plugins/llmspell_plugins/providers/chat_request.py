@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from llmspell_hookspecs import InvalidInputError, Message, ModelRequest, ToolSpec, ToolUse, thaw
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_plugins.json_text import sound
 
 from .chat_names import ToolNames, object_schema
@@ -119,7 +120,9 @@ def _encoded(body: Mapping[str, Any], request: ModelRequest) -> bytes:
         except UnicodeEncodeError:
             return msgspec.json.encode(sound(body), enc_hook=_plain)
     except (TypeError, ValueError, RecursionError) as error:
-        message = f"model:{request.model}: the request cannot be written as JSON ({error}); use plain values"
+        message = (
+            f"model:{request.model}: the request cannot be written as JSON ({line_of_error(error)}); use plain values"
+        )
         raise InvalidInputError(message, field="options") from error
 
 

@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
     Services,
     thaw,
 )
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_plugins.json_text import sound
 from llmspell_plugins.tool_uses import ids_of
 
@@ -165,7 +166,7 @@ class LiteLLM:
             else:
                 response = await self._streamed(where, litellm, keywords, assembly, sink)
         except ValueError as error:
-            raise protocol_error(where, f"the provider's answer makes no sense: {error}") from error
+            raise protocol_error(where, f"the provider's answer makes no sense: {line_of_error(error)}") from error
         except _LibraryError as error:
             # Neither the library's error nor its text may be shown: both hold headers and bodies.
             raise litellm_error(where, error.error, self._place.secrets) from None
@@ -241,7 +242,9 @@ class LiteLLM:
         try:
             return assembly.add(value, whole=whole)
         except BrokenOffError as broken:
-            raise stream_error(where, {"message": f"the model gave up: {broken}"}, self._place.secrets) from None
+            raise stream_error(
+                where, {"message": f"the model gave up: {line_of_error(broken)}"}, self._place.secrets
+            ) from None
 
 
 class Routed(LiteLLM):

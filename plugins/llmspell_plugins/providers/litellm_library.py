@@ -20,6 +20,7 @@ from typing import Any, Final
 import trio
 
 from llmspell_hookspecs import ProviderError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["close_clients", "installed", "library"]
 
@@ -57,7 +58,7 @@ def _imported() -> Any:
     try:
         litellm: Any = _without_collections(partial(importlib.import_module, "litellm"))
     except ImportError as error:
-        message = f"litellm: it cannot be imported ({error}); pip install litellm"
+        message = f"litellm: it cannot be imported ({line_of_error(error)}); pip install litellm"
         raise ProviderError(message, code="provider") from error
     litellm.telemetry = False
     litellm.suppress_debug_info = True

@@ -30,6 +30,7 @@ from llmspell_hookspecs import (
     ProviderInfo,
     Services,
 )
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_plugins.tool_uses import ids_of
 
 from .chat_answer import Assembly, BrokenOffError, large_answers
@@ -249,7 +250,9 @@ class OpenAICompatible:
                 raise ValueError(f"it is a {type(value).__name__}")
             return assembly.add(value, whole=whole)
         except BrokenOffError as broken:
-            raise stream_error(where, {"message": f"the model gave up: {broken}"}, self._place.secrets) from None
+            raise stream_error(
+                where, {"message": f"the model gave up: {line_of_error(broken)}"}, self._place.secrets
+            ) from None
         except ValueError as error:
             raise _senseless(where, error) from error
 
@@ -316,7 +319,7 @@ class _Body:
                 events = self._events.feed(piece) if piece else self._events.end()
                 self._waiting.extend(event for event in events if event[1].strip())
             except ValueError as error:
-                raise protocol_error(self._where, str(error)) from error
+                raise protocol_error(self._where, line_of_error(error)) from error
         if not self._waiting:
             return None
         event = self._waiting.popleft()

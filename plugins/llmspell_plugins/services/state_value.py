@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, StorageError, check_bounds
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["decode", "encode", "has_many"]
 
@@ -69,7 +70,9 @@ def decode(where: str, encoded: bytes) -> Any:
     try:
         return _decode(encoded)
     except (msgspec.DecodeError, RecursionError) as error:
-        message = f"{where}: what is stored there is no value of ours: {error}; delete it, or restore the file"
+        message = (
+            f"{where}: what is stored there is no value of ours: {line_of_error(error)}; delete it, or restore the file"
+        )
         raise StorageError(message) from error
 
 

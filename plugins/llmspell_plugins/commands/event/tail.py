@@ -20,6 +20,7 @@ import msgspec
 import trio
 
 from llmspell_hookspecs import Event, Subscription
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_plugins.services.event_tail import LINE_BYTES, Meeting, Message, Process, Request, is_ours
 
 from .line import EventLines
@@ -114,7 +115,7 @@ async def _receive(stream: trio.SocketStream, screen: Screen) -> None:
             losses.tell()
             await screen.show((message.event for message in messages if message.event is not None), losses.process)
     except (trio.BrokenResourceError, msgspec.DecodeError) as error:
-        losses.problem = str(error)
+        losses.problem = line_of_error(error)
     losses.tell(last=True)
 
 

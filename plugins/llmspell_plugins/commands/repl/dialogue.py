@@ -18,6 +18,7 @@ import click
 import trio
 
 from llmspell_hookspecs import ScriptConsole, ScriptError, ScriptRun, Scripts
+from llmspell_hookspecs.errors import line_of_error
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
@@ -176,7 +177,7 @@ def _words(command: str, rest: str, *, most: int | None = None) -> list[str]:
     try:
         words = shlex.split(rest)
     except ValueError as error:
-        raise click.UsageError(f"{command}: {str(error).lower()}; close the quotation") from error
+        raise click.UsageError(f"{command}: {line_of_error(error).lower()}; close the quotation") from error
     if not words:
         raise click.UsageError(f"{command}: the file is missing; name one")
     if most is not None and len(words) > most:

@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
     script_method,
     thaw,
 )
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_plugins.globals.envelope import answer_of
 from llmspell_plugins.globals.tool_schema import script_schema
 
@@ -160,7 +161,8 @@ class AgentInstance(ScriptObject):
         try:
             messages = msgspec.convert(kept, tuple[Message, ...])
         except msgspec.ValidationError as error:
-            message = f"agent {self._handle.name}: its state holds no conversation ({error}); delete_state removes it"
+            why = line_of_error(error)
+            message = f"agent {self._handle.name}: its state holds no conversation ({why}); delete_state removes it"
             raise InvalidInputError(message, field="state") from error
         self._handle.forget()
         self._handle.remember(messages)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["ModuleFilters"]
 
@@ -114,7 +115,7 @@ def _regex(pattern: str) -> Callable[[str], bool]:
     try:
         validator = SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
     except SchemaError as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(line_of_error(error).split())
         message = f"Debug: {pattern!r} is no regular expression without look-around and back-references: {reason}"
         raise InvalidInputError(f"{message}; correct it", field="pattern") from error
     return validator.isinstance_python

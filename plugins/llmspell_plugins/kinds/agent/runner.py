@@ -43,6 +43,7 @@ from llmspell_hookspecs import (
     Turn,
     question_of,
 )
+from llmspell_hookspecs.errors import text_of_error
 from llmspell_hookspecs.fit import fit, thaw_fields
 from llmspell_plugins.kinds.closing import close_each
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
@@ -218,7 +219,7 @@ class AgentRunner(ComponentKind, Closing):
             )
             output = reveal_fields(output)
         except Exception as failure:
-            error = str(failure)
+            error = text_of_error(failure)
             raise
         finally:
             handle.ended(output, error or "cancelled", perf_counter() - began)

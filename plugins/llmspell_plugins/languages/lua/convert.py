@@ -19,6 +19,7 @@ import msgspec
 from pydantic import BaseModel
 
 from llmspell_hookspecs import InvalidInputError, ScriptObject, check_bounds
+from llmspell_hookspecs.errors import line_of_error
 
 from .function import LuaFunction
 from .objects import Objects
@@ -93,7 +94,9 @@ class Crossing:
             except (OverflowError, UnicodeEncodeError):
                 return self._encode(_tamed(value, 0), 0)
         except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidInputError(f"script: a value cannot be given to it: {error}; give plain values") from error
+            raise InvalidInputError(
+                f"script: a value cannot be given to it: {line_of_error(error)}; give plain values"
+            ) from error
 
     def _encode(self, value: Any, depth: int) -> bytes:
         if depth > DEPTH:

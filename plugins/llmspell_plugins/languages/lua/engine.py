@@ -16,6 +16,8 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
+from llmspell_hookspecs.errors import text_of_error
+
 __all__ = ["LOOP_STRIDE", "THREAD_STRIDE", "Engine", "Outcome"]
 
 Outcome = tuple[Any, ...]
@@ -181,7 +183,7 @@ class Engine:
         except self._memory_error:
             return self._autopsy(arguments[0])
         except self._error as error:
-            return (b"error", str(error).encode(), b"", b"")
+            return (b"error", text_of_error(error).encode(), b"", b"")
         return outcome
 
     def _autopsy(self, number: int) -> Outcome:

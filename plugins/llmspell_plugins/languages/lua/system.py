@@ -30,6 +30,7 @@ from llmspell_hookspecs import (
     ToolError,
     is_secret_name,
 )
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["System"]
 
@@ -99,7 +100,7 @@ class System:
         except LlmspellError as error:
             return None, " ".join(str(error).split()), 13
         except ValueError as error:
-            return None, str(error), 22
+            return None, line_of_error(error), 22
 
     def answer_now(self, question: str, arguments: list[Any]) -> Any:
         """Return a question that takes no time, on whatever thread."""

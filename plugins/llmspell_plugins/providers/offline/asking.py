@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from llmspell_hookspecs import ToolSpec, ToolUse
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["missing_tools", "tool_uses"]
 
@@ -87,7 +88,7 @@ def _explicit(text: str, names: set[str]) -> Iterator[_Found]:
             parameters, end = json.JSONDecoder().raw_decode(text, match.end())
             yield match.start(), match[1], parameters, ""
         except (ValueError, RecursionError) as error:
-            yield match.start(), match[1], {}, f"the parameters are no JSON: {error}"
+            yield match.start(), match[1], {}, f"the parameters are no JSON: {line_of_error(error)}"
     for match in _BARE.finditer(text):
         yield match.start(1), match[1], {}, ""
     for match in _CALL.finditer(text):

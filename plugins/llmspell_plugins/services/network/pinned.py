@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmspell_hookspecs import Hosts, HttpResponse, InvalidInputError, Target, ToolError
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.network import shown_url
 
 from .body import CODINGS, read_body, too_large
@@ -105,7 +106,9 @@ class PinnedNetwork:
         try:
             addresses = await self._resolver(target.host, target.port)
         except (OSError, UnicodeError) as error:
-            message = f"{target.shown}: the host {target.host!r} cannot be resolved ({error}); check its name"
+            message = (
+                f"{target.shown}: the host {target.host!r} cannot be resolved ({line_of_error(error)}); check its name"
+            )
             raise ToolError(message, code="connection") from error
         return self._hosts.judge(target, addresses, trusted=trusted)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from llmspell_hookspecs import StorageError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["Durability", "Reader", "open_reader", "open_writer", "transaction", "translated"]
 
@@ -44,9 +45,11 @@ def translated(path: Path, busy_s: float) -> Iterator[None]:
         if _primary(error) in _BUSY:
             message = f"storage {path}: another process held its lock for {busy_s:g} s; try again, or raise busy_s"
             raise StorageError(message, code="busy") from error
-        raise StorageError(f"storage {path}: {error}; {_advice(error)}") from error
+        raise StorageError(f"storage {path}: {line_of_error(error)}; {_advice(error)}") from error
     except OverflowError as error:
-        raise StorageError(f"storage {path}: a value is too large for SQLite ({error}); write a smaller one") from error
+        raise StorageError(
+            f"storage {path}: a value is too large for SQLite ({line_of_error(error)}); write a smaller one"
+        ) from error
     except OSError as error:
         raise StorageError(f"storage {path}: {error.strerror}; name a file that can be written") from error
 

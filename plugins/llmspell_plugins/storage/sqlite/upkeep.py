@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from llmspell_hookspecs.errors import line_of_error
+
 from .connections import open_reader
 
 __all__ = ["find_problems", "vacuum"]
@@ -26,7 +28,7 @@ def find_problems(path: Path, busy_s: float) -> list[str]:
         try:
             found = [next(iter(row.values())) for row in Database(connection).query("PRAGMA integrity_check")]
         except sqlite3.DatabaseError as error:
-            return [str(error)]
+            return [line_of_error(error)]
     return [] if found == ["ok"] else found
 
 

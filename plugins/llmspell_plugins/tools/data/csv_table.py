@@ -19,6 +19,7 @@ from itertools import islice
 import trio
 
 from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_plugins.tools.utility.wording import joined, lines
 
 __all__ = ["Reading", "Table", "decoded", "opened", "written"]
@@ -122,7 +123,7 @@ class Table:
             except StopIteration:
                 return
             except csv.Error as error:
-                self._tell(str(error), line=source.number - len(source.taken) + 1)
+                self._tell(line_of_error(error), line=source.number - len(source.taken) + 1)
                 if "expected after" not in str(error):
                     continue
                 record = next(csv.reader(source.taken, delimiter=self.delimiter), [])
@@ -183,7 +184,7 @@ def decoded(data: bytes, encoding: str | None) -> tuple[str, str]:
     try:
         return _text(data, encoding), encoding
     except (LookupError, ValueError) as error:  # of a name with a NUL in it the codecs say ValueError
-        what = f"csv_analyzer: options.encoding: {error}; give the file's encoding, or leave it out"
+        what = f"csv_analyzer: options.encoding: {line_of_error(error)}; give the file's encoding, or leave it out"
         raise ToolError(what, code="invalid_input") from None
 
 

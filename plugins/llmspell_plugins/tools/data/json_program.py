@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import line_of_error
 
 from .json_text import check, decode, encode
 
@@ -71,7 +72,7 @@ def validate(text: str, schema_text: str) -> str:
     except Unresolvable as error:
         raise _invalid_schema(f"{error.ref!r} is not defined in it") from None
     except re.error as error:
-        raise _invalid_schema(f"a pattern is wrong, {error}") from None
+        raise _invalid_schema(f"a pattern is wrong, {line_of_error(error)}") from None
     except RecursionError:
         raise _invalid_schema("it refers to itself without end, or is nested too deeply") from None
     return encode({"valid": not errors, "errors": errors}, "json_processor: result")

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from llmspell_hookspecs import ToolError, thaw
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["check", "decode", "encode"]
 
@@ -47,7 +48,7 @@ def decode(text: str, where: str) -> Any:
     except RecursionError:
         raise _invalid(where, "it is nested too deeply") from None
     except ValueError as error:
-        raise _invalid(where, str(error)) from None
+        raise _invalid(where, line_of_error(error)) from None
     return value
 
 
@@ -79,7 +80,7 @@ def encode(value: Any, where: str) -> str:
     except RecursionError:
         raise _invalid(where, "it is nested too deeply") from None
     except (TypeError, ValueError) as error:
-        raise _invalid(where, f"it cannot be written as JSON ({error})") from None
+        raise _invalid(where, f"it cannot be written as JSON ({line_of_error(error)})") from None
 
 
 def _batches(pieces: Iterator[str]) -> Iterator[str]:

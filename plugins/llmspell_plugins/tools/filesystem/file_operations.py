@@ -31,6 +31,7 @@ from llmspell_hookspecs import (
     ToolError,
     ToolResult,
 )
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.spelling import spelled_path
 
 from .anchor import anchored
@@ -347,7 +348,8 @@ def _encoded(parameters: FileOperationsParameters) -> bytes:
             return base64.b64decode(text, validate=True)
         return text.encode("utf-8")
     except (binascii.Error, UnicodeEncodeError, ValueError) as error:
-        message = f"file_operations {parameters.operation}: the input is not {parameters.encoding} ({error}); check it"
+        why = line_of_error(error)
+        message = f"file_operations {parameters.operation}: the input is not {parameters.encoding} ({why}); check it"
         raise InvalidInputError(message, field="input") from error
 
 

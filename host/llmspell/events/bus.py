@@ -38,6 +38,8 @@ from .topics import Topics
 __all__ = ["Bus"]
 
 _PLAIN: Final = frozenset({type(None), str, int, float, bool, bytes})
+_FEW: Final = 64
+"""So many plain items need no look at how deep and how broad they are."""
 _COUNTS: Final = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending", "failed")
 
 
@@ -143,7 +145,9 @@ class Bus:
         """Publish; whoever has no room and must be waited for or told stands in ``_full`` afterwards."""
         if fields or self._guarded or type(event) is not str:
             return self._publish_slowly(self._draft(event, data, fields))
-        if type(data) not in _PLAIN:
+        if type(data) not in _PLAIN and not (
+            type(data) is dict and len(data) <= _FEW and _PLAIN.issuperset(map(type, data.values()))
+        ):
             bound(data, f"event {event}")
         route = self._routes.get(event)
         if route is None:

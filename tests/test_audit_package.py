@@ -291,7 +291,9 @@ def test_enabled_again_it_refuses_again(machine: Machine) -> None:
 
     assert [(row["name"], row["status"]) for row in json.loads(listed.stdout)] == [
         ("audit", "disabled"),
+        ("event_tail", "enabled"),
         ("model_retry", "enabled"),
+        ("monitor", "enabled"),
     ]
     assert (done.returncode, machine.kept) == (1, True)
     assert machine.imported.exists()

@@ -34,7 +34,6 @@ from llmspell_hookspecs import (
     Replace,
     ResourceLimitError,
     ScriptError,
-    SettingsError,
     State,
     Storages,
     ToolUse,
@@ -304,10 +303,23 @@ async def test_operations_nest_as_deep_as_settings_say_in_every_way_there_is(
     assert deepest == depth
 
 
-async def test_settings_allow_no_depth_that_python_never_carries() -> None:
-    with pytest.raises(SettingsError, match=r"limits\.depth.* should be at most 34: Python's stack carries no more"):
-        async with opened(settings={"limits": {"depth": 37}}):
-            pass
+@pytest.mark.parametrize("hooked", [False, True], ids=["bare", "hooked"])
+async def test_where_pythons_stack_ends_sooner_than_settings_say_it_is_the_same_error(hooked: bool) -> None:
+    depths: list[int] = []
+    host: Host
+
+    async def again(given: dict[str, Any], context: Any) -> Any:
+        depths.append(context.operation.depth)
+        return (await host.call("tool:again")).result
+
+    async with opened(make_tool("again", again), settings={"limits": {"depth": 100}}) as host:
+        for point, kind in ((BEFORE, "guard"), (BEFORE, "transform"), (AFTER, "observe")) if hooked else ():
+            host.hooks.register(point, nothing, kind=kind)
+        with pytest.raises(DepthLimitError, match=r"nested more than \d+ times"):
+            await host.call("tool:again")
+
+    assert depths == list(range(len(depths)))
+    assert depths[-1] > 33
 
 
 async def test_all_that_runs_at_once_within_one_operation_is_counted() -> None:

@@ -63,10 +63,6 @@ DENIED_PATHS: Names = (
 ENVIRONMENT: Names = ("HOME", "USER", "LOGNAME", "LANG", "LC_*", "PATH", "PWD", "SHELL", "TERM", "TZ", "LLMSPELL_*")
 
 
-_DEEPEST = 34
-"""A hook of a Lua script that calls a tool takes most of the stack: of those Python carries 38."""
-
-
 class _Typed(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
@@ -263,7 +259,8 @@ class LimitSettings(_Section):
     depth: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=32,
         ge=1,
-        description=f"How deep operations may nest, {_DEEPEST} at most: so deep Python's stack carries.",
+        le=100,
+        description="How deep operations may nest; above 34 Python's stack may end some ways of nesting sooner.",
     )
     hops: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=8, ge=0, le=1000, description="How often one may be redirected."
@@ -280,13 +277,6 @@ class LimitSettings(_Section):
     operation_time_s: Annotated[float | None, Policy.LOWER_ONLY] = Field(
         default=None, gt=0, description="The deadline of every operation; none if it is left out."
     )
-
-    @field_validator("depth")
-    @classmethod
-    def _is_carried(cls, depth: int) -> int:
-        if depth > _DEEPEST:
-            raise ValueError(f"should be at most {_DEEPEST}: Python's stack carries no more of every kind of nesting")
-        return depth
 
 
 class ScriptSettings(_Section):

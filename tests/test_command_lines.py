@@ -119,7 +119,8 @@ def test_a_bare_noun_says_what_help_says(noun: str, run: Run) -> None:
 
 def test_the_page_of_the_command_line_names_each_variable_that_is_read() -> None:
     root = Path(__file__).parent.parent
-    code = "".join(path.read_text() for path in (root / "host").rglob("*.py"))
+    rooms = (root / "host", root / "plugins" / "llmspell_plugins" / "commands")
+    code = "".join(path.read_text() for room in rooms for path in room.rglob("*.py"))
     page = (root / "docs" / "reference" / "command-line.md").read_text()
 
     read = set(re.findall(r'"((?:LLMSPELL|XDG)_[A-Z_]+[A-Z]|NO_COLOR)"', code))

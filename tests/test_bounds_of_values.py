@@ -293,6 +293,42 @@ async def test_a_value_of_any_shape_is_refused_in_one_line_wherever_it_comes_in(
     assert len(message) <= 500 and "\n" not in message and ("nested" in message or "holds" in message), message
 
 
+ERRORS: dict[str, Callable[[], Any]] = {
+    "an error": lambda: ValueError("secret frames"),
+    "one in a list": lambda: [{"a": KeyError("secret frames")}],
+    "one in an object": lambda: Two(1, OSError("secret frames")),
+    "a group": lambda: ExceptionGroup("all", [LookupError("secret frames")]),
+}
+
+
+@pytest.mark.parametrize("what", ERRORS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_error_as_a_value_reaches_no_hook_wherever_it_comes_in(way: str, what: str) -> None:
+    value, shown = ERRORS[what](), []
+
+    async def echo(parameters: dict[str, Any], context: ToolContext) -> Any:
+        return 1
+
+    async def answer(parameters: dict[str, Any], context: ToolContext) -> Any:
+        return {"v": value}
+
+    def respond(request: ModelRequest) -> ModelResponse:
+        if request.model.endswith("answers"):
+            return ModelResponse("", (ToolUse("u1", "echo", {"v": value}),))
+        return ModelResponse("ok")
+
+    plugins = [make_tool("echo", echo), make_tool("answer", answer), Parents, ScriptedModel(respond), MiniLanguage()]
+    async with opened(*plugins) as host:
+        for point in POINTS:
+            host.hooks.register(point, lambda context: shown.append(context.subject), kind="guard")
+        with pytest.raises(LlmspellError, match="is an error: hand on its text, or raise it") as told:
+            await WAYS[way](host, value)
+
+    assert len(str(told.value)) <= 500
+    assert "\n" not in str(told.value)
+    assert "secret frames" not in repr(shown)
+
+
 POINTS = (
     "custom:x",
     "before_event_emit",

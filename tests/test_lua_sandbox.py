@@ -10,13 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from llmspell import Host
 from llmspell_hookspecs import ScriptError, ScriptObject, script_method
+from llmspell_plugins.languages.lua.engine import Engine
 from llmspell_testing import held_beyond_idle_s, loop_steps
 from lua_fakes import Run, run
 from waiting import PATIENCE_S
@@ -429,3 +432,33 @@ def test_the_time_of_slices_that_are_each_too_short_to_be_stopped_adds_up(slices
         run("while true do Host.echo(1) end", time_s=0.1, slices=slices)
 
     assert caught.value.code == "time_limit"
+
+
+HELD = {
+    "in a local": "local t = {} for i = 1, 2e5 do t[i] = 'v' .. i end return 1",
+    "in a global": "t = {} for i = 1, 2e5 do t[i] = 'v' .. i end return 1",
+    "in a coroutine": "c = coroutine.wrap(function() local t = {} for i = 1, 2e5 do t[i] = 'v' .. i end"
+    " coroutine.yield() end) c()",
+    "by a method of texts": "string.own = {} for i = 1, 2e5 do string.own[i] = 'v' .. i end",
+    "as an error": "local t = {} for i = 1, 2e5 do t[i] = 'v' .. i end error(t)",
+}
+
+
+@pytest.mark.parametrize("what", HELD)
+async def test_what_a_script_holds_at_its_end_is_let_go_of_beside_the_loop(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    close = Engine.close
+
+    def note(engine: Engine) -> None:
+        held.append(engine.used_bytes)
+        close(engine)
+
+    monkeypatch.setattr(Engine, "close", note)
+    async with Host.open(False) as host:
+        with suppress(ScriptError):
+            await host.run_source(HELD[what], "lua")
+
+    assert len(held) == 1
+    assert held[0] < 2_000_000

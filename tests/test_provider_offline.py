@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ from llmspell_hookspecs import (
     ToolUse,
     thaw,
 )
-from llmspell_plugins.providers.offline import Offline
+from llmspell_plugins.providers.offline import Offline, provider
 from llmspell_plugins.providers.offline.asking import tool_uses
 from waiting import PATIENCE_S, processor_s
 
@@ -337,3 +338,16 @@ def test_every_verb_that_asks_models_takes_offline(llmspell_settings: Any, verb:
     assert done.returncode == 0, done.stderr
     assert "I am no model" in done.stdout
     assert done.stderr.count("the offline provider answers") == 1
+
+
+@given(st.text("ab \n", max_size=60), st.none() | st.integers(1, 20))
+def test_words_are_counted_and_cut_as_if_all_were_read_at_once(text: str, most: int | None) -> None:
+    words = re.findall(r"\s*\S+\s*\Z|\s*\S+|\s+", text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provider, "_PIECE", 4)
+        response = told(Message("user", text), model="offline/echo", max_tokens=most)
+
+    assert response.text == "".join(words[:most])
+    assert response.finish_reason == ("length" if most is not None and len(words) > most else "stop")
+    assert response.usage.input_tokens == len(text.split())
+    assert response.usage.output_tokens == len(response.text.split())

@@ -26,6 +26,8 @@ _ODD: Final = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
     f"|\r(?!\n)|(?<!{_JOINED})[\u200c\u200d]|[\u200c\u200d](?!{_JOINED})"
 )
+_ENDS: Final = 20
+"""Of a text that is so many times as long as a line may be, no more than that is read."""
 _BREAK: Final = re.compile(r"(?<!\s)\s*\n\s*")  # from where white space begins: else a row of blanks takes its square
 
 
@@ -73,12 +75,17 @@ def one_line(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
         text: The message.
         characters: How long the line may be.
     """
+    more = len(text) - characters
+    if len(text) > _ENDS * characters:  # what is left out is not looked at
+        text = text[: _ENDS // 2 * characters] + text[-_ENDS // 2 * characters :]
+    else:
+        more = 0
     if not text.isprintable():
         text = spell_out(_BREAK.sub(" ", text.strip()).replace("\t", " "))
     if len(text) <= characters:
         return text
     end = characters // 3
-    mark = f" ... {len(text) - characters} characters more ... "
+    mark = f" ... {more or len(text) - characters} characters more ... "
     return text[: characters - end - len(mark)] + mark + text[-end:]
 
 

@@ -7,7 +7,8 @@ nobody can tell whether a hook stood between. `thaw` makes plain dicts and lists
 Invariant: what is frozen holds all of the value's state, and nothing that anybody else can change; what cannot be held
 so (a generator, a lock, an object of one's own) is refused by its type's name, what is nested too deeply, in a circle
 or holds too much by that, before more is done with it: what is frozen can be walked by anybody. Enums, dates, numbers,
-paths and the like are what they are: nobody changes them.
+paths and the like are what they are: nobody changes them. Plugins are trusted code: whoever sets a field by force, by
+`msgspec.structs.force_setattr` or ``object.__setattr__``, is outside this promise.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
+import trio
+
 from llmspell_hookspecs import (
     HookHandle,
     HookRegistrationError,
@@ -29,6 +31,8 @@ from .hook_options import ScriptHookOptions, read_request
 __all__ = ["Hook", "ScriptHook"]
 
 _MOST: Final = 1_000
+_ROW: Final = 100
+"""So many hooks are described before others get their turn."""
 
 
 class ScriptHook(ScriptObject):
@@ -172,7 +176,7 @@ class Hook(ScriptGlobal):
         return self.enable(hook, False)
 
     @script_method()
-    def list(self, filters: Any = None) -> Sequence[dict[str, Any]]:
+    async def list(self, filters: Any = None) -> Sequence[dict[str, Any]]:
         """Return this script's hooks: at one point in the order in which they are called, at several by priority.
 
         Args:
@@ -185,7 +189,12 @@ class Hook(ScriptGlobal):
         found = select(hooks, filters)
         if not wants_others(filters):
             found = [info for info in found if info.id in mine]
-        return [describe_hook(info, hooks.point(info.point), mine.get(info.id)) for info in found]
+        listed = []
+        for info in found:
+            if len(listed) % _ROW == _ROW - 1:
+                await trio.lowlevel.checkpoint()
+            listed.append(describe_hook(info, hooks.point(info.point), mine.get(info.id)))
+        return listed
 
     @script_method()
     def points(self) -> Sequence[dict[str, Any]]:

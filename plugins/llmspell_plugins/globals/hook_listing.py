@@ -102,7 +102,9 @@ def _at_point(hooks: Hooks, point: Any) -> list[HookInfo]:
         raise InvalidInputError(f"Hook.list: the point must be a name, not {point!r}; see Hook.points()", field="point")
     if not _GLOB & set(point) or point.count(":") > 1:  # tool:*:before_execution names a point for any component
         return hooks.list(hooks.point(point).name)
-    return _by_priority(info for info in hooks.list() if _matches(hooks.point(info.point), point))
+    listed = hooks.list()
+    points = {name for name in {info.point for info in listed} if _matches(hooks.point(name), point)}
+    return _by_priority(info for info in listed if info.point in points)
 
 
 def _by_priority(found: Iterable[HookInfo]) -> list[HookInfo]:

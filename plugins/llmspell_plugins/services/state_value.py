@@ -16,8 +16,8 @@ from llmspell_hookspecs.errors import line_of_error
 __all__ = ["decode", "encode", "has_many"]
 
 _DEEPEST: Final = 100
-_MANY: Final = 10_000
-"""Encoding so many parts takes some milliseconds."""
+_MANY: Final = 1000
+"""Encoding so many parts takes a millisecond or two."""
 _ATOMS: Final = frozenset({str, float, bool, bytes, type(None)})
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
 _decode: Final = msgspec.msgpack.Decoder().decode

@@ -13,6 +13,8 @@ from llmspell_hookspecs import LlmspellError, ScriptError, ScriptLimits
 __all__ = ["chunk_of", "line_of", "script_failure"]
 
 _LONGEST_CHUNK: Final = 50
+_LONGEST_TEXT: Final = 20_000
+"""Of what a script raises; the message is shorter still."""
 _HOST_POSITION: Final = re.compile(r"^\[host\]:\d+: ")
 
 
@@ -47,6 +49,8 @@ def script_failure(
         callback: Whether a callback failed.
     """
     chunk = chunk_of(name)
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[: _LONGEST_TEXT // 2]} ... {text[-_LONGEST_TEXT // 2 :]}"
     code = {"syntax": "syntax", "limit": f"{_LIMIT_CODES.get(text, text)}"}.get(kind, "script")
     if kind == "limit":
         text = _limit_text(text, limits, callback)

@@ -24,6 +24,7 @@ local LOOP_STRIDE <const> = 100
 local LIMIT = setmetatable({}, { __tostring = function() return "limit" end, __metatable = false })
 local TAG = {}
 
+local strings = getmetatable("")  -- later scripts see none, and no more do we
 local weak = { __mode = "k" }
 local threads = {}
 local tops = setmetatable({}, weak)
@@ -488,7 +489,7 @@ function K.wipe()
   for key in next, K do
     K[key] = nil
   end
-  getmetatable("").__index = nil
+  strings.__index = nil
   collectgarbage()
   collectgarbage()
 end

@@ -294,8 +294,13 @@ class Session:
         if self._slices.abandoned:
             return
         if self._engine.used_bytes > _WIPE_BYTES:
-            await trio.to_thread.run_sync(self._engine.wipe)
+            await trio.to_thread.run_sync(self._wipe)
         self._engine.close()
+
+    def _wipe(self) -> None:
+        """Let go of all that may be large; the last error's frames hold what could not be given to the script."""
+        self._desk.last_error = None
+        self._engine.wipe()
 
 
 def _source_of(script: ScriptRun) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import ClassVar, Final
 
 import trio
@@ -33,6 +34,9 @@ __all__ = ["Offline", "OfflineSettings"]
 
 _MODELS: Final = ("rules", "echo")
 _WORD: Final = re.compile(r"\s*\S+\s*\Z|\s*\S+|\s+")
+_PIECE: Final = 64 * 1024
+"""So many characters are counted before others get their turn."""
+_LONGEST_WISH: Final = 1000
 
 
 class OfflineSettings(BaseModel):
@@ -80,7 +84,8 @@ class Offline:
         else:
             text, uses = _by_rules(request)
         text, reason = _cut(text, request)
-        response = ModelResponse(text, uses, "tool_use" if uses else reason, _usage(request, text, uses), model)
+        usage = await _usage(request, text, uses)
+        response = ModelResponse(text, uses, "tool_use" if uses else reason, usage, model)
         if sink is not None:
             await _stream(response, sink)
         return response
@@ -97,7 +102,7 @@ def _by_rules(request: ModelRequest) -> tuple[str, tuple[ToolUse, ...]]:
     uses = tool_uses(asked, request.tools, sum(len(message.tool_uses) for message in request.messages))
     if uses:
         return "", uses
-    if re.fullmatch(r"\W*help\W*", asked, re.IGNORECASE):
+    if len(asked) <= _LONGEST_WISH and re.fullmatch(r"\W*help\W*", asked, re.IGNORECASE):
         return HELP, ()
     missing = missing_tools(asked, request.tools)
     return (without(missing, request.tools) if missing else general(asked, request.tools)), ()
@@ -120,20 +125,30 @@ def _cut(text: str, request: ModelRequest) -> tuple[str, str]:
     """The text up to the first stop text, and no longer than the request allows."""
     ends = [text.find(stop) for stop in request.stop if stop and stop in text]
     text = text[: min(ends)] if ends else text
-    words = _WORD.findall(text)
-    if request.max_tokens is not None and len(words) > request.max_tokens:
-        return "".join(words[: request.max_tokens]), "length"
-    return text, "stop"
+    if request.max_tokens is None:
+        return text, "stop"
+    ends = [0, *(match.end() for match in islice(_WORD.finditer(text), request.max_tokens))]
+    return text[: ends[-1]], "length" if ends[-1] < len(text) else "stop"
 
 
-def _usage(request: ModelRequest, text: str, uses: Sequence[ToolUse]) -> ModelUsage:
-    asked = sum(len(message.content.split()) for message in request.messages)
-    return ModelUsage(asked, len(text.split()) + sum(1 + len(use.parameters) for use in uses), 0.0)
+async def _usage(request: ModelRequest, text: str, uses: Sequence[ToolUse]) -> ModelUsage:
+    asked = sum([await _words(message.content) for message in request.messages])
+    return ModelUsage(asked, await _words(text) + sum(1 + len(use.parameters) for use in uses), 0.0)
+
+
+async def _words(text: str) -> int:
+    """Return how many words a text has, counted piece by piece."""
+    count = len(text[:_PIECE].split())
+    for start in range(_PIECE, len(text), _PIECE):
+        await trio.lowlevel.checkpoint()
+        count += len(text[start : start + _PIECE].split())
+        count -= not (text[start - 1].isspace() or text[start].isspace())  # a word in two pieces
+    return count
 
 
 async def _stream(response: ModelResponse, sink: ChunkSink) -> None:
     index = 0
-    for index, word in enumerate(_WORD.findall(response.text)):
-        await sink(ModelChunk("text", word, index=index))
+    for index, match in enumerate(_WORD.finditer(response.text)):
+        await sink(ModelChunk("text", match[0], index=index))
     for place, use in enumerate(response.tool_uses, index + 1 if response.text else 0):
         await sink(ModelChunk("tool_use", tool_use=use, index=place))

@@ -23,11 +23,12 @@ I am no model, only rules (offline/rules). Given the tools for it, I act on thes
 Then I tell what the tools answered, or that they were denied. Anything else I repeat.
 For a real model set a key, such as OPENAI_API_KEY."""
 _LONGEST_ECHO: Final = 200
+_LONGEST_READ: Final = 10_000
 
 
 def general(asked: str, tools: Sequence[ToolSpec]) -> str:
     """Return what no rule is for."""
-    line = " ".join(asked.split())
+    line = " ".join(asked[:_LONGEST_READ].split())
     line = line if len(line) <= _LONGEST_ECHO else line[: _LONGEST_ECHO - 3] + "..."
     names = ", ".join(tool.name for tool in tools)
     can = f"I can use {names} when told to" if names else "I was given no tools"

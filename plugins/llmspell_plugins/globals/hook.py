@@ -6,7 +6,7 @@ Invariant: a script changes only hooks that it registered itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import trio
 
@@ -30,6 +30,7 @@ from .hook_options import ScriptHookOptions, read_request
 
 __all__ = ["Hook", "ScriptHook"]
 
+Rows: TypeAlias = list[dict[str, Any]]
 _MOST: Final = 1_000
 _ROW: Final = 100
 """So many hooks are described before others get their turn."""
@@ -189,7 +190,7 @@ class Hook(ScriptGlobal):
         found = select(hooks, filters)
         if not wants_others(filters):
             found = [info for info in found if info.id in mine]
-        listed = []
+        listed: Rows = []
         for info in found:
             if len(listed) % _ROW == _ROW - 1:
                 await trio.lowlevel.checkpoint()

@@ -132,6 +132,10 @@ def _emptied(kind: type[BaseException], error: BaseException) -> BaseException:
 
 def _fresh(value: Any) -> Any:
     """Return a value of an error's that is nobody else's; as it is if it is none of those that can be copied."""
+    if isinstance(value, BaseException):
+        return shown_error(value)
+    if type(value) in (list, tuple) and any(isinstance(item, BaseException) for item in value):  # of a group
+        return type(value)(map(_fresh, value))
     try:
         return restore(freeze(value))
     except InvalidInputError:

@@ -202,7 +202,7 @@ def test_the_package_of_the_page_passes_strict_types(tmp_path: Path) -> None:
     (tmp_path / "llmspell_parrot.py").write_text(module)
     (tmp_path / "verb.py").write_text(verb)
     (tmp_path / "test_parrot.py").write_text(test)
-    paths = ":".join(str(ROOT / each) for each in ("host", "hookspecs", "plugins"))
+    paths = ":".join(str(ROOT / each) for each in ("host", "hookspecs", "plugins", "testing"))
     (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = true\nmypy_path = {paths}\n")
     command = [
         sys.executable,

@@ -68,7 +68,8 @@ class Plugins:
             except LlmspellError as error:
                 text = str(error) if name in str(error) else f"component kind {name}: {error}"
                 info = structs.replace(info, error=text)
-            self.infos.append(info)
+            if info.error or info.required or info.distribution != OWN:  # those in the box are no news
+                self.infos.append(info)
         return made
 
     async def load(self, candidates: Iterable[Candidate]) -> None:
@@ -101,8 +102,8 @@ class Plugins:
             try:
                 await self._loader.lifespans.enter(kind)
             except LlmspellError as error:
-                info = next(info for info in self.infos if (info.group, info.name) == (KINDS, name))
-                self.lose(structs.replace(info, error=str(error)))
+                known = (info for info in self.infos if (info.group, info.name) == (KINDS, name))
+                self.lose(structs.replace(next(known, PluginInfo(name, KINDS)), error=str(error)))
 
     def lose(self, info: PluginInfo) -> bool:
         """Take over what became of a plugin that failed when it was first needed; False if that is known."""

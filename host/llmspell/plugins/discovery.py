@@ -75,12 +75,14 @@ class Installed:
         kinds = self._found.get(KINDS, ())
         makers = {canonical(candidate.info.distribution) for candidate in kinds}
         known = OWN_GROUPS | {f"{_PREFIX}{candidate.info.name}s" for candidate in kinds}
+        known |= {
+            group
+            for group, candidates in self._found.items()
+            if any(canonical(candidate.info.distribution) in makers for candidate in candidates)
+        }
         for group in sorted(self._found.keys() - known):
-            candidates = self._found[group]
-            if any(canonical(candidate.info.distribution) in makers for candidate in candidates):
-                continue
-            near = difflib.get_close_matches(group, OWN_GROUPS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(OWN_GROUPS))}"
+            near = difflib.get_close_matches(group, sorted(known), 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
             problem = f"there is no group of entry points {group!r}; {hint}"
             self.problems += [_refused(candidate.info, problem) for candidate in self._found.pop(group)]
 

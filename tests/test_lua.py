@@ -568,6 +568,11 @@ def test_main_slices_leave_the_loop_and_quick_callbacks_stay_on_it() -> None:
 @pytest.mark.timing
 async def test_a_cancellation_ends_a_script_within_milliseconds(source: str) -> None:
     late_s: list[float] = []
+    large = bytearray(20_000_000)
+    began_s = trio.current_time()
+    for _ in range(10):
+        _ = large + b"y"
+    join_s = (trio.current_time() - began_s) / 10
 
     for _ in range(3):
         with trio.move_on_after(0.1) as scope:
@@ -575,7 +580,9 @@ async def test_a_cancellation_ends_a_script_within_milliseconds(source: str) -> 
         late_s.append(trio.current_time() - scope.deadline)
         assert scope.cancelled_caught
 
-    assert min(late_s) < 0.1  # what the machine adds does not come three times; what a script holds up does
+    # What the machine adds does not come three times; what a script holds up does. Of what is asked every hundred
+    # instructions a quarter may be joins of large texts, which take what this machine takes for one.
+    assert min(late_s) < 0.1 + (25 * 2 * join_s if ".." in source else 0)
 
 
 async def test_a_script_sees_its_stack_through_the_scope() -> None:

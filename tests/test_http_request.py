@@ -253,6 +253,12 @@ async def test_a_secret_that_cannot_be_sent_is_not_shown(value: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         await _call(input="http://127.0.0.1/", auth={"type": "bearer", "token": value})
     assert "s3cret" not in repr(caught.value)
+    assert str(caught.value).startswith("http_request: the header 'Authorization' holds")
+
+
+def test_a_user_agent_that_cannot_be_sent_is_refused_when_settings_are_read() -> None:
+    with pytest.raises(ValidationError, match="holds a character that no header carries"):
+        HttpRequestSettings(user_agent="a\nb")
 
 
 @pytest.mark.parametrize(

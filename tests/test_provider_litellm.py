@@ -12,6 +12,7 @@ from typing import Any
 import hypothesis  # noqa: F401 - pytest imports it at its end, and cannot after litellm's objects were frozen
 import pytest
 import trio
+from h11 import LocalProtocolError
 from pydantic import SecretStr
 
 from chat_server import ChatServer, Reply, break_off, fail, fail_in_stream, garble, hang, trickle, use
@@ -29,6 +30,7 @@ from llmspell_hookspecs import (
     ToolSpec,
     ToolUse,
 )
+from llmspell_plugins.providers.litellm_failures import litellm_error
 from waiting import PATIENCE_S
 
 KEY = "sk-this-is-the-secret-key"
@@ -302,6 +304,30 @@ def test_an_agent_cannot_name_a_url_but_a_key(server: ChatServer) -> None:
 
     run(main)
     assert [each.headers["authorization"] for each in server.requests] == ["Bearer sk-their-own"]
+
+
+def test_a_key_that_litellm_takes_from_the_environment_is_told_by_its_variable_if_it_cannot_be_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MISTRAL_API_KEY", "sk-s3cret\u20ac")
+
+    async def main() -> None:
+        async with opened() as host:
+            await ask(host, model="litellm/mistral/x")
+
+    with pytest.raises(ProviderError, match="MISTRAL_API_KEY holds a character that no key has") as raised:
+        run(main)
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("cause", [UnicodeEncodeError("ascii", "s3cret", 0, 1, "no"), LocalProtocolError("s3cret")])
+def test_a_header_that_litellm_cannot_send_is_told_without_what_it_holds(cause: Exception) -> None:
+    error = RuntimeError("s3cret")
+    error.__cause__ = cause
+
+    told = litellm_error("model:x", error, ())
+
+    assert (told.code, "s3cret" in str(told)) == ("authentication", False)
 
 
 def test_known_options_pass(server: ChatServer) -> None:

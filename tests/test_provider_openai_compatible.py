@@ -20,6 +20,7 @@ from llmspell import Host
 from llmspell_hookspecs import (
     Endpoint,
     InvalidInputError,
+    LlmspellError,
     Message,
     ModelChunk,
     ModelRequest,
@@ -629,6 +630,57 @@ def test_a_service_without_its_key_says_which_variable_to_set(monkeypatch: pytes
     with pytest.raises(ProviderError, match="GROQ_API_KEY") as raised:
         run(main)
     assert raised.value.code == "authentication"
+
+
+@pytest.mark.parametrize("key", ["sk-s3cret\u20ac", "sk-s3\ncret", "sk-s3cret\x7f", "sk-s3cret\udcff"])
+def test_a_key_that_cannot_be_sent_is_told_by_its_place_and_never_shown(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    tables: dict[str, Any] = {
+        "providers.local.api_key": {"api_key": key},
+        "OWN_API_KEY": {"api_key_env": "OWN_API_KEY"},
+        "providers.local.organization": {"organization": key.replace("\x7f", "\n")},
+        "'X-Own'": {"headers": {"X-Own": key.replace("\x7f", "\n")}},
+        "api_key: it": {},
+    }
+    monkeypatch.setenv("OWN_API_KEY", key.replace("\n", "\u20ac"))
+
+    for where, table in tables.items():
+        settings = {"providers": {"local": {"type": "openai_compatible", "base_url": server.url, **table}}}
+        told = _refusal(settings, "local/x", None if table else Endpoint(api_key=SecretStr(key)))
+
+        assert where in told
+        assert "holds a" in told
+        assert "s3" not in told
+        assert told.isprintable()
+    assert not server.requests
+
+
+@pytest.mark.parametrize("service", ["openai", "groq", "together", "perplexity", "anthropic", "gemini", "cohere"])
+def test_a_variable_whose_key_cannot_be_sent_is_named(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+    monkeypatch.setenv(f"{service.upper()}_API_KEY", "sk-s3cret\u20ac")
+
+    told = _refusal({}, f"{service}/x")
+
+    assert f"{service.upper()}_API_KEY holds a character that no key has" in told
+    assert "s3cret" not in told
+
+
+def test_where_ollama_is_must_be_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "my host")
+
+    assert "OLLAMA_HOST: not a URL" in _refusal({}, "ollama/x")
+
+
+def _refusal(settings: Any, model: str, endpoint: Endpoint | None = None) -> str:
+    async def main() -> None:
+        async with opened(settings=settings) as host:
+            request = ModelRequest(model, (Message("user", "hi"),))
+            await host.models.complete(request, endpoint=endpoint)
+
+    with pytest.raises(LlmspellError) as raised:
+        run(main)
+    return str(raised.value)
 
 
 def test_a_late_answer_within_the_time_is_one(server: ChatServer) -> None:

@@ -220,7 +220,8 @@ def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> Bas
         problems = error.errors()
         first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
         key = ".".join([where, *(str(part) for part in first["loc"])])
-        message = f"{key}: {first['msg']}; fix it, or take it out for the default"
+        told = first["msg"].removeprefix("Value error, ")
+        message = f"{key}: {told}" if "; " in told else f"{key}: {told}; fix it, or take it out for the default"
         if first["type"] == "extra_forbidden":
             known = ", ".join(sorted({name for each in _models(model, first["loc"]) for name in each.model_fields}))
             message = f"{key}: {first['msg']}; fix it, there are {known or 'none'}"

@@ -7,14 +7,20 @@ from anywhere else gets the key that came with it, or none.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from llmspell_hookspecs import Endpoint, InvalidInputError
+from llmspell_plugins.services.network.headers import checked_headers
 
 __all__ = ["Place", "ServiceSettings", "key_of"]
+
+_KEY: Final = re.compile(r"[\x20-\x7e]*")
+_UNSENDABLE: Final = "holds a character that no key has (a line break, or one beyond ASCII); copy the key again"
 
 
 class ServiceSettings(BaseModel):
@@ -36,6 +42,24 @@ class ServiceSettings(BaseModel):
             return _plain_url(value)
         except InvalidInputError as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _KEY.fullmatch(value.get_secret_value()):
+            raise ValueError(f"it {_UNSENDABLE}")
+        return value
+
+    @field_validator("organization", "headers", check_fields=False)
+    @classmethod
+    def _can_be_sent(cls, value: str | dict[str, SecretStr]) -> str | dict[str, SecretStr]:
+        """Check what a subclass has of these."""
+        headers = {"OpenAI-Organization": SecretStr(value)} if isinstance(value, str) else value
+        try:
+            checked_headers({name: held.get_secret_value() for name, held in headers.items()})
+        except InvalidInputError as error:
+            raise ValueError(str(error)) from None
+        return value
 
 
 class Place(Struct, frozen=True):
@@ -67,8 +91,10 @@ class Place(Struct, frozen=True):
         """Return where the service is for somebody who says so.
 
         Raises:
-            InvalidInputError: The URL is none.
+            InvalidInputError: The URL or the key is none.
         """
+        if endpoint.api_key is not None and not _KEY.fullmatch(endpoint.api_key.get_secret_value()):
+            raise InvalidInputError(f"api_key: it {_UNSENDABLE}", field="api_key")
         url = _plain_url(endpoint.base_url)
         if url in ("", self.base_url):
             return Place(self.base_url, endpoint.api_key or self.key, self.headers, self.trusted)
@@ -82,10 +108,12 @@ class Place(Struct, frozen=True):
 
 
 def key_of(given: SecretStr | None, variable: str) -> tuple[SecretStr | None, str]:
-    """Return the key from settings or from an environment variable, and where it is from."""
+    """Return the key from settings or from an environment variable, and where it is from; if it is none, why not."""
     if given is not None and given.get_secret_value():
         return given, "api_key is set"
     value = os.environ.get(variable, "").strip() if variable else ""
+    if not _KEY.fullmatch(value):
+        return None, f"{variable} {_UNSENDABLE}"
     return (SecretStr(value), f"{variable} is set") if value else (None, "")
 
 
@@ -96,7 +124,8 @@ def _plain_url(url: str) -> str:
         InvalidInputError: It is none, or holds more than scheme, host and path.
     """
     scheme, separator, rest = url.partition("://")
-    if url and (not separator or scheme.lower() not in ("http", "https") or not rest.strip("/")):
+    odd = " " in url or not url.isprintable()
+    if url and (not separator or scheme.lower() not in ("http", "https") or not rest.strip("/") or odd):
         message = "base_url: not a URL; give one such as http://127.0.0.1:8000/v1"
         raise InvalidInputError(message, field="base_url")
     if "?" in url or "#" in url or "@" in rest:

@@ -153,6 +153,7 @@ class LiteLLM:
         if missing := self._missing():
             raise ProviderError(f"{where}: {missing}", code="authentication")
         named = f"{self._prefix}/{model}" if self._prefix else model
+        self._check_key(where, named)
         names = ToolNames(tool.name for tool in request.tools)
         keywords = self._keywords(where, named, request, names)
         assembly = Assembly(request.model, ids_of(request.messages), names)
@@ -184,8 +185,14 @@ class LiteLLM:
             return "litellm is not installed; pip install litellm"
         variable = self._settings.api_key_env or self.route.key_variable
         if variable and self._place.key is None:
-            return f"it has no key; set {variable}, or api_key in its [providers] table"
+            return self._key_source or f"it has no key; set {variable}, or api_key in its [providers] table"
         return ""
+
+    def _check_key(self, where: str, named: str) -> None:
+        """Check a key that litellm itself would take from the environment."""
+        key, problem = key_of(self._place.key, f"{named.partition('/')[0].upper()}_API_KEY")
+        if key is None and problem:
+            raise ProviderError(f"{where}: {problem}", code="authentication")
 
     def _keywords(self, where: str, named: str, request: ModelRequest, names: ToolNames) -> dict[str, Any]:
         _check_name(where, named)

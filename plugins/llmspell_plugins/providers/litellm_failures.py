@@ -21,6 +21,7 @@ __all__ = ["litellm_error"]
 _LAYERS: Final = re.compile(r"^(?:litellm\.)?(?:[A-Z]\w*(?:Error|Exception|Timeout)|Timeout)\s*(?::|-)\s*")
 _SENSELESS: Final = ("no 'choices'", "Empty or invalid response", "Invalid response object")
 _UNREADABLE: Final = frozenset({"JSONDecodeError", "APIResponseValidationError", "ValidationError", "DecodeError"})
+_UNSENDABLE: Final = frozenset({"UnicodeEncodeError", "LocalProtocolError"})
 _UNREACHED: Final = frozenset(
     {"ConnectError", "ReadError", "WriteError", "RemoteProtocolError", "ClientError", "APIConnectionError"}
 )
@@ -37,6 +38,9 @@ def litellm_error(where: str, error: Exception, secrets: Iterable[str]) -> Provi
     chain = list(_chain(error))
     names = {type(each).__name__ for each in chain}
     text = str(error)
+    if names & _UNSENDABLE:
+        message = f"{where}: its key holds a character that no key has, in settings or a variable; copy it again"
+        return ProviderError(message, code="authentication")
     answered = next((each for each in chain if _headers(each) is not None), None)
     if answered is not None and _status(error) >= 300:
         return status_error(where, _status(error), _headers(answered) or {}, _body(error, answered), secrets)

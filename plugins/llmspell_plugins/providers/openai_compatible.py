@@ -172,7 +172,7 @@ class OpenAICompatible:
             if not self._place.trusted:
                 return "it has no key for this URL; give api_key beside base_url"
             variable = self._settings.api_key_env or self.service.key_variable
-            return f"it has no key; set {variable}, or api_key in its [providers] table"
+            return self._key_source or f"it has no key; set {variable}, or api_key in its [providers] table"
         return ""
 
     def _ask(self, content: bytes) -> Any:

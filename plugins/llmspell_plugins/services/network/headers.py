@@ -44,6 +44,6 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
             message = f"the header {name!r} is set by the connection itself; leave it out"
             raise InvalidInputError(message, field=f"headers.{name}")
         if not _VALUE.fullmatch(value):
-            message = f"the value of the header {name!r} holds line breaks or signs beyond latin-1; encode it"
+            message = f"the header {name!r} holds a line break, or a character that no header carries; encode it"
             raise InvalidInputError(message, field=f"headers.{name}")
     return {name: value.strip() for name, value in headers.items() if name.lower() != "accept-encoding"}

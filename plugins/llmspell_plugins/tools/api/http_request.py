@@ -72,6 +72,13 @@ class HttpRequestSettings(BaseModel):
     max_response_bytes: int = Field(default=10 * 1024 * 1024, ge=0, description="The largest body that is read.")
     user_agent: str = Field(default="llmspell", description="What the tool calls itself.")
 
+    @field_validator("user_agent")
+    @classmethod
+    def _can_be_sent(cls, value: str) -> str:
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("it holds a character that no header carries; write it in plain ASCII")
+        return value
+
 
 class HttpRequest(Tool[HttpRequestParameters]):
     """Send an HTTP request to a host that the rules allow, and answer status, headers and body."""
@@ -162,15 +169,18 @@ async def _try(request: _Request, options: RetryOptions, context: ToolContext) -
 
 
 async def _send(request: _Request, context: ToolContext) -> HttpResponse:
-    return await context.services.get(NetworkAccess).request(
-        request.method,
-        request.url,
-        headers=revealed(request.headers),
-        content=request.content,
-        addresses=context.call.addresses.get("input", ()),
-        timeout_s=request.timeout_s,
-        max_bytes=request.max_bytes,
-    )
+    try:
+        return await context.services.get(NetworkAccess).request(
+            request.method,
+            request.url,
+            headers=revealed(request.headers),
+            content=request.content,
+            addresses=context.call.addresses.get("input", ()),
+            timeout_s=request.timeout_s,
+            max_bytes=request.max_bytes,
+        )
+    except InvalidInputError as error:
+        raise InvalidInputError(f"http_request: {error}", field=error.field) from None
 
 
 def _merged(*all_headers: Mapping[str, str | SecretStr]) -> dict[str, str | SecretStr]:

@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from kernel import Bench, make_tool, opened
-from llmspell.foreign import passes
 from llmspell_hookspecs import Continue, HookContext, LlmspellError, OperationCancelledError, Replace
+from llmspell_hookspecs.foreign import passes
 
 
 class Panic(BaseException):

@@ -6,13 +6,25 @@ wide, deep, long or many is handed to each tool and each global that takes it.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import pytest
 import trio
 
 from llmspell import Host
-from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs import (
+    Event,
+    HookContext,
+    LlmspellError,
+    Modified,
+    ResourceLimitError,
+    ToolCall,
+    ToolResult,
+    hookimpl,
+    tool,
+)
 from llmspell_testing import loop_steps
 
 pytestmark = pytest.mark.timing
@@ -120,3 +132,80 @@ async def harmless(host: Host, source: str) -> Any:
     except LlmspellError as error:
         assert "\n" not in str(error)
         assert len(str(error)) <= 500
+
+
+ROWS = 20_000
+
+
+@tool(repeatable=True)
+async def rows_of(given: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what was given."""
+    return {"rows": given}
+
+
+@tool
+def rows_at_once(count: int) -> list[dict[str, Any]]:
+    """Return so many rows."""
+    return rows(count)
+
+
+@cache
+def rows(count: int) -> list[dict[str, Any]]:
+    return [{"a": index, "b": str(index)} for index in range(count)]
+
+
+class Watching:
+    """Sees everything, and changes what leaves."""
+
+    name = "watching"
+
+    @hookimpl
+    def before_tool_execution(self, context: HookContext[ToolCall]) -> Modified:
+        return Modified(context.subject)
+
+    @hookimpl
+    def after_tool_execution(self, context: HookContext[ToolResult]) -> Modified:
+        return Modified(context.subject)
+
+    @hookimpl(kind="observe", specname="after_tool_execution")
+    async def see(self, context: HookContext[ToolResult]) -> None:
+        """See it."""
+
+    @hookimpl
+    def before_event_emit(self, context: HookContext[Event]) -> None:
+        """See it."""
+
+
+HANDED = {
+    "parameters of rows": lambda host: host.call("tool:rows_of", {"given": rows(ROWS)}),
+    "a result of rows": lambda host: host.call("tool:rows_at_once", {"count": ROWS}),
+    "a result too large": lambda host: host.call("tool:rows_at_once", {"count": 2 * ROWS}),
+    "a point fired": lambda host: host.hooks.fire("x", {"rows": rows(ROWS)}),
+    "an event": lambda host: host.events.publish("a.b", {"rows": rows(4_900)}),
+    "an event of somebody's": lambda host: host.events.publish("a.b", {"rows": rows(4_900)}, source="me"),
+}
+
+
+@pytest.mark.parametrize("plugins", [(), (Watching,)], ids=["unhooked", "hooked"])
+@pytest.mark.parametrize("what", HANDED)
+async def test_no_step_of_the_loop_is_long_whatever_code_hands_over(what: str, plugins: tuple[type, ...]) -> None:
+    settings = {**SETTINGS, "tools": {"output_bytes": 500_000}}
+    async with Host.open(settings, plugins=[rows_of, rows_at_once, *plugins]) as host:
+        await host.call("tool:rows_of", {"given": rows(3)})
+        await host.call("tool:rows_at_once", {"count": 3})
+        with loop_steps() as steps:
+            await trio.lowlevel.checkpoint()
+            with suppress(ResourceLimitError):
+                await HANDED[what](host)
+            await trio.lowlevel.checkpoint()
+
+    assert steps.longest_s < STEP_S, steps.longest_task
+
+
+async def test_what_is_walked_beside_the_loop_is_left_when_its_caller_is_cancelled() -> None:
+    async with Host.open(SETTINGS, plugins=[rows_of]) as host:
+        with trio.move_on_after(0.05) as scope:
+            await host.call("tool:rows_of", {"given": rows(200_000)})
+
+        assert scope.cancelled_caught
+        assert await host.call("tool:rows_of", {"given": rows(3)}) == ToolResult(result={"rows": rows(3)})

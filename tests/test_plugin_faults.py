@@ -18,7 +18,6 @@ import trio.testing
 from pydantic import BaseModel
 
 from llmspell import Host
-from llmspell.foreign import Blamed, text_of
 from llmspell.plugins.doctor import examine
 from llmspell.settings import load_settings
 from llmspell_hookspecs import (
@@ -36,6 +35,7 @@ from llmspell_hookspecs import (
     hookimpl,
     hookpoint,
 )
+from llmspell_hookspecs.foreign import Blamed, text_of
 from packages import install
 
 RAISED = {

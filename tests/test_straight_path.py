@@ -14,7 +14,6 @@ import trio
 
 from kernel import make_tool, opened
 from llmspell import Host
-from llmspell.operations import plain
 from llmspell_hookspecs import (
     Cache,
     Call,
@@ -35,6 +34,7 @@ from llmspell_hookspecs import (
     ToolError,
     tool,
 )
+from llmspell_hookspecs.fit import plain
 
 BEFORE, ERROR = "before_tool_execution", "tool_error"
 Answer = Callable[[HookContext[Any]], Any]

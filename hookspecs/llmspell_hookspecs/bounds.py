@@ -16,15 +16,33 @@ from msgspec import Struct, structs
 
 from .errors import InvalidInputError
 
-__all__ = ["ATOMS", "DEEPEST", "LARGEST", "check_bounds", "measure", "take", "too_deep"]
+__all__ = [
+    "ATOMS",
+    "DEEPEST",
+    "FEW",
+    "LARGEST",
+    "TooManyItemsError",
+    "check_bounds",
+    "has_many",
+    "measure",
+    "take",
+    "too_deep",
+]
 
 DEEPEST: Final = 200
 """How deeply a value may be nested."""
 LARGEST: Final = 1_000_000
 """How many items a value may hold in all, what is held in several places counted at each of them."""
 
+FEW: Final = 2_000
+"""How many items are walked at once, on the loop; what holds more is walked beside it."""
+
 ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 """What has no parts, and nobody changes."""
+
+
+class TooManyItemsError(Exception):
+    """A value holds more items than may be walked here; walk it in a thread."""
 
 
 def take(room: list[int], items: int) -> None:
@@ -44,6 +62,17 @@ def check_bounds(value: Any) -> None:
         measure(value, DEEPEST, [LARGEST])
 
 
+def has_many(value: Any) -> bool:
+    """Whether a value holds more than `FEW` items, or is so deep that it has to be found out beside the loop."""
+    if type(value) in ATOMS:
+        return False
+    try:
+        measure(value, DEEPEST, [FEW])
+    except InvalidInputError:
+        return True
+    return False
+
+
 def measure(value: Any, depth: int, room: list[int]) -> None:
     """Check a value that may have so many levels, and take its items from the room that there is; see `_freeze`.
 
@@ -54,7 +83,8 @@ def measure(value: Any, depth: int, room: list[int]) -> None:
         return
     known: dict[int, _Size] = {}
     path = [_Size(value, iter((value,)))]
-    while path:
+    walked = 0
+    while path and walked <= room[0]:
         here = path[-1]
         for item in here.rest:
             if type(item) in ATOMS:
@@ -64,6 +94,9 @@ def measure(value: Any, depth: int, room: list[int]) -> None:
                 parts = _parts(item)
                 if parts is None:
                     continue
+                walked += len(parts)
+                if walked > room[0]:
+                    break
                 if ATOMS.issuperset(map(type, parts)):  # the most there are: none is kept, so nothing is collected
                     if len(path) > depth:
                         raise too_deep()
@@ -84,7 +117,7 @@ def measure(value: Any, depth: int, room: list[int]) -> None:
                 path[-1].add(here)
         if here.items > room[0]:
             break
-    take(room, here.items)
+    take(room, max(walked, here.items))
 
 
 class _Size:

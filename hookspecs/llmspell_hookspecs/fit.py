@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from .bounds import ATOMS, check_bounds
+from .bounds import ATOMS, LARGEST, check_bounds
 from .errors import InvalidInputError
 from .secret import keep_hidden
 from .values import freeze, restore
@@ -29,19 +29,21 @@ class Addressed(Protocol):
         """The component as ``kind:name``."""
 
 
-def freeze_fields(value: T, where: str | Addressed = "", what: str = "value") -> T:
+def freeze_fields(value: T, where: str | Addressed = "", what: str = "value", most: int = LARGEST) -> T:
     """Return a value read-only all the way down.
 
     Args:
         value: Of any type.
         where: Whose it is, for the error.
         what: What it is, for the error.
+        most: How many items are walked.
 
     Raises:
         InvalidInputError: It holds what cannot be.
+        TooManyItemsError: It holds more than ``most`` items, which are fewer than a value may hold.
     """
     try:
-        frozen: T = freeze(value)
+        frozen: T = freeze(value, most)
     except InvalidInputError as error:
         if not where:
             raise
@@ -78,11 +80,12 @@ def thaw_fields(value: T) -> T:
     return fresh
 
 
-def renew(value: T, where: str | Addressed, what: str) -> T:
+def renew(value: T, where: str | Addressed, what: str, most: int = LARGEST) -> T:
     """Return a value as it comes back when hooks have seen it: fresh, and nobody else's.
 
     Raises:
         InvalidInputError: It holds what cannot be shown.
+        TooManyItemsError: It holds more than ``most`` items, which are fewer than a value may hold.
     """
     if type(value) in ATOMS:
         return value
@@ -92,9 +95,9 @@ def renew(value: T, where: str | Addressed, what: str) -> T:
             if type(field) is dict and not field:
                 fresh[name] = {}
             elif type(field) not in ATOMS:
-                return thaw_fields(freeze_fields(value, where, what))
+                return thaw_fields(freeze_fields(value, where, what, most))
         return structs.replace(value, **fresh) if fresh else value
-    return thaw_fields(freeze_fields(value, where, what))
+    return thaw_fields(freeze_fields(value, where, what, most))
 
 
 def plain(value: Any) -> Any:

@@ -230,5 +230,8 @@ class Operations(Protocol):
     async def notify(self, point: str, subject: Any, /) -> None:
         """Give a notice of the system; what hooks answer wrongly there is kept among the host's problems."""
 
+    async def beside(self, value: Any, walk: Callable[..., Any], /, *arguments: Any) -> Any:
+        """Call a function that walks a value and only reads; in a thread if the value holds many items."""
+
     def problem(self, error: Exception, /) -> None:
         """Keep, among the host's problems, an error that nobody is there to be told of."""

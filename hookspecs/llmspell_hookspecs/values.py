@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from .bounds import ATOMS, DEEPEST, LARGEST, check_bounds, measure, take, too_deep
+from .bounds import ATOMS, DEEPEST, LARGEST, TooManyItemsError, check_bounds, measure, take, too_deep
 from .errors import InvalidInputError
 
 __all__ = [
@@ -100,11 +100,16 @@ class FrozenObject(FrozenMapping):
             raise AttributeError(f"a read-only {self._kind.__name__} has no field {name!r}") from None
 
 
-def freeze(value: Any) -> Any:
+def freeze(value: Any, most: int = LARGEST) -> Any:
     """Return a read-only copy of the value, all the way down.
+
+    Args:
+        value: Of any type.
+        most: How many items are walked.
 
     Raises:
         InvalidInputError: It holds what cannot be read-only, or is no value that `check_bounds` lets pass.
+        TooManyItemsError: It holds more than ``most`` items, which are fewer than a value may hold.
     """
     kind = type(value)
     if kind in ATOMS:
@@ -114,19 +119,21 @@ def freeze(value: Any) -> Any:
             if type(item) not in ATOMS or type(key) is not str:
                 break
         else:
-            if len(value) <= LARGEST:
+            if len(value) <= most:
                 return MappingProxyType(value.copy())
     elif isinstance(value, Struct) and kind.__struct_config__.frozen:
-        shown = _flat_struct(value)
+        shown = _flat_struct(value, most)
         if shown is not None:
             return shown
-    room = [_MANY]
+    room = [min(most, _MANY)]
     try:
         try:
             return _freeze(value, DEEPEST, room)
         except InvalidInputError:
             if room[0] >= 0:
                 raise
+            if most < LARGEST:
+                raise TooManyItemsError from None
             check_bounds(value)  # looks at what is shared once, where freezing it would do so again and again
             return _freeze(value, DEEPEST, [LARGEST])
     except RecursionError:
@@ -171,13 +178,13 @@ def _freeze(value: Any, depth: int, room: list[int]) -> Any:
     return _conversion().freeze_other(value, depth, room)
 
 
-def _flat_struct(value: Struct) -> Struct | None:
+def _flat_struct(value: Struct, most: int) -> Struct | None:
     """Return a struct read-only that holds nothing but atoms and flat dicts by texts; None for any other."""
     changed: dict[str, Any] | None = None
     for index, field in enumerate(structs.astuple(value)):
         if type(field) in ATOMS or field is _NOTHING:
             continue
-        if type(field) is not dict or len(field) > _MANY:
+        if type(field) is not dict or len(field) > _MANY or len(field) > most:
             return None
         for key, item in field.items():
             if type(item) not in ATOMS or type(key) is not str:

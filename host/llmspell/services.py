@@ -15,8 +15,7 @@ import trio
 from msgspec import structs
 
 from llmspell.hooks import Handle, HookRegistry
-from llmspell.operations import Operation, OperationKind, Runner, bound, fit
-from llmspell.operations import plain as plain_value
+from llmspell.operations import Operation, OperationKind, Runner, beside
 from llmspell.policy import Policies
 from llmspell.security import HostJudge, HostRules, judge_level
 from llmspell.settings import LoadedSettings, change, plain
@@ -34,6 +33,8 @@ from llmspell_hookspecs import (
     custom_point,
     payload_of,
 )
+from llmspell_hookspecs.fit import bound, fit
+from llmspell_hookspecs.fit import plain as plain_fields
 
 __all__ = ["FileService", "HookService", "HostClock", "HostService", "LevelService", "SettingsService"]
 
@@ -174,9 +175,7 @@ class HookService:
     async def _fire(self, point: HookPoint, value: Any, options: CallOptions) -> Any:
         name = point.name.removeprefix("custom:") if point.topic == "custom" else point.topic
         component = ComponentRef(point.topic, name, f"{point.topic}:{name}")
-        if not isinstance(value, point.subject):
-            value = fit(value, point.subject, f"fire {point.name}")
-        bound(value, point.name)
+        value = await beside(value, _to_subject, point, value)
         if point.phase in (Phase.CHECK, Phase.DECISION, Phase.NOTICE):
             return await self._runner.ask(point.name, value, component)
         operation = Operation(
@@ -197,12 +196,19 @@ class HookService:
         if kind is None:
             stands: dict[str, Any] = {point.phase.value: point.name}
             kind = OperationKind(
-                point.topic, result=point.value, to_result=partial(_to_value, point), payload=plain_value, **stands
+                point.topic, result=point.value, to_result=partial(_to_value, point), payload=plain_fields, **stands
             )
             if len(self._kinds) >= _KINDS:
                 self._kinds.clear()
             self._kinds[point.name] = kind
         return kind
+
+
+def _to_subject(point: HookPoint, value: Any) -> Any:
+    if not isinstance(value, point.subject):
+        value = fit(value, point.subject, f"fire {point.name}")
+    bound(value, point.name)
+    return value
 
 
 def _to_value(point: HookPoint, value: Any) -> Any:

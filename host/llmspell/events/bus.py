@@ -7,6 +7,7 @@ is told. Called on the host's trio thread only.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,7 +18,7 @@ import trio
 from msgspec import structs
 
 from llmspell.hooks import HookRegistry
-from llmspell.operations import Operation, OperationKind, Runner, bound, fit
+from llmspell.operations import Operation, OperationKind, Runner, beside
 from llmspell.operations.correlation import CURRENT
 from llmspell_hookspecs import (
     ComponentRef,
@@ -28,6 +29,7 @@ from llmspell_hookspecs import (
     SubscriptionInfo,
     thaw,
 )
+from llmspell_hookspecs.fit import bound, fit
 
 from .flow import Flow, FlowLimit
 from .handling import Handling, emptied, run_handler, waits_on
@@ -87,7 +89,7 @@ class Bus:
         self._marks: list[tuple[Mailbox, str]] = []
         self._full: list[Mailbox] = []
         self._sequence = 0
-        self._drafts = 0
+        self._drafts = itertools.count(1)
         self._subscribed = 0
         self._limited = 0
         self._awaited = 0
@@ -121,6 +123,8 @@ class Bus:
 
     def publish_nowait(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
         """Publish without waiting; see the contract's `Events`."""
+        if not _is_small(data):
+            bound(data, f"event {event}")
         made = self._publish(event, data, fields)
         if self._full:
             self._refuse(made)
@@ -128,7 +132,13 @@ class Bus:
 
     async def publish(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
         """Publish, and wait for room where that is asked for; see the contract's `Events`."""
-        made = self._publish(event, data, fields)
+        if not _is_small(data):
+            await beside(data, bound, data, f"event {event}")
+        if fields or self._guarded or type(event) is not str:
+            draft = await beside((event, data, fields), self._draft, event, data, fields)
+            made = self._publish_slowly(draft)
+        else:
+            made = self._publish(event, data, fields)
         if self._full:
             await self._wait(made)
         self._awaited += 1
@@ -145,10 +155,6 @@ class Bus:
         """Publish; whoever has no room and must be waited for or told stands in ``_full`` afterwards."""
         if fields or self._guarded or type(event) is not str:
             return self._publish_slowly(self._draft(event, data, fields))
-        if type(data) not in _PLAIN and not (
-            type(data) is dict and len(data) <= _FEW and _PLAIN.issuperset(map(type, data.values()))
-        ):
-            bound(data, f"event {event}")
         route = self._routes.get(event)
         if route is None:
             route = self._topics.route(event)
@@ -177,8 +183,7 @@ class Bus:
     def _draft(self, event: Event | str, data: Any, fields: dict[str, Any]) -> Event:
         """Return the event as hooks see it, all but the sequence filled in."""
         language, correlation, causation = self._cause()
-        self._drafts += 1
-        id = f"{self._prefix}d{self._drafts}"
+        id = f"{self._prefix}d{next(self._drafts)}"
         caused = {"language": language, "correlation_id": correlation, "causation_id": causation}
         if isinstance(event, str):
             given = {"type": event, "data": data, **caused, **fields}
@@ -358,6 +363,12 @@ class Bus:
                 self._runner.problems.append(error)
             self._reject(self._taken())
             self._full = waits
+
+
+def _is_small(data: Any) -> bool:
+    return type(data) in _PLAIN or (
+        type(data) is dict and len(data) <= _FEW and _PLAIN.issuperset(map(type, data.values()))
+    )
 
 
 def _at_once(coroutine: Coroutine[Any, Any, Event]) -> Event:

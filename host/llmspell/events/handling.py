@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.foreign import as_error, let_pass
 from llmspell.operations import Runner
 from llmspell.operations.correlation import CURRENT, Frame
 from llmspell.operations.forks import failure_of
 from llmspell_hookspecs import ComponentRef, Event, HandlerFailure
 from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.foreign import as_error, let_pass
 
 from .mailbox import Mailbox
 from .subscription import Subscription

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.foreign import let_pass, remedy
 from llmspell_hookspecs import (
     Cancel,
     Continue,
@@ -29,6 +28,7 @@ from llmspell_hookspecs import (
     UnsupportedResultError,
 )
 from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.foreign import let_pass, remedy
 
 from .hook import Hook
 

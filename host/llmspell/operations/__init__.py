@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from .beside import beside, frozen
 from .correlation import CURRENT, Frame
 from .course import Chains, Course
-from .fit import bound, fit, freeze_fields, plain, thaw_fields
 from .kind import Asker, Caller, Operation, OperationKind, RunnerLimits
 from .proposing import propose
 from .runner import Runner
@@ -22,10 +22,7 @@ __all__ = [
     "OperationService",
     "Runner",
     "RunnerLimits",
-    "bound",
-    "fit",
-    "freeze_fields",
-    "plain",
+    "beside",
+    "frozen",
     "propose",
-    "thaw_fields",
 ]

@@ -26,8 +26,8 @@ from llmspell_hookspecs import (
     Redirect,
     Replace,
 )
+from llmspell_hookspecs.fit import fit
 
-from .fit import fit
 from .forks import failure_of, on_behalf
 from .wraps import LAST_MOMENTS_S
 

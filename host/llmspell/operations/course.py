@@ -25,12 +25,13 @@ from llmspell_hookspecs import (
     Outcome,
     Phase,
 )
+from llmspell_hookspecs.fit import freeze_fields
 
 from .asking import Answer, ask_chain, ask_scripts, cancellation, seen_by_scripts
+from .beside import beside, frozen
 from .cache import CacheKey, ResultCache
 from .correlation import Frame
 from .deadline import Deadline
-from .fit import freeze_fields
 from .forks import Forks
 from .kind import Caller, Operation, OperationKind, RunnerLimits
 
@@ -276,6 +277,15 @@ class Course:
         self.cancelled = cancellation(hook, cancel, self.context(Chain(hook.point, ()), subject), cause)
         return self.cancelled
 
+    async def frozen(self, value: Any, what: str = "value") -> Any:
+        """Return a value of the operation's read-only; one of many items is made so beside the loop, if it may wait."""
+        at_once = self.operation.kind.sync
+        return freeze_fields(value, self.frame, what) if at_once else await frozen(value, self.frame, what)
+
+    async def beside(self, value: Any, walk: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function that walks a value; beside the loop if there are many items and the operation may wait."""
+        return walk(*arguments) if self.operation.kind.sync else await beside(value, walk, *arguments)
+
     def scripts(self, chain: Chain | None) -> Chain | None:
         """Return the hooks of scripts at the point of a chain that are asked about this operation."""
         return None if chain is None or not chain.scripts else chain.of_scripts(self.frame.scopes)
@@ -291,7 +301,7 @@ class Course:
             return subject
         scripts = self.scripts(chain)
         held = withheld or (scripts is not None and self.approved is NOTHING and chain.point.topic not in FOR_ALL)
-        context = self.context(chain, freeze_fields(subject))
+        context = self.context(chain, await self.frozen(subject))
         answer = await self._answered(
             ask_chain(chain, context, self.until_s, None if held else scripts, self._limit_at(chain))
         )

@@ -20,7 +20,6 @@ from typing import Any
 
 import trio
 
-from llmspell.foreign import as_error, let_pass
 from llmspell.hooks import Chain, Hook, judge, observe
 from llmspell_hookspecs import (
     Call,
@@ -35,12 +34,13 @@ from llmspell_hookspecs import (
     Redirect,
     Retry,
 )
+from llmspell_hookspecs.fit import name_after, thaw_fields, without_refused
+from llmspell_hookspecs.foreign import as_error, let_pass
 
 from .announcing import announce_start
 from .asking import cancellation, where
 from .course import NOTHING, Course
 from .ending import end, end_without
-from .fit import freeze_fields, name_after, thaw_fields, without_refused
 from .forks import failure_of
 from .notices import notice_of
 from .proposing import Proposal, propose
@@ -128,7 +128,7 @@ class Execution:
             if value is NOTHING:
                 await end_without(self._course, sys.exception(), started_ns)
         await end(self._course, "completed", value, started_ns)
-        return thaw_fields(value)
+        return await self._course.beside(value, thaw_fields, value)
 
     # Attempts.
 
@@ -202,7 +202,7 @@ class Execution:
             course.approved = NOTHING
             course.stores.clear()
             try:
-                course.proposed = course.subject = freeze_fields(course.operation.subject, course.frame, "input")
+                course.proposed = course.subject = await course.frozen(course.operation.subject, "input")
             except InvalidInputError:  # those who are told of that see the rest
                 course.proposed = course.subject = course.offered = without_refused(course.operation.subject)
                 raise
@@ -269,7 +269,7 @@ class Execution:
         if course.operation.prepare is not None and not leaves:
             prepared = await course.operation.prepare(course.subject, course)
             if prepared is not course.subject:
-                course.subject = freeze_fields(prepared)
+                course.subject = await course.frozen(prepared)
         return await self._guard(proposal)
 
     async def _guard(self, proposal: Proposal | None) -> Proposal | None:
@@ -346,7 +346,7 @@ class Execution:
         course, operation = self._course, self._course.operation
         try:
             value = operation.kind.to_result(await operation.body(course.subject))
-            return freeze_fields(value, course.frame, "result")
+            return await course.frozen(value, "result")
         except BaseException as caught:
             let_pass(caught)
             error = as_error(caught, course.component)
@@ -354,7 +354,7 @@ class Execution:
 
     async def _take(self, value: Any) -> Any:
         course = self._course
-        course.body_value = freeze_fields(value, course.frame, "result")
+        course.body_value = await course.frozen(value, "result")
         return course.body_value
 
     async def _lose(self, caught: BaseException) -> Any:
@@ -419,7 +419,7 @@ class Execution:
         if course.operation.leave is None:
             return value
         left = await course.operation.leave(value, course)
-        return value if left is value else freeze_fields(left)
+        return value if left is value else await course.frozen(left)
 
     def _repeats(self, hook: Hook, retry: Retry) -> bool:
         if not self._course.operation.repeatable:
@@ -489,7 +489,7 @@ class Execution:
         course.note(hook, "Redirect", target)
         call = Call(target, kind.payload(given), hook.scope)
         value = await course.house.call(call, hops=course.frame.hops + 1)
-        return name_after(freeze_fields(kind.to_result(value)), course.asked, kind.named)
+        return name_after(await course.frozen(kind.to_result(value)), course.asked, kind.named)
 
     async def _notices(self, error: Exception) -> None:
         course = self._course

@@ -26,11 +26,11 @@ from llmspell_hookspecs import (
     SecurityError,
     freeze,
 )
+from llmspell_hookspecs.fit import fit, name_after
 
 from .asking import where
 from .course import NOTHING, Course
 from .failure import changed_failure
-from .fit import fit, name_after
 from .forks import on_behalf
 
 __all__ = ["Proposal", "propose"]
@@ -101,7 +101,7 @@ async def _interpret(
             subject = changed_failure(subject, answer.value, where(hook))
             context = course.context(chain, subject)
         elif isinstance(answer, Modified):
-            subject = _changed(course, hook, answer.value, subject)
+            subject = await course.beside(answer.value, _changed, course, hook, answer.value, subject)
             context = course.context(chain, subject)
         elif isinstance(answer, Fork):
             course.wanted.append(on_behalf(answer, hook.scope))
@@ -111,10 +111,12 @@ async def _interpret(
                 return subject, _proposal(course, hook, answer, stored)
         elif isinstance(answer, Replace):
             current = subject if phase is Phase.AFTER else None
-            return subject, _proposal(course, hook, answer, _as_result(course, hook, answer.value, current))
+            value = await course.beside(answer.value, _as_result, course, hook, answer.value, current)
+            return subject, _proposal(course, hook, answer, value)
         elif isinstance(answer, Retry):
             if answer.value is not None:
-                answer = structs.replace(answer, value=_next(course, hook, answer.value))
+                value = await course.beside(answer.value, _next, course, hook, answer.value)
+                answer = structs.replace(answer, value=value)
             return subject, _proposal(course, hook, answer)
         elif isinstance(answer, Cancel | Redirect):
             return subject, _proposal(course, hook, answer)

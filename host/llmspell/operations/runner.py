@@ -35,14 +35,16 @@ from llmspell_hookspecs import (
     PluginRequiredError,
     ResourceLimitError,
 )
+from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
+from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
 
 from .announcing import is_heard
 from .asking import ask_chain
+from .beside import beside, frozen, renewed
 from .cache import ResultCache
 from .correlation import CURRENT, Frame
 from .course import NO_CHAINS, NOTHING, Announcer, Chains, Course
 from .execution import Execution
-from .fit import freeze_fields, renew, thaw_fields, without_refused
 from .forks import Forks
 from .kind import Caller, Operation, OperationKind, RunnerLimits, same
 
@@ -165,7 +167,7 @@ class Runner:
                 except BaseException as error:
                     failure = error
                 subject = operation.subject
-                course = self._course(operation, frame, NO_CHAINS, generation, None, subject, subject, None, False)
+                course = await self._go_on(operation, frame, NO_CHAINS, generation, None, subject, subject, None, False)
                 return await (Execution(course).complete(value) if failure is None else Execution(course).fail(failure))
             if (
                 (chains is None or chains.straight)
@@ -192,11 +194,11 @@ class Runner:
         context: HookContext[Any] | None = None
         asked: Any = subject
         answered = verdict = None
-        is_ready = judged = False
+        is_ready = judged = too_many = False
         failure: BaseException | None = None
         try:
             if chain is not None:
-                asked = subject = freeze_fields(subject, frame, "input")
+                asked = subject = freeze_fields(subject, frame, "input", LARGEST if kind.sync else FEW)
                 context = HookContext(chain.name, subject, frame.component, frame.ref(), Metadata(), frame.language)
                 answered = advance(chain.transforms, 0, context)
             if answered is None and operation.ready is not None and self.generation is generation:
@@ -209,10 +211,20 @@ class Runner:
                     context = structs.replace(context, subject=subject)
                 judged = True
                 verdict = await judge(chain.guards, context)  # type: ignore[arg-type]
+        except TooManyItemsError:
+            if context is None:  # nobody has been asked about it yet
+                return await Execution(Course(self, operation, frame, chains, generation, began_s)).run()
+            too_many = True
         except BaseException as error:
             failure = error
-        if answered is not None or verdict is not None or failure is not None or self.generation is not generation:
-            course = self._course(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
+        if (
+            answered is not None
+            or verdict is not None
+            or failure is not None
+            or too_many
+            or self.generation is not generation
+        ):
+            course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
             execution = Execution(course)
             if verdict is not None:
                 failure = course.cancel(verdict[0], verdict[1], subject, verdict[2])
@@ -238,13 +250,16 @@ class Runner:
                 if not (kind.to_result is same or type(value) is kind.result):
                     value = kind.to_result(value)
                 if context is not None or operation.ready is not None:
-                    value = renew(value, frame, "result")
+                    try:
+                        value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
+                    except TooManyItemsError:
+                        value = await renewed(value, frame, "result")
                 if self.generation is generation or not self._is_awaited(operation):
                     return value
         except BaseException as error:
             failure = error
         elapsed_ns = perf_counter_ns() - started_ns
-        course = self._course(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
+        course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
         course.elapsed_ns = elapsed_ns
         if failure is None and value is not NOTHING:
             return await Execution(course).complete(value)
@@ -255,7 +270,7 @@ class Runner:
         chains = self.chains(operation.kind, operation.component.name)
         return operation.release is not None or (chains is not None and chains.after is not None)
 
-    def _course(
+    async def _go_on(
         self,
         operation: Operation,
         frame: Frame,
@@ -269,11 +284,11 @@ class Runner:
     ) -> Course:
         """Return the course that goes on from here."""
         course = Course(self, operation, frame, chains, generation, began_s)
-        course.offered = course.proposed = course.subject = _frozen(asked)
+        course.offered = course.proposed = course.subject = await _shown(course, asked)
         if is_ready and operation.show is not None:
             subject = operation.show()
         if subject is not asked:
-            course.subject = _frozen(subject)
+            course.subject = await _shown(course, subject)
         if context is not None:
             course.follow(context)
         return course
@@ -396,7 +411,7 @@ class Runner:
         if nested > self.limits.depth or (nested >= _SHALLOW and _is_deep()):
             raise self._refused(asking)
         frame = around or asking
-        context = HookContext(point, freeze_fields(subject), component, frame.ref(), Metadata(), frame.language)
+        context = HookContext(point, await frozen(subject), component, frame.ref(), Metadata(), frame.language)
         token = _enter(asking)
         try:
             scripts = chain.of_scripts(asking.scopes)
@@ -407,7 +422,7 @@ class Runner:
                 await forks.join(self.limits.final_s)
         finally:
             _leave(token)
-        return thaw_fields(answer.subject)
+        return await beside(answer.subject, thaw_fields, answer.subject)
 
     async def notify(self, point: str, subject: Any, component: ComponentRef | None = None) -> None:
         """Give a notice of the host's own; what hooks answer wrongly there is kept in ``problems``."""
@@ -424,10 +439,10 @@ def _is_straight(chain: Chain | None) -> bool:
     return not (chain.waits or chain.scripts or chain.observers or any(guard.awaits for guard in chain.guards))
 
 
-def _frozen(subject: Any) -> Any:
+async def _shown(course: Course, subject: Any) -> Any:
     """Return a subject as hooks may see it, without what cannot be shown."""
     try:
-        return freeze_fields(subject)
+        return await course.frozen(subject)
     except InvalidInputError:
         return without_refused(subject)
 

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, Final
+
+import trio
 
 from llmspell_hookspecs import ComponentRef, OperationKind
 
+from .beside import beside
 from .correlation import CURRENT
 from .kind import Operation
 from .runner import Runner
 
 __all__ = ["OperationService"]
+
+_TURNS: Final = 64
+"""After how many calls others have their turn."""
 
 
 class OperationService:
@@ -36,6 +42,7 @@ class OperationService:
         self._runner = runner
         self.execute, self.current, self.settles, self.asks = runner.run, runner.current, runner.settles, runner.asks
         self.running: Callable[[], Any] = CURRENT.get
+        self._walks = 0
 
     def run(
         self,
@@ -78,6 +85,13 @@ class OperationService:
     async def notify(self, point: str, subject: Any, /) -> None:
         """Give a notice of the system; see the contract's `Operations`."""
         await self._runner.notify(point, subject)
+
+    async def beside(self, value: Any, walk: Callable[..., Any], /, *arguments: Any) -> Any:
+        """Call a function that walks a value, in a thread if it holds many items; see the contract's `Operations`."""
+        self._walks += 1
+        if self._walks % _TURNS == 0:
+            await trio.lowlevel.checkpoint()
+        return await beside(value, walk, *arguments)
 
     def problem(self, error: Exception, /) -> None:
         """Keep an error that nobody is there to be told of; see the contract's `Operations`."""

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.foreign import let_pass
 from llmspell.hooks import Hook
 from llmspell_hookspecs import HookContext
 from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.foreign import let_pass
 
 __all__ = ["LAST_MOMENTS_S", "enclose"]
 

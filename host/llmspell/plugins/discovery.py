@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from llmspell.foreign import Blamed, text_of
 from llmspell.settings import Settings
 from llmspell_hookspecs import PluginError, PluginInfo
+from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.spelling import one_line
 
 from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups, name_problem

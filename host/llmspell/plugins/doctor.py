@@ -14,7 +14,6 @@ from msgspec import Struct, structs
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from llmspell.foreign import Blamed, text_of
 from llmspell.hooks import HookRegistry, PointCatalog
 from llmspell.settings import LoadedSettings, Settings, plain
 from llmspell.settings.key import spelled_names
@@ -25,6 +24,7 @@ from llmspell_hookspecs import (
     PluginInfo,
     own_points,
 )
+from llmspell_hookspecs.foreign import Blamed, text_of
 
 from .discovery import Candidate, Installed, choose, scan_all
 from .groups import PLUGINS, Groups

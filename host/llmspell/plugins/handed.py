@@ -13,9 +13,9 @@ from typing import Any
 
 from msgspec import structs
 
-from llmspell.foreign import Blamed, text_of
 from llmspell.settings import Settings
 from llmspell_hookspecs import InvalidInputError, PluginError, PluginInfo
+from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.spelling import one_line
 
 from .discovery import Candidate

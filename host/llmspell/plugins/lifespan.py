@@ -21,9 +21,9 @@ from typing import Any, Final
 import trio
 from msgspec import structs
 
-from llmspell.foreign import Blamed, text_of
 from llmspell_hookspecs import Closing, LlmspellError, PluginError, PluginInfo
 from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.foreign import Blamed, text_of
 
 __all__ = ["Lifespans", "open_lifespans"]
 

@@ -21,9 +21,9 @@ from msgspec import structs
 from pydantic import BaseModel, ValidationError
 from stevedore import ExtensionManager
 
-from llmspell.foreign import Blamed, text_of
 from llmspell.settings import Settings
 from llmspell_hookspecs import ComponentGroup, LlmspellError, PluginError, PluginInfo, Services
+from llmspell_hookspecs.foreign import Blamed, text_of
 
 from .discovery import Candidate
 from .groups import Groups

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from llmspell.foreign import Blamed, text_of
 from llmspell.hooks import HookRegistry
 from llmspell.settings import Settings
 from llmspell.settings.key import spelled_names
 from llmspell_hookspecs import ComponentKind, LlmspellError, PluginError, PluginInfo
+from llmspell_hookspecs.foreign import Blamed, text_of
 
 from .discovery import OWN, Candidate
 from .groups import KINDS, PLUGINS, Groups

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from llmspell.foreign import Blamed, text_of
 from llmspell.plugins import OWN, LazyRegistry
 from llmspell_hookspecs import PluginError, ScriptGlobal, ScriptScope, Services
+from llmspell_hookspecs.foreign import Blamed, text_of
 
 __all__ = ["GlobalFactory", "Globals", "load_globals"]
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.operations import Frame, Operation, OperationKind, Runner, bound, thaw_fields
+from llmspell.operations import Frame, Operation, OperationKind, Runner
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
     CallOptions,
@@ -27,6 +27,7 @@ from llmspell_hookspecs import (
     Services,
     payload_of,
 )
+from llmspell_hookspecs.fit import bound, thaw_fields
 
 from .interface import Interface
 from .languages import Languages

@@ -12,6 +12,7 @@ for: both are to be read side by side.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Literal
 
@@ -54,6 +55,7 @@ from llmspell_hookspecs import (
     reveal,
     thaw,
 )
+from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
 from llmspell_hookspecs.fit import freeze_fields, plain
 from llmspell_hookspecs.foreign import Blamed, let_pass, passes, text_of
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys
@@ -219,7 +221,11 @@ class ToolRunner(ComponentKind):
         if plan is None or plan.as_of is not self._operations.as_of or not self._tools.is_open(plan.tool):
             plan = await self._planned(name)
         tool, limit_s = plan.tool, plan.limits.time_s
-        given = hidden_input(tool, _parameters(tool, input))
+        given = _parameters(tool, input)
+        if _is_flat(given):
+            given = hidden_input(tool, given)
+        else:
+            given = await self._operations.beside(given, hidden_input, tool, given)
         call = _Call(house, plan, options.lenient)
         result: ToolResult = await self._operations.execute(
             Operation(
@@ -315,9 +321,9 @@ class _Call:
     def ready(self, call: ToolCall) -> ToolCall:
         """Validate, where the plan says that nothing else is to be done before it runs."""
         plan, given = self._plan, call.parameters
-        if type(given) is not MappingProxyType and not _FLAT.issuperset(map(type, given.values())):
-            given = freeze_fields(given, plan, "input")  # unless a hook has seen it, nobody has done so
-        self._keep(self._validated(given))
+        if type(given) is not MappingProxyType and not _is_flat(given):
+            given = freeze_fields(given, plan, "input", FEW)  # unless a hook has seen it, nobody has done so
+        self._keep(self._validated(given), FEW)
         self._prepared.limits = plan.limits
         return call
 
@@ -334,9 +340,12 @@ class _Call:
         if call.name != self._tool.name:
             message = f"tool:{self._tool.name}: a hook changed the name to {call.name!r}; answer Redirect instead"
             raise InvalidInputError(message, field="name")
-        model = self._again() if call is asker.approved else self._validated(call.parameters)
+        read = self._again if call is asker.approved else partial(self._validated, call.parameters)
+        beside = self._house.operations.beside
+        model: BaseModel = await beside(call.parameters, read)
         level = self._tool.level.name.lower()  # a hook may write what it likes into the call; guards see what is so
-        call = ToolCall(self._tool.name, self._shown(model), self._tool.category, level)
+        shown = await beside(call.parameters, self._shown, model)
+        call = ToolCall(self._tool.name, shown, self._tool.category, level)
         call = await asker.ask("tool_parameter_validation", call)
         self._house.judge(self._tool)
         call = await self._resolved(call, model)
@@ -360,10 +369,10 @@ class _Call:
         model: BaseModel = restore(self._prepared.model)
         return model
 
-    def _keep(self, model: BaseModel) -> None:
+    def _keep(self, model: BaseModel, most: int = LARGEST) -> None:
         """Keep all that the body will get."""
         prepared = self._prepared
-        prepared.model = freeze_fields(model, self._plan, "parameters")
+        prepared.model = freeze_fields(model, self._plan, "parameters", most)
         prepared.fresh = model if _is_its_own(self._tool, model) else None
         prepared.undeclared = tuple(model.__pydantic_extra__ or ())
 
@@ -389,7 +398,10 @@ class _Call:
                 paths[access.field] = spelled_path(files.resolve(true_path(str(value)), access.mode))
             elif isinstance(access, HostAccess):
                 addresses[access.field] = await network.resolve(str(value))
-        parameters = self._shown(model.model_copy(update=paths)) if paths else call.parameters
+        parameters = call.parameters
+        if paths:
+            resolved = model.model_copy(update=paths)
+            parameters = await self._house.operations.beside(parameters, self._shown, resolved)
         self._prepared.paths = tuple(paths)
         return structs.replace(call, parameters=parameters, addresses=addresses)
 
@@ -415,17 +427,23 @@ class _Call:
     async def body(self, call: ToolCall) -> ToolResult:
         """Run the tool with what was prepared."""
         with _Telling(self):
-            return self._result(await self._tool.run(self._parameters(), self._context()))
+            parameters = await self._house.operations.beside(self._prepared.model, self._parameters)
+            return await self._measured(await self._tool.run(parameters, self._context()))
 
     def quick(self, call: ToolCall) -> ToolResult | Coroutine[Any, Any, ToolResult]:
         """Run the tool, if it is a sync function; what such a one answers may still have to be awaited."""
         with _Telling(self):
             answer = self._plan.at_once(self._tool, self._parameters(), self._context())  # type: ignore[misc]
-        return self._rest(answer) if hasattr(answer, "__await__") else self._result(answer)
+        if hasattr(answer, "__await__"):
+            return self._rest(answer)
+        try:
+            return self._result(answer, FEW)
+        except TooManyItemsError:
+            return self._measured(answer)
 
     async def _rest(self, answer: Awaitable[Any]) -> ToolResult:
         with _Telling(self):
-            return self._result(await answer)
+            return await self._measured(await answer)
 
     def _parameters(self) -> Any:
         """Return parameters of its own, so that what it does to them is not what runs at a retry."""
@@ -443,12 +461,19 @@ class _Call:
             house.operations.running(), self._prepared.limits, self.show, house.services, house.processes
         )
 
-    def _result(self, answer: Any) -> ToolResult:
+    async def _measured(self, answer: Any) -> ToolResult:
+        try:
+            return self._result(answer, FEW)
+        except TooManyItemsError:
+            result: ToolResult = await self._house.operations.beside(answer, self._result, answer, LARGEST)
+            return result
+
+    def _result(self, answer: Any, most: int) -> ToolResult:
         result = answer if isinstance(answer, ToolResult) else ToolResult(result=answer)
-        most = self._prepared.limits.output_bytes
-        if outgrows(result, most):
-            message = f"tool:{self._tool.name}: its result is larger than {most} bytes; ask for less"
-            raise ResourceLimitError(message, resource="output_bytes", limit=most)
+        limit = self._prepared.limits.output_bytes
+        if outgrows(result, limit, most):
+            message = f"tool:{self._tool.name}: its result is larger than {limit} bytes; ask for less"
+            raise ResourceLimitError(message, resource="output_bytes", limit=limit)
         return result
 
     def broken(self, error: BaseException) -> ToolError:
@@ -502,6 +527,11 @@ def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:
         )
         raise InvalidInputError(message)
     return given
+
+
+def _is_flat(parameters: Mapping[str, Any]) -> bool:
+    """Whether parameters are few, and each without parts."""
+    return len(parameters) <= FEW and _FLAT.issuperset(map(type, parameters.values()))
 
 
 def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:

@@ -6,22 +6,31 @@ from collections.abc import Mapping
 from typing import Final
 
 from llmspell_hookspecs import DEEPEST, LARGEST, ToolResult
+from llmspell_hookspecs.bounds import TooManyItemsError
 
 __all__ = ["outgrows"]
 
 _NUMBERS: Final = frozenset({int, float, bool, type(None)})
 
 
-def outgrows(result: ToolResult, limit_bytes: int) -> bool:
+def outgrows(result: ToolResult, limit_bytes: int, most: int = LARGEST) -> bool:
     """Whether the result's strings, bytes and items add up to more than the limit; stops as soon as they do.
 
     What is nested too deeply, holds itself or too many items has no size: it is refused for that when it is shown to
     hooks.
+
+    Args:
+        result: The result.
+        limit_bytes: The limit.
+        most: How many items are walked.
+
+    Raises:
+        TooManyItemsError: It holds more than ``most`` items, which are fewer than a value may hold.
     """
     held, text = result.result, result.text
     if type(held) in _NUMBERS and not result.metadata:
         return text is not None and len(text) + 4 > limit_bytes
-    size, left, parts = 0, LARGEST, [iter((held, text, result.metadata))]
+    size, left, parts = 0, most, [iter((held, text, result.metadata))]
     while parts and size <= limit_bytes:
         for value in parts[-1]:
             kind = type(value)
@@ -43,6 +52,8 @@ def outgrows(result: ToolResult, limit_bytes: int) -> bool:
                 size += 4
         else:
             parts.pop()
+        if left < 0 and most < LARGEST:
+            raise TooManyItemsError
         if len(parts) > DEEPEST + 2 or left < 0:
             return False
     return size > limit_bytes

@@ -19,6 +19,8 @@ from llmspell_hookspecs import (
     HookContext,
     HookResult,
     Modified,
+    Operations,
+    PluginInfo,
     Redirect,
     Replace,
     Retry,
@@ -299,3 +301,43 @@ async def test_a_scripts_guard_at_a_chunk_is_asked_once_the_guards_let_the_whole
         host.hooks.register("after_model_call", lambda context: None, kind="guard")
 
         assert await host.run_source(source, "lua") == [False, True, "fine"]
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "told"),
+    [
+        ("error('boom')", "observe", "the observer failed: a:1: boom"),
+        ("error('boom')", "transform", "it failed and was passed over: a:1: boom"),
+        ("n = (n or 0) + 1; error('boom ' .. n % 2)", "observe", "the observer failed: a:1: boom"),
+        ("return 42", "transform", "it returned 42"),
+        ("return {type = 'odd'}", "transform", "it returned a table of type 'odd'"),
+    ],
+)
+async def test_what_a_scripts_hook_does_wrong_is_told_once_for_each_cause_and_counted_at_the_end(
+    function: str, kind: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = f"""
+        Hook.register("before_tool_execution", function() {function} end, {{kind = "{kind}"}})
+        for i = 1, 20 do Tool.execute("calculator", {{input = "1"}}) end
+    """.strip()
+    async with Host.open(settings={"hooks": {"breaker": "off"}}) as host:
+        await host.run_source(source, name="a")
+        ended = len(caplog.messages)
+
+    causes = 2 if "%" in function else 1
+    lines = [message for message in caplog.messages if told in message]
+    assert len(set(lines)) == len(lines) == causes
+    assert f"{20 - causes} times more" in caplog.messages[ended - 1]
+    assert len(caplog.messages) == causes + 1
+
+
+async def test_what_a_hook_answers_wrongly_at_a_notice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with Host.open() as host:
+        host.hooks.register("plugin_loaded", lambda context: Cancel("no"), name="late")
+        for _ in range(5):
+            await host.get(Operations).notify("plugin_loaded", PluginInfo("a", ""))
+
+    [first, last] = caplog.messages
+    assert first.startswith("hook code.late at plugin_loaded: it answered Cancel")
+    assert last.endswith("4 times more; see the lines above")
+    assert len(host.problems) == 5

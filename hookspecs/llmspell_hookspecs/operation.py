@@ -234,4 +234,4 @@ class Operations(Protocol):
         """Call a function that walks a value and only reads; in a thread if the value holds many items."""
 
     def problem(self, error: Exception, /) -> None:
-        """Keep, among the host's problems, an error that nobody is there to be told of."""
+        """Keep among the host's problems, and log, an error that nobody is there to be told of."""

@@ -360,7 +360,7 @@ class Bus:
             try:
                 self._emit(self._draft(topic, {**facts, "patterns": subscription.patterns}, {}), mailbox)
             except LlmspellError as error:
-                self._runner.problems.append(error)
+                self._runner.problem(error)
             self._reject(self._taken())
             self._full = waits
 

@@ -9,7 +9,6 @@ whatever class, is.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import Any, Final
@@ -34,7 +33,6 @@ from .hook import Hook
 
 __all__ = ["PAUSE", "advance", "advance_waiting", "judge", "observe", "unsupported"]
 
-_log = logging.getLogger("llmspell.hooks")
 _ROW_S: Final = 0.002
 """How long hooks may take in a row before others have their turn."""
 PAUSE: Final = Continue()
@@ -112,12 +110,11 @@ async def advance_waiting(
 def _failed(hook: Hook, error: BaseException) -> None:
     hook.calls += 1
     hook.failed(error)
-    where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
     if hook.options.on_error == "raise":
-        message = f"{where}: it failed: {text_of_error(_first(error))}; fix it, or say on_error='continue'"
+        message = f"{hook.where}: it failed: {text_of_error(_first(error))}; fix it, or say on_error='continue'"
         raise HookFailedError(message, hook=hook.name, point=hook.point.name) from error
     text = text_of_error(error)
-    _log.warning("%s: it failed and was passed over: %s%s", where, text, remedy(text))
+    hook.tell(f"it failed and was passed over: {text}{remedy(text)}")
 
 
 def _first(error: BaseException) -> BaseException:
@@ -175,8 +172,7 @@ async def observe(hooks: Sequence[Hook], context: HookContext[Any], limit_s: flo
         except BaseException as error:
             let_pass(error)
             hook.failed(error)
-            where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
-            _log.warning("%s: the observer failed: %s", where, text_of_error(error))
+            hook.tell(f"the observer failed: {text_of_error(error)}")
         hook.calls += 1
         now = perf_counter()
         hook.total_s += now - before
@@ -188,7 +184,7 @@ async def _within(hook: Hook, answer: Awaitable[Any], limit_s: float) -> Any:
     """Wait for a hook's answer for so long at most."""
     with trio.move_on_after(limit_s):
         return await answer
-    message = f"hook {hook.plugin}.{hook.name} at {hook.point.name}: it took longer than {limit_s:g} s at the end"
+    message = f"{hook.where}: it took longer than {limit_s:g} s at the end"
     raise HookTimeoutError(f"{message} of an operation; see hooks.final_s", hook=hook.name, point=hook.point.name)
 
 
@@ -206,8 +202,5 @@ def unsupported(hook: Hook, answer: object, accepted: Sequence[str]) -> Unsuppor
     """Return the error for a result that is not accepted from this hook."""
     name = type(answer).__name__
     listed = ", ".join(accepted) or "nothing"
-    message = (
-        f"hook {hook.plugin}.{hook.name} at {hook.point.name}: it answered {name}; "
-        f"a {hook.options.kind.value} may answer {listed} there"
-    )
+    message = f"{hook.where}: it answered {name}; a {hook.options.kind.value} may answer {listed} there"
     return UnsupportedResultError(message, hook=hook.name, point=hook.point.name, result=name, accepted=accepted)

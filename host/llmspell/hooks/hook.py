@@ -7,6 +7,7 @@ trace is put around it once, here, and never asked about per call.
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import re
 from collections.abc import AsyncIterator, Callable
@@ -25,11 +26,13 @@ from llmspell_hookspecs import (
     HookTimeoutError,
     Phase,
 )
+from llmspell_hookspecs.tally import Tally
 
 from .breaker import Breaker
 
 __all__ = ["FOR_ALL", "Hook", "name_of"]
 
+_log = logging.getLogger("llmspell.hooks")
 FOR_ALL: Final = ("system", "plugin")
 """Topics whose notices reach the hooks of every script, whoever caused them."""
 
@@ -68,6 +71,7 @@ class Hook:
         "scope",
         "sequence",
         "slow_s",
+        "tally",
         "total_s",
     )
 
@@ -99,6 +103,7 @@ class Hook:
         self.failures = 0
         self.total_s = 0.0
         self.fits = _fitting(point, options.match)
+        self.tally: Tally | None = None
         self._check()
         self.awaits = options.thread or _is_async(function)
         self.invoke: Callable[[HookContext[Any]], Any] = self._invocation()
@@ -124,6 +129,19 @@ class Hook:
             scope=self.scope,
         )
 
+    @property
+    def where(self) -> str:
+        """How messages about it begin."""
+        return f"hook {self.plugin}.{self.name} at {self.point.name}"
+
+    def tell(self, problem: str) -> None:
+        """Log a failure; of a script's hook, what it did already is only counted."""
+        if self.scope:
+            self.tally = self.tally or Tally(_log, f"{self.where}: it failed")
+            self.tally.tell(f"{self.where}: {problem}")
+        else:
+            _log.warning("%s: %s", self.where, problem)
+
     def failed(self, error: BaseException | None = None) -> None:
         """Count a failure, and tell the breaker what it was."""
         self.failures += 1
@@ -135,6 +153,8 @@ class Hook:
 
         Only a guard still judges those: else a transform that takes it out would get its own operation past it.
         """
+        if self.tally is not None:
+            self.tally.end()
         if self.options.kind is HookKind.GUARD:
             return
         if self.options.kind is HookKind.WRAP:
@@ -161,8 +181,7 @@ class Hook:
             self._refuse("an async function needs no thread", "leave thread=True out")
 
     def _refuse(self, problem: str, remedy: str) -> None:
-        message = f"hook {self.plugin}.{self.name} at {self.point.name}: {problem}; {remedy}"
-        raise HookRegistrationError(message, hook=self.name, point=self.point.name)
+        raise HookRegistrationError(f"{self.where}: {problem}; {remedy}", hook=self.name, point=self.point.name)
 
     def _invocation(self) -> Callable[[HookContext[Any]], Any]:
         function: Callable[[HookContext[Any]], Any] = self.function
@@ -178,7 +197,7 @@ class Hook:
             with trio.move_on_after(limit_s) as scope:
                 return await function(context)
             if scope.cancelled_caught:
-                message = f"hook {self.plugin}.{self.name} at {self.point.name}: it took longer than {limit_s:g} s"
+                message = f"{self.where}: it took longer than {limit_s:g} s"
                 raise HookTimeoutError(message, hook=self.name, point=self.point.name)
             return None
 

@@ -298,12 +298,11 @@ class HookRegistry:
 
 
 def _tell_breaker(hook: Hook, breaker: Breaker) -> None:
-    where = f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
     if breaker.state == "open":
         message = "%s: its breaker is open for %g s, and it is left out: %s; fix it, or see hooks.breaker"
-        _log.warning(message, where, breaker.open_s, breaker.cause)
+        _log.warning(message, hook.where, breaker.open_s, breaker.cause)
     else:
-        _log.info("%s: its breaker is %s", where, breaker.state)
+        _log.info("%s: its breaker is %s", hook.where, breaker.state)
 
 
 class _Row:
@@ -329,7 +328,7 @@ class _Row:
         if taken not in self._names:
             return hook.name
         if named:
-            message = f"hook {hook.plugin}.{hook.name} at {hook.point.name}: the name is taken; choose another"
+            message = f"{hook.where}: the name is taken; choose another"
             raise HookRegistrationError(message, hook=hook.name, point=hook.point.name)
         for number in itertools.count(self._numbers.get(taken, 2)):
             name = f"{hook.name}_{number}"

@@ -55,4 +55,4 @@ def _publish(course: Course, end: str, facts: Mapping[str, Any]) -> None:
     try:
         course.house.events.publish_nowait(topic, data, source=course.component)
     except LlmspellError as error:  # a mailbox that refuses, or a hook at the event: the operation is not to blame
-        course.house.problems.append(error)
+        course.house.problem(error)

@@ -31,14 +31,9 @@ from llmspell_hookspecs.fit import fit
 from .forks import failure_of, on_behalf
 from .wraps import LAST_MOMENTS_S
 
-__all__ = ["Answer", "ask_chain", "ask_scripts", "cancellation", "seen_by_scripts", "tell_scripts", "where"]
+__all__ = ["Answer", "ask_chain", "ask_scripts", "cancellation", "seen_by_scripts", "tell_scripts"]
 
 _log = logging.getLogger("llmspell.operations")
-
-
-def where(hook: Hook) -> str:
-    """Return which hook stands where, for messages."""
-    return f"hook {hook.plugin}.{hook.name} at {hook.point.name}"
 
 
 def cancellation(
@@ -47,9 +42,9 @@ def cancellation(
     """Return the error of an operation that a hook cancelled."""
     component = f"{context.component.kind}:{context.component.name}"
     error = OperationCancelledError(
-        f"{component}: denied by {where(hook)}: {cancel.reason}"
+        f"{component}: denied by {hook.where}: {cancel.reason}"
         if cancel.code == "denied"
-        else f"{component}: cancelled by {where(hook)}: {cancel.reason} ({cancel.code})",
+        else f"{component}: cancelled by {hook.where}: {cancel.reason} ({cancel.code})",
         hook=f"{hook.plugin}.{hook.name}",
         point=hook.point.name,
         reason=cancel.reason,
@@ -216,7 +211,7 @@ async def _transforms(chain: Chain, context: HookContext[Any], answer: Answer) -
         if type(result).__name__ not in chain.point.accepts:
             raise unsupported(hook, result, sorted(chain.point.accepts))
         if isinstance(result, Modified | Replace):
-            answer.subject = fit(result.value, chain.point.subject, where(hook), answer.subject)
+            answer.subject = fit(result.value, chain.point.subject, hook.where, answer.subject)
             context = _with(context, answer.subject, None)
         if isinstance(result, Fork):
             answer.forks.append(on_behalf(result, hook.scope))

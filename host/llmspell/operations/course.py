@@ -5,7 +5,6 @@ Invariant: a course belongs to one operation and one task; what it hands to hook
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any, Final, Protocol
@@ -88,7 +87,6 @@ class House(Protocol):
     tracer: Tracer | None
     call: Caller
     limits: RunnerLimits
-    problems: deque[Exception]
     slow_ms: float | None
     events: Announcer | None
     generation: object
@@ -98,6 +96,9 @@ class House(Protocol):
 
     def forks(self, frame: Frame) -> Forks:
         """Return room for the forks of an operation."""
+
+    def problem(self, error: Exception) -> None:
+        """Keep and log an error that nobody is there to be told of."""
 
 
 class Course:

@@ -54,7 +54,7 @@ async def end(course: Course, status: Status, subject: Any, started_ns: int) -> 
     if problem is not None and status == "completed":
         raise problem
     if problem is not None:
-        course.house.problems.append(problem)
+        course.house.problem(problem)
 
 
 async def _hurry(course: Course, steps: Iterator[Awaitable[None]]) -> None:
@@ -67,7 +67,7 @@ async def _hurry(course: Course, steps: Iterator[Awaitable[None]]) -> None:
                 try:
                     await step
                 except Exception as error:
-                    course.house.problems.append(error)
+                    course.house.problem(error)
         over = scope.cancelled_caught
 
 

@@ -38,7 +38,7 @@ from llmspell_hookspecs.fit import name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
 
 from .announcing import announce_start
-from .asking import cancellation, where
+from .asking import cancellation
 from .course import NOTHING, Course
 from .ending import end, end_without
 from .forks import failure_of
@@ -324,7 +324,7 @@ class Execution:
         if self._may_retry(retry):
             return _Again(hook, retry, original=True)
         message = (
-            f"{course.component}: {where(hook)} asked for a retry after attempt {course.frame.attempt}, the last one"
+            f"{course.component}: {hook.where} asked for a retry after attempt {course.frame.attempt}, the last one"
         )
         return OperationError(message, operation=course.frame.id, component=course.component)
 

@@ -28,7 +28,6 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.fit import fit, name_after
 
-from .asking import where
 from .course import NOTHING, Course
 from .failure import changed_failure
 from .forks import on_behalf
@@ -98,7 +97,7 @@ async def _interpret(
         if type(answer).__name__ not in chain.point.accepts:
             raise unsupported(hook, answer, sorted(chain.point.accepts))
         if isinstance(answer, Modified) and phase is Phase.ERROR:
-            subject = changed_failure(subject, answer.value, where(hook))
+            subject = changed_failure(subject, answer.value, hook.where)
             context = course.context(chain, subject)
         elif isinstance(answer, Modified):
             subject = await course.beside(answer.value, _changed, course, hook, answer.value, subject)
@@ -136,22 +135,22 @@ def _proposal(course: Course, hook: Hook, answer: HookResult, value: Any = NOTHI
 def _changed(course: Course, hook: Hook, value: Any, subject: Any) -> Any:
     if hook.point.phase is Phase.AFTER:
         return _as_result(course, hook, value, subject)
-    course.proposed = fit(value, hook.point.subject, where(hook), subject)
+    course.proposed = fit(value, hook.point.subject, hook.where, subject)
     return course.proposed
 
 
 def _next(course: Course, hook: Hook, value: Any) -> Any:
     """Return what a Retry wants to run, which is another call of the same kind."""
     call = course.asked
-    return fit(value, type(call) if isinstance(call, Struct) else object, where(hook), call)
+    return fit(value, type(call) if isinstance(call, Struct) else object, hook.where, call)
 
 
 def _as_result(course: Course, hook: Hook, value: Any, current: Any) -> Any:
     kind = course.operation.kind
     if isinstance(value, dict) and kind.result is not object and _is_partial(value, kind.result):
-        result = fit(value, kind.result, where(hook), current)
+        result = fit(value, kind.result, hook.where, current)
     else:
-        result = fit(kind.to_result(freeze(value)), kind.result, where(hook))
+        result = fit(kind.to_result(freeze(value)), kind.result, hook.where)
     return name_after(result, course.asked, kind.named)
 
 

@@ -36,7 +36,9 @@ from llmspell_hookspecs import (
     ResourceLimitError,
 )
 from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
+from llmspell_hookspecs.errors import text_of_error
 from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
+from llmspell_hookspecs.tally import Tally
 
 from .announcing import is_heard
 from .asking import ask_chain
@@ -99,6 +101,7 @@ class Runner:
         self._closed = False
         self.results = ResultCache(trio.current_time)
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
+        self._tally = Tally(_log, "hooks: they answered wrongly, or failed, where nobody could be told,")
         self.events: Announcer | None = None
         self._nursery = nursery
         self.numbers = itertools.count(1)
@@ -320,8 +323,14 @@ class Runner:
         self._measured = limits.slow_ms is not None or limits.operation_time_s is not None
         self.generation = object()
 
+    def problem(self, error: Exception) -> None:
+        """Keep and log an error that nobody is there to be told of; what came already is only counted."""
+        self.problems.append(error)
+        self._tally.tell(text_of_error(error))
+
     def close(self) -> None:
         """Run nothing from now on."""
+        self._tally.end()
         self._closed = True
         self.refusal = "the host is closed; use it within its block"
 
@@ -429,7 +438,7 @@ class Runner:
         try:
             await self.ask(point, subject, component)
         except Exception as error:
-            self.problems.append(error)
+            self.problem(error)
 
 
 def _is_straight(chain: Chain | None) -> bool:

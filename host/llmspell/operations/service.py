@@ -95,4 +95,4 @@ class OperationService:
 
     def problem(self, error: Exception, /) -> None:
         """Keep an error that nobody is there to be told of; see the contract's `Operations`."""
-        self._runner.problems.append(error)
+        self._runner.problem(error)

@@ -6,7 +6,6 @@ yield, an error of its own) is counted and replaces nothing. On cancellation its
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -25,7 +24,6 @@ __all__ = ["LAST_MOMENTS_S", "enclose"]
 LAST_MOMENTS_S: Final = 0.1
 """How long clean-up may take once an operation is cancelled."""
 
-_log = logging.getLogger("llmspell.hooks")
 _NOTHING: Any = object()
 _Entered = tuple[Hook, AsyncGenerator[Any, Any]]
 
@@ -144,4 +142,4 @@ async def _close(hook: Hook, generator: AsyncGenerator[Any, Any]) -> None:
 
 def _misbehaved(hook: Hook, problem: str) -> None:
     hook.failed()
-    _log.warning("hook %s.%s at %s: %s", hook.plugin, hook.name, hook.point.name, problem)
+    hook.tell(problem)

@@ -19,6 +19,7 @@ from llmspell_hookspecs import (
     ScriptScope,
     Skipped,
 )
+from llmspell_hookspecs.tally import Tally
 
 __all__ = ["callback_for"]
 
@@ -49,14 +50,19 @@ def _guard(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
 
 def _transform(function: ScriptFunction, scope: ScriptScope) -> Callable[..., Any]:
     decide = _guard(function, scope)
+    tally: Tally | None = None
 
     async def change(context: HookContext[Any]) -> HookResult | None:
+        nonlocal tally
         try:
             result: HookResult | None = await decide(context)
         except InvalidInputError as error:
             if error.field != "answer":
                 raise
-            _log.warning("%s: %s; the call goes on", scope.script.name, error)
+            if tally is None:
+                tally = Tally(_log, f"{scope.script.name}: hook at {context.point}: it answered wrongly")
+                scope.on_close(tally.end)
+            tally.tell(f"{scope.script.name}: {error}; the call goes on")
             return Skipped(str(error))
         return result
 

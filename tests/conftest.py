@@ -1,6 +1,8 @@
-"""What holds for all tests: those marked ``timing`` read a clock and run alone; hypothesis reads none."""
+"""What holds for all tests: those marked ``timing`` read a clock and run alone; hypothesis reads none; signals are heard."""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,6 +10,11 @@ from hypothesis import HealthCheck, settings
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("no_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no_clock")
+
+# Whoever starts this in the background may have these ignored, and so all children would.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""What holds for all tests: those marked ``timing`` read a clock and run alone; hypothesis reads none; signals are heard."""
+"""What holds for all tests: those marked ``timing`` run alone, hypothesis reads no clock, and signals are heard."""
 
 from __future__ import annotations
 

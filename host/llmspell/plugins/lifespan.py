@@ -151,7 +151,7 @@ class Lifespans:
 
     async def _enter(self, held: _Held) -> None:
         if held.life is None and (self.closing or self._nursery is None):
-            raise PluginError(f"{held.name}: the host closes; use it while that is open", plugin=held.info.name)
+            raise _too_late(held)
         life = held.life or self._begin(held)
         await life.settled.wait()
         if life.error is not None:
@@ -190,10 +190,10 @@ class Lifespans:
                 self._order.append(held)
                 await self._within(held, life)
         except Exception as error:
-            if life.leave.is_set():
-                _log.warning("%s: it did not end in order: %s", held.name, text_of(error))
-            else:
+            if not life.leave.is_set():
                 self.failed(structs.replace(held.info, error=text_of_error(error)))
+            elif life.settled.is_set():
+                _log.warning("%s: it did not end in order: %s", held.name, text_of(error))
             life.error = error
         finally:
             if held in self._order:
@@ -215,6 +215,8 @@ class Lifespans:
                     life.settled.set()
                     await life.leave.wait()
                 nursery.cancel_scope.cancel()
+        if life.leave.is_set() and not life.settled.is_set():
+            raise _too_late(held)
         if life.scope.cancelled_caught:
             what, most = ("close", _LEAVING_S) if life.settled.is_set() else ("open", _ENTERING_S)
             message = f"{held.name}: it took more than {most:g} s to {what}; repair it, or disable it"
@@ -227,6 +229,10 @@ async def _run(task: Callable[..., Any], *, task_status: trio.TaskStatus[None]) 
     else:  # it does not say when it is ready: it is at once
         task_status.started()
         await task()
+
+
+def _too_late(held: _Held) -> PluginError:
+    return PluginError(f"{held.name}: the host closes; use it while that is open", plugin=held.info.name)
 
 
 def _failed(held: _Held, error: BaseException) -> PluginError:

@@ -280,3 +280,41 @@ async def test_an_input_that_cannot_be_shown_is_refused_without_hooks_too() -> N
     async with opened(*tools("fine", [])) as host:
         with pytest.raises(InvalidInputError, match="its input: a generator cannot be held"):
             await host.call("tool:echo", {"text": [(x for x in [1])]})
+
+
+@pytest.mark.parametrize("body", list(BODIES))
+@pytest.mark.parametrize("before", ["nothing", "modified", "replace", "cancel", "cache", "retry", "an error"])
+@pytest.mark.parametrize("point", [BEFORE, "after_tool_execution", "both"])
+async def test_observers_are_told_the_same_on_both(point: str, before: str, body: str) -> None:
+    def register(host: Host, seen: Seen) -> None:
+        if before != "nothing":
+            host.hooks.register(BEFORE, asked(ANSWERS[before], seen, "first"), name="first", match="echo")
+        for each in (BEFORE, "after_tool_execution") if point == "both" else (point,):
+            for name in ("one", "two"):
+                host.hooks.register(each, watching(seen, each), kind="observe", name=name, match="echo")
+
+    await both(register, BODIES[body])
+
+
+def watching(seen: Seen, point: str) -> Answer:
+    def observe(context: HookContext[Any]) -> None:
+        context.metadata["code"][point] = len(context.metadata["code"])
+        outcome = context.outcome and (context.outcome.status, context.outcome.hook, str(context.outcome.error))
+        told = (plain(context.subject), plain(context.request), context.elapsed_ns > 0, outcome, context.forks)
+        seen.append((point, *told, context.operation.attempt, context.point, context.component, context.language))
+        seen.append(("metadata", dict(context.metadata["code"])))
+        raise ValueError("an observer's failure harms nobody")
+
+    return observe
+
+
+async def test_what_observers_are_shown_on_the_straight_path_is_read_only_and_nobody_elses() -> None:
+    shown: list[Any] = []
+    async with opened(*tools({"rows": [1, 2]}, [])) as host:
+        host.hooks.register("after_tool_execution", lambda context: shown.append(context.subject), kind="observe")
+        result = await host.call("tool:echo", {"text": "plain"})
+
+    result.result["rows"].append(3)
+    assert plain(shown[0].result) == {"rows": [1, 2]}
+    with pytest.raises(TypeError):
+        shown[0].result["rows"] = ()

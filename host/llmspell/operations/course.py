@@ -54,7 +54,8 @@ class Chains(Struct, frozen=True):
 
     Attributes:
         heard: Whether anybody listens to its events.
-        straight: Whether nobody but sync transforms and guards before it is asked or told unless it fails.
+        straight: Whether nobody but sync transforms and guards before it is asked unless it fails, and nobody but sync
+            observers is told.
     """
 
     before: Chain | None

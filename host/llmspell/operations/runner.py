@@ -22,7 +22,7 @@ from typing import Any, Final
 import trio
 from msgspec import structs
 
-from llmspell.hooks import Chain, HookRegistry, Tracer, advance, judge
+from llmspell.hooks import Chain, HookRegistry, Tracer, advance, judge, observe
 from llmspell_hookspecs import (
     Call,
     ComponentRef,
@@ -32,6 +32,7 @@ from llmspell_hookspecs import (
     Metadata,
     OperationError,
     OperationRef,
+    Outcome,
     PluginRequiredError,
     ResourceLimitError,
 )
@@ -187,7 +188,7 @@ class Runner:
                 frame.top.running -= 1
 
     async def _go_straight(self, operation: Operation, frame: Frame, chains: Chains, generation: object) -> Any:
-        """Run an operation that only sync transforms and guards stand before.
+        """Run an operation that only sync transforms and guards stand before, and that sync observers watch.
 
         Whatever answers anything, fails or is cancelled goes on in the full course from here, and so does what finds
         that others came meanwhile: this is the same course for the case that nothing happens on it.
@@ -236,10 +237,14 @@ class Runner:
             if answered is not None:
                 return await execution.answer(answered)
             return await (execution.begin() if judged else execution.judge() if is_ready else execution.prepare())
+        if chain is not None and chain.observers and context is not None:
+            await observe(chain.observers, structs.replace(context, subject=subject, outcome=Outcome()))
         if operation.started is not None:
             operation.started()
         started_ns = perf_counter_ns()
         value: Any = NOTHING
+        shown: Any = NOTHING
+        elapsed_ns = 0
         try:
             running = (operation.quick or operation.body)(subject)
             if operation.quick is not None and type(running) is not CoroutineType:
@@ -252,15 +257,21 @@ class Runner:
             if value is not NOTHING:
                 if not (kind.to_result is same or type(value) is kind.result):
                     value = kind.to_result(value)
-                if context is not None or operation.ready is not None:
+                if chains.after is not None and self.generation is generation:
+                    elapsed_ns = perf_counter_ns() - started_ns
+                    shown = freeze_fields(value, frame, "result") if kind.sync else await frozen(value, frame, "result")
+                elif context is not None or operation.ready is not None:
                     try:
                         value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
                     except TooManyItemsError:
                         value = await renewed(value, frame, "result")
-                if self.generation is generation or not self._is_awaited(operation):
+                if shown is NOTHING and (self.generation is generation or not self._is_awaited(operation)):
                     return value
         except BaseException as error:
             failure = error
+        if shown is not NOTHING and failure is None and self.generation is generation:
+            await _tell_end(operation, frame, chains.after, subject, context, shown, elapsed_ns)
+            return await beside(shown, thaw_fields, shown)
         elapsed_ns = perf_counter_ns() - started_ns
         course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
         course.elapsed_ns = elapsed_ns
@@ -357,7 +368,7 @@ class Runner:
         points = (kind.before, kind.around, kind.after, kind.error)
         before, around, after, error = (self.registry.chain(point, component) if point else None for point in points)
         heard = is_heard(self.events, kind)
-        straight = around is None and after is None and not heard and _is_straight(before)
+        straight = around is None and not heard and _is_straight(before) and _only_watches(after)
         chains = Chains(before, around, after, error, heard, straight)
         compiled = kept[component] = None if chains == NO_CHAINS else chains
         return compiled
@@ -441,11 +452,40 @@ class Runner:
             self.problem(error)
 
 
+async def _tell_end(
+    operation: Operation,
+    frame: Frame,
+    chain: Chain | None,
+    subject: Any,
+    context: HookContext[Any] | None,
+    shown: Any,
+    elapsed_ns: int,
+) -> None:
+    """Tell the observers at the end of the straight path."""
+    if chain is None:
+        return
+    if context is None:
+        subject = operation.show() if operation.show is not None else freeze_fields(subject, frame, "input")
+        ref, metadata = frame.ref(), Metadata()
+    else:
+        ref, metadata = context.operation, context.metadata
+    outcome = Outcome("completed")
+    last = HookContext(chain.name, shown, frame.component, ref, metadata, frame.language, subject, elapsed_ns, outcome)
+    await observe(chain.observers, last)
+
+
 def _is_straight(chain: Chain | None) -> bool:
     """Whether nobody stands in a chain but transforms and guards that need not be awaited."""
     if chain is None:
         return True
-    return not (chain.waits or chain.scripts or chain.observers or any(guard.awaits for guard in chain.guards))
+    return not (chain.waits or chain.scripts or any(hook.awaits for hook in (*chain.guards, *chain.observers)))
+
+
+def _only_watches(chain: Chain | None) -> bool:
+    """Whether nobody stands in a chain but observers that need not be awaited."""
+    if chain is None:
+        return True
+    return not (chain.transforms or chain.guards or chain.scripts or any(hook.awaits for hook in chain.observers))
 
 
 async def _shown(course: Course, subject: Any) -> Any:

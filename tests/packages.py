@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-__all__ = ["install"]
+__all__ = ["install", "llmspell"]
 
 
 def install(
@@ -29,3 +32,10 @@ def install(
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n{told}")
     (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}{attribute}\n")
     return marker
+
+
+def llmspell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder where packages were installed."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "LLMSPELL_CONFIG_HOME": str(folder)}
+    command = [sys.executable, "-m", "llmspell", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,7 @@ from llmspell_hookspecs import (
     hookimpl,
     tool,
 )
-from packages import install
+from packages import install, llmspell
 
 FUNCTION = 'from llmspell_hookspecs import tool\n@tool\ndef foo(x: int) -> int:\n    """Foo."""\n    return x\n'
 BARE = "class Plugin:\n    def get(self, key): ...\n    def complete(self, model): ...\n"
@@ -31,12 +28,6 @@ BARE = "class Plugin:\n    def get(self, key): ...\n    def complete(self, model
 class Units(BaseModel):
     url: str
     unit: str = "C"
-
-
-def llmspell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(folder), "LLMSPELL_CONFIG_HOME": str(folder)}
-    command = [sys.executable, "-m", "llmspell", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def named(folder: Path, group: str, value: str) -> None:

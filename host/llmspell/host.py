@@ -310,7 +310,7 @@ class Host:
         await self.plugins.start(registries.others(), registries.installed.problems if discover else ())
         await self.plugins.enter(kinds)
         self._runner.refusal = self.plugins.refusal()
-        tell_unknown(settings, registries.installed, registries.handed, self.hooks.list())
+        tell_unknown(settings, registries.installed, registries.handed, self._registry)
         self.events.check()
         for info in self.plugins.infos:
             if info.error:
@@ -367,6 +367,8 @@ class Host:
 
     async def _stop(self) -> None:
         """Close everything; what fails or hangs keeps nothing else from being closed."""
+        plugins = self._registry.components.get("plugin", ())
+        self._registry.tell_unordered(hook for hook in self._registry if hook.plugin not in plugins)
         if hasattr(self, "plugins"):
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
                 await self._runner.notify("system_shutdown", self._state())

@@ -58,7 +58,7 @@ def config_validate(invocation: Invocation) -> None:
     """Check the settings, those of plugins, tools, providers and storages too.
 
     What is wrong is named with file, line and the nearest right key. The exit code is 1 if the settings name a plugin,
-    package or hook that nobody has, or require a plugin that is missing.
+    package or hook that nobody has, or require a plugin that is missing. Hooks that nobody will ask are named, too.
     """
     from llmspell.plugins.doctor import examine
     from llmspell.plugins.tables import table_problems
@@ -86,8 +86,11 @@ def config_validate(invocation: Invocation) -> None:
             tell(line)
         raise Exit(1)
     files = [str(path) for path in loaded.files.values()]
+    doubtful = [finding.message for finding in findings if finding.status == "ok" and finding.message]
+    for message in doubtful:
+        tell(message)
     line = f"the settings are valid ({', '.join(files) or 'no file, defaults only'})"
-    invocation.show({"valid": True, "files": files, "warnings": list(loaded.warnings)}, line)
+    invocation.show({"valid": True, "files": files, "warnings": [*loaded.warnings, *doubtful]}, line)
 
 
 def _where(loaded: Any, told: str) -> str:

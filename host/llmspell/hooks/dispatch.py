@@ -66,7 +66,7 @@ def advance(hooks: Sequence[Hook], start: int, context: HookContext[Any]) -> tup
         hook.calls += 1
         hook.total_s += elapsed_s
         if elapsed_s >= hook.slow_s:
-            hook.breaker.took(elapsed_s)  # type: ignore[union-attr]
+            hook.took(elapsed_s)
         if answer is not None:
             return hooks.index(hook, start) + 1, answer
         if now > until:
@@ -98,7 +98,7 @@ async def advance_waiting(
         hook.calls += 1
         hook.total_s += elapsed_s
         if elapsed_s >= hook.slow_s:
-            hook.breaker.took(elapsed_s)  # type: ignore[union-attr]
+            hook.took(elapsed_s)
         if answer is not None:
             return hooks.index(hook, start) + 1, answer
         if now > until:
@@ -152,7 +152,10 @@ async def judge(
             failure, answer = error, Cancel(text if told else f"the guard failed: {text}", "guard_failed")
         hook.calls += 1
         now = perf_counter()
-        hook.total_s += now - before
+        elapsed_s = now - before
+        hook.total_s += elapsed_s
+        if elapsed_s >= hook.slow_s:
+            hook.took(elapsed_s)
         if isinstance(answer, Cancel):
             return hook, answer, failure
         if now > until:
@@ -175,7 +178,10 @@ async def observe(hooks: Sequence[Hook], context: HookContext[Any], limit_s: flo
             hook.tell(f"the observer failed: {text_of_error(error)}")
         hook.calls += 1
         now = perf_counter()
-        hook.total_s += now - before
+        elapsed_s = now - before
+        hook.total_s += elapsed_s
+        if elapsed_s >= hook.slow_s:
+            hook.took(elapsed_s)
         if now > until:
             until = await _pause(hook)
 

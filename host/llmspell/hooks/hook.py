@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import AsyncIterator, Callable
 from fnmatch import translate
+from time import monotonic
 from typing import Any, Final
 
 import trio
@@ -28,13 +29,16 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.tally import Tally
 
-from .breaker import Breaker
+from .breaker import Breaker, BreakerProfile
 
 __all__ = ["FOR_ALL", "Hook", "name_of"]
 
 _log = logging.getLogger("llmspell.hooks")
 FOR_ALL: Final = ("system", "plugin")
 """Topics whose notices reach the hooks of every script, whoever caused them."""
+_BLOCKING_S: Final = 0.02
+_PACE: Final = BreakerProfile(failures=1, slow_calls=3, slow_s=_BLOCKING_S, window_s=30, open_s=math.inf, successes=1)
+"""When it is told that a sync hook holds up all others; a single call may have waited for the machine."""
 
 
 class Hook:
@@ -43,7 +47,7 @@ class Hook:
     Attributes:
         invoke: What the chain calls with the context.
         awaits: Whether what it answers must be awaited.
-        slow_s: From how long on a call is reported to the breaker.
+        slow_s: From how long on `took` is to be told of a call.
         calls: How often it was called.
         failures: How often it failed.
         total_s: How long the calls took together; Python adds floats faster than nanoseconds.
@@ -66,6 +70,7 @@ class Hook:
         "language",
         "name",
         "options",
+        "pace",
         "plugin",
         "point",
         "scope",
@@ -98,7 +103,7 @@ class Hook:
         self.enabled = True
         self.everywhere = point.topic in FOR_ALL
         self.breaker: Breaker | None = None
-        self.slow_s = math.inf
+        self.pace: Breaker | None = None
         self.calls = 0
         self.failures = 0
         self.total_s = 0.0
@@ -107,6 +112,8 @@ class Hook:
         self._check()
         self.awaits = options.thread or _is_async(function)
         self.invoke: Callable[[HookContext[Any]], Any] = self._invocation()
+        self.slow_s = math.inf
+        self.mind()
 
     @property
     def info(self) -> HookInfo:
@@ -141,6 +148,26 @@ class Hook:
             self.tally.tell(f"{self.where}: {problem}")
         else:
             _log.warning("%s: %s", self.where, problem)
+
+    def mind(self) -> None:
+        """Set `slow_s`, as the breaker is now and as long as nothing was said of the time that it takes."""
+        told = self.awaits or (self.pace is not None and self.pace.state == "open")
+        breaker_s = math.inf if self.breaker is None else self.breaker.slow_s
+        self.slow_s = breaker_s if told else min(breaker_s, _BLOCKING_S)
+
+    def took(self, elapsed_s: float) -> None:
+        """Count a call that took `slow_s` or longer."""
+        if self.breaker is not None:
+            self.breaker.took(elapsed_s)
+        if elapsed_s >= _BLOCKING_S and not self.awaits:
+            self.pace = self.pace or Breaker(_PACE, monotonic, lambda state: self._blocks())
+            self.pace.took(elapsed_s)
+
+    def _blocks(self) -> None:
+        cause = "" if self.pace is None else self.pace.cause
+        remedy = "do less in it" if self.point.sync_only else "make it async, or say thread=True"
+        _log.warning("%s: it is a sync function and holds up everything else: %s; %s", self.where, cause, remedy)
+        self.mind()
 
     def failed(self, error: BaseException | None = None) -> None:
         """Count a failure, and tell the breaker what it was."""

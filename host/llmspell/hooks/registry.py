@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from threading import RLock
 from time import monotonic
@@ -32,6 +32,7 @@ from .breaker import Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
 from .chain import Chain, compile_chain
 from .hook import FOR_ALL, Hook, name_of
+from .idle import unmatched, unordered
 from .order import Lineup, reason
 from .signature import check_signature
 from .trace import Tracer
@@ -39,6 +40,8 @@ from .trace import Tracer
 __all__ = ["Handle", "HookRegistry"]
 
 _KEPT: Final = 1024
+_LINES: Final = 8
+"""Of so many orders that name nobody it is told when their hooks go."""
 _log = logging.getLogger("llmspell.hooks")
 
 
@@ -96,6 +99,7 @@ class HookRegistry:
         catalog: The points.
         on_change: Called with the point whose chains have changed.
         on_breaker: Told a hook and its breaker's new state.
+        components: By topic, the names of components where all of them are known; those of plugins under ``plugin``.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class HookRegistry:
         self.catalog = catalog
         self.on_change: list[Callable[[str], object]] = []
         self.on_breaker: Callable[[Hook, BreakerState], None] = lambda hook, state: None
+        self.components: Mapping[str, Collection[str]] = {}
         self._profile = profile
         self._timeout_s = timeout_s
         self._disabled = disabled
@@ -197,6 +202,8 @@ class HookRegistry:
             raise HookRegistrationError(message, point=point)
         check_signature(function, f"hook {plugin}.{checked.name or name_of(function)}", resolved)
         hook = self.add(resolved, function, checked, plugin=plugin, language=language, scope=scope)
+        for line in unmatched(hook, self.components):
+            _log.warning("%s", line)
         return Handle(self, hook)
 
     def remove(self, hook: Hook) -> bool:
@@ -209,7 +216,28 @@ class HookRegistry:
 
     def unregister_scope(self, scope: str, /) -> int:
         """Take out all hooks of a script; returns how many. What no script registered has no scope, and stays."""
-        return self._remove(list(self._scopes.get(scope, ())))
+        hooks = list(self._scopes.get(scope, ()))
+        self.tell_unordered(hooks)
+        return self._remove(hooks)
+
+    def tell_unordered(self, hooks: Iterable[Hook]) -> None:
+        """Log which orders of hooks that are about to go named nobody, unless others came meanwhile."""
+        ordered = [hook for hook in hooks if hook.options.before or hook.options.after]
+        there = self._words() if ordered else set()
+        for line in itertools.islice((line for hook in ordered for line in unordered(hook, there)), _LINES):
+            _log.warning("%s", line)
+
+    def idle(self) -> list[tuple[Hook, str]]:
+        """Return the hooks that nobody will ask, and those whose order names nobody, each with a line for people."""
+        there = self._words()
+        return [(hook, line) for hook in self for line in (*unmatched(hook, self.components), *unordered(hook, there))]
+
+    def _words(self) -> set[str]:
+        """What orders may name; what settings name is told as a fault of theirs."""
+        words = {name for order in self._orders for name in order}.union(self.components.get("plugin", ()))
+        for hook in self:
+            words.update((hook.plugin, hook.name, f"{hook.plugin}.{hook.name}"))
+        return words
 
     def order(self, point: str = "") -> list[tuple[HookInfo, str]]:
         """Return the hooks of a point (or of all) in order, each with what settles its place."""
@@ -283,7 +311,7 @@ class HookRegistry:
         if self._profile is not None and hook.options.kind is HookKind.TRANSFORM:
 
             def told(state: BreakerState) -> None:
-                hook.slow_s = breaker.slow_s
+                hook.mind()
                 self.changed(hook.point.name)
                 _tell_breaker(hook, breaker)
                 self.on_breaker(hook, state)
@@ -292,7 +320,7 @@ class HookRegistry:
             profile = structs.replace(self._profile, slow_s=math.inf) if waits else self._profile
             breaker = Breaker(profile, monotonic, told)
             hook.breaker = breaker
-            hook.slow_s = breaker.slow_s
+            hook.mind()
         if self._tracer is not None:
             hook.invoke = self._tracer.around(hook)
 

@@ -32,7 +32,7 @@ from .lifespan import Lifespans
 from .loading import Loader, load, says_required
 from .plugins import register
 from .registrar import Registrar
-from .tables import known_groups, unknown_names
+from .tables import components_in, known_groups, unknown_names
 
 __all__ = ["Finding", "examine", "explain"]
 
@@ -77,7 +77,16 @@ def examine(settings: Settings) -> list[Finding]:
     registered = [info for info, _ in registry.order()]
     for key, problem in unknown_names(settings, every, registered):
         findings.append(Finding(PluginInfo(key, "settings"), "failed", problem))
-    return findings
+    lines: dict[str, list[str]] = {}
+    registry.components = components_in(every)
+    for hook, line in registry.idle():
+        lines.setdefault(hook.plugin, []).append(line)
+    return [
+        structs.replace(each, message=" | ".join(lines[each.plugin.name]))
+        if each.status == "ok" and each.plugin.group == PLUGINS and each.plugin.name in lines
+        else each
+        for each in findings
+    ]
 
 
 def explain(loaded: LoadedSettings, name: str) -> list[dict[str, Any]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
 from msgspec import structs
 
+from llmspell.hooks import HookRegistry
 from llmspell.settings import LoadedSettings, Settings
 from llmspell.settings.key import spelled_names
 from llmspell_hookspecs import ComponentKind, HookInfo, LlmspellError, PluginInfo, SettingsError
@@ -24,7 +25,7 @@ from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
 from .groups import KINDS, Groups
 from .loading import load, settings_of
 
-__all__ = ["known_groups", "table_problems", "tell_unknown", "unknown_names"]
+__all__ = ["components_in", "known_groups", "table_problems", "tell_unknown", "unknown_names"]
 
 _log = logging.getLogger("llmspell.plugins")
 _Table = tuple[str, str, dict[str, Any], Candidate | None]
@@ -104,16 +105,22 @@ def unknown_names(
 
 
 def tell_unknown(
-    settings: Settings, installed: Installed, handed: Mapping[str, Sequence[Candidate]], hooks: Iterable[HookInfo]
+    settings: Settings, installed: Installed, handed: Mapping[str, Sequence[Candidate]], registry: HookRegistry
 ) -> None:
-    """Log what `unknown_names` finds, and which tables were meant for what was handed over.
+    """Log what `unknown_names` finds and which hooks are idle, and which tables were meant for what was handed over.
 
     A class is known by its own name, so ``plugins=[Redact]`` does not get ``[plugins.redact]``, which is for a package
-    that this host does not load.
+    that this host does not load. Of an installed package only what looks mistyped is a warning, since it may be written
+    for one that is not installed.
     """
     given = [each.info for group in handed.values() for each in group]
-    for _, problem in unknown_names(settings, [*scan_all(installed), *given], hooks):
+    known = [*scan_all(installed), *given]
+    for _, problem in unknown_names(settings, known, registry.infos()):
         _log.warning("%s", problem)
+    owned = {info.name for info in known if info.distribution}
+    registry.components = components_in(known)
+    for hook, line in registry.idle():
+        _log.log(logging.INFO if hook.plugin in owned and "did you mean" not in line else logging.WARNING, "%s", line)
     names = {info.name for info in given}
     missed = {info.name for info in installed.apart} - names
     for section in Settings.sections():
@@ -122,6 +129,13 @@ def tell_unknown(
             if near:
                 hint = f"give {near} the attribute name = {name!r}"
                 _log.warning("%s.%s: what was handed over is called %r; %s", section, name, near, hint)
+
+
+def components_in(known: Iterable[PluginInfo]) -> Mapping[str, Collection[str]]:
+    """Return the components of each topic of which all are known: agents, say, are named as they are made."""
+    known = list(known)
+    tools = {info.name for info in known if info.group == "llmspell.tools"}
+    return {"plugin": {info.name for info in known}, "tool": {"tools", *tools}}
 
 
 def _origin(loaded: LoadedSettings, key: str, table: str) -> str:

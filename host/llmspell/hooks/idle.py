@@ -1,0 +1,38 @@
+"""Hooks that nobody asks and orders that hold nothing, since what they name is not there; a line for people each.
+
+Invariant: neither is an error, for what they name may come later.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+from .hook import Hook
+
+__all__ = ["unmatched", "unordered"]
+
+_FEW: Final = 256
+"""Among more names the nearest one is not looked for: that takes up to 20 us for each."""
+
+
+def unmatched(hook: Hook, components: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Yield a line if the pattern of a hook fits no component of its point's topic, where all of those are known."""
+    match, there = hook.options.match, components.get(hook.point.topic)
+    if hook.fits is not None and match is not None and there and not any(map(hook.fits, there)):
+        what = f"match={match[:80]!r} fits no {hook.point.topic} that there is"
+        yield f"{hook.where}: {what}, so it is not asked; {_advice(match, there)}"
+
+
+def unordered(hook: Hook, there: Collection[str]) -> Iterator[str]:
+    """Yield a line for each name in a hook's ``before`` and ``after`` that nobody bears."""
+    for option in ("before", "after"):
+        for name in getattr(hook.options, option):
+            if name not in there:
+                yield f"{hook.where}: {option}={name[:80]!r} names no hook and no plugin; {_advice(name, there)}"
+
+
+def _advice(name: str, there: Collection[str]) -> str:
+    near = difflib.get_close_matches(name[:80], sorted(there), 1) if len(there) <= _FEW else ()
+    return f"did you mean {near[0]}?" if near else "correct it, unless that comes later"

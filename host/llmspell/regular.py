@@ -1,4 +1,4 @@
-"""Reads whole files that somebody named, of whatever kind they turn out to be.
+"""Reads and replaces whole files that somebody named, of whatever kind they turn out to be.
 
 Invariant: nothing here waits for another program without end, and what is read is bounded: a pipe may have no writer
 and a device no end, and a thread that waits for one cannot be cancelled. The one pipe that is waited for, and not for
@@ -12,9 +12,11 @@ import os
 import re
 import select
 import stat
+import tempfile
+from pathlib import Path
 from typing import Final
 
-__all__ = ["MOST_BYTES", "read_regular"]
+__all__ = ["MOST_BYTES", "read_regular", "replace_regular"]
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """The largest file that a person has read: a script, the parameters of a call."""
@@ -40,6 +42,25 @@ def read_regular(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES) -> 
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {most_bytes} bytes", os.fspath(path))
     return content
+
+
+def replace_regular(path: Path, content: bytes) -> None:
+    """Let a file hold this, all of it or what it held before; its mode stays, and a link stays one.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    target = path.resolve()
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".llmspell-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        if target.exists():
+            os.chmod(temporary, target.stat().st_mode & 0o7777)
+        os.replace(temporary, target)
+    except OSError:
+        os.unlink(temporary)
+        raise
 
 
 def _given_pipe(path: str | os.PathLike[str], most_bytes: int) -> bytes | None:

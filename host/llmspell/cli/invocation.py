@@ -50,6 +50,7 @@ class Invocation:
         self.debug = False
         self.verbose = 0
         self._read: tuple[object, LoadedSettings] | None = None
+        self._warned: set[str] = set()
 
     say = staticmethod(outlet.say)
     write = staticmethod(outlet.write)
@@ -73,8 +74,9 @@ class Invocation:
         if loaded is None or given != self._given():
             loaded = self._load()
         write_log(loaded.settings)
-        for warning in loaded.warnings:
+        for warning in (each for each in loaded.warnings if each not in self._warned):
             logging.getLogger("llmspell.settings").warning("%s", warning)
+        self._warned.update(loaded.warnings)
         return loaded
 
     def settings_with(self, rest: Sequence[str]) -> Settings:

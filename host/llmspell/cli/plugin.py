@@ -87,7 +87,10 @@ def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
 @_PROJECT
 @click.pass_obj
 def plugin_disable(invocation: Invocation, name: str, user: bool) -> None:
-    """Do not even import the plugin NAME from now on."""
+    """Do not even import the plugin NAME from now on.
+
+    The file stays as it is but for that, and a project's file stays trusted if it was.
+    """
     _switch(invocation, name, enabled=False, user=user)
 
 
@@ -151,49 +154,77 @@ def _identity(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> None:
-    from llmspell.settings.document import set_plugin_enabled
+    from llmspell.plugins.discovery import scan_all
+    from llmspell.settings.document import put_back, set_plugin_enabled
+    from llmspell.settings.key import spelled_names
+    from llmspell.settings.layers import is_trusted, trust_project
+    from llmspell.settings.source import read_settings
+    from llmspell_hookspecs import SettingsError
 
     file = _file(invocation, user=user)
-    if not enabled and name not in _installed():
+    meant = [info for info in scan_all() if name in spelled_names(info.name, info.group)]
+    if not enabled and not meant:
         raise _unknown(name)
-    before = file.read_bytes() if file.is_file() else None
-    _, was_wrong = _settings(invocation)
-    changed = set_plugin_enabled(file, name, enabled=enabled)
-    if not changed and enabled and name not in _installed():
+    spellings = {each for info in meant for each in spelled_names(info.name, info.group) if ":" in each or each == name}
+    content = read_settings(file) if os.path.lexists(file) else None
+    was_wrong = _problem(invocation)
+    trusted = content is not None and not user and is_trusted(file, **_place(invocation))
+    changed = set_plugin_enabled(file, name, enabled, spellings=spellings)
+    if not changed and enabled and not meant:
         raise _unknown(name)
-    loaded, problem = _settings(invocation)
-    if problem and not was_wrong:  # a file in which no command runs helps nobody
-        if before is None:
-            file.unlink()
-        else:
-            file.write_bytes(before)
-        raise click.UsageError(f"{file.name} is left as it was: {problem.rstrip('.')}")
+    try:
+        if changed and trusted:  # a person who may trust it has made this change
+            trust_project(file, **_place(invocation))
+        loaded, problem = invocation.load_settings(), None
+    except SettingsError as error:
+        loaded, problem = None, error
+    here = problem is not None and problem.origin.startswith(str(file))
+    if problem is not None and (not was_wrong or (here and not enabled)):  # where no command runs it helps nobody
+        if changed:
+            put_back(file, content)
+        if changed and trusted:  # as it was
+            trust_project(file, **_place(invocation))
+        raise click.UsageError(f"{file.name} is left as it was: {str(problem).rstrip('.')}")
     word = "enabled" if enabled else "disabled"
     line = f"{name} is {word} in {file}" if changed else f"{name} was {word} already in {file}"
     invocation.show({"plugin": name, "enabled": enabled, "file": str(file), "changed": changed}, line)
-    _warn_if_overruled(invocation, loaded, name, problem, enabled=enabled)
+    if problem is not None:
+        invocation.warn(str(problem))
+    elif loaded is not None:
+        _warn_if_overruled(invocation, loaded, name, meant, enabled=enabled)
 
 
-def _settings(invocation: Invocation) -> tuple[LoadedSettings | None, str]:
-    """Return the settings, or why they cannot be read."""
+def _place(invocation: Invocation) -> dict[str, Any]:
+    """Return where a project's file is trusted from."""
+    from llmspell.settings.place import current_dir
+
+    return {"cwd": invocation.project.resolve() if invocation.project else current_dir(), "environment": os.environ}
+
+
+def _problem(invocation: Invocation) -> str:
+    """Return why the settings cannot be read, empty if they can."""
     from llmspell_hookspecs import SettingsError
 
     try:
-        return invocation.load_settings(), ""
+        invocation.load_settings()
     except SettingsError as error:
-        return None, str(error)
+        return str(error)
+    return ""
 
 
 def _warn_if_overruled(
-    invocation: Invocation, loaded: LoadedSettings | None, name: str, problem: str, *, enabled: bool
+    invocation: Invocation, loaded: LoadedSettings, name: str, meant: Sequence[PluginInfo], *, enabled: bool
 ) -> None:
     """Say so if another layer of settings has the last word."""
-    if loaded is None:
-        invocation.warn(problem)
-    elif loaded.settings.plugin_enabled(name) is not enabled:
-        own = loaded.origin(f'plugins."{name}".enabled')
-        origin = own if own.layer != "default" else loaded.origin("plugins.disabled")
-        invocation.warn(f"{name} is still {'disabled' if enabled else 'enabled'}, for {origin} says so")
+    from llmspell.settings.key import spelled_names
+
+    for info in meant:
+        if loaded.settings.plugin_enabled(info.name, info.group) is not enabled:
+            switches = [f'plugins."{each}".enabled' for each in spelled_names(info.name, info.group)]
+            set_ = [origin for origin in map(loaded.origin, switches) if origin.layer != "default"]
+            origin = set_[0] if set_ else loaded.origin("plugins.disabled")
+            invocation.warn(f"{name} is still {'disabled' if enabled else 'enabled'}, for {origin} says so")
+            return
 
 
 def _file(invocation: Invocation, *, user: bool) -> Path:

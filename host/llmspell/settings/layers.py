@@ -36,7 +36,7 @@ from .source import parse_settings, plain_table, read_settings
 from .tighten import Judges, Violation, value_at, violations
 from .trust import distrust, known_before, named_places, trust
 
-__all__ = ["LoadedSettings", "change", "load_settings", "trust_project"]
+__all__ = ["LoadedSettings", "change", "is_trusted", "load_settings", "trust_project"]
 
 TRUSTED_ORIGINS: Final = frozenset({"code", "user", "command line"})
 
@@ -198,6 +198,17 @@ def trust_project(file: Path, *, cwd: Path, environment: Mapping[str, str], mach
     return loosened
 
 
+def is_trusted(file: Path, *, cwd: Path, environment: Mapping[str, str], machine: Path | None = None) -> bool:
+    """Return whether a person trusted the project file as it is now.
+
+    Raises:
+        SettingsError: It cannot be read.
+    """
+    stack, _ = _begin(cwd, environment, file, None, machine)
+    layer, content = _read(file, "project")
+    return not distrust(file, content, stack.project_dir, list(named_places(layer.table)), environment)
+
+
 def _begin(
     cwd: Path | None, environment: Mapping[str, str], config: Path | None, project: Path | None, machine: Path | None
 ) -> tuple[_Stack, Path | None]:
@@ -253,7 +264,8 @@ def _lay_project(stack: _Stack, file: Path, environment: Mapping[str, str], *, t
         return
     key = join(loosened[0].path)
     origin = stack.origins[key]
-    trusting = f"run 'llmspell trust {file.parent}' if you trust it"
+    folder = stack.project_dir if find_project(stack.project_dir) == file else file.parent
+    trusting = f"run 'llmspell trust {folder}' if you trust it"
     elsewhere = f", or set it in {user_file(environment)}, in the environment or with --set"
     raise SettingsError(
         f"{origin}: {_assignment(loosened[0])} loosens policy; {reason}; {trusting}"

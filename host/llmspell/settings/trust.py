@@ -12,12 +12,11 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from llmspell.regular import read_regular
+from llmspell.regular import read_regular, replace_regular
 from llmspell.security import expand_root
 from llmspell_hookspecs import SettingsError
 from llmspell_hookspecs.errors import line_of_error
@@ -168,10 +167,7 @@ def _write(store: Path, known: Mapping[str, Any]) -> None:
     """Replace the store as a whole, so that a crash leaves the old one."""
     try:
         store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=store.parent, prefix=store.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(known, stream, indent=2, sort_keys=True)
-        os.replace(temporary, store)
+        replace_regular(store, json.dumps(known, indent=2, sort_keys=True).encode())
     except OSError as error:
         message = f"{store}: cannot be written: {error.strerror}; allow it, or name a folder in LLMSPELL_DATA_HOME"
         raise SettingsError(message) from error

@@ -434,3 +434,23 @@ def test_a_file_of_lmdb_that_is_cut_or_swapped_while_it_is_open_is_one_error(
 
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 3, done.stdout
+
+
+async def test_a_file_that_grows_while_it_is_looked_at_was_not_cut(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, look = folder / "state.lmdb" / "data.mdb", os.stat
+
+    def look_slowly(path: Any, *rest: Any, **options: Any) -> os.stat_result:
+        """Look, and be overtaken by a thread that sees the file grown."""
+        seen = look(path, *rest, **options)
+        if str(path) == str(data):
+            monkeypatch.setattr(os, "stat", look)
+            os.truncate(data, seen.st_size + 4096)
+            storage._opened.check_file()
+        return seen
+
+    async with make("lmdb", folder) as storage:
+        await storage.write({"a": b"1"})
+        monkeypatch.setattr(os, "stat", look_slowly)
+        assert (await storage.get("a")).value == b"1"

@@ -252,11 +252,12 @@ class _Opened(Struct):
 
         The file never shrinks, so one look at its size tells, before LMDB touches a page.
         """
+        least_bytes = self.size_bytes  # before the look: another thread may see it grown after ours
         status = os.stat(f"{self.path}/data.mdb")  # at each read: making a path of its own takes longer than the look
-        if status.st_size < self.size_bytes or (status.st_dev, status.st_ino) != self.identity:
+        if status.st_size < least_bytes or (status.st_dev, status.st_ino) != self.identity:
             was = "was replaced" if (status.st_dev, status.st_ino) != self.identity else "was cut"
             raise StorageError(f"storage {self.path}: its data.mdb {was} while it was open; start anew with a copy")
-        self.size_bytes = status.st_size
+        self.size_bytes = max(self.size_bytes, status.st_size)
 
     def close(self) -> None:
         """Close what is open."""

@@ -26,11 +26,12 @@ import llmspell_plugins
 from llmspell.cli.failure import EXIT_CODES
 from llmspell.cli.root import cli
 from llmspell.plugins.groups import OWN_GROUPS, Groups
-from llmspell.settings import Policy, Settings
+from llmspell.settings import Settings
 from llmspell_hookspecs import (
     RESULT_TYPES,
     OperationKind,
     Phase,
+    Policy,
     ScriptObject,
     Tool,
     commands,

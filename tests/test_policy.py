@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from llmspell.settings import LoadedSettings, Policy, change, load_settings
+from llmspell import Host
+from llmspell.plugins.tables import TableModels
+from llmspell.settings import LoadedSettings, change, load_settings
 from llmspell.settings.layers import trust_project
 from llmspell.settings.model import PluginTable, Settings
 from llmspell.settings.policy import loosens
 from llmspell.settings.trust import untrust
-from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs import Policy, Services, SettingsError
+from packages import install
 
 
 class Layers:
@@ -366,3 +369,104 @@ def test_a_folder_elsewhere_may_be_named_by_a_link(layers: Layers, tmp_path: Pat
 
     assert loaded.judges.files.roots("read") == (str(tmp_path / "disk"), str(layers.project / "own"))
     assert loaded.warnings == ()
+
+
+class Weather:
+    """A plugin that says what each of its keys permits where nobody is trusted."""
+
+    name = "weather"
+
+    class Settings(BaseModel):
+        """What it may do."""
+
+        calls: Annotated[int, Policy.LOWER_ONLY] = 100
+        cities: Annotated[tuple[str, ...], Policy.SUBSET_ONLY] = ("bern", "rome")
+        audit: Annotated[bool, Policy.ON_ONLY] = False
+        detail: Annotated[Literal["little", "all"], Policy.LOWER_ONLY] = "all"
+        unit: Annotated[str, Policy.FREE] = "metre"
+        address: str = "127.0.0.1"
+
+    def __init__(self, settings: Settings, services: Services) -> None:
+        TAKEN.append(settings)
+
+
+TAKEN: list[Weather.Settings] = []
+
+
+@pytest.mark.parametrize("user", ["", "[plugins.weather]\ncalls = 50"])
+@pytest.mark.parametrize(
+    ("line", "may"),
+    [
+        ("calls = 7", True),
+        ("calls = 101", False),
+        ("calls = 'seven'", False),
+        ("cities = ['rome']", True),
+        ("cities = ['rome', 'oslo']", False),
+        ("audit = true", True),
+        ("detail = 'little'", True),
+        ("unit = 'mile'", True),
+        ("address = '10.0.0.1'", False),
+        ("address = '127.0.0.1'", False),
+        ("unknown = 1", False),
+    ],
+)
+def test_a_plugins_own_keys_permit_what_its_model_says(layers: Layers, user: str, line: str, may: bool) -> None:
+    project = f"[plugins.weather]\n{line}"
+
+    if may:
+        layers.load(project, user, models=TableModels([Weather]))
+    else:
+        with pytest.raises(SettingsError, match=r"plugins.weather.\w+ = .* loosens policy"):
+            layers.load(project, user, models=TableModels([Weather]))
+    with pytest.raises(SettingsError, match="loosens policy"):
+        layers.load(project, user)  # nobody says what it permits
+
+
+def test_a_project_may_not_go_back_above_what_the_user_has_set_for_a_plugin(layers: Layers) -> None:
+    with pytest.raises(SettingsError, match="calls = 60 loosens policy, and here it may only be lowered"):
+        layers.load("[plugins.weather]\ncalls = 60", "[plugins.weather]\ncalls = 50", models=TableModels([Weather]))
+
+
+async def test_what_a_project_tightens_of_a_plugin_is_what_the_plugin_gets(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers.project_file.write_text("[plugins.weather]\ncalls = 7")
+    monkeypatch.chdir(layers.project)
+    TAKEN.clear()
+
+    async with Host.open({}, plugins=[Weather]):
+        assert [settings.calls for settings in TAKEN] == [7]
+
+
+def test_a_script_changes_no_key_of_a_plugin_that_is_made_already(layers: Layers) -> None:
+    loaded = layers.load(models=TableModels([Weather]))
+
+    with pytest.raises(SettingsError, match="not be changed"):
+        change(loaded, "plugins.weather.calls", 7, "script")
+
+
+def test_an_installed_plugin_is_imported_only_for_a_table_in_a_projects_file(
+    layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+from typing import Annotated
+from pydantic import BaseModel
+from llmspell_hookspecs import Policy
+class Plugin:
+    name = "clouds"
+    class Settings(BaseModel):
+        calls: Annotated[int, Policy.LOWER_ONLY] = 9
+"""
+    site = tmp_path / "site"
+    site.mkdir()
+    marker = install(site, "clouds", name="clouds", code=code)
+    monkeypatch.syspath_prepend(str(site))
+
+    layers.load("[limits]\ndepth = 3", "[plugins.clouds]\ncalls = 8", models=TableModels())
+    assert not marker.exists()
+    layers.load("[plugins.clouds]\ncalls = 3", models=TableModels())
+    assert marker.exists()
+    with pytest.raises(SettingsError, match="calls = 10 loosens policy"):
+        layers.load("[plugins.clouds]\ncalls = 10", models=TableModels())
+    with pytest.raises(SettingsError, match="calls = 3 loosens policy"):
+        layers.load("[plugins.clouds]\ncalls = 3", '[plugins]\ndisabled = ["clouds"]', models=TableModels())

@@ -155,6 +155,7 @@ from .points import (
     points_of,
     script_name_of,
 )
+from .policy import Policy
 from .results import (
     RESULT_TYPES,
     Cache,
@@ -365,6 +366,7 @@ __all__ = [
     "PluginError",
     "PluginInfo",
     "PluginRequiredError",
+    "Policy",
     "Priority",
     "Processes",
     "ProjectFolder",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
@@ -30,7 +30,7 @@ from llmspell.plugins import (
     StorageRegistry,
     open_lifespans,
 )
-from llmspell.plugins.tables import tell_unknown
+from llmspell.plugins.tables import TableModels, tell_unknown
 from llmspell.policy import Policies, flow_limit, runner_limits
 from llmspell.project import HostFolder
 from llmspell.scripting import Globals, Languages, ScriptRunner, ScriptSession
@@ -146,7 +146,9 @@ class Host:
         Raises:
             SettingsError: The settings are wrong.
         """
-        loaded = settings if isinstance(settings, LoadedSettings) else load_settings(settings)
+        plugins = [*plugins] if isinstance(plugins, Iterator) else plugins
+        models = TableModels(plugins)
+        loaded = settings if isinstance(settings, LoadedSettings) else load_settings(settings, models=models)
         failure: Exception | None = None
         with ExitStack() as at_last:
             async with open_lifespans() as lifespans, trio.open_nursery() as nursery:

@@ -20,8 +20,9 @@ from .signals import Signals
 if TYPE_CHECKING:
     from llmspell.host import Host
     from llmspell.settings import LoadedSettings, Settings
+    from llmspell.settings.tighten import OwnModel
 
-__all__ = ["OPTIONS", "Invocation"]
+__all__ = ["OPTIONS", "Invocation", "own_model"]
 
 T = TypeVar("T")
 
@@ -101,7 +102,8 @@ class Invocation:
 
         self.signals.arm()  # from here on plugins may be imported
         level = {0: {}, 1: {"logging.level": "info"}}.get(self.verbose, {"logging.level": "debug"})
-        return load_settings(config=self.config, project=self.project, command_line={**level, **self.values})
+        values = {**level, **self.values}
+        return load_settings(config=self.config, project=self.project, command_line=values, models=own_model)
 
     def _given(self) -> object:
         return self.config, self.project, self.values, self.verbose
@@ -264,3 +266,10 @@ OPTIONS = (
     _option("-v", "--verbose", count=True, help="Say more; twice for everything."),
 )
 """What every command takes."""
+
+
+def own_model(settings: Settings, section: str, name: str) -> OwnModel | None:
+    """Return who knows the keys of a plugin's table; imports that plugin."""
+    from llmspell.plugins.tables import TableModels
+
+    return TableModels()(settings, section, name)

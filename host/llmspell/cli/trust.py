@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .invocation import Invocation
+from .invocation import Invocation, own_model
 
 __all__ = ["trust", "untrust"]
 
@@ -25,7 +25,7 @@ def trust(invocation: Invocation, directory: Path) -> None:
     from llmspell.settings.layers import trust_project
 
     file = _project_file(directory)
-    loosened = trust_project(file, cwd=directory, environment=os.environ)
+    loosened = trust_project(file, cwd=directory, environment=os.environ, models=own_model)
     lines = (f"{file} is trusted until it changes", *(f"  it sets {line}" for line in loosened))
     invocation.show({"file": str(file), "loosens": loosened}, *lines)
 

@@ -15,17 +15,20 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from msgspec import structs
+from pydantic import BaseModel
 
 from llmspell.hooks import HookRegistry
 from llmspell.settings import LoadedSettings, Settings
 from llmspell.settings.key import spelled_names
+from llmspell.settings.tighten import OwnModel
 from llmspell_hookspecs import ComponentKind, HookInfo, LlmspellError, PluginInfo, SettingsError
 
 from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
 from .groups import KINDS, Groups
+from .handed import sort_handed
 from .loading import load, settings_of
 
-__all__ = ["components_in", "known_groups", "table_problems", "tell_unknown", "unknown_names"]
+__all__ = ["TableModels", "components_in", "known_groups", "table_problems", "tell_unknown", "unknown_names"]
 
 _log = logging.getLogger("llmspell.plugins")
 _Table = tuple[str, str, dict[str, Any], Candidate | None]
@@ -155,6 +158,30 @@ def known_groups(settings: Settings, installed: Installed) -> Groups:
             if inspect.isclass(kind) and issubclass(kind, ComponentKind) and kind.group is not None:
                 groups.add(kind.group)
     return groups
+
+
+class TableModels:
+    """Finds who knows the keys of a plugin's table; imports it, which is done only if a project's file has the table.
+
+    Args:
+        handed: What was handed over in code.
+    """
+
+    def __init__(self, handed: Iterable[Any] = ()) -> None:
+        self._handed = handed
+
+    def __call__(self, settings: Settings, section: str, name: str) -> OwnModel | None:
+        """Return who knows the keys of a table; None if nobody does."""
+        groups = known_groups(settings, Installed())
+        given = [each for group in sort_handed(self._handed, settings, groups).values() for each in group]
+        found = [each for each in given if each.info.name == name and groups.row(each.info.group).section == section]
+        found += [each for at, named, _, each in _tables(settings) if (at, named) == (section, name) and each]
+        for candidate in found[:1]:
+            with suppress(LlmspellError):
+                model = None if candidate.info.error else getattr(load(candidate), "Settings", None)
+                if inspect.isclass(model) and issubclass(model, BaseModel):
+                    return OwnModel(model, name, candidate.info.group)
+        return None
 
 
 def _tables(settings: Settings) -> Iterator[_Table]:

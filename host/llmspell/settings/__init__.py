@@ -6,13 +6,11 @@ from .key import join, split
 from .layers import LoadedSettings, change, load_settings
 from .model import Settings
 from .origin import Origin
-from .policy import Policy
 from .view import plain, rows
 
 __all__ = [
     "LoadedSettings",
     "Origin",
-    "Policy",
     "Settings",
     "change",
     "join",

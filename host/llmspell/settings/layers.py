@@ -19,7 +19,7 @@ from msgspec import Struct
 from pydantic import ValidationError
 
 from llmspell.security import expand_root, home_folder
-from llmspell_hookspecs import SettingsError, is_secret_name
+from llmspell_hookspecs import Policy, SettingsError, is_secret_name
 from llmspell_hookspecs.errors import line_of_error
 
 from .diagnosis import diagnose, shown_key, shown_value
@@ -29,11 +29,10 @@ from .lock import check_locks, hold_locks
 from .model import PluginTable, Settings
 from .origin import DEFAULT, Origin
 from .place import MACHINE_FILE, current_dir, find_project, own_folders, project_dir_of, project_file_in, user_file
-from .policy import Policy
 from .schema import field_of, policy_of
 from .secret import mask, wrap
 from .source import parse_settings, plain_table, read_settings
-from .tighten import Judges, Violation, value_at, violations
+from .tighten import Judges, OwnModels, Violation, value_at, violations
 from .trust import distrust, known_before, named_places, trust
 
 __all__ = ["LoadedSettings", "change", "is_trusted", "load_settings", "trust_project"]
@@ -78,7 +77,8 @@ class _Layer(Struct, frozen=True):
 class _Stack:
     """The layers so far."""
 
-    def __init__(self, project_dir: Path, own: Sequence[str] = ()) -> None:
+    def __init__(self, project_dir: Path, own: Sequence[str] = (), models: OwnModels | None = None) -> None:
+        self._models = models
         self.project_dir = project_dir
         self.tables: dict[str, Any] = {}
         self.origins: dict[str, Origin] = {}
@@ -103,7 +103,8 @@ class _Stack:
             check_locks(self.settings, locate)
         else:
             hold_locks(before[0], self.settings, locate, str(self.files.get("machine", MACHINE_FILE)))
-        return violations(before, (self.settings, self.judges), leaves)
+        models = self._models if layer.name == "project" else None
+        return violations(before, (self.settings, self.judges), leaves, models)
 
     def loaded(self) -> LoadedSettings:
         """Return what counts."""
@@ -123,6 +124,7 @@ def load_settings(
     project: Path | None = None,
     machine: Path | None = None,
     command_line: Mapping[str, Any] | None = None,
+    models: OwnModels | None = None,
 ) -> LoadedSettings:
     """Read all layers and return what counts.
 
@@ -135,13 +137,14 @@ def load_settings(
         project: The project's folder, named by a person: there is no search.
         machine: The machine's file; ``/etc/llmspell/llmspell.toml`` if left out.
         command_line: Values by dotted key, as text or typed.
+        models: Know what the keys of plugins permit; without them a project's file changes none.
 
     Raises:
         SettingsError: A file cannot be read, a key or value is wrong, a locked key would be changed, or the project
             file loosens policy.
     """
     environment = os.environ if environment is None else environment
-    stack, file = _begin(cwd, environment, config, project, machine)
+    stack, file = _begin(cwd, environment, config, project, machine, models)
     if overrides is False:
         return stack.loaded()
     _lay_file(stack, user_file(environment), "user")
@@ -184,13 +187,20 @@ def change(loaded: LoadedSettings, key: str, value: Any, origin: str) -> LoadedS
     return msgspec.structs.replace(loaded, settings=settings, judges=judges, origins=origins, tables=tables)
 
 
-def trust_project(file: Path, *, cwd: Path, environment: Mapping[str, str], machine: Path | None = None) -> list[str]:
+def trust_project(
+    file: Path,
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    machine: Path | None = None,
+    models: OwnModels | None = None,
+) -> list[str]:
     """Trust a project file as it is now, and return what it loosens, each as ``key = value``.
 
     Raises:
         SettingsError: A file cannot be read, a key or value is wrong or locked, or the store cannot be written.
     """
-    stack, _ = _begin(cwd, environment, file, None, machine)
+    stack, _ = _begin(cwd, environment, file, None, machine, models)
     _lay_file(stack, user_file(environment), "user")
     layer, content = _read(file, "project")
     loosened = [_assignment(violation) for violation in stack.lay(layer, follows=True)]
@@ -210,7 +220,12 @@ def is_trusted(file: Path, *, cwd: Path, environment: Mapping[str, str], machine
 
 
 def _begin(
-    cwd: Path | None, environment: Mapping[str, str], config: Path | None, project: Path | None, machine: Path | None
+    cwd: Path | None,
+    environment: Mapping[str, str],
+    config: Path | None,
+    project: Path | None,
+    machine: Path | None,
+    models: OwnModels | None = None,
 ) -> tuple[_Stack, Path | None]:
     """The stack with the machine's layer, and the project file if there is one."""
     if project is None:
@@ -220,7 +235,7 @@ def _begin(
     else:
         cwd = folder = _named_folder(project)
         file = project_file_in(folder) if config is None else config
-    stack = _Stack(folder, own_folders(environment))
+    stack = _Stack(folder, own_folders(environment), models)
     if project is None and cwd.parent == cwd:
         stack.warnings.append(f"the folder {cwd} is no project, and nothing in it may be touched; give --project DIR")
     if home_folder() is None and not environment.get("LLMSPELL_CONFIG_HOME"):

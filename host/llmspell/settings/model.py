@@ -15,11 +15,10 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from llmspell.security import host_entry
-from llmspell_hookspecs import is_secret_name
+from llmspell_hookspecs import Policy, is_secret_name
 from llmspell_hookspecs.foreign import survive_first_model
 
 from .key import spelled_names, split
-from .policy import Policy
 from .secret import reveal, wrap
 
 __all__ = [

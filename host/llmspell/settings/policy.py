@@ -5,33 +5,14 @@ Invariant: `loosens` answers False only if the new value permits nothing that th
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from llmspell.security import Globs
-from llmspell_hookspecs import is_secret_name
+from llmspell_hookspecs import Policy, is_secret_name
 
-__all__ = ["Policy", "loosens"]
-
-
-class Policy(enum.Enum):
-    """How a value may change where the one who changes it is not trusted.
-
-    A model's field carries its rule as ``Annotated[int, Policy.LOWER_ONLY]``; the texts end the sentence "here it may".
-    """
-
-    FREE = "take any value"
-    LOWER_ONLY = "only be lowered"
-    LOWER_ONLY_ZERO_UNLIMITED = "only be lowered, and 0 is no limit"
-    OFF_ONLY = "only be switched off"
-    ON_ONLY = "only be switched on"
-    SUBSET_ONLY = "only be narrowed"
-    VARIABLES_WITHIN = "only be narrowed, and not name a secret anew"
-    PATHS_WITHIN = "only name folders inside those that stand"
-    SUPERSET_ONLY = "only grow"
-    LOCKED = "not be changed"
+__all__ = ["loosens"]
 
 
 def loosens(policy: Policy, old: Any, new: Any, *, order: Sequence[str] = ()) -> bool:

@@ -14,11 +14,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from llmspell_hookspecs import Policy
+
 from .key import join
 from .model import PluginSettings, PluginTable, Settings
-from .policy import Policy
 
-__all__ = ["annotation_of", "field_of", "is_known", "known_keys", "nearest", "order_of", "policy_of"]
+__all__ = ["annotation_of", "field_of", "is_known", "known_keys", "nearest", "order_of", "policy_of", "words_of"]
 
 
 def field_of(path: Sequence[str]) -> FieldInfo | None:
@@ -65,7 +66,11 @@ def policy_of(path: Sequence[str]) -> Policy:
 
 def order_of(path: Sequence[str]) -> tuple[str, ...]:
     """Return the words that a key may hold, from the strictest to the loosest; none if it holds no words."""
-    annotation = annotation_of(path)
+    return words_of(annotation_of(path))
+
+
+def words_of(annotation: Any) -> tuple[str, ...]:
+    """Return the words that a value of this type may be, in order; none if it is no word."""
     return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
 
 

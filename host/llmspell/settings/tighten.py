@@ -6,20 +6,21 @@ judges paths and hosts later is asked now, and the judges that were asked are th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from llmspell.security import HostJudge, HostRules, PathJudge, PathRules
+from llmspell_hookspecs import Policy
 
 from .model import PluginTable, Settings
-from .policy import Policy, loosens
-from .schema import order_of, policy_of
+from .policy import loosens
+from .schema import field_of, order_of, policy_of, words_of
 
-__all__ = ["Judges", "Violation", "value_at", "violations"]
+__all__ = ["Judges", "OwnModel", "OwnModels", "Violation", "value_at", "violations"]
 
 
 class Judges(Struct, frozen=True):
@@ -55,6 +56,29 @@ class Judges(Struct, frozen=True):
         }
 
 
+class OwnModel(Struct, frozen=True):
+    """Who knows the keys of a plugin's table.
+
+    Attributes:
+        model: The plugin's Settings.
+        name: The plugin's name.
+        group: Its entry point group.
+    """
+
+    model: type[BaseModel]
+    name: str
+    group: str
+
+    def values(self, settings: Settings, section: str) -> BaseModel:
+        """Return the plugin's settings as they would be handed to it."""
+        table = settings.table(section, self.name, self.group)
+        return self.model.model_validate({key: item for key, item in table.items() if key in self.model.model_fields})
+
+
+OwnModels = Callable[[Settings, str, str], OwnModel | None]
+"""Returns, for a section and the name of a table in it, who knows its keys; None if nobody says what they permit."""
+
+
 class Violation(Struct, frozen=True):
     """A change that loosens policy.
 
@@ -72,7 +96,10 @@ class Violation(Struct, frozen=True):
 
 
 def violations(
-    old: tuple[Settings, Judges], new: tuple[Settings, Judges], paths: Iterable[Sequence[str]]
+    old: tuple[Settings, Judges],
+    new: tuple[Settings, Judges],
+    paths: Iterable[Sequence[str]],
+    models: OwnModels | None = None,
 ) -> list[Violation]:
     """Return which of these keys permit, between the two settings, what was refused."""
     found = []
@@ -80,10 +107,29 @@ def violations(
     beyond = new[1].exceed(old[1]) if any(path[:1] == ("security",) for path in judged) else set()
     for path in judged:
         before, after, policy = value_at(old[0], path), value_at(new[0], path), policy_of(path)
+        order = order_of(path)
         by_judge = path[:2] in (("security", "paths"), ("security", "hosts")) and len(path) == 3
-        if path in beyond if by_judge else loosens(policy, before, after, order=order_of(path)):
+        if models is not None and before != after and field_of(path) is None and len(path) > 2:
+            before, after, policy, order = _own(old[0], new[0], path, models) or (before, after, policy, order)
+        if path in beyond if by_judge else loosens(policy, before, after, order=order):
             found.append(Violation(path, before, after, policy))
     return found
+
+
+def _own(
+    old: Settings, new: Settings, path: Sequence[str], models: OwnModels
+) -> tuple[Any, Any, Policy, tuple[str, ...]] | None:
+    """Return a plugin's own key before and after, with its rule and its words; None if that is not known."""
+    own = models(new, path[0], path[1]) if path[0] in Settings.sections() else None
+    field = None if own is None else own.model.model_fields.get(path[2])
+    rules = [] if field is None else [item for item in field.metadata if isinstance(item, Policy)]
+    if own is None or field is None or not rules:
+        return None
+    try:
+        before, after = own.values(old, path[0]), own.values(new, path[0])
+    except ValidationError:  # the plugin's loader says what is wrong with it
+        return None
+    return getattr(before, path[2]), getattr(after, path[2]), rules[0], words_of(field.annotation)
 
 
 def _path_rules(settings: Settings) -> PathRules:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import textwrap
@@ -38,6 +39,7 @@ from llmspell_hookspecs import (
     own_points,
     script_methods,
 )
+from llmspell_plugins.commands.tool import parameter_rows
 from llmspell_plugins.languages import answers
 from llmspell_testing.provider_quirks import QUIRKS
 
@@ -114,9 +116,11 @@ def _tools() -> str:
 
 
 def _fields(model: type[BaseModel]) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else f"default `{field.get_default(call_default_factory=True)!r}`"
-        yield f"- `{name}` ({default}): {field.description or ''}"
+    for row in parameter_rows(model.model_json_schema()):
+        default = "optional" if row["default"] in (None, "", [], {}) else f"default `{json.dumps(row['default'])}`"
+        allowed = f"one of {row['allowed']}" if row["allowed"] else ""
+        told = "; ".join(filter(None, ("required" if row["required"] else default, allowed)))
+        yield f"- `{row['parameter']}` ({told}): {row['description']}"
 
 
 def _settings() -> str:

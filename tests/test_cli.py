@@ -803,10 +803,21 @@ def test_plugin_info_tells_settings_with_default_and_origin_and_what_a_plugin_br
 
 
 def test_tool_info_shows_the_fields_of_nested_options_and_what_is_allowed(here: Any) -> None:
-    _, out, _ = here("tool", "info", "csv_analyzer")
+    csv, http = here("tool", "info", "csv_analyzer")[1], here("tool", "info", "http_request")[1]
 
-    assert "options.delimiter" in out
-    assert "allowed" in out
+    assert "options.delimiter" in csv
+    assert "allowed" in csv
+    rows = {line.split()[0]: line for line in http.splitlines() if line}
+    assert "none, basic, bearer" in rows["auth.type"]
+    assert rows["auth.username"].split()[1:3] == ["string", "no"]
+
+
+def test_the_reference_lists_what_is_allowed_and_the_fields_of_nested_options() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "reference" / "tools.md").read_text()
+
+    assert '- `method` (default `"GET"`; one of GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE): What' in text
+    assert "- `options.delimiter`" in text
+    assert "- `auth.type` (required; one of none, basic, bearer" in text
 
 
 @pytest.mark.parametrize(
@@ -817,13 +828,50 @@ def test_tool_info_shows_the_fields_of_nested_options_and_what_is_allowed(here: 
         ('hooks.disabled=["model_retri.*"]', "hooks.disabled: no hook is called 'model_retri.*'"),
         ('plugins.prefer={ghost = "x"}', "plugins.prefer: nothing called 'ghost' is installed"),
         ("plugins.ghost.enabled=true", "plugins.ghost: nothing called 'ghost' is installed"),
+        ("storage.backend=sqlit", "storage.backend: nothing called 'sqlit' is installed; did you mean sqlite?"),
+        ("default_language=lau", "default_language: nothing called 'lau' is installed; did you mean lua?"),
+        ("providers.mine.type=opnai", "providers.mine: nothing called 'opnai' is installed; did you mean openai?"),
     ],
 )
 def test_the_doctor_finds_what_settings_name_and_what_is_not_there(here: Any, setting: str, told: str) -> None:
-    code, out, _ = here("plugin", "doctor", "--set", setting)
+    code, out, err = here("plugin", "doctor", "--set", setting)
 
     assert code == 1
     assert told in out
+    assert ("1 of" in err) is ("required" in setting)
+    assert here("config", "validate", "--set", setting)[0] in (1, 2)
+
+
+WRONG = {
+    "hookless": ("x = 1", "plugin wrong: it brings no hook and no point"),
+    "misnamed": (
+        "from llmspell_hookspecs import hookimpl\n@hookimpl\ndef before_tool_executon(context): ...",
+        "plugin wrong: Unknown hook point: before_tool_executon; the nearest are before_tool_execution",
+    ),
+    "broken": ("import nothing_here", "plugin wrong (wrong 1.2): it cannot be imported: ModuleNotFoundError"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_validate_and_the_doctor_find_a_plugin_that_cannot_be_loaded(machine: Machine, kind: str) -> None:
+    source, told = WRONG[kind]
+    machine.install("wrong", source, "[llmspell.plugins]\nwrong = wrong")
+
+    validated, doctor = machine.run("config", "validate"), machine.run("plugin", "doctor")
+    switched_off = machine.run("config", "validate", "--set", 'plugins.disabled=["wrong"]')
+
+    assert validated[:2] == (1, "")
+    assert validated[2].startswith(f"llmspell: {told}")
+    assert (doctor[0], doctor[2]) == (
+        1,
+        f"llmspell: 1 of {doctor[1].count(chr(10)) - 1} plugins cannot be loaded: wrong\n",
+    )
+    assert switched_off[0] == 0
+
+
+def test_options_alone_are_no_verb_and_print_the_help(here: Any) -> None:
+    assert here("agent", "--output", "json") == here("agent", "--help")
+    assert here("--offline") == here("--help")
 
 
 def test_a_password_in_a_variable_with_a_host_is_refused_and_shown_nowhere(

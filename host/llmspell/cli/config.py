@@ -74,11 +74,12 @@ def config_validate(invocation: Invocation) -> None:
         raise wrong[0]
     lines = [str(problem) for problem in problems]
     lines += [f"{_where(loaded, told)}: {told}" for told in sorted(unknown) if not any(told in line for line in lines)]
-    lines += [
-        f"{_where(loaded, 'plugins.required: ')}: plugins.required: {finding.message}"
-        for finding in findings
-        if finding.plugin.required and finding.status == "failed" and not finding.plugin.distribution
-    ]
+    required = f"{_where(loaded, 'plugins.required: ')}: plugins.required"
+    for finding in findings:
+        if finding.status == "failed" and finding.plugin.group != "settings":
+            mine = f"plugin {finding.plugin.name}"
+            told = finding.message if finding.message.startswith(mine) else f"{mine}: {finding.message}"
+            lines.append(told if finding.plugin.distribution else f"{required}: {finding.message}")
     if lines:
         if invocation.json:
             invocation.show({"valid": False, "problems": lines})

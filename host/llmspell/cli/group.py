@@ -6,11 +6,13 @@ group answers to plurals, and to no misspelling without naming the nearest.
 
 from __future__ import annotations
 
+from gettext import gettext
 from typing import Any
 
 import click
 
 from .invocation import OPTIONS
+from .outlet import say
 
 __all__ = ["Noun", "adopt"]
 
@@ -60,10 +62,14 @@ class Noun(click.Group):
 
         click would end with 1 and without a word if nobody reads what a command prints, would take what a plugin
         raises for the user's own Ctrl-C, and does not know of every wrong option to which command it was given.
+        Where only options stand, the help is printed.
         """
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
+            if error.message == gettext("Missing command."):  # click's own words; options alone name none
+                say(ctx.get_help())
+                return None
             if error.ctx is None and ctx.invoked_subcommand is not None:  # it may have been raised while it was parsed
                 command = self.get_command(ctx, ctx.invoked_subcommand) or self
                 error.ctx = click.Context(command, info_name=ctx.invoked_subcommand, parent=ctx)

@@ -99,7 +99,7 @@ def plugin_disable(invocation: Invocation, name: str, user: bool) -> None:
 def plugin_doctor(invocation: Invocation) -> None:
     """Import each plugin that is switched on, by itself, and say what is wrong.
 
-    Ends with 1 if one cannot be loaded.
+    Ends with 1 if one cannot be loaded, or if the settings name what is not there.
     """
     from msgspec.structs import asdict
 
@@ -119,9 +119,15 @@ def plugin_doctor(invocation: Invocation) -> None:
         ]
         columns = ("name", "group", "distribution", "status", "hooks", "time", "message")
         invocation.show_rows(rows, columns, empty="no plugin is installed")
-    broken = [finding.plugin.name for finding in findings if finding.status == "failed"]
+    failed = [finding.plugin for finding in findings if finding.status == "failed"]
+    named = list(dict.fromkeys(each.name for each in failed if each.group == "settings"))
+    broken = [each.name for each in failed if each.group != "settings"]
+    told = [f"settings name what is not there: {', '.join(named)}"] if named else []
     if broken:
-        raise Exit(1, f"{len(broken)} of {len(findings)} plugins cannot be loaded: {', '.join(broken)}")
+        count = sum(finding.plugin.group != "settings" for finding in findings)
+        told.insert(0, f"{len(broken)} of {count} plugins cannot be loaded: {', '.join(broken)}")
+    if told:
+        raise Exit(1, "; ".join(told))
 
 
 def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str, Any]]:

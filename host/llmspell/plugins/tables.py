@@ -12,7 +12,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 from msgspec import structs
 from pydantic import BaseModel
@@ -31,6 +31,8 @@ from .loading import load, settings_of
 __all__ = ["TableModels", "components_in", "known_groups", "table_problems", "tell_unknown", "unknown_names"]
 
 _log = logging.getLogger("llmspell.plugins")
+_NAMED: Final = ("tools", "languages", "providers", "storage")
+"""The groups whose members settings name by their bare names."""
 _Table = tuple[str, str, dict[str, Any], Candidate | None]
 """The section, the name in it, the table, and the plugin that it is for."""
 
@@ -68,8 +70,9 @@ def unknown_names(
     spelled = {name for info in infos for name in spelled_names(info.name, info.group)}
     named += [("plugins.disabled", name, spelled) for name in settings.plugins.disabled]
     named += [("plugins.prefer", name, spelled) for name in settings.plugins.prefer]
-    named += [("plugins", name, spelled) for name in settings.tables("plugins")]
-    tools = {info.name for info in infos if info.group == "llmspell.tools"}
+    named += [(f"plugins.{name}", name, spelled) for name in settings.tables("plugins")]
+    there = {group: {info.name for info in infos if info.group == f"llmspell.{group}"} for group in _NAMED}
+    tools, languages, providers, storages = (there[group] for group in _NAMED)
     named += [("tools.disabled", name, tools) for name in settings.tools.disabled]
     packages = {OWN, *(info.distribution for info in infos if info.distribution)}
     known_packages = {canonical(package) for package in packages}
@@ -81,16 +84,20 @@ def unknown_names(
         )
         if canonical(name) not in known_packages
     ]
-    named += [("tools", name, tools) for name in settings.tables("tools")]
-    storages = {info.name for info in infos if info.group == "llmspell.storage"}
-    named += [("storage", name, storages) for name in settings.tables("storage")]
+    named += [(f"tools.{name}", name, tools) for name in settings.tables("tools")]
+    named += [(f"storage.{name}", name, storages) for name in settings.tables("storage")]
+    named += [
+        (f"providers.{name}", str(table.get("type", name)), providers)
+        for name, table in settings.tables("providers").items()
+    ]
+    named += [("storage.backend", settings.storage.backend, storages)]
+    named += [("default_language", settings.default_language, languages)]
     problems = []
-    for key, name, there in named:
-        if name not in there:
-            near = difflib.get_close_matches(name, sorted(there), 1)
+    for key, name, wanted in named:
+        if name not in wanted:
+            near = difflib.get_close_matches(name, sorted(wanted), 1)
             hint = f"did you mean {near[0]}?" if near else "take it out, or install it"
-            place = key if "." in key else f"{key}.{name}"
-            problems.append((place, f"{place}: nothing called {name!r} is installed; {hint}"))
+            problems.append((key, f"{key}: nothing called {name!r} is installed; {hint}"))
     if hooks is not None:
         hooks = list(hooks)
         present = [f"{hook.plugin}.{hook.name}" for hook in hooks]

@@ -18,7 +18,7 @@ from llmspell_hookspecs.errors import line_of_error, text_of_error
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
 
-__all__ = ["tool"]
+__all__ = ["parameter_rows", "tool"]
 
 _COLUMNS = ("parameter", "type", "required", "default", "allowed", "description")
 _DEEP = 4
@@ -58,7 +58,7 @@ def tool_info(invocation: Invocation, name: str) -> None:
         if described.get("aliases"):
             invocation.say(f"also called {', '.join(described['aliases'])}")
         invocation.say()
-        invocation.show_rows(_parameters(described["schema"]), _COLUMNS, empty="it takes no parameters")
+        invocation.show_rows(parameter_rows(described["schema"]), _COLUMNS, empty="it takes no parameters")
 
     invocation.run(use, show=show)
 
@@ -134,46 +134,51 @@ def _json(text: str) -> Any:
 
 def _types(schema: Mapping[str, Any], name: str) -> set[str]:
     """The JSON types that a parameter may have."""
-    properties = schema.get("properties", {})
-    found = properties.get(name, {})
-    choices = [*found.get("anyOf", ()), *found.get("oneOf", ()), found]
-    resolved = [schema.get("$defs", {}).get(item.get("$ref", "").rpartition("/")[2], item) for item in choices]
-    return {str(item["type"]) for item in resolved if "type" in item}
+    choices = _choices(schema.get("properties", {}).get(name, {}), schema.get("$defs", {}))
+    return {str(choice["type"]) for choice in choices if "type" in choice}
 
 
-def _parameters(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The parameters as rows, and below each the fields of what it holds: ``options.depth``, ``rows[].name``."""
-    return list(_rows(schema, schema.get("$defs", {}), "", 0))
+def parameter_rows(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a JSON schema's parameters as rows, and below each the fields of what it holds.
+
+    A field is spelled ``options.depth`` or ``rows[].name``; what only some of several forms demand is not required.
+    """
+    return list(_rows([schema], schema.get("$defs", {}), "", 0))
 
 
 def _rows(
-    schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str, depth: int
+    forms: Sequence[Mapping[str, Any]], definitions: Mapping[str, Any], prefix: str, depth: int
 ) -> Iterator[dict[str, Any]]:
-    for name, item in schema.get("properties", {}).items():
-        choices = _choices(item, definitions)
-        kinds = {str(choice["type"]) for choice in choices if "type" in choice}
-        allowed = [
-            value for choice in choices for value in choice.get("enum", [choice["const"]] if "const" in choice else [])
-        ]
+    forms = [form for form in forms if form.get("properties")]
+    for name in dict.fromkeys(name for form in forms for name in form["properties"]):
+        items = [form["properties"][name] for form in forms if name in form["properties"]]
+        choices = [choice for item in items for choice in _choices(item, definitions)]
+        inner = [each for choice in choices for each in _choices(choice.get("items"), definitions)]
+        fields = [*_rows(choices, definitions, f"{prefix}{name}.", depth + 1)] if depth < _DEEP else []
+        fields += _rows(inner, definitions, f"{prefix}{name}[].", depth + 1) if depth < _DEEP else []
         yield {
             "parameter": prefix + name,
-            "type": " or ".join(sorted(kinds - {"null"})) or "any",
-            "required": name in schema.get("required", ()),
-            "default": item.get("default"),
-            "allowed": ", ".join(map(str, allowed)),
-            "description": item.get("description", ""),
+            "type": " or ".join(sorted({str(choice["type"]) for choice in choices if "type" in choice} - {"null"}))
+            or "any",
+            "required": all(name in form.get("required", ()) for form in forms),
+            "default": None if fields else items[0].get("default"),
+            "allowed": ", ".join(
+                dict.fromkeys(str(value) for choice in (*choices, *inner) for value in _values(choice))
+            ),
+            "description": next((item["description"] for item in items if item.get("description")), ""),
         }
-        if depth < _DEEP:
-            for choice in choices:
-                yield from _rows(choice, definitions, f"{prefix}{name}.", depth + 1)
-                for inner in _choices(choice["items"], definitions) if isinstance(choice.get("items"), dict) else ():
-                    yield from _rows(inner, definitions, f"{prefix}{name}[].", depth + 1)
+        yield from fields
 
 
-def _choices(item: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _values(choice: Mapping[str, Any]) -> Sequence[Any]:
+    return choice.get("enum", [choice["const"]] if "const" in choice else [])
+
+
+def _choices(item: Any, definitions: Mapping[str, Any], depth: int = 0) -> list[Mapping[str, Any]]:
     """What a schema allows, one by one, with references followed."""
-    found: list[Mapping[str, Any]] = []
-    for choice in (*item.get("anyOf", ()), *item.get("oneOf", ()), *item.get("allOf", ()), item):
-        name = str(choice.get("$ref", "")).rpartition("/")[2]
-        found.append(definitions.get(name, {}) if name else choice)
-    return found
+    if not isinstance(item, Mapping) or depth > _DEEP:
+        return []
+    name = str(item.get("$ref", "")).rpartition("/")[2]
+    found = definitions.get(name, {}) if name else item
+    further = (each for word in ("anyOf", "oneOf", "allOf") for each in found.get(word, ()))
+    return [found, *(choice for each in further for choice in _choices(each, definitions, depth + 1))]

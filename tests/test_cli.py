@@ -919,6 +919,17 @@ def test_the_project_is_the_folder_that_a_person_names(here: Any, machine: Machi
     assert here("config", "show", "--project", "/no/such")[0] == 2
 
 
+def test_in_the_root_of_the_file_system_what_is_kept_lies_with_the_users_data(
+    here: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+
+    assert here("state", "set", "key", "1")[0] == 0
+    assert here("state", "get", "key")[1] == "1\n"
+    assert list(machine.project.parent.glob("data/no-project/.llmspell/state.db"))
+    assert here("plugin", "disable", "calculator", "--project")[0] == 2
+
+
 def test_settings_order_two_hooks_of_others(here: Any, machine: Machine) -> None:
     from llmspell.hooks import HookRegistry, PointCatalog
     from llmspell_hookspecs import own_points

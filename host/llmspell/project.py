@@ -1,7 +1,7 @@
 """Where the host's own files lie: the hidden folder in the project's; implements the contract's `ProjectFolder`.
 
 Invariant: the folder is made by its first use where that is allowed, for its owner only, and holds a ``.gitignore``
-that leaves it out.
+that leaves it out. A project's own folder is never made, but the one in the user's data that stands for it in ``/`` is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from llmspell.security import DATA_FOLDER
-from llmspell.settings.place import runtime_dir
+from llmspell.settings.place import data_dir, runtime_dir
 from llmspell_hookspecs import StorageError
 
 __all__ = ["HostFolder"]
@@ -35,7 +35,7 @@ class HostFolder:
         """Return where a file of this name lies; see the contract's `ProjectFolder`."""
         folder = self._path / DATA_FOLDER
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=self._path.is_relative_to(data_dir(os.environ)), exist_ok=True)
             if folder.is_symlink():
                 raise StorageError(f"{folder}: it is a link; make it a folder, or name another path in [storage]")
             ignore = folder / ".gitignore"

@@ -170,8 +170,8 @@ def _rows(
         yield from fields
 
 
-def _values(choice: Mapping[str, Any]) -> Sequence[Any]:
-    return choice.get("enum", [choice["const"]] if "const" in choice else [])
+def _values(choice: Mapping[str, Any]) -> list[Any]:
+    return list(choice.get("enum", [choice["const"]] if "const" in choice else []))
 
 
 def _choices(item: Any, definitions: Mapping[str, Any], depth: int = 0) -> list[Mapping[str, Any]]:

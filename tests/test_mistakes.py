@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -12,8 +13,10 @@ import kernel
 from llmspell_hookspecs import (
     ComponentNotFoundError,
     HookContext,
+    HookRegistrationError,
     PluginError,
     SecurityError,
+    Tool,
     ToolCall,
     ToolContext,
     hookimpl,
@@ -216,3 +219,84 @@ def test_a_point_is_shown_with_the_fields_of_its_subject(tmp_path: Path) -> None
 
     assert "Failure: Why an operation did not complete" in shown.stdout
     assert "    message: Its text." in shown.stdout
+
+
+class Given(BaseModel):
+    x: int = 0
+
+
+class Unfinished(BaseModel):
+    x: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+
+async def runs(self: object, parameters: object, context: object) -> None: ...
+
+
+def broken_tool(**attributes: object) -> type:
+    return type("Odd", (Tool,), {"name": "odd", "parameters": Given, "run": runs, **attributes})
+
+
+def refuses(self: object, settings: object, services: object) -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"name": 3}, "plugin Odd: its name is 3, no text; give it one"),
+        ({"name": ""}, "it has no name; give it one"),
+        ({"name": None}, "has no name; give it name = 'Odd', as its entry point is called"),
+        ({"name": "a\nb"}, "plugin a b: its name holds what cannot be printed, or blanks around it; rename it"),
+        ({"name": "a:b"}, "plugin a:b: its name holds a colon, which stands between a group and a name; rename it"),
+        ({"run": Tool.run}, "has no run method; write async def run(self, parameters, context)"),
+        ({"run": 5}, "has no run method; write async def run(self, parameters, context)"),
+        ({"run": lambda: None}, "has a run method that does not take (parameters, context); write it so"),
+        ({"parameters": 3}, "has no model of its parameters; write class ...(Tool[Parameters])"),
+        ({"parameters": Unfinished}, "Unfinished, that names types which are not there; import them"),
+        ({"limits": 4}, "has the limits 4; use ToolLimits"),
+        ({"level": "high"}, "has the level 'high'; use SecurityLevel.SAFE, RESTRICTED or PRIVILEGED"),
+        ({"aliases": 4}, "has a description, category, version or alias that is no text; write texts, and aliases"),
+        ({"__init__": refuses}, "plugin odd: its constructor failed: SystemExit: 3; repair it, or disable it"),
+    ],
+)
+async def test_what_is_wrong_with_a_tool_that_is_handed_over_is_told_once_as_the_host_opens(
+    attributes: dict[str, object], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with kernel.opened(broken_tool(**attributes)) as host:
+        [error] = [info.error for info in host.plugins.infos if info.error]
+        found = await host.tools.discover()
+
+    assert told in error
+    assert "\n" not in error
+    assert caplog.messages == [error]
+    assert not any(each["name"] in ("odd", "Odd") for each in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"name": 3}, "name: Expected `str`, got `int`"),
+        ({"name": "a\nb"}, r"the name 'a\nb' holds a colon, blanks around it or what cannot be printed; rename it"),
+        ({"name": "a:b"}, "the name 'a:b' holds a colon, blanks around it or what cannot be printed; rename it"),
+        ({"plugin": 3}, "the plugin 3 is no name"),
+        ({"plugin": ""}, "the plugin '' is no name"),
+        ({"plugin": "a\x1b"}, r"the plugin 'a\x1b' is no name"),
+        ({"match": 3}, "match: Expected `str | null`, got `int`"),
+        ({"before": 3}, "before: Expected `array`, got `int`"),
+        ({"timeout_s": "1"}, "timeout_s: Expected `float | null`, got `str`"),
+        ({"priority": None}, "None is none; use a number or one of"),
+    ],
+)
+async def test_what_is_wrong_with_a_hook_is_told_as_it_is_registered(options: dict[str, Any], told: str) -> None:
+    async with kernel.opened() as host:
+        with pytest.raises(HookRegistrationError) as raised:
+            host.hooks.register("before_tool_execution", lambda context: None, **options)
+
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [4, "a:b", "a b"])
+def test_a_name_that_no_tool_may_have_is_told_where_the_function_is_marked(name: Any) -> None:
+    with pytest.raises(PluginError, match="that is no name for a tool; say name"):
+        tool(name=name)(lambda: None)

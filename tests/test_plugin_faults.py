@@ -555,20 +555,19 @@ async def test_a_package_with_such_a_name_is_named_and_passed_over(site: Path, n
 # What is loaded by name on first use.
 
 
-class Lost(Tool[BaseModel]):
+LACKING = """
+from llmspell_hookspecs import Tool
+class Plugin(Tool):
     name = "lost"
-
-    def __init__(self, settings: Any, services: Any) -> None:
-        raise SystemExit(3)
-
-    async def run(self, parameters: BaseModel, context: Any) -> None:
-        return None
+    def __init__(self, settings, services): raise SystemExit(3)
+"""
 
 
-async def test_a_plugin_that_fails_when_it_is_first_needed_gives_notice_once() -> None:
+async def test_a_plugin_that_fails_when_it_is_first_needed_gives_notice_once(site: Path) -> None:
+    install(site, "lost-package", name="lost", code=LACKING, group="llmspell.tools")
     told: list[str] = []
 
-    async with Host.open({}, plugins=[Lost]) as host:
+    async with Host.open({}) as host:
         host.hooks.register("plugin_failed", lambda context: told.append(context.subject.error), kind="observe")
         for _ in range(3):
             with pytest.raises(PluginError, match="lost"):

@@ -136,12 +136,12 @@ def _check(function: Any, called: str, options: dict[str, Any], settings_model: 
     for option in options:
         if option not in known:
             raise _wrong(called, f"there is no option {option!r}; there are name, settings, {', '.join(known)}")
-    if not _NAME.fullmatch(called):
-        raise _wrong(called, "that is no name for a tool; say name='...', of letters, digits and _")
+    if not (isinstance(called, str) and _NAME.fullmatch(called)):
+        raise _wrong(repr(called)[:80], "that is no name for a tool; say name='...', of letters, digits and _")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise _wrong(called, "it is a generator; return one value")
-    if isinstance(options.get("aliases", ()), str):
-        raise _wrong(called, f"its aliases are the text {options['aliases']!r}; write a tuple")
+    if not isinstance(options.get("aliases", ()), tuple | list):
+        raise _wrong(called, f"its aliases are {options['aliases']!r:.80}; write a tuple of texts")
     if not isinstance(options.get("level", SecurityLevel.SAFE), SecurityLevel):
         raise _wrong(called, f"its level is {options['level']!r}; use SecurityLevel.SAFE, RESTRICTED or PRIVILEGED")
     if settings_model is not None and not (inspect.isclass(settings_model) and issubclass(settings_model, BaseModel)):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeVar, overload
 
+import msgspec
 import pluggy
 from msgspec import Struct
 
@@ -85,13 +86,13 @@ def priority_of(value: int | str | Priority) -> int:
         return int(value)
     try:
         return int(Priority[value.upper()])
-    except KeyError:
+    except (KeyError, AttributeError):
         words = ", ".join(priority.name.lower() for priority in Priority)
         raise HookRegistrationError(f"hook priority: {value!r} is none; use a number or one of {words}") from None
 
 
-def _names(value: Sequence[str] | str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _names(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else value
 
 
 _REFUSED: Final = {
@@ -127,10 +128,18 @@ def hook_options(**values: Any) -> HookOptions:
         values[name] = _names(values.get(name, ()))
     if values.get("on_error", "continue") not in ("continue", "raise"):
         raise HookRegistrationError(f"hookimpl: on_error {values['on_error']!r} is none; use 'continue' or 'raise'")
-    timeout_s = values.get("timeout_s")
-    if timeout_s is not None and not timeout_s > 0:
-        raise HookRegistrationError(f"hookimpl: timeout_s must be above 0, not {timeout_s!r}")
-    return HookOptions(**values)
+    try:
+        options = msgspec.convert(values, HookOptions)
+    except msgspec.ValidationError as error:
+        told, _, place = str(error).partition(" - at `$.")
+        message = f"hookimpl: {place.rstrip('`')}: {told}; see llmspell_hookspecs.HookOptions"
+        raise HookRegistrationError(message) from None
+    if options.timeout_s is not None and not options.timeout_s > 0:
+        raise HookRegistrationError(f"hookimpl: timeout_s must be above 0, not {options.timeout_s!r}")
+    if not options.name.isprintable() or options.name != options.name.strip() or ":" in options.name:
+        message = f"hookimpl: the name {options.name[:80]!r} holds a colon, blanks around it or what cannot be printed"
+        raise HookRegistrationError(f"{message}; rename it")
+    return options
 
 
 class _Marker(pluggy.HookimplMarker):  # type: ignore[misc]  # final for type checkers only

@@ -27,6 +27,7 @@ from llmspell_hookspecs import (
     HookTimeoutError,
     Phase,
 )
+from llmspell_hookspecs.spelling import one_line
 from llmspell_hookspecs.tally import Tally
 
 from .breaker import Breaker, BreakerProfile
@@ -241,8 +242,8 @@ def _fitting(point: HookPoint, match: str | None) -> Callable[[str], object] | N
 
 def name_of(function: Callable[..., Any]) -> str:
     """Return what a hook is called that was given no name."""
-    name: str = getattr(function, "__name__", type(function).__name__)
-    return name
+    name = getattr(function, "__name__", None)
+    return one_line(name if isinstance(name, str) else type(function).__name__, 100)
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -193,6 +193,14 @@ class HookRegistry:
         **options: Any,
     ) -> Handle:
         """Register a hook at run time; see the contract's `Hooks`."""
+        texts = {"point": point, "plugin": plugin, "language": language, "scope": scope}
+        wrong = next((what for what, text in texts.items() if not isinstance(text, str)), "")
+        if wrong or not plugin.strip() or not (scope or plugin.isprintable()):  # a script's file may be called anything
+            what = wrong or "plugin"
+            message = (
+                f"hook at {str(point)[:80]!r}: the {what} {texts[what]!r:.80} is no name; give a text to be printed"
+            )
+            raise HookRegistrationError(message)
         resolved, pattern = self.catalog.resolve(point)
         if pattern is not None:
             options.setdefault("match", pattern)

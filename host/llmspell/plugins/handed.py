@@ -51,16 +51,18 @@ def _candidate(item: Any, settings: Settings, groups: Groups) -> Candidate:
         with Blamed(partial(_unnameable, type(item))):
             module = _module(item)
             target = getattr(item, "llmspell_tool", item) if inspect.isfunction(item) else item
-            row, name = groups.of(target), plugin_name(target)
+            row, name, given = groups.of(target), plugin_name(target), inspect.getattr_static(target, "name", None)
             says = inspect.getattr_static(target, "required", None) is True
     except PluginError as error:
         return Candidate(PluginInfo(error.plugin, PLUGINS, module=module, error=str(error)), target=item)
     group = row.name
     problem = name_problem(name, row.section)
+    if isinstance(given, bytes | int | float | list | tuple | dict | set):
+        problem = f"its name is {given!r:.80}, no text; give it one"
     if problem:
         shown = one_line(name, 100)
         refusal = f"plugin {shown or module}: {problem}"
-        return Candidate(PluginInfo(shown, group, module=module, required=says, error=refusal), target=target)
+        return Candidate(PluginInfo(shown or module, group, module=module, required=says, error=refusal), target=target)
     required = says or settings.plugin_required(name, group)
     return Candidate(PluginInfo(name, group, module=module, required=required), target=target)
 

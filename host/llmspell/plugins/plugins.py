@@ -21,7 +21,7 @@ from llmspell_hookspecs import ComponentKind, LlmspellError, PluginError, Plugin
 from llmspell_hookspecs.foreign import Blamed, text_of
 
 from .discovery import OWN, Candidate
-from .groups import KINDS, PLUGINS, Groups
+from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups
 from .loading import Loader, load, says_required
 from .registrar import Registrar
 from .registries import PluginRegistries
@@ -82,19 +82,24 @@ class Plugins:
             self.infos.append(info if info.error else await self._take(structs.replace(candidate, info=info)))
 
     async def start(self, registries: Iterable[LazyRegistry[Any]], problems: Iterable[PluginInfo]) -> None:
-        """Load what is required or eager of other groups; take over what is wrong with packages."""
+        """Load what is required, eager or a component handed over in code; take over what is wrong with packages."""
         self.infos += problems
         for registry in registries:
             for name in registry.names():
                 info = registry.info(name)
-                if not info.error and (info.required or (registry.group == _STARTED and registry.is_eager(name))):
-                    try:
+                try:
+                    if info.error:
+                        info = registry.failure(name, info.error)
+                    elif info.required or (registry.group == _STARTED and registry.is_eager(name)):
                         await registry.enter(name)
-                    except LlmspellError as error:
-                        info = registry.failure(name, error)
-                    self.infos.append(info)
-                elif info.error:
-                    self.infos.append(info)
+                    elif registry.is_handed(name) and registry.group not in OWN_GROUPS:
+                        registry.get(name)
+                        continue
+                    else:
+                        continue
+                except LlmspellError as error:
+                    info = registry.failure(name, error)
+                self.infos.append(info)
 
     async def enter(self, kinds: Mapping[str, ComponentKind]) -> None:
         """Open the kinds, now that hooks and services are there."""

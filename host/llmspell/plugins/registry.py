@@ -63,8 +63,13 @@ class LazyRegistry(Generic[T]):
         """Return what is known of one."""
         return self._candidates[name].info
 
-    def failure(self, name: str, error: Exception) -> PluginInfo:
-        """Return what is known of one that failed."""
+    def is_handed(self, name: str) -> bool:
+        """Return whether one was handed over in code."""
+        return self._candidates[name].point is None
+
+    def failure(self, name: str, error: Exception | str) -> PluginInfo:
+        """Return what is known of one that failed, for who tells of it."""
+        self._told.add(name)
         return structs.replace(self.info(name), error=str(error))
 
     def get(self, name: str) -> T:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from llmspell_hookspecs import ComponentGroup, SecurityLevel, Tool
+from llmspell_hookspecs import ComponentGroup, SecurityLevel, Tool, ToolLimits
 
 __all__ = ["TOOLS"]
 
@@ -22,17 +22,38 @@ def _is_model(item: Any) -> bool:
     return inspect.isclass(item) and issubclass(item, BaseModel)
 
 
+def _takes_two(run: Any) -> bool:
+    try:
+        inspect.signature(run).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a method that takes nothing; what is no method may not tell what it takes
+        return not inspect.ismethod(run)
+    return True
+
+
 def _tool_problem(tool: Any, name: str) -> str:
     if not isinstance(tool, Tool):
         return "is no Tool; subclass llmspell_hookspecs.Tool, or mark a function with @tool"
-    if tool.name != name:
-        return f"calls itself {tool.name!r}; give it the name of its entry point"
-    if not _is_model(getattr(tool, "parameters", None)):
+    called = getattr(tool, "name", "")
+    if called != name:
+        problem = f"calls itself {called!r:.80}" if called else "has no name"
+        return f"{problem}; give it name = {name!r}, as its entry point is called"
+    model: Any = getattr(tool, "parameters", None)
+    if not _is_model(model):
         return "has no model of its parameters; write class ...(Tool[Parameters])"
+    if not model.__pydantic_complete__ and model.model_rebuild(raise_errors=False) is False:
+        return f"has a model of its parameters, {model.__name__}, that names types which are not there; import them"
+    if not callable(tool.run) or getattr(tool.run, "__func__", None) is Tool.run:
+        return "has no run method; write async def run(self, parameters, context)"
+    if not _takes_two(tool.run):
+        return "has a run method that does not take (parameters, context); write it so"
+    if not isinstance(tool.limits, ToolLimits):
+        return f"has the limits {tool.limits!r:.80}; use ToolLimits"
     if not isinstance(tool.level, SecurityLevel):
         return f"has the level {tool.level!r}; use {_LEVELS}"
-    texts = (tool.description, tool.category, tool.version, *tool.aliases)
-    if not all(isinstance(text, str) for text in texts) or isinstance(tool.aliases, str):
+    aliases = tool.aliases if isinstance(tool.aliases, tuple | list) else (None,)
+    if not all(isinstance(text, str) for text in (tool.description, tool.category, tool.version, *aliases)):
         return "has a description, category, version or alias that is no text; write texts, and aliases as a tuple"
     return ""
 

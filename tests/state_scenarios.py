@@ -35,7 +35,9 @@ class Counted(Memory):
         self._count("get", key)
         return await super().get(key)
 
-    async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
+    async def write(
+        self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None
+    ) -> Mapping[str, int] | None:
         self._count("write", batch)
         return await super().write(batch, expect=expect)
 

@@ -61,7 +61,9 @@ class Storage(Protocol):
         most 1 ms; `write` with ``expect`` never misses it.
         """
 
-    async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
+    async def write(
+        self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None
+    ) -> Mapping[str, int] | None:
         """Write all of it or nothing; None deletes. Cancelled, it has written all or nothing too.
 
         Args:
@@ -69,7 +71,8 @@ class Storage(Protocol):
             expect: The versions that the keys must have (0: absent) for the write to happen.
 
         Returns:
-            Whether it was written; False if a version differs from the expected one.
+            The new version of each key of the batch, 0 for one that is deleted; None if a version differs from the
+            expected one, and nothing was written.
         """
 
     def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:

@@ -84,7 +84,7 @@ class StorageConformance:
     def test_an_absent_key_has_no_entry(self, tmp_path: Path) -> None:
         async def test(storage: Storage) -> None:
             assert await storage.get("absent") is None
-            assert await storage.write({"absent": None})
+            assert await storage.write({"absent": None}) == {"absent": 0}
             assert await storage.get("absent") is None
 
         self.run(tmp_path, test)
@@ -170,15 +170,15 @@ class StorageConformance:
 
     def test_a_write_happens_only_at_the_expected_versions(self, tmp_path: Path) -> None:
         async def test(storage: Storage) -> None:
-            assert await storage.write({"a": b"1"}, expect={"a": 0})
-            assert not await storage.write({"a": b"2", "b": b"2"}, expect={"a": 0})
-            assert not await storage.write({"b": b"2"}, expect={"a": 1, "b": 1})
+            assert await storage.write({"a": b"1"}, expect={"a": 0}) == {"a": 1}
+            assert await storage.write({"a": b"2", "b": b"2"}, expect={"a": 0}) is None
+            assert await storage.write({"b": b"2"}, expect={"a": 1, "b": 1}) is None
             assert await storage.get("b") is None
-            assert await storage.write({"b": b"2"}, expect={"a": 1, "b": 0, "c": 0})
-            assert await storage.write({"a": None}, expect={"a": 1})
-            assert not await storage.write({"a": b"3"}, expect={"a": 1})
-            assert await storage.write({}, expect={"a": 0, "b": 1})
-            assert not await storage.write({}, expect={"a": 1})
+            assert await storage.write({"b": b"2"}, expect={"a": 1, "b": 0, "c": 0}) == {"b": 1}
+            assert await storage.write({"b": b"3", "a": None}, expect={"a": 1}) == {"b": 2, "a": 0}
+            assert await storage.write({"a": b"3"}, expect={"a": 1}) is None
+            assert await storage.write({}, expect={"a": 0, "b": 2}) == {}
+            assert await storage.write({}, expect={"a": 1}) is None
 
         self.run(tmp_path, test)
 

@@ -105,6 +105,7 @@ async def take_step(storage: Storage, model: StorageModel, step: Write | Scan | 
     else:
         expect = {key: model.version(key) + (not right) for key, right in step.expect.items()}
         written = await storage.write(step.batch, expect=expect)
-        assert written is model.holds(expect)
-        if written:
+        assert (written is not None) is model.holds(expect)
+        if written is not None:
             await model.follow(storage, step.batch)
+            assert written == {key: model.version(key) for key in step.batch}

@@ -152,17 +152,10 @@ class StateService:
         given = f"state {write.scope} {write.key!r}", write.value, self._max_bytes
         encoded = await trio.to_thread.run_sync(encode, *given) if has_many(write.value) else encode(*given)
         storage = self._storage or await self._open()
-        if write.expect is None:
-            before = _version(await storage.get(place))
-            await storage.write({place: encoded})
-        else:
-            before = write.expect
-            if not await storage.write({place: encoded}, expect={place: before}):
-                await self._conflict(storage, place, write)
-        after = await storage.get(place)
-        # If somebody else wrote already, versions have grown beyond the one before by two, so by one none is reached.
-        version = after.version if after is not None and after.value == encoded else before + 1
-        return StateValue(write.scope, write.key, write.value, True, version)
+        written = await storage.write({place: encoded}, expect=None if write.expect is None else {place: write.expect})
+        if written is None:
+            await self._conflict(storage, place, write)
+        return StateValue(write.scope, write.key, write.value, True, written[place])
 
     async def _delete(self, delete: StateDelete) -> StateValue:
         storage = self._storage or await self._open()
@@ -171,7 +164,7 @@ class StateService:
             entry = await storage.get(place)
             if entry is None:
                 return StateValue(delete.scope, delete.key, None, False)
-            if await storage.write({place: None}, expect={place: entry.version}):
+            if await storage.write({place: None}, expect={place: entry.version}) is not None:
                 return StateValue(delete.scope, delete.key, _decoded(place, entry), True, entry.version)
             await trio.sleep(_STALE_S)
 

@@ -121,9 +121,11 @@ class Lmdb:
             return found
         return await self._in_thread(opened, partial(_read_entry, opened, encoded))
 
-    async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
+    async def write(
+        self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None
+    ) -> Mapping[str, int] | None:
         """Write all of it or nothing; see the contract's `Storage`."""
-        written: bool = await (self._opened or self._closed()).writer.write(batch, expect)
+        written: Mapping[str, int] | None = await (self._opened or self._closed()).writer.write(batch, expect)
         return written
 
     def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
@@ -338,19 +340,21 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _apply(transaction: Transaction, counters: Any, write: Write) -> bool:
+def _apply(transaction: Transaction, counters: Any, write: Write) -> dict[str, int] | None:
     if any(_version(transaction.get(key.encode())) != version for key, version in write.expect.items()):
-        return False
+        return None
+    written = dict.fromkeys(write.batch, 0)
     for key, value in write.batch.items():
         encoded = key.encode()
         version = _version(transaction.get(encoded))
         floor = _version(transaction.get(_DELETED, db=counters))
         if value is not None:
-            transaction.put(encoded, ((version or floor) + 1).to_bytes(_VERSION_BYTES, "big") + value)
+            written[key] = (version or floor) + 1
+            transaction.put(encoded, written[key].to_bytes(_VERSION_BYTES, "big") + value)
         elif version:
             transaction.delete(encoded)
             transaction.put(_DELETED, max(version, floor).to_bytes(_VERSION_BYTES, "big"), db=counters)
-    return True
+    return written
 
 
 def _read_entry(opened: _Opened, key: bytes) -> Entry | None:

@@ -60,20 +60,22 @@ class Memory:
             check_key(key)
         return entry
 
-    async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
+    async def write(
+        self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None
+    ) -> Mapping[str, int] | None:
         """Write all of it or nothing; see the contract's `Storage`."""
         check_batch(batch, expect)
         batch, expect = dict(batch), dict(expect or {})
         await trio.lowlevel.checkpoint()
         self._check_open()
         if any(self._version(key) != version for key, version in expect.items()):
-            return False
+            return None
         for key, value in batch.items():
             if value is None:
                 self._delete(key)
             else:
                 self._put(key, value)
-        return True
+        return {key: self._version(key) for key in batch}
 
     def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
         """Yield entries in order of keys; see the contract's `Storage`."""

@@ -42,7 +42,7 @@ class Write(_Waiter):
     Attributes:
         batch: What to write; None deletes.
         expect: The versions that must be there.
-        written: Set by the commit: whether the versions were as expected.
+        written: Set by the commit: the new versions; None if others were there than expected.
         error: Why it failed.
     """
 
@@ -52,7 +52,7 @@ class Write(_Waiter):
         super().__init__()
         self.batch = dict(batch)
         self.expect = dict(expect or {})
-        self.written = False
+        self.written: Mapping[str, int] | None = None
         self.error: Exception | None = None
 
 
@@ -88,8 +88,10 @@ class GroupWriter:
         self._watched = False
         self._closed = False
 
-    async def write(self, batch: Mapping[str, bytes | None], expect: Mapping[str, int] | None) -> bool:
-        """Write a batch with the next commit and return whether its versions were as expected.
+    async def write(
+        self, batch: Mapping[str, bytes | None], expect: Mapping[str, int] | None
+    ) -> Mapping[str, int] | None:
+        """Write a batch with the next commit and return its new versions, or None if others are there than expected.
 
         Raises:
             InvalidInputError: A key or value is wrong.

@@ -33,17 +33,19 @@ def commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
             write.written = _apply(connection, write)
 
 
-def _apply(connection: sqlite3.Connection, write: Write) -> bool:
+def _apply(connection: sqlite3.Connection, write: Write) -> dict[str, int] | None:
     for key, version in write.expect.items():
         if _version(connection, key) != version:
-            return False
+            return None
+    written = dict.fromkeys(write.batch, 0)
     for key, value in write.batch.items():
         if value is not None:
             connection.execute(_PUT, (key, value))
+            written[key] = _version(connection, key)
         elif version := _version(connection, key):
             connection.execute(_DELETE, (key,))
             connection.execute(_RAISE_FLOOR, (version,))
-    return True
+    return written
 
 
 def _version(connection: sqlite3.Connection, key: str) -> int:

@@ -92,7 +92,9 @@ class SQLite:
                 return await self._in_thread(opened, partial(read_entry, key=key), None)
         return entry
 
-    async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
+    async def write(
+        self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None
+    ) -> Mapping[str, int] | None:
         """Write all of it or nothing; see the contract's `Storage`."""
         return await (self._opened or self._closed()).writer.write(batch, expect)
 

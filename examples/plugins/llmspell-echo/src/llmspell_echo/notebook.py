@@ -76,21 +76,23 @@ class Notebook:
         self._check_open()
         return self._entries.get(key)
 
-    async def write(self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None) -> bool:
-        """Write all of it or nothing, and return whether it was written."""
+    async def write(
+        self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None
+    ) -> Mapping[str, int] | None:
+        """Write all of it or nothing, and return the new versions."""
         check_batch(batch, expect)
         values, expected = dict(batch), dict(expect or {})
         async with self._lock:
             self._check_open()
             if any(self._version(key) != version for key, version in expected.items()):
-                return False
+                return None
             line = {key: self._row(key, value) for key, value in values.items()}
             try:
                 await trio.to_thread.run_sync(self._append, json.dumps(line))
             except OSError as error:
                 raise StorageError(f"storage notebook: {error}; nothing was written") from error
             self._take(line)
-        return True
+            return {key: self._version(key) for key in values}
 
     def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
         """Return an iterator over entries in order of keys, as they are when it is first asked."""

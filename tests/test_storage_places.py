@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import pytest
 
-from llmspell_hookspecs import Entry, StorageError
+from llmspell_hookspecs import Entry, Storage, StorageError
 from llmspell_plugins.storage.lmdb import Lmdb, LmdbSettings
 from llmspell_plugins.storage.sqlite import SQLite, SQLiteSettings
+from llmspell_testing import StorageFileConformance
 from waiting import PATIENCE_S
-
-NOBODY = 65534
 
 
 def make(backend: str, folder: Path) -> Any:
     if backend == "sqlite":
         return SQLite(SQLiteSettings(path=folder / "state.db", busy_s=0.1))
     return Lmdb(LmdbSettings(path=folder / "state.lmdb"))
+
+
+class TestSQLiteFile(StorageFileConformance):
+    def make_at(self, path: Path) -> Storage:
+        return SQLite(SQLiteSettings(path=path, busy_s=0.1))
+
+    def make_later(self, path: Path) -> None:
+        sqlite_of("PRAGMA user_version = 99")(path)
+
+
+class TestLmdbFolder(StorageFileConformance):
+    data = "data.mdb"
+
+    def make_at(self, path: Path) -> Storage:
+        return Lmdb(LmdbSettings(path=path))
+
+    def make_later(self, path: Path) -> None:
+        put(b"counters", b"llmspell", (2).to_bytes(8, "big"))(path)
 
 
 both = pytest.mark.parametrize("backend", ["sqlite", "lmdb"])
@@ -58,40 +74,6 @@ def folder() -> Iterator[Path]:
     made.chmod(0o755)
     yield made
     shutil.rmtree(made)
-
-
-@contextmanager
-def only_readable(folder: Path) -> Iterator[None]:
-    """Take the right to write from everything below, and from root, who needs none, its power."""
-    for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-        for path in [folder, *folder.rglob("*")]:
-            path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-@both
-async def test_what_is_kept_is_read_where_nothing_can_be_written(backend: str, folder: Path) -> None:
-    async with make(backend, folder) as storage:
-        await storage.write({"a": b"1", "b": b"2"})
-
-    with only_readable(folder):
-        async with make(backend, folder) as storage:
-            found = await storage.get("a"), await storage.get("none"), [key async for key, _ in storage.scan("")]
-            with pytest.raises(StorageError) as caught:
-                await storage.write({"a": b"2"})
-            again = await storage.get("a")
-
-    assert found == (Entry(b"1", 1), None, ["a", "b"])
-    assert again == Entry(b"1", 1)
-    assert "written" in in_one_line(caught.value)
 
 
 @both
@@ -141,25 +123,10 @@ def sqlite_of(*statements: str) -> Callable[[Path], None]:
     return build
 
 
-def make_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
-
-
 OURS = "PRAGMA application_id = 0x6C6C6D73"
 FILES: dict[str, Callable[[Path], object]] = {
-    "text": lambda path: path.write_text("no database at all\n" * 100),
-    "a short text": lambda path: path.write_text("no"),
-    "zeros": lambda path: path.write_bytes(bytes(8192)),
-    "a folder": lambda path: path.mkdir(),
-    "a pipe": lambda path: os.mkfifo(path),
-    "a socket": make_socket,
-    "a device": lambda path: path.symlink_to("/dev/null"),
-    "a link to itself": lambda path: path.symlink_to(path),
-    "a foreign table": sqlite_of("CREATE TABLE theirs (x)"),
     "a foreign mark": sqlite_of("PRAGMA application_id = 7"),
     "a foreign view": sqlite_of("CREATE VIEW theirs AS SELECT 1"),
-    "a later schema": sqlite_of(OURS, "PRAGMA user_version = 99"),
     "a negative schema": sqlite_of(OURS, "PRAGMA user_version = -1"),
     "tables of other columns": sqlite_of(OURS, "PRAGMA user_version = 1", "CREATE TABLE entries (x)"),
     "no tables": sqlite_of(OURS, "PRAGMA user_version = 1"),
@@ -181,14 +148,6 @@ async def test_a_file_that_is_no_storage_of_ours_is_one_error_and_left_as_it_is(
         assert (path.read_bytes() if path.is_file() else path.lstat().st_mode) == before
 
 
-async def test_a_file_of_no_bytes_becomes_a_storage(folder: Path) -> None:
-    (folder / "state.db").touch()
-
-    await use(make("sqlite", folder))
-
-    assert (folder / "state.db").read_bytes().startswith(b"SQLite format 3")
-
-
 def environment(path: Path, write: Callable[[Any], None]) -> None:
     with lmdb.open(str(path), max_dbs=4, map_size=1 << 20) as made:
         write(made)
@@ -203,24 +162,10 @@ def put(database: bytes | None, key: bytes, value: bytes) -> Callable[[Path], No
     return lambda path: environment(path, write)
 
 
-def data_of(build: Callable[[Path], object]) -> Callable[[Path], None]:
-    def make_data(path: Path) -> None:
-        path.mkdir()
-        build(path / "data.mdb")
-
-    return make_data
-
-
 FOLDERS: dict[str, Callable[[Path], object]] = {
-    "a file": lambda path: path.write_text("no"),
-    "a pipe": lambda path: os.mkfifo(path),
     "foreign keys": put(None, b"theirs", b"data"),
     "a foreign database": put(b"theirs", b"a", b"b"),
     "one database of our name": put(b"entries", b"a", b"b"),
-    "a text for data": data_of(lambda path: path.write_text("no" * 9999)),
-    "a short text for data": data_of(lambda path: path.write_text("no")),
-    "a folder for data": data_of(lambda path: path.mkdir()),
-    "a pipe for data": data_of(os.mkfifo),
 }
 
 
@@ -301,57 +246,12 @@ async def test_an_entry_that_another_program_wrote_is_one_error(key: bytes, valu
     in_one_line(caught.value)
 
 
-# Files that were cut, and disks that are full. In a process of its own: what LMDB does there may end it.
-
-CUT = """
-import sys, trio
-from pathlib import Path
-from test_storage_places import make, use
-from llmspell_hookspecs import StorageError
-
-folder, backend = Path(sys.argv[1]), sys.argv[2]
-file = folder / ("state.db" if backend == "sqlite" else "state.lmdb/data.mdb")
-
-async def fill():
-    async with make(backend, folder) as storage:
-        for number in range(60):
-            await storage.write({f"{number}": b"x" * 2000})
-
-async def read():
-    async with make(backend, folder) as storage:
-        for number in range(60):
-            await storage.get(f"{number}")
-        async for _ in storage.scan(""):
-            pass
-        await storage.write({"new": b"1" * 5000})
-
-trio.run(fill)
-whole = file.read_bytes()
-errors = 0
-for part in range(1, 40):
-    for left in file.parent.glob(file.name + "-*"):
-        left.unlink()
-    file.write_bytes(whole[: len(whole) * part // 40])
-    try:
-        trio.run(read)
-    except StorageError as error:
-        assert "\\n" not in str(error) and len(str(error)) <= 500
-        errors += 1
-print(errors)
-"""
+# Full disks, and files that are cut while they are open. In a process of its own: what LMDB does there may end it.
 
 
 def child(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=PATIENCE_S)
-
-
-@pytest.mark.long
-@both
-def test_a_file_that_was_cut_anywhere_is_one_error(backend: str, folder: Path) -> None:
-    done = child(CUT, str(folder), backend)
-
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "39\n")
 
 
 FULL = """

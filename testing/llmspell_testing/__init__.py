@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .provider import ProviderConformance
     from .recorder import HookRecorder, HookRow
     from .storage import StorageConformance
+    from .storage_file import StorageFileConformance
 
 __all__ = [
     "HookRecorder",
@@ -27,6 +28,7 @@ __all__ = [
     "ProviderConformance",
     "ScriptOutput",
     "StorageConformance",
+    "StorageFileConformance",
     "TemporarySettings",
     "held_beyond_idle_s",
     "loop_steps",
@@ -41,6 +43,7 @@ _ROOMS = {
     "ProviderConformance": "provider",
     "ScriptOutput": "output",
     "StorageConformance": "storage",
+    "StorageFileConformance": "storage_file",
     "TemporarySettings": "isolation",
     "held_beyond_idle_s": "loop",
     "loop_steps": "loop",

@@ -332,12 +332,12 @@ def _is_there(path: Path) -> bool:
     """Return whether the folder holds a file of LMDB's; LMDB would wait for ever for a pipe."""
     for place, is_right, what in ((path, stat.S_ISDIR, "folder"), (path / "data.mdb", stat.S_ISREG, "regular file")):
         try:
-            mode = place.stat().st_mode
+            status = place.stat()
         except FileNotFoundError:
             return False
-        if not is_right(mode):
+        if not is_right(status.st_mode):
             raise StorageError(f"storage {path}: {place.name} is no {what}; name another folder")
-    return True
+    return status.st_size > 0  # LMDB makes a file of no bytes its own when it first writes, and cannot read one
 
 
 def _apply(transaction: Transaction, counters: Any, write: Write) -> dict[str, int] | None:

@@ -9,7 +9,7 @@ from typing import Any
 from llmspell_echo import Echo, Notebook
 from llmspell_echo.notebook import NotebookSettings
 
-from llmspell_testing import ProviderConformance, StorageConformance
+from llmspell_testing import ProviderConformance, StorageConformance, StorageFileConformance
 
 
 class TestEcho(ProviderConformance):
@@ -26,3 +26,13 @@ class TestNotebook(StorageConformance):
 
     def make(self, folder: Path) -> Notebook:
         return Notebook(NotebookSettings(path=folder / "notes.jsonl"))
+
+
+class TestNotebookFile(StorageFileConformance):
+    reads_only = False
+
+    def make_at(self, path: Path) -> Notebook:
+        return Notebook(NotebookSettings(path=path))
+
+    def make_later(self, path: Path) -> None:
+        path.write_bytes(path.read_bytes().replace(b'notebook": 1', b'notebook": 2'))

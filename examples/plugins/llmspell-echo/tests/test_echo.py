@@ -22,4 +22,4 @@ async def test_state_is_kept_in_the_notebook(llmspell_open: HostOpener, llmspell
             assert await host.state.get("mood") == expected
             await host.state.set("mood", "calm")
 
-    assert (llmspell_settings.project / ".llmspell" / "notebook.jsonl").read_text().count("\n") == 2
+    assert (llmspell_settings.project / ".llmspell" / "notebook.jsonl").read_text().count("mood") == 2

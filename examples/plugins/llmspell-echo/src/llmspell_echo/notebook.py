@@ -1,7 +1,8 @@
 """The notebook storage: one file to which each batch adds one line of JSON, read whole when it is opened.
 
-Invariant: a batch is one line, on the disk before `Notebook.write` returns; a line that was cut off is no batch and is
-taken away at the next opening. Only one process has the file open.
+Invariant: the first line is a mark, and a file that has none or that of a later version is left as it is. Each further
+line is a batch, on the disk before `Notebook.write` returns; one that was cut off is no batch and is taken away at the
+next opening. Only one process has the file open.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import base64
 import fcntl
 import json
 import os
+import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 import trio
 from pydantic import BaseModel, Field
@@ -29,6 +31,8 @@ from llmspell_hookspecs import (
 )
 
 __all__ = ["Notebook", "NotebookSettings"]
+
+_MARK: Final = b'{"llmspell notebook": 1}\n'
 
 
 class NotebookSettings(BaseModel):
@@ -57,10 +61,13 @@ class Notebook:
         """Open the file and read it."""
         if self._file >= 0:
             raise StorageError("storage notebook: it is open already; open another one")
+        if self._path is None:
+            raise StorageError("storage notebook: it has no path; set storage.notebook.path")
         try:
-            await trio.to_thread.run_sync(self._open)
+            await trio.to_thread.run_sync(self._open, self._path)
         except OSError as error:
-            raise StorageError(f"storage notebook: {error}; give another path, or close who has it open") from error
+            reason = f"{error.strerror or error}; give another path, or close who has it open"
+            raise StorageError(f"storage {self._path}: {reason}") from error
         return self
 
     async def __aexit__(
@@ -90,7 +97,7 @@ class Notebook:
             try:
                 await trio.to_thread.run_sync(self._append, json.dumps(line))
             except OSError as error:
-                raise StorageError(f"storage notebook: {error}; nothing was written") from error
+                raise StorageError(f"storage {self._path}: {error}; nothing was written") from error
             self._take(line)
             return {key: self._version(key) for key in values}
 
@@ -116,22 +123,39 @@ class Notebook:
                     os.close(self._file)
                     self._file = -1
 
-    def _open(self) -> None:
-        if self._path is None:
-            raise StorageError("storage notebook: it has no path; set storage.notebook.path")
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    def _open(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe would be waited for
+        file = os.open(path, flags, 0o600)
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise StorageError(f"storage {path}: it is no regular file; give another path")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            text = self._path.read_bytes()
-            whole = text[: text.rfind(b"\n") + 1]
-            os.ftruncate(file, len(whole))
-            self._entries, self._versions = {}, {}
-            for line in whole.splitlines():
-                self._take(json.loads(line))
+            text = path.read_bytes()
+            if not text:
+                os.write(file, _MARK)
+            self._read(path, text or _MARK)
+            os.ftruncate(file, text.rfind(b"\n") + 1 or len(_MARK))
         except BaseException:
             os.close(file)
             raise
         self._file = file
+
+    def _read(self, path: Path, text: bytes) -> None:
+        mark, *lines = text[: text.rfind(b"\n") + 1].splitlines(keepends=True) or [b""]
+        if mark != _MARK:
+            known = mark.startswith(_MARK[:-3])
+            reason = (
+                "a later version made it; upgrade llmspell-echo" if known else "it is no notebook; give another path"
+            )
+            raise StorageError(f"storage {path}: {reason}")
+        self._entries, self._versions = {}, {}
+        for number, line in enumerate(lines, 2):
+            try:
+                self._take(json.loads(line))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise StorageError(
+                    f"storage {path}: line {number} is no batch; mend it, or put a copy in its place"
+                ) from error
 
     def _append(self, line: str) -> None:
         size = os.fstat(self._file).st_size

@@ -178,12 +178,12 @@ def test_a_folder_that_may_not_be_written_is_one_line(
     def refuse(*args: Any, **options: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("llmspell.regular.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
 
     code, out, err = run("plugin", "disable", "calculator", "--project")
 
     assert (code, out) == (2, "")
-    assert err == f"llmspell: {file}: cannot be written: Read-only file system; allow it, or edit it by hand\n"
+    assert err == f"llmspell: {file}: it cannot be written: Read-only file system; allow it, or edit it by hand\n"
     assert run("config", "show")[0] == 0
 
 

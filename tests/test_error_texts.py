@@ -84,3 +84,64 @@ def _formatted(node: ast.AST) -> list[ast.expr]:
         if isinstance(node.func, ast.Attribute) and node.func.attr == "format":
             return node.args
     return []
+
+
+_OPENED = {
+    "host/llmspell/cli/log.py": "the log, told where it fails",
+    "host/llmspell/project.py": "a file of the host's own",
+    "host/llmspell/regular.py": "the one place",
+    "host/llmspell/security/process.py": "the system's own, below /proc",
+    "plugins/llmspell_plugins/commands/repl/terminal.py": "the history, told where it fails",
+    "plugins/llmspell_plugins/languages/lua/engine.py": "the package's own",
+    "plugins/llmspell_plugins/providers/prices.py": "a package's own",
+    "plugins/llmspell_plugins/services/event_tail/meeting.py": "files of the host's own",
+    "plugins/llmspell_plugins/storage/sqlite/connections.py": "a database, told where it fails",
+    "plugins/llmspell_plugins/tools/filesystem/anchor.py": "the walk from one judged folder to the next",
+    "plugins/llmspell_plugins/tools/filesystem/content.py": "beside a file that was judged",
+}
+"""Who opens files otherwise than by `read_regular` and `replace_regular`, and which."""
+_METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "mkstemp", "open_file"}
+
+
+def test_files_of_people_are_read_and_written_in_one_place() -> None:
+    found = {
+        str(file.relative_to(_ROOT))
+        for top in ("host", "plugins")
+        for file in (_ROOT / top).rglob("*.py")
+        if any(_opened(ast.parse(file.read_text(encoding="utf-8"))))
+    }
+
+    assert found == set(_OPENED)
+
+
+def test_the_search_finds_each_way_to_open() -> None:
+    for way in (
+        "open(f)",
+        "io.open(f)",
+        "os.open(f, 0)",
+        "path.read_text()",
+        "Path(f).write_bytes(b)",
+        "trio.Path(f).open()",
+    ):
+        assert list(_opened(ast.parse(way))), way
+    for way in (
+        "open(os.devnull)",
+        "open('/proc/self/statm')",
+        "Host.open(plugins=[])",
+        "self.open()",
+        "storages.open()",
+    ):
+        assert not list(_opened(ast.parse(way))), way
+
+
+def _opened(tree: ast.AST) -> Iterator[str]:
+    """Yield each call that opens a file by its name, but what is the system's own."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            owner, _, method = called.rpartition(".")
+            is_path = owner in ("", "io", "os") or "Path(" in owner
+            opens = is_path if method == "open" else owner and method in _METHODS
+            given = ast.unparse(node.args[0]) if node.args else ""
+            if opens and not given.startswith(("os.devnull", "'/proc/", "'/'")):
+                yield called

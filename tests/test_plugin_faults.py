@@ -552,6 +552,19 @@ async def test_a_package_with_such_a_name_is_named_and_passed_over(site: Path, n
     assert any("odd-package" in finding.message for finding in examine(load_settings({}).settings))
 
 
+def test_a_package_whose_entry_points_cannot_be_read_is_told_why(site: Path) -> None:
+    install(site, "odd-package", name="odd", code=GUARD)
+    entry_points = next(site.glob("odd_package*.dist-info")) / "entry_points.txt"
+    entry_points.unlink()
+    entry_points.mkdir()
+
+    [problem] = [finding.message for finding in examine(load_settings({}).settings) if "odd" in finding.message]
+
+    assert problem.startswith("package odd_package-1.0.dist-info: its metadata cannot be read: ")
+    assert "Is a directory" in problem
+    assert problem.endswith("; install it again, or remove it")
+
+
 # What is loaded by name on first use.
 
 

@@ -165,7 +165,7 @@ def test_a_variable_is_read_as_its_keys_type(folders: Folders, name: str, text: 
             ":2: plugins.audit.enabled is 'perhaps'; it should be a valid boolean",
         ),
         ("[plugins]\ndisabled = [1]", ":2: plugins.disabled is 1; it should be a valid string"),
-        ("a b", ":1: is no TOML: Expected '=' after a key in a key/value pair (at line 1, column 3); fix it"),
+        ("a b", ":1: it is no TOML: Expected '=' after a key in a key/value pair (at line 1, column 3); fix it"),
     ],
 )
 def test_what_is_wrong_names_file_line_and_remedy(folders: Folders, text: str, message: str) -> None:
@@ -309,7 +309,7 @@ def test_a_wrong_option_is_named(folders: Folders) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(folders: Folders, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"gone\.toml: cannot be read: No such file"):
+    with pytest.raises(SettingsError, match=r"gone\.toml: it cannot be read: No such file"):
         folders.load(config=tmp_path / "gone.toml")
 
 

@@ -12,7 +12,6 @@ import os
 import re
 import select
 import stat
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +49,8 @@ def replace_regular(path: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    import tempfile  # 2 ms, and most who read write nothing
+
     target = path.resolve()
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".llmspell-")
     try:

@@ -48,7 +48,7 @@ def config_path(invocation: Invocation) -> None:
     from llmspell.settings.place import MACHINE_FILE, user_file
 
     files = [("machine", MACHINE_FILE), ("user", user_file(os.environ)), ("project", invocation.project_file())]
-    found = [{"layer": layer, "path": str(path), "exists": path.is_file()} for layer, path in files]
+    found = [{"layer": layer, "path": str(path), "exists": os.path.isfile(path)} for layer, path in files]
     invocation.show_rows(found, ("layer", "path", "exists"))
 
 

@@ -32,9 +32,9 @@ def read_argument(argument: str) -> str:
     try:
         return read_regular(file).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"{file}: is not UTF-8; save it as UTF-8") from error
+        raise click.UsageError(f"{file}: it is not UTF-8; save it as UTF-8") from error
     except OSError as error:
-        message = f"{file}: cannot be read: {error.strerror}; name a file that can, or give - and pipe it in"
+        message = f"{file}: it cannot be read: {error.strerror}; name a file that can, or give - and pipe it in"
         raise click.UsageError(message) from error
 
 

@@ -143,7 +143,7 @@ def _scan() -> Iterator[_Found]:
                 package = re.sub(r"[-_.]+", "-", entry.rpartition(".")[0].partition("-")[0]).lower()
                 if seen.setdefault(package, folder) == folder:
                     info = os.path.join(folder, entry)
-                    for name, module in _points(_head(os.path.join(info, "entry_points.txt"), -1)):
+                    for name, module in _points(_head(os.path.join(info, "entry_points.txt"), None)):
                         yield _Found(name, module, info, package)
 
 
@@ -182,10 +182,11 @@ def _docstring(module: str) -> str:
     return ""
 
 
-def _head(path: str, characters: int = _HEAD_CHARACTERS) -> str:
+def _head(path: str, characters: int | None = _HEAD_CHARACTERS) -> str:
     """Return the beginning of a file; nothing if it cannot be read."""
+    from llmspell.regular import read_regular
+
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(characters)
+        return read_regular(path).decode("utf-8", "replace")[:characters]
     except OSError:
         return ""

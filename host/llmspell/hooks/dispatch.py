@@ -114,7 +114,7 @@ def _failed(hook: Hook, error: BaseException) -> None:
         message = f"{hook.where}: it failed: {text_of_error(_first(error))}; fix it, or say on_error='continue'"
         raise HookFailedError(message, hook=hook.name, point=hook.point.name) from error
     text = text_of_error(error)
-    hook.tell(f"it failed and was passed over: {text}{remedy(text)}")
+    hook.tell(f"it failed and was passed over: {text}{remedy(text) or '; fix it'}")
 
 
 def _first(error: BaseException) -> BaseException:
@@ -175,7 +175,8 @@ async def observe(hooks: Sequence[Hook], context: HookContext[Any], limit_s: flo
         except BaseException as error:
             let_pass(error)
             hook.failed(error)
-            hook.tell(f"the observer failed: {text_of_error(error)}")
+            text = text_of_error(error)
+            hook.tell(f"the observer failed: {text}{remedy(text) or '; fix it'}")
         hook.calls += 1
         now = perf_counter()
         elapsed_s = now - before

@@ -225,7 +225,7 @@ class Hook:
             with trio.move_on_after(limit_s) as scope:
                 return await function(context)
             if scope.cancelled_caught:
-                message = f"{self.where}: it took longer than {limit_s:g} s"
+                message = f"{self.where}: it took longer than {limit_s:g} s; raise timeout_s, or do less"
                 raise HookTimeoutError(message, hook=self.name, point=self.point.name)
             return None
 

@@ -326,6 +326,7 @@ class Execution:
         message = (
             f"{course.component}: {hook.where} asked for a retry after attempt {course.frame.attempt}, the last one"
         )
+        message += "; let it ask less often, or raise its max_attempts"
         return OperationError(message, operation=course.frame.id, component=course.component)
 
     async def _run_body(self) -> Any:

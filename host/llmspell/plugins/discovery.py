@@ -10,15 +10,17 @@ reason, never imported.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import Distribution, EntryPoint, distributions
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from msgspec import Struct, structs
 
+from llmspell.regular import read_regular
 from llmspell.settings import Settings
 from llmspell_hookspecs import PluginError, PluginInfo
 from llmspell_hookspecs.foreign import Blamed, text_of
@@ -185,17 +187,9 @@ def _points(package: Distribution) -> list[EntryPoint]:
     points = list(package.entry_points)
     if not points:
         file = getattr(package, "_path", PurePath()) / "entry_points.txt"
-        if getattr(file, "exists", bool)() and not _is_readable(file):
-            raise PermissionError("entry_points.txt cannot be opened")
+        if isinstance(file, Path) and os.path.lexists(file):
+            read_regular(file)  # importlib passes over what it may not open
     return list(dict.fromkeys(point for point in points if point.group.startswith(_PREFIX)))
-
-
-def _is_readable(file: Any) -> bool:
-    try:
-        file.read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return True
 
 
 def _names(package: Distribution, folder: PurePath) -> tuple[str, str, str]:

@@ -193,7 +193,7 @@ class Lifespans:
             if not life.leave.is_set():
                 self.failed(structs.replace(held.info, error=text_of_error(error)))
             elif life.settled.is_set():
-                _log.warning("%s: it did not end in order: %s", held.name, text_of(error))
+                _log.warning("%s: it did not end in order: %s; repair it", held.name, text_of(error))
             life.error = error
         finally:
             if held in self._order:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import trio
 
 from llmspell_hookspecs import HookAdapter, ResourceLimitError, ScriptRun
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.spelling import spell_out
 
 __all__ = ["Scope"]
@@ -110,7 +111,8 @@ class Scope:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        _logger.warning("%s: a clean-up failed: %s", self.script.name, error, exc_info=error)
+        text = line_of_error(error)
+        _logger.warning("%s: a clean-up failed: %s; repair it", self.script.name, text, exc_info=error)
 
 
 def _write_stdout(text: str) -> None:

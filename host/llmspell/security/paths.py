@@ -181,11 +181,11 @@ class PathJudge:
     def _follow(self, path: str) -> str:
         """The path without links; refused if it is none, or its links go in a circle."""
         if not path or "\0" in path:
-            raise SecurityError(f"{_shown(path)}: empty, or holds a NUL; give a path", rule="path")
+            raise SecurityError(f"{_shown(path)}: it is empty, or holds a NUL; give a path", rule="path")
         try:
             name = os.fsencode(path)
         except UnicodeEncodeError as error:
-            raise SecurityError(f"{_shown(path)}: cannot be the name of a file; give a path", rule="path") from error
+            raise SecurityError(f"{_shown(path)}: it cannot be the name of a file; give a path", rule="path") from error
         if len(name) > _MAX_PATH_BYTES:
             message = f"{_shown(path)}: {len(name)} bytes long; a path has at most {_MAX_PATH_BYTES}"
             raise SecurityError(message, rule="path")

@@ -243,7 +243,7 @@ def _pack(
         parts = (pickle.dumps(function), pickle.dumps(tuple(arguments), pickle.HIGHEST_PROTOCOL))
     except (pickle.PicklingError, AttributeError, TypeError, RecursionError) as error:
         why = line_of_error(error)
-        message = f"{name}: cannot be sent to a child process ({why}); give a module-level function and plain values"
+        message = f"{name}: it cannot be sent to a child process ({why}); give a module-level function and plain values"
         raise InvalidInputError(message, field="function") from error
     return pickle.dumps((*parts, memory_bytes, output_bytes), pickle.HIGHEST_PROTOCOL)
 
@@ -260,7 +260,7 @@ def _unwrap(name: str, answer: tuple[Any, ...], memory_bytes: int, output_bytes:
         case ("error", error):
             raise error
         case ("failure", "memory", _):
-            message = f"{name}: needs more than {memory_bytes} bytes of memory; ask for less, or raise the limit"
+            message = f"{name}: it needs more than {memory_bytes} bytes of memory; ask for less, or raise the limit"
             raise ResourceLimitError(message, resource="memory_bytes", limit=memory_bytes)
         case ("failure", "output", size):
             message = f"{name}: the answer has {size} bytes, above the limit of {output_bytes}; ask for less"

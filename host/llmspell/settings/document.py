@@ -76,7 +76,7 @@ def put_back(file: Path, content: bytes | None) -> None:
             replace_regular(file, content)
     except OSError as error:
         raise SettingsError(
-            f"{file}: cannot be written: {error.strerror}; allow it, or edit it by hand", origin=str(file)
+            f"{file}: it cannot be written: {error.strerror}; allow it, or edit it by hand", origin=str(file)
         ) from error
 
 

@@ -262,7 +262,9 @@ def _lay_file(stack: _Stack, file: Path, layer: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:  # it may tighten, so it is not passed over
-        message = f"{file}: cannot be read: {error.strerror}; allow it, or let LLMSPELL_CONFIG_HOME name another folder"
+        message = (
+            f"{file}: it cannot be read: {error.strerror}; allow it, or let LLMSPELL_CONFIG_HOME name another folder"
+        )
         raise SettingsError(message, origin=str(file)) from error
     stack.files[layer] = file
     stack.lay(_read(file, layer)[0])

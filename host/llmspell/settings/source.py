@@ -38,7 +38,7 @@ def read_settings(file: Path) -> bytes:
     try:
         return read_regular(file, _MOST_BYTES)
     except OSError as error:
-        message = f"{file}: cannot be read: {error.strerror}; name a file that can, or allow it"
+        message = f"{file}: it cannot be read: {error.strerror}; name a file that can, or allow it"
         raise SettingsError(message, origin=str(file)) from error
 
 
@@ -54,16 +54,16 @@ def parse_settings(file: Path, content: bytes) -> tuple[dict[str, Any], dict[tup
         table = tomllib.loads(text)
     except UnicodeDecodeError as error:
         found = next((name for mark, name in _OTHER_MARKS if content.startswith(mark)), "")
-        message = f"{file}: is {found or 'not UTF-8'}; save it as UTF-8"
+        message = f"{file}: it is {found or 'not UTF-8'}; save it as UTF-8"
         raise SettingsError(message, origin=where) from error
     except tomllib.TOMLDecodeError as error:
         reason = line_of_error(error)
         place = _PLACE.search(reason)
         origin = f"{file}:{place[1]}" if place else where
-        raise SettingsError(f"{origin}: is no TOML: {_cut(reason)}; fix it", origin=origin) from error
+        raise SettingsError(f"{origin}: it is no TOML: {_cut(reason)}; fix it", origin=origin) from error
     except (RecursionError, ValueError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it is too long"
-        raise SettingsError(f"{file}: cannot be read: {reason}; fix it", origin=where) from error
+        raise SettingsError(f"{file}: it cannot be read: {reason}; fix it", origin=where) from error
     return plain_table(table, where), lines_of(text)
 
 

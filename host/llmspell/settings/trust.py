@@ -158,7 +158,7 @@ def _read(store: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(
-            f"{store}: cannot be read: {line_of_error(error)}; fix it, or delete it and trust again"
+            f"{store}: it cannot be read: {line_of_error(error)}; fix it, or delete it and trust again"
         ) from error
     return known if isinstance(known, dict) else {}
 
@@ -169,5 +169,5 @@ def _write(store: Path, known: Mapping[str, Any]) -> None:
         store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_regular(store, json.dumps(known, indent=2, sort_keys=True).encode())
     except OSError as error:
-        message = f"{store}: cannot be written: {error.strerror}; allow it, or name a folder in LLMSPELL_DATA_HOME"
+        message = f"{store}: it cannot be written: {error.strerror}; allow it, or name a folder in LLMSPELL_DATA_HOME"
         raise SettingsError(message) from error

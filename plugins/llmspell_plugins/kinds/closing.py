@@ -34,4 +34,4 @@ async def close_each(closers: Iterable[Callable[[], Awaitable[None]]], time_s: f
 
 def _failed(close: object, error: BaseException) -> PluginError:
     name = getattr(close, "__qualname__", type(close).__name__)
-    return PluginError(f"{name}: a clean-up failed: {text_of(error)}")
+    return PluginError(f"{name}: a clean-up failed: {text_of(error)}; repair it")

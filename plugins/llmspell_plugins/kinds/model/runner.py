@@ -187,7 +187,7 @@ class _Call:
         response = await self._answered(request)
         if not isinstance(response, ModelResponse):
             message = f"model:{self._name}: its provider answered {type(response).__name__}, no ModelResponse"
-            raise ProviderError(message, code="protocol")
+            raise ProviderError(f"{message}; report it to its author", code="protocol")
         return await self._stream.leave(response)
 
     async def _answered(self, request: ModelRequest) -> ModelResponse:

@@ -50,5 +50,7 @@ class LuaFunction:
             InvalidInputError: It comes from another script.
         """
         if origin != self._origin:
-            raise InvalidInputError("script: a function of another script cannot be given to this one")
+            raise InvalidInputError(
+                "script: a function of another script cannot be given to this one; give plain values"
+            )
         return self._number

@@ -17,6 +17,7 @@ import trio
 from msgspec import Struct
 
 from llmspell_hookspecs import Target, ToolError
+from llmspell_hookspecs.errors import line_of_error
 
 from .pinned import connection_failed
 
@@ -157,7 +158,9 @@ class Connection:
         if self._http.trailing_data[1]:
             message = f"{self._shown}: the connection ended before the answer was whole; ask again"
             return ToolError(message, code="connection")
-        return ToolError(f"{self._shown}: what came is no HTTP ({error}); check the URL", code="protocol")
+        return ToolError(
+            f"{self._shown}: what came is no HTTP ({line_of_error(error)}); check the URL", code="protocol"
+        )
 
 
 async def connect(target: Target, addresses: Sequence[str], tls: ssl.SSLContext | None, timeout_s: float) -> Connection:

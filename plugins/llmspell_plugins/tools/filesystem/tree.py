@@ -213,5 +213,7 @@ def _copy_link(source: str, target: str) -> None:
 
 
 def _too_much(path: str, what: str, limit: int) -> ResourceLimitError:
-    message = f"{path}: holds more than {limit} {what}; take a smaller folder, or raise the tool's setting max_{what}"
+    message = (
+        f"{path}: it holds more than {limit} {what}; take a smaller folder, or raise the tool's setting max_{what}"
+    )
     return ResourceLimitError(message, resource=what, limit=limit)

@@ -188,6 +188,25 @@ async def test_what_runs_forever_ends_at_the_instruction_limit(source: str) -> N
     assert error.line == 1
 
 
+@pytest.mark.parametrize("slices", ["threads", "loop"])
+@pytest.mark.parametrize("first", ["", "local s = 'x' for i = 1, 22 do s = s .. s end local t = s .. 'y' .. s"])
+async def test_the_instruction_limit_counts_each_instruction_once_whatever_it_took(first: str, slices: str) -> None:
+    async def fits(source: str, instructions: int) -> bool:
+        try:
+            await Run(source, instructions=instructions, slices=slices).start()
+        except ScriptError as error:
+            assert error.code == "instruction_limit"
+            return False
+        return True
+
+    least = 0
+    for bit in range(12, -1, -1):
+        least += 0 if await fits(f"{first} for i = 1, 1000 do end", least + 2**bit) else 2**bit
+
+    assert await fits(f"{first} for i = 1, 101000 do end", least + 100_001)
+    assert not await fits(f"{first} for i = 1, 101000 do end", least + 100_000)
+
+
 @pytest.mark.parametrize("name", ERRORS)
 async def test_what_is_refused_says_why(name: str) -> None:
     source, words = ERRORS[name]

@@ -6,7 +6,7 @@
 local K = ...
 local clock, error, getmetatable, next, rawget, select, type, tostring =
   os.clock, error, getmetatable, next, rawget, select, type, tostring
-local match, math_max, sub = string.match, math.max, string.sub
+local match, math_max, math_min, sub = string.match, math.max, math.min, string.sub
 local create, resume, yield, running, status, close, isyieldable =
   coroutine.create, coroutine.resume, coroutine.yield, coroutine.running, coroutine.status, coroutine.close,
   coroutine.isyieldable
@@ -19,6 +19,13 @@ local MEMORY <const> = "memory"
 local PCALLS <const> = 180
 local HERE <const> = "[host]"
 local LOOP_STRIDE <const> = 100
+local NONE <const> = 1 << 62
+local OWN <const>, OWN_MUCH <const>, OWN_ON_LOOP <const> = 15, 21, 16  -- what `wide` itself runs, in instructions
+local MUCH <const> = 4096  -- to copy, in KiB
+local NARROW <const> = 4  -- instructions between two counts where each of them may take long
+local ROW <const> = 32  -- so many counts must show that little was done before they lie four times as far apart
+local SLOW_S <const>, OFTEN_S <const> = 0.002, 0.001  -- between two looks: what is much; when the host is asked again
+local LARGE <const> = 1024 * 1024  -- a text that takes long to copy, in bytes
 
 -- What a limit throws, and what marks a yield as a request to the host. Scripts see neither.
 local LIMIT = setmetatable({}, { __tostring = function() return "limit" end, __metatable = false })
@@ -33,9 +40,13 @@ local strides = setmetatable({}, weak)
 local origins = setmetatable({}, weak)
 local depths = setmetatable({}, weak)
 local dead, dead_where, dead_trace
-local stride = 250
-local spent, spent_limit, counts = 0, 0, 0
+local stride = 250  -- what a slice allows
+local width, row = NARROW, 0  -- what the script just now gets of it: see `look`
+local spent, spent_limit = 0, NONE
+local due, on_loop = 0, true  -- until so much is spent, the clock need not be read, unless there is much to copy
 local last = clock()
+local seen = last
+local hooks = {}
 
 -- How many frames a coroutine has; asking for a frame costs its level, so it is not asked for one after the other.
 local function height(co)
@@ -76,7 +87,7 @@ local function place(co, level)
 end
 
 local function die(why, co)
-  dead = why
+  dead, due = why, 0
   local where = co or running()
   dead_where = place(where, co and 0 or 2)
   dead_trace = traceback(where)
@@ -84,44 +95,115 @@ local function die(why, co)
   error(LIMIT, 0)
 end
 
--- Asks whether the script may go on; the count hook, and every function that may take long.
-local function tick()
+-- Lets a coroutine run so many instructions until it is counted next: as many as it may at most, or as are left. They
+-- count as spent from now on, so none of a coroutine that ends before its next count is missed. To be called last in a
+-- hook: what the hook itself runs behind it would come off them.
+local function grant(co)
+  local n, left = width, spent_limit - spent
+  if left < n then
+    n = math_max(left, 1)
+  end
+  strides[co] = n
+  spent = spent + n
+  return sethook(co, hooks[n], "", n)
+end
+
+-- Asks whether the script may go on, and decides how far apart the next counts lie. One instruction may copy megabytes,
+-- and what it took is known only behind it: so counts lie close together until many in a row have shown the script to
+-- do little in between, and again from the first one that shows otherwise. `n`: what the hook that asks has counted.
+local function look(n)
   if dead then
     error(LIMIT, 0)
   end
-  spent = spent + stride
-  -- Reading the clock is a system call. In a thread, and with little in memory to copy, not every count needs it.
-  counts = counts + 1
-  if counts < 8 and stride > 100 and memory("count") < 4096 and (spent_limit == 0 or spent <= spent_limit) then
-    return
-  end
-  counts = 0
   local now = clock()
-  local past = now - last
-  if past > 0.001 or past < 0 then
+  local slow = now - seen > SLOW_S
+  if now - last > OFTEN_S or now < last then
     last = now
     local why = K.host_check()
     if why then
-      sethook(running(), tick, "", 1)
+      sethook(running(), hooks[1], "", 1)
       die(why)
     end
-    local co = running()
-    if past > 0.05 and strides[co] and strides[co] > 10 then
-      strides[co] = 10
-      sethook(co, tick, "", 10)
+    now = clock()  -- the host answers only when Python's lock is free, which says nothing of the script
+  end
+  seen = now
+  local steady = width == stride and (n or stride) == stride and not slow
+  if steady and spent_limit == NONE then
+    spent = spent + (n or 0)
+    due = spent + 8 * stride
+    return
+  end
+  due = steady and spent + 9 * stride < spent_limit and spent + 9 * stride or 0
+  if spent > spent_limit or n and spent == spent_limit then
+    sethook(running(), hooks[1], "", 1)
+    die("instructions")
+  elseif slow then
+    width, row = NARROW, 0
+  elseif n and width < stride then
+    row = row + 1
+    if row > ROW then
+      width, row = math_min(4 * width, stride), 0
     end
   end
-  if spent_limit > 0 and spent > spent_limit then
-    sethook(running(), tick, "", 1)
-    die("instructions")
+  local co = running()
+  if n or strides[co] and strides[co] ~= width then
+    return grant(co)
+  end
+end
+
+-- Asks whether the script may go on; for every function that may take long.
+local function tick()
+  if spent >= due or (on_loop or memory("count") >= MUCH) and clock() - seen > OFTEN_S then
+    look()
   end
 end
 K.tick = tick
+
+-- The count hook for every n instructions; one for each n, since asking for it would take longer than all the rest.
+-- Reading the clock is a system call: in a thread, and with little in memory to copy, not every count needs it. Lua
+-- counts what the hook itself runs, too, so that comes off what the script had.
+setmetatable(hooks, { __index = function(_, n)
+  local little, much = n - OWN, n - (n == LOOP_STRIDE and OWN_ON_LOOP or OWN_MUCH)
+  local function narrow()
+    return look(n)
+  end
+  local function wide()
+    if spent >= due then
+      return look(n)
+    elseif not on_loop and memory("count") < MUCH then
+      spent = spent + little
+      return
+    elseif clock() - seen > OFTEN_S then
+      return look(n)
+    end
+    spent = spent + much
+  end
+  hooks[n] = n < LOOP_STRIDE and narrow or wide
+  return hooks[n]
+end })
+for _, n in next, { 1, NARROW, 4 * NARROW, 16 * NARROW, LOOP_STRIDE, stride } do
+  local _ = hooks[n]  -- made now: there may be no memory left when it is wanted
+end
 
 -- Counts work that a C function is about to do, `cost` in instructions.
 function K.charge(cost)
   spent = spent + cost
   return tick()
+end
+
+-- Lets a coroutine that was counted less often, since the script took longer, be so no more.
+local function keep_up(co)
+  if strides[co] and strides[co] > width then
+    grant(co)
+  end
+end
+
+-- Notes that a text of so many bytes was made: what follows may copy it.
+function K.made(size)
+  if size > LARGE then
+    width, row, due = NARROW, 0, 0
+    keep_up(running())
+  end
 end
 
 -- Passes on what a protected call answered, unless a limit was hit inside it.
@@ -175,8 +257,7 @@ function K.xpcall(f, handler, ...)
 end
 
 local function watch(co)
-  strides[co] = stride
-  sethook(co, tick, "", stride)
+  grant(co)
   return co
 end
 
@@ -198,6 +279,9 @@ local function settle(co, ok, first, ...)
   if not ok and not dead and first == NO_MEMORY then
     die(MEMORY, co)
   end
+  if width < stride then
+    keep_up(running())
+  end
   return check(ok, first, ...)
 end
 
@@ -209,8 +293,8 @@ function K.resume(co, ...)
   if waiting[co] or tops[co] then
     return false, "cannot resume non-suspended coroutine"
   end
-  if strides[co] and strides[co] > stride then
-    watch(co)
+  if strides[co] and strides[co] > width then
+    keep_up(co)
   end
   return settle(co, resume(co, ...))
 end
@@ -372,6 +456,7 @@ local function report(id, ok, first, ...)
   end
   if ok and not dead then
     threads[id] = nil
+    spent = spent - strides[co]  -- how much of its last stride it ran is not known
     return "done", first
   end
   return lost(id, failure(co, first))
@@ -386,14 +471,16 @@ function K.autopsy(id)
   return lost(id, failure(co, NO_MEMORY))
 end
 
-local function begin_slice(width)
+local function begin_slice(most)
   dead, dead_where, dead_trace = nil, nil, nil
-  stride = width
+  stride, width, due = most, math_min(width, most), 0
+  on_loop = most <= LOOP_STRIDE
   last = clock()
+  seen = last
 end
 
-local function start(id, width, body, ...)
-  begin_slice(width)
+local function start(id, most, body, ...)
+  begin_slice(most)
   local co = watch(create(body))
   tops[co] = true
   threads[id] = co
@@ -403,9 +490,9 @@ end
 K.start = start
 
 -- Lets the next slice begin with nothing spent.
-function K.renew(width)
+function K.renew(most)
   spent = 0
-  begin_slice(width)
+  begin_slice(most)
 end
 
 local function pack_answer(where, ...)
@@ -413,44 +500,43 @@ local function pack_answer(where, ...)
 end
 
 -- Begins to run a script's source; answers how the first slice ended.
-function K.run(id, width, source, name)
+function K.run(id, most, source, name)
   K.host_settle()
-  begin_slice(width)
+  begin_slice(most)
   local main, message = K.compile(source, name, K.env)
   if not main then
     return "syntax", message
   end
-  return start(id, width, function()
+  return start(id, most, function()
     return pack_answer("return", main())
   end)
 end
 
 -- Begins to call a kept function with packed arguments.
-function K.call(id, width, function_id, payload)
+function K.call(id, most, function_id, payload)
   K.host_settle()
   local f = K.kept_function(function_id)
-  return start(id, width, function()
+  return start(id, most, function()
     origins[running()] = f
+    K.made(#payload)
     return pack_answer("return", f(K.unpack_values(payload, 1)))
   end)
 end
 
 -- Writes out what the script has not.
-function K.flush(id, width)
+function K.flush(id, most)
   K.host_settle()
-  return start(id, width, function()
+  return start(id, most, function()
     return pack_answer("return", K.flush_files())
   end)
 end
 
 -- Goes on with the host's answer.
-function K.proceed(id, width, answer)
+function K.proceed(id, most, answer)
   K.host_settle()
-  begin_slice(width)
+  begin_slice(most)
   local co = threads[id]
-  if strides[co] > stride then
-    watch(co)
-  end
+  keep_up(co)
   return report(id, resume(co, answer))
 end
 
@@ -459,7 +545,7 @@ function K.drop(id)
 end
 
 function K.set_instruction_limit(n)
-  spent_limit = n
+  spent_limit = n > 0 and n or NONE
 end
 
 -- The frames of the coroutine that asks, for Debug.stackTrace; flat: function, file, line, ...

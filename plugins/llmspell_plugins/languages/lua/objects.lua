@@ -58,6 +58,7 @@ local function opened(answer)
   if byte(answer) == 69 then
     error(sub(answer, 2), 0)
   end
+  K.made(#answer)
   return K.unpack_values(answer, 2)
 end
 K.opened = opened

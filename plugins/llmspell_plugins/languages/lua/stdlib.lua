@@ -167,7 +167,9 @@ function string.rep(s, n, separator)
       charge(min(times * (size + 0.0), 1e9) // 64)
     end
   end
-  return real_string.rep(s, n, separator)
+  local text = real_string.rep(s, n, separator)
+  K.made(#text)
+  return text
 end
 
 function string.pack(...)
@@ -288,7 +290,9 @@ function table.concat(t, separator, first, last)
   expect(type(t) == "table", 1, "concat", "table", t)
   if getmetatable(t) == nil then
     charge(rawlen(t) // 4)
-    return concat(t, separator, first or 1, last or rawlen(t))
+    local text = concat(t, separator, first or 1, last or rawlen(t))
+    K.made(#text)
+    return text
   end
   local plain, n = {}, 0
   for i = first or 1, last or #t do
@@ -299,7 +303,9 @@ function table.concat(t, separator, first, last)
     end
     plain[n] = value
   end
-  return concat(plain, separator)
+  local text = concat(plain, separator)
+  K.made(#text)
+  return text
 end
 
 function table.unpack(t, first, last)

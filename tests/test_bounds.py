@@ -419,6 +419,7 @@ NAMED_ELSE = {
     "Tools.discover": "tools.discover",
     "SettingsAccess.change": "settings.change",
     "State.get": "state.get",
+    "NetworkAccess.resolve_address": "NetworkAccess.resolve",
     "NetworkAccess.request": "it waits for a server each time",
     "Operations.execute": "call of a tool",
     "Processes.run": "it waits for a child each time",

@@ -15,6 +15,7 @@ from llmspell_hookspecs import (
     HookContext,
     InvalidInputError,
     Modified,
+    Operations,
     OperationTimeoutError,
     Redirect,
     Replace,
@@ -213,3 +214,66 @@ def test_the_callers_own_scope_is_a_cancellation_and_no_error() -> None:
 
     assert run(main, virtual=True)
     assert told == []
+
+
+PATIENT = ToolLimits(time_s=10.0)
+
+
+@pytest.mark.parametrize("hooked", [False, True], ids=["straight", "full course"])
+async def test_time_in_which_an_operation_is_paused_counts_against_no_deadline_around_it(
+    hooked: bool, autojump_clock: Any
+) -> None:
+    async def inner(parameters: dict[str, Any], context: ToolContext) -> Any:
+        await trio.sleep(6)
+        with context.services.get(Operations).running().paused():
+            await trio.sleep(100)
+        await trio.sleep(parameters["then_s"])
+        return "answered"
+
+    async def outer(parameters: dict[str, Any], context: ToolContext) -> Any:
+        return (await context.services.get(Calls).call("tool:inner", parameters)).result
+
+    tools = make_tool("inner", inner, limits=PATIENT), make_tool("outer", outer, limits=PATIENT)
+    async with opened(*tools) as host:
+        if hooked:
+            host.hooks.register("around_tool_execution", enclose, kind="wrap")
+        assert (await host.call("tool:outer", {"then_s": 3})).result == "answered"
+        with pytest.raises(OperationTimeoutError, match="longer than 10 s"):
+            await host.call("tool:outer", {"then_s": 5})
+
+
+async def enclose(context: HookContext[Any]) -> Any:
+    yield
+
+
+async def test_pauses_of_two_at_once_are_counted_once(autojump_clock: Any) -> None:
+    async def inner(parameters: dict[str, Any], context: ToolContext) -> Any:
+        with context.services.get(Operations).running().paused():
+            await trio.sleep(parameters["for_s"])
+
+    async def outer(parameters: dict[str, Any], context: ToolContext) -> Any:
+        call = context.services.get(Calls).call
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, "tool:inner", {"for_s": 100})
+            nursery.start_soon(call, "tool:inner", {"for_s": 50})
+        await trio.sleep(parameters["then_s"])
+
+    async with opened(make_tool("inner", inner), make_tool("outer", outer, limits=PATIENT)) as host:
+        await host.call("tool:outer", {"then_s": 9})
+        with pytest.raises(OperationTimeoutError):
+            await host.call("tool:outer", {"then_s": 11})
+
+
+async def test_a_pause_that_is_cancelled_ends(autojump_clock: Any) -> None:
+    async def body(parameters: dict[str, Any], context: ToolContext) -> Any:
+        with (
+            trio.move_on_after(5),
+            context.services.get(Operations).running().paused(),
+        ):
+            await trio.sleep_forever()
+        await trio.sleep_forever()
+
+    async with opened(make_tool("waits", body, limits=PATIENT)) as host:
+        with pytest.raises(OperationTimeoutError):
+            await host.call("tool:waits")
+        assert trio.current_time() < 20

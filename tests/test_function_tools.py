@@ -12,12 +12,16 @@ import pytest
 import trio
 from pydantic import BaseModel, Field
 
+from kernel import opened
 from llmspell import Host
 from llmspell_hookspecs import (
+    Calls,
     InvalidInputError,
     PluginError,
+    Retry,
     SecurityLevel,
     ToolContext,
+    ToolError,
     ToolResult,
     hookimpl,
     tool,
@@ -165,3 +169,33 @@ async def test_the_tool_of_the_how_to_works() -> None:
     result = await call("tool:forecast", {"city": "Rome"}, module.weather, weather={"unit": "F"})
 
     assert result.result == "Rome in 1 days: 20 F"
+
+
+async def test_a_call_has_a_key_that_is_the_same_at_every_attempt_and_may_be_given() -> None:
+    seen: list[str] = []
+
+    @tool(effects="keyed", repeatable=True)
+    async def pay(amount: int, context: ToolContext) -> str:
+        """Pay once."""
+        seen.append(context.key)
+        if len(seen) == 1:
+            raise ToolError("cut off")
+        return context.key
+
+    async with opened(pay) as host:
+        host.hooks.register("tool_error", lambda context: Retry(max_attempts=2))
+        await host.call("tool:pay", {"amount": 1})
+        await host.call("tool:pay", {"amount": 1})
+        given = await host.get(Calls).call("tool:pay", {"amount": 1}, key="k" * 32)
+
+    assert seen[0] == seen[1] != seen[2]
+    assert all(len(key) == 32 for key in seen)
+    assert given.result == "k" * 32
+
+
+def test_effects_that_there_are_not_are_refused() -> None:
+    with pytest.raises(PluginError, match="its effects are 'often'; use '', 'transactional' or 'keyed'"):
+
+        @tool(effects="often")
+        def pay(amount: int) -> None:
+            """Pay."""

@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import pytest
 import trio
 from msgspec import Struct
+from pydantic import BaseModel
 
 from kernel import make_tool, opened
 from llmspell_hookspecs import (
+    AddressAccess,
     CallOptions,
     Cancel,
     ComponentGroup,
@@ -22,6 +24,7 @@ from llmspell_hookspecs import (
     DepthLimitError,
     HookContext,
     HookResult,
+    InvalidInputError,
     OperationCancelledError,
     OperationKind,
     Operations,
@@ -30,7 +33,10 @@ from llmspell_hookspecs import (
     PluginRequiredError,
     Redirect,
     Registries,
+    SecurityError,
     Services,
+    Tool,
+    ToolContext,
     hookpoint,
 )
 
@@ -220,3 +226,33 @@ async def test_a_disabled_kind_leads_nowhere() -> None:
     async with opened(*BROUGHT, settings={"plugins": {"disabled": ["kind:journey"]}}) as host:
         with pytest.raises(ComponentNotFoundError, match="it leads nowhere"):
             await host.call("journey:train")
+
+
+class Where(BaseModel):
+    """Where to look."""
+
+    server: str
+
+
+class Reaching(Tool[Where]):
+    """Says which addresses a server was pinned to."""
+
+    name = "reaching"
+
+    def access(self, parameters: Where) -> tuple[AddressAccess, ...]:
+        """Return that it talks to the server."""
+        return (AddressAccess("server"),)
+
+    async def run(self, parameters: Where, context: ToolContext) -> Any:
+        """Say it."""
+        return list(context.call.addresses["server"])
+
+
+async def test_a_tool_that_talks_to_a_host_and_port_is_judged_and_pinned_before_it_runs() -> None:
+    async with opened(Reaching) as host:
+        with pytest.raises(SecurityError, match="is loopback"):
+            await host.call("tool:reaching", {"server": "127.0.0.1:8080"})
+        await host.settings.change("security.hosts.private", ["127.0.0.1"])
+        assert (await host.call("tool:reaching", {"server": "127.0.0.1:8080"})).result == ["127.0.0.1"]
+        with pytest.raises(InvalidInputError, match="give host:port"):
+            await host.call("tool:reaching", {"server": "127.0.0.1"})

@@ -687,3 +687,35 @@ async def test_tls_refuses_a_certificate_of_nobody_that_is_trusted() -> None:
         with pytest.raises(ToolError, match="certificate"):
             await request(network_of(LOOPBACK), f"https://127.0.0.1:{server.server_port}/")
         assert server.seen == []
+
+
+@pytest.mark.parametrize("number", ["93.184.216.34", "2606:2800:220:1::1"])
+async def test_a_host_and_port_are_judged_and_pinned_as_a_url_is(number: str) -> None:
+    named = network_of(HostRules(), resolver=names(example_com=[number]))
+
+    assert await named.resolve_address("example.com:8080") == (number,)
+    bare = f"[{number}]:8080" if ":" in number else f"{number}:8080"
+    assert await network_of(HostRules()).resolve_address(bare) == (number,)
+
+
+WRONG = (
+    *("example.com", "example.com:", ":80", "a b:80", "u@example.com:80", "http://example.com:80", "::1:80"),
+    *("a:0", "a:99999"),
+)
+
+
+@pytest.mark.parametrize("address", WRONG)
+async def test_what_is_no_host_and_port_is_refused(address: str) -> None:
+    with pytest.raises((InvalidInputError, SecurityError)):
+        await network_of(HostRules(), resolver=names()).resolve_address(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8080", "[::1]:8080", "169.254.169.254:8080", "localhost:22"])
+async def test_an_address_that_no_url_may_lead_to_is_refused(address: str) -> None:
+    with pytest.raises(SecurityError):
+        await network_of(HostRules()).resolve_address(address)
+
+
+async def test_a_bare_address_is_no_url() -> None:
+    with pytest.raises(SecurityError, match="use http or https"):
+        await network_of(HostRules()).resolve("tcp://example.com:80")

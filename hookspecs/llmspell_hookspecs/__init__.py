@@ -236,6 +236,7 @@ from .system import (
 )
 from .tool import (
     Access,
+    AddressAccess,
     HostAccess,
     PathAccess,
     ResourceAllocation,
@@ -276,6 +277,7 @@ __all__ = [
     "PROJECT",
     "RESULT_TYPES",
     "Access",
+    "AddressAccess",
     "Agent",
     "AgentChunk",
     "AgentConfig",

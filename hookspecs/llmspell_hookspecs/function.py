@@ -43,6 +43,7 @@ def tool(
     version: str = "1.0.0",
     limits: ToolLimits | None = None,
     repeatable: bool = False,
+    effects: str = "",
     settings: type[BaseModel] | None = None,
 ) -> Callable[[F], F]: ...
 def tool(function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
@@ -132,7 +133,7 @@ def _made(function: Callable[..., Any], **options: Any) -> type[Tool[Any]]:
 
 
 def _check(function: Any, called: str, options: dict[str, Any], settings_model: Any) -> None:
-    known = ("description", "category", "level", "aliases", "version", "limits", "repeatable")
+    known = ("description", "category", "level", "aliases", "version", "limits", "repeatable", "effects")
     for option in options:
         if option not in known:
             raise _wrong(called, f"there is no option {option!r}; there are name, settings, {', '.join(known)}")
@@ -144,6 +145,8 @@ def _check(function: Any, called: str, options: dict[str, Any], settings_model: 
         raise _wrong(called, f"its aliases are {options['aliases']!r:.80}; write a tuple of texts")
     if not isinstance(options.get("level", SecurityLevel.SAFE), SecurityLevel):
         raise _wrong(called, f"its level is {options['level']!r}; use SecurityLevel.SAFE, RESTRICTED or PRIVILEGED")
+    if options.get("effects", "") not in ("", "transactional", "keyed"):
+        raise _wrong(called, f"its effects are {options['effects']!r:.80}; use '', 'transactional' or 'keyed'")
     if settings_model is not None and not (inspect.isclass(settings_model) and issubclass(settings_model, BaseModel)):
         raise _wrong(called, f"its settings are {settings_model!r:.60}; give a pydantic model")
 

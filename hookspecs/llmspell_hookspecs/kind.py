@@ -32,6 +32,7 @@ class CallOptions(Struct, frozen=True):
         scope: The script on whose behalf a hook of its own asks; empty for whoever is trusted.
         apart: Whether the hooks of the script around it are not asked; tools alone heed it.
         lenient: Whether parameters that a tool does not take are left out instead of refused.
+        key: What stands for the call if it is made again; see `ToolContext`. Empty for one of its own.
     """
 
     deadline_s: float | None = None
@@ -40,6 +41,7 @@ class CallOptions(Struct, frozen=True):
     scope: str = ""
     apart: bool = False
     lenient: bool = False
+    key: str = ""
 
     def operation(
         self,

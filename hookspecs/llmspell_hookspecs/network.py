@@ -65,7 +65,7 @@ class Target(Struct, frozen=True):
     """Where a URL leads.
 
     Attributes:
-        scheme: ``http`` or ``https``.
+        scheme: ``http`` or ``https``; ``tcp`` for a bare ``host:port``.
         host: In ASCII and lower case, without brackets and a last dot.
         port: The port, the scheme's own if the URL names none.
         shown: The URL for messages, without user, query and fragment.
@@ -90,12 +90,13 @@ class Hosts(Protocol):
     def rules(self) -> object:
         """Another object after every change of the rules: what was judged before counts no more."""
 
-    def locate(self, url: str, /, *, trusted: bool = False) -> Target:
+    def locate(self, url: str, /, *, trusted: bool = False, schemes: Sequence[str] = ("http", "https")) -> Target:
         """Return where a URL leads, judged by all that can be judged without its addresses.
 
         Args:
             url: Whole, with its scheme.
             trusted: It stands in trusted settings: only what is denied is refused.
+            schemes: Those that it may have; any but http and https must name its port.
 
         Raises:
             InvalidInputError: It is no URL.
@@ -119,6 +120,14 @@ class NetworkAccess(Protocol):
 
         Raises:
             SecurityError: The scheme, port, host or one of its addresses is not allowed.
+        """
+
+    async def resolve_address(self, address: str, /) -> tuple[str, ...]:
+        """Return the addresses of the host in ``host:port`` or ``[v6]:port``, all of them judged.
+
+        Raises:
+            InvalidInputError: It is no such address.
+            SecurityError: The port, the host or one of its addresses is not allowed.
         """
 
     async def request(

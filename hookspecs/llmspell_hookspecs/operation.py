@@ -6,6 +6,7 @@ Invariant: a kind is data. The host's one runner is the only place that gives it
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -148,6 +149,12 @@ class RunningOperation(Protocol):
 
     def ref(self) -> OperationRef:
         """Return what hooks are told of it."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Return a block whose time counts against no deadline: of this operation, and of those that wait for it.
+
+        It is for waits that somebody asked for, such as an answer of a person; bound them.
+        """
 
 
 @runtime_checkable

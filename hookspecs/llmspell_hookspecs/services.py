@@ -75,6 +75,7 @@ class Calls(Protocol):
         deadline_s: float | None = None,
         apart: bool = False,
         lenient: bool = False,
+        key: str = "",
     ) -> Any:
         """Run it and return its result.
 
@@ -86,6 +87,7 @@ class Calls(Protocol):
                 account is no call of the script's; everybody else's are asked.
             lenient: For tools: leave out the parameters that the tool does not take, instead of refusing the call; see
                 `Tools.unknown_parameters`.
+            key: What stands for this call if it is made again; see `ToolContext`. Empty for one of its own.
 
         Raises:
             ComponentNotFoundError: Nothing has this address.

@@ -2,6 +2,8 @@
 
 A call goes through eight phases, each a hook point: parameter validation, security check, resource allocation, before,
 after, error, timeout, release. Sizes in bytes, durations in seconds.
+
+It is longer than most because the structs stand before the eight points that carry them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from .results import HookResult
 
 __all__ = [
     "Access",
+    "AddressAccess",
     "HostAccess",
     "PathAccess",
     "ResourceAllocation",
@@ -71,7 +74,17 @@ class HostAccess(Struct, frozen=True):
     field: str
 
 
-Access: typing.TypeAlias = PathAccess | HostAccess
+class AddressAccess(Struct, frozen=True):
+    """A parameter that holds ``host:port``, for what talks no HTTP; judged as a URL is.
+
+    Attributes:
+        field: The parameter's name.
+    """
+
+    field: str
+
+
+Access: typing.TypeAlias = PathAccess | HostAccess | AddressAccess
 
 
 class ToolLimits(Struct, frozen=True):
@@ -96,7 +109,7 @@ class ToolCall(Struct, frozen=True):
         parameters: As they will run: after validation paths are resolved and defaults filled in.
         category: The tool's category.
         level: The tool's security level, in lower case.
-        addresses: For each parameter that holds a URL, the addresses that its host was pinned to.
+        addresses: For each parameter that holds a URL or ``host:port``, the addresses that its host was pinned to.
     """
 
     name: str
@@ -212,6 +225,13 @@ class ToolContext(Protocol):
         """The call as it was approved."""
 
     @property
+    def key(self) -> str:
+        """What stands for this call wherever its effect must happen once: 32 hex digits, the same at every attempt.
+
+        Whoever makes the call may give it (`CallOptions`), so that it is the same when the call is made again.
+        """
+
+    @property
     def services(self) -> Services:
         """What the tool may use of the host."""
 
@@ -244,6 +264,8 @@ class Tool(Generic[P]):
         description: For people and models; the class's docstring if empty.
         limits: What one call may use.
         repeatable: Whether a call may run again after it ran (Retry at after and error points).
+        effects: What becomes of them if a call is cut off and made again: ``""`` nobody knows; ``transactional``, all
+            of them happen or none; ``keyed``, those of calls with one `ToolContext.key` happen once.
         parameters: The pydantic model; taken from the type argument.
         Settings: A pydantic model for ``[tools.<name>]``, if it has settings.
     """
@@ -256,6 +278,7 @@ class Tool(Generic[P]):
     description: ClassVar[str] = ""
     limits: ClassVar[ToolLimits] = ToolLimits()
     repeatable: ClassVar[bool] = False
+    effects: ClassVar[Literal["", "transactional", "keyed"]] = ""
     parameters: ClassVar[type[BaseModel]]
     Settings: ClassVar[type[BaseModel] | None] = None
 

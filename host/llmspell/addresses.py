@@ -43,9 +43,10 @@ class Addresses:
         deadline_s: float | None = None,
         apart: bool = False,
         lenient: bool = False,
+        key: str = "",
     ) -> Any:
         """Run any component by its address; see the contract's `Calls`."""
-        return await self._call(address, input, CallOptions(deadline_s, apart=apart, lenient=lenient))
+        return await self._call(address, input, CallOptions(deadline_s, apart=apart, lenient=lenient, key=key))
 
     async def __call__(self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
         """Run a call for a hook: the runner's way in."""

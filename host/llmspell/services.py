@@ -98,9 +98,9 @@ class HostService:
         """The rules of now."""
         return self._judge_now().rules
 
-    def locate(self, url: str, /, *, trusted: bool = False) -> Target:
+    def locate(self, url: str, /, *, trusted: bool = False, schemes: Sequence[str] = ("http", "https")) -> Target:
         """Return where a URL leads; see the contract's `Hosts`."""
-        return self._judge(trusted).locate(url)
+        return self._judge(trusted).locate(url, schemes)
 
     def judge(self, target: Target, addresses: Sequence[str], /, *, trusted: bool = False) -> tuple[str, ...]:
         """Return the addresses of what `locate` found, all of them judged."""

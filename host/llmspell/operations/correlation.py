@@ -6,6 +6,8 @@ from an argument. Ids are made when they are first read.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
 from typing import Any, Final
@@ -16,6 +18,9 @@ from msgspec import Struct
 from llmspell_hookspecs import ComponentRef, OperationRef
 
 __all__ = ["CURRENT", "Frame"]
+
+_AGES_S: Final = 1e9
+"""Longer than any operation."""
 
 
 class Frame(Struct, eq=False):
@@ -39,6 +44,10 @@ class Frame(Struct, eq=False):
         exhausted: At the root, whether no more may until all of those have ended.
         turns: At the root, who of its forks begins or is cancelled next; None while they are few.
         correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
+        limit: What ends it at its deadline, with a ``deadline`` on trio's clock; None if nothing does.
+        pauses: How many blocks run whose time does not count.
+        paused_at_s: Since when.
+        paused_s: How long that was before.
         until_s: Until when it may take, once it was cancelled; what it forked has no more. On trio's clock.
     """
 
@@ -59,6 +68,10 @@ class Frame(Struct, eq=False):
     forks: set[Any] | None = None
     exhausted: bool = False
     turns: Any = None
+    limit: Any = None
+    pauses: int = 0
+    paused_at_s: float = 0.0
+    paused_s: float = 0.0
     until_s: float = inf
 
     @property
@@ -101,6 +114,31 @@ class Frame(Struct, eq=False):
             self.until_s = min(self.until_s, frame.until_s)
             frame = frame.parent
         return self.until_s
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the time of a block count against no deadline, of this operation or of one around it."""
+        frames, now_s = [self], trio.current_time()
+        while (around := frames[-1].parent) is not None:
+            frames.append(around)
+        for frame in frames:
+            frame.pauses += 1
+            if frame.pauses == 1:
+                frame.paused_at_s = now_s
+                frame._put_off(_AGES_S)
+        try:
+            yield
+        finally:
+            for frame in frames:
+                frame.pauses -= 1
+                if not frame.pauses:
+                    took_s = trio.current_time() - frame.paused_at_s
+                    frame.paused_s += took_s
+                    frame._put_off(took_s - _AGES_S)
+
+    def _put_off(self, time_s: float) -> None:
+        if self.limit is not None:
+            self.limit.deadline += time_s
 
     def within(self, around: Frame | None) -> Frame:
         """Return this frame as it stands within another: what begins in it descends from both."""

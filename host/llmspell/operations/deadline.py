@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 import trio
@@ -39,17 +40,28 @@ class Deadline:
         self._frame = frame
         self.is_set = limit_s is not None
         self._began_s = 0.0 if limit_s is None else trio.current_time() if began_s is None else began_s
-        self._at_s = None if limit_s is None else self._began_s + limit_s
+        self._at_s = None if limit_s is None else self._began_s + limit_s + frame.paused_s
         self._scope: trio.CancelScope | None = None
+        if limit_s is not None:
+            frame.limit = self
         self.passed: OperationTimeoutError | None = None
 
     def hold(self, time_s: float) -> None:
         """Shorten it."""
         if self._limit_s is not None and time_s < self._limit_s:
             self._limit_s = time_s
-            self._at_s = self._began_s + time_s
-            if self._scope is not None:
-                self._scope.deadline = self._at_s
+            self.deadline = self._began_s + time_s + self._frame.paused_s
+
+    @property
+    def deadline(self) -> float:
+        """When it passes, on trio's clock."""
+        return inf if self._at_s is None else self._at_s
+
+    @deadline.setter
+    def deadline(self, at_s: float) -> None:
+        self._at_s = at_s
+        if self._scope is not None:
+            self._scope.deadline = at_s
 
     def left_s(self) -> float:
         """Return how much time is left; 0 if there is no deadline."""

@@ -252,7 +252,7 @@ class Runner:
             elif began_s is None:
                 value = await running
             else:
-                with trio.CancelScope(deadline=began_s + operation.deadline_s):  # type: ignore[operator]
+                with trio.CancelScope(deadline=began_s + operation.deadline_s) as frame.limit:  # type: ignore[operator]
                     value = await running
             if value is not NOTHING:
                 if not (kind.to_result is same or type(value) is kind.result):

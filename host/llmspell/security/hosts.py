@@ -135,14 +135,14 @@ class HostJudge:
         }
         return tuple(name for name, found in beyond.items() if found)
 
-    def locate(self, url: str) -> Target:
+    def locate(self, url: str, schemes: Sequence[str] = tuple(_PORT_OF)) -> Target:
         """Return where a URL leads, judged by all that can be judged without its addresses.
 
         Raises:
             InvalidInputError: It is no URL.
             SecurityError: Its scheme, port or host is not allowed, or it holds a user.
         """
-        target = _parse(url)
+        target = _parse(url, schemes)
         if target.port in self.rules.blocked_ports:
             raise _refused(target, f"port {target.port} is blocked", "use another port")
         if self._denied.match(target.host, ()):
@@ -204,7 +204,7 @@ def host_entry(text: str) -> str:
         raise ValueError("should name hosts in ASCII: write this one as it is registered, xn--...") from None
 
 
-def _parse(url: str) -> Target:
+def _parse(url: str, schemes: Sequence[str]) -> Target:
     """The parts of a URL by the parser that also builds the request: two parsers could disagree."""
     import httpx
 
@@ -215,13 +215,14 @@ def _parse(url: str) -> Target:
         message = f"{shown}: not a URL; give one such as https://example.com/path"
         raise InvalidInputError(message, field="url") from None
     host = parsed.raw_host.decode("ascii").lower().rstrip(".")
-    if parsed.scheme not in _PORT_OF:
-        raise SecurityError(f"{shown}: the scheme {parsed.scheme!r} is not allowed; use http or https", rule="host")
+    if parsed.scheme not in schemes:
+        known = " or ".join(schemes)
+        raise SecurityError(f"{shown}: the scheme {parsed.scheme!r} is not allowed; use {known}", rule="host")
     if parsed.userinfo:
         raise SecurityError(f"{shown}: a URL may not hold a user; give credentials apart", rule="host")
     if not _HOST.fullmatch(host):
         raise SecurityError(f"{shown}: the host {host[:80]!r} is not allowed; use a plain name", rule="host")
-    port = _PORT_OF[parsed.scheme] if parsed.port is None else parsed.port
+    port = _PORT_OF.get(parsed.scheme, 0) if parsed.port is None else parsed.port
     if not 0 < port < 65536:
         raise InvalidInputError(f"{shown}: {port} is not a port; use 1 to 65535", field="url")
     return Target(parsed.scheme, host, port, shown)

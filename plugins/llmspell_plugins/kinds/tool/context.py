@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, Final
 
 import trio
+from blake3 import blake3
 
 from llmspell_hookspecs import OperationRef, Processes, RunningOperation, Services, ToolCall, ToolLimits
 
@@ -28,7 +29,7 @@ class CallContext:
         services: What the tool may use of the host.
     """
 
-    __slots__ = ("_account", "_call", "_frame", "_processes", "_ref", "limits", "services")
+    __slots__ = ("_account", "_call", "_frame", "_key", "_processes", "_ref", "limits", "services")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class CallContext:
         call: Callable[[], ToolCall],
         services: Services,
         processes: Processes,
+        key: str = "",
     ) -> None:
         self._frame = frame
         self._ref: OperationRef | None = None
@@ -44,6 +46,7 @@ class CallContext:
         self._call = call
         self.services = services
         self._processes = processes
+        self._key = key
         self._account: MemoryAccount | None = None
 
     @property
@@ -57,6 +60,11 @@ class CallContext:
     def call(self) -> ToolCall:
         """The call as it was approved."""
         return self._call()
+
+    @property
+    def key(self) -> str:
+        """What stands for this call wherever its effect must happen once; see the contract's `ToolContext`."""
+        return self._key or blake3(self.operation.id.encode()).hexdigest(16)
 
     def charge(self, size_bytes: int, /) -> None:
         """Count memory that the tool is about to hold."""

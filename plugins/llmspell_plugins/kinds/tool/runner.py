@@ -20,6 +20,7 @@ from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 
 from llmspell_hookspecs import (
+    AddressAccess,
     Asker,
     CallOptions,
     ComponentKind,
@@ -226,7 +227,7 @@ class ToolRunner(ComponentKind):
             given = hidden_input(tool, given)
         else:
             given = await self._operations.beside(given, hidden_input, tool, given)
-        call = _Call(house, plan, options.lenient)
+        call = _Call(house, plan, options.lenient, options.key)
         result: ToolResult = await self._operations.execute(
             Operation(
                 TOOL,
@@ -309,13 +310,14 @@ class ToolRunner(ComponentKind):
 class _Call:
     """One call on its way through `prepare`, body and `release`."""
 
-    __slots__ = ("_house", "_lenient", "_plan", "_prepared", "_tool")
+    __slots__ = ("_house", "_key", "_lenient", "_plan", "_prepared", "_tool")
 
-    def __init__(self, house: _House, plan: _Plan, lenient: bool) -> None:
+    def __init__(self, house: _House, plan: _Plan, lenient: bool, key: str) -> None:
         self._house = house
         self._plan = plan
         self._tool = plan.tool
         self._lenient = lenient
+        self._key = key
         self._prepared = _Prepared()
 
     def ready(self, call: ToolCall) -> ToolCall:
@@ -398,6 +400,8 @@ class _Call:
                 paths[access.field] = spelled_path(files.resolve(true_path(str(value)), access.mode))
             elif isinstance(access, HostAccess):
                 addresses[access.field] = await network.resolve(str(value))
+            elif isinstance(access, AddressAccess):
+                addresses[access.field] = await network.resolve_address(str(value))
         parameters = call.parameters
         if paths:
             resolved = model.model_copy(update=paths)
@@ -458,7 +462,7 @@ class _Call:
     def _context(self) -> CallContext:
         house = self._house
         return CallContext(
-            house.operations.running(), self._prepared.limits, self.show, house.services, house.processes
+            house.operations.running(), self._prepared.limits, self.show, house.services, house.processes, self._key
         )
 
     async def _measured(self, answer: Any) -> ToolResult:

@@ -7,6 +7,7 @@ used; nothing is kept between two requests (`pool` keeps connections). Sizes in 
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ __all__ = ["PinnedNetwork", "Resolver", "connection_failed", "resolve_name"]
 
 Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/?#@\\%]+):[0-9]{1,5}")
 _MAX_REDIRECTS = 5
 _CONNECT_TIMEOUT_S = 10.0
 _DEFAULT_HEADERS = {"Accept": "*/*", "User-Agent": "llmspell"}
@@ -85,6 +87,14 @@ class PinnedNetwork:
         """
         await self._load()
         return await self.pin(self._hosts.locate(url))
+
+    async def resolve_address(self, address: str, /) -> tuple[str, ...]:
+        """Return the addresses of the host in ``host:port``, all of them judged; raises as `resolve` does."""
+        if not _ADDRESS.fullmatch(address):
+            shown = shown_url(address)
+            raise InvalidInputError(f"{shown}: no address; give host:port or [v6]:port", field="address")
+        await self._load()
+        return await self.pin(self._hosts.locate(f"tcp://{address}", schemes=("tcp",)))
 
     async def locate(self, url: str, *, trusted: bool = False) -> Target:
         """Return where a URL leads, judged by all but its addresses; see `Hosts`.

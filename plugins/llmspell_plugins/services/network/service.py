@@ -17,6 +17,7 @@ class Network(Closing):
 
     Attributes:
         resolve: Return the addresses of a URL's host, all of them judged.
+        resolve_address: Return those of a bare ``host:port``.
         request: Send a request and return the whole response.
         stream: Send a request over a connection that is kept.
     """
@@ -27,7 +28,8 @@ class Network(Closing):
     def __init__(self, settings: None, services: Services) -> None:
         network = PinnedNetwork(services.get(Hosts))
         self._pool = ConnectionPool(network)
-        self.resolve, self.request, self.stream = network.resolve, network.request, self._pool.stream
+        self.resolve, self.resolve_address = network.resolve, network.resolve_address
+        self.request, self.stream = network.request, self._pool.stream
 
     async def __aexit__(self, *error: object) -> None:
         """Close the connections that are kept."""

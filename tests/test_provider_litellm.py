@@ -330,6 +330,14 @@ def test_a_header_that_litellm_cannot_send_is_told_without_what_it_holds(cause: 
     assert (told.code, "s3cret" in str(told)) == ("authentication", False)
 
 
+def test_what_was_asked_is_closed_before_the_thread_that_it_was_asked_in(
+    server: ChatServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked(server)
+
+    assert not [message for message in caplog.messages if "clean-up failed" in message]
+
+
 def test_known_options_pass(server: ChatServer) -> None:
     asked(server, options={"top_p": 0.5, "seed": 7}, temperature=0.25, max_tokens=9, stop=("END",))
 

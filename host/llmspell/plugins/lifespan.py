@@ -166,11 +166,17 @@ class Lifespans:
     async def close(self, keeping: str = "") -> None:
         """Leave what was entered, the last one first.
 
+        A service that is there at once and needs nothing is left at the very end: who has it may have been entered
+        before it was first asked for, as a kind is, and uses it until it is left itself.
+
         Args:
             keeping: The entry point group of what is left by the next call only.
         """
         self.closing = not keeping
-        for held in [each for each in reversed(self._order) if each.info.group != keeping]:
+        order = self._order[::-1]
+        last = [each for each in order if each.at_once and not each.needs and each.info.group == "llmspell.services"]
+        first = [each for each in order if each not in last and each.info.group != keeping]
+        for held in first if keeping else [*first, *last]:
             if held.life is not None:
                 with trio.CancelScope(shield=True):
                     await self._end(held.life)

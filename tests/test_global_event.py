@@ -290,6 +290,24 @@ def test_a_lua_handler_that_fails_is_told_and_does_not_end_the_script() -> None:
     assert "no way" in failures[0].subject.failure.message
 
 
+def test_a_handler_of_a_script_that_fails_again_and_again_is_told_once_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = """
+    Event.on("a", function(event) error("no") end)
+    for i = 1, 9 do Event.publish("a", i) end
+    """
+
+    async def main() -> Any:
+        async with Host.open(False, discover=False) as host:
+            return await host.run_source(source, "lua", name="tour.lua")
+
+    run(main)
+    [first, last] = caplog.messages
+    assert first.startswith("event a: the handler of sub-")
+    assert last.endswith("it failed 8 times more; see the lines above")
+
+
 def test_events_of_the_host_reach_a_script_and_those_of_a_script_the_host(tmp_path: Path) -> None:
     received: list[Event] = []
 

@@ -73,7 +73,11 @@ async def run_handler(runner: Runner, subscription: Subscription, handler: Calla
 
 async def _tell(runner: Runner, subscription: Subscription, event: Event, error: BaseException) -> None:
     subscription.failed += 1
-    _log.warning("event %s: the handler of %s failed: %s; fix it", event.type, subscription.id, text_of_error(error))
+    problem = f"event {event.type}: the handler of {subscription.id} failed: {text_of_error(error)}; fix it"
+    if subscription.tally is None:
+        _log.warning("%s", problem)
+    else:
+        subscription.tally.tell(problem)
     failure = failure_of(as_error(error, f"handler of {subscription.id}"))
     subject = HandlerFailure(event, subscription.id, subscription.patterns, failure)
     await runner.notify("event_handler_error", subject, ComponentRef("event", event.type, f"event:{event.type}"))

@@ -5,6 +5,7 @@ Invariant: its consumer yields to the scheduler at least every 64 events. Whoeve
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 import trio
 
 from llmspell_hookspecs import Event, InvalidInputError, SubscriptionInfo
+from llmspell_hookspecs.tally import Tally
 
 from .mailbox import EVERY, Mailbox
 
 __all__ = ["Subscription"]
+
+_log = logging.getLogger("llmspell.events")
 
 
 class Subscription:
@@ -31,6 +35,7 @@ class Subscription:
 
     Attributes:
         failed: How many events its handler failed with.
+        tally: What a script's handler did wrong already; None of another one.
     """
 
     def __init__(
@@ -46,6 +51,9 @@ class Subscription:
         self.mailbox = mailbox
         self.owner, self.language = origin
         self.failed = 0
+        self.tally = (
+            Tally(_log, f"event handler {id} of {self.owner}: it failed") if self.language != "python" else None
+        )
         self._opened = opened
         self._end: Callable[[], None] | None = None
         self._iteration: Any = None  # an async generator; its attributes are in no type
@@ -88,6 +96,8 @@ class Subscription:
         """Receive none any more; what waits is discarded. A second call does nothing."""
         if not self.mailbox.closed:
             self.mailbox.close()
+            if self.tally is not None:
+                self.tally.end()
             if self._end is not None:
                 self._end()
             self._finish()

@@ -634,3 +634,34 @@ def test_a_package_that_settings_name_and_that_is_not_there_is_told(settings: di
     findings = examine(load_settings({"plugins": settings}).settings)
 
     assert any(finding.message.startswith(f"{key}: nothing called") for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("'>=1.0,<2'", ""),
+        ("'>=99'", "its requires_host is '>=99', and this llmspell has the contract 1.0; install a version of either"),
+        ("'new'", "its requires_host cannot be read: InvalidSpecifier"),
+        ("99", "its requires_host cannot be read: "),
+    ],
+)
+async def test_a_plugin_that_was_written_for_another_contract_is_refused(site: Path, wanted: str, told: str) -> None:
+    code = f"class Plugin:\n    name = 'later'\n    requires_host = {wanted}\n" + HOOK
+    install(site, "later", name="later", code=code)
+
+    async with Host.open({}) as host:
+        errors = {info.name: info.error for info in host.plugins.infos if info.name == "later"}
+    findings = {finding.plugin.name: finding for finding in examine(load_settings({}).settings)}
+
+    assert told in errors["later"]
+    assert bool(errors["later"]) == bool(told)
+    assert findings["later"].status == ("failed" if told else "ok")
+
+
+HOOK = """
+    from llmspell_hookspecs import hookimpl
+
+    @hookimpl
+    def before_tool_execution(self, context):
+        pass
+"""

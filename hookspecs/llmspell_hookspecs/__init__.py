@@ -139,6 +139,7 @@ from .operation import (
 )
 from .payload import payload_of, payload_text, question_of
 from .plugin import (
+    HOOK_API_VERSION,
     Closing,
     PluginInfo,
     Services,
@@ -272,6 +273,7 @@ from .values import (
 __all__ = [
     "ACCEPTED",
     "DEEPEST",
+    "HOOK_API_VERSION",
     "LARGEST",
     "MAX_KEY_BYTES",
     "PROJECT",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Final, Protocol, Self, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
@@ -11,9 +11,15 @@ from .context import HookContext
 from .points import Phase, hookpoint
 from .results import HookResult
 
-__all__ = ["Closing", "PluginInfo", "Services", "plugin_failed", "plugin_loaded"]
+__all__ = ["HOOK_API_VERSION", "Closing", "PluginInfo", "Services", "plugin_failed", "plugin_loaded"]
 
 T = TypeVar("T")
+
+HOOK_API_VERSION: Final = "1.0"
+"""The version of this contract; the first number grows when what a plugin relies on changes.
+
+A plugin says which it was written for, as packages do: ``requires_host = ">=1.0,<2"``.
+"""
 
 
 class PluginInfo(Struct, frozen=True):

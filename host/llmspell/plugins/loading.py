@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from stevedore import ExtensionManager
 
 from llmspell.settings import Settings
-from llmspell_hookspecs import ComponentGroup, LlmspellError, PluginError, PluginInfo, Services
+from llmspell_hookspecs import HOOK_API_VERSION, ComponentGroup, LlmspellError, PluginError, PluginInfo, Services
 from llmspell_hookspecs.foreign import Blamed, text_of
 
 from .discovery import Candidate
@@ -136,7 +136,25 @@ def load(candidate: Candidate) -> Any:
                 info.distribution,
                 info.version,
             )
-    return getattr(target, "llmspell_tool", target) if inspect.isfunction(target) else target
+    target = getattr(target, "llmspell_tool", target) if inspect.isfunction(target) else target
+    _check_version(info, target)
+    return target
+
+
+def _check_version(info: PluginInfo, target: Any) -> None:
+    """Refuse a plugin that was written for another contract."""
+    with Blamed(partial(_problem, info, "its requires_host cannot be read"), spares=PluginError):
+        wanted = inspect.getattr_static(target, "requires_host", None)
+        if wanted is None:
+            return
+        from packaging.specifiers import SpecifierSet
+
+        if HOOK_API_VERSION not in SpecifierSet(wanted):
+            source = f" ({info.distribution} {info.version})" if info.distribution else ""
+            message = f"its requires_host is {wanted!r}, and this llmspell has the contract {HOOK_API_VERSION}"
+            raise PluginError(
+                f"plugin {info.name}{source}: {message}; install a version of either that fits", plugin=info.name
+            )
 
 
 def says_required(info: PluginInfo, target: Any) -> bool:

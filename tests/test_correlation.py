@@ -11,13 +11,19 @@ import trio
 from kernel import Bench, make_tool, opened, run
 from llmspell import Host
 from llmspell_hookspecs import (
+    Cache,
     Call,
     Calls,
+    ComponentRef,
     DepthLimitError,
     Fork,
     HookContext,
     HookFailedError,
+    InvalidInputError,
+    Operation,
+    OperationKind,
     OperationRef,
+    Operations,
     Redirect,
     ToolContext,
 )
@@ -211,3 +217,64 @@ def test_two_hosts_in_one_process_share_nothing() -> None:
     run(main)
 
     assert called == ["outer depth 0", "inner depth 0 "]
+
+
+async def test_baggage_is_carried_by_all_within_and_read_by_hooks() -> None:
+    seen: list[tuple[str, str, dict[str, str]]] = []
+    kind = OperationKind(name="visit")
+
+    async def inner(parameters: Any, context: ToolContext) -> Any:
+        return dict(context.operation.baggage)
+
+    async with opened(make_tool("inner", inner)) as host:
+        operations = host.get(Operations)
+
+        def see(context: HookContext[Any]) -> None:
+            ref = context.operation
+            seen.append((context.component.name, ref.session_id, dict(ref.baggage)))
+
+        async def body(subject: Any) -> Any:
+            return (await host.call("tool:inner")).result
+
+        async def around(subject: Any) -> Any:
+            return await operations.execute(
+                Operation(kind, ComponentRef("visit", "near"), None, body, baggage={"user": "ann", "session": "s2"})
+            )
+
+        host.hooks.register("before_tool_execution", see)
+        far = Operation(kind, ComponentRef("visit", "far"), None, around, baggage={"session": "s1", "budget": "3"})
+        assert await operations.execute(far) == {"session": "s2", "budget": "3", "user": "ann"}
+        assert (await host.call("tool:inner")).result == {}
+
+    assert seen == [("inner", "s2", {"session": "s2", "budget": "3", "user": "ann"}), ("inner", "", {})]
+
+
+async def test_sessions_share_no_cached_result() -> None:
+    kind, runs = OperationKind(name="visit"), []
+
+    async def inner(parameters: Any, context: ToolContext) -> Any:
+        runs.append(context.operation.session_id)
+        return len(runs)
+
+    async with opened(make_tool("inner", inner)) as host:
+        host.hooks.register("before_tool_execution", lambda context: Cache("key", 60.0))
+
+        async def body(subject: Any) -> Any:
+            return (await host.call("tool:inner")).result
+
+        async def visit(session: str) -> Any:
+            visited = Operation(kind, ComponentRef("visit", "near"), None, body, baggage={"session": session})
+            return await host.get(Operations).execute(visited)
+
+        assert [await visit(session) for session in ("a", "b", "a", "b")] == [1, 2, 1, 2]
+
+
+async def test_baggage_that_is_no_text_is_refused() -> None:
+    async def body(subject: Any) -> None:
+        """Do nothing."""
+
+    async with opened() as host:
+        wrong: Any = {"budget": 3}
+        visit = Operation(OperationKind(name="visit"), ComponentRef("visit", "near"), None, body, baggage=wrong)
+        with pytest.raises(InvalidInputError, match="give texts"):
+            await host.get(Operations).execute(visit)

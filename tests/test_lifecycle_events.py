@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,7 +12,19 @@ import trio.testing
 
 from kernel import Bench, make_tool, opened, run
 from llmspell import Host
-from llmspell_hookspecs import Cancel, Event, OperationTimeoutError, Replace, ToolContext, ToolError
+from llmspell_hookspecs import (
+    Cancel,
+    EndedOperation,
+    Event,
+    HookContext,
+    LlmspellError,
+    Operations,
+    OperationTimeoutError,
+    Replace,
+    ToolCall,
+    ToolContext,
+    ToolError,
+)
 from scripted_model import ScriptedModel, asks, says
 
 
@@ -210,3 +223,56 @@ def test_attempts_are_told_and_a_replaced_result_completes() -> None:
 
     assert event.data["success"] is True
     assert "error" not in event.data
+
+
+async def test_a_tap_is_handed_each_operation_once_as_it_ended() -> None:
+    seen: list[EndedOperation] = []
+
+    async def body(parameters: Any, context: ToolContext) -> Any:
+        if parameters["how"] == "fails":
+            raise ToolError("torn")
+        if parameters["how"] == "waits":
+            await trio.sleep_forever()
+        return parameters["how"]
+
+    async with opened(make_tool("echo", body)) as host:
+        leave = host.get(Operations).tap(seen.append)
+        deny = host.hooks.register("before_tool_execution", no_to("denied"), kind="guard", name="deny")
+        for how in ("fine", "fails", "denied"):
+            with suppress(LlmspellError):
+                await host.call("tool:echo", {"how": how})
+        with trio.move_on_after(0):
+            await host.call("tool:echo", {"how": "waits"})
+        deny.unregister()
+        leave()
+        await host.call("tool:echo", {"how": "fine"})
+
+    assert [ended.status for ended in seen] == ["completed", "failed", "cancelled", "cancelled"]
+    assert [ended.asked.parameters["how"] for ended in seen] == ["fine", "fails", "denied", "waits"]
+    assert seen[0].value.result == "fine"
+    assert seen[1].value.message == "torn"
+    assert seen[2].outcome.hook == "code.deny"
+    assert len({ended.operation.id for ended in seen}) == 4
+    assert {(ended.kind, ended.component.name, ended.language) for ended in seen} == {("tool", "echo", "python")}
+    with pytest.raises(TypeError):
+        seen[0].asked.parameters["how"] = "changed"
+
+
+def no_to(how: str) -> Any:
+    def deny(context: HookContext[ToolCall]) -> Cancel | None:
+        return Cancel("no") if context.subject.parameters["how"] == how else None
+
+    return deny
+
+
+async def test_a_tap_that_fails_harms_nobody_and_is_told() -> None:
+    def tap(ended: EndedOperation) -> None:
+        raise SystemExit("full")
+
+    async def body(parameters: Any, context: ToolContext) -> Any:
+        return "fine"
+
+    async with opened(make_tool("echo", body)) as host:
+        host.get(Operations).tap(tap)
+        assert (await host.call("tool:echo")).result == "fine"
+        assert any("a tap of operations" in str(problem) for problem in host.problems)

@@ -131,6 +131,7 @@ from .model import (
 from .network import Hosts, HttpResponse, HttpStream, NetworkAccess, Target
 from .operation import (
     Asker,
+    EndedOperation,
     Operation,
     OperationKind,
     Operations,
@@ -310,6 +311,7 @@ __all__ = [
     "ConfigurationChange",
     "Continue",
     "DepthLimitError",
+    "EndedOperation",
     "Endpoint",
     "Entry",
     "Event",

@@ -7,7 +7,9 @@ the metadata. Times in nanoseconds where a name ends in ``_ns``.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +20,7 @@ from .results import Call, HookResult, Modified
 __all__ = ["ComponentRef", "Failure", "ForkOutcome", "HookContext", "Metadata", "OperationRef", "Outcome"]
 
 S_co = TypeVar("S_co", covariant=True)
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Metadata(dict[str, dict[str, Any]]):
@@ -53,10 +56,11 @@ class OperationRef(Struct, frozen=True, gc=False):
         correlation_id: Shared by all that one cause set off.
         parent_id: The operation around it, empty at the root.
         root_id: The outermost one.
-        session_id: Empty outside a session.
+        session_id: The ``session`` of the baggage; empty outside one.
         attempt: From 1.
         hops: How often it was redirected.
         depth: How many operations are around it.
+        baggage: What those around it gave all within them to carry: ``session``, ``user`` and the like, as texts.
     """
 
     id: str
@@ -67,6 +71,7 @@ class OperationRef(Struct, frozen=True, gc=False):
     attempt: int = 1
     hops: int = 0
     depth: int = 0
+    baggage: Mapping[str, str] = _NOTHING
 
 
 class Failure(Struct, frozen=True):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from .context import ComponentRef, OperationRef
+from .context import ComponentRef, OperationRef, Outcome
 from .payload import payload_of
 
-__all__ = ["Asker", "Operation", "OperationKind", "Operations", "RunningOperation", "same"]
+__all__ = ["Asker", "EndedOperation", "Operation", "OperationKind", "Operations", "RunningOperation", "same"]
 
 
 def same(value: Any) -> Any:
@@ -114,6 +114,8 @@ class Operation(Struct, frozen=True):
         ready: Does what ``prepare`` does where nobody is asked, at once, and returns what the body gets; given only
             while nobody stands at any point that ``prepare`` or ``release`` ask.
         as_of: The generation of the runner's for which ``ready`` is given; with another one it is not used.
+        baggage: What it and all within it carry, beside what those around it gave: texts, which hooks read in
+            ``context.operation``. The ``session`` separates what Cache keeps.
         show: Returns what ``prepare`` would have returned, after ``ready``.
         quick: Does what ``body`` does after ``ready`` as far as it goes without waiting; returns the result, or a
             coroutine that does the rest.
@@ -138,6 +140,33 @@ class Operation(Struct, frozen=True):
     as_of: object = None
     show: Callable[[], Any] | None = None
     quick: Callable[[Any], Any] | None = None
+    baggage: Mapping[str, str] | None = None
+
+
+class EndedOperation(Struct, frozen=True):
+    """An operation as it ended, for a journal.
+
+    Attributes:
+        kind: The name of its kind.
+        component: What ran.
+        operation: Which it was, as of its last attempt.
+        asked: The call as the guards let it pass, or as far as it came; read-only.
+        status: How it ended.
+        value: Its result as it leaves, or the `Failure`; read-only.
+        outcome: What the hooks decided.
+        elapsed_ns: How long its body took, in the last attempt.
+        language: Where it was asked for.
+    """
+
+    kind: str
+    component: ComponentRef
+    operation: OperationRef
+    asked: Any
+    status: Literal["completed", "failed", "cancelled"]
+    value: Any
+    outcome: Outcome
+    elapsed_ns: int
+    language: str
 
 
 class RunningOperation(Protocol):
@@ -236,6 +265,13 @@ class Operations(Protocol):
 
     async def notify(self, point: str, subject: Any, /) -> None:
         """Give a notice of the system; what hooks answer wrongly there is kept among the host's problems."""
+
+    def tap(self, function: Callable[[EndedOperation], None], /) -> Callable[[], None]:
+        """Call a function with each operation as it ends, after all that observes it; returns what takes it out.
+
+        While anybody does so every operation takes its full course; otherwise it costs nothing. What the function
+        raises is kept among the host's problems. It may not wait.
+        """
 
     async def beside(self, value: Any, walk: Callable[..., Any], /, *arguments: Any) -> Any:
         """Call a function that walks a value and only reads; in a thread if the value holds many items."""

@@ -6,10 +6,11 @@ from an argument. Ids are made when they are first read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
+from types import MappingProxyType
 from typing import Any, Final
 
 import trio
@@ -19,6 +20,7 @@ from llmspell_hookspecs import ComponentRef, OperationRef
 
 __all__ = ["CURRENT", "Frame"]
 
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _AGES_S: Final = 1e9
 """Longer than any operation."""
 
@@ -44,6 +46,7 @@ class Frame(Struct, eq=False):
         exhausted: At the root, whether no more may until all of those have ended.
         turns: At the root, who of its forks begins or is cancelled next; None while they are few.
         correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
+        baggage: What it and all within it carry.
         limit: What ends it at its deadline, with a ``deadline`` on trio's clock; None if nothing does.
         pauses: How many blocks run whose time does not count.
         paused_at_s: Since when.
@@ -68,6 +71,7 @@ class Frame(Struct, eq=False):
     forks: set[Any] | None = None
     exhausted: bool = False
     turns: Any = None
+    baggage: Mapping[str, str] = _NOTHING
     limit: Any = None
     pauses: int = 0
     paused_at_s: float = 0.0
@@ -145,19 +149,24 @@ class Frame(Struct, eq=False):
         if around is None or around.owner is not self.owner:
             return self
         scopes = (*around.scopes, *self.scopes)
-        return Frame(
+        frame = Frame(
             self.owner, around, self.component, 0, self.language, around.depth, scopes, around.nested, around.root
         )
+        frame.baggage = around.baggage
+        return frame
 
     def ref(self) -> OperationRef:
         """Return what hooks are told of it."""
-        own = self.id
+        own, baggage = self.id, self.baggage
+        session = baggage.get("session", "") if baggage else ""
         if self.parent is None:
-            return OperationRef(own, self.correlation or f"c-{own}", "", own, "", self.attempt, self.hops, self.depth)
+            correlation = self.correlation or f"c-{own}"
+            return OperationRef(own, correlation, "", own, session, self.attempt, self.hops, self.depth, baggage)
         root = self.root
         root_id = root.id
         correlation = root.correlation or f"c-{root_id}"
-        return OperationRef(own, correlation, self.parent.id, root_id, "", self.attempt, self.hops, self.depth)
+        parent_id = self.parent.id
+        return OperationRef(own, correlation, parent_id, root_id, session, self.attempt, self.hops, self.depth, baggage)
 
 
 CURRENT: Final[ContextVar[Frame | None]] = ContextVar("llmspell_operation", default=None)

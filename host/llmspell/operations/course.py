@@ -14,6 +14,7 @@ from msgspec import Struct
 from llmspell.hooks import FOR_ALL, Chain, Hook, HookRegistry, Tracer, observe, still_judging
 from llmspell_hookspecs import (
     Cancel,
+    EndedOperation,
     Failure,
     Fork,
     ForkOutcome,
@@ -89,6 +90,7 @@ class House(Protocol):
     call: Caller
     limits: RunnerLimits
     slow_ms: float | None
+    taps: tuple[Callable[[EndedOperation], None], ...]
     events: Announcer | None
     generation: object
 

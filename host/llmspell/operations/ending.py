@@ -13,7 +13,8 @@ from typing import Any, Literal
 import trio
 
 from llmspell.hooks import Chain, observe
-from llmspell_hookspecs import Failure, HookContext, OperationCancelledError, Outcome, SlowOperation
+from llmspell_hookspecs import EndedOperation, Failure, HookContext, OperationCancelledError, Outcome, SlowOperation
+from llmspell_hookspecs.foreign import as_error, let_pass
 
 from .announcing import announce_end
 from .course import NOTHING, Course
@@ -109,6 +110,32 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
             course.note(None, "Fork", f"{outcome.call.address} {outcome.status}{why}")
     if course.chains.heard:
         announce_end(course, status, subject, (perf_counter_ns() - started_ns) / 1e6)
+    if course.house.taps:
+        _tap(course, status, subject)
+
+
+def _tap(course: Course, status: Status, subject: Any) -> None:
+    """Hand the operation to those who keep a journal."""
+    operation, last = course.operation, course.outcome or Outcome()
+    error = subject if isinstance(subject, Failure) else None
+    outcome = Outcome(status, last.decision, last.hook, error)
+    ended = EndedOperation(
+        operation.kind.name,
+        course.frame.component,
+        course.ref,
+        course.asked,
+        status,
+        subject,
+        outcome,
+        course.elapsed_ns,
+        course.frame.language,
+    )
+    for tap in course.house.taps:
+        try:
+            tap(ended)
+        except BaseException as error:
+            let_pass(error)
+            course.house.problem(as_error(error, "a tap of operations"))
 
 
 def _keep(course: Course, status: Status) -> None:

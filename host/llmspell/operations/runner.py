@@ -14,9 +14,9 @@ import logging
 import secrets
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter_ns
-from types import CoroutineType
+from types import CoroutineType, MappingProxyType
 from typing import Any, Final
 
 import trio
@@ -27,6 +27,7 @@ from llmspell_hookspecs import (
     Call,
     ComponentRef,
     DepthLimitError,
+    EndedOperation,
     HookContext,
     InvalidInputError,
     Metadata,
@@ -83,6 +84,7 @@ class Runner:
         refusal: Why no operation may run; empty if they may.
         results: What hooks asked to keep.
         problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
+        taps: Called with each operation as it ends.
         events: Where operations are told of; None for nowhere.
     """
 
@@ -104,6 +106,7 @@ class Runner:
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
         self._tally = Tally(_log, "hooks: they answered wrongly, or failed, where nobody could be told,")
         self.events: Announcer | None = None
+        self.taps: tuple[Callable[[EndedOperation], None], ...] = ()
         self._nursery = nursery
         self.numbers = itertools.count(1)
         self.limit(limits)
@@ -139,10 +142,13 @@ class Runner:
                 language = operation.language or around.language
                 top = around.top or around
                 frame = Frame(self, around, component, hops, language, around.depth + 1, scopes, nested, top)
+                frame.baggage = around.baggage
                 if top.running >= self._descendants:
                     raise self._crowded(frame)
             if nested > self._depth or (nested >= _SHALLOW and _is_deep()):
                 raise self._refused(frame)
+        if operation.baggage:
+            frame.baggage = _carried(frame, operation.baggage)
         if operation.scope:
             frame.scopes = (*frame.scopes, operation.scope)
         if self.refusal or (hops and hops > self._hops):
@@ -331,13 +337,31 @@ class Runner:
         self.limits = limits
         self.slow_ms = limits.slow_ms
         self._depth, self._hops, self._descendants = limits.depth, limits.hops, limits.descendants
-        self._measured = limits.slow_ms is not None or limits.operation_time_s is not None
-        self.generation = object()
+        self._look_closer()
 
     def problem(self, error: Exception) -> None:
         """Keep and log an error that nobody is there to be told of; what came already is only counted."""
         self.problems.append(error)
         self._tally.tell(text_of_error(error))
+
+    def tap(self, function: Callable[[EndedOperation], None], /) -> Callable[[], None]:
+        """Call a function with each operation as it ends; see the contract's `Operations`."""
+
+        def each(ended: EndedOperation) -> None:  # so that the same function may stand there twice
+            function(ended)
+
+        def leave() -> None:
+            self.taps = tuple(tap for tap in self.taps if tap is not each)
+            self._look_closer()
+
+        self.taps = (*self.taps, each)
+        self._look_closer()
+        return leave
+
+    def _look_closer(self) -> None:
+        limits = self.limits
+        self._measured = limits.slow_ms is not None or limits.operation_time_s is not None or bool(self.taps)
+        self.generation = object()
 
     def close(self) -> None:
         """Run nothing from now on."""
@@ -428,6 +452,8 @@ class Runner:
         depth, language = (0, "python") if around is None else (around.depth + 1, around.language)
         scopes, top = ((), None) if around is None else (around.scopes, around.top or around)
         asking = Frame(self, around, component, 0, language, depth, scopes, nested, top)
+        if around is not None:
+            asking.baggage = around.baggage
         if nested > self.limits.depth or (nested >= _SHALLOW and _is_deep()):
             raise self._refused(asking)
         frame = around or asking
@@ -450,6 +476,17 @@ class Runner:
             await self.ask(point, subject, component)
         except Exception as error:
             self.problem(error)
+
+
+def _carried(frame: Frame, baggage: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what an operation and all within it carry.
+
+    Raises:
+        InvalidInputError: It holds what is no text.
+    """
+    if not all(isinstance(part, str) for item in baggage.items() for part in item):
+        raise InvalidInputError(f"{frame.address}: its baggage holds what is no text; give texts", field="baggage")
+    return MappingProxyType({**frame.baggage, **baggage})
 
 
 async def _tell_end(

@@ -36,11 +36,13 @@ class OperationService:
         settles: Return whether anybody may change or withhold what an operation yields.
         asks: Return whether any hook stands at one of some points.
         running: Return the operation that runs.
+        tap: Call a function with each operation as it ends.
     """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self.execute, self.current, self.settles, self.asks = runner.run, runner.current, runner.settles, runner.asks
+        self.tap = runner.tap
         self.running: Callable[[], Any] = CURRENT.get
         self._walks = 0
 

@@ -54,7 +54,15 @@ def test_no_foreign_exception_is_formatted_raw() -> None:
 
 
 def test_the_search_finds_each_way_to_format() -> None:
-    for way in ('f"{e}"', "str(e)", "repr(e)", '"%s" % e', '"%s %s" % (1, e)', '"{}".format(e)'):
+    for way in (
+        'f"{e}"',
+        "str(e)",
+        "repr(e)",
+        '"%s" % e',
+        '"%s %s" % (1, e)',
+        '"{}".format(e)',
+        '_log.warning("%s", e)',
+    ):
         assert list(_raw_formats(ast.parse(f"try: ...\nexcept OSError as e: x = {way}"))) == ["e"], way
         assert not list(_raw_formats(ast.parse(f"try: ...\nexcept ToolError as e: x = {way}"))), way
 
@@ -81,7 +89,7 @@ def _formatted(node: ast.AST) -> list[ast.expr]:
     if isinstance(node, ast.Call):
         if isinstance(node.func, ast.Name) and node.func.id in ("str", "repr"):
             return node.args
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "format":
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("format", "debug", "info", "warning", "error"):
             return node.args
     return []
 

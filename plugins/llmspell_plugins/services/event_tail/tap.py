@@ -27,6 +27,7 @@ from msgspec import Struct
 from pydantic import BaseModel, Field
 
 from llmspell_hookspecs import Event, Events, LlmspellError, ProjectFolder, Services, SettingsAccess, Subscription
+from llmspell_hookspecs.errors import line_of_error
 
 from .meeting import Meeting, Request
 
@@ -132,7 +133,7 @@ class EventTap:
         except FileNotFoundError:
             return {}
         except (OSError, LlmspellError) as error:
-            _log.debug("%s", error)
+            _log.debug("event tail %s: %s", self._folder, line_of_error(error))
             return {}
         try:
             names = [name for name in meeting.names() if name not in self._served and name not in self._refused]
@@ -159,7 +160,7 @@ class EventTap:
 
     def _refuse(self, name: str, error: Exception) -> None:
         self._refused.add(name)
-        _log.debug("event tail %s: it cannot be served: %s", name, error)
+        _log.debug("event tail %s: it cannot be served: %s", name, line_of_error(error))
 
     def _serve(self, name: str, request: Request) -> None:
         events = self._events.subscribe(request.patterns, capacity=request.capacity, owner="tail")

@@ -10,6 +10,7 @@ error where standard output is for JSON.
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,6 +52,8 @@ def run_with_host(
         opening = Host.open(settings=loaded, trace=explain, write=write, read_line=read_line)
         async with opening as host:
             traces.append(host.trace)
+            gc.freeze()
+            gc.enable()
             return await function(host)
 
     try:

@@ -661,3 +661,22 @@ def test_what_an_attempt_asked_to_keep_is_forgotten_when_it_starts_again() -> No
         return [await ask(host), await ask(host)]
 
     assert cached.go(main) == [{"run": 1}, {"run": 2}]
+
+
+async def test_cached_results_are_bounded_by_what_they_hold_together_and_the_oldest_go_first() -> None:
+    runs: list[int] = []
+
+    async def body(parameters: Any, context: ToolContext) -> Any:
+        runs.append(parameters["n"])
+        return "x" * 300_000
+
+    async with opened(make_tool("long", body), settings={"limits": {"cache_bytes": 1_000_000}}) as host:
+        host.hooks.register("before_tool_execution", lambda context: Cache("key", 60.0))
+        for n in (1, 2, 3, 1, 4, 1, 3, 2):
+            await host.call("tool:long", {"n": n})
+        assert runs == [1, 2, 3, 4, 2]
+        await host.settings.change("limits.cache_bytes", 100_000)
+        for n in (5, 5):
+            await host.call("tool:long", {"n": n})
+
+    assert runs[5:] == [5, 5]  # larger than all may be together

@@ -1,26 +1,30 @@
 """Results that hooks asked to keep: looked up under a key, one flight at a time.
 
 Invariant: errors and denied values are never stored. While one operation leads a key's flight the others wait; when it
-fails, one of them leads. At most 4096 values are kept, the least recently used go first. Times in seconds.
+fails, one of them leads. At most 4096 values, and so many bytes of them, are kept; the least recently used go first.
+Times in seconds.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, Final
 
 import trio
 from blake3 import blake3
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from llmspell_hookspecs import Cache, canonical
 
 from .correlation import Frame
 
-__all__ = ["CacheKey", "ResultCache", "Stored"]
+__all__ = ["CacheKey", "ResultCache", "Stored", "size_of"]
 
 _KEPT: Final = 4096
+_EACH_BYTES: Final = 56
+"""What a value costs beside its text."""
 CacheKey = tuple[str, ...]
 
 
@@ -30,10 +34,12 @@ class Stored(Struct, frozen=True):
     Attributes:
         value: The result.
         expires_s: Until when it is fresh.
+        size_bytes: How much it holds, see `size_of`.
     """
 
     value: Any
     expires_s: float
+    size_bytes: int = 0
 
 
 class ResultCache:
@@ -41,10 +47,13 @@ class ResultCache:
 
     Args:
         clock: Returns seconds that only grow.
+        max_bytes: How much all values may hold.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], max_bytes: int) -> None:
         self._clock = clock
+        self.max_bytes = max_bytes
+        self._bytes = 0
         self._stored: OrderedDict[CacheKey, Stored] = OrderedDict()
         self._flights: dict[CacheKey, trio.Event] = {}
 
@@ -75,12 +84,16 @@ class ResultCache:
                 return None
             await flight.wait()
 
-    def store(self, key: CacheKey, value: Any, ttl_s: float) -> None:
-        """Keep a value."""
-        self._stored[key] = Stored(value, self._clock() + ttl_s)
-        self._stored.move_to_end(key)
-        if len(self._stored) > _KEPT:
-            self._stored.popitem(last=False)
+    def store(self, key: CacheKey, value: Any, ttl_s: float, size_bytes: int) -> None:
+        """Keep a value; one that is larger than all may be together is not kept."""
+        self._bytes += size_bytes
+        before = self._stored.pop(key, None)
+        if before is not None:
+            self._bytes -= before.size_bytes
+        self._stored[key] = Stored(value, self._clock() + ttl_s, size_bytes)
+        while len(self._stored) > _KEPT or self._bytes > self.max_bytes:
+            _, dropped = self._stored.popitem(last=False)
+            self._bytes -= dropped.size_bytes
 
     def leave(self, frame: Frame) -> None:
         """End the flights that an operation leads; whoever waits looks again."""
@@ -89,3 +102,25 @@ class ResultCache:
             if flight is not None:
                 flight.set()
         frame.flights = ()
+
+
+def size_of(value: Any) -> int:
+    """Return roughly how many bytes a frozen value holds; what is shared counts wherever it is held."""
+    size_bytes, parts = 0, [iter((value,))]
+    while parts:
+        for item in parts[-1]:
+            size_bytes += _EACH_BYTES
+            if isinstance(item, str | bytes):
+                size_bytes += len(item)
+            elif isinstance(item, Mapping):
+                parts.append(chain(item, item.values()))
+                break
+            elif isinstance(item, tuple | frozenset):
+                parts.append(iter(item))
+                break
+            elif isinstance(item, Struct):
+                parts.append(iter(structs.astuple(item)))
+                break
+        else:
+            parts.pop()
+    return size_bytes

@@ -17,6 +17,7 @@ from llmspell_hookspecs import EndedOperation, Failure, HookContext, OperationCa
 from llmspell_hookspecs.foreign import as_error, let_pass
 
 from .announcing import announce_end
+from .cache import size_of
 from .course import NOTHING, Course
 from .forks import failure_of
 from .wraps import LAST_MOMENTS_S
@@ -75,7 +76,7 @@ async def _hurry(course: Course, steps: Iterator[Awaitable[None]]) -> None:
 def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -> Iterator[Awaitable[Any]]:
     """Yield what is left to do, in order."""
     if course.stores or course.frame.flights:
-        _keep(course, status)
+        yield _keep(course, status)
     course.ending = True
     course.look()
     operation = course.operation
@@ -138,15 +139,17 @@ def _tap(course: Course, status: Status, subject: Any) -> None:
             course.house.problem(as_error(error, "a tap of operations"))
 
 
-def _keep(course: Course, status: Status) -> None:
+async def _keep(course: Course, status: Status) -> None:
     """Store what is to be stored, and let those who wait for it look again."""
     results = course.house.results
-    if status == "completed":
-        for key, ttl_s, value in course.stores:
-            kept = course.body_value if value is NOTHING else value
-            if kept is not NOTHING:
-                results.store(key, kept, ttl_s)
-    results.leave(course.frame)
+    try:
+        if status == "completed":
+            for key, ttl_s, value in course.stores:
+                kept = course.body_value if value is NOTHING else value
+                if kept is not NOTHING:
+                    results.store(key, kept, ttl_s, await course.beside(kept, size_of, kept))
+    finally:
+        results.leave(course.frame)
 
 
 def _last_context(course: Course, chain: Chain, status: Status, subject: Any) -> HookContext[Any]:

@@ -102,7 +102,7 @@ class Runner:
         self.prefix = secrets.token_hex(4)
         self.refusal = ""
         self._closed = False
-        self.results = ResultCache(trio.current_time)
+        self.results = ResultCache(trio.current_time, limits.cache_bytes)
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
         self._tally = Tally(_log, "hooks: they answered wrongly, or failed, where nobody could be told,")
         self.events: Announcer | None = None
@@ -336,6 +336,7 @@ class Runner:
         """Hold operations to these limits from now on."""
         self.limits = limits
         self.slow_ms = limits.slow_ms
+        self.results.max_bytes = limits.cache_bytes
         self._depth, self._hops, self._descendants = limits.depth, limits.hops, limits.descendants
         self._look_closer()
 

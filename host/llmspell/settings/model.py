@@ -273,6 +273,11 @@ class LimitSettings(_Section):
         le=100_000,
         description="How many operations may run at once within one outermost operation, forks among them.",
     )
+    cache_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=64 * 1024 * 1024,
+        ge=0,
+        description="How much the results that hooks ask to keep may hold together; the least recently used go first.",
+    )
     operation_time_s: Annotated[float | None, Policy.LOWER_ONLY] = Field(
         default=None, gt=0, description="The deadline of every operation; none if it is left out."
     )

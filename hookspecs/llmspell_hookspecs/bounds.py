@@ -27,6 +27,7 @@ __all__ = [
     "measure",
     "take",
     "too_deep",
+    "too_large",
 ]
 
 DEEPEST: Final = 200
@@ -49,7 +50,7 @@ def take(room: list[int], items: int) -> None:
     """Take this many items from the room that there is for a whole value."""
     room[0] -= items
     if room[0] < 0:
-        raise _too_large()
+        raise too_large()
 
 
 def check_bounds(value: Any) -> None:
@@ -168,6 +169,7 @@ def too_deep() -> InvalidInputError:
     return InvalidInputError(message)
 
 
-def _too_large() -> InvalidInputError:
+def too_large() -> InvalidInputError:
+    """Return the error of a value with too many items."""
     message = f"value: it holds more than {LARGEST:,} items, or the same ones over and over; give less of it at once"
     return InvalidInputError(message)

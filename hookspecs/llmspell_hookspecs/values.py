@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from .bounds import ATOMS, DEEPEST, LARGEST, TooManyItemsError, check_bounds, measure, take, too_deep
+from .bounds import ATOMS, DEEPEST, LARGEST, TooManyItemsError, check_bounds, measure, too_deep, too_large
 from .errors import InvalidInputError
 
 __all__ = [
@@ -152,7 +152,9 @@ def _freeze(value: Any, depth: int, room: list[int]) -> Any:
     if kind is FrozenList or kind is FrozenObject:  # which may be a part of more than it was when it was frozen
         items = value if kind is FrozenList else value._items.values()
         if depth and ATOMS.issuperset(map(type, items)):
-            take(room, len(items))
+            room[0] -= len(items)
+            if room[0] < 0:
+                raise too_large()
         else:
             measure(value, depth, room)
         return value
@@ -163,7 +165,9 @@ def _freeze(value: Any, depth: int, room: list[int]) -> Any:
             return value
         return MappingProxyType(_frozen_items(value, depth, room)) if value else _NOTHING
     if kind is list:
-        take(room, len(value))
+        room[0] -= len(value)
+        if room[0] < 0:
+            raise too_large()
         if ATOMS.issuperset(map(type, value)):
             return FrozenList(value) if value else _EMPTY
         items = value.copy()
@@ -201,7 +205,9 @@ def _copied(value: Any) -> dict[Any, Any]:
 
 
 def _frozen_items(value: Mapping[Any, Any], depth: int, room: list[int]) -> dict[Any, Any]:
-    take(room, len(value))
+    room[0] -= len(value)
+    if room[0] < 0:
+        raise too_large()
     items = _copied(value)
     for key, item in items.items():
         if type(item) not in ATOMS:
@@ -218,7 +224,9 @@ def _check_key(key: Any, depth: int, room: list[int]) -> None:
 
 
 def _frozen_tuple(value: tuple[Any, ...], depth: int, room: list[int]) -> tuple[Any, ...]:
-    take(room, len(value))
+    room[0] -= len(value)
+    if room[0] < 0:
+        raise too_large()
     items: list[Any] | None = None
     for index, item in enumerate(value):
         if type(item) not in ATOMS:
@@ -232,7 +240,9 @@ def _frozen_tuple(value: tuple[Any, ...], depth: int, room: list[int]) -> tuple[
 def _frozen_struct(value: Struct, depth: int, room: list[int]) -> Struct:
     changed: dict[str, Any] | None = None
     fields = structs.astuple(value)
-    take(room, len(fields))
+    room[0] -= len(fields)
+    if room[0] < 0:
+        raise too_large()
     for index, field in enumerate(fields):
         if type(field) not in ATOMS:
             if isinstance(field, BaseException) and getattr(type(value), "holds_error", False):

@@ -13,7 +13,6 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -22,8 +21,8 @@ from msgspec import Struct, structs
 
 from llmspell.regular import read_regular
 from llmspell.settings import Settings
-from llmspell_hookspecs import PluginError, PluginInfo
-from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs import PluginInfo
+from llmspell_hookspecs.foreign import let_pass, text_of
 from llmspell_hookspecs.spelling import one_line
 
 from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups, name_problem
@@ -101,11 +100,12 @@ class Installed:
         packages: Iterator[Distribution] | None = None
         while True:
             try:
-                with Blamed(partial(_unreadable, "the installed packages", "finding them failed")):
-                    packages = iter(distributions()) if packages is None else packages
-                    package = next(packages, None)
-            except PluginError as error:
-                self.problems.append(PluginInfo("packages", "", error=str(error)))
+                packages = iter(distributions()) if packages is None else packages
+                package = next(packages, None)
+            except BaseException as error:
+                let_pass(error)
+                problem = _unreadable("the installed packages", "finding them failed", error)
+                self.problems.append(PluginInfo("packages", "", error=problem))
                 return
             if package is None:
                 return
@@ -114,24 +114,25 @@ class Installed:
     def _read(self, package: Distribution, seen: dict[str, PurePath]) -> list[Candidate]:
         folder = PurePath("package")
         try:
-            with Blamed(lambda error: _unreadable(folder.name, "its metadata cannot be read", error)):
-                folder = PurePath(str(getattr(package, "_path", folder)))
-                known = seen.setdefault(_stem(folder), folder)
-                if known.parent != folder.parent:
-                    return []  # another one stands before it on the path
-                points = _points(package)
-                if not points:
-                    return []
-                name, version, problem = _names(package, folder)
-                if known != folder:
-                    problem = f"{known.name} and {folder.name} stand side by side; install the package again"
-                return [
-                    candidate
-                    for point in points
-                    for candidate in self._checked(point, PluginInfo(point.name, point.group, name, version), problem)
-                ]
-        except PluginError as error:
-            self.problems.append(PluginInfo(_stem(folder), "", error=str(error)))
+            folder = PurePath(str(getattr(package, "_path", folder)))
+            known = seen.setdefault(_stem(folder), folder)
+            if known.parent != folder.parent:
+                return []  # another one stands before it on the path
+            points = _points(package)
+            if not points:
+                return []
+            name, version, problem = _names(package, folder)
+            if known != folder:
+                problem = f"{known.name} and {folder.name} stand side by side; install the package again"
+            return [
+                candidate
+                for point in points
+                for candidate in self._checked(point, PluginInfo(point.name, point.group, name, version), problem)
+            ]
+        except BaseException as error:
+            let_pass(error)
+            problem = _unreadable(folder.name, "its metadata cannot be read", error)
+            self.problems.append(PluginInfo(_stem(folder), "", error=problem))
             return []
 
     def _checked(self, point: EntryPoint, info: PluginInfo, problem: str) -> Iterator[Candidate]:
@@ -205,8 +206,8 @@ def _names(package: Distribution, folder: PurePath) -> tuple[str, str, str]:
     return name, version, ""
 
 
-def _unreadable(name: str, what: str, error: BaseException) -> PluginError:
-    return PluginError(f"package {name}: {what}: {text_of(error)}; install it again, or remove it", plugin=name)
+def _unreadable(name: str, what: str, error: BaseException) -> str:
+    return f"package {name}: {what}: {text_of(error)}; install it again, or remove it"
 
 
 def _stem(folder: PurePath) -> str:

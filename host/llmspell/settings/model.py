@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
+from functools import cached_property
 from os import PathLike
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
@@ -511,8 +512,15 @@ class Settings(_Section):
         tables = self.tables("storage")
         return tuple(str(table["path"]) for table in tables.values() if isinstance(table.get("path"), str | PathLike))
 
+    @cached_property
+    def plugins_mentioned(self) -> frozenset[str]:
+        """The plugins of which anything is said, by their names without a group."""
+        return frozenset(name.rpartition(":")[2] for name in self.plugin_names())
+
     def plugin_enabled(self, name: str, group: str = "") -> bool:
         """Return whether a plugin is to be loaded; the name may be spelled with its group, as ``storage:memory``."""
+        if name.rpartition(":")[2] not in self.plugins_mentioned:
+            return True
         enabled = self.host_table(name, group).enabled
         return (
             not any(each in self.plugins.disabled for each in spelled_names(name, group))
@@ -522,6 +530,8 @@ class Settings(_Section):
 
     def plugin_required(self, name: str, group: str = "") -> bool:
         """Return whether operations are refused while a plugin is not loaded."""
+        if name.rpartition(":")[2] not in self.plugins_mentioned:
+            return False
         required = self.host_table(name, group).required
         return (
             any(each in self.plugins.required for each in spelled_names(name, group)) if required is None else required
@@ -534,5 +544,7 @@ class Settings(_Section):
 
     def plugin_distribution(self, name: str, group: str = "") -> str:
         """Return the only package that may bring this plugin; empty if any may."""
+        if name.rpartition(":")[2] not in self.plugins_mentioned:
+            return ""
         preferred = (self.plugins.prefer.get(each, "") for each in spelled_names(name, group))
         return self.host_table(name, group).distribution or next(filter(None, preferred), "")

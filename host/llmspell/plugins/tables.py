@@ -125,8 +125,9 @@ def tell_unknown(
     """
     given = [each.info for group in handed.values() for each in group]
     known = [*scan_all(installed), *given]
-    for _, problem in unknown_names(settings, known, registry.infos()):
-        _log.warning("%s", problem)
+    for key, problem in unknown_names(settings, known, registry.infos()):
+        if key != "storage.backend":  # told to whoever opens it, as an error
+            _log.warning("%s", problem)
     owned = {info.name for info in known if info.distribution}
     registry.components = components_in(known)
     for hook, line in registry.idle():

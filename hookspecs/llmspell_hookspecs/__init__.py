@@ -215,8 +215,10 @@ from .state import (
 from .storage import (
     MAX_KEY_BYTES,
     Entry,
+    Snapshots,
     Storage,
     Storages,
+    StorageSnapshot,
     check_batch,
     check_key,
 )
@@ -407,6 +409,7 @@ __all__ = [
     "SettingsError",
     "Skipped",
     "SlowOperation",
+    "Snapshots",
     "State",
     "StateConflict",
     "StateDelete",
@@ -415,6 +418,7 @@ __all__ = [
     "StateWrite",
     "Storage",
     "StorageError",
+    "StorageSnapshot",
     "Storages",
     "Subscription",
     "SubscriptionInfo",

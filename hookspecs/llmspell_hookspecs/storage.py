@@ -10,6 +10,7 @@ Invariant: `Storage.write` is atomic and durable when it returns; the versions o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, Protocol, Self, runtime_checkable
 
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from .errors import InvalidInputError
 
-__all__ = ["MAX_KEY_BYTES", "Entry", "Storage", "Storages", "check_batch", "check_key"]
+__all__ = ["MAX_KEY_BYTES", "Entry", "Snapshots", "Storage", "StorageSnapshot", "Storages", "check_batch", "check_key"]
 
 MAX_KEY_BYTES: Final = 511
 """The longest key, in UTF-8: what LMDB takes."""
@@ -88,6 +89,30 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """Close it after the writes under way; what was written stays. Closing again does nothing."""
+
+
+class StorageSnapshot(Protocol):
+    """A storage as it is at one moment, whatever is written meanwhile."""
+
+    async def get(self, key: str, /) -> Entry | None:
+        """Return the entry, or None."""
+
+    def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
+        """Return an iterator over entries in order of keys; see `Storage`."""
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """What a storage may offer beside `Storage`: to be read as it is at one moment. Ours do."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[StorageSnapshot]:
+        """Return a block in which it is read as it is when the block begins; others write on meanwhile.
+
+        Leave it soon: what is written meanwhile takes room of its own until then.
+
+        Raises:
+            StorageError: It is closed, or cannot be read.
+        """
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 
-from llmspell_hookspecs import MAX_KEY_BYTES, Entry, InvalidInputError, Storage, StorageError
+from llmspell_hookspecs import MAX_KEY_BYTES, Entry, InvalidInputError, Snapshots, Storage, StorageError
 
 from .storage_model import STEPS, Reopen, Step, StorageModel, take_step
 
@@ -399,6 +399,47 @@ class StorageConformance:
             with pytest.raises(StorageError):
                 await storage.__aenter__()
             assert await storage.write({"key": b"1"})
+
+        self.run(tmp_path, test)
+
+    def test_a_snapshot_is_read_as_it_was_whatever_is_written_meanwhile(self, tmp_path: Path) -> None:
+        async def test(storage: Storage) -> None:
+            if not isinstance(storage, Snapshots):
+                pytest.skip("it offers none")
+            await storage.write({f"{number:04}": b"old" for number in range(1500)})
+            before = await _all(storage)
+            async with storage.snapshot() as snapshot, storage.snapshot() as twin:
+                await storage.write({"0000": b"new", "0001": None, "more": b"new"})
+                rows = snapshot.scan("", limit=10_000)
+                found = [await anext(rows)]
+                await storage.write({"1400": b"new", "1401": None})
+                found += [row async for row in rows]
+                assert found == before
+                assert await snapshot.get("0000") == before[0][1]
+                assert await snapshot.get("more") is None
+                assert [row async for row in twin.scan("01", limit=2)] == before[100:102]
+                assert [row async for row in twin.scan("", after="1498")] == before[1499:]
+                with pytest.raises(InvalidInputError):
+                    await snapshot.get("")
+            assert await storage.get("0001") is None
+            async with storage.snapshot() as snapshot:
+                assert [row async for row in snapshot.scan("", limit=10_000)] == await _all(storage)
+
+        self.run(tmp_path, test)
+
+    def test_a_snapshot_of_nothing_is_empty_and_one_of_a_closed_storage_is_refused(self, tmp_path: Path) -> None:
+        async def test(storage: Storage) -> None:
+            if not isinstance(storage, Snapshots):
+                pytest.skip("it offers none")
+            async with storage.snapshot() as snapshot:
+                assert await snapshot.get("key") is None
+                assert [row async for row in snapshot.scan("")] == []
+            await storage.write({"key": b"1"})
+            async with storage.snapshot() as snapshot:
+                await storage.close()
+            with pytest.raises(StorageError):
+                async with storage.snapshot():
+                    """Nothing is there."""
 
         self.run(tmp_path, test)
 

@@ -19,12 +19,13 @@ import os
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
 
+import msgspec
 import trio
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +34,7 @@ from llmspell_hookspecs import MAX_KEY_BYTES, Entry, Services, StorageError, che
 
 from .pages import PAGE_BYTES, Page, Pages
 from .place import place_of
+from .snapshot import Snapshot
 from .writer import GroupWriter, Write
 
 if TYPE_CHECKING:
@@ -137,6 +139,24 @@ class Lmdb:
 
         return Pages(read, prefix, after, limit)
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """Return a block in which it is read as it is when the block begins."""
+        opened = self._opened or self._closed()
+        reading = await self._in_thread(opened, opened.begin_snapshot)
+
+        def entry(key: str) -> Entry | None:
+            return None if reading is None else _get_entry(opened.still(reading), key.encode())
+
+        def page(prefix: str, after: str, count: int) -> Page:
+            return ([], False) if reading is None else _get_page(opened.still(reading), prefix, after, count)
+
+        try:
+            yield Snapshot(partial(self._in_thread, opened), entry, page)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(opened.alone, partial(opened.end_snapshot, reading))
+
     async def close(self) -> None:
         """Close it after the writes under way."""
         opened, self._opened = self._opened, None
@@ -183,6 +203,7 @@ class _Opened(Struct):
         size_bytes: The largest that the data file was seen.
         identity: The data file's device and number.
         scanning: Held by who is in a thread, but for the writer.
+        snapshots: The transactions of those that are being read.
         gate: Held by who uses the environment while it may be opened anew.
     """
 
@@ -198,6 +219,7 @@ class _Opened(Struct):
     writable: bool = False
     size_bytes: int = 0
     identity: tuple[int, int] = (0, 0)
+    snapshots: list[Any] = msgspec.field(default_factory=list)
 
     def alone(self, work: Callable[[], T]) -> T:
         """Return what this returns, while nobody opens it anew."""
@@ -216,8 +238,32 @@ class _Opened(Struct):
             self._find()
         return self.entries is not None
 
+    def begin_snapshot(self) -> Transaction | None:
+        """Return a transaction that sees what there is now; None if there is nothing."""
+        if not self.look():
+            return None
+        reading: Transaction = self.environment.begin(self.entries, buffers=True)
+        self.snapshots.append(reading)
+        return reading
+
+    def still(self, reading: Transaction) -> Transaction:
+        """Return a snapshot's transaction, if that may still be used."""
+        if reading not in self.snapshots:
+            raise StorageError(f"storage {self.path}: it is closed; use it while it is open", code="closed")
+        self.check_file()
+        return reading
+
+    def end_snapshot(self, reading: Transaction | None) -> None:
+        """End a snapshot."""
+        if reading is not None and reading in self.snapshots:
+            self.snapshots.remove(reading)
+            reading.abort()
+
     def to_write(self) -> None:
         """Open it anew, for writing too, making what is not there."""
+        if self.snapshots:
+            message = "a snapshot of it is read, and nothing was written yet; write when that is over"
+            raise StorageError(f"storage {self.path}: {message}", code="busy")
         if self.environment is not None:
             self.check_file()  # what was cut to nothing would become a new one, silently
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -263,6 +309,8 @@ class _Opened(Struct):
 
     def close(self) -> None:
         """Close what is open."""
+        while self.snapshots:
+            self.snapshots.pop().abort()
         if self.environment is not None:
             self.environment.close()
         self.environment = self.entries = self.counters = None
@@ -361,19 +409,30 @@ def _read_entry(opened: _Opened, key: bytes) -> Entry | None:
     if not opened.look():
         return None
     with opened.environment.begin(opened.entries, buffers=True) as reading:
-        raw = reading.get(key)
-        return None if raw is None else _entry(raw)
+        return _get_entry(reading, key)
+
+
+def _get_entry(reading: Transaction, key: bytes) -> Entry | None:
+    raw = reading.get(key)
+    return None if raw is None else _entry(raw)
 
 
 def _read_page(opened: _Opened, prefix: str, after: str, count: int) -> Page:
+    if not opened.look():
+        return [], False
+    with opened.environment.begin(opened.entries, buffers=True) as reading:
+        return _get_page(reading, prefix, after, count)
+
+
+def _get_page(reading: Transaction, prefix: str, after: str, count: int) -> Page:
     rows: list[tuple[str, Entry]] = []
     size_bytes = 0
     first = prefix.encode()
-    if len(first) > MAX_KEY_BYTES or not opened.look():
+    if len(first) > MAX_KEY_BYTES:
         return rows, False
     # No key lies between a text and its first bytes, as many as a key may have.
     behind = after.encode()[:MAX_KEY_BYTES]
-    with opened.environment.begin(opened.entries, buffers=True) as reading, reading.cursor() as cursor:
+    with reading.cursor() as cursor:
         found = cursor.set_range(max(first, behind)) if first or behind else cursor.first()
         if found and bytes(cursor.key()) == behind:
             found = cursor.next()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -89,6 +90,14 @@ class Memory:
             return rows, len(rows) == count
 
         return Pages(read, prefix, after, limit)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Memory]:
+        """Return a block in which it is read as it is now."""
+        self._check_open()
+        async with Memory() as copy:
+            copy._entries, copy._keys = self._entries.copy(), self._keys.copy()
+            yield copy
 
     async def close(self) -> None:
         """Close it; its entries are gone."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmspell_hookspecs import Entry, Services, StorageError, check_key
 from llmspell_plugins.storage.pages import Page, Pages
 from llmspell_plugins.storage.place import place_of
+from llmspell_plugins.storage.snapshot import Snapshot
 from llmspell_plugins.storage.writer import GroupWriter, Write
 
 from .commit import commit
@@ -108,6 +109,30 @@ class SQLite:
 
         return Pages(read, prefix, after, limit)
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """Return a block in which it is read as it is when the block begins, over a connection of its own."""
+        opened = self._opened or self._closed()
+        reading, alone = await trio.to_thread.run_sync(opened.open_snapshot), trio.Lock()
+
+        async def in_thread(work: Callable[[], T]) -> T:
+            async with alone:
+                with translated(self._path, self._settings.busy_s):
+                    return await trio.to_thread.run_sync(work)
+
+        def entry(key: str) -> Entry | None:
+            return None if reading is None else read_entry(reading, key)
+
+        def page(prefix: str, after: str, count: int) -> Page:
+            return ([], False) if reading is None else read_page(reading, prefix, after, count)
+
+        try:
+            yield Snapshot(in_thread, entry, page)
+        finally:
+            if reading is not None:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(reading.close)
+
     async def close(self) -> None:
         """Close it after the writes under way."""
         opened, self._opened = self._opened, None
@@ -181,6 +206,20 @@ class _Opened:
         if self._writing is None:
             self._writing = open_writer(self.path, self._settings.durability, self._settings.busy_s)
         return self._writing
+
+    def open_snapshot(self) -> sqlite3.Connection | None:
+        """Return a connection that sees what there is now and nothing that follows; None if there is nothing."""
+        reader = open_reader(self.path, self._settings.busy_s)
+        if reader is None:
+            return None
+        with translated(self.path, self._settings.busy_s):
+            try:
+                reader[0].execute("BEGIN")
+                reader[0].execute("SELECT count(*) FROM counters").fetchone()  # it begins with the first look
+            except BaseException:
+                reader[0].close()
+                raise
+        return reader[0]
 
     def close(self) -> None:
         """Close the connections, the writer's last: it then moves the log into the file."""

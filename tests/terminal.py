@@ -12,12 +12,12 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from waiting import PATIENCE_S
 
-CONTROL_C, CONTROL_D, UP, TAB = "\x03", "\x04", "\x1b[A", "\t"
+CONTROL_C, CONTROL_D, CONTROL_Z, UP, TAB = "\x03", "\x04", "\x1a", "\x1b[A", "\t"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][0-9A-B]|\x1b[=>78]|\x1b\][^\x07]*\x07")
 
 
@@ -29,12 +29,18 @@ class Terminal:
         raw: The same with them.
     """
 
-    def __init__(self, *arguments: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        program: Sequence[str] = (sys.executable, "-m", "llmspell"),
+    ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
         self.slave = slave
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "llmspell", *arguments],
+            [*program, *arguments],
             cwd=folder,
             env={**environment, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
             stdin=slave,

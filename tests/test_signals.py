@@ -31,6 +31,7 @@ BLOCKED = {
     "somebody's own handler of KeyboardInterrupt": NOTE
     + "note()\nwhile True:\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        pass\n",
 }
+ROOT = Path(__file__).parent.parent
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -112,6 +113,18 @@ def test_a_signal_at_any_moment_is_one_line_and_its_code(
         _, err = process.communicate(timeout=20)
         if process.returncode != -number:  # it had not begun
             assert (process.returncode, err) == (code, line)
+
+
+def test_nothing_that_takes_long_is_imported_before_signals_are_answered() -> None:
+    code = (
+        f"import os, sys; sys.path[:0] = {[str(ROOT / 'host')]!r}; "
+        "known = {*sys.modules, *sys.builtin_module_names}; import llmspell.cli.main; "
+        "print(*sorted(name for name in set(sys.modules) - known if not name.startswith('llmspell')))"
+    )
+
+    told = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout == "__future__\n"
 
 
 def test_who_is_told_to_go_on_without_a_terminal_goes_on(start: Start) -> None:

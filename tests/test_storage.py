@@ -401,6 +401,28 @@ async def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Pa
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("keep", "damage", "words"),
+    [
+        (100, b"", "its data.mdb is cut or no file of LMDB; put a copy in its place"),
+        (8192, b"", "its data.mdb was cut, [0-9]+ bytes are missing; put a copy in its place"),
+        (0, b"no file of LMDB" * 1000, "its data.mdb is cut or no file of LMDB; put a copy in its place"),
+        (8192, b"\xff" * 1_000_000, r"its data.mdb is damaged \(.*\); put a copy in its place"),
+    ],
+)
+async def test_a_file_of_lmdb_that_is_cut_or_damaged_says_what_to_do(
+    keep: int, damage: bytes, words: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state.lmdb"
+    async with Lmdb(LmdbSettings(path=folder)) as storage:
+        await storage.write({"key": b"x" * 100_000})
+    data = folder / "data.mdb"
+    data.write_bytes(data.read_bytes()[:keep] + damage)
+
+    with pytest.raises(StorageError, match=f"^storage {folder}: {words}$"):
+        await Lmdb(LmdbSettings(path=folder)).__aenter__()
+
+
 async def test_a_schema_of_a_later_version_is_refused(tmp_path: Path) -> None:
     async with sqlite(tmp_path):
         pass

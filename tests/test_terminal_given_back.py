@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from packages import install
-from terminal import CONTROL_C, Terminal
+from terminal import CONTROL_C, CONTROL_Z, Terminal
 
 HANGS = (
     "import os, time\nfrom llmspell_hookspecs import hookimpl\n@hookimpl(kind='observe')\n"
@@ -54,6 +56,42 @@ def test_a_signal_at_the_prompt_gives_the_terminal_back(number: int, code: int, 
 
     assert terminal.wait() == code
     assert not is_raw(terminal)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGRTMIN])
+def test_a_signal_that_no_command_answers_gives_the_terminal_back_and_ends_it_as_ever(
+    number: int, terminal: Terminal
+) -> None:
+    terminal.prompt()
+    assert is_raw(terminal)
+
+    terminal.process.send_signal(number)
+
+    assert terminal.wait() == -number
+    assert not is_raw(terminal)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="only a shell with jobs can stop one and go on with it")
+def test_control_z_stops_the_prompt_and_fg_goes_on_with_it(folder: Path) -> None:
+    places = {"LLMSPELL_CONFIG_HOME": str(folder / "user"), "LLMSPELL_DATA_HOME": str(folder / "data")}
+    known = {"PATH": os.environ["PATH"], "HOME": str(folder), "PS1": "shell> ", **places}
+    shell = Terminal("--norc", "--noprofile", "-i", folder=folder, environment=known, program=["bash"])
+    try:
+        shell.expect("shell> ")
+        shell.enter(f"{sys.executable} -m llmspell repl")
+        shell.prompt()
+        shell.type("return 20 +")
+        shell.type(CONTROL_Z)
+        shell.expect("Stopped")
+        shell.expect("shell> ")
+        assert termios.tcgetattr(shell.slave)[3] & termios.ISIG
+
+        shell.enter("fg")
+        shell.expect("20 +")
+
+        shell.answer(" 22", "42")
+    finally:
+        shell.close()
 
 
 @pytest.mark.parametrize("terminal", [HANGS], indirect=True)

@@ -6,12 +6,21 @@ Invariant: when the block is left its thread has ended.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 __all__ = ["CannedServer"]
+
+
+class _Server(ThreadingHTTPServer):
+    """Says nothing of a client that went away; of other failures it says what they are."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class CannedServer:
@@ -28,7 +37,7 @@ class CannedServer:
     def __init__(self, *answers: tuple[int, str, bytes]) -> None:
         self.requests: list[Any] = []
         self._answers = deque(answers)
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 

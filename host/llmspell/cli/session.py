@@ -114,7 +114,7 @@ def run_cancellable(
 
 def _ended_by(signals: Signals) -> Exit:
     signals.tell()
-    return Exit(code_of(signals.received), word=ENDINGS[signal.Signals(signals.received)].replace(" ", "_"))
+    return Exit(code_of(signals.received), word=ENDINGS[signals.received].replace(" ", "_"))
 
 
 def _rows(trace: Sequence[TraceRow]) -> list[dict[str, Any]]:

@@ -8,17 +8,19 @@ typing nor contextlib, so that it counts before anything else is imported.
 from __future__ import annotations
 
 import os
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from types import FrameType
     from typing import Any
+else:
+    import _signal as signal  # `signal` makes enums of it, which takes longer than all that comes before
 
 __all__ = ["ENDINGS", "Signals", "code_of"]
 
-ENDINGS = {
+ENDINGS: dict[int, str] = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "terminated",
     signal.SIGHUP: "hung up",
@@ -53,7 +55,7 @@ class Signals:
         """Return to signals from now on; those that ``nohup`` has ignored stay ignored."""
         try:
             for number in ENDINGS:
-                if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._handle)
         except ValueError:  # of another thread than the main one
             return
@@ -101,7 +103,7 @@ class Signals:
         if self._told:
             return
         self._told = True
-        line = f"llmspell: {ENDINGS[signal.Signals(self.received or signal.SIGINT)]}\n"
+        line = f"llmspell: {ENDINGS[self.received or signal.SIGINT]}\n"
         import select
 
         try:

@@ -487,4 +487,10 @@ def _unusable(path: Path, error: OSError) -> StorageError:
 
 
 def _problem(path: Path, error: Exception) -> StorageError:
+    import lmdb
+
+    if isinstance(error, lmdb.InvalidError):
+        return StorageError(f"storage {path}: its data.mdb is cut or no file of LMDB; put a copy in its place")
+    if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.PanicError):
+        return StorageError(f"storage {path}: its data.mdb is damaged ({error}); put a copy in its place")
     return StorageError(f"storage {path}: {error}; look at the folder and its disk")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from .terminal import Terminal
 
 __all__ = ["repl"]
+
+_NO_END: Final = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+_STOPS: Final = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+_UNHEARD: Final = {signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+"""The last four come again as soon as C has noted them, before Python is asked."""
 
 
 @click.command()
@@ -67,7 +74,8 @@ def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, his
     from .dialogue import Dialogue
 
     terminal = _open_terminal(invocation, lines, history)
-    invocation.on_kill(_giving_back(sys.stdin.fileno()))
+    give_back = _giving_back(sys.stdin.fileno())
+    invocation.on_kill(give_back)
     dialogues: list[Dialogue] = []
 
     def interrupt() -> bool:
@@ -83,7 +91,8 @@ def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, his
         await dialogues[0].hold(chosen)
         return 0
 
-    return invocation.run(use, read_line=lines.read_line, on_interrupt=interrupt)
+    with _before_other_signals(give_back):
+        return invocation.run(use, read_line=lines.read_line, on_interrupt=interrupt)
 
 
 def _default_language(host: CommandHost) -> str:
@@ -101,6 +110,28 @@ def _giving_back(descriptor: int) -> Callable[[], None]:
             termios.tcsetattr(descriptor, termios.TCSANOW, kept)
 
     return give_back
+
+
+@contextmanager
+def _before_other_signals(give_back: Callable[[], None]) -> Iterator[None]:
+    """Give the terminal back before a signal that nobody else handles ends the process, as it does by default."""
+
+    def end(number: int, _frame: object) -> None:
+        give_back()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    all_others = signal.valid_signals() - _NO_END - _STOPS - _UNHEARD
+    main = threading.current_thread() is threading.main_thread()  # others may set no handler
+    taken = [number for number in all_others if main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            if signal.getsignal(number) is end:
+                signal.signal(number, signal.SIG_DFL)
 
 
 def _open_terminal(invocation: Invocation, lines: Lines, history: Path | None) -> Terminal:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import TextIO, TypeVar
 
 import trio
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import has_focus, is_searching
@@ -133,6 +135,11 @@ class Terminal:
                 buffer.validate_and_handle()
             else:
                 buffer.newline()
+
+        @bindings.add("c-z")
+        def _stop(event: KeyPressEvent) -> None:
+            # To this thread, which so stops before it draws the prompt anew.
+            run_in_terminal(lambda: signal.raise_signal(signal.SIGTSTP))
 
         return bindings
 

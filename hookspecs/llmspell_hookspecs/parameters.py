@@ -1,4 +1,4 @@
-"""Which keys of a table a pydantic model does not take, however deep: what scripts are warned of, and others refused.
+"""What people write for a pydantic model: its fields by their aliases, and keys that it does not take, however deep.
 
 Invariant: a key that any alias, alias choice or field name of the model takes is none of them; nothing is validated.
 """
@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from .bounds import check_bounds
 
-__all__ = ["UnknownKey", "unknown_keys", "without_keys"]
+__all__ = ["UnknownKey", "unknown_keys", "without_keys", "written_names", "written_path"]
 
 
 class UnknownKey(Struct, frozen=True):
@@ -63,6 +63,29 @@ def without_keys(given: Mapping[str, Any], unknown: Sequence[UnknownKey]) -> dic
     for name, deeper in inner.items():
         kept[name] = without_keys(kept[name], deeper)
     return kept
+
+
+def written_names(model: type[BaseModel]) -> list[str]:
+    """Return what people write for the fields of a model, as its schema has it: aliases, or else names."""
+    return [_written(key, field) for key, field in model.model_fields.items()]
+
+
+def written_path(model: type[BaseModel], path: Sequence[int | str]) -> str:
+    """Return where an error of a model's is, joined by dots, with what people write for each of its fields."""
+    parts: list[str] = []
+    inner: type[BaseModel] | None = model
+    for part in path:
+        known = inner.model_fields if inner is not None else {}
+        found = {name: key for key, field in known.items() for name in _names(key, field, True)}
+        key = found.get(str(part), "")
+        parts.append(_written(key, known[key]) if key == part else str(part))
+        inner = _model_in(known[key].annotation) if key else None
+    return ".".join(parts)
+
+
+def _written(key: str, field: FieldInfo) -> str:
+    alias = field.validation_alias or field.alias
+    return key if alias is None else next(_names(key, field, False))
 
 
 def _unknown(model: type[BaseModel], given: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[UnknownKey]:

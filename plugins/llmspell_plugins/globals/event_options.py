@@ -19,6 +19,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from llmspell_hookspecs import InvalidInputError, ScriptFunction
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.parameters import written_names
 
 __all__ = ["BatchOptions", "PublishRequest", "SubscribeRequest", "read_batch", "read_publish", "read_subscribe"]
 
@@ -189,5 +190,5 @@ def _validated(where: str, model: type[Any], given: Any) -> Any:
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
-        known = ", ".join(model.model_fields)
+        known = ", ".join(written_names(model))
         raise InvalidInputError(f"{where}: {field}: {problem['msg']}; there are {known}", field=field) from error

@@ -21,6 +21,7 @@ from llmspell_hookspecs import (
     Services,
 )
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.parameters import written_names, written_path
 
 __all__ = ["AgentRegistry"]
 
@@ -89,7 +90,7 @@ def _check_options(kind: type[Agent], config: AgentConfig) -> None:
         kind.Options.model_validate(dict(config.options))
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(["options", *(str(part) for part in first["loc"])])
-        known = ", ".join(kind.Options.model_fields)
+        field = f"options.{written_path(kind.Options, first['loc'])}".rstrip(".")
+        known = ", ".join(written_names(kind.Options))
         message = f"agent {config.name}: {field}: {first['msg']}; kind {config.kind} takes {known}"
         raise InvalidInputError(message, field=field) from None

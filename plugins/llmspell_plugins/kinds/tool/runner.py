@@ -59,7 +59,7 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
 from llmspell_hookspecs.fit import freeze_fields, plain
 from llmspell_hookspecs.foreign import Blamed, let_pass, passes, text_of
-from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys
+from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys, written_names, written_path
 from llmspell_hookspecs.spelling import spelled_path, true_path
 
 from .context import CallContext
@@ -527,7 +527,7 @@ def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
         kind = type(given).__name__
         message = (
-            f"tool:{tool.name}: its input is a {kind}; give a mapping of {', '.join(tool.parameters.model_fields)}"
+            f"tool:{tool.name}: its input is a {kind}; give a mapping of {', '.join(written_names(tool.parameters))}"
         )
         raise InvalidInputError(message)
     return given
@@ -547,8 +547,8 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
         return tool.parameters.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "parameters"
-        known = ", ".join(tool.parameters.model_fields)
+        field = written_path(tool.parameters, first["loc"]) or "parameters"
+        known = ", ".join(written_names(tool.parameters))
         message = f"tool:{tool.name}: parameter {field}: {first['msg']}; it takes {known}"
         message = _masked(message, secrets)
         # Not chained: pydantic's text quotes what was given, which may hold a secret.

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from llmspell import Host
 from llmspell.plugins.doctor import examine
@@ -454,6 +454,24 @@ async def test_a_tool_that_is_handed_over_gets_its_settings() -> None:
 async def test_an_unknown_key_is_refused_however_deep_it_lies(table: dict[str, Any]) -> None:
     with pytest.raises(PluginError, match=r"tools\.sized\..*Extra inputs are not permitted; fix it, there are"):
         await call_sized({"sized": table})
+
+
+async def test_the_keys_that_there_are_are_named_by_what_people_write() -> None:
+    class Aliased(BaseModel):
+        from_: str = Field(default="", alias="from")
+
+    class Other(Tool[Empty]):
+        """Tell nothing."""
+
+        name = "other"
+        Settings = Aliased
+
+        async def run(self, parameters: Empty, context: Any) -> None:
+            pass
+
+    with pytest.raises(PluginError, match=r"; fix it, there are from$"):
+        async with Host.open({"tools": {"other": {"form": "x"}}}, plugins=[Other]) as host:
+            await host.call("tool:other")
 
 
 async def test_a_plugin_may_say_that_it_is_required() -> None:

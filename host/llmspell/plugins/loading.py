@@ -24,6 +24,7 @@ from stevedore import ExtensionManager
 from llmspell.settings import Settings
 from llmspell_hookspecs import HOOK_API_VERSION, ComponentGroup, LlmspellError, PluginError, PluginInfo, Services
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.parameters import written_names
 
 from .discovery import Candidate
 from .groups import Groups
@@ -241,7 +242,7 @@ def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> Bas
         told = first["msg"].removeprefix("Value error, ")
         message = f"{key}: {told}" if "; " in told else f"{key}: {told}; fix it, or take it out for the default"
         if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted({name for each in _models(model, first["loc"]) for name in each.model_fields}))
+            known = ", ".join(sorted({name for each in _models(model, first["loc"]) for name in written_names(each)}))
             message = f"{key}: {first['msg']}; fix it, there are {known or 'none'}"
         elif first["type"] == "missing":
             message = f"{key}: it has no default; set it in [{key.rpartition('.')[0]}]"

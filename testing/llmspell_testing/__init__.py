@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .host_runner import HostOpener, HostRunner
     from .isolation import TemporarySettings
+    from .kind import KindConformance
+    from .language import LanguageConformance
     from .loop import LoopSteps, held_beyond_idle_s, loop_steps
     from .output import ScriptOutput
     from .provider import ProviderConformance
@@ -24,6 +26,8 @@ __all__ = [
     "HookRow",
     "HostOpener",
     "HostRunner",
+    "KindConformance",
+    "LanguageConformance",
     "LoopSteps",
     "ProviderConformance",
     "ScriptOutput",
@@ -39,6 +43,8 @@ _ROOMS = {
     "HookRow": "recorder",
     "HostOpener": "host_runner",
     "HostRunner": "host_runner",
+    "KindConformance": "kind",
+    "LanguageConformance": "language",
     "LoopSteps": "loop",
     "ProviderConformance": "provider",
     "ScriptOutput": "output",

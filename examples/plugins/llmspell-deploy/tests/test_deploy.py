@@ -21,7 +21,7 @@ from llmspell_hookspecs import (
     Redirect,
     ScriptError,
 )
-from llmspell_testing import HostOpener
+from llmspell_testing import HostOpener, KindConformance
 
 PLUGINS = [DeployKind, Folder, DeployGlobal]
 INSTALLED = bool(entry_points(group="llmspell.commands", name="deploy"))
@@ -89,3 +89,19 @@ def test_the_installed_package_brings_a_verb_that_help_lists(tmp_path: Path) -> 
     assert told["folder"].stdout.strip() == str(tmp_path / "deployed" / "1.0")
     assert told["nowhere"].returncode == 2
     assert "deploy target 'nowhere': there is none" in told["nowhere"].stderr
+
+
+class TestDeployKind(KindConformance):
+    """What the one path promises, for deployments."""
+
+    plugins = PLUGINS
+    address = "deploy:Folder"
+    before, after, error = "before_deploy", "after_deploy", "deploy_error"
+
+    def given(self) -> Any:
+        """Return a version."""
+        return {"version": "1.0"}
+
+    def settings(self, folder: Path) -> dict[str, Any]:
+        """Return settings that let the target write there."""
+        return settings(folder / "out")

@@ -6,9 +6,9 @@ from .beside import beside, frozen
 from .correlation import CURRENT, Frame
 from .course import Chains, Course
 from .kind import Asker, Caller, Operation, OperationKind, RunnerLimits
-from .proposing import propose
 from .runner import Runner
 from .service import OperationService
+from .steps import propose
 
 __all__ = [
     "CURRENT",

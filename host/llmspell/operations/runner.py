@@ -42,15 +42,14 @@ from llmspell_hookspecs.errors import text_of_error
 from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
 from llmspell_hookspecs.tally import Tally
 
-from .announcing import is_heard
 from .asking import ask_chain
 from .beside import beside, frozen, renewed
 from .cache import ResultCache
 from .correlation import CURRENT, Frame
 from .course import NO_CHAINS, NOTHING, Announcer, Chains, Course
-from .execution import Execution
 from .forks import Forks
 from .kind import Caller, Operation, OperationKind, RunnerLimits, same
+from .steps import Execution, is_heard
 
 __all__ = ["Runner"]
 

@@ -1,52 +1,87 @@
-"""One operation with hooks, from proposal to end; the six steps of docs/design.md.
+"""The six steps of an operation: propose, prepare, approve, run, settle, end.
 
-Propose (`proposing`), prepare, approve and run; settle or recover; end (`ending`). What lies between the steps is the
-`course`.
+1. **Propose.** The transforms before it are asked, those of scripts first (`propose`, further down). What ends them
+   (Cancel, Replace, Redirect, Retry, a cache hit) is a proposal: it takes effect when the guards have passed.
+2. **Prepare.** The operation validates, resolves and allocates; what it returns is what runs.
+3. **Approve.** The guards judge exactly that, and the proposal.
+4. **Run.** The body, with the wraps around it and under the deadline; or the proposal takes its place.
+5. **Settle**, or **recover** what failed: transforms, then guards on the value that leaves. A Retry makes another
+   attempt, which begins with step 1 or with the approved call.
+6. **End.** Once and whatever happened: forks, terminal observers, release, notices, events, the journal (`end`, last).
+
+What lies between the steps is the `Course`. The straight path in `runner` is the short form for operations on whose way
+nothing happens; it goes on here when something does.
 
 Invariant: proposals take effect only after every guard has passed; a hook's Cancel is final; every value that leaves
 passes the after-guards once; the operation ends exactly once, with its terminal observers and its release. The terminal
 observers are those of the after point if it completed or was cancelled there, and those of the error point otherwise.
-Hooks of scripts are a layer outside of all others, see `Chain`.
+Hooks of scripts are a layer outside of all others, see `Chain`. A cancellation on the way ends one step of the end,
+never the ones after it; what is left then has 100 ms. Whether anybody listens to its events is decided once, as it
+starts. What a handler sets off is not told under the topic that it handles, so no handler keeps itself going. A refusal
+is told once, however many operations its error goes through; a limit once for each of them.
 
 It is longer than most because the six steps only make sense together.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Final, Literal
 
 import trio
+from msgspec import Struct, structs
 
-from llmspell.hooks import Chain, Hook, judge, observe
+from llmspell.hooks import PAUSE, Chain, Hook, advance, advance_waiting, judge, observe, unsupported
 from llmspell_hookspecs import (
+    Cache,
     Call,
     Cancel,
+    EndedOperation,
     Failure,
+    Fork,
+    HookContext,
     HookResult,
     InvalidInputError,
+    LimitExceeded,
+    LlmspellError,
+    Modified,
     OperationCancelledError,
     OperationError,
+    OperationKind,
     OperationTimeoutError,
     Outcome,
+    Phase,
     Redirect,
+    Replace,
+    ResourceLimitError,
     Retry,
+    ScriptError,
+    SecurityError,
+    SlowOperation,
+    Violation,
+    freeze,
 )
-from llmspell_hookspecs.fit import name_after, thaw_fields, without_refused
+from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.fit import fit, name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
 
-from .announcing import announce_start
 from .asking import cancellation
-from .course import NOTHING, Course
-from .ending import end, end_without
-from .forks import failure_of
-from .notices import notice_of
-from .proposing import Proposal, propose
-from .wraps import enclose
+from .cache import size_of
+from .course import NOTHING, Announcer, Course
+from .failure import changed_failure
+from .forks import failure_of, on_behalf
+from .wraps import LAST_MOMENTS_S, enclose
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "is_heard", "propose"]
+
+Status = Literal["completed", "failed", "cancelled"]
+_ENDS: Final = ("started", "completed", "failed", "cancelled")
+_log = logging.getLogger("llmspell.operations")
+_TOLD: Final = "_llmspell_told"
+_RESOURCES: Final = {"memory_limit": "memory_bytes", "time_limit": "time_s", "instruction_limit": "instructions"}
 
 
 class _Again(Exception):  # noqa: N818 - control flow within this module
@@ -531,3 +566,361 @@ def _chained(error: Exception, cancelled: OperationCancelledError) -> Exception:
     else:
         error.add_note(str(cancelled))
     return error
+
+
+# Step 1 in detail: what the transforms answer, and what each answer means there; the same in every phase.
+
+
+class Proposal(Struct, frozen=True):
+    """What ended the transforms.
+
+    Attributes:
+        hook: Who answered it.
+        answer: What it answered.
+        value: The result that it proposes; `NOTHING` if it proposes none.
+    """
+
+    hook: Hook
+    answer: HookResult
+    value: Any = NOTHING
+
+
+async def propose(
+    course: Course, chain: Chain, subject: Any, answered: tuple[int, HookResult] | None = None
+) -> tuple[Any, Proposal | None]:
+    """Ask the transforms of a chain.
+
+    Args:
+        course: The operation.
+        chain: The chain.
+        subject: What they are given.
+        answered: Where to go on and what was answered, if they have been asked so far.
+
+    Returns:
+        The subject as they left it, and what ended them.
+
+    Raises:
+        UnsupportedResultError: One answered what is no result.
+        InvalidInputError: One answered a value that does not fit.
+        HookFailedError: One failed whose ``on_error`` is ``raise``.
+    """
+    transforms = chain.transforms
+    if not transforms:
+        return subject, None
+    if answered is None:
+        context = course.context(chain, subject)
+        answered = (
+            await advance_waiting(transforms, 0, context, course.limit_s)
+            if chain.waits
+            else advance(transforms, 0, context)
+        )
+    if answered is None:
+        return subject, None
+    return await _interpret(course, chain, subject, answered)
+
+
+async def _interpret(
+    course: Course, chain: Chain, subject: Any, answered: tuple[int, HookResult] | None
+) -> tuple[Any, Proposal | None]:
+    """Give the first answer its meaning, and go on with the transforms behind it."""
+    transforms, phase = chain.transforms, chain.point.phase
+    context = course.context(chain, subject)
+    while answered is not None:
+        index, answer = answered
+        hook = transforms[index - 1]
+        if answer is PAUSE and not chain.point.sync_only:
+            await trio.lowlevel.checkpoint()
+        if type(answer).__name__ not in chain.point.accepts:
+            raise unsupported(hook, answer, sorted(chain.point.accepts))
+        if isinstance(answer, Modified) and phase is Phase.ERROR:
+            subject = changed_failure(subject, answer.value, hook.where)
+            context = course.context(chain, subject)
+        elif isinstance(answer, Modified):
+            subject = await course.beside(answer.value, _changed, course, hook, answer.value, subject)
+            context = course.context(chain, subject)
+        elif isinstance(answer, Fork):
+            course.wanted.append(on_behalf(answer, hook.scope))
+        elif isinstance(answer, Cache):
+            stored = await _cached(course, hook, answer, subject)
+            if stored is not None:
+                return subject, _proposal(course, hook, answer, stored)
+        elif isinstance(answer, Replace):
+            current = subject if phase is Phase.AFTER else None
+            value = await course.beside(answer.value, _as_result, course, hook, answer.value, current)
+            return subject, _proposal(course, hook, answer, value)
+        elif isinstance(answer, Retry):
+            if answer.value is not None:
+                value = await course.beside(answer.value, _next, course, hook, answer.value)
+                answer = structs.replace(answer, value=value)
+            return subject, _proposal(course, hook, answer)
+        elif isinstance(answer, Cancel | Redirect):
+            return subject, _proposal(course, hook, answer)
+        answered = (
+            await advance_waiting(transforms, index, context, course.limit_s)
+            if chain.waits
+            else advance(transforms, index, context)
+        )
+    return subject, None
+
+
+def _proposal(course: Course, hook: Hook, answer: HookResult, value: Any = NOTHING) -> Proposal:
+    course.outcome = Outcome("running", answer, f"{hook.plugin}.{hook.name}")
+    return Proposal(hook, answer, value)
+
+
+def _changed(course: Course, hook: Hook, value: Any, subject: Any) -> Any:
+    if hook.point.phase is Phase.AFTER:
+        return _as_result(course, hook, value, subject)
+    course.proposed = fit(value, hook.point.subject, hook.where, subject)
+    return course.proposed
+
+
+def _next(course: Course, hook: Hook, value: Any) -> Any:
+    """Return what a Retry wants to run, which is another call of the same kind."""
+    call = course.asked
+    return fit(value, type(call) if isinstance(call, Struct) else object, hook.where, call)
+
+
+def _as_result(course: Course, hook: Hook, value: Any, current: Any) -> Any:
+    kind = course.operation.kind
+    if isinstance(value, dict) and kind.result is not object and _is_partial(value, kind.result):
+        result = fit(value, kind.result, hook.where, current)
+    else:
+        result = fit(kind.to_result(freeze(value)), kind.result, hook.where)
+    return name_after(result, course.asked, kind.named)
+
+
+def _is_partial(value: dict[str, Any], wanted: type) -> bool:
+    return bool(value) and set(value) <= set(wanted.__struct_fields__)  # type: ignore[attr-defined]
+
+
+async def _cached(course: Course, hook: Hook, cache: Cache, subject: Any) -> Any:
+    results, phase = course.house.results, hook.point.phase
+    asked = (hook.plugin, cache.key, cache.scope)
+    if phase is Phase.BEFORE:
+        course.questions[asked] = subject
+    about = course.operation.kind.identity(course.questions.get(asked, course.proposed))
+    asker = hook.plugin if cache.scope == "host" else f"{hook.plugin} {hook.scope}".strip()
+    if course.operation.depends is not None:
+        about = (about, course.operation.depends())
+    key = results.key(course.frame, course.operation.kind.name, asker, cache, about)
+    if phase is Phase.AFTER:
+        course.stores.append((key, cache.ttl_s, subject))
+        return None
+    if phase is Phase.ERROR and isinstance(subject.error, SecurityError):  # what policy refuses now is not served
+        return None
+    stored = results.stale(key) if phase is Phase.ERROR else await results.enter(key, course.frame)
+    if phase is Phase.BEFORE and stored is None:
+        course.stores.append((key, cache.ttl_s, NOTHING))
+    course.note(hook, "Cache", "miss" if stored is None else "hit")
+    return None if stored is None else stored.value
+
+
+# Step 6 in detail: the end, which comes once whatever happened.
+
+
+async def end_without(course: Course, error: BaseException | None, started_ns: int) -> None:
+    """End without a result: as failed, or as cancelled by a hook or by the caller."""
+    failure = failure_of(error) if error is not None else Failure("Cancelled", "Cancelled", "cancelled")
+    if isinstance(error, Exception):
+        await end(course, "cancelled" if error is course.cancelled else "failed", failure, started_ns)
+    else:
+        await _hurry(course, _last_steps(course, "cancelled", failure, started_ns))
+
+
+async def end(course: Course, status: Status, subject: Any, started_ns: int) -> None:
+    """End with a result or a failure.
+
+    Raises:
+        UnsupportedResultError: The operation completed, and a hook of its release answered what it may not.
+    """
+    steps = _last_steps(course, status, subject, started_ns)
+    problem: Exception | None = None
+    try:
+        for step in steps:
+            try:
+                await step
+            except Exception as error:
+                problem = problem or error
+    except trio.Cancelled:
+        await _hurry(course, steps)
+        raise
+    if problem is not None and status == "completed":
+        raise problem
+    if problem is not None:
+        course.house.problem(problem)
+
+
+async def _hurry(course: Course, steps: Iterator[Awaitable[None]]) -> None:
+    """Run the steps shielded. When the 100 ms are over each still begins, and ends where it first waits."""
+    course.until_s = course.frame.hurry(LAST_MOMENTS_S)
+    over = True
+    while over:  # one scope for all steps that are in time, since a thousand operations may end at once
+        with trio.CancelScope(shield=True, deadline=course.until_s) as scope:
+            for step in steps:
+                try:
+                    await step
+                except Exception as error:
+                    course.house.problem(error)
+        over = scope.cancelled_caught
+
+
+def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -> Iterator[Awaitable[Any]]:
+    """Yield what is left to do, in order."""
+    if course.stores or course.frame.flights:
+        yield _keep(course, status)
+    course.ending = True
+    course.look()
+    operation = course.operation
+    if operation.started is not None:
+        operation.started()
+    if course.forks is not None:
+        yield course.forks.finish(max(course.deadline.left_s(), course.house.limits.final_s))
+    denied = status == "cancelled" and isinstance(getattr(subject, "error", None), OperationCancelledError)
+    withheld = course.ended_after and denied
+    chain = course.chains.after if status == "completed" or withheld else course.chains.error
+    if chain is not None and chain.observers:
+        context = _last_context(course, chain, status, subject)
+        for observers in chain.observer_steps:
+            yield observe(observers, context, course.limit_s)
+    scripts = course.scripts(chain)
+    if scripts is not None and scripts.observers:
+        context = _last_context(course, scripts, status, subject)
+        for observers in scripts.observer_steps:
+            if trio.current_time() > course.until_s:  # a script may have a thousand; those of plugins still begin
+                break
+            yield observe(observers, context, course.limit_s)
+    if operation.release is not None:
+        yield operation.release(course)
+    if course.holds and isinstance(subject, Failure):
+        yield course.tell_held(subject)
+    if course.house.slow_ms is not None and not operation.kind.sync:
+        yield _report_slow(course, (perf_counter_ns() - started_ns) / 1e6, course.house.slow_ms)
+    if course.forks is not None:
+        yield course.forks.finish(max(course.deadline.left_s(), course.house.limits.final_s))
+        for outcome in course.forks.outcomes():
+            why = "" if outcome.error is None else f": {outcome.error.message}"
+            course.note(None, "Fork", f"{outcome.call.address} {outcome.status}{why}")
+    if course.chains.heard:
+        announce_end(course, status, subject, (perf_counter_ns() - started_ns) / 1e6)
+    if course.house.taps:
+        _tap(course, status, subject)
+
+
+def _tap(course: Course, status: Status, subject: Any) -> None:
+    """Hand the operation to those who keep a journal."""
+    operation, last = course.operation, course.outcome or Outcome()
+    error = subject if isinstance(subject, Failure) else None
+    outcome = Outcome(status, last.decision, last.hook, error)
+    ended = EndedOperation(
+        operation.kind.name,
+        course.frame.component,
+        course.ref,
+        course.asked,
+        status,
+        subject,
+        outcome,
+        course.elapsed_ns,
+        course.frame.language,
+    )
+    for tap in course.house.taps:
+        try:
+            tap(ended)
+        except BaseException as error:
+            let_pass(error)
+            course.house.problem(as_error(error, "a tap of operations"))
+
+
+async def _keep(course: Course, status: Status) -> None:
+    """Store what is to be stored, and let those who wait for it look again."""
+    results = course.house.results
+    try:
+        if status == "completed":
+            for key, ttl_s, value in course.stores:
+                kept = course.body_value if value is NOTHING else value
+                if kept is not NOTHING:
+                    results.store(key, kept, ttl_s, await course.beside(kept, size_of, kept))
+    finally:
+        results.leave(course.frame)
+
+
+def _last_context(course: Course, chain: Chain, status: Status, subject: Any) -> HookContext[Any]:
+    last = course.outcome or Outcome()
+    error = subject if isinstance(subject, Failure) else None
+    if chain is course.chains.after and error is not None:  # scripts are not shown what was withheld
+        subject = course.subject
+    outcome = Outcome(status, last.decision, last.hook, error)
+    forks = () if course.forks is None else course.forks.outcomes()
+    return course.context(chain, subject, outcome, forks)
+
+
+async def _report_slow(course: Course, elapsed_ms: float, threshold_ms: float) -> None:
+    if elapsed_ms > threshold_ms:
+        await course.ask("performance_threshold_exceeded", SlowOperation(elapsed_ms, threshold_ms))
+
+
+# What an operation is told of as: events when it starts and ends, notices of what was refused or limited.
+
+
+def is_heard(announcer: Announcer | None, kind: OperationKind) -> bool:
+    """Return whether anybody listens to the events of operations of this kind."""
+    return announcer is not None and kind.events and any(announcer.listens(f"{kind.name}.{end}") for end in _ENDS)
+
+
+def announce_start(course: Course) -> None:
+    """Tell that the operation starts."""
+    _publish(course, "started", {})
+
+
+def announce_end(course: Course, status: str, subject: Any, elapsed_ms: float) -> None:
+    """Tell how the operation ended: ``subject`` is its result, or the `Failure`."""
+    facts: dict[str, Any] = {"duration_ms": elapsed_ms, "attempts": course.frame.attempt}
+    if isinstance(subject, Failure):
+        facts["error"] = {"type": subject.type, "code": subject.code, "message": subject.message}
+        if isinstance(subject.error, OperationCancelledError):
+            facts["error"] |= {"hook": subject.error.hook, "point": subject.error.point}
+    elif course.operation.kind.facts is not None:
+        facts |= course.operation.kind.facts(subject)
+    _publish(course, status, facts)
+
+
+def _publish(course: Course, end: str, facts: Mapping[str, Any]) -> None:
+    topic = f"{course.operation.kind.name}.{end}"
+    handled = getattr(course.frame.root, "event", None)
+    if course.house.events is None or (handled is not None and handled.type == topic):
+        return
+    component, ref = course.frame.component, course.ref
+    data = {
+        "component": {"kind": component.kind, "name": component.name, "id": component.id},
+        "operation_id": ref.id,
+        "parent_id": ref.parent_id,
+        **facts,
+    }
+    try:
+        course.house.events.publish_nowait(topic, data, source=course.component)
+    except LlmspellError as error:  # a mailbox that refuses, or a hook at the event: the operation is not to blame
+        course.house.problem(error)
+
+
+def notice_of(error: BaseException) -> tuple[str, Any] | None:
+    """Return the point and the subject of the notice that is due for this error, or None."""
+    if issubclass(type(error), SecurityError) and isinstance(error, SecurityError):
+        if hasattr(error, _TOLD):
+            return None
+        setattr(error, _TOLD, True)
+        text = text_of_error(error)
+        _log.info("refused: %s", text)
+        return "security_violation", Violation(error.rule, text)
+    limit = _limit(error)
+    return None if limit is None else ("resource_limit_exceeded", limit)
+
+
+def _limit(error: BaseException) -> LimitExceeded | None:
+    cause: BaseException | None = error
+    while isinstance(cause, ScriptError):
+        cause = cause.__cause__
+    if isinstance(cause, ResourceLimitError):
+        return LimitExceeded(cause.resource, cause.limit, text_of_error(error))
+    if isinstance(error, ScriptError) and error.code in _RESOURCES:
+        return LimitExceeded(_RESOURCES[error.code], 0, text_of_error(error))
+    return None

@@ -6,30 +6,39 @@ that the whole operation takes the full course. What everybody sees must be the 
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from types import MappingProxyType, NoneType
 from typing import Any
 
 import pytest
 import trio
 
-from kernel import make_tool, opened
+from kernel import Anything, make_tool, opened
 from llmspell import Host
 from llmspell_hookspecs import (
     Cache,
     Call,
     Cancel,
+    ComponentRef,
     Continue,
     Fork,
     HookContext,
     InvalidInputError,
     Modified,
     OperationCancelledError,
+    OperationKind,
+    Operations,
     OperationTimeoutError,
+    PathAccess,
     Redirect,
     Replace,
     Retry,
     SecurityError,
     Skipped,
+    Tool,
     ToolContext,
     ToolError,
     tool,
@@ -318,3 +327,139 @@ async def test_what_observers_are_shown_on_the_straight_path_is_read_only_and_no
     assert plain(shown[0].result) == {"rows": [1, 2]}
     with pytest.raises(TypeError):
         shown[0].result["rows"] = ()
+
+
+JOURNEY = OperationKind("journey", before="before_agent_execution", after="after_agent_execution", error="agent_error")
+PLACE = ComponentRef("journey", "train", "journey:train")
+
+
+@pytest.mark.parametrize("stands", ["after_agent_execution", "agent_error"])
+async def test_observers_at_the_end_see_what_ran_whatever_the_body_does_to_its_input(stands: str) -> None:
+    seen: list[Any] = []
+
+    async def change(given: Any) -> str:
+        with suppress(TypeError):
+            given["to"] = "elsewhere"
+        if stands == "agent_error":
+            raise ToolError("torn", code="io")
+        return "there"
+
+    async with opened() as host:
+        host.hooks.register(stands, lambda context: seen.append(plain(context.request)), kind="observe")
+        with suppress(ToolError):
+            await host.get(Operations).run(JOURNEY, PLACE, {"to": "home"}, change)
+
+    assert seen == [{"to": "home"}]
+
+
+async def test_an_input_that_cannot_be_shown_is_refused_before_the_body_where_only_observers_stand() -> None:
+    ran: list[Any] = []
+
+    async def body(given: Any) -> None:
+        ran.append(given)
+
+    async with opened() as host:
+        host.hooks.register("after_agent_execution", lambda context: None, kind="observe")
+        with pytest.raises(InvalidInputError, match="a generator cannot be held"):
+            await host.get(Operations).run(JOURNEY, PLACE, {"to": (x for x in [1])}, body)
+
+    assert not ran
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("walked", [False, True], ids=["while it is walked", "in the body"])
+async def test_a_cancellation_is_told_with_nothing_that_can_be_changed_however_large_the_input(
+    walked: bool, hooked: bool
+) -> None:
+    told: list[Any] = []
+
+    async def body(given: Any) -> None:
+        scope.cancel()
+        await trio.sleep_forever()
+
+    def tell(context: HookContext[Any]) -> None:
+        told.append((context.outcome and context.outcome.status, type(context.request)))
+
+    async with opened() as host:
+        if hooked:
+            host.hooks.register("agent_error", tell, kind="observe")
+            host.hooks.register("before_agent_execution", wait)
+        with trio.CancelScope() as scope:
+            if not walked:
+                scope.cancel()
+            rows = {"rows": [{"number": number} for number in range(20_000)]}
+
+            async def late(given: Any) -> None:
+                host.hooks.register("agent_error", tell, kind="observe")
+                await body(given)
+
+            await host.get(Operations).run(JOURNEY, PLACE, rows, body if hooked else late)
+
+    if hooked or walked:
+        assert told == [("cancelled", MappingProxyType if walked else NoneType)]
+
+
+async def test_a_wrap_that_an_observer_brings_is_around_the_body() -> None:
+    def register(host: Host, seen: Seen) -> None:
+        async def around(context: HookContext[Any]) -> Any:
+            seen.append(("around", plain(context.subject)))
+            yield
+
+        def bring(context: HookContext[Any]) -> None:
+            host.hooks.register("around_tool_execution", around, kind="wrap", name="around", match="echo")
+
+        host.hooks.register(BEFORE, bring, kind="observe", name="brings", match="echo")
+
+    _, seen = await both(register)
+
+    assert [row[0] for row in seen] == ["around", "body"]
+
+
+async def test_a_tool_that_is_given_its_access_when_it_is_made_is_judged_by_it() -> None:
+    class Reader(Tool[Anything]):
+        """Read a file."""
+
+        name = "reader"
+
+        def __init__(self) -> None:
+            self.access = lambda parameters: [PathAccess("path", "read")]  # type: ignore[method-assign]
+
+        async def run(self, parameters: Anything, context: ToolContext) -> Any:
+            return "read"
+
+    async with opened(Reader) as host:
+        with pytest.raises(SecurityError, match="outside what may be read"):
+            await host.call("tool:reader", {"path": "/etc/shadow"})
+
+
+async def test_a_value_that_somebody_changes_while_it_is_walked_is_refused_in_words() -> None:
+    given = {number: number for number in range(5_000)}
+
+    def walk() -> None:
+        for number in given:
+            given[-1 - number] = number
+
+    async with opened() as host:
+        with pytest.raises(InvalidInputError, match=r"it cannot be read \(.*changed.*\); hand over a copy"):
+            await host.get(Operations).beside(given, walk)
+
+
+async def test_few_values_are_walked_at_once_however_many_are_handed_over() -> None:
+    most = 0
+
+    def walk() -> None:
+        nonlocal most
+        with lock:
+            running.append(1)
+            most = max(most, len(running))
+        time.sleep(0.002)  # in a thread: others would begin meanwhile
+        with lock:
+            running.pop()
+
+    running: list[int] = []
+    lock = threading.Lock()
+    async with opened() as host, trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(host.get(Operations).beside, list(range(5_000)), walk)
+
+    assert 1 <= most <= 2

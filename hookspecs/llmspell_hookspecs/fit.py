@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from .bounds import ATOMS, LARGEST, check_bounds
+from .bounds import ATOMS, FEW, LARGEST, TooManyItemsError, check_bounds
 from .errors import InvalidInputError
 from .secret import keep_hidden
 from .values import freeze, restore
@@ -64,12 +64,12 @@ def _told(error: InvalidInputError, where: str, what: str) -> InvalidInputError:
 
 
 def without_refused(subject: Any) -> Any:
-    """Return a subject that cannot be shown without the fields that are why."""
+    """Return a subject that cannot be shown without the fields that are why, or that are too large for the loop."""
     shown: dict[str, Any] = {}
     for name in getattr(subject, "__struct_fields__", ()):
         try:
-            shown[name] = freeze(getattr(subject, name))
-        except InvalidInputError:
+            shown[name] = freeze(getattr(subject, name), FEW)
+        except (InvalidInputError, TooManyItemsError):
             shown[name] = freeze({}) if isinstance(getattr(subject, name), Mapping) else None
     return structs.replace(subject, **shown) if shown else None
 

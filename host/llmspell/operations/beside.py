@@ -6,16 +6,20 @@ Invariant: what is called here only reads, so that nobody waits for it once its 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 
+from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.bounds import FEW, TooManyItemsError, has_many
 from llmspell_hookspecs.fit import Addressed, freeze_fields, renew
 
 __all__ = ["beside", "frozen", "renewed"]
 
 T = TypeVar("T")
+_WALKERS: Final = trio.lowlevel.RunVar[trio.CapacityLimiter]("llmspell.walkers")
+_MOST: Final = 2
+"""How many walk at once: they take turns with the loop, which would have to wait for each of them."""
 
 
 async def beside(value: Any, walk: Callable[..., T], *arguments: Any) -> T:
@@ -37,4 +41,15 @@ async def renewed(value: T, where: Addressed, what: str) -> T:
 
 
 async def _in_thread(walk: Callable[..., T], *arguments: Any) -> T:
-    return await trio.to_thread.run_sync(walk, *arguments, abandon_on_cancel=True)
+    try:
+        walkers = _WALKERS.get()
+    except LookupError:
+        walkers = trio.CapacityLimiter(_MOST)
+        _WALKERS.set(walkers)
+    try:
+        return await trio.to_thread.run_sync(walk, *arguments, abandon_on_cancel=True, limiter=walkers)
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:
+            raise
+        message = f"value: it cannot be read ({error}); hand over a copy that nobody changes meanwhile"
+        raise InvalidInputError(message) from None

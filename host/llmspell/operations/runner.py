@@ -165,9 +165,9 @@ class Runner:
             if chains is None and limit_s is None and operation.prepare is None and not self._measured:
                 failure: BaseException | None = None  # the straight path at its shortest: nobody is asked or told
                 value: Any = None
-                if operation.started is not None:
-                    operation.started()
                 try:
+                    if operation.started is not None:
+                        operation.started()
                     value = await operation.body(operation.subject)
                     if not (kind.to_result is same or type(value) is kind.result):
                         value = kind.to_result(value)
@@ -206,8 +206,9 @@ class Runner:
         is_ready = judged = too_many = False
         failure: BaseException | None = None
         try:
-            if chain is not None:
+            if chain is not None or (operation.show is None and chains is not NO_CHAINS):
                 asked = subject = freeze_fields(subject, frame, "input", LARGEST if kind.sync else FEW)
+            if chain is not None:
                 context = HookContext(chain.name, subject, frame.component, frame.ref(), Metadata(), frame.language)
                 answered = advance(chain.transforms, 0, context)
             if answered is None and operation.ready is not None and self.generation is generation:
@@ -244,13 +245,18 @@ class Runner:
             return await (execution.begin() if judged else execution.judge() if is_ready else execution.prepare())
         if chain is not None and chain.observers and context is not None:
             await observe(chain.observers, structs.replace(context, subject=subject, outcome=Outcome()))
-        if operation.started is not None:
-            operation.started()
+            if self.generation is not generation:  # an observer may have brought a wrap
+                course = await self._go_on(
+                    operation, frame, chains, generation, began_s, asked, subject, context, is_ready
+                )
+                return await Execution(course).run_body()
         started_ns = perf_counter_ns()
         value: Any = NOTHING
         shown: Any = NOTHING
         elapsed_ns = 0
         try:
+            if operation.started is not None:
+                operation.started()
             running = (operation.quick or operation.body)(subject)
             if operation.quick is not None and type(running) is not CoroutineType:
                 value = running  # it did not wait, so nothing could have stopped it: a scope would cost 5 us
@@ -265,7 +271,7 @@ class Runner:
                 if chains.after is not None and self.generation is generation:
                     elapsed_ns = perf_counter_ns() - started_ns
                     shown = freeze_fields(value, frame, "result") if kind.sync else await frozen(value, frame, "result")
-                elif context is not None or operation.ready is not None:
+                elif chains is not NO_CHAINS or operation.ready is not None:
                     try:
                         value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
                     except TooManyItemsError:
@@ -303,11 +309,12 @@ class Runner:
     ) -> Course:
         """Return the course that goes on from here."""
         course = Course(self, operation, frame, chains, generation, began_s)
-        course.offered = course.proposed = course.subject = await _shown(course, asked)
-        if is_ready and operation.show is not None:
-            subject = operation.show()
-        if subject is not asked:
-            course.subject = await _shown(course, subject)
+        with trio.CancelScope(shield=True):  # those who are told of a cancellation are shown what was cancelled
+            course.offered = course.proposed = course.subject = await _shown(course, asked)
+            if is_ready and operation.show is not None:
+                subject = operation.show()
+            if subject is not asked:
+                course.subject = await _shown(course, subject)
         if context is not None:
             course.follow(context)
         return course
@@ -502,7 +509,7 @@ async def _tell_end(
     if chain is None:
         return
     if context is None:
-        subject = operation.show() if operation.show is not None else freeze_fields(subject, frame, "input")
+        subject = subject if operation.show is None else operation.show()
         ref, metadata = frame.ref(), Metadata()
     else:
         ref, metadata = context.operation, context.metadata

@@ -44,7 +44,6 @@ from llmspell_hookspecs import (
     Fork,
     HookContext,
     HookResult,
-    InvalidInputError,
     LimitExceeded,
     LlmspellError,
     Modified,
@@ -134,6 +133,10 @@ class Execution:
     def begin(self) -> Coroutine[Any, Any, Any]:
         """Go on with the body: the guards have let the call pass."""
         return self._resume(self._decide, _nothing())
+
+    def run_body(self) -> Coroutine[Any, Any, Any]:
+        """Go on with the body: its observers have been told, too."""
+        return self._resume(self._run_told, None)
 
     def complete(self, value: Any) -> Coroutine[Any, Any, Any]:
         """Go on from what the body yielded."""
@@ -238,7 +241,7 @@ class Execution:
             course.stores.clear()
             try:
                 course.proposed = course.subject = await course.frozen(course.operation.subject, "input")
-            except InvalidInputError:  # those who are told of that see the rest
+            except BaseException:  # it is refused, or was cancelled meanwhile: those who are told see the rest
                 course.proposed = course.subject = course.offered = without_refused(course.operation.subject)
                 raise
         else:
@@ -260,6 +263,10 @@ class Execution:
             await self._tell_before(chain, failure)
         if failure is not None:
             raise failure
+        return await self._run_told(proposal)
+
+    async def _run_told(self, proposal: Proposal | None) -> Any:
+        course = self._course
         course.approved = course.subject
         if course.operation.started is not None:
             course.operation.started()

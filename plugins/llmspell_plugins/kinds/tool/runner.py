@@ -253,9 +253,9 @@ class ToolRunner(ComponentKind):
         """Return what calls of a tool have in common as things stand, and keep it until they change."""
         operations, tool = self._operations, await self._tools.enter(name)
         as_of = operations.as_of  # before anybody is asked: a change from here on drops it
-        plain = self._allows(tool) and type(tool).access is Tool.access and not operations.asks(_ASKED, tool.name)
+        plain = self._allows(tool) and not _touches(tool) and not operations.asks(_ASKED, tool.name)
         component = ComponentRef("tool", tool.name, f"tool:{tool.name}")
-        at_once = getattr(type(tool).run, "at_once", None) if plain else None
+        at_once = getattr(tool.run, "at_once", None) if plain else None
         plan = _Plan(tool, component, tool.level.name.lower(), self._house.limits(tool), plain, at_once, as_of)
         if len(self._plans) >= _PLANS:
             self._plans.clear()
@@ -560,9 +560,14 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
         raise InvalidInputError(message) from None
 
 
+def _touches(tool: Tool[Any]) -> bool:
+    """Whether a tool may name paths or hosts; one may be given its ``access`` when it is made."""
+    return getattr(tool.access, "__func__", None) is not Tool.access
+
+
 def _is_its_own(tool: Tool[Any], model: BaseModel) -> bool:
     """Whether nobody but the host has a part of these parameters, or was given them before they run."""
-    if type(tool).access is not Tool.access or model.__pydantic_extra__ or model.__pydantic_private__:
+    if _touches(tool) or model.__pydantic_extra__ or model.__pydantic_private__:
         return False
     return _FLAT.issuperset(map(type, model.__dict__.values()))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from kernel import make_tool, opened
+from llmspell import Host
 from llmspell_hookspecs import (
     AddressAccess,
     CallOptions,
@@ -31,10 +33,12 @@ from llmspell_hookspecs import (
     OperationTimeoutError,
     Phase,
     PluginRequiredError,
+    Policy,
     Redirect,
     Registries,
     SecurityError,
     Services,
+    SettingsError,
     Tool,
     ToolContext,
     hookpoint,
@@ -256,3 +260,41 @@ async def test_a_tool_that_talks_to_a_host_and_port_is_judged_and_pinned_before_
         assert (await host.call("tool:reaching", {"server": "127.0.0.1:8080"})).result == ["127.0.0.1"]
         with pytest.raises(InvalidInputError, match="give host:port"):
             await host.call("tool:reaching", {"server": "127.0.0.1"})
+
+
+class Limited(ComponentKind):
+    """A kind with settings of its own."""
+
+    name = "limited"
+
+    class Settings(BaseModel):
+        """How fast it may be."""
+
+        speed: Annotated[int, Policy.LOWER_ONLY] = 3
+
+    def __init__(self, settings: Settings, services: Services) -> None:
+        self._settings = settings
+
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> int:
+        """Return how fast it may be."""
+        return self._settings.speed
+
+
+async def test_a_kind_has_settings_of_its_own_that_a_projects_file_may_tighten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMSPELL_CONFIG_HOME", str(tmp_path / "user"))
+    (tmp_path / ".git").mkdir()
+    file = tmp_path / "llmspell.toml"
+    monkeypatch.chdir(tmp_path)
+    file.write_text("[plugins.limited]\nspeed = 2")
+    async with Host.open({}, plugins=[Limited]) as host:
+        assert await host.call("limited:any") == 2
+    file.write_text("[plugins.limited]\nspeed = 4")
+    with pytest.raises(SettingsError, match="speed = 4 loosens policy"):
+        async with Host.open({}, plugins=[Limited]):
+            """It is refused before."""
+    file.write_text("[plugins.limited]\nspeeed = 2")
+    with pytest.raises(SettingsError, match="speeed"):
+        async with Host.open({}, plugins=[Limited]):
+            """It is refused before."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
+from pydantic import BaseModel
 
 from .context import ComponentRef
 from .operation import Operation, OperationKind
@@ -111,12 +112,14 @@ class ComponentKind(abc.ABC):
         group: Where its components are found; None if they are not plugins.
         provides: The protocol that the kind itself implements as a service; None for none.
         points: What declares its hook points: a module or a class.
+        Settings: The pydantic model of ``[plugins.NAME]``, each field with its `Policy`; None if it takes none.
     """
 
     name: ClassVar[str]
     group: ClassVar[ComponentGroup | None] = None
     provides: ClassVar[type[Any] | None] = None
     points: ClassVar[object] = None
+    Settings: ClassVar[type[BaseModel] | None] = None
 
     @abc.abstractmethod
     async def run(self, name: str, input: Any, options: CallOptions, /) -> Any:

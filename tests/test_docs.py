@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from llmspell_hookspecs import own_points
-from packages import install
+from packages import install, llmspell
 
 ROOT = Path(__file__).parent.parent
 
@@ -194,6 +195,90 @@ def test_the_package_of_the_page_on_packages_passes_its_own_tests(tmp_path: Path
     assert (said.returncode, said.stdout, said.stderr) == (0, "nutnut\n", "")
     assert (silent.returncode, silent.stderr) == (1, "llmspell: parrot: it says nothing; give it a nut\n")
     assert "  parrot    A parrot.\n" in helped.stdout
+
+
+CONFORM = """
+from pantry.echoes import Echoes
+from pantry.shelf import Shelf
+
+from llmspell_testing import ProviderConformance, StorageConformance
+
+
+class TestShelf(StorageConformance):
+    durable = False
+    shared = False
+
+    def make(self, folder):
+        return Shelf()
+
+
+class TestEchoes(ProviderConformance):
+    plugins = (Echoes,)
+    model = "echoes/wall"
+    speaks_chat = False
+
+    def table(self, base_url):
+        return {}
+"""
+
+
+@pytest.fixture
+def pantry(tmp_path: Path) -> Path:
+    """A folder with the package of docs/protocols.md, installed."""
+    page = (ROOT / "docs" / "protocols.md").read_text()
+    files = dict(re.findall(r"^`([\w./]+)`\n\n```\w+\n(.*?)```", page, re.DOTALL | re.MULTILINE))
+    groups = tomllib.loads(files.pop("pyproject.toml"))["project"]["entry-points"]
+    (tmp_path / "pantry").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    info = tmp_path / "llmspell_pantry-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: llmspell-pantry\nVersion: 1.0\nSummary: A pantry.\n")
+    lines = [
+        line
+        for group, brought in groups.items()
+        for line in (f"[{group}]", *(f"{k} = {v}" for k, v in brought.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_each_plugin_of_the_page_with_one_of_each_does_what_it_says(pantry: Path) -> None:
+    def run(*arguments: str) -> str:
+        done = llmspell(pantry, *arguments)
+        return (done.stdout + done.stderr).strip()
+
+    def shout(*parameters: str) -> str:
+        return run("tool", "invoke", "shout", *parameters)
+
+    assert " failed " not in run("plugin", "doctor")
+    assert run("tool", "invoke", "nap", "seconds=0") == "0.0 s"
+    assert shout("text= hi ", "times=2") == "HIHI"
+    assert shout("text=hi", "tmies=2").endswith("it takes text, times")
+    assert shout("text=swear").endswith("nobody shouts 'swear'")
+    assert shout("text=darn").endswith("mind your words")
+    (pantry / "words.txt").write_text("heck")
+    words = ("--set", 'plugins.word_list.file="words.txt"')
+    assert run(*words, "tool", "invoke", "shout", "text=heck").endswith("mind your words")
+    keep = ("--set", "storage.backend=shelf", "state", "set", "a", "1", "--output", "json")
+    assert json.loads(run(*keep))["version"] == 1
+    assert run("agent", "run", "--model", "echoes/wall", "hi") == "hi"
+    assert run("exec", 'Mood.setTo("wild") return Mood.now() .. Mood.kinds[1]') == "wildcalm"
+    assert run("brew", "tea", "--cups", "2") == "tea tea"
+    assert "  brew      Brew drinks.\n" in run("--help") or "A pantry." in run("--help")
+    assert "A drink is about to be brewed." in run("hook", "point", "show", "before_brew")
+    assert "description:  Brews drinks: brew:tea." in run("plugin", "info", "kinds:brew")
+    assert "WordList" in run("plugin", "info", "word_list")
+
+
+def test_the_storage_and_the_provider_of_that_page_conform(pantry: Path) -> None:
+    (pantry / "test_them.py").write_text(CONFORM)
+    path = {**os.environ, "PYTHONPATH": str(pantry)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_them.py"]
+
+    answer = subprocess.run(command, cwd=pantry, env=path, capture_output=True, text=True)
+
+    assert answer.returncode == 0, answer.stdout
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import types
 from collections.abc import Callable
@@ -199,3 +200,19 @@ def test_effects_that_there_are_not_are_refused() -> None:
         @tool(effects="often")
         def pay(amount: int) -> None:
             """Pay."""
+
+
+async def test_a_parameter_that_a_function_does_not_take_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"tool:add: parameter rihgt: .*; it takes left, right"):
+        await call("tool:add", {"left": 40, "rihgt": 3}, add)
+
+
+@tool
+async def doze() -> None:
+    """Sleep as programs on asyncio do."""
+    await asyncio.sleep(1)
+
+
+async def test_a_tool_that_awaits_what_is_asyncio_s_is_told_what_to_await() -> None:
+    with pytest.raises(ToolError, match=r"tool:doze: .*no running event loop; the host runs on trio: await that, or "):
+        await call("tool:doze", {}, doze)

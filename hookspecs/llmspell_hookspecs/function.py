@@ -172,7 +172,9 @@ def _model(called: str, fields: dict[str, Any]) -> type[BaseModel]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a parameter may be called as a method of the model is
-            return create_model(f"{called}_parameters", __config__={"protected_namespaces": ()}, **fields)
+            return create_model(
+                f"{called}_parameters", __config__={"protected_namespaces": (), "extra": "forbid"}, **fields
+            )
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         raise _wrong(

@@ -42,6 +42,9 @@ def plugin_list(invocation: Invocation, group: str) -> None:
     settings = invocation.load_settings().settings
     rows = _described(scan_all(), settings)
     wanted = [row for row in rows if group.removeprefix("llmspell.") in ("", row["group"].removeprefix("llmspell."))]
+    if rows and not wanted:
+        groups = ", ".join(dict.fromkeys(row["group"].removeprefix("llmspell.") for row in rows))
+        raise click.UsageError(f"no plugin is in a group {group!r}; there are {groups}")
     columns = ("name", "group", "distribution", "version", "status", "required", "error")
     invocation.show_rows(wanted, columns, empty="no plugin is installed")
 

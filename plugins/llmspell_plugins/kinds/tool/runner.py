@@ -58,7 +58,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
 from llmspell_hookspecs.fit import freeze_fields, plain
-from llmspell_hookspecs.foreign import Blamed, let_pass, passes, text_of
+from llmspell_hookspecs.foreign import Blamed, let_pass, passes, remedy, text_of
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys, written_names, written_path
 from llmspell_hookspecs.spelling import spelled_path, true_path
 
@@ -489,7 +489,8 @@ class _Call:
         secrets: list[str] = []
         reveal(hide(self._prepared.model), secrets)
         text = _masked(f"it failed with {text_of(error)}"[:_LONGEST], secrets)
-        message = f"tool:{self._tool.name}: {text}; give other parameters, or report it to the tool's author"
+        todo = remedy(text) or "; give other parameters, or report it to the tool's author"
+        message = f"tool:{self._tool.name}: {text}{todo}"
         return ToolError(message, code="internal")
 
     async def release(self, asker: Asker) -> None:
@@ -514,7 +515,7 @@ class _Telling:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
         """Raise what is made of a failure."""
-        if isinstance(error, _RAW):
+        if isinstance(error, _RAW) or (isinstance(error, RuntimeError) and remedy(text_of(error))):
             raise self._call.failed(error) from error
         if error is None or isinstance(error, Exception) or passes(error):
             return False

@@ -109,6 +109,37 @@ async def test_what_a_constructor_asked_for_is_opened_before_its_plugin_is_used_
     assert log == ["bridge opens", "bridge closes"]
 
 
+async def test_what_needs_a_service_that_failed_is_opened_again_after_it_and_closed_before_it() -> None:
+    log: list[str] = []
+    fails = trio.Event()
+
+    class Failing(Connected):
+        def __init__(self) -> None:
+            super().__init__(log)
+
+        async def run(self) -> None:
+            await fails.wait()
+            if log.count("bridge opens") == 1:
+                raise ConnectionResetError("it hung up")
+            await trio.sleep_forever()
+
+    async def enter(self: Any) -> None:
+        log.append("tool opens")
+
+    async def leave(self: Any, *error: object) -> None:
+        log.append("tool closes")
+
+    using = type("Using", (Asking,), {"__aenter__": enter, "__aexit__": leave})
+    async with opened(Failing, using) as host:
+        await host.call("tool:asking")
+        fails.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await host.call("tool:asking")).result == "an answer"
+
+    once = ["bridge opens", "tool opens"]
+    assert log == [*once, "bridge closes", "tool closes", *once, "tool closes", "bridge closes"]
+
+
 async def test_one_that_is_eager_is_opened_before_the_host_is() -> None:
     log: list[str] = []
 

@@ -205,8 +205,16 @@ class Lifespans:
             if held in self._order:
                 self._order.remove(held)
             held.life = None  # the next who asks tries again
+            if life.settled.is_set():
+                self._leave_those_who_need(held)
             life.settled.set()
             life.left.set()
+
+    def _leave_those_who_need(self, held: _Held) -> None:
+        """Leave what still uses a thing that failed: the next who asks enters both again, in order."""
+        for each in self._held.values():
+            if held in each.needs and each.entered and each.life is not None and self._nursery is not None:
+                self._nursery.start_soon(self._end, each.life)
 
     async def _within(self, held: _Held, life: _Life) -> None:
         task = _task_of(held.thing)

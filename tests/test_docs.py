@@ -268,7 +268,20 @@ def test_each_plugin_of_the_page_with_one_of_each_does_what_it_says(pantry: Path
     assert "  brew      Brew drinks.\n" in run("--help") or "A pantry." in run("--help")
     assert "A drink is about to be brewed." in run("hook", "point", "show", "before_brew")
     assert "description:  Brews drinks: brew:tea." in run("plugin", "info", "kinds:brew")
+    assert "description:  Say a text loudly." in run("plugin", "info", "shout")
     assert "WordList" in run("plugin", "info", "word_list")
+
+
+@pytest.mark.long
+def test_the_modules_of_that_page_pass_strict_types(pantry: Path) -> None:
+    paths = ":".join(str(ROOT / each) for each in ("host", "hookspecs", "plugins", "testing"))
+    (pantry / "mypy.ini").write_text(f"[mypy]\nstrict = true\nmypy_path = {paths}\n")
+    (pantry / "pantry" / "__init__.py").touch()
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(pantry), "-p", "pantry"]
+
+    answer = subprocess.run(command, cwd=pantry, capture_output=True, text=True)
+
+    assert answer.returncode == 0, answer.stdout
 
 
 def test_the_storage_and_the_provider_of_that_page_conform(pantry: Path) -> None:

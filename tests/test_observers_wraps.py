@@ -456,3 +456,21 @@ def test_hooks_that_are_taken_out_are_called_no_longer_by_an_operation_that_runs
 
     assert taken_out == [[True] * 3, [False] * 3]
     assert called == []
+
+
+def test_a_hook_that_returns_the_class_of_a_result_is_told_which() -> None:
+    def prepare(host: Host) -> None:
+        host.hooks.register(BEFORE, lambda context: Cancel)
+
+    outcome, _ = calling(prepare)
+
+    assert "it answered the class Cancel itself; a transform may answer" in str(outcome)
+
+
+def test_a_wrap_that_yields_twice_is_told_to_yield_once(caplog: pytest.LogCaptureFixture) -> None:
+    def prepare(host: Host) -> None:
+        host.hooks.register(AROUND, yielding_twice, kind="wrap")
+
+    calling(prepare)
+
+    assert caplog.messages == [f"hook code.yielding_twice at {AROUND}: it yielded twice; yield once"]

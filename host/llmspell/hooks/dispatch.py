@@ -208,6 +208,7 @@ async def _pause(hook: Hook) -> float:
 def unsupported(hook: Hook, answer: object, accepted: Sequence[str]) -> UnsupportedResultError:
     """Return the error for a result that is not accepted from this hook."""
     name = type(answer).__name__
+    told = f"the class {answer.__name__} itself" if isinstance(answer, type) else name
     listed = ", ".join(accepted) or "nothing"
-    message = f"{hook.where}: it answered {name}; a {hook.options.kind.value} may answer {listed} there"
+    message = f"{hook.where}: it answered {told}; a {hook.options.kind.value} may answer {listed} there"
     return UnsupportedResultError(message, hook=hook.name, point=hook.point.name, result=name, accepted=accepted)

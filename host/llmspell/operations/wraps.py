@@ -128,7 +128,7 @@ async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseExc
         return
     finally:
         hook.total_s += perf_counter() - before
-    _misbehaved(hook, "it yielded twice")
+    _misbehaved(hook, "it yielded twice; yield once")
     await _close(hook, generator)
 
 

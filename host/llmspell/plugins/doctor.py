@@ -111,7 +111,7 @@ def _told(candidate: Candidate, loaded: LoadedSettings) -> dict[str, Any]:
     try:
         with Blamed(lambda error: PluginError(text_of(error))):
             target = load(candidate)
-            own = vars(target).get("__doc__") if hasattr(target, "__dict__") else None  # not the base class's
+            own = target.__doc__ if inspect.isroutine(target) else vars(target).get("__doc__")  # not the base class's
             told["description"] = inspect.cleandoc(own or "").partition("\n\n")[0].replace("\n", " ")
             provides = inspect.getattr_static(target, "provides", None)
             told["provides"] = provides.__name__ if inspect.isclass(provides) else ""

@@ -270,6 +270,7 @@ def test_config_show_says_where_each_value_came_from(here: Any, machine: Machine
         ["limits.hops", "3", f"{machine.user_file}:2"],
         ["limits.forks", "64", "default"],
         ["limits.descendants", "1000", "default"],
+        ["limits.cache_bytes", "67108864", "default"],
         ["limits.operation_time_s", "none", "default"],
     ]
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import trio
+from pydantic import BaseModel, SecretBytes, SecretStr
 
+from kernel import opened
 from llmspell import Host
 from llmspell.settings import load_settings, plain
-from llmspell_hookspecs import Cache, HookContext, LlmspellError, Modified, ToolCall
+from llmspell_hookspecs import Cache, HookContext, LlmspellError, Modified, Tool, ToolCall, ToolContext, ToolError
 from waiting import PATIENCE_S
 
 SECRET = "hunter2SECRET"
@@ -88,3 +90,30 @@ async def test_a_scripts_guard_judges_a_call_with_a_secret_and_is_not_told_it(tm
     assert len(told) == 2
     assert "***" in told[0]
     assert SECRET not in str(told)
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("before", ["", "." * 270], ids=["short", "cut"])
+async def test_a_declared_secret_is_masked_in_what_a_tool_raises(before: str, hooked: bool) -> None:
+    class Sealed(BaseModel):
+        """With a secret of its own type."""
+
+        token: SecretStr = SecretStr("")
+        seal: SecretBytes = SecretBytes(b"")
+
+    class Torn(Tool[Sealed]):
+        """Fail, and say with what."""
+
+        name = "torn"
+
+        async def run(self, parameters: Sealed, context: ToolContext) -> Any:
+            raise ValueError(before + parameters.token.get_secret_value() + parameters.seal.get_secret_value().decode())
+
+    async with opened(Torn) as host:
+        if hooked:
+            host.hooks.register("before_tool_execution", lambda context: None)
+        with pytest.raises(ToolError, match=r"\*\*") as caught:
+            await host.call("tool:torn", {"token": "hunter-two-three-four", "seal": b"swordfish"})
+
+    assert "hunter" not in str(caught.value)
+    assert "sword" not in str(caught.value)

@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
     HookContext,
     InvalidInputError,
     Modified,
+    Operation,
     OperationCancelledError,
     OperationKind,
     Operations,
@@ -463,3 +464,19 @@ async def test_few_values_are_walked_at_once_however_many_are_handed_over() -> N
             nursery.start_soon(host.get(Operations).beside, list(range(5_000)), walk)
 
     assert 1 <= most <= 2
+
+
+async def test_guards_see_read_only_what_a_kind_makes_ready_that_shows_nothing_else() -> None:
+    seen: list[Any] = []
+
+    async def body(given: Any) -> Any:
+        return plain(given)
+
+    async with opened() as host:
+        host.hooks.register("before_agent_execution", lambda context: seen.append(context.subject), kind="guard")
+        operations = host.get(Operations)
+        made = Operation(JOURNEY, PLACE, {}, body, ready=lambda given: {"to": ["home"]}, as_of=operations.as_of)
+        assert await operations.execute(made) == {"to": ["home"]}
+
+    with pytest.raises(TypeError):
+        seen[0]["to"] = ()

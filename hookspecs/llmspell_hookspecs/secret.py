@@ -130,7 +130,7 @@ def reveal(value: Any, found: list[str] | None = None) -> Any:
 
     Args:
         value: Frozen, or not.
-        found: Gets each secret that was revealed.
+        found: Gets each secret that was revealed, and those of the types for secrets.
     """
     kind = type(value)
     if kind is str or kind in _BARE:
@@ -153,6 +153,10 @@ def reveal(value: Any, found: list[str] | None = None) -> Any:
         return [reveal(item, found) for item in value]
     if (kind is FrozenList or kind is tuple) and not _BARE.issuperset(map(type, value)):
         return _each(value, lambda item: reveal(item, found))
+    reads = None if found is None else getattr(value, "get_secret_value", None)
+    if found is not None and reads is not None:  # a type of secrets, which stays what it is
+        secret = reads()
+        found.append(secret.decode(errors="replace") if isinstance(secret, bytes) else str(secret))
     return value
 
 

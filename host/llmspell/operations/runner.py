@@ -213,7 +213,9 @@ class Runner:
                 answered = advance(chain.transforms, 0, context)
             if answered is None and operation.ready is not None and self.generation is generation:
                 subject = operation.ready(subject)
-                if context is not None and operation.show is not None:
+                if operation.show is None:
+                    subject = freeze_fields(subject, frame, "input", FEW) if chains is not NO_CHAINS else subject
+                elif context is not None:
                     subject = operation.show()
                 is_ready = True
             if answered is None and chain is not None and chain.guards and self.generation is generation:

@@ -488,7 +488,7 @@ class _Call:
         """Return the error for a value that the tool did not think of, without the secrets in it."""
         secrets: list[str] = []
         reveal(hide(self._prepared.model), secrets)
-        text = _masked(f"it failed with {text_of(error)}"[:_LONGEST], secrets)
+        text = _masked(f"it failed with {text_of(error)}", secrets)[:_LONGEST]
         todo = remedy(text) or "; give other parameters, or report it to the tool's author"
         message = f"tool:{self._tool.name}: {text}{todo}"
         return ToolError(message, code="internal")
@@ -574,7 +574,7 @@ def _is_its_own(tool: Tool[Any], model: BaseModel) -> bool:
 
 
 def _masked(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
+    for secret in filter(None, secrets):
         text = text.replace(secret, "**********")
     return text
 

@@ -117,3 +117,30 @@ async def test_a_declared_secret_is_masked_in_what_a_tool_raises(before: str, ho
 
     assert "hunter" not in str(caught.value)
     assert "sword" not in str(caught.value)
+
+
+async def test_a_secret_of_bytes_is_masked_from_the_first_hook_on_and_reaches_the_tool() -> None:
+    class Sealed(BaseModel):
+        """With a secret of its own type, and one by its name."""
+
+        seal: SecretBytes = SecretBytes(b"")
+        password: bytes | list[bytes] = b""
+
+    class Open(Tool[Sealed]):
+        """Return what it was given."""
+
+        name = "open"
+
+        async def run(self, parameters: Sealed, context: ToolContext) -> Any:
+            return [parameters.seal.get_secret_value(), parameters.password]
+
+    seen: list[str] = []
+    async with opened(Open) as host:
+        for point in ("before_tool_execution", "tool_parameter_validation"):
+            for kind in ("transform", "guard")[: 1 + (point == "before_tool_execution")]:
+                host.hooks.register(point, lambda context: seen.append(repr(context.subject)), kind=kind)
+        given = {"seal": b"swordfish", "password": [b"swordfish"]}
+        assert (await host.call("tool:open", given)).result == [b"swordfish", [b"swordfish"]]
+
+    assert len(seen) == 3
+    assert "swordfish" not in "".join(seen)

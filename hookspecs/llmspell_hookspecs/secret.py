@@ -15,7 +15,7 @@ from .values import FrozenList, FrozenMapping
 
 __all__ = ["HiddenText", "hide", "hide_item", "is_secret_name", "keep_hidden", "reveal"]
 
-_BARE: Final = frozenset({int, float, bool, bytes, type(None)})
+_BARE: Final = frozenset({int, float, bool, type(None)})
 """Nothing of these types is hidden."""
 _MASK: Final = "**********"
 _NAME: Final = re.compile(
@@ -43,13 +43,13 @@ class HiddenText(str):
 
     Args:
         shown: The masked text.
-        real: What it stands for.
+        real: What it stands for: a text, or bytes.
     """
 
     __slots__ = ("_real",)
-    _real: str
+    _real: Any
 
-    def __new__(cls, shown: str, real: str) -> HiddenText:
+    def __new__(cls, shown: str, real: str | bytes) -> HiddenText:
         """Make one; nothing of it can be changed."""
         made = super().__new__(cls, shown)
         object.__setattr__(made, "_real", real)
@@ -61,8 +61,8 @@ class HiddenText(str):
     def __reduce__(self) -> Any:
         return str, (str(self),)
 
-    def get_secret_value(self) -> str:
-        """Return the real text."""
+    def get_secret_value(self) -> Any:
+        """Return the real text, or bytes."""
         return self._real
 
 
@@ -71,6 +71,8 @@ def hide(value: Any, names: Names = "telling") -> Any:
     kind = type(value)
     if kind is str:
         return HiddenText(_MASK, value) if names == "all" and value else _hidden_url(value)
+    if kind is bytes:
+        return HiddenText(_MASK, value) if names == "all" and value else value
     if kind is MappingProxyType or kind is dict:
         changed = _hidden_items(value, names)
         return value if changed is None else MappingProxyType({**value, **changed})
@@ -137,7 +139,7 @@ def reveal(value: Any, found: list[str] | None = None) -> Any:
         return value
     if kind is HiddenText:
         if found is not None:
-            found.append(value.get_secret_value())
+            found.append(_text(value.get_secret_value()))
         return value.get_secret_value()
     if kind is MappingProxyType or kind is dict or isinstance(value, FrozenMapping):
         changed = {}
@@ -155,9 +157,12 @@ def reveal(value: Any, found: list[str] | None = None) -> Any:
         return _each(value, lambda item: reveal(item, found))
     reads = None if found is None else getattr(value, "get_secret_value", None)
     if found is not None and reads is not None:  # a type of secrets, which stays what it is
-        secret = reads()
-        found.append(secret.decode(errors="replace") if isinstance(secret, bytes) else str(secret))
+        found.append(_text(reads()))
     return value
+
+
+def _text(secret: Any) -> str:
+    return secret.decode(errors="replace") if isinstance(secret, bytes) else str(secret)
 
 
 def keep_hidden(new: Any, current: Any) -> Any:

@@ -25,11 +25,13 @@ from llmspell_hookspecs import (
     SecurityLevel,
     Tool,
     ToolContext,
+    ToolSpec,
     ToolUse,
     canonical,
     check_bounds,
     freeze,
     restore,
+    thaw,
 )
 from scripted_model import ScriptedModel
 from values_of_all_types import circle, nested
@@ -341,3 +343,31 @@ POINTS = (
     "before_agent_execution",
     "before_script_run",
 )
+
+
+@pytest.mark.parametrize("wrong", [["x"], {"a": 1}, (["x"],), ({"a": []},)], ids=repr)
+def test_a_message_that_holds_what_it_should_not_is_read_only_all_the_same(wrong: Any) -> None:
+    message = Message("user", wrong)
+
+    frozen = freeze(message)
+
+    assert frozen is not message
+    assert restore(frozen) == message
+    assert canonical(frozen) == canonical(message)
+    for held in (frozen.content, *frozen.content) if type(wrong) is tuple else (frozen.content,):
+        assert type(held) not in (list, dict)
+
+
+def test_what_was_frozen_when_it_was_made_is_walked_no_more() -> None:
+    given = {"rows": [1, [2]]}
+    use = ToolUse("1", "add", given)
+    message = Message("assistant", "x", (use,), extra={"model": {"thought": ["a"]}})
+    given["rows"].append(3)
+
+    assert freeze(message) is message
+    assert restore(message) is message
+    assert freeze(ToolSpec("add", "", {"type": "object"})) == ToolSpec("add", "", {"type": "object"})
+    assert thaw(message.tool_uses[0].parameters) == {"rows": [1, [2]]}
+    for held in (use.parameters, use.extra, message.extra, message.extra["model"]):
+        with pytest.raises(TypeError):
+            held["new"] = 1  # type: ignore[index]

@@ -6,7 +6,8 @@ Invariant: what is answered here is frozen all the way down and of the type aske
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct, structs
@@ -14,11 +15,12 @@ from msgspec import Struct, structs
 from .bounds import ATOMS, FEW, LARGEST, TooManyItemsError, check_bounds
 from .errors import InvalidInputError
 from .secret import keep_hidden
-from .values import freeze, restore
+from .values import freeze, is_kept, restore
 
 __all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "renew", "thaw_fields", "without_refused"]
 
 T = TypeVar("T")
+_MAPPINGS: Final = frozenset({dict, MappingProxyType})
 
 
 class Addressed(Protocol):
@@ -92,9 +94,12 @@ def renew(value: T, where: str | Addressed, what: str, most: int = LARGEST) -> T
     if isinstance(value, Struct) and type(value).__struct_config__.frozen:  # flat, as most results are
         fresh: dict[str, Any] = {}
         for name, field in zip(value.__struct_fields__, structs.astuple(value), strict=True):
-            if type(field) is dict and not field:
+            kind = type(field)
+            if kind in ATOMS or is_kept(field):
+                continue
+            if kind in _MAPPINGS and not field:
                 fresh[name] = {}
-            elif type(field) not in ATOMS:
+            else:
                 return thaw_fields(freeze_fields(value, where, what, most))
         return structs.replace(value, **fresh) if fresh else value
     return thaw_fields(freeze_fields(value, where, what, most))

@@ -5,12 +5,14 @@ chunks as they come when it is given a sink.
 
 Invariant: messages, tool uses and their parameters are read-only from the moment they are made. No key, token or
 password is ever part of a request or a response. Durations in seconds, costs in US dollars.
+
+It is longer than most because the structs stand before the points that carry them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -43,6 +45,7 @@ __all__ = [
     "model_error",
 ]
 
+_NOTHING: Final[Mapping[str, Any]] = freeze({})
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
 
@@ -57,6 +60,8 @@ class ToolUse(Struct, frozen=True):
         extra: What its provider wants back with it, by the model's name; of use to nobody else.
     """
 
+    frozen_when_made: ClassVar[bool] = True
+
     id: str
     name: str
     parameters: Mapping[str, Any] = {}
@@ -65,9 +70,8 @@ class ToolUse(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Make the parameters read-only."""
-        force_setattr(self, "parameters", freeze(self.parameters))
-        if self.extra:
-            force_setattr(self, "extra", freeze(self.extra))
+        force_setattr(self, "parameters", freeze(self.parameters) if self.parameters else _NOTHING)
+        force_setattr(self, "extra", freeze(self.extra) if self.extra else _NOTHING)
 
 
 class Message(Struct, frozen=True):
@@ -82,6 +86,8 @@ class Message(Struct, frozen=True):
         extra: For ``assistant``, what the response had in `ModelResponse.extra`.
     """
 
+    frozen_when_made: ClassVar[bool] = True
+
     role: Role
     content: str = ""
     tool_uses: tuple[ToolUse, ...] = ()
@@ -91,8 +97,7 @@ class Message(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Make a list of tool uses read-only."""
-        if self.extra:
-            force_setattr(self, "extra", freeze(self.extra))
+        force_setattr(self, "extra", freeze(self.extra) if self.extra else _NOTHING)
         if type(self.tool_uses) is not tuple:
             force_setattr(self, "tool_uses", tuple(self.tool_uses))
 
@@ -106,13 +111,15 @@ class ToolSpec(Struct, frozen=True):
         schema: The JSON schema of its parameters.
     """
 
+    frozen_when_made: ClassVar[bool] = True
+
     name: str
     description: str = ""
     schema: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:
         """Make the schema read-only."""
-        force_setattr(self, "schema", freeze(self.schema))
+        force_setattr(self, "schema", freeze(self.schema) if self.schema else _NOTHING)
 
 
 class ModelRequest(Struct, frozen=True):

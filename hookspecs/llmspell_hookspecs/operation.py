@@ -112,7 +112,8 @@ class Operation(Struct, frozen=True):
         apart: Whether the hooks of the scripts that it descends from are not asked.
         depends: Returns what its result depends on beside component and subject; Cache keeps it under that, too.
         ready: Does what ``prepare`` does where nobody is asked, at once, and returns what the body gets; given only
-            while nobody stands at any point that ``prepare`` or ``release`` ask.
+            while nobody stands at any point that ``prepare``, ``leave`` or ``release`` ask. Then what the body returns
+            leaves as it is.
         as_of: The generation of the runner's for which ``ready`` is given; with another one it is not used.
         baggage: What it and all within it carry, beside what those around it gave: texts, which hooks read in
             ``context.operation``. The ``session`` separates what Cache keeps.

@@ -9,6 +9,8 @@ so (a generator, a lock, an object of one's own) is refused by its type's name, 
 or holds too much by that, before more is done with it: what is frozen can be walked by anybody. Enums, dates, numbers,
 paths and the like are what they are: nobody changes them. Plugins are trusted code: whoever sets a field by force, by
 `msgspec.structs.force_setattr` or ``object.__setattr__``, is outside this promise.
+
+It is longer than most because what freezes and what restores are to be read beside each other.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ __all__ = [
 ]
 
 _MANY: Final = 20_000
+_BARE: Final = ATOMS | {MappingProxyType}
+_SETTLED: Final = _BARE | {tuple}
+_SHORT: Final = 64
 _NOTHING: Final[MappingProxyType[Any, Any]] = MappingProxyType({})
 
 
@@ -178,6 +183,11 @@ def _freeze(value: Any, depth: int, room: list[int]) -> Any:
     if kind is tuple:
         return _frozen_tuple(value, depth, room)
     if isinstance(value, Struct) and kind.__struct_config__.frozen:
+        if getattr(kind, "frozen_when_made", False) and _is_settled(value):
+            room[0] -= len(kind.__struct_fields__)
+            if room[0] < 0:
+                raise too_large()
+            return value
         return _frozen_struct(value, depth, room)
     return _conversion().freeze_other(value, depth, room)
 
@@ -186,7 +196,7 @@ def _flat_struct(value: Struct, most: int) -> Struct | None:
     """Return a struct read-only that holds nothing but atoms and flat dicts by texts; None for any other."""
     changed: dict[str, Any] | None = None
     for index, field in enumerate(structs.astuple(value)):
-        if type(field) in ATOMS or field is _NOTHING:
+        if type(field) in ATOMS or field is _NOTHING or is_kept(field):
             continue
         if type(field) is not dict or len(field) > _MANY or len(field) > most:
             return None
@@ -196,6 +206,38 @@ def _flat_struct(value: Struct, most: int) -> Struct | None:
         changed = {} if changed is None else changed
         changed[value.__struct_fields__[index]] = MappingProxyType(field.copy()) if field else _NOTHING
     return value if changed is None else structs.replace(value, **changed)
+
+
+def _is_settled(value: Struct) -> bool:
+    """Whether a struct that froze its mappings when it was made holds nothing else than it should."""
+    parts = structs.astuple(value)
+    if not _SETTLED.issuperset(map(type, parts)):
+        return False
+    for part in parts:
+        if type(part) is tuple:
+            for item in part:
+                if not getattr(item, "frozen_when_made", False) or not _BARE.issuperset(
+                    map(type, structs.astuple(item))
+                ):
+                    return False
+    return True
+
+
+def is_kept(value: Any) -> bool:
+    """Whether nobody can change it, so that it need not be made anew: bare structs, and short tuples of such."""
+    kind = type(value)
+    if kind is tuple:
+        return len(value) <= _SHORT and all(type(item) in ATOMS or _is_kept_struct(item) for item in value)
+    return _is_kept_struct(value)
+
+
+def _is_kept_struct(value: Any) -> bool:
+    kind = type(value)
+    if not (isinstance(value, Struct) and kind.__struct_config__.frozen):
+        return False
+    if getattr(kind, "frozen_when_made", False):
+        return _is_settled(value)
+    return ATOMS.issuperset(map(type, structs.astuple(value)))
 
 
 def _copied(value: Any) -> dict[Any, Any]:
@@ -244,7 +286,7 @@ def _frozen_struct(value: Struct, depth: int, room: list[int]) -> Struct:
     if room[0] < 0:
         raise too_large()
     for index, field in enumerate(fields):
-        if type(field) not in ATOMS:
+        if type(field) not in ATOMS and field is not _NOTHING:
             if isinstance(field, BaseException) and getattr(type(value), "holds_error", False):
                 continue
             frozen = _freeze(field, depth - 1, room)
@@ -275,6 +317,8 @@ def restore(value: Any) -> Any:
     if kind is tuple:
         return value if ATOMS.issuperset(map(type, value)) else tuple([restore(item) for item in value])
     if isinstance(value, Struct):
+        if getattr(kind, "frozen_when_made", False) and _is_settled(value):
+            return value
         changed: dict[str, Any] = {}
         for index, field in enumerate(structs.astuple(value)):
             if type(field) not in ATOMS:

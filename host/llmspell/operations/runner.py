@@ -181,7 +181,7 @@ class Runner:
             if (
                 (chains is None or chains.straight)
                 and (operation.prepare is None or (operation.ready is not None and operation.as_of is generation))
-                and operation.leave is None
+                and (operation.leave is None or (operation.ready is not None and operation.as_of is generation))
                 and (limit_s is None or limit_s > 0)
                 and not self._measured
             ):
@@ -295,7 +295,8 @@ class Runner:
     def _is_awaited(self, operation: Operation) -> bool:
         """Whether anybody is to be asked or told now that the body of an operation on the straight path has ended."""
         chains = self.chains(operation.kind, operation.component.name)
-        return operation.release is not None or (chains is not None and chains.after is not None)
+        waits = operation.release is not None or operation.leave is not None
+        return waits or (chains is not None and chains.after is not None)
 
     async def _go_on(
         self,

@@ -6,6 +6,7 @@ Invariant: no hook sees the text of a secret, and nothing but hooks sees a mask.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from msgspec import Struct, structs
@@ -67,11 +68,16 @@ def _hidden(value: Any) -> Any:
 
 def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
     changed: dict[str, Any] = {}
-    for name in _FIELDS.get(type(value), ()):
+    kind = type(value)
+    settled = getattr(kind, "frozen_when_made", False)
+    for name in _FIELDS.get(kind, ()):
         held = getattr(value, name)
         if not held:
             continue
-        new = _changed_field(held, change)
+        if settled and change is _hidden and type(held) is MappingProxyType:
+            new = hide(held, "any")
+        else:
+            new = _changed_field(held, change)
         if new is not held:
             changed[name] = new
     return structs.replace(value, **changed) if changed else value
@@ -81,6 +87,11 @@ def _changed_field(held: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(held, Struct):
         return _changed(held, change)
     if isinstance(held, list | tuple):
-        items = [_changed(item, change) for item in held]
-        return held if all(map(lambda one, other: one is other, items, held)) else tuple(items)
+        new: list[Any] | None = None
+        for index, item in enumerate(held):
+            changed = _changed(item, change)
+            if changed is not item:
+                new = list(held) if new is None else new
+                new[index] = changed
+        return held if new is None else tuple(new)
     return change(held)

@@ -35,6 +35,7 @@ from llmspell_hookspecs import (
     Services,
     SettingsAccess,
     question_of,
+    same,
 )
 from llmspell_hookspecs.fit import fit
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
@@ -140,10 +141,13 @@ class ModelRunner(ComponentKind, Closing):
         options: CallOptions,
         endpoint: Endpoint = _SETTINGS,
     ) -> ModelResponse:
+        operations = self._operations
         component = ComponentRef("model", request.model, f"model:{request.model}")
-        stream = ModelStream(sink or _nobody, lambda: self._operations.settles(MODEL, component.name))
+        stream = ModelStream(sink or _nobody, lambda: operations.settles(MODEL, component.name))
         call = _Call(request.model, provider, stream, streams=sink is not None)
-        response: ModelResponse = await self._operations.execute(
+        as_of = operations.as_of  # before anybody is asked: a change from here on counts
+        plain = sink is None and not operations.asks(("model_chunk",), component.name)
+        response: ModelResponse = await operations.execute(
             options.operation(
                 MODEL,
                 component,
@@ -153,6 +157,8 @@ class ModelRunner(ComponentKind, Closing):
                 repeatable=True,
                 depends=lambda: (endpoint.base_url, endpoint.api_key, self._providers.offline),
                 leave=stream.leave,
+                ready=same if plain else None,
+                as_of=as_of,
             )
         )
         await stream.finish()
@@ -188,6 +194,8 @@ class _Call:
         if not isinstance(response, ModelResponse):
             message = f"model:{self._name}: its provider answered {type(response).__name__}, no ModelResponse"
             raise ProviderError(f"{message}; report it to its author", code="protocol")
+        if not self._stream.begun:  # nobody is to be shown it, or they are as it leaves
+            return hide_fields(response)
         return await self._stream.leave(response)
 
     async def _answered(self, request: ModelRequest) -> ModelResponse:

@@ -43,6 +43,11 @@ class ModelStream:
         self._sent = 0
         self._ended = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether an attempt has begun; on the straight path none does."""
+        return self._asker is not None
+
     async def begin(self, asker: Asker) -> None:
         """Begin an attempt; what an earlier one handed on is void."""
         self._asker = asker

@@ -431,7 +431,10 @@ class _Call:
     async def body(self, call: ToolCall) -> ToolResult:
         """Run the tool with what was prepared."""
         with _Telling(self):
-            parameters = await self._house.operations.beside(self._prepared.model, self._parameters)
+            if self._prepared.fresh is None:
+                parameters = await self._house.operations.beside(self._prepared.model, self._parameters)
+            else:
+                parameters = self._parameters()
             return await self._measured(await self._tool.run(parameters, self._context()))
 
     def quick(self, call: ToolCall) -> ToolResult | Coroutine[Any, Any, ToolResult]:

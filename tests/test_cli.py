@@ -162,7 +162,7 @@ def here(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return run
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_help_and_version_import_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from llmspell.cli.main import main\n"
@@ -172,9 +172,9 @@ def test_help_imports_nothing_heavy() -> None:
         "print('heavy:', sorted(heavy & set(sys.modules)))"
     )
 
-    for arguments in (["--help"], ["config", "--help"], ["run", "--help"], ["hook", "point", "--help"]):
+    for arguments in (["--help"], ["config", "--help"], ["run", "--help"], ["hook", "point", "--help"], ["version"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-        assert "Usage: llmspell" in done.stdout
+        assert ("llmspell 0" if arguments == ["version"] else "Usage: llmspell") in done.stdout
         assert "heavy: []" in done.stdout
 
 

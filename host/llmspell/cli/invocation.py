@@ -170,12 +170,13 @@ class Invocation:
 
     def show(self, value: Any, /, *lines: str) -> None:
         """Print a value as JSON if that is wanted, else these lines, else the value for people."""
+        if lines and not self.json:  # without what prints values, which takes longer to import than to print
+            self.say("\n".join(lines))
+            return
         from .output import print_json, print_value
 
         if self.json:
             print_json(value)
-        elif lines:
-            self.say("\n".join(lines))
         else:
             print_value(value)
 

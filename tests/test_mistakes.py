@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 import kernel
+from llmspell import Host
 from llmspell_hookspecs import (
     ComponentNotFoundError,
     HookContext,
@@ -300,3 +301,19 @@ async def test_what_is_wrong_with_a_hook_is_told_as_it_is_registered(options: di
 def test_a_name_that_no_tool_may_have_is_told_where_the_function_is_marked(name: Any) -> None:
     with pytest.raises(PluginError, match="that is no name for a tool; say name"):
         tool(name=name)(lambda: None)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"plugins": {"disabled": ["x" * 4000]}}, {"plugins": {"y" * 4000: {}}}, {"hooks": {"disabled": ["z" * 4000]}}],
+    ids=["a name", "a table", "a hook"],
+)
+async def test_what_settings_name_and_nobody_is_called_is_told_in_a_line_of_its_length(
+    settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Host.open(settings):
+        lines = [record.getMessage() for record in caplog.records]
+
+    told = [line for line in lines if "is called" in line or "nothing called" in line]
+    assert told
+    assert all(len(line) <= 500 and "; " in line for line in told)

@@ -29,6 +29,8 @@ def test_fields_are_named_by_what_people_write() -> None:
     assert written_path(Outer, ("options", "from_")) == "options.from"
     assert written_path(Outer, ("options", "ttl_s")) == "options.ttl"
     assert written_path(Outer, ("options", "other", 3)) == "options.other.3"
+    assert written_path(Outer, ("options", "")) == "options."
+    assert written_path(Outer, ("", "from_")) == ".from_"
 
 
 @pytest.mark.parametrize("name", ["from", "from_"])

@@ -78,7 +78,7 @@ def written_path(model: type[BaseModel], path: Sequence[int | str]) -> str:
         known = inner.model_fields if inner is not None else {}
         found = {name: key for key, field in known.items() for name in _names(key, field, True)}
         key = found.get(str(part), "")
-        parts.append(_written(key, known[key]) if key == part else str(part))
+        parts.append(_written(key, known[key]) if key and key == part else str(part))
         inner = _model_in(known[key].annotation) if key else None
     return ".".join(parts)
 

@@ -9,6 +9,7 @@ import json
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -65,7 +66,8 @@ class CannedServer:
 
             def do_POST(self) -> None:
                 """Keep the request, and send the next answer."""
-                outer.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                with suppress(ValueError):  # of JSON only: what else is sent is answered, and not kept
+                    outer.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 status, kind, body = outer._next()
                 self.send_response(status)
                 for name, value in (("Content-Type", kind), ("Content-Length", str(len(body)))):

@@ -52,7 +52,7 @@ def cases(make: Callable[[Mutation], object], kind: str, seed: int, start: int, 
 def try_kind(kind: str, seed: int, start: int, count: int) -> Watch:
     """Try inputs of one kind in a scratch folder."""
     watch = Watch(kind, seed)
-    before = Path.cwd()
+    before, environment = Path.cwd(), dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="malformed-", ignore_cleanup_errors=True) as scratch:
         root = Path(scratch).resolve()
         _isolate(root)
@@ -61,6 +61,9 @@ def try_kind(kind: str, seed: int, start: int, count: int) -> Watch:
             module.run(cases(module.make, kind, seed, start, count), watch, root / "project")
         finally:
             os.chdir(before)
+            os.environ.clear()
+            os.environ.update(environment)
+            tempfile.tempdir = None
     return watch
 
 

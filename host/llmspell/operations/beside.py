@@ -12,6 +12,7 @@ import trio
 
 from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.bounds import FEW, TooManyItemsError, has_many
+from llmspell_hookspecs.errors import text_of_error
 from llmspell_hookspecs.fit import Addressed, freeze_fields, renew
 
 __all__ = ["beside", "frozen", "renewed"]
@@ -51,5 +52,5 @@ async def _in_thread(walk: Callable[..., T], *arguments: Any) -> T:
     except RuntimeError as error:
         if type(error) is not RuntimeError:
             raise
-        message = f"value: it cannot be read ({error}); hand over a copy that nobody changes meanwhile"
+        message = f"value: it cannot be read ({text_of_error(error)}); hand over a copy that nobody changes meanwhile"
         raise InvalidInputError(message) from None

@@ -22,6 +22,7 @@ from llmspell.settings import LoadedSettings, Settings
 from llmspell.settings.key import spelled_names
 from llmspell.settings.tighten import OwnModel
 from llmspell_hookspecs import ComponentKind, HookInfo, LlmspellError, PluginInfo, SettingsError
+from llmspell_hookspecs.spelling import one_line
 
 from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
 from .groups import KINDS, Groups
@@ -97,7 +98,8 @@ def unknown_names(
         if name not in wanted:
             near = difflib.get_close_matches(name, sorted(wanted), 1)
             hint = f"did you mean {near[0]}?" if near else "take it out, or install it"
-            problems.append((key, f"{key}: nothing called {name!r} is installed; {hint}"))
+            text = f"{one_line(key, 150)}: nothing called {one_line(name, 100)!r} is installed; {hint}"
+            problems.append((key, one_line(text)))
     if hooks is not None:
         hooks = list(hooks)
         present = [f"{hook.plugin}.{hook.name}" for hook in hooks]
@@ -105,12 +107,13 @@ def unknown_names(
             if not any(fnmatchcase(name, pattern) for name in present):
                 near = difflib.get_close_matches(pattern, sorted(set(present)), 1)
                 hint = f"did you mean {near[0]}?" if near else "take it out ('llmspell hook list' shows what there is)"
-                problems.append(("hooks.disabled", f"hooks.disabled: no hook is called {pattern!r}; {hint}"))
+                text = f"hooks.disabled: no hook is called {pattern!r}; {hint}"
+                problems.append(("hooks.disabled", one_line(text)))
         words = {word for hook in hooks for word in (hook.plugin, hook.name, f"{hook.plugin}.{hook.name}")}
         for name in (name for order in settings.hooks.orders for name in order if name not in words):
             near = difflib.get_close_matches(name, sorted(words), 1)
             hint = f"did you mean {near[0]}?" if near else "take it out ('llmspell hook list' shows what there is)"
-            problems.append(("hooks.order", f"hooks.order: no plugin or hook is called {name!r}; {hint}"))
+            problems.append(("hooks.order", one_line(f"hooks.order: no plugin or hook is called {name!r}; {hint}")))
     return problems
 
 

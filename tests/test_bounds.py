@@ -423,6 +423,7 @@ NAMED_ELSE = {
     "NetworkAccess.request": "it waits for a server each time",
     "Operations.execute": "call of a tool",
     "Processes.run": "it waits for a child each time",
+    "StorageSnapshot.get": "it reads in a thread each time",
     "CommandHost.call": "call of a tool",
     "CommandHost.enter": "Services.enter",
     "Scripts.run_script": "one script is one operation",

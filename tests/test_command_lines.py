@@ -182,3 +182,20 @@ def test_explain_shows_people_a_table(tmp_path: Path) -> None:
 
     assert "denier.before_tool_execution" in ended.stdout
     assert DENIED in ended.stderr
+
+
+@pytest.mark.parametrize("words", ["trust", "untrust", "config show", "exec 1", "plugin disable x --project"])
+def test_a_current_folder_that_is_gone_is_told_with_what_to_do(words: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    code = (
+        f"import os, sys; os.mkdir({str(gone)!r}); os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})\n"
+        f"from llmspell.cli.main import main; main({words.split()!r})"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode != 0
+    assert done.stderr == (
+        "llmspell: settings: the current folder cannot be used: No such file or directory; "
+        "change to another, or give --project\n"
+    )

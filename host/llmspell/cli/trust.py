@@ -23,7 +23,9 @@ def trust(invocation: Invocation, directory: Path) -> None:
     Once it changes, or a folder that it names leads elsewhere, trust it again.
     """
     from llmspell.settings.layers import trust_project
+    from llmspell.settings.place import current_dir
 
+    directory = current_dir() / directory
     file = _project_file(directory)
     loosened = trust_project(file, cwd=directory, environment=os.environ, models=own_model)
     lines = (f"{file} is trusted until it changes", *(f"  it sets {line}" for line in loosened))
@@ -35,9 +37,10 @@ def trust(invocation: Invocation, directory: Path) -> None:
 @click.pass_obj
 def untrust(invocation: Invocation, directory: Path) -> None:
     """Let the settings file of DIRECTORY only tighten policy again."""
+    from llmspell.settings.place import current_dir
     from llmspell.settings.trust import untrust as forget
 
-    file = _project_file(directory)
+    file = _project_file(current_dir() / directory)
     known = forget(file, os.environ)
     line = f"{file} is trusted no longer" if known else f"{file} was not trusted"
     invocation.show({"file": str(file), "was_trusted": known}, line)

@@ -576,3 +576,20 @@ def test_the_bus_tells_whether_anybody_listens_to_a_topic() -> None:
         return [*answers, host.events.listens("agent.failed")]
 
     assert in_host(main) == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("set_to_s", [1.0, 1e11], ids=["back", "forward"])
+async def test_a_clock_that_is_set_makes_no_event_older_or_younger(
+    set_to_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady_s = [100.0]
+
+    async with Host.open() as host, host.events.subscribe("a") as events:
+        monkeypatch.setattr(host.events._ages, "_clock", lambda: steady_s[0])
+        host.events.publish_nowait("a", "short", ttl_s=1)
+        host.events.publish_nowait("a", "long", ttl_s=1000)
+        monkeypatch.setattr("time.time", lambda: set_to_s)
+        steady_s[0] += 10
+
+        assert [event.data for event in (events.receive_nowait(), events.receive_nowait()) if event] == ["long"]
+        assert host.events.stats().expired == 1

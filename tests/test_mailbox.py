@@ -31,7 +31,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def begin(self, capacity: int, overflow: str) -> None:
         self.marks: list[str] = []
         self.options = read_options(capacity, overflow, None)
-        self.mailbox = Mailbox(self.options, lambda mailbox, mark: self.marks.append(mark))
+        self.mailbox = Mailbox(self.options, lambda event: True, lambda mailbox, mark: self.marks.append(mark))
         self.queue: list[Event] = []
         self.waiting: list[tuple[Event, Held]] = []
         self.count: Counter[str] = Counter()
@@ -161,7 +161,7 @@ def test_wrong_options_are_refused_by_name(options: tuple[int, str, float | None
 
 
 async def test_a_sleeping_consumer_is_woken_once_for_many_events() -> None:
-    mailbox = Mailbox(read_options(100, "drop_oldest", None), lambda mailbox, mark: None)
+    mailbox = Mailbox(read_options(100, "drop_oldest", None), lambda event: True, lambda mailbox, mark: None)
     woken: list[int] = []
 
     async def consume() -> None:

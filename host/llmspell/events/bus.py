@@ -31,6 +31,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.fit import bound, fit
 
+from .age import Ages
 from .flow import Flow, FlowLimit
 from .handling import Handling, emptied, run_handler, waits_on
 from .mailbox import EVERY, Held, Mailbox, read_options
@@ -81,6 +82,7 @@ class Bus:
         self._runner = runner
         self._nursery = nursery
         self._now_s = now_s
+        self._ages = Ages(now_s)
         self._flow: Flow | None = None
         self._topics: Topics[Mailbox] = Topics()
         self._routes = self._topics.routes
@@ -220,6 +222,7 @@ class Bus:
             route = self._topics.route(approved.type)
             self._sequence += 1
             event = structs.replace(approved, sequence=self._sequence, data=thaw(approved.data))
+            self._ages.note(event)
             self._full += [mailbox for mailbox in route if mailbox is not skipped and mailbox.put(event)]
             return event
 
@@ -298,7 +301,7 @@ class Bus:
         options = read_options(capacity, overflow, block_s)
         Topics[None]().add(chosen, None)  # so that a wrong pattern is told here
         self._subscribed += 1
-        mailbox = Mailbox(options, self._marked)
+        mailbox = Mailbox(options, self._ages.is_over, self._marked)
         return Subscription(f"sub-{self._subscribed}", chosen, mailbox, (owner, language), self._enter)
 
     def on(self, patterns: str | Sequence[str], handler: Callable[[Event], Any], /, **options: Any) -> Subscription:

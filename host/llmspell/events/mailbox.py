@@ -7,7 +7,6 @@ come out in the order in which they went in. A sleeping consumer is woken once, 
 from __future__ import annotations
 
 import re
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Final, Literal
@@ -86,6 +85,7 @@ class Mailbox:
 
     Args:
         options: How it is bounded.
+        is_over: Returns whether an event with a time to live is too old by now.
         marked: Told when it crosses its high mark (four fifths) upwards and its low mark (one fifth) downwards.
 
     Attributes:
@@ -99,6 +99,7 @@ class Mailbox:
         "_held",
         "_high",
         "_high_mark",
+        "_is_over",
         "_lot",
         "_low_mark",
         "_marked",
@@ -116,7 +117,9 @@ class Mailbox:
         "waits_for",
     )
 
-    def __init__(self, options: MailboxOptions, marked: Callable[[Mailbox, str], None]) -> None:
+    def __init__(
+        self, options: MailboxOptions, is_over: Callable[[Event], bool], marked: Callable[[Mailbox, str], None]
+    ) -> None:
         self.options = options
         self.closed = False
         self.matched = self.delivered = self.dropped = self.rejected = 0
@@ -131,6 +134,7 @@ class Mailbox:
         self._credit = 0.0
         self._sleeping = False
         self._lot = trio.lowlevel.ParkingLot()
+        self._is_over = is_over
         self._marked = marked
 
     @property
@@ -247,7 +251,7 @@ class Mailbox:
         """Return whether an event that was taken out is young enough, once the room that it left is used."""
         if self._high:
             self._relieve()
-        if event.ttl_s is not None and time.time() > event.timestamp + event.ttl_s:
+        if event.ttl_s is not None and self._is_over(event):
             self.expired += 1
             return False
         return True

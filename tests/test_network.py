@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import gc
 import gzip
 import socket
 import ssl
 import threading
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -601,6 +603,32 @@ async def test_a_trickle_ends_at_the_timeout() -> None:
         assert gone.wait(PATIENCE_S)
     assert caught.value.code == "timeout"
     assert "s3cret" not in str(caught.value)
+
+
+async def test_a_cancellation_between_two_pieces_of_a_body_leaves_nothing_open(
+    recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "100000")
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(10):
+                handler.wfile.write(b"x" * 10_000)
+
+    async def add(sink: Any, chunk: bytes) -> None:
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("llmspell_plugins.services.network.body._Sink.add", add)
+    warnings.simplefilter("always")
+    with serve(answer) as server, trio.CancelScope() as scope:
+        await request(network_of(LOOPBACK), server.url)
+    gc.collect()
+    await trio.lowlevel.checkpoint()
+
+    assert scope.cancelled_caught
+    assert [str(warning.message) for warning in recwarn.list] == []
 
 
 async def test_a_server_that_says_nothing_ends_at_the_timeout() -> None:

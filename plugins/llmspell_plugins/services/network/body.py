@@ -40,17 +40,18 @@ async def read_body(response: httpx.Response, max_bytes: int, shown: str) -> byt
     import httpx
 
     sink = _Sink(_decoder(response.headers.get("content-encoding", ""), shown), max_bytes, shown)
-    failure: LlmspellError | None = None
+    failure: LlmspellError | trio.Cancelled | None = None
     try:
-        # The library's nested generators end only by an exception of their own: so after a failure the connection is
-        # closed under them, and the loop goes on until they notice.
+        # The library's nested generators end only by an exception of their own: so after a failure, or a cancellation
+        # that finds us and not them, the connection is closed under them, and the loop goes on until they notice.
         async for chunk in response.aiter_raw():
             if failure is None:
                 try:
                     await sink.add(chunk)
-                except LlmspellError as error:
+                except (LlmspellError, trio.Cancelled) as error:
                     failure = error
-                    await response.aclose()
+                    with trio.CancelScope(shield=True):
+                        await response.aclose()
     except httpx.TransportError:
         if failure is None:
             raise

@@ -6,6 +6,8 @@ Invariant: no hook sees the text of a secret, and nothing but hooks sees a mask.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -31,6 +33,11 @@ __all__ = ["hide_fields", "reveal_fields"]
 
 T = TypeVar("T")
 
+
+def _one(name: str, value: Any) -> tuple[Any, ...]:
+    return (getattr(value, name),)
+
+
 _FIELDS: Final[Mapping[type, tuple[str, ...]]] = {
     ModelRequest: ("messages", "options"),
     Message: ("tool_uses", "extra"),
@@ -44,6 +51,10 @@ _FIELDS: Final[Mapping[type, tuple[str, ...]]] = {
     ToolRecord: ("parameters",),
 }
 """Which fields of which structs may hold secrets; what a model or a person says is text, and as it is."""
+_HELD: Final[Mapping[type, Callable[[Any], tuple[Any, ...]]]] = {
+    kind: attrgetter(*fields) if len(fields) > 1 else partial(_one, fields[0]) for kind, fields in _FIELDS.items()
+}
+"""Return what those fields of a struct hold."""
 
 
 def hide_fields(value: T) -> T:
@@ -67,17 +78,19 @@ def _hidden(value: Any) -> Any:
 
 
 def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
-    changed: dict[str, Any] = {}
     kind = type(value)
-    settled = getattr(kind, "frozen_when_made", False)
-    for name in _FIELDS.get(kind, ()):
-        held = getattr(value, name)
+    fields = _FIELDS.get(kind)
+    if fields is None:
+        return value
+    held_all = _HELD[kind](value)
+    if not any(held_all):
+        return value
+    changed: dict[str, Any] = {}
+    settled = change is _hidden and getattr(kind, "frozen_when_made", False)
+    for name, held in zip(fields, held_all, strict=True):
         if not held:
             continue
-        if settled and change is _hidden and type(held) is MappingProxyType:
-            new = hide(held, "any")
-        else:
-            new = _changed_field(held, change)
+        new = hide(held, "any") if settled and type(held) is MappingProxyType else _changed_field(held, change)
         if new is not held:
             changed[name] = new
     return structs.replace(value, **changed) if changed else value

@@ -34,7 +34,7 @@ def to_table(run: Run) -> str:
 
 
 def ratios(timings: Iterable[Timing]) -> dict[str, dict[str, float]]:
-    """Answer, for each row and each other contender, how many times its time ours is."""
+    """Return, for each row and each other contender, how many times its time ours is."""
     answer: dict[str, dict[str, float]] = {}
     for row, medians in _by_row(timings).items():
         ours = medians.get(OURS)

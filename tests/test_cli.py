@@ -29,7 +29,7 @@ class Parameters(BaseModel):
     tags: list[str] = []
 
 class Echo(Tool[Parameters]):
-    """Answer what it was given."""
+    """Return what it was given."""
     name = "echo_back"
     async def run(self, parameters: Parameters, context: ToolContext) -> object:
         if parameters.text == "fail":

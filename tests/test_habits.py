@@ -121,3 +121,18 @@ def test_the_next_release_notes_can_be_built_and_hold_each_fragment_once() -> No
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n- ") == len(sentences)
     assert all(" ".join(words) in " ".join(done.stdout.split()) for words in sentences)
+
+
+def test_each_file_that_a_readme_says_to_read_is_there() -> None:
+    missing: list[str] = []
+    for readme in (ROOT / name for name in ("README.md", *(f"{path.name}/README.md" for path in ROOT.iterdir()))):
+        if not readme.is_file():
+            continue
+        places = [ROOT, readme.parent, *readme.parent.glob("llmspell*")]
+        missing += [
+            f"{readme.relative_to(ROOT)}: {named}"
+            for named in re.findall(r"`([a-z_]+(?:/[a-z_]+)+\.py)`", readme.read_text())
+            if not any((place / named).is_file() for place in places)
+        ]
+
+    assert missing == []

@@ -181,7 +181,7 @@ def _cycle(hooks: Sequence[Hook], later: Sequence[Iterable[int]], stuck: set[int
 
 
 def reason(hook: Hook) -> str:
-    """Answer, for people, what settles the hook's place."""
+    """Return, for people, what settles the hook's place."""
     number = hook.options.priority
     word = _PRIORITIES.get(number, str(number))
     parts = [f"priority {word}"]

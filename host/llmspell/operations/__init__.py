@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .beside import beside, frozen
+from .beside import beside
 from .correlation import CURRENT, Frame
 from .course import Chains, Course
 from .kind import Asker, Caller, Operation, OperationKind, RunnerLimits
@@ -23,6 +23,5 @@ __all__ = [
     "Runner",
     "RunnerLimits",
     "beside",
-    "frozen",
     "propose",
 ]

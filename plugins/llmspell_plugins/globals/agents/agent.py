@@ -154,7 +154,7 @@ class AgentGlobal(ScriptGlobal):
 
     @script_method()
     def list_capabilities(self) -> dict[str, Any]:
-        """Answer, for each kind, its name, description and capabilities."""
+        """Return, for each kind, its name, description and capabilities."""
         return {kind.name: {**_kind_table(kind), "id": kind.name} for kind in self._agents.kinds()}
 
     @script_method()

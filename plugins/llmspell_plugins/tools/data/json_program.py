@@ -26,7 +26,7 @@ _INPUT = "json_processor: input"
 
 
 def query(text: str, program: str) -> str:
-    """Answer, as JSON, the program's one result, or all of them in an array.
+    """Return, as JSON, the program's one result, or all of them in an array.
 
     Raises:
         ToolError: ``invalid_input``, ``invalid_query`` or ``query_failed``.
@@ -38,7 +38,7 @@ def query(text: str, program: str) -> str:
 
 
 def stream(text: str, program: str) -> str:
-    """Answer, as a JSON array, all results for all lines, each a JSON value; empty lines count for nothing.
+    """Return, as a JSON array, all results for all lines, each a JSON value; empty lines count for nothing.
 
     Raises:
         ToolError: As `query`; names the line.

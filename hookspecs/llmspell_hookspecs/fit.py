@@ -92,16 +92,18 @@ def renew(value: T, where: str | Addressed, what: str, most: int = LARGEST) -> T
     if type(value) in ATOMS:
         return value
     if isinstance(value, Struct) and type(value).__struct_config__.frozen:  # flat, as most results are
-        fresh: dict[str, Any] = {}
-        for name, field in zip(value.__struct_fields__, structs.astuple(value), strict=True):
+        fresh: dict[str, Any] | None = None
+        names = value.__struct_fields__
+        for index, field in enumerate(structs.astuple(value)):
             kind = type(field)
-            if kind in ATOMS or is_kept(field):
+            if kind in ATOMS or field == ():
                 continue
             if kind in _MAPPINGS and not field:
-                fresh[name] = {}
-            else:
+                fresh = {} if fresh is None else fresh
+                fresh[names[index]] = {}
+            elif not is_kept(field):
                 return thaw_fields(freeze_fields(value, where, what, most))
-        return structs.replace(value, **fresh) if fresh else value
+        return value if fresh is None else structs.replace(value, **fresh)
     return thaw_fields(freeze_fields(value, where, what, most))
 
 

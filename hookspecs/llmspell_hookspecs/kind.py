@@ -64,13 +64,15 @@ class CallOptions(Struct, frozen=True):
             time_s: The component's own limit; the shorter one counts.
             more: Further fields of `Operation`.
         """
-        limits = [limit for limit in (self.deadline_s, time_s) if limit is not None]
+        limit_s = self.deadline_s
+        if limit_s is None or (time_s is not None and time_s < limit_s):
+            limit_s = time_s
         return Operation(
             kind,
             component,
             subject,
             body,
-            deadline_s=min(limits, default=None),
+            deadline_s=limit_s,
             hops=self.hops,
             started=self.started,
             **more,

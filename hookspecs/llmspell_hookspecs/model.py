@@ -15,14 +15,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
-from msgspec.structs import force_setattr
 from pydantic import BaseModel, SecretStr
 
 from .context import Failure, HookContext
 from .payload import payload_text
 from .points import Phase, hookpoint
 from .results import HookResult
-from .values import freeze
+from .values import Settled, freeze
 
 __all__ = [
     "ChunkSink",
@@ -49,7 +48,7 @@ _NOTHING: Final[Mapping[str, Any]] = freeze({})
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
 
-class ToolUse(Struct, frozen=True):
+class ToolUse(Settled, frozen=True):
     """A model asks for a tool.
 
     Attributes:
@@ -60,21 +59,14 @@ class ToolUse(Struct, frozen=True):
         extra: What its provider wants back with it, by the model's name; of use to nobody else.
     """
 
-    frozen_when_made: ClassVar[bool] = True
-
     id: str
     name: str
-    parameters: Mapping[str, Any] = {}
+    parameters: Mapping[str, Any] = _NOTHING
     problem: str = ""
-    extra: Mapping[str, Any] = {}
-
-    def __post_init__(self) -> None:
-        """Make the parameters read-only."""
-        force_setattr(self, "parameters", freeze(self.parameters) if self.parameters else _NOTHING)
-        force_setattr(self, "extra", freeze(self.extra) if self.extra else _NOTHING)
+    extra: Mapping[str, Any] = _NOTHING
 
 
-class Message(Struct, frozen=True):
+class Message(Settled, frozen=True):
     """One message of a conversation.
 
     Attributes:
@@ -86,23 +78,15 @@ class Message(Struct, frozen=True):
         extra: For ``assistant``, what the response had in `ModelResponse.extra`.
     """
 
-    frozen_when_made: ClassVar[bool] = True
-
     role: Role
     content: str = ""
     tool_uses: tuple[ToolUse, ...] = ()
     tool_use_id: str = ""
     name: str = ""
-    extra: Mapping[str, Any] = {}
-
-    def __post_init__(self) -> None:
-        """Make a list of tool uses read-only."""
-        force_setattr(self, "extra", freeze(self.extra) if self.extra else _NOTHING)
-        if type(self.tool_uses) is not tuple:
-            force_setattr(self, "tool_uses", tuple(self.tool_uses))
+    extra: Mapping[str, Any] = _NOTHING
 
 
-class ToolSpec(Struct, frozen=True):
+class ToolSpec(Settled, frozen=True):
     """A tool as a model is told of it.
 
     Attributes:
@@ -111,18 +95,12 @@ class ToolSpec(Struct, frozen=True):
         schema: The JSON schema of its parameters.
     """
 
-    frozen_when_made: ClassVar[bool] = True
-
     name: str
     description: str = ""
-    schema: Mapping[str, Any] = {}
-
-    def __post_init__(self) -> None:
-        """Make the schema read-only."""
-        force_setattr(self, "schema", freeze(self.schema) if self.schema else _NOTHING)
+    schema: Mapping[str, Any] = _NOTHING
 
 
-class ModelRequest(Struct, frozen=True):
+class ModelRequest(Settled, frozen=True):
     """What a model is asked.
 
     Attributes:
@@ -141,7 +119,7 @@ class ModelRequest(Struct, frozen=True):
     temperature: float | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
-    options: Mapping[str, Any] = {}
+    options: Mapping[str, Any] = _NOTHING
 
     def payload(self) -> Any:
         """Return its fields but the model."""
@@ -163,12 +141,10 @@ class ModelUsage(Struct, frozen=True):
 
     def __add__(self, other: ModelUsage) -> ModelUsage:
         """Return both together; the cost is known if one of them is."""
-        costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
-        return ModelUsage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            sum(costs) if costs else None,
-        )
+        cost_usd = self.cost_usd
+        if other.cost_usd is not None:
+            cost_usd = other.cost_usd + (cost_usd or 0.0)
+        return ModelUsage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens, cost_usd)
 
 
 class ModelResponse(Struct, frozen=True):

@@ -30,6 +30,7 @@ __all__ = [
     "FrozenList",
     "FrozenMapping",
     "FrozenObject",
+    "Settled",
     "canonical",
     "freeze",
     "restore",
@@ -37,10 +38,32 @@ __all__ = [
 ]
 
 _MANY: Final = 20_000
-_BARE: Final = ATOMS | {MappingProxyType}
-_SETTLED: Final = _BARE | {tuple}
 _SHORT: Final = 64
 _NOTHING: Final[MappingProxyType[Any, Any]] = MappingProxyType({})
+
+
+class Settled(Struct, frozen=True):
+    """A struct whose fields are made read-only, all the way down, when it is made; so it is never frozen again.
+
+    A conversation grows by a message or two with each call of a model, and is shown to hooks as a whole each time.
+    A list becomes a tuple.
+    """
+
+    def __post_init__(self) -> None:
+        """Make the fields read-only.
+
+        Raises:
+            InvalidInputError: One holds what `freeze` refuses.
+        """
+        for part in structs.astuple(self):
+            kind = type(part)
+            if kind not in ATOMS and part is not _NOTHING and (kind is not tuple or not is_kept(part)):
+                _settle_fields(self)
+                return
+
+
+_settle: Final = Settled.__post_init__
+"""What tells a settled struct: one that has another is frozen like any."""
 
 
 class FrozenList(tuple[Any, ...]):
@@ -127,6 +150,8 @@ def freeze(value: Any, most: int = LARGEST) -> Any:
             if len(value) <= most:
                 return MappingProxyType(value.copy())
     elif isinstance(value, Struct) and kind.__struct_config__.frozen:
+        if getattr(kind, "__post_init__", None) is _settle:
+            return value
         shown = _flat_struct(value, most)
         if shown is not None:
             return shown
@@ -183,7 +208,7 @@ def _freeze(value: Any, depth: int, room: list[int]) -> Any:
     if kind is tuple:
         return _frozen_tuple(value, depth, room)
     if isinstance(value, Struct) and kind.__struct_config__.frozen:
-        if getattr(kind, "frozen_when_made", False) and _is_settled(value):
+        if getattr(kind, "__post_init__", None) is _settle:
             room[0] -= len(kind.__struct_fields__)
             if room[0] < 0:
                 raise too_large()
@@ -208,19 +233,11 @@ def _flat_struct(value: Struct, most: int) -> Struct | None:
     return value if changed is None else structs.replace(value, **changed)
 
 
-def _is_settled(value: Struct) -> bool:
-    """Whether a struct that froze its mappings when it was made holds nothing else than it should."""
-    parts = structs.astuple(value)
-    if not _SETTLED.issuperset(map(type, parts)):
-        return False
-    for part in parts:
-        if type(part) is tuple:
-            for item in part:
-                if not getattr(item, "frozen_when_made", False) or not _BARE.issuperset(
-                    map(type, structs.astuple(item))
-                ):
-                    return False
-    return True
+def _settle_fields(made: Struct) -> None:
+    for name, part in zip(made.__struct_fields__, structs.astuple(made), strict=True):
+        if type(part) not in ATOMS and part is not _NOTHING and not is_kept(part):
+            frozen = freeze(part)
+            structs.force_setattr(made, name, tuple(frozen) if type(frozen) is FrozenList else frozen)
 
 
 def is_kept(value: Any) -> bool:
@@ -229,16 +246,19 @@ def is_kept(value: Any) -> bool:
         return _is_kept_struct(value)
     if len(value) > _SHORT:
         return False
-    for item in value:  # noqa: SIM110 - a generator takes twice as long
-        if type(item) not in ATOMS and not _is_kept_struct(item):
+    for item in value:
+        kind = type(item)
+        if kind in ATOMS or getattr(kind, "__post_init__", None) is _settle:
+            continue
+        if not _is_kept_struct(item):
             return False
     return True
 
 
 def _is_kept_struct(value: Any) -> bool:
     kind = type(value)
-    if getattr(kind, "frozen_when_made", False):
-        return _is_settled(value)
+    if getattr(kind, "__post_init__", None) is _settle:
+        return True
     if not (isinstance(value, Struct) and kind.__struct_config__.frozen):
         return False
     return ATOMS.issuperset(map(type, structs.astuple(value)))
@@ -321,7 +341,7 @@ def restore(value: Any) -> Any:
     if kind is tuple:
         return value if ATOMS.issuperset(map(type, value)) else tuple([restore(item) for item in value])
     if isinstance(value, Struct):
-        if getattr(kind, "frozen_when_made", False) and _is_settled(value):
+        if getattr(kind, "__post_init__", None) is _settle:
             return value
         changed: dict[str, Any] = {}
         for index, field in enumerate(structs.astuple(value)):

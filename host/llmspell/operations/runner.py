@@ -62,6 +62,8 @@ _TURNS: Final = 64
 _SHALLOW: Final = 4
 _ROOM: Final = 250
 """How many frames one operation needs at most, with its hooks and what tells of its failure."""
+_AS_IT_IS: Final = (None, same)
+"""Where nothing is prepared, and nobody is shown the result, it leaves as the body made it."""
 _current, _enter, _leave = CURRENT.get, CURRENT.set, CURRENT.reset
 """Bound once: Python 3.11 takes an imported name for a module, and would make a bound method at each call of one."""
 
@@ -273,7 +275,7 @@ class Runner:
                 if chains.after is not None and self.generation is generation:
                     elapsed_ns = perf_counter_ns() - started_ns
                     shown = freeze_fields(value, frame, "result") if kind.sync else await frozen(value, frame, "result")
-                elif chains is not NO_CHAINS or operation.ready is not None:
+                elif chain is not None or operation.ready not in _AS_IT_IS:
                     try:
                         value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
                     except TooManyItemsError:

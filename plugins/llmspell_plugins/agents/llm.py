@@ -37,6 +37,7 @@ from llmspell_hookspecs import (
     ToolRecord,
     Tools,
     ToolSpec,
+    ToolUse,
     freeze,
 )
 from llmspell_plugins.tool_uses import ids_of, settled
@@ -80,7 +81,9 @@ class Llm(Agent):
         for step in range(1, self.config.max_steps + 1):
             response = await self._ask((*self._system, *before, *turn), step, context.sink)
             usage = usage + response.usage
-            uses = settled(response.tool_uses, response.finish_reason, ids_of((*before, *turn)))
+            uses: tuple[ToolUse, ...] = ()
+            if response.tool_uses:
+                uses = settled(response.tool_uses, response.finish_reason, ids_of((*before, *turn)))
             turn.append(Message("assistant", response.text, uses, extra=response.extra))
             if not uses:
                 return self._answer(input, turn, response, records, usage, step)

@@ -55,6 +55,8 @@ _HELD: Final[Mapping[type, Callable[[Any], tuple[Any, ...]]]] = {
     kind: attrgetter(*fields) if len(fields) > 1 else partial(_one, fields[0]) for kind, fields in _FIELDS.items()
 }
 """Return what those fields of a struct hold."""
+_SETTLED: Final = frozenset({ModelRequest, Message, ToolUse})
+"""Those whose mappings are read-only from the moment they are made."""
 
 
 def hide_fields(value: T) -> T:
@@ -78,33 +80,44 @@ def _hidden(value: Any) -> Any:
 
 
 def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a struct with its fields changed that may hold secrets; itself if nothing changes, as nearly always."""
+    held_of = _HELD.get(type(value))
+    return value if held_of is None else _changed_fields(value, held_of(value), change)
+
+
+def _changed_fields(value: Any, held_all: tuple[Any, ...], change: Callable[[Any], Any]) -> Any:
     kind = type(value)
-    fields = _FIELDS.get(kind)
-    if fields is None:
-        return value
-    held_all = _HELD[kind](value)
-    if not any(held_all):
-        return value
-    changed: dict[str, Any] = {}
-    settled = change is _hidden and getattr(kind, "frozen_when_made", False)
-    for name, held in zip(fields, held_all, strict=True):
+    is_frozen = change is _hidden and kind in _SETTLED
+    changed: dict[str, Any] | None = None
+    for index, held in enumerate(held_all):
         if not held:
             continue
-        new = hide(held, "any") if settled and type(held) is MappingProxyType else _changed_field(held, change)
+        shape = type(held)
+        if shape is tuple:
+            new = _changed_items(held, change)
+        elif shape is MappingProxyType:
+            new = hide(held, "any") if is_frozen else change(held)
+        elif isinstance(held, Struct):
+            new = _changed(held, change)
+        else:
+            new = _changed_items(held, change) if isinstance(held, list | tuple) else change(held)
         if new is not held:
-            changed[name] = new
-    return structs.replace(value, **changed) if changed else value
+            changed = {} if changed is None else changed
+            changed[_FIELDS[kind][index]] = new
+    return value if changed is None else structs.replace(value, **changed)
 
 
-def _changed_field(held: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(held, Struct):
-        return _changed(held, change)
-    if isinstance(held, list | tuple):
-        new: list[Any] | None = None
-        for index, item in enumerate(held):
-            changed = _changed(item, change)
-            if changed is not item:
-                new = list(held) if new is None else new
-                new[index] = changed
-        return held if new is None else tuple(new)
-    return change(held)
+def _changed_items(held: Any, change: Callable[[Any], Any]) -> Any:
+    new: list[Any] | None = None
+    for index, item in enumerate(held):
+        held_of = _HELD.get(type(item))
+        if held_of is None:
+            continue
+        held_all = held_of(item)
+        if not any(held_all):  # as most messages of a conversation
+            continue
+        changed = _changed_fields(item, held_all, change)
+        if changed is not item:
+            new = list(held) if new is None else new
+            new[index] = changed
+    return held if new is None else tuple(new)

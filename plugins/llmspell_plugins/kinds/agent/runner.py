@@ -12,7 +12,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
-from msgspec import Struct, structs
+from msgspec import structs
 from pydantic import SecretStr
 
 from llmspell_hookspecs import (
@@ -38,6 +38,7 @@ from llmspell_hookspecs import (
     Operations,
     Registries,
     ResourceLimitError,
+    RunningOperation,
     Services,
     SettingsAccess,
     Turn,
@@ -93,11 +94,22 @@ _SHUTDOWN: Final = OperationKind(
 )
 
 
-class _Context(Struct, frozen=True):
+class _Context:
     """What one run of an agent is given beside its input; implements the contract's ``AgentContext``."""
 
-    operation: OperationRef
-    sink: AgentSink | None
+    __slots__ = ("_frame", "_ref", "sink")
+
+    def __init__(self, frame: RunningOperation, sink: AgentSink | None) -> None:
+        self._frame = frame
+        self._ref: OperationRef | None = None
+        self.sink = sink
+
+    @property
+    def operation(self) -> OperationRef:
+        """Which operation this is."""
+        if self._ref is None:
+            self._ref = self._frame.ref()
+        return self._ref
 
 
 class AgentRunner(ComponentKind, Closing):
@@ -232,7 +244,7 @@ class AgentRunner(ComponentKind, Closing):
         sink = None if stream is None else stream.take
 
         async def body(approved: AgentInput) -> AgentOutput:
-            return await turn.run(reveal_fields(approved), _Context(self._operations.current(), sink))
+            return await turn.run(reveal_fields(approved), _Context(self._operations.running(), sink))
 
         return body
 

@@ -76,6 +76,7 @@ MODEL: Final = OperationKind(
 )
 
 
+_CHUNKS: Final = ("model_chunk",)
 _SETTINGS: Final = Endpoint()
 """Where settings say."""
 
@@ -143,25 +144,26 @@ class ModelRunner(ComponentKind, Closing):
     ) -> ModelResponse:
         operations = self._operations
         component = ComponentRef("model", request.model, f"model:{request.model}")
-        stream = ModelStream(sink or _nobody, lambda: operations.settles(MODEL, component.name))
-        call = _Call(request.model, provider, stream, streams=sink is not None)
         as_of = operations.as_of  # before anybody is asked: a change from here on counts
-        plain = sink is None and not operations.asks(("model_chunk",), component.name)
+        shown = _hidden(request)
+        call = _Call(request, shown, provider, sink, operations)
+        plain = sink is None and not operations.asks(_CHUNKS, request.model)
         response: ModelResponse = await operations.execute(
             options.operation(
                 MODEL,
                 component,
-                _hidden(request),
+                shown,
                 call.body,
                 prepare=call.prepare,
                 repeatable=True,
                 depends=lambda: (endpoint.base_url, endpoint.api_key, self._providers.offline),
-                leave=stream.leave,
+                leave=call.leave,
                 ready=same if plain else None,
                 as_of=as_of,
             )
         )
-        await stream.finish()
+        if call.stream is not None:
+            await call.stream.finish()
         return reveal_fields(response)
 
 
@@ -170,50 +172,82 @@ async def _nobody(chunk: ModelChunk) -> None:
 
 
 class _Call:
-    """One call of a model on its way through `prepare` and body."""
+    """One call of a model on its way through `prepare`, body and `leave`.
 
-    __slots__ = ("_name", "_provider", "_stream", "_streams")
+    Args:
+        request: What is asked.
+        shown: The same as hooks are shown it.
+        provider: Who is asked.
+        sink: Takes the chunks, if anybody wants them.
+        operations: Says who stands at ``after_model_call``.
 
-    def __init__(self, name: str, provider: Provider, stream: ModelStream, *, streams: bool) -> None:
-        self._name = name
+    Attributes:
+        stream: The chunks; None on the straight path, where nobody is shown any.
+    """
+
+    __slots__ = ("_operations", "_provider", "_request", "_shown", "_sink", "stream")
+
+    def __init__(
+        self,
+        request: ModelRequest,
+        shown: ModelRequest,
+        provider: Provider,
+        sink: ChunkSink | None,
+        operations: Operations,
+    ) -> None:
+        self._request = request
+        self._shown = shown
         self._provider = provider
-        self._stream = stream
-        self._streams = streams
+        self._sink = sink
+        self._operations = operations
+        self.stream: ModelStream | None = None if sink is None else self._streamed()
+
+    def _streamed(self) -> ModelStream:
+        name, operations = self._request.model, self._operations
+        return ModelStream(self._sink or _nobody, lambda: operations.settles(MODEL, name))
 
     async def prepare(self, request: ModelRequest, asker: Asker) -> ModelRequest:
         """Begin a stream anew."""
-        await self._stream.begin(asker)
+        if self.stream is None:
+            self.stream = self._streamed()
+        await self.stream.begin(asker)
         return request
+
+    async def leave(self, response: ModelResponse, asker: Asker) -> ModelResponse:
+        """Show the hooks what of a response they have not seen yet."""
+        if self.stream is None:
+            self.stream = self._streamed()
+        return await self.stream.leave(response, asker)
 
     async def body(self, request: ModelRequest) -> ModelResponse:
         """Ask the provider; hooks must have left the model what it is."""
-        if request.model != self._name:
-            message = f"model:{self._name}: a hook changed the model to {request.model!r}; answer Redirect instead"
-            raise InvalidInputError(message, field="model")
+        if request.model != self._request.model:
+            message = f"model:{self._request.model}: a hook changed the model to {request.model!r}"
+            raise InvalidInputError(f"{message}; answer Redirect instead", field="model")
         response = await self._answered(request)
         if not isinstance(response, ModelResponse):
-            message = f"model:{self._name}: its provider answered {type(response).__name__}, no ModelResponse"
+            message = f"model:{request.model}: its provider answered {type(response).__name__}, no ModelResponse"
             raise ProviderError(f"{message}; report it to its author", code="protocol")
-        if not self._stream.begun:  # nobody is to be shown it, or they are as it leaves
+        if self.stream is None or not self.stream.begun:  # nobody is to be shown it, or they are as it leaves
             return hide_fields(response)
-        return await self._stream.leave(response)
+        return await self.stream.leave(response)
 
     async def _answered(self, request: ModelRequest) -> ModelResponse:
         """What the provider answers; what kept a chunk from being taken counts more than what it made of that."""
-        stream = self._stream
+        stream = self.stream
+        asked = self._request if request is self._shown else reveal_fields(request)
+        taken = None if self._sink is None or stream is None else stream.take
         try:
-            response = await self._provider.complete(
-                self._name.partition("/")[2], reveal_fields(request), stream.take if self._streams else None
-            )
+            response = await self._provider.complete(request.model.partition("/")[2], asked, taken)
         except Exception as error:
-            if stream.failure is not None:
+            if stream is not None and stream.failure is not None:
                 raise stream.failure  # noqa: B904 - it comes first, and is what the error comes from
             if isinstance(error, LlmspellError):
                 raise
             # The error's text may quote a request, which may hold a secret.
-            message = f"model:{self._name}: its provider failed with {type(error).__name__}; report it to its author"
+            message = f"model:{request.model}: its provider failed with {type(error).__name__}; report it to its author"
             raise ProviderError(message) from error
-        if stream.failure is not None:
+        if stream is not None and stream.failure is not None:
             raise stream.failure
         return response
 

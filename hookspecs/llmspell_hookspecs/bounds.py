@@ -40,6 +40,8 @@ FEW: Final = 2_000
 
 ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 """What has no parts, and nobody changes."""
+_ROWS: Final = frozenset({list, tuple})
+_HOLDERS: Final = _ROWS | {dict, MappingProxyType}
 
 
 class TooManyItemsError(Exception):
@@ -65,7 +67,15 @@ def check_bounds(value: Any) -> None:
 
 def has_many(value: Any) -> bool:
     """Whether a value holds more than `FEW` items, or is so deep that it has to be found out beside the loop."""
-    if type(value) in ATOMS:
+    count = 0
+    for part in structs.astuple(value) if isinstance(value, Struct) else (value,):  # flat, as most values are
+        kind = type(part)
+        if kind in ATOMS:
+            continue
+        count += len(part) if kind in _HOLDERS else FEW
+        if count >= FEW or not ATOMS.issuperset(map(type, part if kind in _ROWS else part.values())):
+            break
+    else:
         return False
     try:
         measure(value, DEEPEST, [FEW])

@@ -62,8 +62,9 @@ class Settled(Struct, frozen=True):
                 return
 
 
-_settle: Final = Settled.__post_init__
-"""What tells a settled struct: one that has another is frozen like any."""
+def _is_settled(kind: Any) -> bool:
+    """Whether structs of this class are settled: of a class of one's own below it, nothing is taken for granted."""
+    return kind.__base__ is Settled and kind.__post_init__ is Settled.__post_init__
 
 
 class FrozenList(tuple[Any, ...]):
@@ -150,7 +151,7 @@ def freeze(value: Any, most: int = LARGEST) -> Any:
             if len(value) <= most:
                 return MappingProxyType(value.copy())
     elif isinstance(value, Struct) and kind.__struct_config__.frozen:
-        if getattr(kind, "__post_init__", None) is _settle:
+        if _is_settled(kind):
             return value
         shown = _flat_struct(value, most)
         if shown is not None:
@@ -208,7 +209,7 @@ def _freeze(value: Any, depth: int, room: list[int]) -> Any:
     if kind is tuple:
         return _frozen_tuple(value, depth, room)
     if isinstance(value, Struct) and kind.__struct_config__.frozen:
-        if getattr(kind, "__post_init__", None) is _settle:
+        if _is_settled(kind):
             room[0] -= len(kind.__struct_fields__)
             if room[0] < 0:
                 raise too_large()
@@ -221,9 +222,14 @@ def _flat_struct(value: Struct, most: int) -> Struct | None:
     """Return a struct read-only that holds nothing but atoms and flat dicts by texts; None for any other."""
     changed: dict[str, Any] | None = None
     for index, field in enumerate(structs.astuple(value)):
-        if type(field) in ATOMS or field is _NOTHING or is_kept(field):
+        kind = type(field)
+        if kind in ATOMS or field is _NOTHING:
             continue
-        if type(field) is not dict or len(field) > _MANY or len(field) > most:
+        if kind is not dict:
+            if not is_kept(field):
+                return None
+            continue
+        if len(field) > _MANY or len(field) > most:
             return None
         for key, item in field.items():
             if type(item) not in ATOMS or type(key) is not str:
@@ -248,16 +254,14 @@ def is_kept(value: Any) -> bool:
         return False
     for item in value:
         kind = type(item)
-        if kind in ATOMS or getattr(kind, "__post_init__", None) is _settle:
-            continue
-        if not _is_kept_struct(item):
+        if kind not in ATOMS and not _is_settled(kind) and not _is_kept_struct(item):
             return False
     return True
 
 
 def _is_kept_struct(value: Any) -> bool:
     kind = type(value)
-    if getattr(kind, "__post_init__", None) is _settle:
+    if _is_settled(kind):
         return True
     if not (isinstance(value, Struct) and kind.__struct_config__.frozen):
         return False
@@ -341,7 +345,7 @@ def restore(value: Any) -> Any:
     if kind is tuple:
         return value if ATOMS.issuperset(map(type, value)) else tuple([restore(item) for item in value])
     if isinstance(value, Struct):
-        if getattr(kind, "__post_init__", None) is _settle:
+        if _is_settled(kind):
             return value
         changed: dict[str, Any] = {}
         for index, field in enumerate(structs.astuple(value)):

@@ -50,6 +50,7 @@ from llmspell_hookspecs import (
     ToolListing,
     ToolResult,
     Tools,
+    freeze,
     hide,
     payload_of,
     restore,
@@ -180,11 +181,14 @@ class _Plan(Struct, frozen=True):
         return self.component.id
 
 
+_PARTS: Final = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+"""What a pydantic model consists of."""
+
+
 class _Prepared(Struct):
     """What `prepare` settled for one attempt.
 
     Attributes:
-        model: The parameters, frozen: what guards saw, with the secrets in it.
         fresh: The parameters themselves, for the first run, if nobody else can have changed them since.
         paths: Which of the parameters are paths; guards see them spelled, the tool gets them as the system has them.
         undeclared: Which of them the tool does not declare.
@@ -192,12 +196,41 @@ class _Prepared(Struct):
         limits: What it may use.
     """
 
-    model: Any = None
+    _frozen: Any = None
+    _flat: tuple[type[BaseModel], dict[str, Any], frozenset[str]] | None = None
     fresh: BaseModel | None = None
     paths: tuple[str, ...] = ()
     undeclared: tuple[str, ...] = ()
     call: ToolCall | None = None
     limits: ToolLimits = _MOST
+
+    @property
+    def model(self) -> Any:
+        """The parameters, frozen: what guards saw, with the secrets in it; flat ones are frozen if somebody asks."""
+        if self._flat is not None:
+            kind, items, given = self._flat
+            model = object.__new__(kind)  # `model_construct` takes fields by their aliases
+            for name, part in zip(_PARTS, (items, set(given), None, None), strict=True):
+                object.__setattr__(model, name, part)
+            self._frozen, self._flat = freeze(model), None
+        return self._frozen
+
+    def keep(self, model: BaseModel, own: bool, where: _Plan, most: int) -> None:
+        """Keep all that the body will get.
+
+        Args:
+            model: The parameters.
+            own: Whether nobody else has a part of them, and none has parts.
+            where: Whose they are, for the error.
+            most: How many items are walked.
+        """
+        self.fresh = model if own else None
+        self.undeclared = tuple(model.__pydantic_extra__ or ())
+        self._flat = None
+        if own and model.__pydantic_extra__ is None and model.__pydantic_private__ is None:
+            self._flat = (type(model), model.__dict__.copy(), frozenset(model.__pydantic_fields_set__))
+        else:
+            self._frozen = freeze_fields(model, where, "parameters", most)
 
 
 class ToolRunner(ComponentKind):
@@ -373,10 +406,7 @@ class _Call:
 
     def _keep(self, model: BaseModel, most: int = LARGEST) -> None:
         """Keep all that the body will get."""
-        prepared = self._prepared
-        prepared.model = freeze_fields(model, self._plan, "parameters", most)
-        prepared.fresh = model if _is_its_own(self._tool, model) else None
-        prepared.undeclared = tuple(model.__pydantic_extra__ or ())
+        self._prepared.keep(model, _is_its_own(self._tool, model), self._plan, most)
 
     def _shown(self, model: BaseModel) -> Any:
         """Keep all that the body will get, and return that as guards are shown it."""

@@ -16,9 +16,9 @@ import trio
 
 from llmspell.operations import Runner
 from llmspell.operations.correlation import CURRENT, Frame
-from llmspell.operations.forks import failure_of
 from llmspell_hookspecs import ComponentRef, Event, HandlerFailure
 from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.failure import failure_of
 from llmspell_hookspecs.foreign import as_error, let_pass
 
 from .mailbox import Mailbox

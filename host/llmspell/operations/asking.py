@@ -26,9 +26,10 @@ from llmspell_hookspecs import (
     Redirect,
     Replace,
 )
+from llmspell_hookspecs.failure import failure_of
 from llmspell_hookspecs.fit import fit
 
-from .forks import failure_of, on_behalf
+from .forks import on_behalf
 from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Answer", "ask_chain", "ask_scripts", "cancellation", "seen_by_scripts", "tell_scripts"]

@@ -13,32 +13,18 @@ from typing import Any, Final
 import trio
 from msgspec import structs
 
-from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome, ResourceLimitError, ToolError
-from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome, ResourceLimitError
+from llmspell_hookspecs.failure import failure_of
 
 from .correlation import Frame
-from .failure import shown_error
 from .kind import RunnerLimits
 from .wraps import LAST_MOMENTS_S
 
-__all__ = ["Forks", "failure_of", "on_behalf"]
+__all__ = ["Forks", "on_behalf"]
 
 _AT_ONCE: Final = 8
 """How many forks of one root begin, or are cancelled, in one step of the loop once there are more."""
 CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
-
-
-def failure_of(error: BaseException) -> Failure:
-    """Return an error as hooks see it."""
-    plain = issubclass(type(error), Exception)
-    try:
-        code = getattr(error, "code", "error") if plain else "cancelled"
-    except Exception:  # its own code ran
-        code = "error"
-    name: str = type.__dict__["__name__"].__get__(type(error))
-    shown = shown_error(error)
-    details = shown.details if isinstance(shown, ToolError) else None
-    return Failure(name, text_of_error(error), code if type(code) is str else "error", shown, details)
 
 
 def on_behalf(fork: Fork, scope: str) -> Fork:

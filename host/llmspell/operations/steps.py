@@ -64,14 +64,14 @@ from llmspell_hookspecs import (
     freeze,
 )
 from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.failure import changed_failure, failure_of
 from llmspell_hookspecs.fit import fit, name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
 
 from .asking import cancellation
 from .cache import size_of
 from .course import NOTHING, Announcer, Course
-from .failure import changed_failure
-from .forks import failure_of, on_behalf
+from .forks import on_behalf
 from .wraps import LAST_MOMENTS_S, enclose
 
 __all__ = ["Execution", "is_heard", "propose"]

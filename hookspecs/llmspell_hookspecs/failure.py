@@ -1,4 +1,4 @@
-"""A failure as hooks change it: what leaves is an error of the same class with the new text.
+"""An error as hooks see it, and as they change it: what leaves is an error of the same class with the new text.
 
 Invariant: the new error holds nothing of the old one: no cause, context, note or argument, and of the attributes only
 facts such as an operation's id or a status. What is made for a class that takes no bare text is a subclass of it.
@@ -11,10 +11,11 @@ from contextlib import suppress
 from types import MemberDescriptorType
 from typing import Any, Final
 
-from llmspell_hookspecs import Failure, InvalidInputError, LlmspellError, OperationError, freeze, restore
-from llmspell_hookspecs.errors import text_of_error
+from .context import Failure
+from .errors import InvalidInputError, LlmspellError, OperationError, ToolError, text_of_error
+from .values import freeze, restore
 
-__all__ = ["changed_failure", "shown_error"]
+__all__ = ["changed_failure", "failure_of", "shown_error"]
 
 _CAUSES: Final = 8
 _FIELDS: Final = ("message", "code", "details")
@@ -25,6 +26,19 @@ _FACTS: Final = frozenset(
     }
 )
 """What of an error is no text."""
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return an error as hooks see it."""
+    plain = issubclass(type(error), Exception)
+    try:
+        code = getattr(error, "code", "error") if plain else "cancelled"
+    except Exception:  # its own code ran
+        code = "error"
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    shown = shown_error(error)
+    details = shown.details if isinstance(shown, ToolError) else None
+    return Failure(name, text_of_error(error), code if type(code) is str else "error", shown, details)
 
 
 def changed_failure(failure: Failure, value: Any, where: str) -> Failure:

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.hooks import PROFILES, HookRegistry, PointCatalog
+from llmspell.hooks import HookRegistry, PointCatalog
 from llmspell.operations import OperationKind, Runner, RunnerLimits
 from llmspell_hookspecs import Call, ComponentRef, HookContext, ToolCall, own_points
+from llmspell_hookspecs.breaker import PROFILES
 from llmspell_plugins.kinds.tool import TOOL
 
 __all__ = [

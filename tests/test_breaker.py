@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kernel import Bench, opened, run
 from llmspell import Host
-from llmspell.hooks import PROFILES, Breaker, BreakerState
 from llmspell_hookspecs import HookContext, Retry
+from llmspell_hookspecs.breaker import PROFILES, Breaker, BreakerState
 
 BEFORE = "before_tool_execution"
 

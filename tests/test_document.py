@@ -194,7 +194,7 @@ def test_a_write_that_fails_leaves_nothing_behind(file: Path, run: Run, monkeypa
     def refuse(*args: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("llmspell.regular.os.replace", refuse)
+    monkeypatch.setattr("llmspell_hookspecs.regular.os.replace", refuse)
 
     assert run("plugin", "disable", "calculator", "--project")[0] == 2
     assert sorted(each.name for each in file.parent.iterdir()) == [".git", "llmspell.toml"]

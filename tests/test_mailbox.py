@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from llmspell.events.flow import Flow, FlowLimit
 from llmspell.events.mailbox import Held, Mailbox, read_options
 from llmspell_hookspecs import Event, InvalidInputError
+from llmspell_hookspecs.bucket import TokenBuckets, TokenRate
 
 COUNTS = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending")
 OVERFLOWS = ("drop_oldest", "drop_newest", "block", "reject", "sample(0.4)")
@@ -185,7 +185,7 @@ async def test_a_sleeping_consumer_is_woken_once_for_many_events() -> None:
 
 def test_a_source_may_burst_then_publishes_at_its_rate_and_others_are_not_held_to_it() -> None:
     now = 0.0
-    flow = Flow(FlowLimit(rate=10, burst=3), clock=lambda: now)
+    flow = TokenBuckets(TokenRate(rate=10, burst=3), clock=lambda: now)
 
     burst = [flow.admit("script:a"), *[flow.admit("script:a/part") for _ in range(3)]]
     other = flow.admit("script:b")
@@ -198,7 +198,7 @@ def test_a_source_may_burst_then_publishes_at_its_rate_and_others_are_not_held_t
 
 
 def test_forgotten_sources_start_anew_and_the_number_of_known_ones_is_bounded() -> None:
-    flow = Flow(FlowLimit(rate=1, burst=1), clock=lambda: 0.0)
+    flow = TokenBuckets(TokenRate(rate=1, burst=1), clock=lambda: 0.0)
 
     for number in range(5000):
         flow.admit(f"s{number}")

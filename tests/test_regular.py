@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.regular import MOST_BYTES, read_regular
 from llmspell.settings.document import set_plugin_enabled
 from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.regular import MOST_BYTES, read_regular
 from llmspell_plugins.commands.repl.terminal import open_history
 from waiting import PATIENCE_S
 
@@ -140,7 +140,7 @@ def test_a_pipe_that_the_process_was_given_is_read_to_its_end(name: str, folder:
 def test_a_given_pipe_through_which_nothing_comes_is_not_waited_for_without_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmspell.regular._WAIT_S", 0.0)
+    monkeypatch.setattr("llmspell_hookspecs.regular._WAIT_S", 0.0)
     out, _into = os.pipe()
 
     with pytest.raises(OSError, match="nothing came through it"):

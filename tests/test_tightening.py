@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmspell.security import Globs, PathJudge, PathRules
+from llmspell.security import PathJudge, PathRules
 from llmspell.security.hosts import HostJudge, HostRules
 from llmspell.settings import change, load_settings
 from llmspell.settings.model import SecuritySettings
 from llmspell.settings.policy import loosens
 from llmspell_hookspecs import Policy, SecurityError, SettingsError, Target
+from llmspell_hookspecs.globs import Globs
 
 FEW = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))

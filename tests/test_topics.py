@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell.events import Topics
 from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.trie import Topics
 
 # The slow matcher: as the documentation says it, segment by segment and character by character.
 

@@ -11,7 +11,6 @@ import pytest
 from kernel import Bench, opened, run
 from llmspell import Host
 from llmspell.hooks import TraceRow
-from llmspell.hooks.trace import difference
 from llmspell_hookspecs import (
     Cache,
     Call,
@@ -26,6 +25,7 @@ from llmspell_hookspecs import (
     Skipped,
     ToolCall,
 )
+from llmspell_hookspecs.difference import difference
 
 BEFORE, AROUND, AFTER = "before_tool_execution", "around_tool_execution", "after_tool_execution"
 

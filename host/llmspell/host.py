@@ -17,7 +17,7 @@ import trio
 
 from llmspell.addresses import Addresses
 from llmspell.events import Bus
-from llmspell.hooks import PROFILES, BreakerState, BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
+from llmspell.hooks import BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
 from llmspell.operations import OperationService, Runner
 from llmspell.plugins import (
     PLUGINS,
@@ -70,6 +70,7 @@ from llmspell_hookspecs import (
     Tools,
     own_points,
 )
+from llmspell_hookspecs.breaker import PROFILES, BreakerState
 
 __all__ = ["Host"]
 

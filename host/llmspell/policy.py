@@ -5,11 +5,11 @@ Invariant: one value holds all of it; a change of settings makes a new one, and 
 
 from __future__ import annotations
 
-from llmspell.events import FlowLimit
 from llmspell.operations import RunnerLimits
 from llmspell.security import HostJudge, PathJudge
 from llmspell.settings import LoadedSettings, Settings
 from llmspell_hookspecs import ScriptLimits, SecurityLevel
+from llmspell_hookspecs.bucket import TokenRate
 
 __all__ = ["Policies", "flow_limit", "runner_limits"]
 
@@ -70,7 +70,7 @@ def runner_limits(loaded: LoadedSettings) -> RunnerLimits:
     )
 
 
-def flow_limit(settings: Settings) -> FlowLimit | None:
+def flow_limit(settings: Settings) -> TokenRate | None:
     """Return how fast a source may publish by these settings; None for as fast as it likes."""
     rate = settings.events.source_rate
-    return None if rate is None else FlowLimit(rate, settings.events.source_burst)
+    return None if rate is None else TokenRate(rate, settings.events.source_burst)

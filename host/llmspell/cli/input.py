@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from llmspell.regular import MOST_BYTES, read_regular
+from llmspell_hookspecs.regular import MOST_BYTES, read_regular
 
 from .outlet import one_line, write_error
 

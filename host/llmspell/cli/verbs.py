@@ -184,7 +184,7 @@ def _docstring(module: str) -> str:
 
 def _head(path: str, characters: int | None = _HEAD_CHARACTERS) -> str:
     """Return the beginning of a file; nothing if it cannot be read."""
-    from llmspell.regular import read_regular
+    from llmspell_hookspecs.regular import read_regular
 
     try:
         return read_regular(path).decode("utf-8", "replace")[:characters]

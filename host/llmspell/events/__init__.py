@@ -1,11 +1,9 @@
-"""Events: topics, mailboxes, the bus between them, and how fast a source may publish."""
+"""Events: mailboxes, and the bus between publishers and subscribers."""
 
 from __future__ import annotations
 
 from .bus import Bus
-from .flow import Flow, FlowLimit
 from .mailbox import Mailbox, MailboxOptions, read_options
 from .subscription import Subscription
-from .topics import Topics
 
-__all__ = ["Bus", "Flow", "FlowLimit", "Mailbox", "MailboxOptions", "Subscription", "Topics", "read_options"]
+__all__ = ["Bus", "Mailbox", "MailboxOptions", "Subscription", "read_options"]

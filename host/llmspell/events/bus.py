@@ -29,14 +29,14 @@ from llmspell_hookspecs import (
     SubscriptionInfo,
     thaw,
 )
+from llmspell_hookspecs.bucket import TokenBuckets, TokenRate
 from llmspell_hookspecs.fit import bound, fit
+from llmspell_hookspecs.trie import Topics
 
 from .age import Ages
-from .flow import Flow, FlowLimit
 from .handling import Handling, emptied, run_handler, waits_on
 from .mailbox import EVERY, Held, Mailbox, read_options
 from .subscription import Subscription
-from .topics import Topics
 
 __all__ = ["Bus"]
 
@@ -83,7 +83,7 @@ class Bus:
         self._nursery = nursery
         self._now_s = now_s
         self._ages = Ages(now_s)
-        self._flow: Flow | None = None
+        self._flow: TokenBuckets | None = None
         self._topics: Topics[Mailbox] = Topics()
         self._routes = self._topics.routes
         self._open: dict[Mailbox, Subscription] = {}
@@ -113,12 +113,12 @@ class Bus:
             self._runner.look_again()  # a hook at an event hears of every operation
         self._guarded = self._hooked or self._flow is not None or bool(self._runner.refusal)
 
-    def limit(self, limit: FlowLimit | None) -> None:
+    def limit(self, limit: TokenRate | None) -> None:
         """Hold each source to this limit from now on; None for no limit."""
         if limit is None:
             self._flow = None
         elif self._flow is None or self._flow.limit != limit:
-            self._flow = Flow(limit)
+            self._flow = TokenBuckets(limit)
         self.check()
 
     # Publishing.

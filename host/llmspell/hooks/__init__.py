@@ -1,8 +1,7 @@
-"""Hooks: registration, order, compiled chains, dispatch, breakers, trace."""
+"""Hooks: registration, order, compiled chains, dispatch, trace."""
 
 from __future__ import annotations
 
-from .breaker import PROFILES, Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
 from .chain import Chain, still_judging
 from .dispatch import PAUSE, advance, advance_waiting, judge, observe, unsupported
@@ -15,10 +14,6 @@ from .trace import Tracer, TraceRow
 __all__ = [
     "FOR_ALL",
     "PAUSE",
-    "PROFILES",
-    "Breaker",
-    "BreakerProfile",
-    "BreakerState",
     "BreakerTimer",
     "Chain",
     "Handle",

@@ -27,10 +27,9 @@ from llmspell_hookspecs import (
     HookTimeoutError,
     Phase,
 )
+from llmspell_hookspecs.breaker import Breaker, BreakerProfile
 from llmspell_hookspecs.spelling import one_line
 from llmspell_hookspecs.tally import Tally
-
-from .breaker import Breaker, BreakerProfile
 
 __all__ = ["FOR_ALL", "Hook", "name_of"]
 

@@ -27,8 +27,8 @@ from llmspell_hookspecs import (
     HookRegistrationError,
     hook_options,
 )
+from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
 
-from .breaker import Breaker, BreakerProfile, BreakerState
 from .catalog import PointCatalog
 from .chain import Chain, compile_chain
 from .hook import FOR_ALL, Hook, name_of

@@ -7,7 +7,7 @@ import itertools
 
 import trio
 
-from .breaker import Breaker
+from llmspell_hookspecs.breaker import Breaker
 
 __all__ = ["BreakerTimer"]
 

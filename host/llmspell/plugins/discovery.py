@@ -19,10 +19,10 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from llmspell.regular import read_regular
 from llmspell.settings import Settings
 from llmspell_hookspecs import PluginInfo
 from llmspell_hookspecs.foreign import let_pass, text_of
+from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.spelling import one_line
 
 from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups, name_problem

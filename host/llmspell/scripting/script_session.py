@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import trio
 
-from llmspell.regular import read_regular
 from llmspell_hookspecs import CallOptions, InvalidInputError, LanguageSession, ScriptError, ScriptResult, ScriptRun
+from llmspell_hookspecs.regular import read_regular
 
 __all__ = ["ScriptSession", "read_source"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .globs import Globs
 from .hosts import HostJudge, HostRules, host_entry
 from .levels import judge_level
 from .paths import DATA_FOLDER, PathJudge, PathRules, expand_root, home_folder
@@ -10,7 +9,6 @@ from .process import ProcessPool
 
 __all__ = [
     "DATA_FOLDER",
-    "Globs",
     "HostJudge",
     "HostRules",
     "PathJudge",

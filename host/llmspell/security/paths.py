@@ -20,9 +20,8 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from llmspell_hookspecs import SecurityError
+from llmspell_hookspecs.globs import Globs
 from llmspell_hookspecs.spelling import spelled_path
-
-from .globs import Globs
 
 __all__ = ["DATA_FOLDER", "PathJudge", "PathRules", "expand_root", "home_folder"]
 

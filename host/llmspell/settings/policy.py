@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from llmspell.security import Globs
 from llmspell_hookspecs import Policy, is_secret_name
+from llmspell_hookspecs.globs import Globs
 
 __all__ = ["loosens"]
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from llmspell.regular import read_regular
 from llmspell_hookspecs import SettingsError
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.regular import read_regular
 
 from .location import lines_of
 

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from llmspell.regular import read_regular, replace_regular
 from llmspell.security import expand_root
 from llmspell_hookspecs import SettingsError
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.regular import read_regular, replace_regular
 
 from .key import flatten
 from .place import data_dir

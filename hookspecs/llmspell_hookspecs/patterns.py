@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from llmspell_hookspecs import InvalidInputError
+from .errors import InvalidInputError
 
 __all__ = ["DEEP", "STAR", "expand_braces", "parse_pattern", "segment_matcher", "split_topic"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, TypeVar
 
-from .pattern import DEEP, STAR, parse_pattern, segment_matcher, split_topic
+from .patterns import DEEP, STAR, parse_pattern, segment_matcher, split_topic
 
 __all__ = ["Topics"]
 

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from llmspell_hookspecs.errors import text_of_error
+from .errors import text_of_error
 
 __all__ = ["PROFILES", "Breaker", "BreakerProfile", "BreakerState"]
 

@@ -1,6 +1,6 @@
-"""How fast a source may publish: a token bucket for each.
+"""Token buckets: how fast each of several sources may go, such as those that publish events.
 
-Invariant: at most 4096 buckets are kept; one that is forgotten is full again. Rates in events a second.
+Invariant: at most 4096 buckets are kept; one that is forgotten is full again. Rates in tokens a second.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Flow", "FlowLimit"]
+__all__ = ["TokenBuckets", "TokenRate"]
 
 _KEPT: Final = 4096
 
 
-class FlowLimit(Struct, frozen=True):
-    """What each source may publish.
+class TokenRate(Struct, frozen=True):
+    """What each source may take.
 
     Attributes:
-        rate: Events a second in the long run.
-        burst: Events at once, from 1.
+        rate: Tokens a second in the long run.
+        burst: Tokens at once, from 1.
     """
 
     rate: float
@@ -34,21 +34,21 @@ class _Bucket(Struct):
     filled_s: float
 
 
-class Flow:
+class TokenBuckets:
     """Buckets by source.
 
     Args:
-        limit: What each may publish.
+        limit: What each may take.
         clock: Returns seconds that only grow.
     """
 
-    def __init__(self, limit: FlowLimit, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, limit: TokenRate, clock: Callable[[], float] = monotonic) -> None:
         self.limit = limit
         self._clock = clock
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def admit(self, source: str) -> bool:
-        """Return whether the source may publish one more now, and count it; ``a/b`` is a part of the source ``a``."""
+        """Return whether the source may take one more now, and count it; ``a/b`` is a part of the source ``a``."""
         source = source.partition("/")[0]
         now_s = self._clock()
         bucket = self._buckets.get(source)

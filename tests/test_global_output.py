@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llmspell.scripting import Interface, Scope
 from llmspell_hookspecs import ScriptLimits, ScriptRun
-from llmspell_plugins.globals.arguments import Arguments, parse_arguments
+from llmspell_plugins.globals.arguments import Arguments, PositionalArguments, parse_arguments
 from llmspell_plugins.globals.logger import Logger
 from llmspell_plugins.globals.output import Print
 
@@ -80,7 +80,11 @@ def test_the_logger_names_the_script(caplog: pytest.LogCaptureFixture) -> None:
 def test_arguments_are_named_positional_and_counted_from_the_scripts_name() -> None:
     given = ("in.csv", "--key", "value", "--flag", "--n", "-5", "--eq=a=b", "out.csv", "--last", "--", "--raw")
 
-    found = Arguments(None, scope_for("lua", [], *given)).script_globals()  # type: ignore[arg-type]
+    scope = scope_for("lua", [], *given)
+    found = {
+        **Arguments(None, scope).script_globals(),  # type: ignore[arg-type]
+        **PositionalArguments(None, scope).script_globals(),  # type: ignore[arg-type]
+    }
 
     named: dict[int | str, str] = {"key": "value", "flag": "true", "n": "-5", "eq": "a=b", "last": "true"}
     positional: dict[int | str, str] = {0: "tour.lua", 1: "in.csv", 2: "out.csv", 3: "--raw"}

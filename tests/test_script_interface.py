@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmspell import Host
 from llmspell.scripting import Interface, Scope, load_globals
 from llmspell_hookspecs import (
+    HookAdapter,
     InvalidInputError,
     ScriptFunction,
     ScriptGlobal,
+    ScriptInterface,
     ScriptLimits,
     ScriptObject,
     ScriptRun,
@@ -21,6 +26,7 @@ from llmspell_hookspecs import (
     Services,
     script_method,
 )
+from llmspell_plugins.languages.adapter import PlainHookAdapter
 
 
 class Box(ScriptGlobal):
@@ -253,3 +259,76 @@ def test_of_two_globals_of_one_name_the_first_stands(caplog: pytest.LogCaptureFi
 
     assert list(found) == ["Box"]
     assert "script global Box: box and other both bring it, and the first stands" in caplog.text
+
+
+class Untelling:
+    """A language whose scripts' values are the names of their globals."""
+
+    name: ClassVar[str] = "untelling"
+    extensions: ClassVar[tuple[str, ...]] = (".untelling",)
+
+    def __init__(self) -> None:
+        self.hook_adapter: HookAdapter = PlainHookAdapter()
+
+    async def run(self, script: ScriptRun, interface: ScriptInterface, /) -> Any:
+        await trio.lowlevel.checkpoint()
+        return sorted(interface.globals)
+
+
+class Telling(Untelling):
+    """It says by which words a script may reach any."""
+
+    name: ClassVar[str] = "telling"
+    extensions: ClassVar[tuple[str, ...]] = (".telling",)
+    reaching: ClassVar[frozenset[str]] = frozenset({"everything"})
+
+
+async def test_only_the_globals_that_a_script_names_are_made_for_it_and_those_of_others() -> None:
+    async with Host.open(settings=False, plugins=[Telling(), Untelling(), Box], discover=False) as host:
+        named = await host.run_source("JSON and Tool, not Toolbox or config", "telling")
+        none = await host.run_source("1", "telling")
+        reached = await host.run_source("everything", "telling")
+        untold = await host.run_source("1", "untelling")
+
+    assert named == ["Box", "JSON", "Tool"]
+    assert none == ["Box"]
+    assert reached == untold
+    assert {"ARGS", "Agent", "Box", "Config", "JSON", "State", "Tool", "arg", "print"} <= set(untold)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'return _G["JS" .. "ON"] ~= nil',
+        'return _ENV["JS" .. "ON"] ~= nil',
+        'return load("return JS" .. "ON ~= nil")()',
+        "for name in pairs(_G) do if #name == 4 and name:find('JS') then return true end end",
+    ],
+)
+async def test_a_lua_script_reaches_globals_that_it_does_not_name(source: str) -> None:
+    async with Host.open(settings=False, discover=False) as host:
+        assert await host.run_source(source, "lua") is True
+
+
+async def test_a_global_of_anothers_package_stands_for_none_of_the_hosts_that_a_script_does_not_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Impostor(Plain):
+        def script_globals(self) -> Mapping[str, Any]:
+            return {"Tool": "mine"}
+
+    async with Host.open(settings=False, plugins=[Telling(), Impostor], discover=False) as host:
+        assert await host.run_source("1", "telling") == []
+
+    assert "script global Tool: Tool and plain both bring it, and the first stands" in caplog.text
+
+
+def test_a_trivial_script_imports_no_global() -> None:
+    code = (
+        "import sys\nfrom llmspell.cli.main import main\ntry:\n    main(['exec', 'return 1'])\nexcept SystemExit:\n"
+        "    pass\nprint([name for name in sys.modules if name.startswith('llmspell_plugins.globals.')])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["1", "[]"]

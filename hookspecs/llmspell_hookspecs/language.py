@@ -257,6 +257,10 @@ class HookAdapter(Protocol):
 class Language(Protocol):
     """A script language; an entry point in ``llmspell.languages``.
 
+    One may have a set of words ``reaching``: with none of them in its source, a script reaches no global but those
+    that its source names (Lua: ``_G``, ``load`` ...), and of the host's own globals the others are not made for it.
+    Without such a set all are made for every script.
+
     Attributes:
         name: ``lua`` ...
         extensions: Of its files, such as ``(".lua",)``.

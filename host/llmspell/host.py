@@ -33,7 +33,7 @@ from llmspell.plugins import (
 from llmspell.plugins.tables import TableModels, tell_unknown
 from llmspell.policy import Policies, flow_limit, runner_limits
 from llmspell.project import HostFolder
-from llmspell.scripting import Globals, Languages, ScriptRunner, ScriptSession
+from llmspell.scripting import Globals, ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
 from llmspell.services import (
     FileService,
@@ -334,10 +334,15 @@ class Host:
 
     def _wire(self, settings: Settings, registries: PluginRegistries, loader: Loader) -> None:
         """Give each room its plugins."""
-        languages = Languages(registries.of("llmspell.languages"), settings)
-        globals_of = Globals(registries.of("llmspell.globals"))
         self._scripts = ScriptRunner(
-            languages, self._runner, self._policies, self._services, globals_of, self._write, self._read_line
+            registries.of("llmspell.languages"),
+            lambda: self.settings.loaded.settings.default_language,
+            self._runner,
+            self._policies,
+            self._services,
+            Globals(registries.of("llmspell.globals")),
+            self._write,
+            self._read_line,
         )
         self._addresses.add("script", self._scripts)
         self._addresses.add("custom", self.hooks)

@@ -141,9 +141,9 @@ class LazyRegistry(Generic[T]):
         """Whether nothing is opened any more."""
         return self._loader.lifespans.closing
 
-    def loadable(self) -> Iterator[tuple[str, T]]:
-        """Yield those that load, by name; of each that does not it is said once why not."""
-        for name in self.names():
+    def loadable(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, T]]:
+        """Yield those of these names, or of all, that load; of each that does not it is said once why not."""
+        for name in self.names() if names is None else names:
             try:
                 yield name, self.get(name)
             except LlmspellError as error:

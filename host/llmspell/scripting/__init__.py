@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .interface import Interface
-from .languages import Languages
 from .loading import GlobalFactory, Globals, load_globals
 from .scope import Scope
 from .script_runner import ScriptRunner
@@ -13,7 +12,6 @@ __all__ = [
     "GlobalFactory",
     "Globals",
     "Interface",
-    "Languages",
     "Scope",
     "ScriptRunner",
     "ScriptSession",

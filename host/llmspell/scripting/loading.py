@@ -1,13 +1,14 @@
-"""The globals of scripts: loaded when the first script runs, and for each run constructed from what the plugins bring.
+"""The globals of scripts: imported when a script first needs them, constructed for each run.
 
-Invariant: one object per global and run. What goes wrong with one names its plugin and takes away nothing but that one;
-of two that bring one name the host's own stands, else the first.
+Invariant: one object per global and run, and of the host's own none that the script cannot reach. What goes wrong with
+one names its plugin and takes away nothing but that one; of two that bring one name the host's own stands, else the
+first.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ _log = logging.getLogger("llmspell")
 
 
 class Globals:
-    """The globals of scripts: loaded when the first script runs.
+    """The globals of scripts: each loaded when the first script needs it.
 
     Args:
         shelf: The plugins of the group.
@@ -30,22 +31,28 @@ class Globals:
 
     def __init__(self, shelf: LazyRegistry[GlobalFactory]) -> None:
         self._shelf = shelf
-        self._factories: list[tuple[str, GlobalFactory]] | None = None
 
-    async def load(self, services: Services, scope: ScriptScope) -> dict[str, Any]:
-        """Construct the globals of a run; see `load_globals`."""
-        return await self._shelf.build(lambda: load_globals(self._known(), services, scope))
+    async def load(self, services: Services, scope: ScriptScope, words: Collection[str] | None) -> dict[str, Any]:
+        """Construct the globals of a run; see `load_globals`.
 
-    def _known(self) -> Iterable[tuple[str, GlobalFactory]]:
-        """Return their names and factories, the host's own first."""
-        if self._factories is None:
-            found = list(self._shelf.loadable())
-            self._factories = sorted(found, key=lambda each: self._shelf.info(each[0]).distribution != OWN)
-        return self._factories
+        Args:
+            services: What the globals may use of the host.
+            scope: The run.
+            words: All by which the script can reach a global; None for all there are. The host's own globals have the
+                names of their entry points, and only those among the words are imported.
+        """
+        own = {name for name in self._shelf.names() if self._shelf.info(name).distribution == OWN}
+        unnamed = own.difference(words) if words is not None else ()
+        names = sorted(set(self._shelf.names()).difference(unnamed), key=lambda name: (name not in own, name))
+        found = list(self._shelf.loadable(names))
+        return await self._shelf.build(lambda: load_globals(found, services, scope, unnamed))
 
 
 def load_globals(
-    factories: Iterable[tuple[str, GlobalFactory]], services: Services, scope: ScriptScope
+    factories: Iterable[tuple[str, GlobalFactory]],
+    services: Services,
+    scope: ScriptScope,
+    unnamed: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Construct the globals of a run; one that cannot be constructed, or whose name another one brought, is left out.
 
@@ -53,9 +60,10 @@ def load_globals(
         factories: For each plugin its name and what constructs its global, most often the class.
         services: What the globals may use of the host.
         scope: The run.
+        unnamed: Those of the host's that the script cannot reach: not constructed, and yet nobody else's.
     """
     found: dict[str, Any] = {}
-    origin: dict[str, str] = {}
+    origin: dict[str, str] = {name: name for name in unnamed}
     for plugin, factory in factories:
         try:
             with Blamed(partial(_failed, plugin)):

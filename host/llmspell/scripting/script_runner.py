@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any, Final
 import trio
 
 from llmspell.operations import Frame, Operation, OperationKind, Runner
+from llmspell.plugins import LazyRegistry
 from llmspell.policy import Policies
 from llmspell_hookspecs import (
     CallOptions,
@@ -30,7 +32,6 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.fit import bound, thaw_fields
 
 from .interface import Interface
-from .languages import Languages
 from .loading import Globals
 from .scope import Scope
 from .script_session import ScriptSession, read_source
@@ -48,13 +49,17 @@ SCRIPT: Final = OperationKind(
     payload=payload_of,
     events=True,
 )
+_WORD: Final = re.compile(r"[^\W\d]\w*")
+_LOOKED_THROUGH: Final = 65536
+"""How many characters of a source are looked through for words, on the loop."""
 
 
 class ScriptRunner:
     """Runs scripts.
 
     Args:
-        languages: The languages.
+        languages: The plugins that bring languages.
+        default_language: Returns the name of the language of files whose names do not tell.
         runner: Runs operations.
         policies: Say what a script may use.
         services: What globals may use.
@@ -65,7 +70,8 @@ class ScriptRunner:
 
     def __init__(
         self,
-        languages: Languages,
+        languages: LazyRegistry[Language],
+        default_language: Callable[[], str],
         runner: Runner,
         policies: Policies,
         services: Services,
@@ -74,6 +80,7 @@ class ScriptRunner:
         read_line: Callable[[], str | None] | None = None,
     ) -> None:
         self._languages = languages
+        self._default_language = default_language
         self._runner = runner
         self._policies = policies
         self._services = services
@@ -91,10 +98,17 @@ class ScriptRunner:
         """
         name = os.fspath(path)
         source = await read_source(name)
-        language = self._languages.of_file(name).name
         resolved = str(await trio.Path(name).resolve())
-        script = ScriptRun(source, language, name, resolved, tuple(arguments))
+        script = ScriptRun(source, self._language_of(name), name, resolved, tuple(arguments))
         return await self.run_script(script, options)
+
+    def _language_of(self, name: str) -> str:
+        """Return the language of a file by its extension; the default language if none claims it."""
+        extension = os.path.splitext(name)[1]
+        default = self._languages.get(self._default_language())
+        if not extension or extension in default.extensions:
+            return default.name
+        return next((each.name for _, each in self._languages.loadable() if extension in each.extensions), default.name)
 
     async def run_script(self, script: ScriptRun, options: CallOptions | None = None) -> Any:
         """Run a script and return its value."""
@@ -120,7 +134,10 @@ class ScriptRunner:
             message = f"language {script.language}: it has no sessions; run whole scripts, or name another language"
             raise InvalidInputError(message, field="language")
         scope = f"s{next(self._numbers)}"
-        async with self._interface(scope, script, language) as interface, language.session(script, interface) as inner:
+        async with (
+            self._interface(scope, script, language, None) as interface,
+            language.session(script, interface) as inner,
+        ):
             yield ScriptSession(inner, script, partial(self._operate, scope=scope))
 
     async def _operate(
@@ -161,19 +178,30 @@ class ScriptRunner:
 
     async def _body(self, scope: str, script: ScriptRun) -> ScriptResult:
         language = await self._languages.enter(script.language)
-        async with self._interface(scope, thaw_fields(script), language) as interface:
+        async with self._interface(scope, thaw_fields(script), language, _words(script, language)) as interface:
             return ScriptResult(await language.run(script, interface))
 
     @asynccontextmanager
-    async def _interface(self, id: str, script: ScriptRun, language: Language) -> AsyncIterator[Interface]:
-        """Return the interface of one run or session, whose scope closes behind it."""
+    async def _interface(
+        self, id: str, script: ScriptRun, language: Language, words: frozenset[str] | None
+    ) -> AsyncIterator[Interface]:
+        """Return the interface of one run or session, whose scope closes behind it; for the words see `Globals`."""
         scope = Scope(id, script, language.hook_adapter, write=self._write, read_line=self._read_line)
         home = Frame(self._runner, None, _component(script), 0, script.language, 0, (id,))
         try:
-            offered = await self._globals.load(self._services, scope)
+            offered = await self._globals.load(self._services, scope, words)
             yield Interface(scope, self._services, self._policies.script_limits, offered, home)
         finally:
             await scope.close()
+
+
+def _words(script: ScriptRun, language: Language) -> frozenset[str] | None:
+    """Return the words by which a script can reach a global; None if it can reach every one."""
+    reaching: frozenset[str] | None = getattr(language, "reaching", None)
+    if reaching is None or len(script.source) > _LOOKED_THROUGH:
+        return None
+    words = frozenset(_WORD.findall(script.source))
+    return words if words.isdisjoint(reaching) else None
 
 
 def _component(script: ScriptRun) -> ComponentRef:

@@ -11,20 +11,29 @@ from typing import Any, ClassVar
 
 from llmspell_hookspecs import ScriptGlobal
 
-__all__ = ["Arguments", "parse_arguments"]
+__all__ = ["Arguments", "PositionalArguments", "parse_arguments"]
 
 
 class Arguments(ScriptGlobal):
-    """Bring ``ARGS`` (all of them) and ``arg`` (the positional ones), as plain tables."""
+    """Bring ``ARGS``, all of them, as a plain table."""
 
     name: ClassVar[str] = "ARGS"
 
     def script_globals(self) -> Mapping[str, Any]:
-        """Return the two tables."""
-        run = self.scope.script
-        named, positional = parse_arguments(run.arguments)
-        numbered: dict[int | str, str] = {0: run.name, **dict(enumerate(positional, start=1))}
-        return {"ARGS": {**numbered, **named}, "arg": numbered}
+        """Return the table."""
+        named, positional = parse_arguments(self.scope.script.arguments)
+        return {"ARGS": {0: self.scope.script.name, **dict(enumerate(positional, start=1)), **named}}
+
+
+class PositionalArguments(ScriptGlobal):
+    """Bring ``arg``, the positional ones, as a plain table."""
+
+    name: ClassVar[str] = "arg"
+
+    def script_globals(self) -> Mapping[str, Any]:
+        """Return the table."""
+        _, positional = parse_arguments(self.scope.script.arguments)
+        return {"arg": {0: self.scope.script.name, **dict(enumerate(positional, start=1))}}
 
 
 def parse_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:

@@ -20,6 +20,7 @@ class Lua:
 
     name: ClassVar[str] = "lua"
     extensions: ClassVar[tuple[str, ...]] = (".lua",)
+    reaching: ClassVar[frozenset[str]] = frozenset({"_ENV", "_G", "dofile", "load", "loadfile"})
 
     def __init__(self) -> None:
         self.hook_adapter: HookAdapter = PlainHookAdapter()

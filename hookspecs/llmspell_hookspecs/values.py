@@ -247,11 +247,11 @@ def _settle_fields(made: Struct) -> None:
 
 
 def is_kept(value: Any) -> bool:
-    """Whether nobody can change it, so that it need not be made anew: bare structs, and short tuples of such."""
+    """Whether nobody can change it, so that it need not be made anew: settled and bare structs, and tuples of such."""
     if type(value) is not tuple:
         return _is_kept_struct(value)
     if len(value) > _SHORT:
-        return False
+        return all(kind in ATOMS or _is_settled(kind) for kind in set(map(type, value)))
     for item in value:
         kind = type(item)
         if kind not in ATOMS and not _is_settled(kind) and not _is_kept_struct(item):

@@ -574,6 +574,7 @@ async def test_a_compression_bomb_ends_at_the_limit(coding: str) -> None:
 @pytest.mark.parametrize(
     ("body", "coding"),
     [(b"not gzip", "gzip"), (gzip.compress(b"x" * 1000)[:-9], "gzip"), (b"x", "br"), (b"x", "gzip, gzip")],
+    ids=["other", "cut", "unknown", "twice"],
 )
 async def test_a_body_that_cannot_be_decoded_is_an_error(body: bytes, coding: str) -> None:
     answer = functools.partial(_Handler.reply, body=body, content_encoding=coding)

@@ -56,6 +56,7 @@ def test_a_settings_file_that_is_broken_is_named(name: str, text: bytes, told: s
         (b"return " + b"(" * 5000, "overflow"),
         (b"return " + b"{" * 5000, "overflow"),
     ],
+    ids=["random", "bytecode", "calls", "tables"],
 )
 def test_a_file_that_is_no_script_is_one_line(text: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "x.lua").write_bytes(text)

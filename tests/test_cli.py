@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -12,9 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from llmspell.cli.invocation import OPTIONS
 from llmspell.cli.main import main
+from llmspell.cli.root import COMMANDS
 from waiting import PATIENCE_S
 
 TOOLS = '''
@@ -418,8 +422,42 @@ def test_switching_says_if_another_layer_has_the_last_word(here: Any, monkeypatc
     )
 
 
+def test_the_option_project_names_the_folder_also_where_plugins_are_switched(here: Any, machine: Machine) -> None:
+    other = machine.project.parent / "other"
+    other.mkdir()
+    (other / "llmspell.toml").write_text("[limits]\ndepth = 5\n")
+    assert here("trust", str(other))[0] == 0
+
+    for_the_user = here("plugin", "disable", "calculator", "--project", str(other))
+    in_the_project = here("plugin", "disable", "text_manipulator", "--local", "--project", str(other))
+    before_the_noun = here("--project", str(other), "plugin", "enable", "text_manipulator", "--local")
+
+    assert for_the_user == (0, f"calculator is disabled in {machine.user_file}\n", "")
+    assert in_the_project == (0, f"text_manipulator is disabled in {other / 'llmspell.toml'}\n", "")
+    assert before_the_noun == (0, f"text_manipulator is enabled in {other / 'llmspell.toml'}\n", "")
+    assert not (machine.project / "llmspell.toml").exists()
+
+
+def test_no_verb_of_the_hosts_takes_a_general_options_name_for_its_own() -> None:
+    general = {name: option for option in OPTIONS for name in option.opts}
+
+    def commands(command: click.Command) -> Iterator[click.Command]:
+        yield command
+        if isinstance(command, click.Group):
+            for name in command.list_commands(click.Context(command)):
+                inner = command.get_command(click.Context(command), name)
+                assert inner is not None
+                yield from commands(inner)
+
+    for verb in COMMANDS:
+        module, _, attribute = COMMANDS[verb][0].partition(":")
+        for command in commands(getattr(importlib.import_module(module), attribute)):
+            for own in command.params:
+                assert own in OPTIONS or not general.keys() & {*own.opts, *own.secondary_opts}, (verb, own.name)
+
+
 def test_disabling_in_a_project_that_is_not_trusted_leaves_its_file_as_it_was(here: Any, machine: Machine) -> None:
-    code, out, err = here("plugin", "disable", "calculator", "--project")
+    code, out, err = here("plugin", "disable", "calculator", "--local")
 
     assert (code, out) == (2, "")
     assert "is left as it was" in err
@@ -544,6 +582,7 @@ def test_nobody_reading_is_no_error(machine: Machine) -> None:
 
 
 LANGUAGE = '''
+import importlib
 import json
 from llmspell_hookspecs import Calls, ScriptError
 
@@ -929,7 +968,7 @@ def test_in_the_root_of_the_file_system_what_is_kept_lies_with_the_users_data(
     assert here("state", "set", "key", "1")[0] == 0
     assert here("state", "get", "key")[1] == "1\n"
     assert list(machine.project.parent.glob("data/no-project/.llmspell/state.db"))
-    assert here("plugin", "disable", "calculator", "--project")[0] == 2
+    assert here("plugin", "disable", "calculator", "--local")[0] == 2
 
 
 def test_settings_order_two_hooks_of_others(here: Any, machine: Machine) -> None:

@@ -184,7 +184,7 @@ def test_explain_shows_people_a_table(tmp_path: Path) -> None:
     assert DENIED in ended.stderr
 
 
-@pytest.mark.parametrize("words", ["trust", "untrust", "config show", "exec 1", "plugin disable x --project"])
+@pytest.mark.parametrize("words", ["trust", "untrust", "config show", "exec 1", "plugin disable x --local"])
 def test_a_current_folder_that_is_gone_is_told_with_what_to_do(words: str, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     code = (

@@ -90,10 +90,10 @@ def test_a_trusted_project_has_a_plugin_switched_in_any_layout(layout: str, file
     file.write_bytes(LAYOUTS[layout].encode())
     trusted(run)
 
-    disabled = run("plugin", "disable", "calculator", "--project")
+    disabled = run("plugin", "disable", "calculator", "--local")
     written = file.read_bytes().decode()
     was_enabled = enabled(run)
-    again = run("plugin", "enable", "calculator", "--project")
+    again = run("plugin", "enable", "calculator", "--local")
 
     assert (disabled, was_enabled) == ((0, f"calculator is disabled in {file}\n", ""), False)
     assert (again, enabled(run)) == ((0, f"calculator is enabled in {file}\n", ""), True)
@@ -110,7 +110,7 @@ def test_a_project_that_nobody_trusted_is_left_as_it_was(layout: str, file: Path
     file.write_bytes(LAYOUTS[layout].encode())
     before = run("config", "show")[0]
 
-    code, out, err = run("plugin", "disable", "calculator", "--project")
+    code, out, err = run("plugin", "disable", "calculator", "--local")
 
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "is left as it was" in err
@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_changed_is_one_line_and_left_as_it_was(kind: str,
     commands = run("config", "show")[0]
     run("trust")
 
-    code, out, err = run("plugin", "disable", "calculator", "--project")
+    code, out, err = run("plugin", "disable", "calculator", "--local")
 
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert str(file) in err
@@ -180,7 +180,7 @@ def test_a_folder_that_may_not_be_written_is_one_line(
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
 
-    code, out, err = run("plugin", "disable", "calculator", "--project")
+    code, out, err = run("plugin", "disable", "calculator", "--local")
 
     assert (code, out) == (2, "")
     assert err == f"llmspell: {file}: it cannot be written: Read-only file system; allow it, or edit it by hand\n"
@@ -196,7 +196,7 @@ def test_a_write_that_fails_leaves_nothing_behind(file: Path, run: Run, monkeypa
 
     monkeypatch.setattr("llmspell_hookspecs.regular.os.replace", refuse)
 
-    assert run("plugin", "disable", "calculator", "--project")[0] == 2
+    assert run("plugin", "disable", "calculator", "--local")[0] == 2
     assert sorted(each.name for each in file.parent.iterdir()) == [".git", "llmspell.toml"]
 
 
@@ -207,7 +207,7 @@ def test_a_linked_file_stays_a_link_and_its_rights_stay(file: Path, run: Run) ->
     file.symlink_to("real.toml")
     trusted(run)
 
-    assert run("plugin", "disable", "calculator", "--project")[0] == 0
+    assert run("plugin", "disable", "calculator", "--local")[0] == 0
     assert (file.is_symlink(), real.stat().st_mode & 0o777) == (True, 0o640)
     assert real.read_text().startswith("# mine\n")
 
@@ -216,7 +216,7 @@ def test_enabling_takes_a_plugin_off_under_all_its_names(file: Path, run: Run) -
     file.write_text('[plugins]\ndisabled = ["tool:calculator", "a", "tools:calculator"]\n')
     trusted(run)
 
-    assert run("plugin", "enable", "calculator", "--project")[0] == 0
+    assert run("plugin", "enable", "calculator", "--local")[0] == 0
     assert enabled(run)
     assert tomllib.loads(file.read_text()) == {"plugins": {"disabled": ["a"]}}
 
@@ -225,7 +225,7 @@ def test_enabling_under_the_whole_name_says_what_still_disables_it(file: Path, r
     file.write_text('[plugins]\ndisabled = ["calculator"]\n')
     trusted(run)
 
-    _, _, err = run("plugin", "enable", "tools:calculator", "--project")
+    _, _, err = run("plugin", "enable", "tools:calculator", "--local")
 
     assert err == f"llmspell: warning: tools:calculator is still disabled, for {file}:2 says so\n"
 
@@ -234,8 +234,8 @@ def test_one_is_enabled_after_the_other_where_the_file_is_what_stops_commands(fi
     file.write_text('[plugins]\ndisabled = ["calculator", "sqlite"]\n')
     assert run("config", "show")[0] == 2
 
-    first = run("plugin", "enable", "calculator", "--project")
-    second = run("plugin", "enable", "sqlite", "--project")
+    first = run("plugin", "enable", "calculator", "--local")
+    second = run("plugin", "enable", "sqlite", "--local")
 
     assert (first[0], second) == (0, (0, f"sqlite is enabled in {file}\n", ""))
     assert run("config", "show")[0] == 0

@@ -47,7 +47,7 @@ provider test offline/rules --prompt hi --stream --time 5
 plugin list
 plugin info audit
 plugin enable audit --user
-plugin disable model_retry --project
+plugin disable model_retry --local
 hook list BeforeToolExecution
 hook order before_tool_execution
 hook point list

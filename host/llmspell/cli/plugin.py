@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plugin"]
 
-_PROJECT = click.option(
-    "--user/--project", "user", default=True, help="Whose settings file to edit; the user's if left out."
+_FILE = click.option(
+    "--user/--local",
+    "user",
+    default=True,
+    help="Whose settings file to edit: the user's if left out, or the project's.",
 )
 
 
@@ -78,7 +81,7 @@ def plugin_info(invocation: Invocation, name: str) -> None:
 
 @plugin.command("enable")
 @click.argument("name")
-@_PROJECT
+@_FILE
 @click.pass_obj
 def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
     """Load the plugin NAME from now on."""
@@ -87,7 +90,7 @@ def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
 
 @plugin.command("disable")
 @click.argument("name")
-@_PROJECT
+@_FILE
 @click.pass_obj
 def plugin_disable(invocation: Invocation, name: str, user: bool) -> None:
     """Do not even import the plugin NAME from now on.

@@ -27,6 +27,7 @@ __all__ = ["Verb", "listed", "load"]
 _GROUP = "llmspell.commands"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _HEAD_CHARACTERS = 8000
+_MOST_CHARACTERS = 16_000_000
 
 
 class Verb(NamedTuple):
@@ -143,7 +144,7 @@ def _scan() -> Iterator[_Found]:
                 package = re.sub(r"[-_.]+", "-", entry.rpartition(".")[0].partition("-")[0]).lower()
                 if seen.setdefault(package, folder) == folder:
                     info = os.path.join(folder, entry)
-                    for name, module in _points(_head(os.path.join(info, "entry_points.txt"), None)):
+                    for name, module in _points(_head(os.path.join(info, "entry_points.txt"), _MOST_CHARACTERS)):
                         yield _Found(name, module, info, package)
 
 
@@ -182,11 +183,12 @@ def _docstring(module: str) -> str:
     return ""
 
 
-def _head(path: str, characters: int | None = _HEAD_CHARACTERS) -> str:
-    """Return the beginning of a file; nothing if it cannot be read."""
-    from llmspell_hookspecs.regular import read_regular
-
+def _head(path: str, characters: int = _HEAD_CHARACTERS) -> str:
+    """Return the beginning of a file; nothing if it cannot be read. The contract's reader would import the contract."""
     try:
-        return read_regular(path).decode("utf-8", "replace")[:characters]
-    except OSError:
-        return ""
+        if os.path.isfile(path):  # a pipe may have no writer
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read(characters)
+    except (OSError, ValueError):
+        pass
+    return ""

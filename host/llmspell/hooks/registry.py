@@ -218,10 +218,6 @@ class HookRegistry:
         """Take a hook out; False if it was out already."""
         return self._remove([hook]) == 1
 
-    def remove_plugin(self, plugin: str) -> None:
-        """Take out all hooks of a plugin."""
-        self._remove([hook for hook in self if hook.plugin == plugin])
-
     def unregister_scope(self, scope: str, /) -> int:
         """Take out all hooks of a script; returns how many. What no script registered has no scope, and stays."""
         hooks = list(self._scopes.get(scope, ()))

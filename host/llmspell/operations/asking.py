@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, Literal
 
 import trio
+from msgspec import Struct, structs
 
 from llmspell.hooks import PAUSE, Chain, Hook, advance, advance_waiting, judge, observe, unsupported
 from llmspell_hookspecs import (
@@ -32,7 +33,7 @@ from llmspell_hookspecs.fit import fit
 from .forks import on_behalf
 from .wraps import LAST_MOMENTS_S
 
-__all__ = ["Answer", "ask_chain", "ask_scripts", "cancellation", "seen_by_scripts", "tell_scripts"]
+__all__ = ["Answer", "ask_chain", "cancellation", "seen_by_scripts", "tell_scripts"]
 
 _log = logging.getLogger("llmspell.operations")
 
@@ -58,23 +59,20 @@ def cancellation(
     return error
 
 
-class Answer:
+class Answer(Struct):
     """What the hooks of a lone point left.
 
     Attributes:
         subject: The inputs, or the verdict.
+        limit_s: How long each may wait.
         forks: What notices asked to run.
         outcome: What the hooks decided last.
-        limit_s: How long each may wait.
     """
 
-    __slots__ = ("forks", "limit_s", "outcome", "subject")
-
-    def __init__(self, subject: Any, limit_s: float | None = None) -> None:
-        self.subject = subject
-        self.limit_s = limit_s
-        self.forks: list[Fork] = []
-        self.outcome: Outcome | None = None
+    subject: Any
+    limit_s: float | None = None
+    forks: list[Fork] = []
+    outcome: Outcome | None = None
 
 
 async def ask_chain(
@@ -83,6 +81,8 @@ async def ask_chain(
     until_s: float = inf,
     scripts: Chain | None = None,
     limit_s: float | None = None,
+    *,
+    held: bool = False,
 ) -> Answer:
     """Ask every hook of the chain.
 
@@ -92,42 +92,27 @@ async def ask_chain(
         until_s: When a cancellation has come, until when observers may take their time, on trio's clock.
         scripts: The hooks of scripts that are asked, too.
         limit_s: How long each hook may wait.
+        held: Whether all but those of scripts have been asked.
 
     Raises:
         OperationCancelledError: A hook cancelled.
         UnsupportedResultError: A hook answered what the point does not accept.
     """
     answer = Answer(context.subject, limit_s)
+    layers = [layer for layer in (None if held else chain, scripts) if layer is not None]
     try:
-        await _ask_layer(chain, chain, context, answer)
-        if scripts is not None:
-            await _ask_layer(chain, scripts, context, answer)
+        for layer in layers:
+            await _ask_layer(chain, layer, context, answer)
     except Exception as error:
-        ended = _ended(answer.outcome, error)
-        await _tell(chain, _with(context, answer.subject, ended), until_s, limit_s)
+        if not held:
+            ended = _ended(answer.outcome, error)
+            await _tell(chain, structs.replace(context, subject=answer.subject, outcome=ended), until_s, limit_s)
         await tell_scripts(scripts, context, error, until_s, limit_s)
         raise
-    outcome = answer.outcome or Outcome()
-    await _tell(chain, _with(context, answer.subject, outcome), until_s, limit_s)
-    if scripts is not None and scripts.observers:
-        await _tell(scripts, _with(context, answer.subject, seen_by_scripts(outcome)), until_s, limit_s)
-    return answer
-
-
-async def ask_scripts(chain: Chain, scripts: Chain, context: HookContext[Any], limit_s: float | None = None) -> Answer:
-    """Ask the hooks of scripts about what all others have been asked about.
-
-    Raises:
-        OperationCancelledError: A hook cancelled.
-        UnsupportedResultError: A hook answered what the point does not accept.
-    """
-    answer = Answer(context.subject, limit_s)
-    try:
-        await _ask_layer(chain, scripts, context, answer)
-    except Exception as error:
-        await tell_scripts(scripts, context, error, inf, limit_s)
-        raise
-    await _tell(scripts, _with(context, answer.subject, seen_by_scripts(answer.outcome) or Outcome()), inf, limit_s)
+    for layer in layers:
+        outcome = answer.outcome or Outcome()
+        told = seen_by_scripts(outcome) if layer is scripts else outcome
+        await _tell(layer, structs.replace(context, subject=answer.subject, outcome=told), until_s, limit_s)
     return answer
 
 
@@ -140,7 +125,9 @@ async def tell_scripts(
 ) -> None:
     """Tell the observers of scripts that something was withheld, or failed; never what."""
     if scripts is not None and scripts.observers:
-        await _tell(scripts, _with(context, failure_of(error), _ended(None, error)), until_s, limit_s)
+        await _tell(
+            scripts, structs.replace(context, subject=failure_of(error), outcome=_ended(None, error)), until_s, limit_s
+        )
 
 
 def seen_by_scripts(outcome: Outcome | None) -> Outcome | None:
@@ -153,7 +140,9 @@ def seen_by_scripts(outcome: Outcome | None) -> Outcome | None:
 async def _ask_layer(chain: Chain, layer: Chain, context: HookContext[Any], answer: Answer) -> None:
     """Ask the transforms of a layer, then who judges what they left: its guards, and again those of the chain."""
     given = answer.subject
-    decided = await _transforms(layer, context if layer is chain else _with(context, given, None), answer)
+    decided = await _transforms(
+        layer, context if layer is chain else structs.replace(context, subject=given, outcome=None), answer
+    )
     if decided is not None:
         hook, result = decided
         answer.outcome = Outcome("running", result, f"{hook.plugin}.{hook.name}")
@@ -166,9 +155,10 @@ async def _ask_layer(chain: Chain, layer: Chain, context: HookContext[Any], answ
 
 
 async def _judge(chain: Chain, context: HookContext[Any], answer: Answer, outcome: Outcome | None) -> None:
-    verdict = (
-        await judge(chain.guards, _with(context, answer.subject, outcome), answer.limit_s) if chain.guards else None
-    )
+    if not chain.guards:
+        return
+    shown = structs.replace(context, subject=answer.subject, outcome=outcome)
+    verdict = await judge(chain.guards, shown, answer.limit_s)
     if verdict is not None:
         answer.outcome = Outcome("running", verdict[1], f"{verdict[0].plugin}.{verdict[0].name}")
         raise cancellation(verdict[0], verdict[1], context, verdict[2])
@@ -213,24 +203,9 @@ async def _transforms(chain: Chain, context: HookContext[Any], answer: Answer) -
             raise unsupported(hook, result, sorted(chain.point.accepts))
         if isinstance(result, Modified | Replace):
             answer.subject = fit(result.value, chain.point.subject, hook.where, answer.subject)
-            context = _with(context, answer.subject, None)
+            context = structs.replace(context, subject=answer.subject, outcome=None)
         if isinstance(result, Fork):
             answer.forks.append(on_behalf(result, hook.scope))
         if isinstance(result, Cancel | Replace):
             return hook, result
     return None
-
-
-def _with(context: HookContext[Any], subject: Any, outcome: Outcome | None) -> HookContext[Any]:
-    return HookContext(
-        context.point,
-        subject,
-        context.component,
-        context.operation,
-        context.metadata,
-        context.language,
-        context.request,
-        context.elapsed_ns,
-        outcome,
-        context.forks,
-    )

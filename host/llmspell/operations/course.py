@@ -27,7 +27,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.fit import freeze_fields
 
-from .asking import Answer, ask_chain, ask_scripts, cancellation, seen_by_scripts
+from .asking import Answer, ask_chain, cancellation, seen_by_scripts
 from .beside import beside, frozen
 from .cache import CacheKey, ResultCache
 from .correlation import Frame
@@ -325,7 +325,9 @@ class Course:
         held, self._held = self._held, []
         for each in held:
             context = self.context(each.scripts, each.subject)
-            answer = await self._answered(ask_scripts(each.chain, each.scripts, context, self._limit_at(each.chain)))
+            answer = await self._answered(
+                ask_chain(each.chain, context, inf, each.scripts, self._limit_at(each.chain), held=True)
+            )
             if each.settle is not None and answer.subject is not each.subject:
                 each.settle(answer.subject)
             self.wanted.extend(answer.forks)

@@ -110,9 +110,17 @@ def _tools() -> str:
         parts.append(
             f"## {kind.name}\n\n{inspect.getdoc(kind)}\n\n"
             f"Category {kind.category}, level {kind.level.name.lower()}. Also: {', '.join(kind.aliases) or 'none'}.\n\n"
-            f"{fields}"
+            f"{fields}" + "".join(_examples(kind))
         )
     return _page("Tools", *parts)
+
+
+def _examples(kind: type[Tool[Any]]) -> Iterator[str]:
+    for each in kind.examples:
+        needs = f" (needs {each.needs})" if each.needs else ""
+        answer = "" if each.result is None else f"\n{json.dumps(each.result, ensure_ascii=False)}"
+        given = json.dumps(each.parameters, ensure_ascii=False)
+        yield f"\n\n{each.name}{needs}:\n\n```json\n{given}{answer}\n```"
 
 
 def _fields(model: type[BaseModel]) -> Iterator[str]:

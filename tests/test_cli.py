@@ -182,10 +182,29 @@ def test_help_and_version_import_nothing_heavy() -> None:
         assert "heavy: []" in done.stdout
 
 
+def test_a_tools_examples_are_shown_and_tried(here: Any) -> None:
+    code, out, _ = here("tool", "test", "calculator")
+    _, told, _ = here("tool", "info", "calculator")
+    _, needs, _ = here("tool", "test", "http_request")
+
+    assert (code, out.count("passed")) == (0, 3)
+    assert "llmspell tool invoke calculator '{" in told
+    assert "skipped  it needs the network" in needs
+
+
 def test_every_verb_has_help(here: Any) -> None:
     verbs = ["run", "exec", "plugin list", "plugin info", "plugin enable", "plugin disable", "plugin doctor"]
-    verbs += ["hook point list", "hook point show", "hook list", "hook order", "tool list", "tool info", "tool invoke"]
-    verbs += ["event tail", "config show", "config path", "config validate", "trust", "untrust", "version"]
+    verbs += ["hook point list", "hook point show", "hook list", "hook order", "tool list", "tool info", "tool test"]
+    verbs += [
+        "tool invoke",
+        "event tail",
+        "config show",
+        "config path",
+        "config validate",
+        "trust",
+        "untrust",
+        "version",
+    ]
 
     for verb in verbs:
         code, out, _ = here(*verb.split(), "--help")

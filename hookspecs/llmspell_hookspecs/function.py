@@ -20,7 +20,7 @@ from pydantic.fields import Field, FieldInfo
 
 from .components import SecurityLevel
 from .errors import PluginError
-from .tool import Tool, ToolContext, ToolLimits
+from .tool import Tool, ToolContext, ToolExample, ToolLimits
 
 __all__ = ["tool"]
 
@@ -44,6 +44,7 @@ def tool(
     limits: ToolLimits | None = None,
     repeatable: bool = False,
     effects: str = "",
+    examples: Sequence[ToolExample] = (),
     settings: type[BaseModel] | None = None,
 ) -> Callable[[F], F]: ...
 def tool(function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
@@ -133,7 +134,7 @@ def _made(function: Callable[..., Any], **options: Any) -> type[Tool[Any]]:
 
 
 def _check(function: Any, called: str, options: dict[str, Any], settings_model: Any) -> None:
-    known = ("description", "category", "level", "aliases", "version", "limits", "repeatable", "effects")
+    known = ("description", "category", "level", "aliases", "version", "limits", "repeatable", "effects", "examples")
     for option in options:
         if option not in known:
             raise _wrong(called, f"there is no option {option!r}; there are name, settings, {', '.join(known)}")

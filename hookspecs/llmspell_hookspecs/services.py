@@ -318,7 +318,7 @@ class Tools(Protocol):
         """
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
-        """Return name, description, category, version, level, aliases and the parameters' JSON schema.
+        """Return name, description, category, version, level, aliases, examples and the parameters' JSON schema.
 
         Raises:
             ComponentNotFoundError: There is no such tool.

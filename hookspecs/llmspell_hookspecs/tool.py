@@ -33,6 +33,7 @@ __all__ = [
     "ToolCall",
     "ToolContext",
     "ToolDiscovery",
+    "ToolExample",
     "ToolLimits",
     "ToolListing",
     "ToolResult",
@@ -99,6 +100,34 @@ class ToolLimits(Struct, frozen=True):
     time_s: float = 30.0
     memory_bytes: int = 256 * 1024 * 1024
     output_bytes: int = 64 * 1024 * 1024
+
+
+class ToolExample(Struct, frozen=True):
+    """A call that shows what a tool does; checked at load, shown by ``tool info``, run by ``tool test``.
+
+    Attributes:
+        name: What it shows, in a few words.
+        parameters: What the tool is given.
+        result: What its payload must be; of a mapping, the fields that count. None if that is not the same each time.
+        needs: What must be there first, such as ``a file photo.jpg``; one that needs something is shown and not run.
+    """
+
+    name: str
+    parameters: Mapping[str, Any] = {}
+    result: Any = None
+    needs: str = ""
+
+    def fits(self, payload: Any) -> bool:
+        """Return whether a payload is what the example says."""
+        return self.result is None or _fits(self.result, payload)
+
+
+def _fits(expected: Any, payload: Any) -> bool:
+    if isinstance(expected, Mapping) and isinstance(payload, Mapping):
+        return all(key in payload and _fits(value, payload[key]) for key, value in expected.items())
+    if isinstance(expected, list | tuple) and isinstance(payload, list | tuple):
+        return len(expected) == len(payload) and all(map(_fits, expected, payload))
+    return bool(expected == payload)
 
 
 class ToolCall(Struct, frozen=True):
@@ -266,6 +295,7 @@ class Tool(Generic[P]):
         repeatable: Whether a call may run again after it ran (Retry at after and error points).
         effects: What becomes of them if a call is cut off and made again: ``""`` nobody knows; ``transactional``, all
             of them happen or none; ``keyed``, those of calls with one `ToolContext.key` happen once.
+        examples: Calls that show what it does.
         parameters: The pydantic model; taken from the type argument.
         Settings: A pydantic model for ``[tools.<name>]``, if it has settings.
     """
@@ -279,6 +309,7 @@ class Tool(Generic[P]):
     limits: ClassVar[ToolLimits] = ToolLimits()
     repeatable: ClassVar[bool] = False
     effects: ClassVar[Literal["", "transactional", "keyed"]] = ""
+    examples: ClassVar[Sequence[ToolExample]] = ()
     parameters: ClassVar[type[BaseModel]]
     Settings: ClassVar[type[BaseModel] | None] = None
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .recorder import HookRecorder, HookRow
     from .storage import StorageConformance
     from .storage_file import StorageFileConformance
+    from .tool import ToolConformance
 
 __all__ = [
     "HookRecorder",
@@ -34,6 +35,7 @@ __all__ = [
     "StorageConformance",
     "StorageFileConformance",
     "TemporarySettings",
+    "ToolConformance",
     "held_beyond_idle_s",
     "loop_steps",
 ]
@@ -51,6 +53,7 @@ _ROOMS = {
     "StorageConformance": "storage",
     "StorageFileConformance": "storage_file",
     "TemporarySettings": "isolation",
+    "ToolConformance": "tool",
     "held_beyond_idle_s": "loop",
     "loop_steps": "loop",
 }

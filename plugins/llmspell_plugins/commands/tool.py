@@ -6,12 +6,13 @@ Invariant: a call from here goes through the runner like any other, so every hoo
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from llmspell_hookspecs import LlmspellError, ToolError, ToolResult, Tools
+from llmspell_hookspecs import LlmspellError, ToolError, ToolExample, ToolResult, Tools, thaw
 from llmspell_hookspecs.commands import CommandError
 from llmspell_hookspecs.errors import line_of_error, text_of_error
 
@@ -22,6 +23,7 @@ __all__ = ["parameter_rows", "tool"]
 
 _COLUMNS = ("parameter", "type", "required", "default", "allowed", "description")
 _DEEP = 4
+_MOST_TOLD = 300
 
 
 @click.group()
@@ -59,8 +61,47 @@ def tool_info(invocation: Invocation, name: str) -> None:
             invocation.say(f"also called {', '.join(described['aliases'])}")
         invocation.say()
         invocation.show_rows(parameter_rows(described["schema"]), _COLUMNS, empty="it takes no parameters")
+        for each in described["examples"]:
+            needs = f" (needs {each['needs']})" if each["needs"] else ""
+            given = json.dumps(thaw(each["parameters"]), ensure_ascii=False)
+            invocation.say()
+            invocation.say(f"{each['name']}{needs}:")
+            invocation.say(f"  llmspell tool invoke {described['name']} {shlex.quote(given)}")
 
     invocation.run(use, show=show)
+
+
+@tool.command("test")
+@click.argument("name")
+@click.pass_obj
+def tool_test(invocation: Invocation, name: str) -> None:
+    """Run the examples of the tool NAME, but those that need something first, and hold them to what they say."""
+
+    async def use(host: CommandHost) -> list[dict[str, Any]]:
+        described = host.get(Tools).describe(name)
+        return [await _tried(host, described["name"], ToolExample(**each)) for each in described["examples"]]
+
+    rows = invocation.run(use)
+    invocation.show_rows(rows, ("example", "outcome", "message"), empty=f"tool {name} has no examples")
+    failed = [row["example"] for row in rows if row["outcome"] == "failed"]
+    if failed:
+        raise CommandError(f"tool {name}: {len(failed)} of {len(rows)} examples failed: {', '.join(failed)}; see above")
+
+
+async def _tried(host: CommandHost, name: str, example: ToolExample) -> dict[str, Any]:
+    """Run an example, and say what became of it."""
+    if example.needs:
+        return {"example": example.name, "outcome": "skipped", "message": f"it needs {example.needs}"}
+    try:
+        result: ToolResult = await host.call(f"tool:{name}", dict(example.parameters))
+    except LlmspellError as error:
+        return {"example": example.name, "outcome": "failed", "message": str(error)}
+    if not result.success:
+        return {"example": example.name, "outcome": "failed", "message": result.message or "it answers that it failed"}
+    if not example.fits(result.payload()):
+        told = json.dumps(thaw(result.payload()), ensure_ascii=False, default=str)[:_MOST_TOLD]
+        return {"example": example.name, "outcome": "failed", "message": f"it answers {told}"}
+    return {"example": example.name, "outcome": "passed", "message": ""}
 
 
 @tool.command("invoke")

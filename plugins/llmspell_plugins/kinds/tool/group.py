@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from llmspell_hookspecs import ComponentGroup, SecurityLevel, Tool, ToolLimits
+from llmspell_hookspecs import ComponentGroup, SecurityLevel, Tool, ToolExample, ToolLimits
 
 __all__ = ["TOOLS"]
 
@@ -55,6 +55,21 @@ def _tool_problem(tool: Any, name: str) -> str:
     aliases = tool.aliases if isinstance(tool.aliases, tuple | list) else (None,)
     if not all(isinstance(text, str) for text in (tool.description, tool.category, tool.version, *aliases)):
         return "has a description, category, version or alias that is no text; write texts, and aliases as a tuple"
+    return _example_problem(tool)
+
+
+def _example_problem(tool: Tool[Any]) -> str:
+    """Say what is wrong with the examples: people and models copy them."""
+    examples: Any = tool.examples
+    if not isinstance(examples, tuple | list) or not all(isinstance(each, ToolExample) for each in examples):
+        return f"has the examples {examples!r:.80}; write a tuple of ToolExample"
+    for each in examples:
+        try:
+            tool.parameters.model_validate(dict(each.parameters))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "parameters"
+            return f"has an example {each.name!r:.40} that it would refuse: {field}: {first['msg']}; correct it"
     return ""
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from msgspec import structs
+
 from llmspell_hookspecs import PluginError, Registry, Tool
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys
@@ -70,10 +72,14 @@ class ToolRegistry:
         return unknown_keys(self.get(name).parameters, parameters)
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
-        """Return name, description, category, version, level, aliases and the parameters' JSON schema."""
+        """Return name, description, category, version, level, aliases, examples and the parameters' JSON schema."""
         tool = self.get(name)
         with Blamed(partial(_untold, name)):
-            return {**_summary(tool), "schema": tool.schema()}
+            return {
+                **_summary(tool),
+                "schema": tool.schema(),
+                "examples": [structs.asdict(one) for one in tool.examples],
+            }
 
     def summaries(self) -> list[dict[str, Any]]:
         """Return what every tool that loads tells of itself."""

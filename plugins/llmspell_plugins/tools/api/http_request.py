@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
     Tool,
     ToolContext,
     ToolError,
+    ToolExample,
     ToolResult,
 )
 from llmspell_plugins.tools.data.json_text import decode
@@ -87,6 +88,19 @@ class HttpRequest(Tool[HttpRequestParameters]):
     aliases = ("http-request", "http-request-tool", "http-requester", "http_requester")
     category = "api"
     level = SecurityLevel.RESTRICTED
+    examples = (
+        ToolExample("a page", {"input": "https://example.com/"}, {"status_code": 200}, needs="the network"),
+        ToolExample(
+            "JSON sent with a token",
+            {
+                "input": "https://example.com/items",
+                "method": "POST",
+                "body": {"a": 1},
+                "auth": {"type": "bearer", "token": "..."},
+            },
+            needs="a server",
+        ),
+    )
     Settings: ClassVar[type[BaseModel] | None] = HttpRequestSettings
     settings: HttpRequestSettings
 

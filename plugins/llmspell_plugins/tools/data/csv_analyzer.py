@@ -15,7 +15,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from llmspell_hookspecs import Access, PathAccess, SecurityLevel, Tool, ToolContext, ToolError, ToolLimits, ToolResult
+from llmspell_hookspecs import (
+    Access,
+    PathAccess,
+    SecurityLevel,
+    Tool,
+    ToolContext,
+    ToolError,
+    ToolExample,
+    ToolLimits,
+    ToolResult,
+)
 from llmspell_hookspecs.spelling import spelled_path
 from llmspell_plugins.tools.filesystem.content import read_file
 
@@ -94,6 +104,14 @@ class CsvAnalyzer(Tool[CsvParameters]):
     level = SecurityLevel.SAFE
     limits = ToolLimits(time_s=60, memory_bytes=1024 * 1024 * 1024)
     repeatable = True
+    examples = (
+        ToolExample("what is in it", {"input": "name,age\nAda,36\nBob,41\n"}, {"row_count": 2, "column_count": 2}),
+        ToolExample(
+            "some of the rows",
+            {"operation": "filter", "input": "name,age\nAda,36\nBob,41\n", "options": {"filter": "age > 40"}},
+            "name,age\nBob,41\n",
+        ),
+    )
 
     def access(self, parameters: CsvParameters) -> Sequence[Access]:
         """Return that it reads the file, if there is one."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolLimits, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolLimits, ToolResult
 
 from . import json_program
 from .json_text import decode, encode
@@ -53,6 +53,10 @@ class JsonProcessor(Tool[JsonProcessorParameters]):
     level = SecurityLevel.SAFE
     limits = ToolLimits(time_s=30, memory_bytes=1024 * 1024 * 1024)
     repeatable = True
+    examples = (
+        ToolExample("a part", {"operation": "query", "input": {"a": [1, 2]}, "query": ".a[1]"}, 2),
+        ToolExample("a check", {"operation": "validate", "input": [1], "schema": {"type": "array"}}, {"valid": True}),
+    )
 
     async def run(self, parameters: JsonProcessorParameters, context: ToolContext) -> ToolResult:
         """Return the value, and its JSON as text.

@@ -4,6 +4,8 @@ What a name holds that is no UTF-8, or cannot be seen, is told byte by byte as `
 that would read as the start of such a byte is ``\x5c``.
 Invariant: every path, also of each file in a folder, is judged by the host's rules, and what was judged is what is
 opened. A path that is a link means the file that it leads to. Sizes in bytes, times in seconds since the epoch.
+
+It is longer than most because its ten operations judge and word alike.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from llmspell_hookspecs import (
     Tool,
     ToolContext,
     ToolError,
+    ToolExample,
     ToolResult,
 )
 from llmspell_hookspecs.errors import line_of_error
@@ -134,6 +137,13 @@ class FileOperations(Tool[FileOperationsParameters]):
     aliases = ("file-operations", "file-operations-tool", "file_operations_tool")
     category = "filesystem"
     level = SecurityLevel.PRIVILEGED
+    examples = (
+        ToolExample("is it there", {"operation": "exists", "path": "no-such-file.txt"}, {"exists": False}),
+        ToolExample("a text", {"operation": "read", "path": "notes.txt"}, needs="a file notes.txt"),
+        ToolExample(
+            "a new file", {"operation": "write", "path": "new.txt", "input": "hello"}, needs="a folder to write to"
+        ),
+    )
     Settings: ClassVar[type[BaseModel] | None] = FileOperationsSettings
     settings: FileOperationsSettings
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
 
 from .arithmetic import catalog
 from .expression import Expression
@@ -37,6 +37,11 @@ class Calculator(Tool[CalculatorParameters]):
     category = "utility"
     level = SecurityLevel.SAFE
     repeatable = True
+    examples = (
+        ToolExample("a value", {"operation": "evaluate", "input": "2 + 3 * 4"}, {"result": 14}),
+        ToolExample("variables", {"input": "sqrt(x)", "variables": {"x": 16}}, {"result": 4}),
+        ToolExample("a check", {"operation": "validate", "input": "2 +"}, {"valid": False}),
+    )
 
     async def run(self, parameters: CalculatorParameters, context: ToolContext) -> ToolResult:
         """Return the value, the verdict or the catalog; infinity and NaN come as words with result_type special.

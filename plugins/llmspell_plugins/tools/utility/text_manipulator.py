@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
 
 from . import wording
 
@@ -89,6 +89,14 @@ class TextManipulator(Tool[TextManipulatorParameters]):
     category = "utility"
     level = SecurityLevel.SAFE
     repeatable = True
+    examples = (
+        ToolExample("upper case", {"operation": "uppercase", "input": "hello"}, {"result": "HELLO"}),
+        ToolExample(
+            "the parts of a text",
+            {"operation": "split", "input": "a b", "options": {"delimiter": " "}},
+            {"result": ["a", "b"]},
+        ),
+    )
 
     async def run(self, parameters: TextManipulatorParameters, context: ToolContext) -> ToolResult:
         """Return result, operation, original_length and result_length; the result of split is an array of texts.

@@ -164,9 +164,6 @@ class MiniModel:
             await sink(ModelChunk(text=text))
         return ModelResponse(text)
 
-    async def close(self) -> None:
-        """Nothing is held."""
-
 
 def make_agent(bench: Bench) -> type[Agent]:
     """Return a kind of agent that says what it is told."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import trio
@@ -668,7 +668,10 @@ def test_a_hook_may_keep_an_agent_until_the_host_closes() -> None:
 
         kind = "kept"
 
-        async def close(self) -> None:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *error: object) -> None:
             ended.append(self.config.name)
 
     async def main(host: Host) -> None:
@@ -692,7 +695,10 @@ class Difficult(Agent):
     async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
         return AgentOutput("ran")
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
         if self.config.name == "fails":
             raise KeyError("a bug")
         await trio.sleep_forever()
@@ -712,7 +718,7 @@ def test_an_agent_that_cannot_be_closed_keeps_nothing_else_from_being_closed(cap
 
     assert {handle.info.state for handle in kept} == {"closed"}
     assert model.closed == 1
-    assert "a clean-up failed: KeyError: 'a bug'" in caplog.text
+    assert "agent kind difficult: it did not end in order: KeyError: 'a bug'; repair it" in caplog.text
 
 
 def test_a_hook_that_makes_agents_as_they_go_does_not_keep_the_host_open() -> None:

@@ -102,9 +102,6 @@ class Plugin:
         for piece in pieces if sink is not None else ():
             await sink(ModelChunk(text=piece))
         return ModelResponse("".join(pieces))
-
-    async def close(self):
-        pass
 '''
 
 IN_PYTHON = """

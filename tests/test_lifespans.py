@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from kernel import Anything, opened
 from llmspell_hookspecs import (
+    Agent,
+    AgentConfig,
+    AgentContext,
+    AgentInfo,
+    AgentInput,
+    AgentOutput,
+    Calls,
     HookContext,
+    LlmspellError,
+    Message,
+    ModelRequest,
     PluginError,
     PluginInfo,
     PluginRequiredError,
@@ -22,6 +32,7 @@ from llmspell_hookspecs import (
     ToolContext,
     hookimpl,
 )
+from scripted_model import ScriptedModel, says
 
 
 @runtime_checkable
@@ -350,3 +361,148 @@ async def test_in_any_net_of_needs_each_is_opened_after_what_it_needs_and_closed
             assert log.index(("opens", needed)) < log.index(("opens", number))
             assert log.index(("closes", needed)) > log.index(("closes", number))
     assert sorted(log) == sorted((word, number) for word in ("opens", "closes") for number in range(len(needs)))
+
+
+class Dialled(ScriptedModel):
+    """A provider that connects when it is first asked, and listens meanwhile."""
+
+    def __init__(self, refused: int = 0) -> None:
+        super().__init__(says("hi"))
+        self.log: list[str] = []
+        self.refused = refused
+
+    async def __aenter__(self) -> Self:
+        if self.refused:
+            self.refused -= 1
+            raise ConnectionRefusedError("nobody listens")
+        self.log.append("opens")
+        return self
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.log.append("ran")
+
+    async def __aexit__(self, *error: object) -> None:
+        self.log.append("closes")
+
+
+ASKED = ModelRequest("scripted/play", (Message("user", "hello"),))
+
+
+async def test_a_provider_is_opened_when_it_is_first_asked_and_its_task_runs_until_the_host_closes() -> None:
+    model = Dialled()
+
+    async with opened(model) as host:
+        [info] = [each for each in host.models.providers() if each.name == "scripted"]
+        assert (info.available, model.log) == (True, [])
+        for _ in range(2):
+            assert (await host.models.complete(ASKED)).text == "hi"
+        assert model.log == ["opens"]
+
+    assert model.log == ["opens", "ran", "closes"]
+
+
+async def test_a_provider_that_cannot_connect_is_a_plugin_that_failed_and_is_tried_again() -> None:
+    model, failed = Dialled(refused=1), []
+
+    async with opened(model) as host:
+        host.hooks.register("plugin_failed", lambda context: failed.append(context.subject.error), kind="observe")
+        with pytest.raises(PluginError, match="scripted: it cannot be opened: ConnectionRefusedError: nobody listens"):
+            await host.models.complete(ASKED)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [error.partition(":")[0] for error in failed] == ["provider scripted"]
+        assert (await host.models.complete(ASKED)).text == "hi"
+
+    assert model.log == ["opens", "ran", "closes"]
+
+
+class Caller(Agent):
+    """Holds a line to a bridge from when it is made until it is shut down."""
+
+    kind = "caller"
+
+    def __init__(self, config: AgentConfig, services: Services) -> None:
+        super().__init__(config, services)
+        self._bridge = services.get(Bridge)
+
+    async def __aenter__(self) -> Self:
+        if "refused" in self.config.name:
+            raise ConnectionRefusedError("the line is busy")
+        assert await self._bridge.ask()
+        return self
+
+    async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
+        return AgentOutput(await self._bridge.ask())
+
+    async def __aexit__(self, *error: object) -> None:
+        assert await self._bridge.ask()
+        self._bridge.log.append(f"{self.config.name} hangs up")  # type: ignore[attr-defined]
+
+
+async def test_an_agent_is_open_while_its_hooks_run_and_what_it_needs_outlives_it() -> None:
+    log: list[str] = []
+
+    def told(context: HookContext[AgentInfo]) -> None:
+        log.append(f"{context.subject.name}: {context.point}")
+
+    async with opened(bridge(log), Caller) as host:
+        for point in ("before_agent_shutdown", "after_agent_shutdown"):
+            host.hooks.register(point, told, kind="observe")
+        first = await host.agents.create(name="first", kind="caller")
+        await host.agents.create(name="second", kind="caller", scope="script")
+        await host.agents.create(name="third", kind="caller")
+        assert (await first.run("hello")).text == "an answer"
+        assert await host.agents.close_scope("script") == 1
+        await first.close()
+
+    def end(name: str) -> list[str]:
+        return [f"{name}: before_agent_shutdown", f"{name} hangs up", f"{name}: after_agent_shutdown"]
+
+    assert log == ["bridge opens", *end("second"), *end("first"), *end("third"), "bridge closes"]
+
+
+async def test_an_agent_that_cannot_be_opened_is_not_made_and_its_name_is_free() -> None:
+    log: list[str] = []
+
+    async with opened(bridge(log), Caller) as host:
+        for _ in range(2):
+            with pytest.raises(LlmspellError, match=r"agent kind caller: it cannot be opened: .*the line is busy"):
+                await host.agents.create(name="refused", kind="caller")
+        assert host.agents.list() == []
+
+    assert log == ["bridge opens", "bridge closes"]
+
+
+async def test_what_is_opened_within_an_operation_is_no_part_of_it() -> None:
+    parents: list[str] = []
+
+    class Late(Connected):
+        def __init__(self, services: Services) -> None:
+            super().__init__([])
+            self.calls = services.get(Calls)
+
+        async def __aenter__(self) -> Self:
+            await self.calls.call("tool:plain")
+            return await super().__aenter__()
+
+    made = type("Bridge_", (Late,), {"__init__": lambda self, settings, services: Late.__init__(self, services)})
+
+    async with opened(made, Asking, Plain) as host:
+        seen = lambda context: parents.append(context.operation.parent_id)  # noqa: E731
+        host.hooks.register("before_tool_execution", seen, kind="observe", match="plain")
+        await host.call("tool:asking")
+
+    assert parents == [""]
+
+
+class Plain(Tool[Anything]):
+    """Says that it ran."""
+
+    name = "plain"
+
+    async def run(self, parameters: Anything, context: ToolContext) -> str:
+        """Say so."""
+        return "ran"

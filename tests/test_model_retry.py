@@ -55,9 +55,6 @@ class Moody:
             raise self.failures.pop(0)
         return ModelResponse("fine")
 
-    async def close(self) -> None:
-        """Nothing is kept."""
-
 
 def busy(retry_after_s: float | None = None) -> ProviderError:
     return ProviderError("busy", code="unavailable", retry_after_s=retry_after_s, retryable=True)

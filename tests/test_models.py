@@ -602,7 +602,7 @@ class Placed(ScriptedModel):
         self.root.endpoints.append(endpoint)
         return Placed(self.root)
 
-    async def close(self) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self.root.closed += 1
 
 

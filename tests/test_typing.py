@@ -214,8 +214,6 @@ class Echo:
     async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
         return ModelResponse(self.translator.translate(request.messages[-1].content))
 
-    async def close(self) -> None: ...
-
 
 @hookimpl
 def model_chunk(context: HookContext[ModelChunk]) -> Modified | None:

@@ -40,7 +40,8 @@ class Agent:
     """An agent: subclass it and write `run`; an entry point in ``llmspell.agents``.
 
     If the class has a pydantic model ``Settings``, ``[plugins.KIND]`` is held to it when the kind loads; an agent reads
-    its values by ``Settings.model_validate(services.settings(KIND))``.
+    its values by ``Settings.model_validate(services.settings(KIND))``. An agent that holds something is an async
+    context manager: entered as it is made, left when it is shut down.
 
     Attributes:
         kind: The kind's name, which is its entry point's.
@@ -111,9 +112,6 @@ class Agent:
             LlmspellError: It could not.
         """
         raise TypeError(f"agent {self.kind}: write its run method")
-
-    async def close(self) -> None:
-        """Let go of what it holds."""
 
 
 class Turn:

@@ -163,8 +163,27 @@ class Registry(Protocol[T_co]):
     def make(self, name: str, type_name: str, /) -> T_co:
         """Return a plugin constructed anew with the settings of a name, from the entry point that `type_name` names."""
 
-    async def build(self, construct: Callable[[], Made], /) -> Made:
-        """Return what a plugin constructs for one use, with what its constructor asks of the services opened."""
+    async def open(self, made: Any, /) -> None:
+        """Enter the lifespan of what `make` has returned, if it has one that is not entered.
+
+        Raises:
+            PluginError: It cannot be opened.
+        """
+
+    async def build(self, construct: Callable[[], Made], /, name: str = "") -> Made:
+        """Return what a plugin constructs for one use, with what its constructor asks of the services opened.
+
+        Args:
+            construct: Makes it.
+            name: The plugin's. If it is given, the lifespan of what is made is entered too; whoever asked ends it by
+                `leave`, or else the host does as it closes.
+
+        Raises:
+            PluginError: It cannot be opened, or what it needs cannot.
+        """
+
+    async def leave(self, made: Any, /) -> None:
+        """End the lifespan of what `open` or `build` entered; of what has none there is nothing to end."""
 
     def loadable(self) -> Iterator[tuple[str, T_co]]:
         """Yield those that load, by name; of each that does not it is said once why not."""

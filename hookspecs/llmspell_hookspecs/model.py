@@ -255,7 +255,8 @@ class Provider(Protocol):
 
     A class with a pydantic model ``Settings`` that validates ``[providers.NAME]``, constructed with
     ``(settings, services)``. ``rank`` orders the providers that are available when no default is set, the smallest
-    first; one without a rank is never a default.
+    first; one without a rank is never a default. One that holds connections is an async context manager, entered before
+    it is first asked and left with the host; it may have a ``run`` task.
     """
 
     Settings: ClassVar[type[BaseModel]]
@@ -282,9 +283,6 @@ class Provider(Protocol):
         Raises:
             ProviderError: It could not be asked, or its answer makes no sense.
         """
-
-    async def close(self) -> None:
-        """Let go of connections; nothing is asked afterwards."""
 
 
 @runtime_checkable

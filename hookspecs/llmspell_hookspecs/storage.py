@@ -88,7 +88,10 @@ class Storage(Protocol):
         """
 
     async def close(self) -> None:
-        """Close it after the writes under way; what was written stays. Closing again does nothing."""
+        """Close it after the writes under way; what was written stays. Closing again does nothing.
+
+        The host leaves it as it leaves everything: by ``__aexit__``, which does this. It is for who opened it by hand.
+        """
 
 
 class StorageSnapshot(Protocol):

@@ -18,6 +18,7 @@ Needs pytest. Invariant: it knows a provider by the host and its settings only.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -81,6 +82,15 @@ class ProviderConformance:
 
         assert info.available, info.reason
         assert server.requests == []
+
+    async def test_it_ends_with_the_host_in_order(
+        self, llmspell_open: HostOpener, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with CannedServer(_hello()) as server:
+            async with self._open(llmspell_open, server) as host:
+                await self._ask(host)
+
+        assert [told.getMessage() for told in caplog.records if told.levelno >= logging.WARNING] == []
 
     @_each_way
     async def test_half_a_letter_in_the_conversation_harms_nothing(

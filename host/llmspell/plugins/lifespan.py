@@ -5,11 +5,13 @@ One task enters and leaves each, since trio's scopes want that; it is shielded, 
 order what it entered. What a constructor asks of the services is what it needs: that is entered before it.
 
 Invariant: a thing is entered once, whoever asks for it and however many do so at once; one that could not be entered is
-tried again by the next who asks. All are left in reverse, each in a time of its own. Durations in seconds.
+tried again by the next who asks. All are left in reverse, each in a time of its own, and all of them in one. Durations
+in seconds.
 """
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -29,6 +31,7 @@ __all__ = ["Lifespans", "open_lifespans"]
 
 _ENTERING_S: Final = 30.0
 _LEAVING_S: Final = 5.0
+_LEAVING_ALL_S: Final = 30.0
 _log = logging.getLogger("llmspell.plugins")
 
 
@@ -96,6 +99,7 @@ class Lifespans:
     def __init__(self, nursery: trio.Nursery | None) -> None:
         self.failed: Callable[[PluginInfo], None] = lambda info: None
         self._nursery = nursery
+        self._context = contextvars.copy_context()
         self._held: dict[int, _Held] = {}
         self._order: list[_Held] = []
         self._collecting: list[list[_Held]] = []
@@ -159,8 +163,8 @@ class Lifespans:
 
     def _begin(self, held: _Held) -> _Life:
         life = held.life = _Life()
-        if self._nursery is not None:
-            self._nursery.start_soon(self._live, held, life, name=held.name)
+        if self._nursery is not None:  # it outlives the operation that asked for it, and is no part of that
+            self._context.copy().run(partial(self._nursery.start_soon, self._live, held, life, name=held.name))
         return life
 
     async def close(self, keeping: str = "") -> None:
@@ -176,17 +180,29 @@ class Lifespans:
         order = self._order[::-1]
         last = [each for each in order if each.at_once and not each.needs and each.info.group == "llmspell.services"]
         first = [each for each in order if each not in last and each.info.group != keeping]
-        for held in first if keeping else [*first, *last]:
-            if held.life is not None:
-                with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _LEAVING_ALL_S):
+            for held in first if keeping else [*first, *last]:
+                if held.life is not None:
                     await self._end(held.life)
+
+    async def leave(self, thing: Any) -> None:
+        """Leave something before the host closes, and let go of it; what leaves already, or was not entered, may."""
+        held = self._held.pop(id(thing), None)
+        if held is not None and held.life is not None and not held.life.leave.is_set():
+            await self._end(held.life)
 
     async def _end(self, life: _Life) -> None:
         life.leave.set()
         if not life.settled.is_set():
             life.scope.cancel()
         life.scope.deadline = min(life.scope.deadline, trio.current_time() + _LEAVING_S)
-        await life.left.wait()
+        try:
+            await life.left.wait()
+        finally:
+            if not life.left.is_set():  # there is no more time: it ends where it first waits
+                life.scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await life.left.wait()
 
     async def _live(self, held: _Held, life: _Life) -> None:
         """Enter a thing, wait, and leave it."""
@@ -199,7 +215,7 @@ class Lifespans:
             if not life.leave.is_set():
                 self.failed(structs.replace(held.info, error=text_of_error(error)))
             elif life.settled.is_set():
-                _log.warning("%s: it did not end in order: %s; repair it", held.name, text_of(error))
+                _log.warning("%s", text_of_error(error))
             life.error = error
         finally:
             if held in self._order:
@@ -253,6 +269,8 @@ def _failed(held: _Held, error: BaseException) -> PluginError:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     what = "it failed while it ran" if held.entered else "it cannot be opened"
+    if held.life is not None and held.life.leave.is_set():
+        what = "it did not end in order"
     return PluginError(f"{held.name}: {what}: {text_of(error)}; repair it, or disable it", plugin=held.info.name)
 
 

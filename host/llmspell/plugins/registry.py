@@ -118,12 +118,23 @@ class LazyRegistry(Generic[T]):
         made: T = self._loader.make(structs.replace(self.info(type_name), name=name), target)
         return made
 
-    async def build(self, construct: Callable[[], Made]) -> Made:
-        """Return what a plugin of this group constructs for one use, with what its constructor needs opened."""
+    async def build(self, construct: Callable[[], Made], name: str = "") -> Made:
+        """Return what a plugin of this group constructs for one use, opened; see the contract's `Registry`."""
         with self._loader.lifespans.collect() as needs:
             made = construct()
+        if name:
+            self._loader.lifespans.keep(self.info(name), made, needs, self._word)
         await self._loader.lifespans.enter_all(needs)
+        await self._loader.lifespans.enter(made)
         return made
+
+    async def open(self, made: object) -> None:
+        """Open what `make` has returned, if need be."""
+        await self._loader.lifespans.enter(made)
+
+    async def leave(self, made: object) -> None:
+        """End what was opened before the host closes."""
+        await self._loader.lifespans.leave(made)
 
     def is_eager(self, name: str) -> bool:
         """Return whether one that a package brings wants to be opened as the host starts; imports it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from msgspec import Struct, structs
 from pydantic import Field, model_validator
@@ -175,7 +175,11 @@ class LiteLLM:
         cost = await cost_usd(service, name, response.usage, assembly.cached_tokens)
         return structs.replace(response, usage=structs.replace(response.usage, cost_usd=cost))
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        """Return itself; the connections are opened as they are needed."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
         """Close the connections that litellm keeps, if it was ever asked."""
         if self._library is not None:
             await self._asyncio.run(close_clients, self._library)

@@ -149,9 +149,6 @@ class OpenAICompatible:
             response, cached = await self._read(where, answer, assembly, sink)
         return await self._priced(model, response, cached)
 
-    async def close(self) -> None:
-        """Let go of nothing: the connections are the host's."""
-
     def _configured(self) -> Place:
         settings, service = self._settings, self.service
         key, self._key_source = key_of(settings.api_key, settings.api_key_env or service.key_variable)

@@ -66,9 +66,6 @@ class Parted:
                 await sink(ModelChunk(text=piece))
         return ModelResponse(text="".join(pieces))
 
-    async def close(self) -> None:
-        """Do nothing."""
-
 
 CLEAN = "(gone):\nwrite to (gone), or (gone)"
 

@@ -1,6 +1,7 @@
 """An agent as its users hold it; implements the contract's `AgentHandle`.
 
-Invariant: every run goes through the runner; what the handle counts is what the runs did.
+Invariant: every run goes through the runner; what the handle counts is what the runs did. Its lifespan is the agent's
+time in the host: a host that closes shuts it down before it leaves the agent and what that needs.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import trio
 from msgspec import Struct
@@ -30,6 +31,7 @@ from .stream import AgentRun
 __all__ = ["Handle"]
 
 Run = Callable[["Handle", Any, AgentSink | None, float | None], Awaitable[AgentOutput]]
+Shut = Callable[["Handle"], Awaitable[None]]
 
 
 class _Counts(Struct):
@@ -52,6 +54,7 @@ class Handle:
         scope: The script that it goes with; empty if it stays.
         run: Runs it through the runner.
         shut: Shuts it down through the runner.
+        end: Does so, whatever hooks say.
 
     Attributes:
         agent: The agent itself.
@@ -59,15 +62,24 @@ class Handle:
         closed: Whether it is shut down.
     """
 
-    def __init__(self, agent: Agent, scope: str, run: Run, shut: Callable[[Handle], Awaitable[None]]) -> None:
+    def __init__(self, agent: Agent, scope: str, run: Run, shut: Shut, end: Shut) -> None:
         self.agent = agent
         self.scope = scope
         self.closed = False
         self._closing = False
         self._run = run
         self._shut = shut
+        self._end = end
         self._created_s = time.time()
         self._counts = _Counts()
+
+    async def __aenter__(self) -> Self:
+        """Return itself; the agent is open already."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Shut it down, unless that has happened."""
+        await self._end(self)
 
     @property
     def name(self) -> str:

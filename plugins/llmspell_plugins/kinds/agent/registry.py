@@ -23,6 +23,8 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.parameters import written_names, written_path
 
+from .handle import Handle
+
 __all__ = ["AgentRegistry"]
 
 
@@ -49,7 +51,15 @@ class AgentRegistry:
         kind = self.kind(config.kind)
         _check_options(kind, config)
         with Blamed(partial(_failed, config), spares=LlmspellError):
-            return await self._kinds.build(lambda: kind(config, self._services))
+            return await self._kinds.build(lambda: kind(config, self._services), config.kind)
+
+    async def keep(self, handle: Handle) -> None:
+        """Open the handle of an agent: it is left before the agent is."""
+        await self._kinds.build(lambda: handle, handle.config.kind)
+
+    async def leave(self, part: Handle | Agent) -> None:
+        """End what `make` or `keep` opened."""
+        await self._kinds.leave(part)
 
     def kind(self, name: str) -> type[Agent]:
         """Return the kind of this name.

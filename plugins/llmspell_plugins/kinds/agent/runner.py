@@ -7,11 +7,11 @@ when the host closes.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final
 
+import trio
 from msgspec import structs
 from pydantic import SecretStr
 
@@ -25,14 +25,12 @@ from llmspell_hookspecs import (
     AgentSink,
     Asker,
     CallOptions,
-    Closing,
     ComponentKind,
     ComponentNotFoundError,
     ComponentRef,
     InvalidInputError,
     LlmspellError,
     Operation,
-    OperationError,
     OperationKind,
     OperationRef,
     Operations,
@@ -46,7 +44,6 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.errors import text_of_error
 from llmspell_hookspecs.fit import fit, thaw_fields
-from llmspell_plugins.kinds.closing import close_each
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 
 from .group import AGENTS
@@ -112,7 +109,7 @@ class _Context:
         return self._ref
 
 
-class AgentRunner(ComponentKind, Closing):
+class AgentRunner(ComponentKind):
     """The agents of a host; implements the contract's `Agents`."""
 
     name = "agent"
@@ -125,7 +122,6 @@ class AgentRunner(ComponentKind, Closing):
         self._settings = services.get(SettingsAccess)
         self._handles: dict[str, Handle] = {}
         self._making: dict[str, str] = {}
-        self._closing = False
 
     # Making.
 
@@ -140,16 +136,18 @@ class AgentRunner(ComponentKind, Closing):
                 message = f"agent {wanted.name}: a hook changed its name to {approved.name!r}; leave the name"
                 raise InvalidInputError(message, field="name")
             agent = await self._registry.make(self._held(reveal_fields(thaw_fields(approved))))
-            made[:] = [Handle(agent, scope, self._run, self._shut)]
+            made[:] = [Handle(agent, scope, self._run, self._shut, self._end)]
             return made[0].info
 
         try:
             await self._operations.execute(Operation(_INIT, _ref(wanted.name), hide_fields(wanted), make))
+            await self._registry.keep(made[0])
             self._handles[wanted.name] = made[0]
         finally:
             self._making.pop(wanted.name, None)
             if made and wanted.name not in self._handles:
-                await close_each([made[0].agent.close], _CLOSING_S)
+                made[0].closed = True
+                await self._leave(made[0])
         return made[0]
 
     def get(self, name: str, /) -> Handle | None:
@@ -165,10 +163,6 @@ class AgentRunner(ComponentKind, Closing):
         return self._registry.kinds()
 
     def _reserve(self, name: str, scope: str) -> None:
-        if self._closing:
-            raise OperationError(
-                f"agent {name}: the host is closed; use it within its block", component=f"agent:{name}"
-            )
         if name in self._handles or name in self._making:
             message = f"agent {name}: there is one of this name; choose another, or shut that one down"
             raise InvalidInputError(message, field="name")
@@ -258,9 +252,10 @@ class AgentRunner(ComponentKind, Closing):
         await self._operations.execute(Operation(_SHUTDOWN, _ref(handle.name), handle.info, shut))
 
     async def _end(self, handle: Handle) -> None:
-        """Shut it down, whatever hooks say."""
+        """Shut it down, whatever hooks say, unless it is."""
         try:
-            await self._shut(handle)
+            if not handle.closed:
+                await self._shut(handle)
         except LlmspellError as error:
             self._operations.problem(error)
         finally:
@@ -270,22 +265,19 @@ class AgentRunner(ComponentKind, Closing):
         if not handle.closed:
             handle.closed = True
             self._handles.pop(handle.name, None)
-            await handle.agent.close()
+            await self._leave(handle)
+
+    async def _leave(self, handle: Handle) -> None:
+        await self._registry.leave(handle)
+        await self._registry.leave(handle.agent)
 
     async def close_scope(self, scope: str, /) -> int:
         """Shut down all agents of a script; returns how many."""
         mine = [handle for handle in self._handles.values() if scope and handle.scope == scope]
-        await self._end_each(mine)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
+            for handle in reversed(mine):
+                await self._end(handle)
         return len(mine)
-
-    async def __aexit__(self, *error: object) -> None:
-        """Shut down all agents, the last one first; none is made any more."""
-        self._closing = True
-        await self._end_each(self._handles.values())
-
-    async def _end_each(self, handles: Iterable[Handle]) -> None:
-        last_first = reversed(list(handles))
-        await close_each((partial(self._end, handle) for handle in last_first), _CLOSING_S)
 
 
 def _sees(scope: str, handle: Handle) -> bool:

@@ -9,7 +9,7 @@ from llmspell_hookspecs import ComponentGroup, Provider
 
 __all__ = ["PROVIDERS"]
 
-_METHODS: Final = ("info", "at", "complete", "close")
+_METHODS: Final = ("info", "at", "complete")
 
 
 def _is_provider(item: Any) -> bool:

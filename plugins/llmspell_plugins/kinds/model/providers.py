@@ -7,7 +7,7 @@ work as they are.
 With ``providers.offline`` the offline provider answers for every model, whatever its name and its provider are; names
 stay as they were asked for, so that hooks see them, and no other provider is made to answer.
 
-Invariant: a provider is made once and closed with the host.
+Invariant: a provider is made once, opened when it is first asked, and left with the host.
 """
 
 from __future__ import annotations
@@ -37,25 +37,23 @@ from llmspell_hookspecs import (
     SettingsAccess,
 )
 from llmspell_hookspecs.foreign import Blamed, text_of
-from llmspell_plugins.kinds.closing import close_each
 
 __all__ = ["ProviderRegistry"]
 
 _ENDPOINTS: Final = 256
-_CLOSING_S: Final = 1.0
 _OFFLINE: Final = "offline"
 _log = logging.getLogger("llmspell.models")
 
 
 class _Stead:
-    """The offline provider in the place of all; told when it first answers."""
+    """The offline provider in the place of all; it is told when it first answers."""
 
     Settings: ClassVar[type[BaseModel]] = BaseModel
     rank: ClassVar[int | None] = None
 
     def __init__(self, offline: Provider) -> None:
-        self.info, self.close = offline.info, offline.close
-        self._offline = offline
+        self.info = offline.info
+        self.offline = offline
         self._told = False
 
     def at(self, endpoint: Endpoint, /) -> Provider:
@@ -69,7 +67,7 @@ class _Stead:
             _log.warning("model:%s: the offline provider answers, for every model (providers.offline)", request.model)
         info = self.info()
         own = request.model == f"{_OFFLINE}/{model}" and model in info.models
-        return await self._offline.complete(model if own else info.default_model, request, sink)
+        return await self.offline.complete(model if own else info.default_model, request, sink)
 
 
 class _Elsewhere(Struct):
@@ -122,6 +120,14 @@ class ProviderRegistry:
             made = self._made[name] = self._make(name)
         return made
 
+    async def enter(self, name: str) -> Provider:
+        """Return the provider of this name, made and opened if need be; raises as `get` does."""
+        made = self.get(name)
+        lived = made.offline if isinstance(made, _Stead) else made
+        if not self._types.is_open(lived):
+            await self._types.open(lived)
+        return made
+
     @asynccontextmanager
     async def at(self, name: str, endpoint: Endpoint) -> AsyncIterator[Provider]:
         """Return the provider of this name at an endpoint, for the block; it is kept for the next one that asks there.
@@ -130,7 +136,7 @@ class ProviderRegistry:
             InvalidInputError: It cannot be asked at this endpoint.
             ResourceLimitError: Too many endpoints are asked at once.
         """
-        made = self.get(name)
+        made = await self.enter(name)
         if self.offline:
             yield made
             return
@@ -138,10 +144,14 @@ class ProviderRegistry:
         key = (name, endpoint.base_url, secret)
         if key not in self._elsewhere:
             await self._make_room(name)
-        place = self._elsewhere.pop(key, None) or _Elsewhere(made.at(endpoint))
-        self._elsewhere[key] = place
-        place.users += 1
+        known = self._elsewhere.pop(key, None)
+        place = self._elsewhere[key] = known or _Elsewhere(made.at(endpoint))
+        place.users += 1  # before it is opened: what is asked makes no room for another
         try:
+            if known is None:
+                await self._types.build(lambda: place.provider, self._type_of(name))
+            else:
+                await self._types.open(place.provider)
             yield place.provider
         finally:
             place.users -= 1
@@ -153,7 +163,9 @@ class ProviderRegistry:
             if unused is None:
                 message = f"provider {name}: more than {_ENDPOINTS} endpoints are asked at once; wait for some of them"
                 raise ResourceLimitError(message, resource="endpoints", limit=_ENDPOINTS)
-            await close_each((self._elsewhere.pop(unused).provider.close,), _CLOSING_S)
+            provider = self._elsewhere.pop(unused).provider
+            if provider is not self._made.get(unused[0]):
+                await self._types.leave(provider)
 
     def infos(self) -> Sequence[ProviderInfo]:
         """Return what is known of each, sorted by name; of one that does not load, why not."""
@@ -194,13 +206,6 @@ class ProviderRegistry:
         if not self._default:
             self._default = self._first_available()
         return self._default
-
-    async def close(self) -> None:
-        """Close those that were made."""
-        made = [*(place.provider for place in self._elsewhere.values()), *self._made.values()]
-        self._elsewhere.clear()
-        self._made.clear()
-        await close_each((provider.close for provider in made), _CLOSING_S)
 
     def _make(self, name: str) -> Provider:
         kind = self._type_of(name)

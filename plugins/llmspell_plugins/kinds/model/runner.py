@@ -15,7 +15,6 @@ from llmspell_hookspecs import (
     Asker,
     CallOptions,
     ChunkSink,
-    Closing,
     ComponentKind,
     ComponentRef,
     Endpoint,
@@ -81,7 +80,7 @@ _SETTINGS: Final = Endpoint()
 """Where settings say."""
 
 
-class ModelRunner(ComponentKind, Closing):
+class ModelRunner(ComponentKind):
     """Asks models by name; implements the contract's `Models`."""
 
     name = "model"
@@ -108,7 +107,7 @@ class ModelRunner(ComponentKind, Closing):
             request = structs.replace(request, model=name)
         options, named = CallOptions(deadline_s), name.partition("/")[0]
         if endpoint is None:
-            return await self._ask(request, self._providers.get(named), sink, options)
+            return await self._ask(request, await self._providers.enter(named), sink, options)
         async with self._providers.at(named, endpoint) as provider:
             return await self._ask(request, provider, sink, options, endpoint)
 
@@ -116,7 +115,8 @@ class ModelRunner(ComponentKind, Closing):
         """Ask a model by its address, ``model:provider/model``; see `ComponentKind`."""
         resolved = self._providers.resolve(name)
         request = _request(resolved, input)
-        return await self._ask(request, self._providers.get(resolved.partition("/")[0]), None, options)
+        provider = await self._providers.enter(resolved.partition("/")[0])
+        return await self._ask(request, provider, None, options)
 
     def resolve(self, model: str = "", /) -> str:
         """Return ``provider/model`` for a name as people write it."""
@@ -129,10 +129,6 @@ class ModelRunner(ComponentKind, Closing):
     def names(self) -> Sequence[str]:
         """Return the providers' names, without importing any."""
         return self._providers.names()
-
-    async def __aexit__(self, *error: object) -> None:
-        """Close the providers."""
-        await self._providers.close()
 
     async def _ask(
         self,

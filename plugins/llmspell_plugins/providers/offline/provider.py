@@ -90,9 +90,6 @@ class Offline:
             await _stream(response, sink)
         return response
 
-    async def close(self) -> None:
-        """Let go of nothing."""
-
 
 def _by_rules(request: ModelRequest) -> tuple[str, tuple[ToolUse, ...]]:
     results = _last_results(request.messages)

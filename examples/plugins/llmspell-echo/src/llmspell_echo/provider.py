@@ -62,6 +62,3 @@ class Echo:
                 await sink(ModelChunk(text=word, index=index))
         usage = ModelUsage(input_tokens=len(told.split()), output_tokens=len(words), cost_usd=0.0)
         return ModelResponse(text="".join(words), usage=usage, model=model)
-
-    async def close(self) -> None:
-        """Do nothing: it holds nothing."""

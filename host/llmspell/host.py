@@ -36,11 +36,9 @@ from llmspell.project import HostFolder
 from llmspell.scripting import Globals, ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
 from llmspell.services import (
-    FileService,
     HookService,
     HostClock,
     HostService,
-    LevelService,
     SettingsService,
 )
 from llmspell.settings import LoadedSettings, Settings, load_settings
@@ -266,7 +264,7 @@ class Host:
             ComponentNotFoundError: Settings disable the plugin ``state``.
             PluginError: It cannot be loaded.
         """
-        return self._services.get(State)
+        return self.get(State)
 
     @property
     def trace(self) -> Sequence[TraceRow]:
@@ -301,8 +299,7 @@ class Host:
         loader = Loader(Groups(), lambda: self.settings.loaded.settings, self._services, self._lifespans)
         registries = PluginRegistries(plugins, settings, loader, discover=discover)
         self.plugins = Plugins(self._registry, settings, loader)
-        self._services.offer(Registries, registries)
-        self._wire(settings, registries, loader)
+        self._wire(registries)
         nursery.start_soon(self._timer.run)
         kinds = self.plugins.load_kinds(registries)
         for name, kind in kinds.items():
@@ -332,8 +329,8 @@ class Host:
             self._runner.refusal = self.plugins.refusal()
             nursery.start_soon(self._tell, info)
 
-    def _wire(self, settings: Settings, registries: PluginRegistries, loader: Loader) -> None:
-        """Give each room its plugins."""
+    def _wire(self, registries: PluginRegistries) -> None:
+        """Give each room its plugins, and offer what the rooms do as services."""
         self._scripts = ScriptRunner(
             registries.of("llmspell.languages"),
             lambda: self.settings.loaded.settings.default_language,
@@ -347,25 +344,25 @@ class Host:
         self._addresses.add("script", self._scripts)
         self._addresses.add("custom", self.hooks)
         self._services.brought = registries.of("llmspell.services")
-        storages = StorageRegistry(
-            registries.of("llmspell.storage"), lambda: self.settings.loaded.settings.storage.backend
-        )
-        self._services.offer(Storages, storages)
-        self._offer()
-
-    def _offer(self) -> None:
-        self._services.offer(Calls, self._addresses)
-        self._services.offer(Clock, HostClock())
-        self._services.offer(Events, self.events)
-        self._services.offer(FileAccess, FileService(self._policies))
-        self._services.offer(Hooks, self.hooks)
-        self._services.offer(Hosts, HostService(lambda: self._policies.hosts))
-        self._services.offer(Levels, LevelService(self._policies))
-        self._services.offer(Operations, OperationService(self._runner))
-        self._services.offer(Processes, self._processes)
-        self._services.offer(ProjectFolder, HostFolder(self.settings.loaded.project_dir))
-        self._services.offer(Scripts, self._scripts)
-        self._services.offer(SettingsAccess, self.settings)
+        storages = registries.of("llmspell.storage")
+        offered: dict[type[Any], Any] = {
+            Calls: self._addresses,
+            Clock: HostClock(),
+            Events: self.events,
+            FileAccess: self._policies,
+            Hooks: self.hooks,
+            Hosts: HostService(lambda: self._policies.hosts),
+            Levels: self._policies,
+            Operations: OperationService(self._runner),
+            Processes: self._processes,
+            ProjectFolder: HostFolder(self.settings.loaded.project_dir),
+            Registries: registries,
+            Scripts: self._scripts,
+            SettingsAccess: self.settings,
+            Storages: StorageRegistry(storages, lambda: self.settings.loaded.settings.storage.backend),
+        }
+        for protocol, service in offered.items():
+            self._services.offer(protocol, service)
 
     def _apply(self, loaded: LoadedSettings) -> None:
         self._policies.apply(loaded)

@@ -5,8 +5,10 @@ Invariant: one value holds all of it; a change of settings makes a new one, and 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from llmspell.operations import RunnerLimits
-from llmspell.security import HostJudge, PathJudge
+from llmspell.security import HostJudge, PathJudge, judge_level
 from llmspell.settings import LoadedSettings, Settings
 from llmspell_hookspecs import ScriptLimits, SecurityLevel
 from llmspell_hookspecs.bucket import TokenRate
@@ -15,7 +17,7 @@ __all__ = ["Policies", "flow_limit", "runner_limits"]
 
 
 class Policies:
-    """The judges of one host.
+    """The judges of one host; implements the contract's `FileAccess` and `Levels`.
 
     Args:
         loaded: The settings.
@@ -52,6 +54,18 @@ class Policies:
             scripts.value_items,
             scripts.value_bytes,
         )
+
+    def resolve(self, path: str, mode: Literal["read", "write"], /) -> str:
+        """Return the path with every link resolved; see the contract's `FileAccess`."""
+        return self.files.resolve(path, mode)
+
+    def roots(self, mode: Literal["read", "write"], /) -> tuple[str, ...]:
+        """Return the folders that may be touched so."""
+        return self.files.roots(mode)
+
+    def check(self, component: str, level: SecurityLevel, /) -> None:
+        """Refuse a component whose level is too high; see the contract's `Levels`."""
+        judge_level(component, level, self.level)
 
 
 def runner_limits(loaded: LoadedSettings) -> RunnerLimits:

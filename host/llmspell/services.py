@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import trio
 from msgspec import structs
 
 from llmspell.hooks import Handle, HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, beside
-from llmspell.policy import Policies
-from llmspell.security import HostJudge, HostRules, judge_level
+from llmspell.security import HostJudge, HostRules
 from llmspell.settings import LoadedSettings, change, plain
 from llmspell_hookspecs import (
     CallOptions,
@@ -28,7 +27,6 @@ from llmspell_hookspecs import (
     HookPoint,
     LlmspellError,
     Phase,
-    SecurityLevel,
     Target,
     custom_point,
     payload_of,
@@ -36,7 +34,7 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.fit import bound, fit
 from llmspell_hookspecs.fit import plain as plain_fields
 
-__all__ = ["FileService", "HookService", "HostClock", "HostService", "LevelService", "SettingsService"]
+__all__ = ["HookService", "HostClock", "HostService", "SettingsService"]
 
 _KINDS: Final = 1024
 _FEW: Final = 32
@@ -53,32 +51,6 @@ class HostClock:
     def monotonic_s(self) -> float:
         """Return seconds that only grow."""
         return trio.current_time()
-
-
-class FileService:
-    """Judges paths by the settings of the moment."""
-
-    def __init__(self, policies: Policies) -> None:
-        self._policies = policies
-
-    def resolve(self, path: str, mode: Literal["read", "write"], /) -> str:
-        """Return the path with every link resolved."""
-        return self._policies.files.resolve(path, mode)
-
-    def roots(self, mode: Literal["read", "write"], /) -> tuple[str, ...]:
-        """Return the folders that may be touched so."""
-        return self._policies.files.roots(mode)
-
-
-class LevelService:
-    """Judges levels by the settings of the moment."""
-
-    def __init__(self, policies: Policies) -> None:
-        self._policies = policies
-
-    def check(self, component: str, level: SecurityLevel, /) -> None:
-        """Refuse a component whose level is too high; see the contract's `Levels`."""
-        judge_level(component, level, self._policies.level)
 
 
 class HostService:

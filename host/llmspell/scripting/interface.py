@@ -8,7 +8,6 @@ fit their signatures.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,19 +16,14 @@ from msgspec import Struct
 
 from llmspell.operations import CURRENT, Frame
 from llmspell_hookspecs import (
-    InvalidInputError,
-    ScriptGlobal,
     ScriptLimits,
     ScriptObject,
     ScriptScope,
     Services,
 )
-
-from .binding import Binding, bindings_of
+from llmspell_hookspecs.binding import binding_of
 
 __all__ = ["Interface"]
-
-_CALL = "__call"
 
 
 class Interface(Struct, frozen=True, eq=False):
@@ -56,17 +50,15 @@ class Interface(Struct, frozen=True, eq=False):
         Raises:
             InvalidInputError: There is no such method, or the arguments do not fit.
         """
-        binding = _find(target, method)
-        frame = CURRENT.get()
-        if self.home is None or (frame is not None and self.scope.id in frame.scopes):
-            answer = binding.function(target, *_bound(binding, target, method, arguments))
-            return await answer if inspect.isawaitable(answer) else answer
-        token = CURRENT.set(self.home.within(frame))
+        binding, frame = binding_of(target, method), CURRENT.get()
+        outside = self.home is not None and (frame is None or self.scope.id not in frame.scopes)
+        token = CURRENT.set(self.home.within(frame)) if self.home is not None and outside else None
         try:
-            answer = binding.function(target, *_bound(binding, target, method, arguments))
+            answer = binding.function(target, *binding.bind(target, method, arguments))
             return await answer if inspect.isawaitable(answer) else answer
         finally:
-            CURRENT.reset(token)
+            if token is not None:
+                CURRENT.reset(token)
 
     def call_pure(self, target: ScriptObject, method: str, arguments: Sequence[Any], /) -> Any:
         """Call a pure method, on whatever thread.
@@ -74,28 +66,5 @@ class Interface(Struct, frozen=True, eq=False):
         Raises:
             InvalidInputError: There is no such method, it is not pure, or the arguments do not fit.
         """
-        binding = _find(target, method)
-        if not binding.method.pure:
-            raise InvalidInputError(f"{_where(target, method)}: it is not pure, it asks the host; await call instead")
-        return binding.function(target, *_bound(binding, target, method, arguments))
-
-
-def _find(target: ScriptObject, method: str) -> Binding:
-    offered = bindings_of(type(target))
-    if method in offered:
-        return offered[method]
-    near = difflib.get_close_matches(method, offered, n=3, cutoff=0.5)
-    advice = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(offered)) or 'none'}"
-    raise InvalidInputError(f"{_where(target, method)}: there is no such method; {advice}")
-
-
-def _bound(binding: Binding, target: ScriptObject, method: str, arguments: Sequence[Any]) -> list[Any]:
-    """Bind the arguments; a receiver that ``object:method()`` put first is left out."""
-    if arguments and arguments[0] is target and method != _CALL:
-        arguments = arguments[1:]
-    return binding.bind(_where(target, method), arguments)
-
-
-def _where(target: ScriptObject, method: str) -> str:
-    name = target.name if isinstance(target, ScriptGlobal) else type(target).__name__
-    return name if method == _CALL else f"{name}.{method}"
+        binding = binding_of(target, method, pure=True)
+        return binding.function(target, *binding.bind(target, method, arguments))

@@ -6,6 +6,7 @@ argument left out; an empty list and an empty mapping stand for each other, sinc
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import types
@@ -13,10 +14,12 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from llmspell_hookspecs import InvalidInputError, ScriptMethod, script_methods
+from .errors import InvalidInputError
+from .language import ScriptGlobal, ScriptMethod, ScriptObject, script_methods
 
-__all__ = ["Binding", "bindings_of"]
+__all__ = ["Binding", "binding_of"]
 
+_CALL: Final = "__call"
 _MISFIT: Final = object()
 _WORDS: Final[dict[Any, str]] = {
     bool: "a boolean",
@@ -51,16 +54,20 @@ class Binding:
         self._most = None if variadic else len(parameters)
         self._shape = f"({', '.join(_spelled(parameter) for parameter in parameters)})"
 
-    def bind(self, where: str, arguments: Sequence[Any]) -> list[Any]:
-        """Return the arguments as the function takes them.
+    def bind(self, target: ScriptObject, spelling: str, arguments: Sequence[Any]) -> list[Any]:
+        """Return the arguments as the function takes them, behind the object.
 
         Args:
-            where: What the script called, for messages: ``Tool.invoke``.
+            target: Whose method it is; where ``object:method()`` put it first, too, it is left out.
+            spelling: What the script called it, for messages.
             arguments: As the script gave them.
 
         Raises:
             InvalidInputError: There are too few or too many, or one is of the wrong type.
         """
+        if arguments and arguments[0] is target and spelling != _CALL:
+            arguments = arguments[1:]
+        where = _where(target, spelling)
         given = list(arguments)
         if self._most is not None:
             while len(given) > self._most and given[-1] is None:
@@ -92,19 +99,42 @@ class Binding:
         return InvalidInputError(f"{where}: expected {self._shape}, got {reason}", field=field)
 
 
-def bindings_of(of: type) -> Mapping[str, Binding]:
-    """Return every spelling of every method that a class offers to scripts, ready to be called."""
-    key: Any = of
-    return _bindings_of(key)
+def binding_of(target: ScriptObject, spelling: str, *, pure: bool = False) -> Binding:
+    """Return the method of an object that a script calls so.
+
+    Args:
+        target: The object.
+        spelling: What the script calls.
+        pure: Whether only a pure one will do.
+
+    Raises:
+        InvalidInputError: There is none, and the nearest are named; or it is not pure.
+    """
+    kind: Any = type(target)
+    offered = _bindings_of(kind)
+    if spelling in offered:
+        if pure and not offered[spelling].method.pure:
+            message = f"{_where(target, spelling)}: it is not pure, it asks the host; await call instead"
+            raise InvalidInputError(message)
+        return offered[spelling]
+    near = difflib.get_close_matches(spelling, offered, n=3, cutoff=0.5)
+    advice = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(offered)) or 'none'}"
+    raise InvalidInputError(f"{_where(target, spelling)}: there is no such method; {advice}")
 
 
 @functools.lru_cache(maxsize=512)
 def _bindings_of(of: type) -> Mapping[str, Binding]:
+    """Return every spelling of every method that a class offers to scripts, ready to be called."""
     made: dict[str, Binding] = {}
     for method in script_methods(of).values():
         if method.function not in made:
             made[method.function] = Binding(method, getattr(of, method.function))
     return types.MappingProxyType({name: made[method.function] for name, method in script_methods(of).items()})
+
+
+def _where(target: ScriptObject, spelling: str) -> str:
+    name = target.name if isinstance(target, ScriptGlobal) else type(target).__name__
+    return name if spelling == _CALL else f"{name}.{spelling}"
 
 
 def _hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:

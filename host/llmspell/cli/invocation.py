@@ -7,6 +7,9 @@ wins, and ``--set`` collects. Every listing has a table and JSON, from the same 
 from __future__ import annotations
 
 import copy
+import gc
+import os
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +21,7 @@ from . import outlet
 from .signals import Signals
 
 if TYPE_CHECKING:
+    from llmspell.hooks import TraceRow
     from llmspell.host import Host
     from llmspell.settings import LoadedSettings, Settings
     from llmspell.settings.tighten import OwnModel
@@ -127,8 +131,6 @@ class Invocation:
     @property
     def data_dir(self) -> Path:
         """Where files of the user's own lie that belong to no project."""
-        import os
-
         from llmspell.settings.place import data_dir
 
         return data_dir(os.environ)
@@ -145,10 +147,45 @@ class Invocation:
         read_line: Callable[[], str | None] | None = None,
         on_interrupt: Callable[[], bool] | None = None,
     ) -> T:
-        """Run a function with a host, and print what it returns if ``show`` says how; see the contract."""
-        from .session import run_with_host
+        """Run a function with a host, and print what it returns if ``show`` says how; see the contract.
 
-        return run_with_host(self, function, show=show, explain=explain, read_line=read_line, on_interrupt=on_interrupt)
+        With ``explain`` the trace follows as a table, or with JSON in the one value that there is: ``{"value": ...,
+        "trace": [...]}``, and ``{"error": ..., "trace": [...]}`` if it failed.
+        """
+        from llmspell.host import Host
+
+        from .ending import run_cancellable
+        from .output import print_json, print_trace, trace_rows
+
+        loaded = self.load_settings()
+        write = outlet.write_error if self.json else None
+        trace: Sequence[TraceRow] | None = None  # as long as no host is open
+
+        async def use() -> T:
+            nonlocal trace
+            opening = Host.open(settings=loaded, trace=explain, write=write, read_line=read_line)
+            async with opening as host:
+                trace = host.trace
+                gc.freeze()
+                gc.enable()
+                return await function(host)
+
+        try:
+            value = run_cancellable(use, self.signals, on_interrupt)
+        except Exception:
+            if explain and trace is not None:
+                self.beside["trace"] = trace_rows(trace)
+                if not self.json:
+                    print_trace(trace)
+            raise
+        assert trace is not None
+        if show is not None and self.json:
+            print_json({"value": value, "trace": trace_rows(trace)} if explain else value)
+        elif show is not None:
+            show(value)
+        if explain and not self.json:
+            print_trace(trace)
+        return value
 
     def on_kill(self, function: Callable[[], object], /) -> None:
         """Call a function before the process ends at once."""
@@ -158,15 +195,30 @@ class Invocation:
 
     def read(self, argument: str, /) -> str:
         """Return the text that an argument stands for: ``-`` is standard input, ``@FILE`` a file."""
-        from .input import read_argument
+        from llmspell_hookspecs.regular import MOST_BYTES, read_regular
 
-        return read_argument(argument)
+        if argument == "-":
+            text = sys.stdin.read(MOST_BYTES + 1)
+            if len(text) > MOST_BYTES:
+                raise click.UsageError(f"standard input: it is longer than {MOST_BYTES} characters; pipe in less")
+            return text
+        if not argument.startswith("@"):
+            return argument
+        file = argument[1:]
+        try:
+            return read_regular(file).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"{file}: it is not UTF-8; save it as UTF-8") from error
+        except OSError as error:
+            message = f"{file}: it cannot be read: {error.strerror}; name a file that can, or give - and pipe it in"
+            raise click.UsageError(message) from error
 
     def ask(self, question: str, /) -> str | None:
-        """Ask whoever sits at the terminal for one line; None if nobody does."""
-        from .input import ask
-
-        return ask(question)
+        """Ask whoever sits at the terminal for one line; None at the end of the input, or if nobody does."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        outlet.write_error(outlet.one_line(question) + " ")
+        return sys.stdin.readline(_LINE_CHARACTERS).rstrip(os.linesep) or None
 
     def show(self, value: Any, /, *lines: str) -> None:
         """Print a value as JSON if that is wanted, else these lines, else the value for people."""
@@ -237,6 +289,7 @@ def _option(*names: str, help: str, **rest: Any) -> click.Option:
 
 
 _OURS = "llmspell_"
+_LINE_CHARACTERS = 64 * 1024
 _PATH = click.Path(path_type=Path)
 _LENIENT: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True}
 _LEVELS = ("debug", "info", "warning", "error", "off")

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -20,7 +20,10 @@ from llmspell_hookspecs.spelling import escaped, spell_out
 
 from .outlet import clean, own_stream, say, write
 
-__all__ = ["cell", "print_json", "print_rows", "print_value", "to_json"]
+if TYPE_CHECKING:
+    from llmspell.hooks import TraceRow
+
+__all__ = ["cell", "print_json", "print_rows", "print_trace", "print_value", "to_json", "trace_rows"]
 
 _DEEPEST: Final = 100
 _HALF: Final = re.compile("[\ud800-\udfff]")
@@ -93,6 +96,22 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, emp
         _print_styled(headings, cells)
     else:
         _print_aligned([headings, *cells])
+
+
+def trace_rows(trace: Sequence[TraceRow]) -> list[dict[str, Any]]:
+    """Return what every hook did as rows."""
+    return [{"order": order, **msgspec.structs.asdict(row)} for order, row in enumerate(trace, 1)]
+
+
+def print_trace(trace: Sequence[TraceRow]) -> None:
+    """Print what every hook did as a table."""
+    rows = trace_rows(trace)
+    for row in rows:
+        row["time"] = f"{row['elapsed_ns'] / 1000:.1f} us"
+        row["hook"] = f"{row['plugin']}.{row['hook']}" if row["hook"] else "(runner)"
+        row["answer"] = " ".join(filter(None, (row["result"], row["detail"], row["error"])))
+    columns = ("order", "point", "component", "hook", "kind", "answer", "time", "change")
+    print_rows(rows, columns, empty="no hook fired")
 
 
 def print_value(value: Any) -> None:

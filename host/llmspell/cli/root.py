@@ -1,19 +1,21 @@
 """The root of all commands: those that stay when plugins are broken, and behind them those that plugins bring.
 
-Invariant: help lists every command and imports none.
+Invariant: help lists every command and imports none. Every command takes the options that all take, but for those whose
+names it has taken for its own; every group answers to plurals, and to no misspelling without naming the nearest.
 """
 
 from __future__ import annotations
 
 import importlib
+from gettext import gettext
+from typing import Any
 
 import click
 
-from .group import Noun, adopt
 from .invocation import OPTIONS, Invocation
 from .outlet import say
 
-__all__ = ["COMMANDS", "cli"]
+__all__ = ["COMMANDS", "cli", "version"]
 
 COMMANDS = {
     "run": ("llmspell.cli.run:run", "Run a script."),
@@ -23,13 +25,83 @@ COMMANDS = {
     "config": ("llmspell.cli.config:config", "Show and check the settings."),
     "trust": ("llmspell.cli.trust:trust", "Let a project's settings file loosen policy."),
     "untrust": ("llmspell.cli.trust:untrust", "Let it only tighten policy again."),
-    "version": ("llmspell.cli.version:version", "Print the version."),
+    "version": ("llmspell.cli.root:version", "Print the version."),
 }
 _REST = "llmspell.rest"
-_LOADED = "llmspell.loaded"
+_PARTS = ("llmspell", "trio", "pluggy", "pydantic", "msgspec", "lupa")
 
 
-class _Root(Noun):
+def _adopt(command: click.Command) -> click.Command:
+    """Return a command as one of ours; click makes plain ones, and a package knows nothing of our classes."""
+    taken = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    command.params += [option for option in OPTIONS if taken.isdisjoint(option.opts)]
+    if isinstance(command, click.Group) and not isinstance(command, _Noun):
+        command.__class__ = type("Noun", (_Noun, type(command)), {})  # its own methods go on below ours
+    return command
+
+
+class _Noun(click.Group):
+    """A group that answers to each name and to its plural."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of this name or plural, None if there is none."""
+        found = super().get_command(ctx, cmd_name) or super().get_command(ctx, cmd_name.removesuffix("s"))
+        return found and _adopt(found)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if ctx.parent is None:
+            ctx.meta[_REST] = args[1:]
+        command = self.get_command(ctx, args[0])
+        if command is None and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"see {ctx.command_path} --help"
+            ctx.fail(f"there is no command {args[0]!r}; {hint}")
+        return (args[0], command, args[1:]) if command else super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the arguments in; without any, those that print the help."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command.
+
+        click would end with 1 and without a word if nobody reads what a command prints, would take what a plugin
+        raises for the user's own Ctrl-C, and does not know of every wrong option to which command it was given.
+        Where only options stand, the help is printed.
+        """
+        from .failure import NOBODY_READS, Exit, Stray
+
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if error.message == gettext("Missing command."):  # click's own words; options alone name none
+                return say(ctx.get_help())
+            if error.ctx is None and ctx.invoked_subcommand is not None:  # it may have been raised while it was parsed
+                command = self.get_command(ctx, ctx.invoked_subcommand) or self
+                error.ctx = click.Context(command, info_name=ctx.invoked_subcommand, parent=ctx)
+            raise
+        except BrokenPipeError as error:
+            raise Exit(NOBODY_READS, word="nobody_reads") from error
+        except (KeyboardInterrupt, EOFError) as error:
+            raise Stray from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(limit=100)) for name, each in commands if each])
+
+
+class _Root(_Noun):
     """The host's own commands, then those of plugins, none of which takes the name of one of the host's."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -48,22 +120,11 @@ class _Root(Noun):
         for name in names:
             if name in COMMANDS:
                 module, _, attribute = COMMANDS[name][0].partition(":")
-                return adopt(getattr(importlib.import_module(module), attribute))
+                return _adopt(getattr(importlib.import_module(module), attribute))
         from .verbs import load
 
-        loaded: dict[str, click.Command | None] = ctx.meta.setdefault(_LOADED, {})  # click asks more than once
-        if cmd_name not in loaded:
-            loaded[cmd_name] = verb = load(names, COMMANDS, ctx.ensure_object(Invocation), _rest(ctx))
-            if verb is not None:
-                adopt(verb)
-        return loaded[cmd_name]
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name; what stands behind it may say which settings judge a plugin."""
-        ctx.meta[_REST] = args[1:]
-        return super().resolve_command(ctx, args)
+        verb = load(names, COMMANDS, ctx.ensure_object(Invocation), ctx.meta.get(_REST, []))
+        return verb and _adopt(verb)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
@@ -74,11 +135,6 @@ class _Root(Noun):
         if rows := [(verb.name, verb.text) for verb in listed(COMMANDS)]:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(rows)
-
-
-def _rest(ctx: click.Context) -> list[str]:
-    rest: list[str] = ctx.meta.get(_REST, [])
-    return rest
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -102,3 +158,14 @@ def cli() -> None:
 
 
 cli.params += OPTIONS
+
+
+@click.command()
+@click.pass_obj
+def version(invocation: Invocation) -> None:
+    """Print the version of llmspell and of what it stands on."""
+    import platform
+    from importlib import metadata
+
+    found = {name: metadata.version(name) for name in _PARTS} | {"python": platform.python_version()}
+    invocation.show(found, *(f"{name} {number}" for name, number in found.items()))

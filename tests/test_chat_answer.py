@@ -9,7 +9,7 @@ from itertools import count, pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmspell_hookspecs import Message, ToolUse, thaw
@@ -113,6 +113,8 @@ schemas = st.recursive(
 )
 
 
+@example({"allOf": [{"$ref": "#/$defs/A"}], "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/A"}]}}})
+@example({"$ref": "#/$defs/0", "$defs": {str(n): {"anyOf": [{"$ref": f"#/$defs/{n + 1}"}] * 9} for n in range(20)}})
 @given(schemas)
 def test_every_schema_becomes_an_object_at_its_root(schema: Any) -> None:
     made = object_schema(schema)

@@ -18,6 +18,8 @@ __all__ = ["ToolNames", "object_schema"]
 
 _TAKEN_AS_IT_IS: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _LONGEST: Final = 64
+_MOST: Final = 1000
+"""How many choices of a schema are looked at."""
 _CHOICES: Final = ("anyOf", "oneOf", "allOf")
 
 
@@ -49,11 +51,22 @@ class ToolNames:
 
 def object_schema(schema: Any) -> dict[str, Any]:
     """Return a schema whose root says that it is an object, as services demand of a tool's parameters."""
+    return _object(schema, frozenset(), [_MOST])
+
+
+def _object(schema: Any, within: frozenset[str], room: list[int]) -> dict[str, Any]:
+    """Return it as an object.
+
+    Args:
+        schema: The schema.
+        within: The definitions that it is a choice of; one that is a choice of itself adds nothing.
+        room: How many choices may still be looked at; the same list throughout.
+    """
     plain: dict[str, Any] = dict(schema) if isinstance(schema, Mapping) else {}
-    plain = _resolved(plain)
+    plain, within = _resolved(plain, within)
     for word in _CHOICES:
         if word in plain:
-            plain = _united(plain, word)
+            plain = _united(plain, word, within, room)
     for word in ("enum", "not", "const"):
         plain.pop(word, None)
     plain["type"] = "object"
@@ -62,29 +75,31 @@ def object_schema(schema: Any) -> dict[str, Any]:
     return plain
 
 
-def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    """A root that only refers to one of its definitions becomes that definition."""
-    for _ in range(8):
-        reference = schema.get("$ref")
-        if not isinstance(reference, str):
-            break
+def _resolved(schema: dict[str, Any], within: frozenset[str]) -> tuple[dict[str, Any], frozenset[str]]:
+    """A root that only refers to one of its definitions becomes that definition; returned with those on the way."""
+    while isinstance(reference := schema.get("$ref"), str):
         found: Any = schema
         for step in reference.removeprefix("#/").split("/"):
             found = found.get(step) if isinstance(found, Mapping) else None
         rest = {name: value for name, value in schema.items() if name != "$ref"}
-        schema = {**rest, **found} if isinstance(found, Mapping) and found is not schema else rest
-    return schema
+        again = reference in within or found is schema
+        schema = {**rest, **found} if isinstance(found, Mapping) and not again else rest
+        within |= {reference}
+    schema.pop("$ref", None)
+    return schema, within
 
 
-def _united(schema: dict[str, Any], word: str) -> dict[str, Any]:
+def _united(schema: dict[str, Any], word: str, within: frozenset[str], room: list[int]) -> dict[str, Any]:
     """One object with what each choice of the root allows; needed is what all of them need (of ``allOf``, any)."""
     choices = schema.pop(word)
     definitions = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
-    objects = [
-        object_schema({**definitions, **choice})
-        for choice in (choices if isinstance(choices, list | tuple) else ())
-        if isinstance(choice, Mapping) and choice.get("type", "object") in ("object", ["object", "null"])
-    ]
+    objects: list[dict[str, Any]] = []
+    for choice in choices if isinstance(choices, list | tuple) else ():
+        if isinstance(choice, Mapping) and choice.get("type", "object") in ("object", ["object", "null"]):
+            room[0] -= 1
+            if room[0] < 0:
+                break
+            objects.append(_object({**definitions, **choice}, within, room))
     properties: dict[str, Any] = {}
     for each in objects:
         for name, value in each["properties"].items():

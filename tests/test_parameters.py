@@ -3,9 +3,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import pytest
-from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from llmspell_hookspecs.parameters import unknown_keys, without_keys
+from kernel import opened
+from llmspell_hookspecs import Agent, AgentContext, AgentInput, AgentOutput, InvalidInputError, Tool, ToolContext
+from llmspell_hookspecs.parameters import unknown_keys, validate, without_keys
 
 
 class Inner(BaseModel):
@@ -63,3 +65,65 @@ def test_unknown_keys_are_left_out_and_the_table_stays_as_it_is() -> None:
 
     assert kept == {"plain": 1, "inner": {"deep": 1}}
     assert given == {"plain": 1, "x": 2, "inner": {"deep": 1, "y": 2}}
+
+
+class Lax(BaseModel):
+    """Says nothing of keys that it does not know."""
+
+    inner: Inner = Inner()
+    open: Open = Open()
+    either: Inner | Open = Inner()
+    many: list[Inner] = []
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({}, None),
+        ({"inner": {"deep": 2}}, None),
+        ({"open": {"x": 1}}, None),
+        ({"x": 1}, ("x",)),
+        ({"inner": {"deeper": 2}}, ("inner", "deeper")),
+        ({"many": [{"deeper": 2}]}, ("many", 0, "deeper")),
+        ({"open": {"x": 1}, "iner": {}}, ("iner",)),
+    ],
+)
+def test_a_key_that_no_model_takes_is_refused_whatever_the_model_says_but_allow(
+    given: dict[str, Any], wrong: tuple[str | int, ...] | None
+) -> None:
+    if wrong is None:
+        assert validate(Lax, given).model_dump(exclude_unset=True) == given
+        return
+    with pytest.raises(ValidationError) as caught:
+        validate(Lax, given)
+    assert wrong in [each["loc"] for each in caught.value.errors()]
+
+
+class Lookup(Tool[Lax]):
+    """Looks nothing up."""
+
+    name = "lookup"
+
+    async def run(self, parameters: Lax, context: ToolContext) -> int:
+        """Return how deep."""
+        return parameters.inner.deep
+
+
+class Choosy(Agent):
+    """Has options."""
+
+    kind = "choosy"
+    Options = Inner
+
+    async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
+        return AgentOutput("ran")
+
+
+async def test_what_a_tool_or_an_agent_does_not_take_is_refused_with_what_it_takes() -> None:
+    async with opened(Lookup, Choosy) as host:
+        assert (await host.call("tool:lookup", {"inner": {"deep": 7}})).result == 7
+        with pytest.raises(InvalidInputError, match=r"tool:lookup: parameter iner: .*; it takes inner, open, either"):
+            await host.call("tool:lookup", {"iner": {}})
+        with pytest.raises(InvalidInputError, match=r"agent a: options\.depth: .*; kind choosy takes deep"):
+            await host.agents.create(name="a", kind="choosy", options={"depth": 1})
+        await host.agents.create(name="a", kind="choosy", options={"deep": 1})

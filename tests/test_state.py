@@ -33,6 +33,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_plugins.services.state_address import address, canonical
 from llmspell_plugins.services.state_value import decode, encode
+from llmspell_plugins.storage.memory import Memory
 from waiting import PATIENCE_S
 
 T = TypeVar("T")
@@ -258,6 +259,31 @@ def test_versions_grow_over_deletions_and_a_write_that_expects_another_one_is_re
 def test_an_expected_version_is_a_whole_number(expect: Any) -> None:
     with pytest.raises(InvalidInputError, match="give a whole number from 0"):
         with_state(lambda host: host.state.set("key", 1, expect=expect))
+
+
+@pytest.mark.parametrize("answer", [None, True, 7, {}, {"other": 1}, {"KEY": "new"}, {"KEY": 0}], ids=repr)
+def test_a_storage_that_tells_no_new_version_is_named_in_one_line(answer: Any) -> None:
+    class Forgetful(Memory):
+        """Writes, and answers something else."""
+
+        name = "forgetful"
+
+        async def write(self, batch: Any, /, *, expect: Any = None) -> Any:
+            written = await super().write(batch, expect=expect)
+            assert written is not None
+            place = next(iter(written))
+            return {place: answer["KEY"]} if isinstance(answer, dict) and "KEY" in answer else answer
+
+    async def main(host: Host) -> None:
+        with pytest.raises(StorageError, match=r"storage forgetful: it wrote, and answered .*report it") as caught:
+            await host.state.set("key", 1)
+        assert "\n" not in str(caught.value)
+
+    async def use() -> None:
+        async with opened(Forgetful, settings={"storage": {"backend": "forgetful"}}) as host:
+            await main(host)
+
+    run(use)
 
 
 def test_of_many_who_delete_at_once_one_is_told_that_it_did() -> None:

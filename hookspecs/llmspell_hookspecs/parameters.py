@@ -1,23 +1,27 @@
 """What people write for a pydantic model: its fields by their aliases, and keys that it does not take, however deep.
 
-Invariant: a key that any alias, alias choice or field name of the model takes is none of them; nothing is validated.
+Invariant: a key that any alias, alias choice or field name of the model takes is none of them.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
-from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from .bounds import check_bounds
 
-__all__ = ["UnknownKey", "unknown_keys", "without_keys", "written_names", "written_path"]
+__all__ = ["UnknownKey", "models_at", "unknown_keys", "validate", "without_keys", "written_names", "written_path"]
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class UnknownKey(Struct, frozen=True):
@@ -63,6 +67,32 @@ def without_keys(given: Mapping[str, Any], unknown: Sequence[UnknownKey]) -> dic
     for name, deeper in inner.items():
         kept[name] = without_keys(kept[name], deeper)
     return kept
+
+
+def validate(model: type[Model], given: Any) -> Model:
+    """Return what is given as the model has it; a key that it does not take is refused, misspelt as it may be.
+
+    A model that says ``extra="allow"`` takes any.
+
+    Raises:
+        ValidationError: It does not fit.
+    """
+    try:
+        return model.model_validate(given, extra="forbid")
+    except ValidationError as error:
+        if not all(_is_allowed(model, each["type"], each["loc"]) for each in error.errors(include_input=False)):
+            raise
+    return model.model_validate(given)
+
+
+def models_at(model: type[BaseModel], path: Sequence[int | str]) -> set[type[BaseModel]]:
+    """Return the models that may stand around the last key of a place."""
+    models = {model}
+    for part in path[:-1]:
+        fields = [each.model_fields[str(part)].annotation for each in models if str(part) in each.model_fields]
+        if fields:
+            models = {inner for field in fields for inner in _models_in(field)}
+    return models
 
 
 def written_names(model: type[BaseModel]) -> list[str]:
@@ -131,3 +161,16 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
         options = [option for option in typing.get_args(annotation) if option is not type(None)]
         return _model_in(options[0]) if len(options) == 1 else None
     return None
+
+
+def _is_allowed(model: type[BaseModel], kind: str, path: Sequence[int | str]) -> bool:
+    """Whether it is a key that the model around it takes whatever its name is."""
+    return kind == "extra_forbidden" and any(
+        each.model_config.get("extra") == "allow" for each in models_at(model, path)
+    )
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {inner for each in typing.get_args(annotation) for inner in _models_in(each)}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import typing
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import EntryPoint
@@ -24,7 +23,7 @@ from stevedore import ExtensionManager
 from llmspell.settings import Settings
 from llmspell_hookspecs import HOOK_API_VERSION, ComponentGroup, LlmspellError, PluginError, PluginInfo, Services
 from llmspell_hookspecs.foreign import Blamed, text_of
-from llmspell_hookspecs.parameters import written_names
+from llmspell_hookspecs.parameters import models_at, validate, written_names
 
 from .discovery import Candidate
 from .groups import Groups
@@ -229,12 +228,7 @@ def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> Bas
         PluginError: They do not fit; names the key.
     """
     try:
-        try:
-            return model.model_validate(table, extra="forbid")
-        except ValidationError as error:
-            if not all(_is_allowed(model, each["type"], each["loc"]) for each in error.errors()):
-                raise
-        return model.model_validate(table)
+        return validate(model, table)
     except ValidationError as error:
         problems = error.errors()
         first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
@@ -242,32 +236,11 @@ def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> Bas
         told = first["msg"].removeprefix("Value error, ")
         message = f"{key}: {told}" if "; " in told else f"{key}: {told}; fix it, or take it out for the default"
         if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted({name for each in _models(model, first["loc"]) for name in written_names(each)}))
+            known = ", ".join(sorted({name for each in models_at(model, first["loc"]) for name in written_names(each)}))
             message = f"{key}: {first['msg']}; fix it, there are {known or 'none'}"
         elif first["type"] == "missing":
             message = f"{key}: it has no default; set it in [{key.rpartition('.')[0]}]"
         raise PluginError(message, plugin=where.rpartition(".")[2]) from None
-
-
-def _is_allowed(model: type[BaseModel], kind: str, loc: tuple[int | str, ...]) -> bool:
-    """Whether it is a key that the model around it takes whatever its name is, for it says ``extra="allow"``."""
-    return kind == "extra_forbidden" and any(each.model_config.get("extra") == "allow" for each in _models(model, loc))
-
-
-def _models(model: type[BaseModel], loc: tuple[int | str, ...]) -> set[type[BaseModel]]:
-    """Return the models that may stand around the last key of a place."""
-    models = {model}
-    for part in loc[:-1]:
-        fields = [each.model_fields[str(part)].annotation for each in models if str(part) in each.model_fields]
-        if fields:
-            models = {inner for field in fields for inner in _models_in(field)}
-    return models
-
-
-def _models_in(annotation: Any) -> set[type[BaseModel]]:
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return {annotation}
-    return {inner for each in typing.get_args(annotation) for inner in _models_in(each)}
 
 
 def table_of(settings: Settings, info: PluginInfo, row: ComponentGroup) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, Final, NoReturn
 
 import trio
@@ -153,9 +153,9 @@ class StateService:
         encoded = await trio.to_thread.run_sync(encode, *given) if has_many(write.value) else encode(*given)
         storage = self._storage or await self._open()
         written = await storage.write({place: encoded}, expect=None if write.expect is None else {place: write.expect})
-        if written is None:
+        if written is None and write.expect is not None:
             await self._conflict(storage, place, write)
-        return StateValue(write.scope, write.key, write.value, True, written[place])
+        return StateValue(write.scope, write.key, write.value, True, _written(storage, place, written))
 
     async def _delete(self, delete: StateDelete) -> StateValue:
         storage = self._storage or await self._open()
@@ -181,6 +181,17 @@ class StateService:
     async def _open(self) -> Storage:
         self._storage = await self._services.get(Storages).open()
         return self._storage
+
+
+def _written(storage: Storage, place: str, versions: Any) -> int:
+    """Return the version that a storage tells of what was written; a backend that tells none is named."""
+    version = versions.get(place) if isinstance(versions, Mapping) else None
+    if isinstance(version, int) and version > 0:
+        return version
+    name = getattr(storage, "name", type(storage).__name__)
+    told = f"{type(versions).__name__}" if not isinstance(versions, Mapping) else f"{version!r:.40} for the key"
+    message = f"storage {name}: it wrote, and answered {told}, no new version; report it to its author"
+    raise StorageError(message)
 
 
 def _decoded(place: str, entry: Entry) -> Any:

@@ -21,7 +21,7 @@ from llmspell_hookspecs import (
     Services,
 )
 from llmspell_hookspecs.foreign import Blamed, text_of
-from llmspell_hookspecs.parameters import written_names, written_path
+from llmspell_hookspecs.parameters import validate, written_names, written_path
 
 from .handle import Handle
 
@@ -97,7 +97,7 @@ def _check_options(kind: type[Agent], config: AgentConfig) -> None:
     if kind.Options is None:
         return
     try:
-        kind.Options.model_validate(dict(config.options))
+        validate(kind.Options, dict(config.options))
     except ValidationError as error:
         first = error.errors()[0]
         field = f"options.{written_path(kind.Options, first['loc'])}".rstrip(".")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from llmspell_hookspecs import ComponentGroup, SecurityLevel, Tool, ToolExample, ToolLimits
+from llmspell_hookspecs.parameters import validate
 
 __all__ = ["TOOLS"]
 
@@ -65,7 +66,7 @@ def _example_problem(tool: Tool[Any]) -> str:
         return f"has the examples {examples!r:.80}; write a tuple of ToolExample"
     for each in examples:
         try:
-            tool.parameters.model_validate(dict(each.parameters))
+            validate(tool.parameters, dict(each.parameters))
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "parameters"

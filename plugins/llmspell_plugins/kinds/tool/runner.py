@@ -60,7 +60,7 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
 from llmspell_hookspecs.fit import freeze_fields, plain
 from llmspell_hookspecs.foreign import Blamed, let_pass, passes, remedy, text_of
-from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, without_keys, written_names, written_path
+from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, validate, without_keys, written_names, written_path
 from llmspell_hookspecs.spelling import spelled_path, true_path
 
 from .context import CallContext
@@ -578,7 +578,7 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
     if not _FLAT.issuperset(map(type, given.values())):
         given = restore(reveal(given, secrets))
     try:
-        return tool.parameters.model_validate(given)
+        return validate(tool.parameters, given)
     except ValidationError as error:
         first = error.errors()[0]
         field = written_path(tool.parameters, first["loc"]) or "parameters"

@@ -39,7 +39,7 @@ class ToolRegistry:
         """Return the canonical name for a name or alias, or None."""
         names = self._shelf.names()
         plain = name.replace("-", "_")
-        for spelling in (name, plain, plain.removesuffix("_tool")):
+        for spelling in (name, plain, plain.removesuffix("_tool"), name.replace("_", "-")):
             if spelling in names:
                 return spelling
         return self._alias_table().get(name)

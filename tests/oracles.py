@@ -1,0 +1,58 @@
+"""Independent programs that results are held against, and how a tool is called through a host beside them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel import opened
+from llmspell_hookspecs import ToolResult
+from waiting import PATIENCE_S
+
+__all__ = ["called", "oracle"]
+
+_PACKAGES = {
+    "convert": "imagemagick",
+    "identify": "imagemagick",
+    "compare": "imagemagick",
+    "ffmpeg": "ffmpeg",
+    "ffprobe": "ffmpeg",
+    "soxi": "sox",
+    "pdfinfo": "poppler-utils",
+    "pdftotext": "poppler-utils",
+    "pdftoppm": "poppler-utils",
+    "qpdf": "qpdf",
+    "pandoc": "pandoc",
+    "dot": "graphviz",
+    "gc": "graphviz",
+    "tred": "graphviz",
+    "ccomps": "graphviz",
+}
+"""Which Debian package has the program; `.ci/run` installs them all."""
+
+
+def oracle(program: str, *arguments: str | Path, codes: tuple[int, ...] = (0,), given: str = "") -> str:
+    """Run a program and return what it printed; skips the test where there is no such program."""
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"there is no {program}; apt-get install {_PACKAGES[program]}")
+    done = subprocess.run(
+        [found, *map(str, arguments)], input=given, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode in codes, done.stderr
+    return done.stdout + (done.stderr if program == "compare" else "")
+
+
+async def called(
+    folder: Path, name: str, settings: Mapping[str, Any] | None = None, /, **parameters: Any
+) -> ToolResult:
+    """Call a tool in the box through a host that may touch this folder only."""
+    security = {"paths": {"read": [str(folder)], "write": [str(folder)]}}
+    async with opened(settings={"security": security, **(settings or {})}) as host:
+        result: ToolResult = await host.call(f"tool:{name}", parameters)
+    return result

@@ -832,7 +832,7 @@ def test_standard_output_is_one_json_value_whatever_a_script_prints_and_answers(
 
 
 def test_json_has_a_word_for_values_that_it_has_none_for() -> None:
-    from llmspell.cli.output import to_json
+    from llmspell_hookspecs.any_json import to_json
 
     ring: list[Any] = []
     ring.append(ring)

@@ -33,7 +33,7 @@ from llmspell.plugins import (
 from llmspell.plugins.tables import TableModels, tell_unknown
 from llmspell.policy import Policies, flow_limit, runner_limits
 from llmspell.project import HostFolder
-from llmspell.scripting import Globals, ScriptRunner, ScriptSession
+from llmspell.scripting import ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
 from llmspell.services import (
     HookService,
@@ -337,7 +337,7 @@ class Host:
             self._runner,
             self._policies,
             self._services,
-            Globals(registries.of("llmspell.globals")),
+            registries.of("llmspell.globals"),
             self._write,
             self._read_line,
         )

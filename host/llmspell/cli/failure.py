@@ -7,6 +7,7 @@ wrong while an error is told harms nobody.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from .outlet import is_used, say_error, tell
+from .outlet import is_used, let_go, say_error, tell
 
 if TYPE_CHECKING:
     from .invocation import Invocation
@@ -100,7 +101,12 @@ def report(error: BaseException, invocation: Invocation, *, answer: bool = True)
     if invocation.verbose and word == "script" and trace:
         say_error(trace)
     if answer and invocation.json and not is_used(sys.stdout):
-        _answer({"error": {"code": word, "message": message, "exit": code, **facts}, **invocation.beside})
+        from .output import print_json
+
+        try:
+            print_json({"error": {"code": word, "message": message, "exit": code, **facts}, **invocation.beside})
+        except (OSError, ValueError):
+            let_go(sys.stdout)
     return code
 
 
@@ -129,9 +135,15 @@ def _described(error: BaseException, *, debug: bool) -> tuple[int, str, str, dic
         facts = {name: value for name in _FACTS if (value := getattr(error, name, None))}
         return 2 if wrong else 1, str(error.code), str(error), facts
     if isinstance(error, OSError) and error.strerror:
-        return 1, "io", f"{_name(error.filename)}: {error.strerror}", {}
+        name = error.filename or "input or output"
+        name = os.fsdecode(name) if isinstance(name, bytes) else name
+        return 1, "io", f"{name}: {error.strerror}", {}
+    try:
+        text = str(error)
+    except Exception as failure:  # a third party's own method
+        text = f"(its text cannot be had: {type(failure).__name__})"
     hint = "" if debug else "; --debug shows where"
-    return 1, "internal", f"internal error: {type(error).__name__}: {_text(error)}{hint}", {}
+    return 1, "internal", f"internal error: {type(error).__name__}: {text}{hint}", {}
 
 
 def _usage(error: click.ClickException) -> str:
@@ -141,29 +153,6 @@ def _usage(error: click.ClickException) -> str:
     if ";" in _QUOTED.sub("", message):
         return message
     return f"{message.rstrip('.')}; see {context.command_path if context else 'llmspell'} --help"
-
-
-def _name(filename: Any) -> str:
-    return (
-        filename.decode(errors="surrogateescape") if isinstance(filename, bytes) else str(filename or "input or output")
-    )
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as failure:  # a third party's own method
-        return f"(its text cannot be had: {type(failure).__name__})"
-
-
-def _answer(value: dict[str, Any]) -> None:
-    from .outlet import let_go
-    from .output import print_json
-
-    try:
-        print_json(value)
-    except (OSError, ValueError):
-        let_go(sys.stdout)
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from llmspell.host import Host
 
 __all__ = ["hook"]
+
+T = TypeVar("T")
 
 
 @click.group()
@@ -31,11 +34,9 @@ def point() -> None:
 @click.pass_obj
 def point_list(invocation: Invocation, topic: str) -> None:
     """List the hook points."""
-
-    async def use(host: Host) -> list[dict[str, Any]]:
-        return [_described(item) for item in host.hooks.points() if topic in ("", item.topic)]
-
-    invocation.show_rows(invocation.run(use), ("name", "phase", "summary"), empty="there are no such points")
+    points = _asked(invocation, lambda host: host.hooks.points())
+    rows = [_described(item) for item in points if topic in ("", item.topic)]
+    invocation.show_rows(rows, ("name", "phase", "summary"), empty="there are no such points")
 
 
 @point.command("show")
@@ -43,11 +44,7 @@ def point_list(invocation: Invocation, topic: str) -> None:
 @click.pass_obj
 def point_show(invocation: Invocation, name: str) -> None:
     """Describe the hook point NAME, in any of its spellings."""
-
-    async def use(host: Host) -> dict[str, Any]:
-        return _described(host.hooks.point(name))
-
-    row = invocation.run(use)
+    row = _described(_asked(invocation, lambda host: host.hooks.point(name)))
     lines = [
         f"{row['name']}\n\n{row['doc']}\n",
         f"Names:    {', '.join(row['names'])}",
@@ -66,13 +63,11 @@ def point_show(invocation: Invocation, name: str) -> None:
 @click.pass_obj
 def hook_list(invocation: Invocation, point: str) -> None:
     """List the hooks that are registered, at POINT or everywhere."""
-    import msgspec
+    from msgspec.structs import asdict
 
-    async def use(host: Host) -> list[dict[str, Any]]:
-        return [msgspec.structs.asdict(info) for info in host.hooks.list(point)]
-
+    rows = [asdict(info) for info in _asked(invocation, lambda host: host.hooks.list(point))]
     columns = ("point", "plugin", "name", "kind", "priority", "match", "language", "enabled", "breaker")
-    invocation.show_rows(invocation.run(use), columns, empty="no hook is registered")
+    invocation.show_rows(rows, columns, empty="no hook is registered")
 
 
 @hook.command("order")
@@ -80,27 +75,34 @@ def hook_list(invocation: Invocation, point: str) -> None:
 @click.pass_obj
 def hook_order(invocation: Invocation, point: str) -> None:
     """Show in which order the hooks at POINT are called, and why."""
-
-    async def use(host: Host) -> list[dict[str, Any]]:
-        ordered = host.hooks.order(point)
-        origin = host.settings.loaded.origin("hooks.disabled")
-        called = itertools.count(1)
-        return [
-            {
-                "order": next(called) if info.enabled else None,
-                "kind": info.kind,
-                "plugin": info.plugin,
-                "hook": info.name,
-                "priority": info.priority,
-                "match": info.match,
-                "enabled": info.enabled,
-                "why": why if info.enabled else f"disabled by hooks.disabled ({origin})",
-            }
-            for info, why in ordered
-        ]
-
+    ordered, origin = _asked(
+        invocation, lambda host: (host.hooks.order(point), host.settings.loaded.origin("hooks.disabled"))
+    )
+    called = itertools.count(1)
+    rows = [
+        {
+            "order": next(called) if info.enabled else None,
+            "kind": info.kind,
+            "plugin": info.plugin,
+            "hook": info.name,
+            "priority": info.priority,
+            "match": info.match,
+            "enabled": info.enabled,
+            "why": why if info.enabled else f"disabled by hooks.disabled ({origin})",
+        }
+        for info, why in ordered
+    ]
     columns = ("order", "kind", "plugin", "hook", "priority", "match", "enabled", "why")
-    invocation.show_rows(invocation.run(use), columns, empty=f"no hook is registered at {point}")
+    invocation.show_rows(rows, columns, empty=f"no hook is registered at {point}")
+
+
+def _asked(invocation: Invocation, question: Callable[[Host], T]) -> T:
+    """Return what a host says that is open."""
+
+    async def use(host: Host) -> T:
+        return question(host)
+
+    return invocation.run(use)
 
 
 def _described(item: Any) -> dict[str, Any]:

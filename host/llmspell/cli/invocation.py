@@ -245,7 +245,7 @@ class Invocation:
 
     def to_json(self, value: Any, /) -> str:
         """Return a value as JSON of one line."""
-        from .output import to_json
+        from llmspell_hookspecs.any_json import to_json
 
         return to_json(value)
 

@@ -31,11 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         gc.disable()  # what is imported stays; looking through it several times takes a tenth of the start
     signals = Signals()
     signals.install()
-    from .outlet import guard_streams
+    from .outlet import guard_streams, let_go
 
     undo = guard_streams()
     try:
-        _exit(_run(signals, arguments), signals)
+        code = _run(signals, arguments)
+        let_go(sys.stderr)
+        if signals.received and not _has_let_go_of_stdout():
+            os._exit(code)  # a thread holds it, and waits for a reader for ever
+        let_go(sys.stdout)
+        sys.exit(code)
     finally:
         if arguments is not None:
             signals.restore()
@@ -56,30 +61,11 @@ def _run(signals: Signals, arguments: Sequence[str] | None) -> int:
     return reporting.code
 
 
-def _exit(code: int, signals: Signals) -> None:
-    from .outlet import let_go
-
-    let_go(sys.stderr)
-    if not _let_go_of_stdout(patient=not signals.received):
-        os._exit(code)  # a thread holds it, and waits for a reader for ever
-    sys.exit(code)
-
-
-def _let_go_of_stdout(*, patient: bool) -> bool:
-    """Write out what waits.
-
-    Args:
-        patient: Whether to wait for a reader as long as it takes; a second if not.
-
-    Returns:
-        Whether nobody holds standard output any more.
-    """
-    from .outlet import let_go
-
-    if patient:
-        let_go(sys.stdout)
-        return True
+def _has_let_go_of_stdout() -> bool:
+    """Write out what waits, for a second at most; return whether nobody holds standard output any more."""
     from threading import Thread
+
+    from .outlet import let_go
 
     flush = Thread(target=let_go, args=(sys.stdout,), daemon=True)
     flush.start()

@@ -5,29 +5,22 @@ Invariant: every listing has both, from the same rows; what is not a terminal ge
 
 from __future__ import annotations
 
-import enum
 import json
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llmspell_hookspecs import ScriptFunction, ScriptObject
-from llmspell_hookspecs.spelling import escaped, spell_out
+from llmspell_hookspecs.any_json import to_json
 
 from .outlet import clean, own_stream, say, write
 
 if TYPE_CHECKING:
     from llmspell.hooks import TraceRow
 
-__all__ = ["cell", "print_json", "print_rows", "print_trace", "print_value", "to_json", "trace_rows"]
-
-_DEEPEST: Final = 100
-_HALF: Final = re.compile("[\ud800-\udfff]")
-_LONGEST_DIGITS: Final = 4000
+__all__ = ["cell", "print_json", "print_rows", "print_trace", "print_value", "trace_rows"]
 
 
 def print_json(value: Any) -> None:
@@ -38,14 +31,6 @@ def print_json(value: Any) -> None:
     write(_fitting(encoded) + "\n")
 
 
-def to_json(value: Any) -> str:
-    """Return any value as JSON of one line; what JSON has no word for as text, a number that is none as null."""
-    try:
-        return escaped(msgspec.json.encode(value, enc_hook=_plain).decode())
-    except Exception:  # odd keys, halves of letters, rings, whatever a value's own methods raise
-        return escaped(msgspec.json.encode(_whole(value, _DEEPEST)).decode())
-
-
 def _fitting(text: str) -> str:
     """A JSON text with what standard output's encoding lacks escaped."""
     try:
@@ -53,29 +38,6 @@ def _fitting(text: str) -> str:
     except UnicodeEncodeError:
         return "".join(sign if sign.isascii() else json.dumps(sign)[1:-1] for sign in text)
     return text
-
-
-def _whole(value: Any, depth: int) -> Any:
-    """A value that JSON has words for in the place of one that it has not."""
-    try:
-        value = value if isinstance(value, str | int | float | bool | list | tuple | Mapping | None) else _plain(value)
-        if isinstance(value, str):
-            return _HALF.sub(lambda half: spell_out(half[0]), value)
-        if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > _LONGEST_DIGITS * 3:
-            return hex(value)
-        if not isinstance(value, list | tuple | Mapping):
-            return value
-        if depth == 0:
-            return "<nested too deeply>"
-        if isinstance(value, Mapping):
-            return {_whole(_key(key), 0): _whole(item, depth - 1) for key, item in value.items()}
-        return [_whole(item, depth - 1) for item in value]
-    except Exception as error:  # whatever the value's own methods raise
-        return f"<left out: {type(error).__name__}>"
-
-
-def _key(key: Any) -> str:
-    return key if isinstance(key, str) else to_json(key) if key is None or isinstance(key, bool) else str(key)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
@@ -152,17 +114,3 @@ def cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return to_json(value)
     return clean(" ".join(str(value).split("\n")))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    if isinstance(value, ScriptObject):
-        return value.script_text()
-    if isinstance(value, ScriptFunction):
-        return "function"
-    return str(value)

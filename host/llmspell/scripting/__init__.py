@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from .interface import Interface
-from .loading import GlobalFactory, Globals, load_globals
+from .loading import load_globals
 from .scope import Scope
 from .script_runner import ScriptRunner
 from .script_session import ScriptSession
 
 __all__ = [
-    "GlobalFactory",
-    "Globals",
     "Interface",
     "Scope",
     "ScriptRunner",

@@ -16,36 +16,29 @@ from llmspell.plugins import OWN, LazyRegistry
 from llmspell_hookspecs import PluginError, ScriptGlobal, ScriptScope, Services
 from llmspell_hookspecs.foreign import Blamed, text_of
 
-__all__ = ["GlobalFactory", "Globals", "load_globals"]
+__all__ = ["GlobalFactory", "load_globals", "make_globals"]
 
 GlobalFactory = Callable[[Services, ScriptScope], ScriptGlobal]
 _log = logging.getLogger("llmspell")
 
 
-class Globals:
-    """The globals of scripts: each loaded when the first script needs it.
+async def make_globals(
+    shelf: LazyRegistry[GlobalFactory], services: Services, scope: ScriptScope, words: Collection[str] | None
+) -> dict[str, Any]:
+    """Construct the globals of a run; see `load_globals`.
 
     Args:
         shelf: The plugins of the group.
+        services: What the globals may use of the host.
+        scope: The run.
+        words: All by which the script can reach a global; None for all there are. The host's own globals have the
+            names of their entry points, and only those among the words are imported.
     """
-
-    def __init__(self, shelf: LazyRegistry[GlobalFactory]) -> None:
-        self._shelf = shelf
-
-    async def load(self, services: Services, scope: ScriptScope, words: Collection[str] | None) -> dict[str, Any]:
-        """Construct the globals of a run; see `load_globals`.
-
-        Args:
-            services: What the globals may use of the host.
-            scope: The run.
-            words: All by which the script can reach a global; None for all there are. The host's own globals have the
-                names of their entry points, and only those among the words are imported.
-        """
-        own = {name for name in self._shelf.names() if self._shelf.info(name).distribution == OWN}
-        unnamed = own.difference(words) if words is not None else ()
-        names = sorted(set(self._shelf.names()).difference(unnamed), key=lambda name: (name not in own, name))
-        found = list(self._shelf.loadable(names))
-        return await self._shelf.build(lambda: load_globals(found, services, scope, unnamed))
+    own = {name for name in shelf.names() if shelf.info(name).distribution == OWN}
+    unnamed = own.difference(words) if words is not None else ()
+    names = sorted(set(shelf.names()).difference(unnamed), key=lambda name: (name not in own, name))
+    found = list(shelf.loadable(names))
+    return await shelf.build(lambda: load_globals(found, services, scope, unnamed))
 
 
 def load_globals(

@@ -32,7 +32,7 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.fit import bound, thaw_fields
 
 from .interface import Interface
-from .loading import Globals
+from .loading import GlobalFactory, make_globals
 from .scope import Scope
 from .script_session import ScriptSession, read_source
 
@@ -63,7 +63,7 @@ class ScriptRunner:
         runner: Runs operations.
         policies: Say what a script may use.
         services: What globals may use.
-        script_globals: What scripts see.
+        script_globals: The plugins that bring what scripts see.
         write: Where scripts write to; standard output if None.
         read_line: Where they read lines from; standard input if None.
     """
@@ -75,7 +75,7 @@ class ScriptRunner:
         runner: Runner,
         policies: Policies,
         services: Services,
-        script_globals: Globals,
+        script_globals: LazyRegistry[GlobalFactory],
         write: Callable[[str], object] | None = None,
         read_line: Callable[[], str | None] | None = None,
     ) -> None:
@@ -185,11 +185,11 @@ class ScriptRunner:
     async def _interface(
         self, id: str, script: ScriptRun, language: Language, words: frozenset[str] | None
     ) -> AsyncIterator[Interface]:
-        """Return the interface of one run or session, whose scope closes behind it; for the words see `Globals`."""
+        """Return the interface of one run or session, whose scope closes behind it; words as `make_globals` has it."""
         scope = Scope(id, script, language.hook_adapter, write=self._write, read_line=self._read_line)
         home = Frame(self._runner, None, _component(script), 0, script.language, 0, (id,))
         try:
-            offered = await self._globals.load(self._services, scope, words)
+            offered = await make_globals(self._globals, self._services, scope, words)
             yield Interface(scope, self._services, self._policies.script_limits, offered, home)
         finally:
             await scope.close()

@@ -384,6 +384,43 @@ def test_a_guard_judges_what_leaves_at_the_end_of_a_stream() -> None:
     assert received == []
 
 
+@pytest.mark.parametrize("point", ["model_chunk", "after_model_call"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_who_comes_while_a_stream_runs_has_all_of_it_in_hand_before_it_ends(point: str, at: int) -> None:
+    chunks: list[ModelChunk] = []
+
+    async def main(host: Host) -> Any:
+        async def sink(chunk: ModelChunk) -> None:
+            if len(chunks) == at:
+                host.hooks.register(point, lambda context: context.modify(text=context.subject.text.upper()))
+            chunks.append(chunk)
+
+        return await host.models.complete(HELLO, sink=sink)
+
+    response = in_host(main, ScriptedModel(says("one two three")))
+
+    assert told(chunks) == response.text == "ONE TWO THREE"
+    assert [chunk.kind for chunk in chunks].count("restart") == 1
+
+
+@pytest.mark.parametrize("point", ["model_chunk", "after_model_call"])
+def test_a_guard_that_comes_while_a_stream_runs_ends_it(point: str) -> None:
+    received: list[ModelChunk] = []
+
+    async def main(host: Host) -> None:
+        async def sink(chunk: ModelChunk) -> None:
+            if not received:
+                host.hooks.register(point, lambda context: Cancel("no"), kind="guard")
+            received.append(chunk)
+
+        await host.models.complete(HELLO, sink=sink)
+
+    with pytest.raises(OperationCancelledError, match="no"):
+        in_host(main, ScriptedModel(says("one two three")))
+
+    assert [chunk.text for chunk in received if chunk.kind == "text"] == ["one"]
+
+
 def test_the_response_asks_for_the_tools_that_hooks_left_in_its_stream() -> None:
     def other(context: HookContext[ModelChunk]) -> Modified | None:
         use = context.subject.tool_use

@@ -41,6 +41,7 @@ from llmspell_hookspecs import (
     SettingsAccess,
     Turn,
     question_of,
+    same,
 )
 from llmspell_hookspecs.errors import text_of_error
 from llmspell_hookspecs.fit import fit, thaw_fields
@@ -219,6 +220,8 @@ class AgentRunner(ComponentKind):
                     self._body(turn, stream),
                     time_s=handle.config.time_s,
                     prepare=None if stream is None else _beginning(stream),
+                    ready=None if stream is None else same,
+                    as_of=self._operations.as_of,
                     repeatable=handle.agent.repeatable,
                     depends=lambda: (handle.config, handle.conversation),
                 )

@@ -143,7 +143,7 @@ class ModelRunner(ComponentKind):
         as_of = operations.as_of  # before anybody is asked: a change from here on counts
         shown = _hidden(request)
         call = _Call(request, shown, provider, sink, operations)
-        plain = sink is None and not operations.asks(_CHUNKS, request.model)
+        plain = not operations.asks(_CHUNKS, request.model)
         response: ModelResponse = await operations.execute(
             options.operation(
                 MODEL,
@@ -200,7 +200,9 @@ class _Call:
 
     def _streamed(self) -> ModelStream:
         name, operations = self._request.model, self._operations
-        return ModelStream(self._sink or _nobody, lambda: operations.settles(MODEL, name))
+        return ModelStream(
+            self._sink or _nobody, lambda: operations.settles(MODEL, name), lambda: operations.asks(_CHUNKS, name)
+        )
 
     async def prepare(self, request: ModelRequest, asker: Asker) -> ModelRequest:
         """Begin a stream anew."""
@@ -224,7 +226,7 @@ class _Call:
         if not isinstance(response, ModelResponse):
             message = f"model:{request.model}: its provider answered {type(response).__name__}, no ModelResponse"
             raise ProviderError(f"{message}; report it to its author", code="protocol")
-        if self.stream is None or not self.stream.begun:  # nobody is to be shown it, or they are as it leaves
+        if self.stream is None:  # nobody is to be shown it
             return hide_fields(response)
         return await self.stream.leave(response)
 

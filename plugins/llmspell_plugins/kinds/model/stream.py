@@ -1,9 +1,9 @@
-"""What of one streamed model call was handed on, and what is held back.
+"""What a streamed model call says, chunk by chunk, and who is asked about it.
 
 Invariant: nobody gets a chunk before the hooks at ``model_chunk`` let it pass, nor, where transforms or guards stand at
-``after_model_call``, before the whole response has passed those. When the call is over, the chunks handed on since the
-last ``restart`` say exactly what the response says. Hooks are shown each answer to its end: an empty last chunk that is
-``final``. What they leave empty is handed on to nobody.
+``after_model_call``, before the whole response has passed those (see `Stream`). When the call is over, the chunks
+handed on since the last ``restart`` say exactly what the response says. Hooks are shown each answer to its end: an
+empty last chunk that is ``final``. What they leave empty is handed on to nobody.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from msgspec import structs
 
 from llmspell_hookspecs import Asker, ChunkSink, InvalidInputError, ModelChunk, ModelResponse, ToolUse
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
+from llmspell_plugins.kinds.stream import Stream
 
 __all__ = ["ModelStream"]
 
@@ -23,30 +24,26 @@ class ModelStream:
 
     Args:
         sink: Takes what is handed on.
-        holds: Returns whether chunks are to be held back; asked as the call begins, since those who stand there then
-            judge it, and again for those who come while it runs.
+        holds: Returns whether chunks are to be held back, see `Stream`.
+        asks: Returns whether anybody stands at ``model_chunk``; asked on the straight path, where nobody did at first.
+            Who comes there while the call runs is shown the whole of it as it leaves.
 
     Attributes:
         failure: Why a chunk of this attempt was not taken: a hook's, or the sink's own. It ends the call, whatever the
             provider makes of it.
     """
 
-    def __init__(self, sink: ChunkSink, holds: Callable[[], bool]) -> None:
+    def __init__(self, sink: ChunkSink, holds: Callable[[], bool], asks: Callable[[], bool]) -> None:
         self.failure: Exception | None = None
         self._sink = sink
-        self._holds = holds
-        self._holding = holds()
+        self._asks = asks
+        self._stream = Stream(self._send, self._restart, holds)
         self._asker: Asker | None = None
         self._given: list[ModelChunk] = []
         self._left: list[ModelChunk] = []
-        self._next = 0
         self._sent = 0
         self._ended = False
-
-    @property
-    def begun(self) -> bool:
-        """Whether an attempt has begun; on the straight path none does."""
-        return self._asker is not None
+        self._unasked = False
 
     async def begin(self, asker: Asker) -> None:
         """Begin an attempt; what an earlier one handed on is void."""
@@ -76,10 +73,11 @@ class ModelStream:
             self._asker = asker
         response = hide_fields(response)
         uses = tuple(response.tool_uses)
-        if self._ended and _text(self._left) == response.text and _uses(self._left) == uses:
+        unasked = self._unasked and self._asker is not None
+        if self._ended and not unasked and _text(self._left) == response.text and _uses(self._left) == uses:
             return response
         shown = _uses(self._given)
-        if self._ended or _text(self._given) != response.text or shown != uses[: len(shown)]:
+        if self._ended or unasked or _text(self._given) != response.text or shown != uses[: len(shown)]:
             await self._void()
             shown = ()
             if response.text:
@@ -94,43 +92,39 @@ class ModelStream:
 
     async def finish(self) -> None:
         """Hand on what was held back."""
-        self._holding = False
-        await self._hand_on()
+        await self._stream.finish()
 
     async def _ask(self, chunk: ModelChunk, *, final: bool = False) -> None:
-        index = len(self._given)
-        given = hide_fields(structs.replace(chunk, index=index, final=final))
-        self._holding = self._holding or self._holds()
-        asked = given
+        given = asked = hide_fields(structs.replace(chunk, index=len(self._given), final=final))
         if self._asker is not None:
-            asked = await self._asker.ask("model_chunk", given, withheld=self._holding)
+            asked = await self._asker.ask("model_chunk", given, withheld=self._stream.looks())
+        elif self._asks():
+            self._unasked = self._stream.holding = True
         if asked.kind == "restart":
             message = "model_chunk: a hook made a restart of a chunk; leave its text empty to hold it back"
             raise InvalidInputError(message, field="kind")
         self._given.append(given)
         self._left.append(asked)
-        self._holding = self._holding or self._holds()
-        if not self._holding:
-            await self._hand_on()
+        await self._stream.put(asked)
 
-    async def _hand_on(self) -> None:
-        while self._next < len(self._left):
-            chunk = self._left[self._next]
-            self._next += 1
-            if chunk.text or chunk.tool_use is not None:
-                self._sent += 1
-                await self._sink(reveal_fields(structs.replace(chunk, index=self._sent - 1)))
+    async def _send(self, chunk: ModelChunk) -> bool:
+        if not chunk.text and chunk.tool_use is None:
+            return False
+        await self._sink(reveal_fields(structs.replace(chunk, index=self._sent)))
+        self._sent += 1
+        return True
+
+    async def _restart(self) -> None:
+        self._sent = 0
+        await self._sink(ModelChunk("restart"))
 
     async def _void(self) -> None:
         if self._given and self._asker is not None:
             self._asker.forget_held()
         self._given.clear()
         self._left.clear()
-        self._next = 0
-        self._ended = False
-        if self._sent:
-            self._sent = 0
-            await self._sink(ModelChunk("restart"))
+        self._ended = self._unasked = False
+        await self._stream.void()
 
 
 def _text(chunks: Sequence[ModelChunk]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
-from llmspell.security.levels import judge_level
+from llmspell.policy import Policies
+from llmspell.settings import load_settings
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, SecurityLevel
 from llmspell_plugins.kinds.tool.account import MemoryAccount
 
@@ -14,11 +16,13 @@ from llmspell_plugins.kinds.tool.account import MemoryAccount
 @pytest.mark.parametrize("level", list(SecurityLevel))
 @pytest.mark.parametrize("highest", list(SecurityLevel))
 def test_a_level_runs_up_to_the_highest(level: SecurityLevel, highest: SecurityLevel) -> None:
+    given = {"security": {"level": highest.name.lower()}}
+    policies = Policies(load_settings(given, environment={}, cwd=Path(__file__).parent))
     if level <= highest:
-        judge_level("tool:x", level, highest)
+        policies.check("tool:x", level)
         return
     with pytest.raises(SecurityError, match=r"security\.level") as caught:
-        judge_level("tool:x", level, highest)
+        policies.check("tool:x", level)
     assert caught.value.rule == "level"
 
 

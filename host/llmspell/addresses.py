@@ -5,34 +5,27 @@ Invariant: whatever can be called has an address, and an address leads to one ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from llmspell_hookspecs import Call, CallOptions, ComponentNotFoundError
 
-__all__ = ["Addresses", "CallOptions", "ComponentRunner"]
+__all__ = ["Addresses", "CallOptions"]
 
 
-class ComponentRunner(Protocol):
-    """Runs the components of one kind."""
-
-    async def run(self, name: str, input: Any, options: CallOptions, /) -> Any:
-        """Run the component of this name and return its result.
-
-        Raises:
-            ComponentNotFoundError: There is none.
-        """
+Run = Callable[[str, Any, CallOptions], Awaitable[Any]]
+"""Runs the component of a name, as the contract's `ComponentKind` does."""
 
 
 class Addresses:
     """The kinds of component there are."""
 
     def __init__(self) -> None:
-        self._runners: dict[str, ComponentRunner] = {}
+        self._runs: dict[str, Run] = {}
 
-    def add(self, kind: str, runner: ComponentRunner) -> None:
+    def add(self, kind: str, run: Run) -> None:
         """Let a kind be called."""
-        self._runners[kind] = runner
+        self._runs[kind] = run
 
     async def call(
         self,
@@ -54,9 +47,9 @@ class Addresses:
 
     async def _call(self, address: str, given: Any, options: CallOptions) -> Any:
         kind, separator, name = address.partition(":")
-        runner = self._runners.get(kind)
-        if runner is None or not separator or not name:
-            kinds = ", ".join(f"{known}:<name>" for known in sorted(self._runners))
+        run = self._runs.get(kind)
+        if run is None or not separator or not name:
+            kinds = ", ".join(f"{known}:<name>" for known in sorted(self._runs))
             message = f"address {address!r}: it leads nowhere; write {kinds}"
             raise ComponentNotFoundError(message, address=address)
-        return await runner.run(name, given, options)
+        return await run(name, given, options)

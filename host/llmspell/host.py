@@ -303,7 +303,7 @@ class Host:
         nursery.start_soon(self._timer.run)
         kinds = self.plugins.load_kinds(registries)
         for name, kind in kinds.items():
-            self._addresses.add(name, kind)
+            self._addresses.add(name, kind.run)
             if kind.provides is not None:
                 self._services.offer(kind.provides, kind)
         await self.plugins.load(registries.candidates(PLUGINS))
@@ -341,8 +341,8 @@ class Host:
             self._write,
             self._read_line,
         )
-        self._addresses.add("script", self._scripts)
-        self._addresses.add("custom", self.hooks)
+        self._addresses.add("script", self._scripts.run)
+        self._addresses.add("custom", self.hooks.run)
         self._services.brought = registries.of("llmspell.services")
         storages = registries.of("llmspell.storage")
         offered: dict[type[Any], Any] = {

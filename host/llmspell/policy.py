@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Literal
 
 from llmspell.operations import RunnerLimits
-from llmspell.security import HostJudge, PathJudge, judge_level
+from llmspell.security import HostJudge, PathJudge
 from llmspell.settings import LoadedSettings, Settings
-from llmspell_hookspecs import ScriptLimits, SecurityLevel
+from llmspell_hookspecs import ScriptLimits, SecurityError, SecurityLevel
 from llmspell_hookspecs.bucket import TokenRate
 
 __all__ = ["Policies", "flow_limit", "runner_limits"]
@@ -65,7 +65,12 @@ class Policies:
 
     def check(self, component: str, level: SecurityLevel, /) -> None:
         """Refuse a component whose level is too high; see the contract's `Levels`."""
-        judge_level(component, level, self.level)
+        if level > self.level:
+            message = (
+                f"{component}: its level is {level.name.lower()}, and the highest that runs here is "
+                f"{self.level.name.lower()}; the setting security.level allows more"
+            )
+            raise SecurityError(message, rule="level")
 
 
 def runner_limits(loaded: LoadedSettings) -> RunnerLimits:

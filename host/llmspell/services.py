@@ -141,7 +141,7 @@ class HookService:
         return await self._fire(self._registry.catalog.fireable(name), value, CallOptions())
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> Any:
-        """Fire ``custom:<name>`` by its address; see `ComponentRunner`."""
+        """Fire ``custom:<name>`` by its address; see `ComponentKind`."""
         return await self._fire(custom_point(name), input, options)
 
     async def _fire(self, point: HookPoint, value: Any, options: CallOptions) -> Any:

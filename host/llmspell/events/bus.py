@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from math import inf
 from typing import Any, Final
@@ -35,7 +36,7 @@ from llmspell_hookspecs.trie import Topics
 
 from .age import Ages
 from .handling import Handling, emptied, run_handler, waits_on
-from .mailbox import EVERY, Held, Mailbox, read_options
+from .mailbox import COUNTS, EVERY, Held, Mailbox, read_options
 from .subscription import Subscription
 
 __all__ = ["Bus"]
@@ -43,7 +44,6 @@ __all__ = ["Bus"]
 _PLAIN: Final = frozenset({type(None), str, int, float, bool, bytes})
 _FEW: Final = 64
 """So many plain items need no look at how deep and how broad they are."""
-_COUNTS: Final = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending", "failed")
 
 
 def _identity(event: Event) -> tuple[Any, ...]:
@@ -87,7 +87,7 @@ class Bus:
         self._topics: Topics[Mailbox] = Topics()
         self._routes = self._topics.routes
         self._open: dict[Mailbox, Subscription] = {}
-        self._past = dict.fromkeys(_COUNTS, 0)
+        self._past = Counter(dict.fromkeys((*COUNTS, "failed"), 0))
         self._marks: list[tuple[Mailbox, str]] = []
         self._full: list[Mailbox] = []
         self._sequence = 0
@@ -317,10 +317,9 @@ class Bus:
 
     def stats(self) -> EventStats:
         """Return what became of all events so far."""
-        counts = dict(self._past)
-        for info in self.subscriptions():
-            for name in _COUNTS:
-                counts[name] += getattr(info, name)
+        counts = self._past.copy()
+        for subscription in self._open.values():
+            counts.update(subscription.counts)
         return EventStats(self._sequence, self._limited, len(self._open), **counts)
 
     def close(self) -> None:
@@ -337,9 +336,7 @@ class Bus:
             self._topics.remove(number)
             del self._open[subscription.mailbox]
             self._runner.look_again()
-            info = subscription.info
-            for name in _COUNTS:
-                self._past[name] += getattr(info, name)
+            self._past.update(subscription.counts)
 
         return leave
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs import Event, InvalidInputError
 
-__all__ = ["EVERY", "Held", "Mailbox", "MailboxOptions", "read_options"]
+__all__ = ["COUNTS", "EVERY", "Held", "Mailbox", "MailboxOptions", "read_options"]
 
 Overflow = Literal["drop_oldest", "drop_newest", "block", "reject", "sample"]
 _OVERFLOWS: Final = ("drop_oldest", "drop_newest", "block", "reject")
@@ -25,6 +25,8 @@ _MOST: Final = 1_000_000
 EVERY: Final = 64
 """After how many events at the latest the scheduler has its turn."""
 _BATCH: Final = range(EVERY)
+COUNTS: Final = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending")
+"""What a mailbox counts."""
 
 
 class MailboxOptions(Struct, frozen=True):

@@ -15,7 +15,7 @@ import trio
 from llmspell_hookspecs import Event, InvalidInputError, SubscriptionInfo
 from llmspell_hookspecs.tally import Tally
 
-from .mailbox import EVERY, Mailbox
+from .mailbox import COUNTS, EVERY, Mailbox
 
 __all__ = ["Subscription"]
 
@@ -60,6 +60,11 @@ class Subscription:
         self._taken = 0
 
     @property
+    def counts(self) -> dict[str, int]:
+        """What became of its events so far."""
+        return {**{name: getattr(self.mailbox, name) for name in COUNTS}, "failed": self.failed}
+
+    @property
     def info(self) -> SubscriptionInfo:
         """What is known of it now."""
         box = self.mailbox
@@ -70,15 +75,7 @@ class Subscription:
             language=self.language,
             capacity=box.options.capacity,
             overflow=box.options.spelled,
-            matched=box.matched,
-            delivered=box.delivered,
-            dropped=box.dropped,
-            rejected=box.rejected,
-            sampled=box.sampled,
-            expired=box.expired,
-            discarded=box.discarded,
-            pending=box.pending,
-            failed=self.failed,
+            **self.counts,
         )
 
     def open(self) -> None:

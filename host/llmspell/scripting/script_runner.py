@@ -165,7 +165,7 @@ class ScriptRunner:
         return result
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ScriptResult:
-        """Run a script file by its address; see `ComponentRunner`.
+        """Run a script file by its address; see `ComponentKind`.
 
         Who calls by address may be a script: it runs only files that it may read.
         """

@@ -1,9 +1,8 @@
-"""Security: levels, paths, hosts, child processes and limits, by plain rules that the host makes of its settings."""
+"""Security: paths, hosts, child processes and limits, by plain rules that the host makes of its settings."""
 
 from __future__ import annotations
 
 from .hosts import HostJudge, HostRules, host_entry
-from .levels import judge_level
 from .paths import DATA_FOLDER, PathJudge, PathRules, expand_root, home_folder
 from .process import ProcessPool
 
@@ -17,5 +16,4 @@ __all__ = [
     "expand_root",
     "home_folder",
     "host_entry",
-    "judge_level",
 ]

@@ -427,6 +427,26 @@ def test_a_plugins_own_switch_is_turned_where_it_is_there(tmp_path: Path) -> Non
     assert "# keep" in file.read_text()
 
 
+@pytest.mark.parametrize(
+    "written", ["", "[limits]\ndepth = 3\n", "[plugins]\ndisabled = ['a']\n", "plugins.a.enabled = true\n"]
+)
+def test_an_optional_plugin_is_off_until_it_is_enabled_in_a_table_of_its_own(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "llmspell.toml"
+    file.write_text(written)
+
+    def is_on() -> bool:
+        return Settings.model_validate(tomllib.loads(file.read_text())).plugin_enabled("audit", optional=True)
+
+    before = is_on()
+    changed = [set_plugin_enabled(file, "audit", on, optional=True) for on in (False, True, True)]
+    enabled = is_on()
+    changed.append(set_plugin_enabled(file, "audit", False, optional=True))
+
+    assert (before, enabled, is_on()) == (False, True, False)
+    assert changed == [False, True, False, True]
+    assert all(line in file.read_text() for line in written.splitlines())
+
+
 def test_enabling_what_is_not_disabled_writes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "llmspell.toml"
 

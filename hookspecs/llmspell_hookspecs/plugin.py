@@ -33,6 +33,7 @@ class PluginInfo(Struct, frozen=True):
         module: ``package.module:attribute``.
         required: Whether settings require it.
         error: Why it failed, empty if it did not.
+        optional: Whether it is off until settings enable it: its entry point says ``module:attribute [optional]``.
     """
 
     name: str
@@ -42,6 +43,7 @@ class PluginInfo(Struct, frozen=True):
     module: str = ""
     required: bool = False
     error: str = ""
+    optional: bool = False
 
 
 @runtime_checkable

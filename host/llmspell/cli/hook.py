@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .invocation import Invocation
+from .plugin import FILE, switch
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -68,6 +69,24 @@ def hook_list(invocation: Invocation, point: str) -> None:
     rows = [asdict(info) for info in _asked(invocation, lambda host: host.hooks.list(point))]
     columns = ("point", "plugin", "name", "kind", "priority", "match", "language", "enabled", "breaker")
     invocation.show_rows(rows, columns, empty="no hook is registered")
+
+
+@hook.command("enable")
+@click.argument("name")
+@FILE
+@click.pass_obj
+def hook_enable(invocation: Invocation, name: str, user: bool) -> None:
+    """Load the plugin of hooks NAME, such as security, from now on; as 'plugin enable' does."""
+    switch(invocation, name, enabled=True, user=user)
+
+
+@hook.command("disable")
+@click.argument("name")
+@FILE
+@click.pass_obj
+def hook_disable(invocation: Invocation, name: str, user: bool) -> None:
+    """Load the plugin of hooks NAME no longer; as 'plugin disable' does."""
+    switch(invocation, name, enabled=False, user=user)
 
 
 @hook.command("order")

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from llmspell.settings import LoadedSettings, Settings
     from llmspell_hookspecs import PluginInfo
 
-__all__ = ["plugin"]
+__all__ = ["FILE", "plugin", "switch"]
 
-_FILE = click.option(
+FILE = click.option(
     "--user/--local",
     "user",
     default=True,
@@ -81,23 +81,23 @@ def plugin_info(invocation: Invocation, name: str) -> None:
 
 @plugin.command("enable")
 @click.argument("name")
-@_FILE
+@FILE
 @click.pass_obj
 def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
     """Load the plugin NAME from now on."""
-    _switch(invocation, name, enabled=True, user=user)
+    switch(invocation, name, enabled=True, user=user)
 
 
 @plugin.command("disable")
 @click.argument("name")
-@_FILE
+@FILE
 @click.pass_obj
 def plugin_disable(invocation: Invocation, name: str, user: bool) -> None:
     """Do not even import the plugin NAME from now on.
 
     The file stays as it is but for that, and a project's file stays trusted if it was.
     """
-    _switch(invocation, name, enabled=False, user=user)
+    switch(invocation, name, enabled=False, user=user)
 
 
 @plugin.command("doctor")
@@ -150,7 +150,7 @@ def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str
     for info in infos:
         row = asdict(info)
         status, error = "enabled", info.error or objections.get(_identity(row))
-        if not settings.plugin_enabled(info.name, info.group):
+        if not settings.plugin_enabled(info.name, info.group, optional=info.optional):
             status = "disabled"
         elif error is None:
             status, error = "refused", "settings prefer another package that brings it"
@@ -165,7 +165,8 @@ def _identity(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (row["group"], row["name"], row["distribution"], row["module"])
 
 
-def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> None:
+def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> None:
+    """Switch a plugin on or off in a settings file, and say so."""
     from llmspell.plugins.discovery import scan_all
     from llmspell.settings.document import put_back, set_plugin_enabled
     from llmspell.settings.key import spelled_names
@@ -181,7 +182,9 @@ def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> 
     content = read_settings(file) if os.path.lexists(file) else None
     was_wrong = _problem(invocation)
     trusted = content is not None and not user and is_trusted(file, **_place(invocation))
-    changed = set_plugin_enabled(file, name, enabled, spellings=spellings)
+    changed = set_plugin_enabled(
+        file, name, enabled, spellings=spellings, optional=any(info.optional for info in meant)
+    )
     if not changed and enabled and not meant:
         raise _unknown(name)
     try:
@@ -231,7 +234,7 @@ def _warn_if_overruled(
     from llmspell.settings.key import spelled_names
 
     for info in meant:
-        if loaded.settings.plugin_enabled(info.name, info.group) is not enabled:
+        if loaded.settings.plugin_enabled(info.name, info.group, optional=info.optional) is not enabled:
             switches = [f'plugins."{each}".enabled' for each in spelled_names(info.name, info.group)]
             set_ = [origin for origin in map(loaded.origin, switches) if origin.layer != "default"]
             origin = set_[0] if set_ else loaded.origin("plugins.disabled")

@@ -32,6 +32,8 @@ __all__ = ["OWN", "Candidate", "Installed", "canonical", "choose", "scan_all"]
 OWN: Final = "llmspell"
 """The distribution whose plugins are built in."""
 _PREFIX: Final = "llmspell."
+_OPTIONAL: Final = "optional"
+"""What an entry point says in brackets behind its value if it is off until settings enable it."""
 _VALUE: Final = re.compile(r"\s*[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\]\s*)?$")
 
 
@@ -142,7 +144,8 @@ class Installed:
             problem = name_problem(point.name, Groups().row(point.group).section)
         if not problem and not _VALUE.match(point.value):
             problem = f"its entry point {point.value!r} names no module; ask its author to fix it"
-        info = structs.replace(info, module=point.value)
+        module, _, extras = point.value.partition("[")
+        info = structs.replace(info, module=module.strip(), optional=_OPTIONAL in re.findall(r"\w+", extras))
         if problem:
             self.problems.append(_refused(info, problem))
         else:
@@ -178,7 +181,8 @@ def choose(
     wanted = [
         candidate
         for candidate in (installed or Installed()).of(group)
-        if (discover or candidate.info.distribution == OWN) and settings.plugin_enabled(candidate.info.name, group)
+        if (discover or candidate.info.distribution == OWN)
+        and settings.plugin_enabled(candidate.info.name, group, optional=candidate.info.optional)
     ]
     return [_judged(candidate, wanted, settings) for candidate in wanted if not _outvoted(candidate, wanted, settings)]
 

@@ -27,16 +27,19 @@ __all__ = ["put_back", "set_plugin_enabled"]
 _MARK: Final = "\ufeff"
 
 
-def set_plugin_enabled(file: Path, plugin: str, enabled: bool, *, spellings: Collection[str] = ()) -> bool:
+def set_plugin_enabled(
+    file: Path, plugin: str, enabled: bool, *, spellings: Collection[str] = (), optional: bool = False
+) -> bool:
     """Put a plugin on, or take it off, the list ``plugins.disabled``; False if nothing had to be changed.
 
-    ``plugins.NAME.enabled`` wins over the list, so it is turned where it is there.
+    ``plugins.NAME.enabled`` wins over the list, so it is turned where it is there; an optional plugin is given it.
 
     Args:
         file: The settings file; it is made if there is none.
         plugin: The name that is put on the list.
         enabled: Whether it is to be loaded.
         spellings: Other names that the file may have it under.
+        optional: Whether it is off unless its table says ``enabled = true``.
 
     Raises:
         SettingsError: The file cannot be read or written, or this cannot be changed in it by itself.
@@ -44,7 +47,7 @@ def set_plugin_enabled(file: Path, plugin: str, enabled: bool, *, spellings: Col
     content = read_settings(file) if os.path.lexists(file) else b""
     table, lines = parse_settings(file, content)
     _check_shape(file, table, names := {plugin, *spellings})
-    turn = partial(_turned, plugin=plugin, names=names, enabled=enabled)
+    turn = partial(_turned, plugin=plugin, names=names, enabled=enabled, optional=optional)
     meant = turn(copy.deepcopy(table))
     if meant == table:
         return False
@@ -52,7 +55,12 @@ def set_plugin_enabled(file: Path, plugin: str, enabled: bool, *, spellings: Col
     mark, text = (_MARK, text.removeprefix(_MARK)) if text.startswith(_MARK) else ("", text)
     returns = "\r\n" in text and "\n" not in text.replace("\r\n", "")
     for edit in (turn, partial(turn, first=True), None):
-        after = _with_list(text, plugin, lines.get(("plugins",))) if edit is None else _edited(text, edit)
+        if edit is not None:
+            after = _edited(text, edit)
+        elif optional:
+            after = f"{text.rstrip()}\n\n[plugins.{json.dumps(plugin)}]\nenabled = true\n".lstrip()
+        else:
+            after = _with_list(text, plugin, lines.get(("plugins",)))
         if _is_meant(after, meant if edit is None else edit(copy.deepcopy(table))):
             after = after.replace("\r\n", "\n").replace("\n", "\r\n") if returns else after
             put_back(file, (mark + after).encode())
@@ -93,7 +101,9 @@ def _check_shape(file: Path, table: Any, names: Collection[str]) -> None:
             raise SettingsError(f"{file}: {key} is not {wanted}; make it one", origin=str(file), key=key)
 
 
-def _turned(table: Any, *, plugin: str, names: Collection[str], enabled: bool, first: bool = False) -> Any:
+def _turned(
+    table: Any, *, plugin: str, names: Collection[str], enabled: bool, optional: bool, first: bool = False
+) -> Any:
     """Return the table, plain or a document, with the plugin switched; ``first`` says at which end it is listed."""
     plugins = table.get("plugins", {})
     switches = [name for name in names if "enabled" in plugins.get(name, {})]
@@ -105,7 +115,9 @@ def _turned(table: Any, *, plugin: str, names: Collection[str], enabled: bool, f
         for name in names:
             while name in listed:
                 listed.remove(name)
-    elif plugin not in listed and plugin not in switches:
+        if optional and not switches:
+            table.setdefault("plugins", {}).setdefault(plugin, {})["enabled"] = True
+    elif not optional and plugin not in listed and plugin not in switches:
         listed = table.setdefault("plugins", {}).setdefault("disabled", [])
         listed.insert(0 if first else len(listed), plugin)
     return table

@@ -517,13 +517,16 @@ class Settings(_Section):
         """The plugins of which anything is said, by their names without a group."""
         return frozenset(name.rpartition(":")[2] for name in self.plugin_names())
 
-    def plugin_enabled(self, name: str, group: str = "") -> bool:
-        """Return whether a plugin is to be loaded; the name may be spelled with its group, as ``storage:memory``."""
+    def plugin_enabled(self, name: str, group: str = "", *, optional: bool = False) -> bool:
+        """Return whether a plugin is to be loaded; the name may be spelled with its group, as ``storage:memory``.
+
+        One that is ``optional`` is loaded only if its table says ``enabled = true``.
+        """
         if name.rpartition(":")[2] not in self.plugins_mentioned:
-            return True
+            return not optional
         enabled = self.host_table(name, group).enabled
         return (
-            not any(each in self.plugins.disabled for each in spelled_names(name, group))
+            not any(each in self.plugins.disabled for each in spelled_names(name, group)) and not optional
             if enabled is None
             else enabled
         )

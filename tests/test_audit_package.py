@@ -289,7 +289,8 @@ def test_enabled_again_it_refuses_again(machine: Machine) -> None:
     machine.llmspell("plugin", "enable", "audit")
     done = machine.llmspell("tool", "invoke", "file_operations", "operation=delete", "path=keep.txt")
 
-    assert [(row["name"], row["status"]) for row in json.loads(listed.stdout)] == [
+    rows = [row for row in json.loads(listed.stdout) if not row["optional"]]
+    assert [(row["name"], row["status"]) for row in rows] == [
         ("audit", "disabled"),
         ("event_tail", "enabled"),
         ("model_retry", "enabled"),

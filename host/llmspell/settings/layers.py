@@ -283,11 +283,11 @@ def _lay_project(stack: _Stack, file: Path, environment: Mapping[str, str], *, t
     origin = stack.origins[key]
     folder = stack.project_dir if find_project(stack.project_dir) == file else file.parent
     trusting = f"run 'llmspell trust {folder}' if you trust it"
-    elsewhere = f", or set it in {user_file(environment)}, in the environment or with --set"
+    elsewhere = f"set it in {user_file(environment)}, in the environment or with --set, or "
     raise SettingsError(
         f"{origin}: {_assignment(loosened[0])} loosens policy; {reason}; {trusting}"
         if known_before(file, environment)
-        else f"{origin}: {_refused(loosened[0])}; {reason}; {trusting}{elsewhere}",
+        else f"{origin}: {_refused(loosened[0])}; {reason}; {elsewhere}{trusting}",
         origin=str(origin),
         key=key,
     )

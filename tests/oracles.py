@@ -22,6 +22,7 @@ _PACKAGES = {
     "compare": "imagemagick",
     "ffmpeg": "ffmpeg",
     "ffprobe": "ffmpeg",
+    "sox": "sox",
     "soxi": "sox",
     "pdfinfo": "poppler-utils",
     "pdftotext": "poppler-utils",

@@ -29,6 +29,14 @@ _PACKAGES = {
     "pdftoppm": "poppler-utils",
     "qpdf": "qpdf",
     "pandoc": "pandoc",
+    "lynx": "lynx",
+    "mariadb": "mariadb-client",
+    "munpack": "mpack",
+    "openssl": "openssl",
+    "psql": "postgresql-client",
+    "sh": "dash",
+    "sqlite3": "sqlite3",
+    "xmllint": "libxml2-utils",
     "dot": "graphviz",
     "gc": "graphviz",
     "tred": "graphviz",
@@ -37,16 +45,17 @@ _PACKAGES = {
 """Which Debian package has the program; `.ci/run` installs them all."""
 
 
-def oracle(program: str, *arguments: str | Path, codes: tuple[int, ...] = (0,), given: str = "") -> str:
+def oracle(program: str, *arguments: str | Path, codes: tuple[int, ...] = (0,), given: str | bytes = "") -> str:
     """Run a program and return what it printed; skips the test where there is no such program."""
     found = shutil.which(program)
     if found is None:
         pytest.skip(f"there is no {program}; apt-get install {_PACKAGES[program]}")
+    stdin = given.encode() if isinstance(given, str) else given
     done = subprocess.run(
-        [found, *map(str, arguments)], input=given, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [found, *map(str, arguments)], input=stdin, capture_output=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode in codes, done.stderr
-    return done.stdout + (done.stderr if program == "compare" else "")
+    return (done.stdout + (done.stderr if program == "compare" else b"")).decode()
 
 
 async def called(

@@ -6,11 +6,9 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,52 +32,10 @@ from llmspell_hookspecs import (
 from llmspell_plugins.kinds.tool.account import MemoryAccount
 from llmspell_plugins.tools.api.http_request import HttpRequest, HttpRequestParameters, HttpRequestSettings
 from llmspell_plugins.tools.api.retry import RetryOptions, delay_s
+from loopback import serve
 from networks import network_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    wbufsize = -1
-    disable_nagle_algorithm = True
-    protocol_version = "HTTP/1.1"
-    server: Any
-
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.seen.append(SimpleNamespace(method=self.command, path=self.path, headers=headers, body=body))
-        self.server.answer(self, len(self.server.seen))
-
-    do_GET = do_POST = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
-
-    def reply(self, body: bytes = b"", status: int = 200, kind: str = "text/plain", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *arguments: Any) -> None:
-        """Keep the tests' output clean."""
-
-
-@contextmanager
-def serve(answer: Callable[[Any, int], None]) -> Iterator[Any]:
-    """A server that calls ``answer(handler, count)`` for each request, counted from 1."""
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.seen, server.answer, server.url = [], answer, f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 async def _call(

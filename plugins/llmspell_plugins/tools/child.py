@@ -1,0 +1,40 @@
+"""Work of a tool that only a kill can stop: in a child process, for so long and no longer. Durations in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from llmspell_hookspecs import ToolContext, ToolError
+
+__all__ = ["run_child"]
+
+
+async def run_child(
+    context: ToolContext, tool: str, extra: str, time_s: float, function: Callable[..., Any], /, *arguments: Any
+) -> Any:
+    """Return what a module-level function returns in a child process held to the call's limits.
+
+    Args:
+        context: The call's.
+        tool: Its name, for messages.
+        extra: Which extra of llmspell holds the libraries that the function imports.
+        time_s: How long it may take; then it is killed.
+        function: What the child runs.
+        arguments: Picklable.
+
+    Raises:
+        ToolError: ``timeout``, or ``missing_library``; or what the function raised.
+        ResourceLimitError: It ran out of memory.
+    """
+    try:
+        with trio.fail_after(time_s):
+            return await context.run_process(function, *arguments)
+    except trio.TooSlowError:
+        message = f"{tool}: the work took longer than {time_s:g} s and was stopped; give less, or something simpler"
+        raise ToolError(message, code="timeout") from None
+    except ImportError as error:
+        message = f"{tool}: it needs {error.name}; run pip install 'llmspell[{extra}]'"
+        raise ToolError(message, code="missing_library") from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -171,25 +170,32 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
     from llmspell.settings.document import put_back, set_plugin_enabled
     from llmspell.settings.key import spelled_names
     from llmspell.settings.layers import is_trusted, trust_project
+    from llmspell.settings.place import current_dir, user_file
     from llmspell.settings.source import read_settings
     from llmspell_hookspecs import SettingsError
 
-    file = _file(invocation, user=user)
+    file = user_file(os.environ) if user else invocation.project_file()
+    place: dict[str, Any] = {"environment": os.environ}
+    if not user:  # from where a project's file is trusted
+        place["cwd"] = (invocation.project or current_dir()).resolve()
     meant = [info for info in scan_all() if name in spelled_names(info.name, info.group)]
     if not enabled and not meant:
         raise _unknown(name)
     spellings = {each for info in meant for each in spelled_names(info.name, info.group) if ":" in each or each == name}
     content = read_settings(file) if os.path.lexists(file) else None
-    was_wrong = _problem(invocation)
-    trusted = content is not None and not user and is_trusted(file, **_place(invocation))
-    changed = set_plugin_enabled(
-        file, name, enabled, spellings=spellings, optional=any(info.optional for info in meant)
-    )
+    was_wrong = False
+    try:
+        invocation.load_settings()
+    except SettingsError:
+        was_wrong = True
+    trusted = content is not None and not user and is_trusted(file, **place)
+    optional = any(info.optional for info in meant)
+    changed = set_plugin_enabled(file, name, enabled, spellings=spellings, optional=optional)
     if not changed and enabled and not meant:
         raise _unknown(name)
     try:
         if changed and trusted:  # a person who may trust it has made this change
-            trust_project(file, **_place(invocation))
+            trust_project(file, **place)
         loaded, problem = invocation.load_settings(), None
     except SettingsError as error:
         loaded, problem = None, error
@@ -198,7 +204,7 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
         if changed:
             put_back(file, content)
         if changed and trusted:  # as it was
-            trust_project(file, **_place(invocation))
+            trust_project(file, **place)
         raise click.UsageError(f"{file.name} is left as it was: {str(problem).rstrip('.')}")
     word = "enabled" if enabled else "disabled"
     line = f"{name} is {word} in {file}" if changed else f"{name} was {word} already in {file}"
@@ -207,24 +213,6 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
         invocation.warn(str(problem))
     elif loaded is not None:
         _warn_if_overruled(invocation, loaded, name, meant, enabled=enabled)
-
-
-def _place(invocation: Invocation) -> dict[str, Any]:
-    """Return where a project's file is trusted from."""
-    from llmspell.settings.place import current_dir
-
-    return {"cwd": invocation.project.resolve() if invocation.project else current_dir(), "environment": os.environ}
-
-
-def _problem(invocation: Invocation) -> str:
-    """Return why the settings cannot be read, empty if they can."""
-    from llmspell_hookspecs import SettingsError
-
-    try:
-        invocation.load_settings()
-    except SettingsError as error:
-        return str(error)
-    return ""
 
 
 def _warn_if_overruled(
@@ -242,20 +230,11 @@ def _warn_if_overruled(
             return
 
 
-def _file(invocation: Invocation, *, user: bool) -> Path:
-    from llmspell.settings.place import user_file
-
-    return user_file(os.environ) if user else invocation.project_file()
-
-
-def _installed() -> set[str]:
+def _unknown(name: str) -> click.UsageError:
     from llmspell.plugins.discovery import scan_all
     from llmspell.settings.key import spelled_names
 
-    return {name for info in scan_all() for name in spelled_names(info.name, info.group)}
-
-
-def _unknown(name: str) -> click.UsageError:
-    near = difflib.get_close_matches(name, sorted(_installed()), 1)
+    installed = {each for info in scan_all() for each in spelled_names(info.name, info.group)}
+    near = difflib.get_close_matches(name, sorted(installed), 1)
     hint = f"did you mean {near[0]}?" if near else "'llmspell plugin list' shows what is"
     return click.UsageError(f"plugin {name!r} is not installed; {hint}")

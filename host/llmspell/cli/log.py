@@ -140,15 +140,13 @@ class _Others(logging.Handler):
 
 def _secrets_of(settings: Settings) -> list[str]:
     """Return every secret that settings hold, or the environment under a secret's name."""
-    from llmspell_hookspecs.secret import hide_item
+    from llmspell_hookspecs.secret import hide
 
     found: list[str] = []
     _collect(settings.model_dump(), os.environ, found)
-    for name, value in os.environ.items():
-        hidden = hide_item(name, value)
-        if hidden != value:
-            found.append(value)
-    return found
+    environment = dict(os.environ)
+    hidden = hide(environment)
+    return found + [value for name, value in environment.items() if hidden[name] != value]
 
 
 def _collect(value: Any, environment: Mapping[str, str], found: list[str], key: str = "") -> None:

@@ -33,13 +33,14 @@ class PointCatalog:
         Raises:
             HookRegistrationError: One of its names belongs to another point.
         """
-        for spelling in point.names:
+        names = point.names
+        for spelling in names:
             known = self._spellings.get(spelling)
             if known is not None and self._points[known] != point:
                 message = f"hook point {point.name}: the name {spelling!r} belongs to {known}; choose another"
                 raise HookRegistrationError(message, point=point.name)
         self._points[point.name] = point
-        self._spellings.update(dict.fromkeys(point.names, point.name))
+        self._spellings.update(dict.fromkeys(names, point.name))
 
     def remove(self, point: HookPoint) -> None:
         """Take out a point that a plugin declared."""

@@ -129,6 +129,8 @@ async def test_what_is_no_text_or_too_large_or_elsewhere_is_refused(tmp_path: Pa
             await _edit(host, tmp_path / "new", "create", new_text="x" * 11)
     with pytest.raises(InvalidInputError, match="str_replace needs old_text and new_text"):
         await edited(path, "str_replace")
+    with pytest.raises(InvalidInputError, match="new_text is no Unicode text"):
+        await edited(path, "create", new_text="\udcff")
     with pytest.raises(ToolError, match="insert_line: the file has 0 lines"):
         (tmp_path / "empty").touch()
         await edited(tmp_path / "empty", "insert", insert_line=1, new_text="x")

@@ -330,6 +330,13 @@ async def test_a_request_reaches_a_server_that_the_rules_name() -> None:
     }  # fmt: skip
 
 
+async def test_a_header_may_hold_letters_beyond_ascii() -> None:
+    with serve(lambda handler: handler.reply(b"")) as server:
+        await request(network_of(LOOPBACK), server.url, headers={"X-A": "\xe9t\xe9"})
+
+    assert server.seen[0][2]["x-a"] == "\xe9t\xe9"
+
+
 async def test_the_connection_goes_to_the_pinned_address_under_the_name() -> None:
     resolver = names(service_test=("127.0.0.1",))
     network = network_of(HostRules(private=("service.test",)), resolver=resolver)

@@ -18,7 +18,7 @@ from .oracle import Case, Watch
 
 KINDS = {
     "settings": 4000,
-    "tools": 5000,
+    "tools": 10_000,
     "lua": 3000,
     "answers": 3000,
     "packages": 1500,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +14,16 @@ from llmspell import Host
 from llmspell.settings import load_settings
 from llmspell_testing.canned import CannedServer
 
+from .forbidden import Forbidden
 from .mutation import Mutation
 from .oracle import Case, Watch
+from .samples import FILES, file_for
 
 __all__ = ["make", "run"]
 
 _CSV: Final = "name,age,joined\nAda,36,1815-12-10\nBob,x,\n"
 _JSON: Final = {"a": [1, {"b": None}], "c": "x"}
+_BY_EXAMPLE: Final = 0.6
 _KEPT: Final = ("operation", "method", "format", "type")
 _SCHEMA: Final = {"type": "object", "properties": {"a": {"type": "array"}}, "required": ["a"]}
 
@@ -55,6 +59,7 @@ SOUND: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("http_request", {"input": "URL/x?y=1", "method": "POST", "headers": {"X-A": "b"}, "body": {"a": [1]}}),
     ("http_request", {"input": "URL/", "auth": {"type": "basic", "username": "u", "password": "no secret at all"}}),
     ("http_request", {"input": "URL/", "method": "GET", "retry": {"max_attempts": 1}}),
+    ("http_request", {"input": "FORBIDDEN/"}),
     ("json_processor", {"operation": "query", "input": _JSON, "query": ".a[1].b // .c | ascii_downcase"}),
     ("json_processor", {"operation": "validate", "input": '{"a": []}', "schema": _SCHEMA}),
     ("json_processor", {"operation": "stream", "input": '{"a": 1}\n{"a": 2}\n', "query": ".a"}),
@@ -78,9 +83,29 @@ SOUND: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
 )
 
 
+def _examples() -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    """The examples of all tools in the box, each with the operations that the tool has."""
+    for point in sorted(entry_points(group="llmspell.tools"), key=lambda point: point.name):
+        if point.dist is not None and point.dist.name == "llmspell":
+            kind = point.load()
+            operation: Mapping[str, Any] = kind.schema().get("properties", {}).get("operation", {})
+            for each in kind.examples:
+                yield kind.name, dict(each.parameters), tuple(operation.get("enum", ()))
+
+
+EXAMPLES: Final = tuple(_examples())
+
+
 def make(draw: Mutation) -> tuple[str, Any]:
     """Return a tool and what it is given."""
-    name, parameters = draw.random.choice(SOUND)
+    if draw.random.random() < _BY_EXAMPLE:
+        name, parameters, operations = draw.random.choice(EXAMPLES)
+        if operations and draw.random.random() < 0.5:
+            parameters = {**parameters, "operation": draw.random.choice(operations)}
+        if draw.random.random() < 0.2:  # as it is: what a damaged file makes of it
+            return name, parameters
+    else:
+        name, parameters = draw.random.choice(SOUND)
     made: Any = parameters
     for _ in range(draw.random.randint(1, 2)):
         made = draw.leaf(made, _KEPT) if draw.random.random() < 0.75 else draw.value(made)
@@ -101,30 +126,38 @@ def run(cases: Iterable[Case], watch: Watch, project: Path) -> None:
     beside.mkdir()
     (beside / "secret.txt").write_text("secret")
 
-    async def main(server: CannedServer) -> None:
+    async def main(server: CannedServer, forbidden: Forbidden) -> None:
         loaded = load_settings(settings, cwd=project)
         async with Host.open(loaded, discover=False) as host:
             for case in cases:
-                _lay_out(project, beside)
+                _lay_out(project, beside, case.number)
                 before = _seen(project)
                 with watch.trying(case):
-                    await _try(host, case, server.url)
+                    await _try(host, case, server.url, forbidden.url)
+                if forbidden.reached():
+                    watch.complain(case, "a host was reached that is not allowed")
                 if _seen(project) != before:
                     watch.complain(case, f"something outside changed: {_seen(project) ^ before}")
 
-    with CannedServer((200, "application/json", b'{"ok": true}')) as server:
-        trio.run(main, server)
+    with CannedServer((200, "application/json", b'{"ok": true}')) as server, Forbidden() as forbidden:
+        trio.run(main, server, forbidden)
 
 
-async def _try(host: Host, case: Case, url: str) -> None:
+async def _try(host: Host, case: Case, url: str, forbidden: str) -> None:
     given: Any = case.value
     name, parameters = given
     if isinstance(parameters, dict) and isinstance(parameters.get("input"), str):
-        parameters = {**parameters, "input": parameters["input"].replace("URL", url)}
+        parameters = {**parameters, "input": parameters["input"].replace("URL", url).replace("FORBIDDEN", forbidden)}
     await host.call(f"tool:{name}", parameters)
 
 
-def _lay_out(project: Path, beside: Path) -> None:
+def _lay_out(project: Path, beside: Path, number: int) -> None:
+    _lay_out_texts(project, beside)
+    for name in FILES:
+        (project / name).write_bytes(file_for(name, number))
+
+
+def _lay_out_texts(project: Path, beside: Path) -> None:
     if (project / "folder" / "inner.txt").exists() and len(list(project.iterdir())) == _FILES:
         return
     for entry in project.iterdir():
@@ -136,7 +169,7 @@ def _lay_out(project: Path, beside: Path) -> None:
     (project / "link").symlink_to(beside)
 
 
-_FILES: Final = 4
+_FILES: Final = 4 + len(FILES)
 
 
 def _seen(project: Path) -> frozenset[tuple[str, int, int]]:

@@ -242,7 +242,8 @@ def _pinned(request: _Request, target: Target, address: str) -> httpx.Request:
     }
     extensions = {"sni_hostname": target.host, "timeout": {"connect": _CONNECT_TIMEOUT_S}}
     numbered = url.copy_with(host=address, fragment=None)
-    return httpx.Request(request.method, numbered, headers=headers, content=request.content, extensions=extensions)
+    written = {name.encode("ascii"): value.encode("latin-1") for name, value in headers.items()}  # of text: ASCII only
+    return httpx.Request(request.method, numbered, headers=written, content=request.content, extensions=extensions)
 
 
 def _redirected(request: _Request, response: httpx.Response, target: Target) -> _Request | None:

@@ -71,6 +71,11 @@ class FileEditorParameters(BaseModel):
         missing = [name for name in needed.get(self.operation, ()) if getattr(self, name) is None]
         if missing:
             raise ValueError(f"{self.operation} needs {' and '.join(missing)}")
+        for name in ("old_text", "new_text"):
+            try:
+                (getattr(self, name) or "").encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"{name} is no Unicode text") from None
         return self
 
 

@@ -676,6 +676,29 @@ async def test_a_plugin_that_was_written_for_another_contract_is_refused(site: P
     assert findings["later"].status == ("failed" if told else "ok")
 
 
+@pytest.mark.parametrize(
+    ("needs", "told"),
+    [
+        ("llmspell>=0.0.1", ""),
+        ("llmspell>=99; extra == 'later'", ""),
+        ("llmspell-other>=99", ""),
+        ("LLMspell>=99", "its package needs llmspell>=99, and this is "),
+    ],
+)
+async def test_a_package_that_needs_another_llmspell_is_refused_before_it_is_imported(
+    site: Path, needs: str, told: str
+) -> None:
+    imported = install(site, "later", name="later", code="class Plugin:\n    name = 'later'\n" + HOOK)
+    metadata = next(site.glob("later*.dist-info")) / "METADATA"
+    metadata.write_text(f"{metadata.read_text().rstrip()}\nRequires-Dist: {needs}\n")
+
+    async with Host.open({}) as host:
+        errors = [info.error for info in host.plugins.infos if info.name == "later"]
+
+    assert [told in error for error in errors] == [True]
+    assert bool(errors[0]) == bool(told) == (not imported.exists())
+
+
 HOOK = """
     from llmspell_hookspecs import hookimpl
 

@@ -293,9 +293,9 @@ def test_a_table_under_another_name_hides_nothing_that_the_user_said(layers: Lay
 
     settings = layers.load(user=user, project=f'[plugins."{spelled}"]\nrequired = true').settings
 
-    assert not settings.plugin_enabled("audit", "llmspell.plugins")
-    assert settings.plugin_required("audit", "llmspell.plugins")
-    assert settings.plugin_distribution("audit", "llmspell.plugins") == "ours"
+    assert not settings.plugin("audit", "llmspell.plugins").enabled
+    assert settings.plugin("audit", "llmspell.plugins").required
+    assert settings.plugin("audit", "llmspell.plugins").distribution == "ours"
     assert settings.table("plugins", "audit", "llmspell.plugins") == {"mode": "strict"}
 
 

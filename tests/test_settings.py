@@ -376,8 +376,8 @@ def test_a_change_leaves_the_old_settings_as_they_were(folders: Folders) -> None
 def test_a_plugins_own_switch_wins_over_the_lists(folders: Folders, table: Any, enabled: bool, required: bool) -> None:
     settings = folders.load({"plugins": table}).settings
 
-    assert settings.plugin_enabled("audit") is enabled
-    assert settings.plugin_required("audit") is required
+    assert settings.plugin("audit").enabled is enabled
+    assert settings.plugin("audit").required is required
     assert settings.required_plugins() == (("audit",) if required else ())
 
 
@@ -423,7 +423,7 @@ def test_a_plugins_own_switch_is_turned_where_it_is_there(tmp_path: Path) -> Non
     set_plugin_enabled(file, "audit", enabled=False)
 
     table = tomllib.loads(file.read_text())["plugins"]
-    assert not Settings.model_validate({"plugins": table}).plugin_enabled("audit")
+    assert not Settings.model_validate({"plugins": table}).plugin("audit").enabled
     assert "# keep" in file.read_text()
 
 
@@ -435,7 +435,7 @@ def test_an_optional_plugin_is_off_until_it_is_enabled_in_a_table_of_its_own(tmp
     file.write_text(written)
 
     def is_on() -> bool:
-        return Settings.model_validate(tomllib.loads(file.read_text())).plugin_enabled("audit", optional=True)
+        return Settings.model_validate(tomllib.loads(file.read_text())).plugin("audit", optional=True).enabled is True
 
     before = is_on()
     changed = [set_plugin_enabled(file, "audit", on, optional=True) for on in (False, True, True)]

@@ -149,13 +149,13 @@ def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str
     for info in infos:
         row = asdict(info)
         status, error = "enabled", info.error or objections.get(_identity(row))
-        if not settings.plugin_enabled(info.name, info.group, optional=info.optional):
+        if not settings.plugin(info.name, info.group, optional=info.optional).enabled:
             status = "disabled"
         elif error is None:
             status, error = "refused", "settings prefer another package that brings it"
         elif error:
             status = "refused"
-        required = settings.plugin_required(info.name, info.group)
+        required = settings.plugin(info.name, info.group).required
         rows.append(row | {"status": status, "required": required, "error": error or ""})
     return rows
 
@@ -222,7 +222,7 @@ def _warn_if_overruled(
     from llmspell.settings.key import spelled_names
 
     for info in meant:
-        if loaded.settings.plugin_enabled(info.name, info.group, optional=info.optional) is not enabled:
+        if loaded.settings.plugin(info.name, info.group, optional=info.optional).enabled is not enabled:
             switches = [f'plugins."{each}".enabled' for each in spelled_names(info.name, info.group)]
             set_ = [origin for origin in map(loaded.origin, switches) if origin.layer != "default"]
             origin = set_[0] if set_ else loaded.origin("plugins.disabled")

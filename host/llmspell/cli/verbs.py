@@ -110,9 +110,7 @@ def load(
         settings = Settings()  # the verb itself tells what is wrong with them, once it needs them
     for candidate in choose(_GROUP, settings, installed=installed):
         if candidate.info.name == name:
-            if candidate.info.error:
-                raise PluginError(candidate.info.error, plugin=name)
-            command: click.Command = import_plugin(candidate)
+            command: click.Command = import_plugin(candidate).target
             if problem := Groups().row(_GROUP).problem(command, name):
                 raise PluginError(f"command {name}: {candidate.info.module} {problem}", plugin=name)
             return command

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .discovery import OWN, Candidate, Installed, choose, scan_all
 from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups, name_problem, plugin_name, service_name
 from .lifespan import Lifespans, open_lifespans
-from .loading import Loader, construct, load
+from .loading import Loader, load
 from .plugins import Plugins
 from .registrar import Registrar
 from .registries import PluginRegistries
@@ -30,7 +30,6 @@ __all__ = [
     "ServiceRegistry",
     "StorageRegistry",
     "choose",
-    "construct",
     "load",
     "name_problem",
     "open_lifespans",

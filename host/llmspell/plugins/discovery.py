@@ -12,14 +12,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path, PurePath
 from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from llmspell.settings import Settings
+from llmspell.settings import PluginTable, Settings
+from llmspell.version import VERSION
 from llmspell_hookspecs import PluginInfo
 from llmspell_hookspecs.foreign import let_pass, text_of
 from llmspell_hookspecs.regular import read_regular
@@ -178,13 +179,32 @@ def choose(
     Returns:
         In order of name; disabled ones are left out, and so are those that a preference outvotes.
     """
-    wanted = [
-        candidate
-        for candidate in (installed or Installed()).of(group)
-        if (discover or candidate.info.distribution == OWN)
-        and settings.plugin_enabled(candidate.info.name, group, optional=candidate.info.optional)
-    ]
-    return [_judged(candidate, wanted, settings) for candidate in wanted if not _outvoted(candidate, wanted, settings)]
+    found = [each for each in (installed or Installed()).of(group) if discover or each.info.distribution == OWN]
+    mentioned = settings.plugins_mentioned
+    switches: dict[str, PluginTable] = {}
+    wanted: dict[str, list[Candidate]] = {}
+    for candidate in found:
+        info, enabled = candidate.info, not candidate.info.optional
+        if info.name in mentioned:
+            said = switches[info.name] = settings.plugin(info.name, group, optional=info.optional)
+            enabled = bool(said.enabled)
+        if enabled:
+            wanted.setdefault(info.name, []).append(candidate)
+    trusts_all = settings.plugins.trust == "all"
+    chosen = []
+    for name, rivals in wanted.items():
+        about = switches.get(name)
+        preferred = canonical(about.distribution) if about else ""
+        winners = [each for each in rivals if canonical(each.info.distribution) == preferred] if preferred else []
+        for candidate in winners or rivals:
+            info = candidate.info
+            error = (
+                "" if trusts_all and len(rivals) == 1 and not preferred else _objection(info, rivals, settings, about)
+            )
+            if error or (about and about.required):
+                info = structs.replace(info, required=bool(about and about.required), error=error)
+            chosen.append(Candidate(info, candidate.point))
+    return chosen
 
 
 def _points(package: Distribution) -> list[EntryPoint]:
@@ -207,7 +227,20 @@ def _names(package: Distribution, folder: PurePath) -> tuple[str, str, str]:
         return _stem(folder), version, f"the metadata of {folder} have no name; install the package again, or remove it"
     if not version:
         return name, "", f"the metadata of its package {name} have no version; install the package again, or remove it"
-    return name, version, ""
+    return name, version, "" if name == OWN else _unfit(package)
+
+
+def _unfit(package: Distribution) -> str:
+    """Return which other version of this host a package needs, so that none of it need be imported to know."""
+    for needed in package.requires or ():
+        if needed.lstrip()[: len(OWN)].lower() == OWN:
+            from packaging.requirements import Requirement
+
+            wanted = Requirement(needed)
+            counts = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
+            if canonical(wanted.name) == OWN and counts and not wanted.specifier.contains(VERSION, prereleases=True):
+                return f"its package needs {OWN}{wanted.specifier}, and this is {VERSION}; install a version that fits"
+    return ""
 
 
 def _unreadable(name: str, what: str, error: BaseException) -> str:
@@ -222,51 +255,29 @@ def _place(candidate: Candidate) -> tuple[str, str]:
     return candidate.info.name, candidate.info.distribution
 
 
-def _outvoted(candidate: Candidate, all_of: Sequence[Candidate], settings: Settings) -> bool:
-    info = candidate.info
-    preferred = settings.plugin_distribution(info.name, info.group)
-    return (
-        bool(preferred)
-        and canonical(preferred) != canonical(info.distribution)
-        and any(
-            other.info.name == info.name and canonical(other.info.distribution) == canonical(preferred)
-            for other in all_of
-        )
-    )
-
-
-def _judged(candidate: Candidate, all_of: Sequence[Candidate], settings: Settings) -> Candidate:
-    info = candidate.info
-    info = structs.replace(info, required=settings.plugin_required(info.name, info.group))
-    return Candidate(structs.replace(info, error=_objection(info, all_of, settings)), candidate.point)
-
-
-def _objection(info: PluginInfo, all_of: Sequence[Candidate], settings: Settings) -> str:
-    preferred = settings.plugin_distribution(info.name, info.group)
-    if preferred and canonical(preferred) != canonical(info.distribution):
+def _objection(info: PluginInfo, rivals: Sequence[Candidate], settings: Settings, said: PluginTable | None) -> str:
+    """Return why a plugin is refused, of those of its name; empty if it is not."""
+    preferred, source = said.distribution if said else "", info.distribution
+    if preferred and canonical(preferred) != canonical(source):
         return (
-            f"plugin {info.name}: settings want it from {preferred}, but it comes from {info.distribution}; "
+            f"plugin {info.name}: settings want it from {preferred}, but it comes from {source}; "
             f"install {preferred}, or change plugins.prefer"
         )
-    brought = sorted({other.info.distribution for other in all_of if other.info.name == info.name})
+    brought = sorted({other.info.distribution for other in rivals})
     if len(brought) > 1 and not preferred:
         packages = " and ".join(brought)
         return (
             f"plugin {info.name}: {packages} both bring it; say which wins: plugins.prefer.{info.name} = {brought[0]!r}"
         )
-    modules = sorted({other.info.module for other in all_of if other.info.name == info.name})
+    modules = sorted({other.info.module for other in rivals})
     if len(modules) > 1 and len(brought) == 1:
-        return f"plugin {info.name}: {info.distribution} brings it twice, as {' and '.join(modules)}; it must not"
-    if settings.plugins.trust == "listed" and not _is_trusted(info.distribution, settings.plugins.trusted):
+        return f"plugin {info.name}: {source} brings it twice, as {' and '.join(modules)}; it must not"
+    trusted = {OWN, *map(canonical, settings.plugins.trusted)}
+    if settings.plugins.trust == "listed" and canonical(source) not in trusted:
         return (
-            f"plugin {info.name}: its package {info.distribution} is not listed; "
-            f"add {info.distribution!r} to plugins.trusted if you trust it"
+            f"plugin {info.name}: its package {source} is not listed; add {source!r} to plugins.trusted if you trust it"
         )
     return ""
-
-
-def _is_trusted(distribution: str, trusted: Iterable[str]) -> bool:
-    return canonical(distribution) in {OWN, *(canonical(name) for name in trusted)}
 
 
 def canonical(distribution: str) -> str:

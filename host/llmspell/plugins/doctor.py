@@ -29,7 +29,7 @@ from llmspell_hookspecs.foreign import Blamed, text_of
 from .discovery import Candidate, Installed, choose, scan_all
 from .groups import PLUGINS, Groups
 from .lifespan import Lifespans
-from .loading import Loader, load, says_required
+from .loading import Loader, load
 from .plugins import register
 from .registrar import Registrar
 from .tables import components_in, known_groups, unknown_names
@@ -110,7 +110,7 @@ def _told(candidate: Candidate, loaded: LoadedSettings) -> dict[str, Any]:
     info, told = candidate.info, {"description": "", "provides": "", "settings": {}}
     try:
         with Blamed(lambda error: PluginError(text_of(error))):
-            target = load(candidate)
+            target = load(candidate).target
             own = target.__doc__ if inspect.isroutine(target) else vars(target).get("__doc__")  # not the base class's
             told["description"] = inspect.cleandoc(own or "").partition("\n\n")[0].replace("\n", " ")
             provides = inspect.getattr_static(target, "provides", None)
@@ -161,8 +161,8 @@ class _Examination:
         hooks, error = 0, ""
         try:
             if info.group == PLUGINS:
-                target = load(candidate)
-                info = structs.replace(info, required=info.required or says_required(info, target))
+                candidate = load(candidate)
+                info, target = candidate.info, candidate.target
                 hooks = register(self._registrar, info, target, self._loader.make(info, target), self._loader.groups)
             else:
                 self._loader(candidate)

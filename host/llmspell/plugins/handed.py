@@ -63,7 +63,7 @@ def _candidate(item: Any, settings: Settings, groups: Groups) -> Candidate:
         shown = one_line(name, 100)
         refusal = f"plugin {shown or module}: {problem}"
         return Candidate(PluginInfo(shown or module, group, module=module, required=says, error=refusal), target=target)
-    required = says or settings.plugin_required(name, group)
+    required = says or bool(settings.plugin(name, group).required)
     return Candidate(PluginInfo(name, group, module=module, required=required), target=target)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
-from functools import partial
 from importlib.metadata import EntryPoint
 from time import perf_counter
 from typing import Any, Final
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from stevedore import ExtensionManager
 
 from llmspell.settings import Settings
-from llmspell_hookspecs import HOOK_API_VERSION, ComponentGroup, LlmspellError, PluginError, PluginInfo, Services
+from llmspell_hookspecs import HOOK_API_VERSION, LlmspellError, PluginError, PluginInfo, Services
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.parameters import models_at, validate, written_names
 
@@ -29,7 +28,7 @@ from .discovery import Candidate
 from .groups import Groups
 from .lifespan import Lifespans
 
-__all__ = ["Loader", "construct", "load", "says_required", "settings_of", "table_of"]
+__all__ = ["Loader", "load", "settings_of"]
 
 _log = logging.getLogger("llmspell.plugins")
 _SLOW_S: Final = 1.0
@@ -48,6 +47,25 @@ class _Single(ExtensionManager[Any]):
 
 def _passed_on(manager: object, point: object, error: BaseException) -> None:
     raise error
+
+
+class _Step:
+    """What is being done with a plugin; makes the error for what goes wrong meanwhile."""
+
+    __slots__ = ("failure", "info")
+
+    def __init__(self, info: PluginInfo, failure: str) -> None:
+        self.info = info
+        self.failure = failure
+
+    def __call__(self, error: BaseException) -> PluginError:
+        message = f"{_named(self.info)}: {self.failure}: {text_of(error)}; repair it, or disable it"
+        return PluginError(message, plugin=self.info.name)
+
+
+def _named(info: PluginInfo) -> str:
+    source = f" ({info.distribution} {info.version})" if info.distribution else ""
+    return f"plugin {info.name}{source}"
 
 
 class Loader:
@@ -78,37 +96,53 @@ class Loader:
         Raises:
             PluginError: It cannot be made, for whatever reason, or is none.
         """
-        if candidate.info.error:
-            raise PluginError(candidate.info.error, plugin=candidate.info.name)
-        info, started = candidate.info, perf_counter()
+        started = perf_counter()
         try:
-            target = load(candidate)
-            info = structs.replace(info, required=info.required or says_required(info, target))
-            made = self.make(info, target, constructs=self.groups.row(info.group).constructed)
+            candidate = load(candidate)
+            constructs = self.groups.row(candidate.info.group).constructed
+            made = self.make(candidate.info, candidate.target, constructs=constructs)
         except LlmspellError as error:
-            self.failed(structs.replace(info, error=str(error)))
+            if not candidate.info.error:  # else that was told when it was found
+                self.failed(structs.replace(candidate.info, error=str(error)))
             raise
-        self.tell_loaded(info, perf_counter() - started)
+        self.tell_loaded(candidate.info, perf_counter() - started)
         return made
 
     def tell_loaded(self, info: PluginInfo, elapsed_s: float) -> None:
         """Log that a plugin is loaded, and how long it took."""
-        source = f" ({info.distribution} {info.version})" if info.distribution else ""
-        word = self.groups.row(info.group).word
-        _log.info("%s %s: loaded in %.1f ms%s", word, info.name, elapsed_s * 1000, source)
+        if _log.isEnabledFor(logging.INFO):
+            word = self.groups.row(info.group).word
+            source = f" ({info.distribution} {info.version})" if info.distribution else ""
+            _log.info("%s %s: loaded in %.1f ms%s", word, info.name, elapsed_s * 1000, source)
 
     def make(self, info: PluginInfo, target: Any, *, constructs: bool = True) -> Any:
-        """Construct what an entry point names with its settings, and check it."""
+        """Construct what an entry point names with its settings, and check it.
+
+        A module or an object is the plugin as it is; a class is constructed with ``(settings, services)``. So is one
+        of which others are made, a global or a provider, but not here: ``constructs`` says so.
+
+        Raises:
+            PluginError: Its settings do not fit, its constructor failed, or what came out is none.
+        """
         row = self.groups.row(info.group)
-        if constructs:
-            with self.lifespans.collect() as needs:
-                made = construct(info, target, table_of(self._settings(), info, row), self._services, row.section)
-            self.lifespans.keep(info, made, needs, row.word)
-        else:
-            made = target
-            if not row.typed:  # each of a provider's tables makes one of its own
-                settings_of(info, target, table_of(self._settings(), info, row), row.section)
-        with Blamed(partial(_problem, info, "it cannot be used"), spares=LlmspellError):
+        settings: BaseModel | None = None
+        if constructs or not row.typed:  # each of a provider's tables makes one of its own
+            table = self._settings().table(row.section, info.name, info.group) if row.section else {}
+            if row.typed:
+                table.pop("type", None)
+            settings = settings_of(info, target, table, row.section)
+        made: Any = target
+        step = _Step(info, "its constructor failed")
+        with Blamed(step):
+            if constructs and inspect.isclass(target):
+                constructor: Any = target
+                with self.lifespans.collect() as needs:
+                    takes = inspect.signature(constructor).parameters
+                    made = constructor(settings, self._services) if takes else constructor()
+                self.lifespans.keep(info, made, needs, row.word)
+            elif constructs:
+                self.lifespans.keep(info, made, [], row.word)
+            step.failure = "it cannot be used"
             problem = row.problem(made, info.name)
         if problem:
             source = info.module or type(made).__name__
@@ -116,109 +150,78 @@ class Loader:
         return made
 
 
-def load(candidate: Candidate) -> Any:
-    """Import what the entry point names, or return what was handed over. A slow import is told.
+def load(candidate: Candidate) -> Candidate:
+    """Return the candidate with what its entry point names as its target, imported; what was handed over as it is.
+
+    What is written for another contract is refused, and what says itself that nothing runs without it is required. A
+    slow import is told.
 
     Raises:
-        PluginError: It cannot be imported, for whatever reason.
+        PluginError: It is refused, or cannot be imported, for whatever reason.
     """
-    target, info = candidate.target, candidate.info
-    if candidate.point is not None:
-        started = perf_counter()
-        with Blamed(partial(_problem, info, "it cannot be imported")):
+    target, info, started = candidate.target, candidate.info, perf_counter()
+    if info.error:
+        raise PluginError(info.error, plugin=info.name)
+    wanted: Any = None
+    unfit = False
+    step = _Step(info, "it cannot be imported")
+    with Blamed(step):
+        if candidate.point is not None:
             target = _Single(candidate.point)[candidate.point.name].plugin
         elapsed_s = perf_counter() - started
-        if elapsed_s >= _SLOW_S:
-            _log.warning(
-                "plugin %s: its import took %.1f s; import what is heavy where it is used (%s %s)",
-                info.name,
-                elapsed_s,
-                info.distribution,
-                info.version,
-            )
-    target = getattr(target, "llmspell_tool", target) if inspect.isfunction(target) else target
-    _check_version(info, target)
-    return target
-
-
-def _check_version(info: PluginInfo, target: Any) -> None:
-    """Refuse a plugin that was written for another contract."""
-    with Blamed(partial(_problem, info, "its requires_host cannot be read"), spares=PluginError):
+        step.failure = "it cannot be looked at"
+        target = getattr(target, "llmspell_tool", target) if inspect.isfunction(target) else target
+        required = info.required or inspect.getattr_static(target, "required", None) is True
+        step.failure = "its requires_host cannot be read"
         wanted = inspect.getattr_static(target, "requires_host", None)
-        if wanted is None:
-            return
-        from packaging.specifiers import SpecifierSet
+        if wanted is not None:
+            from packaging.specifiers import SpecifierSet
 
-        if HOOK_API_VERSION not in SpecifierSet(wanted):
-            source = f" ({info.distribution} {info.version})" if info.distribution else ""
-            message = f"its requires_host is {wanted!r}, and this llmspell has the contract {HOOK_API_VERSION}"
-            raise PluginError(
-                f"plugin {info.name}{source}: {message}; install a version of either that fits", plugin=info.name
-            )
-
-
-def says_required(info: PluginInfo, target: Any) -> bool:
-    """Return whether a plugin says itself that nothing runs without it."""
-    with Blamed(partial(_problem, info, "it cannot be looked at")):
-        return inspect.getattr_static(target, "required", None) is True
-
-
-def construct(info: PluginInfo, target: Any, table: dict[str, Any], services: Services, section: str) -> Any:
-    """Return the plugin object: the module as it is, a class constructed with ``(settings, services)``.
-
-    Args:
-        info: Which plugin it is.
-        target: What its entry point names, or what was handed over.
-        table: Its own settings, secrets revealed.
-        services: What it may use of the host.
-        section: Where its settings stand.
-
-    Raises:
-        PluginError: Its settings do not fit, or its constructor failed.
-    """
-    settings = settings_of(info, target, table, section)
-    with Blamed(partial(_problem, info, "its constructor failed")):
-        if not inspect.isclass(target):
-            return target
-        constructor: Any = target
-        return constructor(settings, services) if inspect.signature(constructor).parameters else constructor()
+            unfit = HOOK_API_VERSION not in SpecifierSet(wanted)
+    if unfit:
+        message = f"its requires_host is {wanted!r}, and this llmspell has the contract {HOOK_API_VERSION}"
+        raise PluginError(f"{_named(info)}: {message}; install a version of either that fits", plugin=info.name)
+    if candidate.point is not None and elapsed_s >= _SLOW_S:
+        _log.warning(
+            "plugin %s: its import took %.1f s; import what is heavy where it is used (%s %s)",
+            info.name,
+            elapsed_s,
+            info.distribution,
+            info.version,
+        )
+    return Candidate(structs.replace(info, required=required) if required else info, candidate.point, target)
 
 
 def settings_of(info: PluginInfo, target: Any, table: dict[str, Any], section: str) -> BaseModel | None:
     """Return the settings of a plugin as its own model has them; None if it takes none.
 
+    Args:
+        info: Which plugin it is.
+        target: What its entry point names, or what was handed over.
+        table: Its own settings, secrets revealed.
+        section: Where its settings stand.
+
     Raises:
         PluginError: They do not fit; names the key.
     """
-    with Blamed(partial(_problem, info, "its Settings cannot be used"), spares=PluginError):
+    with Blamed(_Step(info, "its Settings cannot be used"), spares=PluginError):
         where = f"{section}.{info.name}"
-        model = getattr(target, "Settings", None) if _may_have_settings(target) else None
-        if table and not (inspect.isclass(target) or inspect.ismodule(target)):
-            key = f"{where}.{next(iter(table))}"
-            message = f"{key}: it was handed over as an object, which no settings reach; hand over its class"
+        given = inspect.isclass(target) or inspect.ismodule(target)
+        # a module that makes names on demand is asked for none that it lacks
+        asked = not inspect.ismodule(target) or "Settings" in vars(target)
+        model = getattr(target, "Settings", None) if asked else None
+        problem = ""
+        if table and not given:
+            problem = "it was handed over as an object, which no settings reach; hand over its class"
+        elif table and model is None:
+            problem = "this plugin takes no settings; take the table out"
+        if problem:
+            raise PluginError(f"{where}.{next(iter(table))}: {problem}", plugin=info.name)
+        if model is not None and not (inspect.isclass(model) and issubclass(model, BaseModel)):
+            shown = repr(model) if len(repr(model)) <= 40 else f"{model!r:.40}..."
+            message = f"plugin {info.name}: its Settings is {shown}, no pydantic model; make it one"
             raise PluginError(message, plugin=info.name)
-        if model is None:
-            if table:
-                message = f"{where}.{next(iter(table))}: this plugin takes no settings; take the table out"
-                raise PluginError(message, plugin=info.name)
-            return None
-        if not (inspect.isclass(model) and issubclass(model, BaseModel)):
-            message = f"plugin {info.name}: its Settings is {_shown(model)}, no pydantic model; make it one"
-            raise PluginError(message, plugin=info.name)
-        if not (inspect.isclass(target) or inspect.ismodule(target)):
-            return None
-        return _validated(model, table, where)
-
-
-def _shown(value: Any) -> str:
-    """Return what a value looks like, short."""
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + "..."
-
-
-def _may_have_settings(target: Any) -> bool:
-    """Whether ``Settings`` may be asked for; a module that makes names on demand is asked for none that it lacks."""
-    return not inspect.ismodule(target) or "Settings" in vars(target)
+        return None if model is None or not given else _validated(model, table, where)
 
 
 def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> BaseModel:
@@ -241,17 +244,3 @@ def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> Bas
         elif first["type"] == "missing":
             message = f"{key}: it has no default; set it in [{key.rpartition('.')[0]}]"
         raise PluginError(message, plugin=where.rpartition(".")[2]) from None
-
-
-def table_of(settings: Settings, info: PluginInfo, row: ComponentGroup) -> dict[str, Any]:
-    """Return a plugin's own settings, secrets revealed, from the section of its group."""
-    table = settings.table(row.section, info.name, info.group) if row.section else {}
-    if row.typed:
-        table.pop("type", None)
-    return table
-
-
-def _problem(info: PluginInfo, what: str, error: BaseException) -> PluginError:
-    source = f" ({info.distribution} {info.version})" if info.distribution else ""
-    message = f"plugin {info.name}{source}: {what}: {text_of(error)}; repair it, or disable it"
-    return PluginError(message, plugin=info.name)

@@ -22,7 +22,7 @@ from llmspell_hookspecs.foreign import Blamed, text_of
 
 from .discovery import OWN, Candidate
 from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups
-from .loading import Loader, load, says_required
+from .loading import Loader, load
 from .registrar import Registrar
 from .registries import PluginRegistries
 from .registry import LazyRegistry
@@ -55,19 +55,20 @@ class Plugins:
 
     def load_kinds(self, registries: PluginRegistries) -> dict[str, ComponentKind]:
         """Return the kinds of component that packages bring, made; from then on their groups and points are known."""
-        kinds, made = registries.of(KINDS), {}
-        for name in sorted(kinds.names(), key=lambda each: kinds.info(each).distribution != OWN):
-            info = kinds.info(name)  # those in the box come first: nobody takes their groups
+        made: dict[str, ComponentKind] = {}
+        kinds = registries.of(KINDS).candidates.values()
+        for candidate in sorted(kinds, key=lambda each: (each.info.distribution != OWN, each.info.name)):
+            info = candidate.info  # those in the box come first: nobody takes their groups
             try:
-                kind: type[ComponentKind] = kinds.get(name)
-                info = structs.replace(info, required=info.required or says_required(info, kind))
+                candidate = load(candidate)
+                info = candidate.info
+                kind: type[ComponentKind] = self._loader.make(info, candidate.target, constructs=False)
                 if kind.group is not None:
                     registries.know(kind.group)
                 self._registrar.declare(kind.points)
-                made[name] = kinds.make(name, name)
+                made[info.name] = self._loader.make(info, kind)
             except LlmspellError as error:
-                text = str(error) if name in str(error) else f"component kind {name}: {error}"
-                info = structs.replace(info, error=text)
+                info = structs.replace(info, error=_told(info, error, "component kind"))
             if info.error or info.required or info.distribution != OWN:  # those in the box are no news
                 self.infos.append(info)
         return made
@@ -85,14 +86,14 @@ class Plugins:
         """Load what is required, eager or a component handed over in code; take over what is wrong with packages."""
         self.infos += problems
         for registry in registries:
-            for name in registry.names():
-                info = registry.info(name)
+            for name, candidate in sorted(registry.candidates.items()):
+                info = candidate.info
                 try:
                     if info.error:
                         info = registry.failure(name, info.error)
-                    elif info.required or (registry.group == _STARTED and registry.is_eager(name)):
+                    elif info.required or (registry.group == _STARTED and _is_eager(candidate)):
                         await registry.enter(name)
-                    elif registry.is_handed(name) and registry.group not in OWN_GROUPS:
+                    elif candidate.point is None and registry.group not in OWN_GROUPS:
                         registry.get(name)
                         continue
                     else:
@@ -145,11 +146,10 @@ class Plugins:
     async def _take(self, candidate: Candidate) -> PluginInfo:
         """Load one, and return what became of it."""
         info = candidate.info
-        before = {hook.id for hook in self._registry if hook.plugin == info.name}
-        started = perf_counter()
+        before, started = {hook.id for hook in self._registry}, perf_counter()
         try:
-            target = load(candidate)
-            info = structs.replace(info, required=info.required or says_required(info, target))
+            candidate = load(candidate)
+            info, target = candidate.info, candidate.target
             plugin = self._loader.make(info, target)
             await self._loader.lifespans.enter(plugin)
             register(self._registrar, info, target, plugin, self._loader.groups)
@@ -157,9 +157,23 @@ class Plugins:
         except LlmspellError as error:
             for hook in [hook for hook in self._registry if hook.plugin == info.name and hook.id not in before]:
                 self._registry.remove(hook)
-            text = str(error) if info.name in str(error) else f"plugin {info.name}: {error}"
-            return structs.replace(info, error=text)
+            return structs.replace(info, error=_told(info, error, "plugin"))
         return info
+
+
+def _told(info: PluginInfo, error: LlmspellError, word: str) -> str:
+    return str(error) if info.name in str(error) else f"{word} {info.name}: {error}"
+
+
+def _is_eager(candidate: Candidate) -> bool:
+    """Whether one that a package brings wants to be opened as the host starts; imports it."""
+    if candidate.info.distribution == OWN:
+        return False
+    try:
+        candidate = load(candidate)
+    except LlmspellError:  # told when it is needed, or by the doctor
+        return False
+    return candidate.info.required or inspect.getattr_static(candidate.target, "eager", None) is True
 
 
 def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any, groups: Groups) -> int:

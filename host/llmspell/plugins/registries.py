@@ -47,7 +47,7 @@ class PluginRegistries:
         """Return what may be loaded of a group, and what is refused with the reason."""
         handed = self.handed.get(group, ())
         chosen = choose(group, self._settings, discover=self._discover, installed=self.installed)
-        return [*(each for each in handed if self._settings.plugin_enabled(each.info.name, group)), *chosen]
+        return [*(each for each in handed if self._settings.plugin(each.info.name, group).enabled), *chosen]
 
     def of(self, group: str) -> LazyRegistry[Any]:
         """Return the plugins of a group."""

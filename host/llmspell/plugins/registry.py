@@ -6,17 +6,16 @@ Invariant: a plugin is imported when it is first asked for by name, and once.
 from __future__ import annotations
 
 import difflib
-import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from msgspec import structs
 
-from llmspell_hookspecs import ComponentNotFoundError, LlmspellError, PluginError, PluginInfo
+from llmspell_hookspecs import ComponentNotFoundError, LlmspellError, PluginInfo
 
-from .discovery import OWN, Candidate
-from .loading import Loader, load
+from .discovery import Candidate
+from .loading import Loader
 
 __all__ = ["LazyRegistry"]
 
@@ -36,6 +35,7 @@ class LazyRegistry(Generic[T]):
 
     Attributes:
         group: The entry point group.
+        candidates: What there is, by name.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class LazyRegistry(Generic[T]):
     ) -> None:
         self.group = group
         self._word = loader.groups.row(group).word
-        self._candidates: dict[str, Candidate] = {}
+        self.candidates: dict[str, Candidate] = {}
         for candidate in candidates:
-            self._candidates.setdefault(candidate.info.name, candidate)
+            self.candidates.setdefault(candidate.info.name, candidate)
         self._loader = loader
         self._made: dict[str, T] = {}
         self._apart = {info.name for info in apart if info.group == group}
@@ -57,15 +57,11 @@ class LazyRegistry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """Return all names, in order, without importing anything."""
-        return tuple(sorted(self._candidates))
+        return tuple(sorted(self.candidates))
 
     def info(self, name: str) -> PluginInfo:
         """Return what is known of one."""
-        return self._candidates[name].info
-
-    def is_handed(self, name: str) -> bool:
-        """Return whether one was handed over in code."""
-        return self._candidates[name].point is None
+        return self.candidates[name].info
 
     def failure(self, name: str, error: Exception | str) -> PluginInfo:
         """Return what is known of one that failed, for who tells of it."""
@@ -82,12 +78,9 @@ class LazyRegistry(Generic[T]):
         made = self._made.get(name)
         if made is not None:
             return made
-        candidate = self._candidates.get(name)
-        if candidate is None:
+        if name not in self.candidates:
             raise self.missing(name)
-        if candidate.info.error:
-            raise PluginError(candidate.info.error, plugin=name)
-        loaded: T = self._loader(candidate)
+        loaded: T = self._loader(self.candidates[name])
         self._made[name] = loaded
         return loaded
 
@@ -135,17 +128,6 @@ class LazyRegistry(Generic[T]):
     async def leave(self, made: object) -> None:
         """End what was opened before the host closes."""
         await self._loader.lifespans.leave(made)
-
-    def is_eager(self, name: str) -> bool:
-        """Return whether one that a package brings wants to be opened as the host starts; imports it."""
-        info = self._candidates[name].info
-        if info.distribution == OWN:
-            return False
-        try:
-            target = load(self._candidates[name])
-        except LlmspellError:  # told when it is needed, or by the doctor
-            return False
-        return any(inspect.getattr_static(target, word, None) is True for word in ("eager", "required"))
 
     @property
     def closing(self) -> bool:

@@ -68,7 +68,8 @@ def unknown_names(
     """
     named: list[tuple[str, str, set[str]]] = []
     infos = list(known)
-    spelled = {name for info in infos for name in spelled_names(info.name, info.group)}
+    named_at_all = infos if settings.plugins_mentioned else ()
+    spelled = {name for info in named_at_all for name in spelled_names(info.name, info.group)}
     named += [("plugins.disabled", name, spelled) for name in settings.plugins.disabled]
     named += [("plugins.prefer", name, spelled) for name in settings.plugins.prefer]
     named += [(f"plugins.{name}", name, spelled) for name in settings.tables("plugins")]
@@ -165,7 +166,7 @@ def known_groups(settings: Settings, installed: Installed) -> Groups:
     groups = Groups()
     for candidate in choose(KINDS, settings, installed=installed):
         with suppress(LlmspellError):
-            kind = candidate.info.error or load(candidate)
+            kind = load(candidate).target
             if inspect.isclass(kind) and issubclass(kind, ComponentKind) and kind.group is not None:
                 groups.add(kind.group)
     return groups
@@ -189,7 +190,7 @@ class TableModels:
         found += [each for at, named, _, each in _tables(settings) if (at, named) == (section, name) and each]
         for candidate in found[:1]:
             with suppress(LlmspellError):
-                model = None if candidate.info.error else getattr(load(candidate), "Settings", None)
+                model = getattr(load(candidate).target, "Settings", None)
                 if inspect.isclass(model) and issubclass(model, BaseModel):
                     return OwnModel(model, name, candidate.info.group)
         return None
@@ -218,4 +219,4 @@ def _check(section: str, name: str, table: dict[str, Any], candidate: Candidate 
         raise SettingsError(message, key=f"{section}.{name}")
     if candidate.info.error:
         raise SettingsError(f"{section}.{name}: {candidate.info.error}", key=f"{section}.{name}")
-    settings_of(structs.replace(candidate.info, name=name), load(candidate), table, section)
+    settings_of(structs.replace(candidate.info, name=name), load(candidate).target, table, section)

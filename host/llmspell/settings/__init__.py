@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from .key import join, split
 from .layers import LoadedSettings, change, load_settings
-from .model import Settings
+from .model import PluginTable, Settings
 from .origin import Origin
 from .view import plain, rows
 
 __all__ = [
     "LoadedSettings",
     "Origin",
+    "PluginTable",
     "Settings",
     "change",
     "join",

@@ -74,22 +74,13 @@ def _effect(settings: Settings, path: Sequence[str], names: Collection[str]) -> 
     value = value_at(settings, path)
     if path[0] != "plugins" or len(path) == 1:
         return value
-    asks = {
-        "disabled": settings.plugin_enabled,
-        "required": settings.plugin_required,
-        "prefer": settings.plugin_distribution,
-    }
-    if len(path) == 2 and path[1] in asks:
-        return value, {name: asks[path[1]](name) for name in names}
+    switches = {"disabled": "enabled", "required": "required", "prefer": "distribution"}
+    if len(path) == 2 and path[1] in switches:
+        return value, {name: getattr(settings.plugin(name), switches[path[1]]) for name in names}
     if path[1] in PluginSettings.model_fields:
         return value
     same = [path[1], *(name for name in names if name.partition(":")[2] == path[1])]
-    switches = {"enabled": "disabled", "required": "required", "distribution": "prefer"}
-    if len(path) == 2:
-        return [(settings.table("plugins", name), *(ask(name) for ask in asks.values())) for name in same]
-    if path[2] in switches:
-        return [asks[switches[path[2]]](name) for name in same]
-    return [_within(settings.table("plugins", name), path[2:]) for name in same]
+    return [_within(settings.plugin(name).model_dump() | settings.table("plugins", name), path[2:]) for name in same]
 
 
 def _within(value: Any, path: Sequence[str]) -> Any:

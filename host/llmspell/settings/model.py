@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 from os import PathLike
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -118,6 +118,11 @@ class PluginTable(BaseModel):
         """The plugin's own keys, secrets revealed: hand them to its Settings and to nobody else."""
         revealed: dict[str, Any] = reveal(self.__pydantic_extra__ or {})
         return revealed
+
+
+_UNSAID: Final = PluginTable(enabled=True, required=False)
+_OFF: Final = PluginTable(enabled=False, required=False)
+"""What counts for a plugin of which settings say nothing, and for an optional one."""
 
 
 class PluginSettings(BaseModel):
@@ -464,18 +469,27 @@ class Settings(_Section):
     storage: StorageSettings = StorageSettings()
     logging: LoggingSettings = LoggingSettings()
 
-    def host_table(self, name: str, group: str = "") -> PluginTable:
-        """Return ``[plugins.NAME]`` with that of the name with its group laid over it; the defaults if there is none.
+    def plugin(self, name: str, group: str = "", *, optional: bool = False) -> PluginTable:
+        """Return what counts for a plugin, its switches whichever way they are set.
 
-        Laid over it key by key: one table never hides what only the other one says.
+        Its table with that of the name with its group laid over it, key by key: one never hides what only the other one
+        says. What they leave open the lists of ``[plugins]`` settle; one that is ``optional`` is loaded only if its
+        table says ``enabled = true``.
         """
-        tables = self.tables("plugins")
-        found = [tables[each] for each in reversed(spelled_names(name, group)) if each in tables]
-        if len(found) < 2:
-            return found[0] if found else PluginTable()
+        if name.rpartition(":")[2] not in self.plugins_mentioned:
+            return _OFF if optional else _UNSAID
+        spelled, tables = spelled_names(name, group), self.tables("plugins")
         said: dict[str, Any] = {}
-        for table in found:
+        for table in (tables[each] for each in reversed(spelled) if each in tables):
             said |= {key: value for key, value in table if key in table.model_fields_set}
+        lists = self.plugins
+        if said.get("enabled") is None:
+            said["enabled"] = not optional and set(lists.disabled).isdisjoint(spelled)
+        if said.get("required") is None:
+            said["required"] = not set(lists.required).isdisjoint(spelled)
+        said["distribution"] = said.get("distribution") or next(
+            filter(None, (lists.prefer.get(each) for each in spelled)), ""
+        )
         return PluginTable.model_validate(said)
 
     def plugin_names(self) -> set[str]:
@@ -503,7 +517,7 @@ class Settings(_Section):
     def table(self, section: str, name: str, group: str = "") -> dict[str, Any]:
         """Return a plugin's own settings, secrets revealed, for its Settings model to validate."""
         if section == "plugins":
-            return self.host_table(name, group).own
+            return self.plugin(name, group).own
         own: dict[str, Any] = reveal(self.tables(section).get(name, {}))
         return own
 
@@ -517,37 +531,7 @@ class Settings(_Section):
         """The plugins of which anything is said, by their names without a group."""
         return frozenset(name.rpartition(":")[2] for name in self.plugin_names())
 
-    def plugin_enabled(self, name: str, group: str = "", *, optional: bool = False) -> bool:
-        """Return whether a plugin is to be loaded; the name may be spelled with its group, as ``storage:memory``.
-
-        One that is ``optional`` is loaded only if its table says ``enabled = true``.
-        """
-        if name.rpartition(":")[2] not in self.plugins_mentioned:
-            return not optional
-        enabled = self.host_table(name, group).enabled
-        return (
-            not any(each in self.plugins.disabled for each in spelled_names(name, group)) and not optional
-            if enabled is None
-            else enabled
-        )
-
-    def plugin_required(self, name: str, group: str = "") -> bool:
-        """Return whether operations are refused while a plugin is not loaded."""
-        if name.rpartition(":")[2] not in self.plugins_mentioned:
-            return False
-        required = self.host_table(name, group).required
-        return (
-            any(each in self.plugins.required for each in spelled_names(name, group)) if required is None else required
-        )
-
     def required_plugins(self) -> tuple[str, ...]:
         """Return the names of all plugins that are required, as settings spell them."""
         names = dict.fromkeys((*self.plugins.required, *self.tables("plugins")))
-        return tuple(name for name in names if self.plugin_required(name))
-
-    def plugin_distribution(self, name: str, group: str = "") -> str:
-        """Return the only package that may bring this plugin; empty if any may."""
-        if name.rpartition(":")[2] not in self.plugins_mentioned:
-            return ""
-        preferred = (self.plugins.prefer.get(each, "") for each in spelled_names(name, group))
-        return self.host_table(name, group).distribution or next(filter(None, preferred), "")
+        return tuple(name for name in names if self.plugin(name).required)

@@ -145,22 +145,13 @@ def _host_rules(settings: Settings) -> HostRules:
 def value_at(settings: Settings, path: Sequence[str]) -> Any:
     """Return a key's value, as it counts: a plugin's switches whichever way they are set; None if it is not set."""
     if len(path) == 3 and path[0] == "plugins" and path[2] in PluginTable.model_fields:
-        return _switch(settings, path[1], path[2])
+        return getattr(settings.plugin(path[1]), path[2])
     value: Any = settings
     for name in path:
         value = _item(value, name)
     if value is None and len(path) == 2:  # A table that is not there says what an empty one says.
         return {"plugins": PluginTable(), "tools": {}, "providers": {}, "storage": {}}.get(path[0])
     return value
-
-
-def _switch(settings: Settings, plugin: str, name: str) -> Any:
-    match name:
-        case "enabled":
-            return settings.plugin_enabled(plugin)
-        case "required":
-            return settings.plugin_required(plugin)
-    return settings.plugin_distribution(plugin)
 
 
 def _item(value: Any, name: str) -> Any:

@@ -44,7 +44,7 @@ class YamlProcessor(Tool[YamlProcessorParameters]):
     examples = (
         ToolExample("values", {"input": "on: [1, 0o17, no]"}, {"on": [1, 15, "no"]}),
         ToolExample("a path", {"operation": "query", "input": "a: [{b: 1}]", "query": "a.0.b"}, 1),
-        ToolExample("YAML", {"operation": "dump", "input": {"b": [1], "a": None}}, {"yaml": "b:\n- 1\na:\n"}),
+        ToolExample("YAML", {"operation": "dump", "input": {"b": [1], "a": None}}, {"yaml": "b:\n- 1\na: null\n"}),
     )
 
     async def run(self, parameters: YamlProcessorParameters, context: ToolContext) -> ToolResult:

@@ -19,7 +19,7 @@ from llmspell_hookspecs import ResourceLimitError
 
 from .anchor import Anchor, anchored, open_regular
 
-__all__ = ["append_file", "copy_file", "read_file", "write_file"]
+__all__ = ["append_file", "copy_file", "pieces", "read_file", "write_file"]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -43,6 +43,17 @@ def read_file(path: str, max_bytes: int, charge: Callable[[int], None]) -> bytes
             content += chunk
             _check_size(path, len(content), max_bytes)
         return bytes(content)
+
+
+def pieces(path: str, max_bytes: int) -> Iterator[bytes]:
+    """Yield a file's content piece by piece.
+
+    Raises:
+        ResourceLimitError: It is larger than ``max_bytes``.
+    """
+    with anchored(path) as anchor, _opened(anchor, os.O_RDONLY) as (descriptor, status):
+        _check_size(path, status.st_size, max_bytes)
+        yield from _counted(descriptor, path, max_bytes)
 
 
 def write_file(path: str, content: bytes, max_bytes: int) -> bool:
@@ -167,6 +178,6 @@ def _check_size(path: str, size_bytes: int, max_bytes: int) -> None:
     if size_bytes > max_bytes:
         message = (
             f"{path}: {size_bytes} bytes are above the limit of {max_bytes}; "
-            "use a smaller file, or raise the setting tools.file_operations.max_file_size_bytes"
+            "use a smaller file, or raise the tool's setting max_file_size_bytes"
         )
         raise ResourceLimitError(message, resource="file_bytes", limit=max_bytes)

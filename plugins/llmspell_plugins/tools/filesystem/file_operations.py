@@ -30,7 +30,6 @@ from llmspell_hookspecs import (
     SecurityLevel,
     Tool,
     ToolContext,
-    ToolError,
     ToolExample,
     ToolResult,
 )
@@ -39,6 +38,7 @@ from llmspell_hookspecs.spelling import spelled_path
 
 from .anchor import anchored
 from .content import append_file, copy_file, read_file, write_file
+from .failure import explained
 from .tree import Bounds, Item, copy_tree, delete, kind_of, make_folders, move, survey, worded
 
 __all__ = ["FileOperations", "FileOperationsParameters", "FileOperationsSettings"]
@@ -57,20 +57,6 @@ _SPELLINGS = {
     "info": "metadata",
 }
 """The original's other names of the operations; guards see the canonical one."""
-_CODES = {
-    errno.ENOENT: ("not_found", "check the path"),
-    errno.EEXIST: ("exists", "take another path"),
-    errno.EISDIR: ("is_directory", "name a file"),
-    errno.ENOTDIR: ("not_a_directory", "name a folder"),
-    errno.ENOTEMPTY: ("not_empty", "set recursive to true"),
-    errno.EACCES: ("permission", "check who may use it"),
-    errno.EPERM: ("permission", "check who may use it"),
-    errno.EINVAL: ("invalid_input", "a folder cannot go into itself"),
-    errno.ENOSPC: ("no_space", "make room"),
-    errno.EDQUOT: ("no_space", "make room"),
-    errno.EROFS: ("permission", "the file system is read-only"),
-    errno.ENAMETOOLONG: ("invalid_input", "use a shorter name"),
-}
 
 
 _SPELLED = r"In a name \xe9 is the byte e9, and \x5c a backslash before such"
@@ -169,7 +155,8 @@ class FileOperations(Tool[FileOperationsParameters]):
         try:
             result: ToolResult = await context.run_thread(getattr(work, operation), parameters)
         except OSError as error:
-            raise _explained(operation, parameters, error) from error
+            path = parameters.path or f"{parameters.source_path} to {parameters.target_path}"
+            raise explained(f"file_operations {operation}", path, error) from error
         return result
 
 
@@ -398,12 +385,3 @@ def _answer(
         text=spelled_path(message) if text is None else text,
         metadata=metadata,
     )
-
-
-def _explained(operation: str, parameters: FileOperationsParameters, error: OSError) -> ToolError:
-    """The system's error in the tool's words; ``details.error_type`` as in the original."""
-    code, remedy = _CODES.get(error.errno or 0, ("tool", "try again"))
-    path = spelled_path(parameters.path or f"{parameters.source_path} to {parameters.target_path}")
-    reason = (error.strerror or str(error)).lower()
-    message = f"file_operations {operation}: {path}: {reason}; {remedy}"
-    return ToolError(message, code=code, details={"error_type": "execution_error", "errno": error.errno})

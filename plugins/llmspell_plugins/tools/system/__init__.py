@@ -1,0 +1,1 @@
+"""Tools for the machine: its environment, programs, services and load."""

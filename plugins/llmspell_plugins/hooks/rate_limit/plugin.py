@@ -1,0 +1,293 @@
+"""The plugin: each attempt of a call takes a place of every limit that is about it, or of none, and waits for it.
+
+A transform takes the place, behind all others that are not as late, so that what a cache answers takes none; a guard
+takes it for further attempts, before which no transform is asked. What is asked and what is taken have no await in
+between.
+
+Invariant: no limit is exceeded, however many callers there are, and whatever becomes of them. The waits are declared,
+so no breaker counts them. Durations in seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import trio
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from llmspell_hookspecs import (
+    Cancel,
+    Clock,
+    Events,
+    Failure,
+    HookContext,
+    ModelRequest,
+    ModelResponse,
+    Policy,
+    ProviderError,
+    Redirect,
+    Services,
+    hookimpl,
+)
+from llmspell_plugins.hooks.call_match import KeyPart, address_of, fits, input_tokens, key_of, provider_of
+
+from .limiter import FixedWindow, Limiter, SlidingWindow, TokenBucket
+
+__all__ = ["RateLimit", "RateLimitSettings"]
+
+_KEPT: Final = 10_000
+_PRIORITY: Final = 1_000_000
+_POINTS: Final = ("before_tool_execution", "before_model_call", "before_agent_execution")
+_NS: Final = 1_000_000_000
+
+
+class Limit(BaseModel):
+    """One limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(default="", description="Told to whoever is refused; its match if left out.")
+    match: str = Field(default="model:*", description="A glob for addresses: model:openai/*, tool:http_request.")
+    key: tuple[KeyPart, ...] = Field(default=("component",), description="Each of these has a limit of its own.")
+    algorithm: Literal["token_bucket", "sliding", "fixed"] = Field(default="token_bucket", description="How it counts.")
+    rate: int = Field(ge=1, description="How many.")
+    per_s: float = Field(default=1.0, gt=0, le=31_536_000, description="In which time.")
+    burst: int = Field(default=0, ge=0, description="For a token bucket, how many at once; the rate if 0.")
+    unit: Literal["calls", "tokens"] = Field(default="calls", description="What is counted; tokens are of models.")
+    action: Literal["wait", "refuse", "redirect"] = Field(default="wait", description="What becomes of one too many.")
+    max_wait_s: float = Field(default=30.0, ge=0, le=3600, description="Who would wait longer is refused.")
+    redirect: str = Field(default="", description="For redirect, what runs instead.")
+    warn_at: float = Field(default=0.8, gt=0, le=1, description="At which part used an event tells of it, once.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Limit:
+        if (self.action == "redirect") != bool(self.redirect):
+            raise ValueError("redirect says where to, and action says redirect; give both or neither")
+        if self.algorithm == "sliding" and self.rate > 10_000:
+            raise ValueError("a sliding window remembers each call, 10000 at most; take a token bucket")
+        if self.burst and self.algorithm != "token_bucket":
+            raise ValueError("only a token bucket has a burst; take it out")
+        return self
+
+
+class RateLimitSettings(BaseModel):
+    """``[plugins.rate_limit]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limits: Annotated[tuple[Limit, ...], Policy.LOCKED] = Field(default=(), description="All that match count.")
+    learn: Annotated[bool, Policy.ON_ONLY] = Field(
+        default=True, description="Whether a provider that said when to come back is left alone until then."
+    )
+
+
+class _Place(Struct, frozen=True):
+    limit: Limit
+    limiter: Limiter
+    count: int
+
+
+class _Held(Struct):
+    """What an operation has taken: for which attempt, when, and where."""
+
+    attempt: int
+    at_ns: int
+    places: list[_Place]
+
+
+class RateLimit:
+    """The plugin; the host makes one.
+
+    Args:
+        settings: Its own.
+        services: What it may use of the host.
+    """
+
+    name = "rate_limit"
+    Settings: ClassVar[type[BaseModel]] = RateLimitSettings
+
+    def __init__(self, settings: RateLimitSettings, services: Services) -> None:
+        self._settings = settings
+        self._services = services
+        self._clock = services.get(Clock)
+        self._origin_ns: int | None = None
+        self._limiters: OrderedDict[tuple[Any, ...], Limiter] = OrderedDict()
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._back_at: dict[str, int] = {}
+        self._warned: set[tuple[Any, ...]] = set()
+        self._counts: Counter[str] = Counter()
+        self._waited_s = 0.0
+        longest_s = max((limit.max_wait_s for limit in settings.limits), default=0.0) + 60
+        for point in _POINTS if settings.limits else ():
+            self._stand(point, self._take, waits=True, timeout_s=longest_s, priority=_PRIORITY)
+            self._stand(point, self._take_again, kind="guard", timeout_s=longest_s)
+
+    def _stand(self, point: str, function: Any, **options: Any) -> None:
+        async def hook(context: HookContext[Any]) -> Any:
+            return await function(context)
+
+        name = f"{function.__name__.strip('_')}_{point}"
+        setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
+
+    def stats(self) -> dict[str, float]:
+        """Return how many calls went, waited and were refused, and how long they waited together."""
+        return {**self._counts, "waited_s": round(self._waited_s, 6), "keys": len(self._limiters)}
+
+    def headroom(self) -> dict[str, float]:
+        """Return which part of each limit is left, by its name and key."""
+        now_ns = self._now_ns()
+        return {
+            "/".join((self._settings.limits[number].name or self._settings.limits[number].match, *key)): round(
+                1 - limiter.used(now_ns), 6
+            )
+            for (number, *key), limiter in self._limiters.items()
+        }
+
+    async def _take(self, context: HookContext[Any]) -> Cancel | Redirect | None:
+        return await self._acquire(context)
+
+    async def _take_again(self, context: HookContext[Any]) -> Cancel | None:
+        """Take a place for an attempt for which no transform was asked."""
+        held = self._held.get(context.operation.id)
+        if held is not None and held.attempt == context.operation.attempt:
+            return None
+        answer = await self._acquire(context)
+        if isinstance(answer, Redirect):
+            return Cancel(f"{address_of(context)}: the limit is used up by further attempts", "rate_limited")
+        return answer
+
+    async def _acquire(self, context: HookContext[Any]) -> Cancel | Redirect | None:
+        places = self._places(context)
+        if not places:
+            return None
+        now_ns = self._now_ns()
+        at_ns = max(now_ns, self._back_at.get(provider_of(context), 0) if context.component.kind == "model" else 0)
+        for place in places:
+            earliest_ns = place.limiter.earliest(place.count, at_ns)
+            refusal = self._refusal(place.limit, earliest_ns - now_ns, context)
+            if refusal is not None:
+                return refusal
+            at_ns = earliest_ns
+        tickets = [place.limiter.take(place.count, at_ns) for place in places]
+        self._hold(context, _Held(context.operation.attempt, at_ns, places))
+        if at_ns > now_ns:
+            await self._wait(list(zip(places, tickets, strict=True)), at_ns, context)
+        self._counts["granted"] += 1
+        return None
+
+    def _refusal(self, limit: Limit, wait_ns: int, context: HookContext[Any]) -> Cancel | Redirect | None:
+        if wait_ns <= 0 or (limit.action == "wait" and wait_ns <= limit.max_wait_s * _NS):
+            return None
+        if limit.action == "redirect":
+            self._counts["redirected"] += 1
+            return Redirect(limit.redirect)
+        self._counts["refused"] += 1
+        each = "" if limit.per_s == 1 else f"{limit.per_s:g} "
+        what = f"{limit.name or limit.match}: {limit.rate} {limit.unit} in {each}s are used up"
+        return Cancel(f"{address_of(context)}: {what}; try again in {wait_ns / _NS:.3g} s", "rate_limited")
+
+    async def _wait(self, places: list[tuple[_Place, int]], at_ns: int, context: HookContext[Any]) -> None:
+        self._counts["waited"] += 1
+        began_s = trio.current_time()
+        try:
+            await trio.sleep((at_ns - self._now_ns()) / _NS)
+        except trio.Cancelled:
+            for place, ticket in places:
+                place.limiter.give_back(place.count, ticket)
+            self._held.pop(context.operation.id, None)
+            self._counts["left"] += 1
+            raise
+        finally:
+            self._waited_s += trio.current_time() - began_s
+
+    def _places(self, context: HookContext[Any]) -> list[_Place]:
+        address = address_of(context)
+        return [
+            _Place(limit, self._limiter(number, limit, context), self._count(limit, context))
+            for number, limit in enumerate(self._settings.limits)
+            if fits(limit.match, address) and (limit.unit == "calls" or isinstance(context.subject, ModelRequest))
+        ]
+
+    def _count(self, limit: Limit, context: HookContext[Any]) -> int:
+        request = context.subject
+        if limit.unit == "calls" or not isinstance(request, ModelRequest):
+            return 1
+        return max(1, input_tokens(request) + (request.max_tokens or 0))
+
+    def _limiter(self, number: int, limit: Limit, context: HookContext[Any]) -> Limiter:
+        key = (number, *key_of(limit.key, context))
+        limiter = self._limiters.get(key)
+        if limiter is None:
+            limiter = self._limiters[key] = self._make(limit)
+            if len(self._limiters) > _KEPT:
+                self._forget_idle()
+        self._limiters.move_to_end(key)
+        self._warn(key, limit, limiter)
+        return limiter
+
+    def _make(self, limit: Limit) -> Limiter:
+        per_ns = round(limit.per_s * _NS)
+        if limit.algorithm == "token_bucket":
+            return TokenBucket(limit.rate, per_ns, limit.burst or limit.rate)
+        if limit.algorithm == "sliding":
+            return SlidingWindow(limit.rate, per_ns)
+        if self._origin_ns is None:
+            self._origin_ns = self._now_ns() - round(self._clock.now_s() * _NS)
+        return FixedWindow(limit.rate, per_ns, self._origin_ns)
+
+    def _forget_idle(self) -> None:
+        """Drop what would be made anew as it is; what is in use is kept, however much it is."""
+        now_ns = self._now_ns()
+        for key in [key for key, limiter in self._limiters.items() if limiter.is_idle(now_ns)]:
+            del self._limiters[key]
+            self._warned.discard(key)
+
+    def _warn(self, key: tuple[Any, ...], limit: Limit, limiter: Limiter) -> None:
+        used = limiter.used(self._now_ns())
+        if used < limit.warn_at:
+            self._warned.discard(key)
+        elif key not in self._warned:
+            self._warned.add(key)
+            told = {"limit": limit.name or limit.match, "key": list(key[1:]), "used": round(used, 3)}
+            self._services.get(Events).publish_nowait("rate_limit.warning", told)
+
+    def _hold(self, context: HookContext[Any], held: _Held) -> None:
+        self._held[context.operation.id] = held
+        if len(self._held) > _KEPT:
+            self._held.popitem(last=False)
+
+    def _now_ns(self) -> int:
+        return round(self._clock.monotonic_s() * _NS)
+
+    # What was really used, and what a provider says.
+
+    @hookimpl(kind="observe")
+    def after_model_call(self, context: HookContext[ModelResponse]) -> None:
+        """Count the tokens that were used in place of those that were expected."""
+        held = self._held.pop(context.operation.id, None)
+        usage = context.subject.usage
+        used = usage.input_tokens + usage.output_tokens
+        for place in [] if held is None or not used else held.places:
+            if place.limit.unit == "tokens":
+                place.limiter.add(used - place.count, held.at_ns)  # type: ignore[union-attr]
+
+    @hookimpl(kind="observe", specname="after_tool_execution")
+    def forget_tool(self, context: HookContext[Any]) -> None:
+        """Forget what a tool's call has taken."""
+        self._held.pop(context.operation.id, None)
+
+    @hookimpl(kind="observe", specname="after_agent_execution")
+    def forget_agent(self, context: HookContext[Any]) -> None:
+        """Forget what an agent's run has taken."""
+        self._held.pop(context.operation.id, None)
+
+    @hookimpl
+    def model_error(self, context: HookContext[Failure]) -> None:
+        """Leave a provider alone that said when to come back."""
+        error = context.subject.error
+        if self._settings.learn and isinstance(error, ProviderError) and error.retry_after_s:
+            until_ns = self._now_ns() + round(min(error.retry_after_s, 3600) * _NS)
+            provider = provider_of(context)
+            self._back_at[provider] = max(self._back_at.get(provider, 0), until_ns)

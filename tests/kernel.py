@@ -55,8 +55,10 @@ from llmspell_hookspecs import (
     own_points,
     points_of,
 )
+from llmspell_hookspecs.errors import WorkflowError
 from state_scenarios import Counted, conflict, delete_state, read_state, write_state
 from waiting import PATIENCE_S
+from workflow_scenarios import WORKFLOW_SCENARIOS
 
 T = TypeVar("T")
 Body = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
@@ -461,6 +463,7 @@ SCENARIOS: dict[str, Fire] = {
     "before_state_delete": delete_state,
     "after_state_delete": delete_state,
     "state_conflict": conflict,
+    **WORKFLOW_SCENARIOS,
     "custom:thing": firing("custom:thing", {"text": "plain"}),
     "before_deploy": firing("before_deploy"),
     "around_deploy": firing("around_deploy"),
@@ -478,6 +481,7 @@ FAILS: dict[str, type[Exception]] = {
     "tool_timeout": OperationTimeoutError,
     "model_error": ToolError,
     "agent_error": ToolError,
+    "workflow_error": WorkflowError,
     "state_conflict": StorageError,
     "deploy_error": Exception,
 }

@@ -42,8 +42,10 @@ from llmspell_hookspecs import (
     Replace,
     Retry,
     Skipped,
+    ToolError,
     UnsupportedResultError,
 )
+from workflow_scenarios import WORKFLOW_MODIFIED
 
 # What Modified and Replace carry at each point, and what comes out of the scenario then.
 
@@ -53,6 +55,7 @@ ENVELOPES: dict[str, Any] = {
     "script": {"value": {"text": "new"}},
     "model": {"text": "new"},
     "agent": {"text": "new"},
+    "workflow": {"output": {"text": "new"}},
     "event": {"type": "greeting.sent", "data": {"text": "new"}},
     "state": {"value": {"text": "new"}},
     "custom": {"text": "new"},
@@ -65,6 +68,7 @@ MODIFIED: dict[str, Any] = {
     "before_model_call": {"messages": [{"role": "user", "content": "new"}]},
     "before_agent_init": {"description": "new"},
     "tool_resource_allocated": {"limits": {"time_s": 7.0}},
+    **WORKFLOW_MODIFIED,
     "before_state_read": {"key": "other"},
     "before_state_delete": {"key": "other"},
 }
@@ -74,13 +78,14 @@ FIRED_BY_TOOL = frozenset(
 )
 BODILESS = frozenset({"custom", "deploy"})
 LIFE = frozenset({"before_agent_init", "after_agent_init", "before_agent_shutdown", "after_agent_shutdown"})
-NARROW = frozenset({"event", "state"})
+NARROW = frozenset({"event", "state", "workflow"})
 """Topics whose points accept less than their phase could honour."""
 SUCCEEDING = {
     "tool_error": "before_tool_execution",
     "script_error": "before_script_run",
     "model_error": "before_model_call",
     "agent_error": "before_agent_execution",
+    "workflow_error": "before_workflow_start",
 }
 """For each point of failures, a scenario of the same kind that succeeds."""
 
@@ -210,8 +215,11 @@ def chains_the_error(trial: Trial) -> None:
     error = trial.go()
 
     assert isinstance(error, FAILS[trial.point.name])
-    assert isinstance(error.__cause__, OperationCancelledError)
-    assert error.__cause__.reason == "not today"
+    cause = error.__cause__
+    while isinstance(cause, ToolError):  # a workflow fails with its stage's failure as the cause
+        cause = cause.__cause__
+    assert isinstance(cause, OperationCancelledError)
+    assert cause.reason == "not today"
 
 
 def redirects_before(trial: Trial) -> None:
@@ -284,7 +292,7 @@ def caches_before(trial: Trial) -> None:
 
 
 def caches_after(trial: Trial) -> None:
-    before = trial.point.name.replace("after", "before")
+    before = trial.point.name.replace("after", "before").replace("workflow_complete", "workflow_start")
     other = next(point for point in ALL_POINTS if point.name == before)
 
     async def twice(host: Host) -> Any:
@@ -335,7 +343,7 @@ def changes_the_inputs(trial: Trial) -> None:
         trial.as_without()
         assert [limits.time_s for limits in trial.bench.limits] == [7.0]
     else:
-        trial.result = kind(ENVELOPES["deploy"])
+        trial.result = kind(MODIFIED.get(trial.point.name, ENVELOPES["deploy"]))
 
         assert trial.go() == "new"
 

@@ -15,7 +15,8 @@
     ├── OperationError            an operation did not complete
     │   ├── OperationCancelledError   a hook cancelled it
     │   ├── OperationTimeoutError     its deadline passed
-    │   └── DepthLimitError           operations are nested too deeply, or redirected too often
+    │   ├── DepthLimitError           operations are nested too deeply, or redirected too often
+    │   └── WorkflowError             a stage of a workflow failed: stage, output
     ├── ComponentNotFoundError    nothing has this address
     ├── InvalidInputError         a value does not fit: field
     ├── SecurityError             a rule forbids it: rule
@@ -60,6 +61,7 @@ __all__ = [
     "StorageError",
     "ToolError",
     "UnsupportedResultError",
+    "WorkflowError",
     "line_of_error",
     "text_of_error",
 ]
@@ -205,6 +207,22 @@ class DepthLimitError(OperationError):
     """Operations are nested too deeply, or one was redirected too often."""
 
     code = "depth_limit"
+
+
+class WorkflowError(OperationError):
+    """A stage of a workflow failed, and the workflow with it.
+
+    Attributes:
+        stage: The path of the stage.
+        output: How far the run came: a `WorkflowOutput`.
+    """
+
+    code = "workflow"
+
+    def __init__(self, message: str, *, stage: str = "", output: object = None, component: str = "") -> None:
+        super().__init__(message, component=component)
+        self.stage = stage
+        self.output = output
 
 
 class ComponentNotFoundError(LlmspellError):

@@ -1,0 +1,434 @@
+"""Definitions: made from plain data, as a TOML or JSON file has it, and back; and compiled for running.
+
+A stage says what runs by one of ``tool``, ``agent``, ``workflow``, ``model``, ``address`` and ``function``. What a
+definition has beside the fields of `WorkflowDefinition` are options of its pattern.
+
+Invariant: what is wrong with a definition is said when it is made: a reference to a stage that there is not, or that
+does not come before; an option that the pattern does not take.
+
+It is longer than most because what makes a definition of data and what checks it are to be read beside each other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, structs
+from pydantic import ValidationError
+
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import InvalidInputError
+from llmspell_hookspecs.workflows import Branch, Pattern, Retries, Stage, WorkflowDefinition
+
+from .conditions import Condition, compile_condition
+from .reference import Resolve, compile_value, references_of
+
+__all__ = ["CompiledStage", "Plan", "compile_definition", "from_dict", "needed", "stages_of", "to_dict"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,99}")
+_KINDS: Final = ("tool", "agent", "workflow", "model")
+_STRATEGIES: Final = ("", "fail_fast", "continue", "retry", "compensate")
+_STAGE: Final = frozenset(Stage.__struct_fields__)
+_BRANCH: Final = frozenset(Branch.__struct_fields__)
+_DEFINITION: Final = frozenset(WorkflowDefinition.__struct_fields__)
+
+
+class CompiledStage(Struct, eq=False):
+    """A stage as it runs.
+
+    Attributes:
+        stage: As it was defined.
+        kind: ``tool`` ... or ``function``.
+        target: The name of what runs.
+        component: What hooks match.
+        resolve: Resolves its input; None if that has no references.
+        retry: How often it is tried again; None for once.
+        on_error: What becomes of the run if it fails.
+        undo: What undoes it.
+        uses: The stages without whose output it cannot run.
+    """
+
+    stage: Stage
+    kind: str
+    target: str
+    component: ComponentRef
+    resolve: Resolve | None
+    retry: Retries | None
+    on_error: str
+    undo: CompiledStage | None = None
+    uses: tuple[str, ...] = ()
+
+
+class Plan(Struct, eq=False):
+    """A definition, compiled.
+
+    Attributes:
+        definition: It.
+        pattern: What orders its stages.
+        options: The pattern's own, as its model has them.
+        stages: Every stage, by the id of its definition.
+        conditions: Every condition, by the id of what it was made from.
+        plain: The definition as plain data.
+        names: The names of its stages.
+    """
+
+    definition: WorkflowDefinition
+    pattern: Pattern
+    options: Any
+    stages: dict[int, CompiledStage]
+    conditions: dict[int, Condition]
+    plain: Mapping[str, Any]
+    names: tuple[str, ...]
+
+    def compiled(self, stage: Stage) -> CompiledStage:
+        """Return a stage as it runs."""
+        found = self.stages.get(id(stage))
+        return found if found is not None and found.stage is stage else _compile_stage(self.definition, stage)
+
+    def condition(self, given: Any, where: str) -> Condition:
+        """Return a condition as it is decided."""
+        found = self.conditions.get(id(given))
+        return compile_condition(given, where) if found is None else found
+
+
+# From and to plain data.
+
+
+def from_dict(given: Mapping[str, Any], where: str = "workflow") -> WorkflowDefinition:
+    """Return the definition that plain data describes.
+
+    Raises:
+        InvalidInputError: Something of it is wrong.
+    """
+    name = given.get("name")
+    if not isinstance(name, str):
+        raise InvalidInputError(f"{where}: its name is {name!r:.60}; give a text", field="name")
+    where = f"workflow {name}"
+    fields = {key: value for key, value in given.items() if key in _DEFINITION}
+    options = {key: value for key, value in given.items() if key not in _DEFINITION}
+    fields["options"] = {**_mapping(fields.get("options", {}), f"{where}.options"), **options}
+    fields["stages"] = _stages(fields.get("stages", ()), f"{where}.stages")
+    fields["branches"] = tuple(
+        _branch(each, f"{where}.branches[{place}]")
+        for place, each in enumerate(_list(fields.get("branches", ()), f"{where}.branches"))
+    )
+    if fields.get("reduce") is not None:
+        fields["reduce"] = _stage(fields["reduce"], f"{where}.reduce")
+    return WorkflowDefinition(**fields)
+
+
+def _stages(given: Any, where: str) -> tuple[Stage, ...]:
+    return tuple(_stage(each, f"{where}[{place}]") for place, each in enumerate(_list(given, where)))
+
+
+def _stage(given: Any, where: str) -> Stage:
+    if isinstance(given, Stage):
+        return given
+    fields = dict(_mapping(given, where))
+    said = [kind for kind in _KINDS if kind in fields]
+    if len(said) + ("address" in fields) + ("function" in fields) != 1:
+        raise InvalidInputError(
+            f"{where}: say what runs, by one of {', '.join(_KINDS)}, address, function", field=where
+        )
+    if said:
+        fields["address"] = f"{said[0]}:{fields.pop(said[0])}"
+    _check_fields(fields, _STAGE, where)
+    if fields.get("retry") is not None:
+        fields["retry"] = _fitted(fields["retry"], Retries, f"{where}.retry")
+    if fields.get("compensate") is not None:
+        undo = fields["compensate"]
+        named = {"name": f"undo {fields.get('name', '')}", **undo} if isinstance(undo, Mapping) else undo
+        fields["compensate"] = _stage(named, f"{where}.compensate")
+    if "needs" in fields:
+        fields["needs"] = tuple(_list(fields["needs"], f"{where}.needs"))
+    fields.setdefault("name", "")
+    return Stage(**fields)
+
+
+def _branch(given: Any, where: str) -> Branch:
+    if isinstance(given, Branch):
+        return given
+    fields = dict(_mapping(given, where))
+    _check_fields(fields, _BRANCH, where)
+    fields["stages"] = _stages(fields.get("stages", ()), f"{where}.stages")
+    fields.setdefault("name", "")
+    return Branch(**fields)
+
+
+def to_dict(definition: WorkflowDefinition) -> dict[str, Any]:
+    """Return a definition as plain data; functions by their names, which `from_dict` does not take back."""
+    plain: dict[str, Any] = {"name": definition.name, "pattern": definition.pattern}
+    for field, default in _defaults(WorkflowDefinition):
+        value = getattr(definition, field)
+        if field in ("name", "pattern") or value == default:
+            continue
+        if field == "stages":
+            value = [_plain_stage(stage) for stage in value]
+        elif field == "branches":
+            value = [_plain_branch(branch) for branch in value]
+        elif field == "reduce":
+            value = _plain_stage(value)
+        plain[field] = _plain(value)
+    return plain
+
+
+def _plain_stage(stage: Stage) -> dict[str, Any]:
+    plain = {"name": stage.name}
+    for field, default in _defaults(Stage):
+        value = getattr(stage, field)
+        if field == "name" or value is default or value == default:
+            continue
+        if field == "compensate":
+            value = _plain_stage(value)
+        elif field == "retry":
+            value = structs.asdict(value)
+        plain[field] = _plain(value)
+    return plain
+
+
+def _plain_branch(branch: Branch) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": branch.name, "stages": [_plain_stage(stage) for stage in branch.stages]}
+    for field, default in _defaults(Branch):
+        value = getattr(branch, field)
+        if field not in plain and value is not default and value != default:
+            plain[field] = _plain(value)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if callable(value):
+        return getattr(value, "__name__", "function")
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _defaults(kind: type[Struct]) -> Iterator[tuple[str, Any]]:
+    for field in structs.fields(kind):
+        yield field.name, {} if field.default_factory is not msgspec.NODEFAULT else field.default
+
+
+# Compiled.
+
+
+def compile_definition(definition: WorkflowDefinition, pattern: Pattern) -> Plan:
+    """Return a definition as it runs.
+
+    Raises:
+        InvalidInputError: Something of it is wrong.
+    """
+    where = f"workflow {definition.name}"
+    _check_name(definition.name, where, "name")
+    _check_definition(definition, where)
+    options = _options(definition, pattern, where)
+    problem = pattern.problem(definition, options)
+    if problem:
+        raise InvalidInputError(f"{where}: {problem}", field="stages")
+    stages = {id(stage): _compile_stage(definition, stage) for stage in stages_of(definition)}
+    conditions = _compile_conditions(definition, options, where)
+    names = tuple(dict.fromkeys(stage.name for stage in stages_of(definition)))
+    _check_references(definition, pattern, conditions, where)
+    return Plan(definition, pattern, options, stages, conditions, to_dict(definition), names)
+
+
+def stages_of(definition: WorkflowDefinition) -> Iterator[Stage]:
+    """Yield every stage."""
+    yield from definition.stages
+    for branch in definition.branches:
+        yield from branch.stages
+    if definition.reduce is not None:
+        yield definition.reduce
+
+
+def _compile_stage(definition: WorkflowDefinition, stage: Stage) -> CompiledStage:
+    where = f"workflow {definition.name}: stage {stage.name}"
+    _check_name(stage.name, where, "name")
+    if (stage.function is None) == (not stage.address):
+        raise InvalidInputError(f"{where}: say what runs, by an address or by a function", field="address")
+    if stage.function is not None and not callable(stage.function):
+        raise InvalidInputError(f"{where}: {stage.function!r:.60} is no function; give one", field="function")
+    kind, colon, target = stage.address.partition(":")
+    if stage.address and not (kind and colon and target):
+        raise InvalidInputError(f"{where}: {stage.address!r:.60} leads nowhere; write kind:name", field="address")
+    if stage.on_error not in _STRATEGIES:
+        raise InvalidInputError(f"{where}: on_error is {stage.on_error!r:.40}; write {_known()}", field="on_error")
+    if stage.timeout_s is not None and not stage.timeout_s > 0:
+        raise InvalidInputError(f"{where}: timeout_s is {stage.timeout_s!r}; give more than 0", field="timeout_s")
+    strategy = stage.on_error or definition.on_error or "fail_fast"
+    retry = stage.retry or (Retries() if strategy == "retry" else None)
+    if retry is not None and (retry.attempts < 1 or retry.delay_s < 0 or retry.backoff < 1 or retry.max_delay_s < 0):
+        raise InvalidInputError(f"{where}: {retry} cannot be; give attempts and backoff from 1", field="retry")
+    name = f"{definition.name}.{stage.name}"
+    return CompiledStage(
+        stage,
+        kind if stage.address else "function",
+        target if stage.address else getattr(stage.function, "__name__", "function"),
+        ComponentRef("workflow_stage", name, f"workflow_stage:{name}"),
+        compile_value(stage.input, f"{where}: input") or _afresh(stage.input),
+        None if retry is not None and retry.attempts == 1 else retry,
+        strategy,
+        None if stage.compensate is None else _compile_stage(definition, stage.compensate),
+        tuple(dict.fromkeys([*stage.needs, *needed(stage.input)])),
+    )
+
+
+def needed(value: Any) -> Iterator[str]:
+    """Yield the stages whose outputs a value cannot do without."""
+    for reference in references_of(value):
+        if reference.root == "step" and reference.field == "output" and reference.filter != "default":
+            yield reference.names[0]
+
+
+def _afresh(value: Any) -> Resolve | None:
+    """Return what makes the value anew, so that no stage changes what the next run is given."""
+    return (lambda scene: _copy(value)) if isinstance(value, Mapping | list) else None
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def _check_definition(definition: WorkflowDefinition, where: str) -> None:
+    if definition.on_error not in _STRATEGIES:
+        raise InvalidInputError(f"{where}: on_error is {definition.on_error!r:.40}; write {_known()}", field="on_error")
+    if not isinstance(definition.timeout_s, int | float) or not definition.timeout_s > 0:
+        message = f"{where}: timeout_s is {definition.timeout_s!r:.40}; give more than 0"
+        raise InvalidInputError(message, field="timeout_s")
+    if definition.on_cancel not in ("", "compensate"):
+        raise InvalidInputError(f"{where}: on_cancel is {definition.on_cancel!r:.40}; write compensate, or nothing")
+    _check_unique([stage.name for stage in definition.stages], where, "stage")
+    _check_unique([branch.name for branch in definition.branches], where, "branch")
+    for branch in definition.branches:
+        _check_name(branch.name, f"{where}: branch {branch.name}", "name")
+        _check_unique([stage.name for stage in branch.stages], f"{where}: branch {branch.name}", "stage")
+
+
+def _options(definition: WorkflowDefinition, pattern: Pattern, where: str) -> Any:
+    if pattern.Options is None:
+        if definition.options:
+            first = next(iter(definition.options))
+            message = f"{where}: there is no {first!r}; the pattern {pattern.name} takes no options"
+            raise InvalidInputError(message, field=str(first))
+        return None
+    try:
+        return pattern.Options.model_validate(dict(definition.options))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        field = ".".join(map(str, wrong["loc"]))
+        known = ", ".join(pattern.Options.model_fields)
+        message = f"{where}: {field}: {wrong['msg']}; the pattern {pattern.name} takes {known}"
+        raise InvalidInputError(message, field=field) from None
+
+
+def _compile_conditions(definition: WorkflowDefinition, options: Any, where: str) -> dict[int, Condition]:
+    """Return the conditions of branches, and those that options hold under ``break_when`` and ``while``."""
+    found = {}
+    for branch in definition.branches:
+        if branch.condition is not None:
+            found[id(branch.condition)] = compile_condition(branch.condition, f"{where}: branch {branch.name}")
+    for field in ("break_when", "while_"):
+        given = getattr(options, field, None)
+        for each in given if isinstance(given, list | tuple) else () if given is None else (given,):
+            found[id(each)] = compile_condition(each, f"{where}: {field.rstrip('_')}")
+    return found
+
+
+def _check_references(
+    definition: WorkflowDefinition,
+    pattern: Pattern,
+    conditions: Mapping[int, Condition],
+    where: str,
+) -> None:
+    branches = {branch.name: [stage.name for stage in branch.stages] for branch in definition.branches}
+    above = [stage.name for stage in definition.stages]
+    for row in (definition.stages, *(branch.stages for branch in definition.branches)):
+        order = [stage.name for stage in row]
+        names = list(dict.fromkeys([*order, *above]))  # of another branch it says branch:NAME:
+        for place, stage in enumerate(row):
+            at = f"{where}: stage {stage.name}"
+            late = order[place:] if pattern.ordered else ()
+            _check_input(stage.input, at, names, branches, late)
+            if stage.compensate is not None:
+                _check_input(stage.compensate.input, f"{at}: compensate", names, branches, ())
+            for need in stage.needs:
+                _check_step(need, f"{at}: needs", names, ())
+    if definition.reduce is not None:
+        _check_input(definition.reduce.input, f"{where}: reduce", above, branches, ())
+    for condition in conditions.values():
+        for step in condition.steps:
+            _check_step(step, f"{where}: condition {condition.text}", above, ())
+
+
+def _check_input(
+    value: Any, where: str, names: Sequence[str], branches: Mapping[str, list[str]], late: Sequence[str]
+) -> None:
+    for reference in references_of(value):
+        if reference.root == "step":
+            _check_step(reference.names[0], f"{where}: {{{{{reference.text}}}}}", names, late)
+        elif reference.root == "branch":
+            branch, step = reference.names
+            if branch not in branches:
+                raise _unknown(f"{where}: {{{{{reference.text}}}}}", "branch", branch, branches)
+            _check_step(step, f"{where}: {{{{{reference.text}}}}}", branches[branch], ())
+
+
+def _check_step(name: str, where: str, names: Sequence[str], late: Sequence[str]) -> None:
+    if name not in names:
+        raise _unknown(where, "stage", name, names)
+    if name in late:
+        raise InvalidInputError(f"{where}: stage {name!r} does not come before; name an earlier one", field="input")
+
+
+def _unknown(where: str, what: str, name: str, known: Iterable[str]) -> InvalidInputError:
+    close = ", ".join(difflib.get_close_matches(name, list(known), 3, 0.0)) or "none"
+    return InvalidInputError(f"{where}: there is no {what} {name!r:.60}; the nearest are {close}", field="input")
+
+
+def _check_name(name: Any, where: str, field: str) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        message = f"{where}: the name {name!r:.60} cannot be; write letters, digits, blanks and _ - ., at most 100"
+        raise InvalidInputError(message, field=field)
+
+
+def _check_unique(names: Sequence[str], where: str, what: str) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise InvalidInputError(f"{where}: there are two of the {what} {name!r:.60}; rename one", field="name")
+
+
+def _check_fields(fields: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    for name in fields:
+        if name not in known:
+            close = ", ".join(difflib.get_close_matches(str(name), sorted(known), 3, 0.0))
+            raise InvalidInputError(f"{where}: there is no {name!r:.60}; the nearest are {close}", field=where)
+
+
+def _fitted(value: Any, kind: Callable[..., Any], where: str) -> Any:
+    if isinstance(value, Struct):
+        return value
+    try:
+        return msgspec.convert(dict(value) if isinstance(value, Mapping) else value, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(f"{where}: {error}; give {', '.join(Retries.__struct_fields__)}", field=where) from None
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"{where}: a {type(value).__name__} is no table; give one", field=where)
+    return value
+
+
+def _list(value: Any, where: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise InvalidInputError(f"{where}: a {type(value).__name__} is no list; give one", field=where)
+    return value
+
+
+def _known() -> str:
+    return ", ".join(strategy for strategy in _STRATEGIES if strategy)

@@ -1,0 +1,304 @@
+"""The kind workflow: how workflows are made, kept by name, and run.
+
+Invariant: a run is an operation and ends once; before it ends, whatever it set off has ended.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Annotated, Any, ClassVar, Final
+
+import trio
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import (
+    ComponentNotFoundError,
+    HookError,
+    InvalidInputError,
+    OperationCancelledError,
+    ResourceLimitError,
+    WorkflowError,
+    text_of_error,
+)
+from llmspell_hookspecs.fit import plain
+from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
+from llmspell_hookspecs.operation import OperationKind, Operations
+from llmspell_hookspecs.plugin import Services
+from llmspell_hookspecs.policy import Policy
+from llmspell_hookspecs.services import Calls, HookHandle, Hooks
+from llmspell_hookspecs.workflow import WorkflowCall, WorkflowOutput
+from llmspell_hookspecs.workflows import WorkflowDefinition, WorkflowInfo, Workflows
+
+from .definition import CompiledStage, Plan, compile_definition, from_dict, to_dict
+from .group import PATTERNS
+from .run import Run
+from .stage import again
+
+__all__ = ["WORKFLOW", "Handle", "WorkflowRunner", "WorkflowSettings"]
+
+
+def _facts(output: WorkflowOutput) -> Mapping[str, Any]:
+    return {"run_id": output.run_id, "status": output.status, "stages": output.stages, "failed": len(output.failed)}
+
+
+WORKFLOW: Final = OperationKind(
+    "workflow",
+    "before_workflow_start",
+    "around_workflow",
+    "after_workflow_complete",
+    "workflow_error",
+    result=WorkflowOutput,
+    to_result=WorkflowOutput.of,
+    identity=lambda call: (call.name, call.input),
+    events=True,
+    facts=_facts,
+)
+_LAST_MOMENTS_S: Final = 0.1
+_UNDOING_S: Final = 5.0
+
+
+class WorkflowSettings(BaseModel):
+    """``[plugins.workflow]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: Annotated[int, Policy.LOWER_ONLY] = Field(default=1000, ge=1, description="How many workflows there may be.")
+    script_count: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=100, ge=1, description="How many workflows of one script there may be."
+    )
+    time_s: Annotated[float, Policy.LOWER_ONLY] = Field(default=3600.0, gt=0, description="How long a run may take.")
+
+
+class Handle:
+    """A workflow of a host; implements the contract's `WorkflowHandle`.
+
+    Attributes:
+        plan: What it runs.
+        scope: The script that it goes with; empty if it stays.
+        runs: How often it ran.
+        failed: How often it failed.
+    """
+
+    def __init__(self, runner: WorkflowRunner, plan: Plan, scope: str, hooks: Sequence[HookHandle]) -> None:
+        self.plan, self.scope = plan, scope
+        self.runs = self.failed = 0
+        self._runner, self._hooks = runner, hooks
+
+    @property
+    def name(self) -> str:
+        """Unique within the host."""
+        return self.plan.definition.name
+
+    @property
+    def definition(self) -> WorkflowDefinition:
+        """What it was made from."""
+        return self.plan.definition
+
+    @property
+    def info(self) -> WorkflowInfo:
+        """What is known of it now."""
+        definition = self.definition
+        names, counts = self.plan.names, (self.runs, self.failed)
+        return WorkflowInfo(definition.name, definition.pattern, definition.description, names, *counts, self.scope)
+
+    async def run(self, input: Any = None, /, *, deadline_s: float | None = None, run_id: str = "") -> WorkflowOutput:
+        """Run it; see the contract's `WorkflowHandle`."""
+        return await self._runner.execute(self, input, CallOptions(deadline_s), run_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return to_dict(self.definition)
+
+    def remove(self) -> None:
+        """Forget it; what runs goes on, without its retries."""
+        self._runner.drop(self)
+        for hook in self._hooks:
+            hook.unregister()
+
+
+class WorkflowRunner(ComponentKind):
+    """The workflows of a host; implements the contract's `Workflows`."""
+
+    name = "workflow"
+    group = PATTERNS
+    provides = Workflows
+    Settings: ClassVar[type[WorkflowSettings]] = WorkflowSettings
+
+    def __init__(self, settings: WorkflowSettings, services: Services) -> None:
+        self._settings = settings
+        self._patterns = services.get(Registries).of(PATTERNS.name)
+        self._operations = services.get(Operations)
+        self._calls = services.get(Calls)
+        self._hooks = services.get(Hooks)
+        self._handles: dict[str, Handle] = {}
+
+    # Making.
+
+    async def create(self, definition: WorkflowDefinition | Mapping[str, Any], /, *, scope: str = "") -> Handle:
+        """Make a workflow; see the contract's `Workflows`."""
+        given = definition if isinstance(definition, WorkflowDefinition) else from_dict(definition)
+        plan = compile_definition(given, await self._patterns.enter(given.pattern))
+        self._check_room(given.name, scope)
+        handle = Handle(self, plan, scope, self._retries(plan))
+        self._handles[given.name] = handle
+        return handle
+
+    def get(self, name: str, /) -> Handle | None:
+        """Return the workflow of this name, or None."""
+        return self._handles.get(name)
+
+    def list(self) -> Sequence[WorkflowInfo]:
+        """Return what is known of each, in the order in which they were made."""
+        return [handle.info for handle in self._handles.values()]
+
+    def patterns(self) -> Mapping[str, str]:
+        """Return what each pattern is, by name."""
+        return {name: pattern.description for name, pattern in self._patterns.loadable()}
+
+    def close_scope(self, scope: str, /) -> int:
+        """Forget the workflows of a script; returns how many."""
+        gone = [handle for handle in self._handles.values() if scope and handle.scope == scope]
+        for handle in gone:
+            handle.remove()
+        return len(gone)
+
+    def drop(self, handle: Handle) -> None:
+        """Let a name be free again."""
+        if self._handles.get(handle.name) is handle:
+            del self._handles[handle.name]
+
+    def _check_room(self, name: str, scope: str) -> None:
+        if name in self._handles:
+            message = f"workflow {name}: there is one of this name; choose another, or remove that one"
+            raise InvalidInputError(message, field="name")
+        most, own = self._settings.count, self._settings.script_count
+        if len(self._handles) >= most:
+            message = f"workflow {name}: there are {most}, which is the most; remove some (plugins.workflow.count)"
+            raise ResourceLimitError(message, resource="workflows", limit=most)
+        if scope and sum(handle.scope == scope for handle in self._handles.values()) >= own:
+            message = f"workflow {name}: its script has {own}; remove some (plugins.workflow.script_count)"
+            raise ResourceLimitError(message, resource="workflows", limit=own)
+
+    def _retries(self, plan: Plan) -> Sequence[HookHandle]:
+        """Register the hooks that let stages run again: last among the transforms, so that any other comes first."""
+        stages: list[CompiledStage] = list(plan.stages.values())
+        stages += [stage.undo for stage in stages if stage.undo is not None]
+        return [
+            self._hooks.register(
+                "workflow_error",
+                again(stage.retry),
+                plugin="workflow",
+                name=f"retry {stage.component.name}",
+                priority="lowest",
+                match=stage.component.name,
+            )
+            for stage in stages
+            if stage.retry is not None
+        ]
+
+    # Running.
+
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> WorkflowOutput:
+        """Run a workflow by its address; see `ComponentKind`."""
+        handle = self._handles.get(name)
+        if handle is None or (options.scope and handle.scope and handle.scope != options.scope):
+            names = ", ".join(self._handles) or "none"
+            raise ComponentNotFoundError(
+                f"workflow {name!r}: there is none; there are {names}", address=f"workflow:{name}"
+            )
+        return await self.execute(handle, input, options)
+
+    async def execute(self, handle: Handle, input: Any, options: CallOptions, run_id: str = "") -> WorkflowOutput:
+        """Run a workflow, and count the run."""
+        plan = handle.plan
+        definition = plan.definition
+        run_id = run_id or options.key or secrets.token_hex(16)
+        given = definition.name, run_id, definition.pattern, input, plan.plain
+        run: Run | None = None
+
+        async def body(approved: WorkflowCall) -> WorkflowOutput:
+            nonlocal run
+            if (approved.name, approved.run_id) != (definition.name, run_id):
+                message = f"workflow {definition.name}: a hook changed its name or run_id; leave them"
+                raise InvalidInputError(message, field="name")
+            if run is None:
+                run = Run(plan, run_id, approved.input, self._operations, self._calls)
+            else:
+                run.begin_again()
+            return await _go(run)
+
+        operation = options.operation(
+            WORKFLOW,
+            ComponentRef("workflow", definition.name, f"workflow:{definition.name}"),
+            WorkflowCall(*given),
+            body,
+            time_s=min(definition.timeout_s, self._settings.time_s),
+            repeatable=True,
+        )
+        handle.runs += 1
+        try:
+            output: WorkflowOutput = await self._operations.execute(operation)
+        except BaseException:
+            handle.failed += 1
+            raise
+        return output
+
+
+async def _go(run: Run) -> WorkflowOutput:
+    """Run a pattern to its end, whatever that is."""
+    began = perf_counter()
+    resumed = run.status != "pending"
+    await run.become("running", resumed=resumed)
+    try:
+        value = await run.plan.pattern.run(run)
+    except trio.Cancelled:
+        status = "cancelled"
+        if run.definition.on_cancel == "compensate":
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _UNDOING_S):
+                status = await run.roll_back("cancelled")
+                status = "cancelled" if status == "failed" else status
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_MOMENTS_S):
+            await run.become(status)
+        raise
+    except Exception as error:
+        status = await run.roll_back(text_of_error(error)) if run.compensates else "failed"
+        await run.become(status)
+        if isinstance(error, OperationCancelledError | WorkflowError | HookError) and status == "failed":
+            raise
+        output = _output(run, status, None, text_of_error(error), began)
+        where = f"workflow {run.definition.name}"
+        told = f"{where}: stage {run.culprit}: {text_of_error(error)}" if run.culprit else f"{where}: {error}"
+        if status != "failed":
+            told = f"{told} ({status.replace('_', ' ')})"
+        raise WorkflowError(
+            told, stage=run.culprit, output=output, component=f"workflow:{run.definition.name}"
+        ) from error
+    status = "partial" if run.failed else "completed"
+    await run.become(status)
+    return _output(run, status, value, "", began)
+
+
+def _output(run: Run, status: str, value: Any, error: str, began: float) -> WorkflowOutput:
+    outputs = {path: record.output for path, record in run.records.items() if record.status == "done"}
+    name = run.definition.name
+    summary = f"workflow {name}: {status}, {run.ran} {'stage' if run.ran == 1 else 'stages'}"
+    if run.failed:
+        summary += f", failed: {', '.join(run.failed[:10])}"
+    return WorkflowOutput(
+        name,
+        run.id,
+        run.definition.pattern,
+        status,
+        value,
+        outputs,
+        summary,
+        tuple(run.failed),
+        tuple(run.skipped),
+        run.ran,
+        error,
+        (perf_counter() - began) * 1000,
+        plain(run.details),
+    )

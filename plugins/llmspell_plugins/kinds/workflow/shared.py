@@ -1,0 +1,81 @@
+"""What the stages of a run share: a mapping whose every read and write passes ``workflow_shared_data``.
+
+It is read within sync functions, so its point is asked without waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any, Final, Literal
+
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import OperationError
+from llmspell_hookspecs.operation import Operation, OperationKind, Operations
+from llmspell_hookspecs.workflow import SharedAccess
+
+__all__ = ["Shared"]
+
+_POINT: Final = "workflow_shared_data"
+_ACCESS: Final = OperationKind("workflow_shared", before=_POINT, result=SharedAccess, sync=True)
+
+
+class Shared(MutableMapping[str, Any]):
+    """Shared data of one run.
+
+    Args:
+        data: What it begins with.
+        operations: Asks the point.
+        component: The workflow.
+        run_id: The run's.
+        written: Told what is written; None stands for what is deleted.
+    """
+
+    def __init__(
+        self,
+        data: dict[str, Any],
+        operations: Operations,
+        component: ComponentRef,
+        run_id: str,
+        written: Callable[[str, Any], None] | None = None,
+    ) -> None:
+        self._data, self._operations, self._component, self._run_id = data, operations, component, run_id
+        self._written = written
+
+    def __getitem__(self, key: str) -> Any:
+        return self._ask("read", key, self._data[key])
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        value = self._data[key] = self._ask("write", key, value)
+        if self._written is not None:
+            self._written(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self._ask("write", key, None)
+        del self._data[key]
+        if self._written is not None:
+            self._written(key, None)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._data
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def _ask(self, mode: Literal["read", "write"], key: str, value: Any) -> Any:
+        if not self._operations.asks((_POINT,), self._component.name):
+            return value
+        access = SharedAccess(self._run_id, mode, key, value)
+        asking: Any = self._operations.execute(Operation(_ACCESS, self._component, access, _same))
+        try:
+            asking.send(None)
+        except StopIteration as stop:
+            return stop.value.value
+        asking.close()
+        raise OperationError(f"{_POINT}: a hook waits, and its hooks may not; make it sync")
+
+
+async def _same(access: SharedAccess) -> SharedAccess:
+    return access

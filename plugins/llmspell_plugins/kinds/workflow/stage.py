@@ -1,0 +1,156 @@
+"""One stage of a run: what runs it, and what its function is given."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, MutableMapping
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Final
+
+from blake3 import blake3
+
+from llmspell_hookspecs.context import Failure, HookContext
+from llmspell_hookspecs.errors import (
+    ComponentNotFoundError,
+    InvalidInputError,
+    OperationCancelledError,
+    OperationError,
+    SecurityError,
+)
+from llmspell_hookspecs.operation import OperationKind
+from llmspell_hookspecs.payload import payload_of
+from llmspell_hookspecs.results import Retry
+from llmspell_hookspecs.services import Calls
+from llmspell_hookspecs.tool import ToolResult
+from llmspell_hookspecs.workflow import StageCall, StageOutput
+from llmspell_hookspecs.workflows import Retries, StageRecord
+
+from .definition import CompiledStage
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["STAGE", "Place", "again", "body_of", "key_of"]
+
+STAGE: Final = OperationKind(
+    "workflow_stage",
+    "before_workflow_stage",
+    "around_workflow_stage",
+    "after_workflow_stage",
+    "workflow_error",
+    result=StageOutput,
+    to_result=StageOutput.of,
+    identity=lambda call: (call.workflow, call.name, call.input),
+    events=True,
+)
+_FINAL: Final = (OperationCancelledError, SecurityError, ComponentNotFoundError, InvalidInputError)
+"""What is the same at every attempt."""
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+def key_of(run_id: str, path: str) -> str:
+    """Return what stands for a stage of a run: 32 hex digits."""
+    return blake3(f"{run_id}/{path}".encode()).hexdigest(16)
+
+
+class Place:
+    """A place in a run: what references are resolved against, and what a function is given.
+
+    Attributes:
+        input: What the stage is given; the workflow's own until that is known.
+        locals: What belongs to the place.
+        path: Where in the run.
+    """
+
+    __slots__ = ("_run", "_scope", "input", "locals", "path")
+
+    def __init__(self, run: Run, scope: str, locals: Mapping[str, Any] | None, path: str = "") -> None:
+        self._run, self._scope, self.path = run, scope, path
+        self.locals = _NOTHING if locals is None else locals
+        self.input: Any = run.input
+
+    @property
+    def shared(self) -> MutableMapping[str, Any]:
+        """What the stages of the run share."""
+        return self._run.shared
+
+    @property
+    def workflow(self) -> str:
+        """The workflow's name."""
+        return self._run.definition.name
+
+    @property
+    def run_id(self) -> str:
+        """The run's."""
+        return self._run.id
+
+    @property
+    def key(self) -> str:
+        """What stands for the stage, the same when it runs again."""
+        return key_of(self._run.id, self.path)
+
+    def record(self, step: str, /) -> StageRecord | None:
+        """Return what became of a stage: the one nearest to this place."""
+        records, scope = self._run.records, self._scope
+        while scope:
+            found = records.get(f"{scope}/{step}")
+            if found is not None:
+                return found
+            scope = scope.rpartition("/")[0]
+        return records.get(step)
+
+    def in_branch(self, branch: str, step: str, /) -> StageRecord | None:
+        """Return what became of a stage of a branch."""
+        return self.record(f"branch.{branch}/{step}")
+
+    def output(self, step: str, /) -> Any:
+        """Return what a stage yielded, None if it yielded nothing."""
+        found = self.record(step)
+        return None if found is None else found.output
+
+
+def body_of(stage: CompiledStage, place: Place, calls: Calls, ran: Callable[[], None]) -> Callable[[StageCall], Any]:
+    """Return what runs a stage once, given the approved call."""
+    function = stage.stage.function
+    if function is not None:
+
+        async def call_function(approved: StageCall) -> StageOutput:
+            ran()
+            place.input = approved.input
+            value = function(place)
+            if isawaitable(value):
+                value = await value
+            return value if type(value) is StageOutput else StageOutput(value)
+
+        return call_function
+    address = stage.stage.address
+
+    async def call_component(approved: StageCall) -> StageOutput:
+        ran()
+        result = await calls.call(address, approved.input, key=approved.key)
+        if isinstance(result, ToolResult):
+            if not result.success:
+                told = result.message or str((result.error or {}).get("message") or "it says that it failed")
+                raise OperationError(f"{address}: {told}", component=address)
+            if result.result is None and result.text is not None:
+                return StageOutput(result.text)
+        return StageOutput(payload_of(result))
+
+    return call_component
+
+
+def again(retry: Retries) -> Callable[[HookContext[Failure]], Retry | None]:
+    """Return the hook that lets a stage run again."""
+
+    def try_again(context: HookContext[Failure]) -> Retry | None:
+        attempt = context.operation.attempt
+        if context.component.kind != STAGE.name or attempt >= retry.attempts:
+            return None
+        if isinstance(context.subject.error, _FINAL):
+            return None
+        delay_s = min(retry.max_delay_s, retry.delay_s * retry.backoff ** (attempt - 1))
+        if retry.jitter:
+            delay_s *= 1 - retry.jitter * random.random()  # noqa: S311 - so that many do not come at once
+        return Retry(delay_s, retry.attempts)
+
+    return try_again

@@ -1,0 +1,1 @@
+"""The patterns of workflows: each orders stages, and does nothing else."""

@@ -1,0 +1,109 @@
+"""Branches beside each other: the fork, each arrival, and the join; what several patterns do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import trio
+
+from llmspell_hookspecs.errors import OperationTimeoutError, text_of_error
+from llmspell_hookspecs.workflow import BranchOutcome, ParallelFork, ParallelJoin, ParallelSynchronization
+from llmspell_hookspecs.workflows import Branch, Ended, WorkflowRun
+
+__all__ = ["join", "run_branches"]
+
+
+async def run_branches(run: WorkflowRun, branches: Sequence[Branch], limit: int, fail_fast: bool) -> Sequence[Any]:
+    """Run branches beside each other and return their outcomes.
+
+    Raises:
+        Exception: A required branch failed.
+    """
+    calls = {branch.name: partial(_branch, run, branch) for branch in branches}
+    optional = frozenset(branch.name for branch in branches if not branch.required)
+    return await join(run, "", calls, limit, fail_fast, optional)
+
+
+async def join(
+    run: WorkflowRun,
+    path: str,
+    calls: Mapping[str, Callable[[], Awaitable[Any]]],
+    limit: int,
+    fail_fast: bool,
+    optional: frozenset[str] = frozenset(),
+) -> Sequence[BranchOutcome]:
+    """Ask the fork, run what it leaves, and return the outcomes as the join leaves them.
+
+    Args:
+        run: The run.
+        path: Where in the run.
+        calls: What runs, by name.
+        limit: How many at once.
+        fail_fast: Whether one that fails cuts off the others.
+        optional: Which of them may fail.
+
+    Raises:
+        Exception: One that may not failed.
+    """
+    fork = await run.decide("parallel_fork", ParallelFork(run.id, tuple(calls), limit), f"{path}fork")
+    names = [name for name in fork.branches if name in calls]
+    arrived = 0
+    errors: dict[str, Exception] = {}
+
+    async def one(name: str) -> Any:
+        nonlocal arrived
+        try:
+            return await calls[name]()
+        except Exception as error:
+            errors[name] = error
+            if name not in optional:
+                raise
+        finally:
+            arrived += 1
+            here = ParallelSynchronization(run.id, name, arrived, len(names))
+            await run.notice("parallel_synchronization", here)
+
+    ended = await run.together([partial(one, name) for name in names], min(limit, fork.limit), fail_fast=fail_fast)
+    for name, each in zip(names, ended, strict=True):
+        if each.error is not None:
+            errors.setdefault(name, each.error)
+    outcomes = tuple(
+        _outcome(name, each, errors.get(name), name not in optional) for name, each in zip(names, ended, strict=True)
+    )
+    joined = await run.decide("parallel_join", ParallelJoin(run.id, outcomes), f"{path}join")
+    told = joined.outcomes
+    run.details.update(
+        {
+            "total_branches": len(told),
+            "successful_branches": sum(outcome.status == "completed" for outcome in told),
+            "failed_branches": sum(outcome.status == "failed" for outcome in told),
+            "stopped_early": any(outcome.status == "cancelled" for outcome in told),
+        }
+    )
+    for outcome in told:
+        if outcome.required and outcome.status == "failed" and outcome.name in errors:
+            raise errors[outcome.name]
+    return tuple(told)
+
+
+def _outcome(name: str, ended: Ended, error: Exception | None, required: bool) -> BranchOutcome:
+    if error is not None:
+        return BranchOutcome(name, "failed", None, text_of_error(error), required)
+    if ended.cancelled:
+        return BranchOutcome(name, "cancelled", None, "a sibling failed", required)
+    return BranchOutcome(name, "completed", ended.value, "", required)
+
+
+async def _branch(run: WorkflowRun, branch: Branch) -> Any:
+    """Run the stages of a branch within its time."""
+    prefix = f"branch.{branch.name}/"
+    if branch.timeout_s is None:
+        return await run.sequence(branch.stages, prefix)
+    with trio.move_on_after(branch.timeout_s) as scope:
+        return await run.sequence(branch.stages, prefix)
+    if scope.cancelled_caught:
+        message = f"branch {branch.name}: it took longer than {branch.timeout_s:g} s; give it more time, or less to do"
+        raise OperationTimeoutError(message, limit_s=branch.timeout_s)
+    return None

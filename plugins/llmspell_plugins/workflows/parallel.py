@@ -1,0 +1,54 @@
+"""The pattern parallel: branches beside each other, each a sequence of stages.
+
+``stages`` without ``branches`` are a branch each. A required branch that fails fails the run; with ``fail_fast`` it
+cuts off its siblings, else they are awaited.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmspell_hookspecs.workflows import Branch, WorkflowDefinition, WorkflowRun
+
+from .beside import run_branches
+
+__all__ = ["Parallel", "ParallelOptions"]
+
+
+class ParallelOptions(BaseModel):
+    """What ``parallel`` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_concurrency: int = Field(default=16, ge=1, description="How many branches run at once.")
+    fail_fast: bool = Field(default=True, description="Whether a required branch that fails cuts off the others.")
+
+
+class Parallel:
+    """Implements the contract's `Pattern`; yields the output of each branch by name."""
+
+    name: ClassVar[str] = "parallel"
+    description: ClassVar[str] = "Branches beside each other."
+    Options: ClassVar[type[BaseModel] | None] = ParallelOptions
+    ordered: ClassVar[bool] = True
+
+    def __init__(self, settings: Any = None, services: Any = None) -> None:
+        """Take no settings."""
+
+    def problem(self, definition: WorkflowDefinition, options: Any, /) -> str:
+        """Return what is wrong with a definition."""
+        if definition.reduce is not None:
+            return "it is parallel and has a reduce; write pattern = map_reduce"
+        if bool(definition.stages) == bool(definition.branches):
+            return "it is parallel; write branches, or stages, which are a branch each"
+        empty = [branch.name for branch in definition.branches if not branch.stages]
+        return f"branch {empty[0]} has no stages; write some" if empty else ""
+
+    async def run(self, run: WorkflowRun, /) -> Any:
+        """Run the branches."""
+        definition, options = run.definition, run.options
+        branches = definition.branches or tuple(Branch(stage.name, (stage,)) for stage in definition.stages)
+        outcomes = await run_branches(run, branches, options.max_concurrency, options.fail_fast)
+        return {outcome.name: outcome.output for outcome in outcomes if outcome.status == "completed"}

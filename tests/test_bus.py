@@ -530,7 +530,7 @@ def test_nothing_is_published_while_a_required_plugin_is_missing() -> None:
         with pytest.raises(PluginRequiredError):
             host.events.publish_nowait("a")
 
-    in_host(main, settings={"plugins": {"required": ["audit"]}})
+    in_host(main, settings={"plugins": {"required": ["nobodys"]}})
 
 
 def test_causes_go_from_operations_to_events_to_handlers_to_operations() -> None:

@@ -101,10 +101,12 @@ _OPENED = {
     "host/llmspell/security/process.py": "the system's own, below /proc",
     "hookspecs/llmspell_hookspecs/regular.py": "the one place",
     "plugins/llmspell_plugins/commands/repl/terminal.py": "the history, told where it fails",
+    "plugins/llmspell_plugins/hooks/security/audit.py": "the log's key and its head, told where it fails",
     "plugins/llmspell_plugins/languages/lua/engine.py": "the package's own",
     "plugins/llmspell_plugins/providers/prices.py": "a package's own",
     "plugins/llmspell_plugins/services/event_tail/meeting.py": "files of the host's own",
     "plugins/llmspell_plugins/storage/sqlite/connections.py": "a database, told where it fails",
+    "plugins/llmspell_plugins/tools/media/audio.py": "bytes in memory, in a child process",
     "plugins/llmspell_plugins/tools/filesystem/anchor.py": "the walk from one judged folder to the next",
     "plugins/llmspell_plugins/tools/filesystem/content.py": "beside a file that was judged",
 }

@@ -27,7 +27,7 @@ class Odd:
 
     name = "odd"
 
-    @hookimpl(match="calcualtor", before="audit", after="xyzzy")
+    @hookimpl(match="calcualtor", before="nobodys", after="xyzzy")
     def before_tool_execution(self, context: HookContext[Any]) -> None: ...
 
     @hookimpl(match="agent_*")
@@ -46,7 +46,7 @@ async def test_a_pattern_that_fits_no_tool_and_an_order_that_names_nobody_are_lo
     where = "hook odd.before_tool_execution at before_tool_execution"
     assert caplog.messages == [
         f"{where}: {UNASKED}",
-        f"{where}: before='audit' names no hook and no plugin; correct it, unless that comes later",
+        f"{where}: before='nobodys' names no hook and no plugin; correct it, unless that comes later",
         f"{where}: after='xyzzy' names no hook and no plugin; correct it, unless that comes later",
     ]
 

@@ -21,12 +21,13 @@ local t = Tool.list()[1] return string.format("- %s", t) == "- " .. t.name
 --> true
 
 --- tools: list-printed-names
-local n = {} for _, t in ipairs(Tool.list()) do n[#n+1] = t.name end table.sort(n) return table.concat(n, " ")
---> "calculator csv_analyzer file_operations http_request json_processor text_manipulator"
+local n = {} for _, t in ipairs(Tool.list()) do n[t.name] = true end
+return {n.calculator, n.csv_analyzer, n.file_operations, n.http_request, n.json_processor, n.text_manipulator}
+--> [true, true, true, true, true, true]
 
 --- tools: list-sorted
-local l = Tool.list() table.sort(l, function(a, b) return a.name > b.name end) return l[1].name
---> "text_manipulator"
+local l = Tool.list() table.sort(l, function(a, b) return a.name > b.name end) return l[1].name > l[2].name and l[#l-1].name > l[#l].name
+--> true
 
 --- tools: list-as-json
 return JSON.stringify(Tool.list()):match('"name":"calculator"') ~= nil
@@ -46,12 +47,12 @@ return #Tool.discover() == #Tool.list()
 --> true
 
 --- tools: discover-category
-local t = Tool.discover{category = "utility"} return {#t, t[1].category, t[1].version}
---> [2, "utility", "1.0.0"]
+local t = Tool.discover{category = "utility"} return {#t >= 2, t[1].category, t[#t].category, t[1].version}
+--> [true, "utility", "utility", "1.0.0"]
 
 --- tools: discover-category-parentheses
-return #Tool.discover({category = "data"})
---> 2
+local t = Tool.discover({category = "data"}) return {#t >= 2, t[1].category, t[#t].category}
+--> [true, "data", "data"]
 
 --- tools: discover-tag
 return Tool.discover({tag = "arithmetic"})[1].name

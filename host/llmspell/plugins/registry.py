@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from msgspec import structs
 
@@ -19,6 +19,8 @@ from .loading import Loader
 
 __all__ = ["LazyRegistry"]
 
+_FEW: Final = 12
+"""How many names are listed where nobody can guess which was meant."""
 T = TypeVar("T")
 Made = TypeVar("Made")
 _log = logging.getLogger("llmspell.plugins")
@@ -151,7 +153,10 @@ class LazyRegistry(Generic[T]):
     def missing(self, name: str) -> ComponentNotFoundError:
         """Return the error for a name that is not here."""
         near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(self.names()) or 'none'}"
+        there = self.names()
+        told = ", ".join(there[:_FEW]) or "none"
+        told += f" and {len(there) - _FEW} more" if len(there) > _FEW else ""
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {told}"
         if name in self._apart:
             hint = "it is installed, but this host loads what it is handed: plugins=[...], or discover=True"
         return ComponentNotFoundError(f"{self._word} {name!r}: there is none; {hint}", address=f"{self._word}:{name}")

@@ -23,6 +23,7 @@ from blake3 import blake3
 from msgspec import Struct
 
 from llmspell_hookspecs import Storage, StorageError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["AuditEntry", "AuditLog", "AuditPlaces", "AuditProblem", "read_entries", "verify"]
 
@@ -157,7 +158,7 @@ class AuditLog:
                     self.written += len(batch)
                     self.error = ""
                 except (OSError, StorageError) as error:
-                    self._fail(tickets, str(error))
+                    self._fail(tickets, line_of_error(error))
                 finally:
                     self._done = max(self._done, *tickets)
                     settled, self._settled = self._settled, trio.Event()
@@ -294,9 +295,11 @@ def _read_key(file: Path, may_make: bool) -> bytes:
         except FileExistsError:  # another process was first
             return _read_key(file, False)
         except OSError as error:
-            raise StorageError(f"audit log: its key {file} cannot be written: {error}; see to it") from error
+            raise StorageError(
+                f"audit log: its key {file} cannot be written: {line_of_error(error)}; see to it"
+            ) from error
     except (OSError, ValueError) as error:
-        raise StorageError(f"audit log: its key {file} cannot be read: {error}; put it back") from error
+        raise StorageError(f"audit log: its key {file} cannot be read: {line_of_error(error)}; put it back") from error
     if len(key) != 32:
         raise StorageError(f"audit log: its key {file} has {len(key)} bytes, not 32; put the right one back")
     return key

@@ -21,7 +21,7 @@ from msgspec import Struct, structs
 from pydantic import ValidationError
 
 from llmspell_hookspecs.context import ComponentRef
-from llmspell_hookspecs.errors import InvalidInputError
+from llmspell_hookspecs.errors import InvalidInputError, line_of_error
 from llmspell_hookspecs.workflows import Branch, Pattern, Retries, Stage, WorkflowDefinition
 
 from .conditions import Condition, compile_condition
@@ -415,7 +415,9 @@ def _fitted(value: Any, kind: Callable[..., Any], where: str) -> Any:
     try:
         return msgspec.convert(dict(value) if isinstance(value, Mapping) else value, kind)
     except msgspec.ValidationError as error:
-        raise InvalidInputError(f"{where}: {error}; give {', '.join(Retries.__struct_fields__)}", field=where) from None
+        raise InvalidInputError(
+            f"{where}: {line_of_error(error)}; give {', '.join(Retries.__struct_fields__)}", field=where
+        ) from None
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from llmspell_hookspecs.errors import (
     OperationCancelledError,
     ResourceLimitError,
     WorkflowError,
+    line_of_error,
     text_of_error,
 )
 from llmspell_hookspecs.fit import plain
@@ -270,7 +271,11 @@ async def _go(run: Run) -> WorkflowOutput:
             raise
         output = _output(run, status, None, text_of_error(error), began)
         where = f"workflow {run.definition.name}"
-        told = f"{where}: stage {run.culprit}: {text_of_error(error)}" if run.culprit else f"{where}: {error}"
+        told = (
+            f"{where}: stage {run.culprit}: {text_of_error(error)}"
+            if run.culprit
+            else f"{where}: {line_of_error(error)}"
+        )
         if status != "failed":
             told = f"{told} ({status.replace('_', ' ')})"
         raise WorkflowError(

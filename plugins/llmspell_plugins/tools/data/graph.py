@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["MAX_EDGES", "MAX_NODES", "Graph", "drawn", "graph_of", "measured"]
 
@@ -74,7 +75,9 @@ def graph_of(given: Any) -> Graph:
         try:
             given = json.loads(given)
         except (ValueError, RecursionError) as error:
-            raise _wrong(f"the graph is no JSON: {str(error)[:80]!r}", "give one that create_graph returned") from None
+            raise _wrong(
+                f"the graph is no JSON: {line_of_error(error)[:80]!r}", "give one that create_graph returned"
+            ) from None
     if not isinstance(given, Mapping):
         raise _wrong("the graph is no JSON object", "give one that create_graph returned")
     kind = given.get("graph_type", "directed")

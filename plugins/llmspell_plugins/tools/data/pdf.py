@@ -12,6 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["Job", "worked"]
 
@@ -56,7 +57,7 @@ def worked(content: bytes, job: Job) -> tuple[dict[str, Any], bytes | None]:
         except RecursionError:
             raise _wrong("it is nested too deeply", "give another file") from None
         except Exception as error:  # both libraries raise many classes, some of them plain ones
-            text = " ".join(ascii(str(error))[1:-1].split())[:120]
+            text = " ".join(ascii(line_of_error(error))[1:-1].split())[:120]
             raise _wrong(f"it cannot be read: {text or type(error).__name__}", "give a whole PDF file") from None
 
 
@@ -69,7 +70,7 @@ def _structure(content: bytes, job: Job) -> dict[str, Any]:
         if reader.is_encrypted and not reader.decrypt(job.password or ""):
             raise _locked(job)
     except PyPdfError as error:
-        raise _wrong(f"it is no PDF file: {str(error)[:100]!a}", "give one") from None
+        raise _wrong(f"it is no PDF file: {line_of_error(error)[:100]!a}", "give one") from None
     match job.operation:
         case "outline":
             return {"outline": list(_outline(reader, reader.outline, 0, [0]))}
@@ -142,9 +143,9 @@ def _pages(content: bytes, job: Job) -> tuple[dict[str, Any], bytes | None]:
     try:
         document = pypdfium2.PdfDocument(content, password=job.password)
     except PdfiumError as error:
-        if "assword" in str(error):
+        if "assword" in line_of_error(error):
             raise _locked(job) from None
-        raise _wrong(f"it is no PDF file: {str(error)[:100]!a}", "give one") from None
+        raise _wrong(f"it is no PDF file: {line_of_error(error)[:100]!a}", "give one") from None
     numbers = _numbers(len(document), job)
     if job.operation == "render":
         return _rendered(document, job)

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from llmspell_hookspecs import InvalidInputError, LlmspellError
+from llmspell_hookspecs.errors import line_of_error
 
 from .anchor import anchored, open_regular
 
@@ -60,7 +61,7 @@ def search(question: Question, paths: Sequence[str]) -> dict[str, Any]:
         try:
             text = _text(path, question.max_file_size)
         except (OSError, LlmspellError) as error:
-            text = _Skip(getattr(error, "strerror", None) or str(error))
+            text = _Skip(getattr(error, "strerror", None) or line_of_error(error))
         if isinstance(text, _Skip):
             skipped.append({"path": path, "reason": text.reason.lower()})
             continue
@@ -79,7 +80,8 @@ def _expression(question: Question) -> re.Pattern[str]:
     try:
         return re.compile(pattern, re.NOFLAG if question.case_sensitive else re.IGNORECASE)
     except (re.error, RecursionError, OverflowError, ValueError) as error:
-        message = f"file_search: pattern: it is no regular expression ({error}); correct it, or set use_regex to false"
+        why = line_of_error(error)
+        message = f"file_search: pattern: it is no regular expression ({why}); correct it, or set use_regex to false"
         raise InvalidInputError(message, field="pattern") from error
 
 

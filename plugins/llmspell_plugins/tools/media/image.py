@@ -13,6 +13,7 @@ from llmspell_hookspecs import ToolError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["FORMATS", "Job", "compared", "described", "made"]
 
@@ -252,7 +253,7 @@ def _saved(image: Image, job: Job) -> bytes:
     try:
         image.save(target, kind.upper(), **options)
     except (OSError, ValueError, KeyError, SystemError) as error:
-        text = " ".join(ascii(str(error))[1:-1].split())[:120]
+        text = " ".join(ascii(line_of_error(error))[1:-1].split())[:120]
         message = f"image_processor: it cannot be written as {kind}: {text}; take another target_format"
         raise ToolError(message, code="unsupported_format") from None
     return target.getvalue()

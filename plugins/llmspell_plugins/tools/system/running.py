@@ -17,6 +17,7 @@ import trio
 from msgspec import Struct
 
 from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["Ended", "Limits", "run_program"]
 
@@ -96,7 +97,9 @@ async def run_program(
                 start_new_session=True,
             )
     except (OSError, ValueError) as error:
-        message = f"process_executor: {command[0]!r:.100} cannot be started ({error}); check its arguments"
+        message = (
+            f"process_executor: {command[0]!r:.100} cannot be started ({line_of_error(error)}); check its arguments"
+        )
         raise ToolError(message, code="process") from error
     try:
         return await _to_its_end(process, limits, given)

@@ -23,6 +23,7 @@ from llmspell_hookspecs import (
     ToolExample,
     ToolResult,
 )
+from llmspell_hookspecs.errors import line_of_error
 from llmspell_plugins.tools.filesystem.content import read_file
 from llmspell_plugins.tools.filesystem.failure import explaining
 
@@ -150,7 +151,7 @@ class DiffCalculator(Tool[DiffCalculatorParameters]):
         try:
             return await context.run_thread(json.loads, text)
         except (ValueError, RecursionError) as error:
-            message = f"diff_calculator: {field}: it is no JSON ({error}); compare it as a text"
+            message = f"diff_calculator: {field}: it is no JSON ({line_of_error(error)}); compare it as a text"
             raise InvalidInputError(message, field=field) from error
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmspell_hookspecs import InvalidInputError, ResourceLimitError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["compiled", "find_all", "match", "matching", "replace", "split", "validate"]
 
@@ -35,7 +36,7 @@ def compiled(pattern: str, flags: Sequence[str], where: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern, bits)
     except (re.error, RecursionError, OverflowError, ValueError) as error:
-        message = f"{where}: it is no regular expression ({error}); correct it"
+        message = f"{where}: it is no regular expression ({line_of_error(error)}); correct it"
         raise InvalidInputError(message, field="pattern") from error
 
 
@@ -70,7 +71,8 @@ def replace(pattern: str, text: str, flags: Sequence[str], replacement: str, mos
         try:
             put = found.expand(_python_replacement(replacement))
         except (re.error, IndexError) as error:
-            message = f"{_WHERE}: replacement: {replacement!r:.80} cannot be used ({error}); name a group that there is"
+            why = line_of_error(error)
+            message = f"{_WHERE}: replacement: {replacement!r:.80} cannot be used ({why}); name a group that there is"
             raise InvalidInputError(message, field="replacement") from error
         pieces += (text[at : found.start()], put)
         size += found.start() - at + len(put)

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import line_of_error
 
 __all__ = ["DEFAULT_FORMAT", "FORMATS", "check_format", "read_time", "write_time"]
 
@@ -72,7 +73,8 @@ def read_time(text: str, zone: tzinfo, form: str = "") -> tuple[datetime, str]:
             return _zoned(datetime.strptime(given, form), zone), form
         found = _read(given, zone)
     except (ValueError, OverflowError, re.error) as error:
-        message = f"date_time_handler: input: {given!r:.80} is no time ({error}); write it as 2026-03-14T15:09:26Z"
+        why = line_of_error(error)
+        message = f"date_time_handler: input: {given!r:.80} is no time ({why}); write it as 2026-03-14T15:09:26Z"
         raise InvalidInputError(message, field="input") from error
     if found is None:
         message = (

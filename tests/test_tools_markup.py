@@ -142,6 +142,12 @@ async def test_what_is_written_reads_the_same_elsewhere(value: Any) -> None:
     assert (await _call("yaml-processor", input=text)).result == value
 
 
+async def test_a_number_of_more_digits_than_can_be_written_is_refused() -> None:
+    with pytest.raises(ToolError, match="cannot be written") as caught:
+        await _call("yaml-processor", operation="dump", input={"a": 10**5000})
+    assert caught.value.code == "invalid_input"
+
+
 async def test_a_path_is_looked_up_and_documents_are_merged() -> None:
     assert (await _call("yaml-processor", operation="query", input=YAML, query="b.0.t")).result == "text"
     with pytest.raises(ToolError, match=r"'q' of 'a\.q' is not there"):

@@ -60,7 +60,16 @@ async def test_what_a_reference_brings_is_never_looked_at_again() -> None:
         ({"stages": [{"name": "a"}]}, "say what runs"),
         ({"stages": [say("a", 1)], "speed": 3}, "takes no options"),
         ({"pattern": "loop", "stages": [say("a", 1)]}, "write one of range, items and while"),
+        ({"pattern": "loop", "stages": [say("a", 1)], "items": [1], "reduce": say("r", 1)}, "has a reduce"),
         ({"pattern": "conditional", "branches": [{"name": "a", "condition": "maybe"}]}, "is no condition"),
+        (
+            {
+                "pattern": "conditional",
+                "branches": [{"name": "a", "default": True, "stages": [say("b", 1)]}],
+                "reduce": say("r", 1),
+            },
+            "has a reduce",
+        ),
     ],
 )
 async def test_what_is_wrong_is_said_when_it_is_made(definition: dict[str, Any], told: str) -> None:

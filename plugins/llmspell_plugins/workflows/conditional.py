@@ -43,6 +43,8 @@ class Conditional:
         """Return what is wrong with a definition."""
         if not definition.branches:
             return "it is conditional; write branches, each with a condition"
+        if definition.reduce is not None:
+            return "it is conditional and has a reduce; leave it out"
         names = [branch.name for branch in definition.branches]
         if options.default_branch and options.default_branch not in names:
             return f"its default_branch {options.default_branch!r} is none of {', '.join(names)}"

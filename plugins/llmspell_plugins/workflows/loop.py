@@ -65,6 +65,8 @@ class Loop:
         """Return what is wrong with a definition."""
         if not definition.stages or definition.branches:
             return "it is a loop; write stages, which are its body, and no branches"
+        if definition.reduce is not None:
+            return "it is a loop and has a reduce; leave it out"
         given = [name for name in ("range", "items", "while_") if getattr(options, name) is not None]
         return "" if len(given) == 1 else "it is a loop; write one of range, items and while"
 

@@ -51,7 +51,11 @@ def dump(value: Any) -> str:
     writer.allow_unicode = True
     writer.sort_base_mapping_type_on_output = False
     stream = StringIO()
-    writer.dump(_plain(value, [_MOST_NODES], 0), stream)
+    try:
+        writer.dump(_plain(value, [_MOST_NODES], 0), stream)
+    except ValueError as error:  # a number of more digits than Python writes
+        message = f"yaml-processor: input: it cannot be written: {line_of_error(error)[:200]}; give it as a text"
+        raise ToolError(message, code="invalid_input") from None
     return stream.getvalue().removesuffix("...\n")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import trio
 
 from llmspell_hookspecs import ToolContext, ToolError
+from llmspell_plugins.tools.library import missing
 
 __all__ = ["run_child"]
 
@@ -36,5 +37,4 @@ async def run_child(
         message = f"{tool}: the work took longer than {time_s:g} s and was stopped; give less, or something simpler"
         raise ToolError(message, code="timeout") from None
     except ImportError as error:
-        message = f"{tool}: it needs {error.name}; run pip install 'llmspell[{extra}]'"
-        raise ToolError(message, code="missing_library") from error
+        raise missing(tool, extra, error.name) from error

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from llmspell_hookspecs import ToolError
 
-__all__ = ["require"]
+__all__ = ["missing", "require"]
 
 
 def require(tool: str, extra: str, *modules: str) -> None:
@@ -22,5 +22,10 @@ def require(tool: str, extra: str, *modules: str) -> None:
     """
     for module in modules:
         if find_spec(module) is None:
-            message = f"{tool}: it needs {module}, which is not installed; run pip install 'llmspell[{extra}]'"
-            raise ToolError(message, code="missing_library", details={"extra": extra})
+            raise missing(tool, extra, module)
+
+
+def missing(tool: str, extra: str, module: str | None) -> ToolError:
+    """Return the error of a library that is not installed."""
+    message = f"{tool}: it needs {module}, which is not installed; run pip install 'llmspell[{extra}]'"
+    return ToolError(message, code="missing_library", details={"extra": extra})

@@ -109,6 +109,23 @@ async def test_what_completed_is_undone_in_reverse_order() -> None:
     assert output.status == "compensated"
 
 
+@pytest.mark.parametrize("on_cancel", ["", "compensate"])
+async def test_a_cancelled_run_is_undone_if_it_says_so(on_cancel: str) -> None:
+    undone: list[Any] = []
+    undo = {"function": lambda context: undone.append(context.input), "input": "{{step:a}}"}
+
+    async def wait(context: Any) -> None:
+        scope.cancel()
+        await trio.sleep_forever()
+
+    with trio.CancelScope() as scope:
+        stages = [{**say("a", 1), "compensate": undo}, {"name": "b", "function": wait}]
+        await run({"stages": stages, "on_cancel": on_cancel})
+
+    assert scope.cancelled_caught
+    assert undone == ([1] if on_cancel else [])
+
+
 async def test_a_stage_that_may_fail_leaves_out_those_that_need_it() -> None:
     stages = [
         {"name": "a", "function": lambda context: 1 / 0, "on_error": "continue"},

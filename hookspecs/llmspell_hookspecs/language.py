@@ -164,7 +164,7 @@ class ScriptScope(Protocol):
 
     @property
     def stack(self) -> Callable[[], Sequence[Mapping[str, Any]]] | None:
-        """Answers the script's call stack, innermost first, if the language tells it; a language sets it.
+        """Returns the script's call stack, innermost first, if the language tells it; a language sets it.
 
         Each frame has ``function``, ``file`` and ``line``. It is called within a slice of the script.
         """

@@ -66,8 +66,8 @@ class Stage(Struct, frozen=True, eq=False):
         retry: How often it is tried again.
         on_error: What becomes of the run if it fails; empty for what the workflow says.
         compensate: What undoes it, should the run fail later; its input may name this stage's output.
-        needs: Where the pattern is ``graph``: what must have completed before, beside what its input names.
-        repeatable: Whether it may run again if it was cut off; None for what its tool says.
+        needs: Stages before it, beside those that its input names; where one did not complete, this one is skipped.
+        repeatable: Whether a hook may have it run again after it ran; one with ``retry`` always may.
     """
 
     name: str
@@ -112,7 +112,7 @@ class WorkflowDefinition(Struct, frozen=True, eq=False):
         description: For people and models.
         stages: What it runs.
         branches: What it runs beside, or instead of, each other.
-        reduce: Where the pattern is ``map_reduce``: what makes one of the results.
+        reduce: What makes one of the results, for patterns that take one; those of the box refuse it.
         options: The pattern's own.
         shared: What its stages share when it begins.
         on_error: What becomes of a run if a stage fails.

@@ -40,7 +40,7 @@ class Parallel:
     def problem(self, definition: WorkflowDefinition, options: Any, /) -> str:
         """Return what is wrong with a definition."""
         if definition.reduce is not None:
-            return "it is parallel and has a reduce; write pattern = map_reduce"
+            return "it is parallel and has a reduce; leave it out"
         if bool(definition.stages) == bool(definition.branches):
             return "it is parallel; write branches, or stages, which are a branch each"
         empty = [branch.name for branch in definition.branches if not branch.stages]

@@ -23,7 +23,7 @@ from .content import copy_file
 __all__ = ["Bounds", "Item", "Judge", "copy_tree", "delete", "kind_of", "make_folders", "move", "survey", "worded"]
 
 Judge = Callable[[str], str]
-"""Answers a path resolved, or raises `SecurityError`."""
+"""Returns a path resolved, or raises `SecurityError`."""
 
 
 class Item(Struct, frozen=True):

@@ -14,7 +14,10 @@ from typing import Any, Final
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import ComponentRef, OperationKind, Operations, Storage, Storages
+from llmspell_hookspecs import Storage
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.operation import OperationKind, Operations
+from llmspell_hookspecs.storage import Storages
 
 from .timing import OURS, Bar, Contender, Row, Run, measure
 

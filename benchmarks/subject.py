@@ -13,8 +13,11 @@ import trio
 
 from llmspell.hooks import HookRegistry, PointCatalog
 from llmspell.operations import OperationKind, Runner, RunnerLimits
-from llmspell_hookspecs import Call, ComponentRef, HookContext, ToolCall, own_points
+from llmspell_hookspecs import HookContext, ToolCall
 from llmspell_hookspecs.breaker import PROFILES
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.topics import own_points
 from llmspell_plugins.kinds.tool import TOOL
 
 __all__ = [

@@ -14,19 +14,16 @@ from pydantic import BaseModel
 
 from llmspell import Host
 from llmspell_hookspecs import (
-    ChunkSink,
-    Endpoint,
     HookContext,
     ModelRequest,
     ModelResponse,
-    ModelUsage,
     Provider,
     ProviderInfo,
     Services,
     Tool,
     ToolContext,
-    ToolUse,
 )
+from llmspell_hookspecs.model import ChunkSink, Endpoint, ModelUsage, ToolUse
 
 from .turn_peers import USE, Turn
 

@@ -28,17 +28,11 @@ from llmspell.cli.failure import EXIT_CODES
 from llmspell.cli.root import cli
 from llmspell.plugins.groups import OWN_GROUPS, Groups
 from llmspell.settings import Settings
-from llmspell_hookspecs import (
-    RESULT_TYPES,
-    OperationKind,
-    Phase,
-    Policy,
-    ScriptObject,
-    Tool,
-    commands,
-    own_points,
-    script_methods,
-)
+from llmspell_hookspecs import Phase, Policy, Tool, commands
+from llmspell_hookspecs.language import ScriptObject, script_methods
+from llmspell_hookspecs.operation import OperationKind
+from llmspell_hookspecs.results import RESULT_TYPES
+from llmspell_hookspecs.topics import own_points
 from llmspell_plugins.commands.tool import parameter_rows
 from llmspell_plugins.languages import answers
 from llmspell_testing.provider_quirks import QUIRKS
@@ -192,7 +186,7 @@ def _quirks() -> str:
 
 def _contract() -> str:
     """What a plugin imports, by kind: what has fields, what has methods, errors, and what is called."""
-    face = {name: getattr(llmspell_hookspecs, name) for name in llmspell_hookspecs.__all__}
+    face = _topics()
     points = {point.name for point in own_points()}
     classes = {name: each for name, each in face.items() if inspect.isclass(each)}
     errors = {name: each for name, each in classes.items() if issubclass(each, BaseException)}
@@ -202,7 +196,9 @@ def _contract() -> str:
     called = {name: each for name, each in face.items() if inspect.isfunction(each) and name not in points}
     return _page(
         "The contract",
-        "What a plugin imports from `llmspell_hookspecs`; hook points and the nine results have pages of their own. "
+        "What a plugin imports. What a first plugin needs stands in `llmspell_hookspecs` itself: "
+        f"{', '.join(f'`{name}`' for name in llmspell_hookspecs.__all__)}. Everything else is imported from its topic, "
+        "which each entry names. Hook points and the nine results have pages of their own. "
         "A service is asked for by its protocol: `services.get(NetworkAccess)`, in a tool "
         "`context.services.get(NetworkAccess)`.",
         "## Values: subjects of hook points, and what services take and return",
@@ -220,6 +216,18 @@ def _contract() -> str:
         '### hookimpl\n\nMarks a hook: bare, or with the options of `HookOptions`: `@hookimpl(kind="guard")`.',
         *[_function(name, each) for name, each in called.items()],
     )
+
+
+def _topics() -> dict[str, Any]:
+    """What each topic of the contract says it brings, by name; a name that a second topic shares is in its own."""
+    found: dict[str, Any] = {}
+    for module in pkgutil.iter_modules(llmspell_hookspecs.__path__):
+        topic = importlib.import_module(f"llmspell_hookspecs.{module.name}")
+        if module.name != "commands":  # has a chapter of its own
+            for name in topic.__all__:
+                if getattr(getattr(topic, name), "__module__", topic.__name__) == topic.__name__:
+                    found[name] = getattr(topic, name)
+    return dict(sorted(found.items()))
 
 
 def _members(kind: type[Enum]) -> str:
@@ -250,11 +258,12 @@ def _prose(fixture: Any) -> str:
 def _class(name: str, kind: type) -> str:
     """A class: what it is for, and its own public methods and properties; the fields are in its docstring."""
     bases = [base.__name__ for base in kind.__bases__ if issubclass(base, Exception)]
-    lines = [f"### {name}" + (f" ({', '.join(bases)})" if bases else ""), inspect.getdoc(kind) or ""]
+    heading = f"### {name}" + (f" ({', '.join(bases)})" if bases else "")
+    lines = [heading, *_place(kind), inspect.getdoc(kind) or ""]
     if issubclass(kind, msgspec.Struct):
-        lines.insert(1, f"`{', '.join(_struct_fields(kind))}`")
+        lines.insert(-1, f"`{', '.join(_struct_fields(kind))}`")
     elif issubclass(kind, Exception) and "__init__" in vars(kind):
-        lines.insert(1, _called(name, kind.__init__).replace(" -> None", ""))
+        lines.insert(-1, _called(name, kind.__init__).replace(" -> None", ""))
     for attribute, value in vars(kind).items():
         if attribute.startswith(("_", "test_", "record_")) and attribute not in _OPENS:
             continue
@@ -278,7 +287,14 @@ def _struct_fields(kind: type[msgspec.Struct]) -> Iterator[str]:
 
 
 def _function(name: str, function: Any) -> str:
-    return f"### {name}\n\n{_called(name, function)}\n\n{inspect.getdoc(function)}"
+    return "\n\n".join([f"### {name}", *_place(function), _called(name, function), inspect.getdoc(function) or ""])
+
+
+def _place(each: Any) -> list[str]:
+    """Where one imports something of the contract from, if that is not its root."""
+    package, _, topic = each.__module__.partition(".")
+    rooted = package != "llmspell_hookspecs" or each.__name__ in llmspell_hookspecs.__all__
+    return [] if rooted else [f"From `llmspell_hookspecs.{topic}`."]
 
 
 def _called(name: str, function: Any) -> str:

@@ -23,39 +23,39 @@ from llmspell import Host
 from llmspell.settings import load_settings
 from llmspell_hookspecs import (
     Agent,
-    AgentContext,
     AgentInput,
     AgentOutput,
-    Call,
     Calls,
-    ChunkSink,
-    Endpoint,
     Failure,
     HookContext,
-    HookPoint,
     HookResult,
     Message,
     ModelChunk,
     ModelRequest,
     ModelResponse,
-    OperationTimeoutError,
-    PathAccess,
     ProviderInfo,
-    ResourceLimitError,
-    ScriptError,
-    ScriptInterface,
-    ScriptRun,
-    SecurityError,
-    StorageError,
     Tool,
     ToolContext,
     ToolError,
     custom_point,
     hookimpl,
-    own_points,
-    points_of,
 )
-from llmspell_hookspecs.errors import WorkflowError
+from llmspell_hookspecs.agents import AgentContext
+from llmspell_hookspecs.errors import (
+    OperationTimeoutError,
+    ResourceLimitError,
+    ScriptError,
+    SecurityError,
+    StorageError,
+    WorkflowError,
+)
+from llmspell_hookspecs.language import ScriptInterface
+from llmspell_hookspecs.model import ChunkSink, Endpoint
+from llmspell_hookspecs.points import HookPoint, points_of
+from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.script import ScriptRun
+from llmspell_hookspecs.tool import PathAccess
+from llmspell_hookspecs.topics import own_points
 from state_scenarios import Counted, conflict, delete_state, read_state, write_state
 from waiting import PATIENCE_S
 from workflow_scenarios import WORKFLOW_SCENARIOS

@@ -10,20 +10,12 @@ from typing import Any
 
 import trio
 
-from llmspell_hookspecs import (
-    Calls,
-    ComponentNotFoundError,
-    FileAccess,
-    InvalidInputError,
-    PathAccess,
-    ScriptLimits,
-    ScriptObject,
-    ScriptRun,
-    SecurityError,
-    SettingsAccess,
-    script_method,
-    script_methods,
-)
+from llmspell_hookspecs import Calls, FileAccess, InvalidInputError, script_method
+from llmspell_hookspecs.errors import ComponentNotFoundError, SecurityError
+from llmspell_hookspecs.language import ScriptLimits, ScriptObject, script_methods
+from llmspell_hookspecs.script import ScriptRun
+from llmspell_hookspecs.services import SettingsAccess
+from llmspell_hookspecs.tool import PathAccess
 from llmspell_plugins.languages.lua.language import Lua
 from llmspell_plugins.tools.filesystem.file_operations import FileOperations, FileOperationsParameters
 from tool_caller import Context

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
-from llmspell_hookspecs import (
-    Cancel,
-    HookContext,
-    HookResult,
-    InvalidInputError,
-    Modified,
-    Replace,
-    ScriptInterface,
-    ScriptRun,
-)
+from llmspell_hookspecs import Cancel, HookContext, HookResult, InvalidInputError, Modified, Replace
+from llmspell_hookspecs.language import ScriptInterface
+from llmspell_hookspecs.script import ScriptRun
 
 Body = Callable[["Script"], Awaitable[Any]]
 

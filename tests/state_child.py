@@ -10,7 +10,7 @@ import trio
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import StorageError
+from llmspell_hookspecs.errors import StorageError
 from storage_child import meet
 
 

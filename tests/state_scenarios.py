@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from llmspell import Host
-from llmspell_hookspecs import Entry
+from llmspell_hookspecs.storage import Entry
 from llmspell_plugins.services.state_address import address
 from llmspell_plugins.services.state_value import encode
 from llmspell_plugins.storage.memory import Memory

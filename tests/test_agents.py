@@ -13,34 +13,32 @@ from kernel import make_tool, opened, run
 from llmspell import Host
 from llmspell_hookspecs import (
     Agent,
-    AgentChunk,
-    AgentConfig,
-    AgentContext,
-    AgentHandle,
-    AgentInfo,
     AgentInput,
     AgentOutput,
     Cancel,
-    ComponentNotFoundError,
     HookContext,
     InvalidInputError,
     Message,
     ModelRequest,
     ModelResponse,
-    ModelUsage,
     Modified,
     OperationCancelledError,
-    OperationTimeoutError,
-    PluginError,
-    ProviderError,
     Redirect,
     Replace,
-    ResourceLimitError,
     Retry,
     ToolCall,
     ToolContext,
-    ToolUse,
 )
+from llmspell_hookspecs.agent import AgentChunk, AgentConfig, AgentInfo
+from llmspell_hookspecs.agents import AgentContext, AgentHandle
+from llmspell_hookspecs.errors import (
+    ComponentNotFoundError,
+    OperationTimeoutError,
+    PluginError,
+    ProviderError,
+    ResourceLimitError,
+)
+from llmspell_hookspecs.model import ModelUsage, ToolUse
 from scripted_model import WAITS, Broken, ScriptedModel, asks, says
 
 BROKEN = ProviderError("scripted: it is overloaded", code="unavailable", status=503, retryable=True)

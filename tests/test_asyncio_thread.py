@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from kernel import make_tool, opened, run
-from llmspell_hookspecs import AsyncioThread as Contract
 from llmspell_hookspecs import ToolContext
+from llmspell_hookspecs.services import AsyncioThread as Contract
 from llmspell_plugins.services.asyncio_thread import AsyncioThread
 
 

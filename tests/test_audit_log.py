@@ -16,7 +16,9 @@ import trio
 from kernel import make_tool
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import OperationCancelledError, StorageError, Storages, ToolContext
+from llmspell_hookspecs import OperationCancelledError, ToolContext
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import Storages
 from llmspell_plugins.hooks.security import AuditLog, verify
 from llmspell_plugins.hooks.security.audit import AuditPlaces
 from llmspell_plugins.storage.memory import Memory

@@ -19,7 +19,8 @@ from waiting import PATIENCE_S
 PACKAGE = EXAMPLES / "llmspell-audit"
 DELETE = '{operation = "delete", path = "keep.txt"}'
 SENDS = """
-    from llmspell_hookspecs import Call, Fork, Redirect, hookimpl
+    from llmspell_hookspecs.results import Call
+    from llmspell_hookspecs import Fork, Redirect, hookimpl
 
     DELETE = {"operation": "delete", "path": "keep.txt"}
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.tools.utility.base64_encoder import Base64Encoder
 from tool_caller import call
 from tool_host import ask, oracle

@@ -17,27 +17,15 @@ import trio.testing
 import llmspell_hookspecs
 from kernel import Bench, make_tool, opened
 from llmspell import Host
-from llmspell_hookspecs import (
-    AsyncioThread,
-    Call,
-    ComponentRef,
-    DepthLimitError,
-    Fork,
-    HookContext,
-    LoadSample,
-    Message,
-    ModelRequest,
-    ModelResponse,
-    NetworkAccess,
-    Operations,
-    OperationTimeoutError,
-    Replace,
-    ResourceLimitError,
-    ScriptError,
-    State,
-    Storages,
-    ToolUse,
-)
+from llmspell_hookspecs import Fork, HookContext, Message, ModelRequest, ModelResponse, NetworkAccess, Replace, State
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import DepthLimitError, OperationTimeoutError, ResourceLimitError, ScriptError
+from llmspell_hookspecs.model import ToolUse
+from llmspell_hookspecs.operation import Operations
+from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.services import AsyncioThread
+from llmspell_hookspecs.storage import Storages
+from llmspell_hookspecs.system import LoadSample
 from scripted_model import ScriptedModel
 
 BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"

@@ -14,7 +14,6 @@ from pydantic import BaseModel
 from kernel import MiniLanguage, make_tool, opened
 from llmspell import Host
 from llmspell_hookspecs import (
-    LARGEST,
     InvalidInputError,
     LlmspellError,
     Message,
@@ -25,14 +24,10 @@ from llmspell_hookspecs import (
     SecurityLevel,
     Tool,
     ToolContext,
-    ToolSpec,
-    ToolUse,
-    canonical,
-    check_bounds,
-    freeze,
-    restore,
-    thaw,
 )
+from llmspell_hookspecs.bounds import LARGEST, check_bounds
+from llmspell_hookspecs.model import ToolSpec, ToolUse
+from llmspell_hookspecs.values import canonical, freeze, restore, thaw
 from scripted_model import ScriptedModel
 from values_of_all_types import circle, nested
 

@@ -16,18 +16,20 @@ from llmspell import Host
 from llmspell_hookspecs import (
     Cache,
     Cancel,
-    DepthLimitError,
     Event,
     Events,
     HookContext,
-    HookFailedError,
-    HookRegistrationError,
     InvalidInputError,
     OperationCancelledError,
-    PluginRequiredError,
     Replace,
-    ResourceLimitError,
     ToolContext,
+)
+from llmspell_hookspecs.errors import (
+    DepthLimitError,
+    HookFailedError,
+    HookRegistrationError,
+    PluginRequiredError,
+    ResourceLimitError,
 )
 
 

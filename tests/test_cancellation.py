@@ -10,22 +10,11 @@ import trio
 
 from kernel import make_plugin, make_tool, opened, run
 from llmspell import Host
-from llmspell_hookspecs import (
-    AgentChunk,
-    Cache,
-    Call,
-    Fork,
-    HookContext,
-    LlmspellError,
-    OperationError,
-    OperationTimeoutError,
-    PathAccess,
-    ProviderError,
-    Replace,
-    Retry,
-    ToolContext,
-    ToolError,
-)
+from llmspell_hookspecs import Cache, Fork, HookContext, LlmspellError, Replace, Retry, ToolContext, ToolError
+from llmspell_hookspecs.agent import AgentChunk
+from llmspell_hookspecs.errors import OperationError, OperationTimeoutError, ProviderError
+from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.tool import PathAccess
 from scripted_model import ScriptedModel, asks, says
 from waiting import PATIENCE_S
 

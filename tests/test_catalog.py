@@ -6,7 +6,8 @@ import pytest
 
 from kernel import ALL_POINTS, POINTS, Bench, opened, run
 from llmspell.hooks import PointCatalog
-from llmspell_hookspecs import HookPoint, HookRegistrationError
+from llmspell_hookspecs.errors import HookRegistrationError
+from llmspell_hookspecs.points import HookPoint
 
 CATALOG = PointCatalog(POINTS)
 SPELLINGS = [(point, name) for point in POINTS for name in point.names]

@@ -12,18 +12,10 @@ import pytest
 from kernel import Bench, opened
 from llmspell import Host
 from llmspell.hooks import HookRegistry, PointCatalog
-from llmspell_hookspecs import (
-    Cancel,
-    ComponentRef,
-    Event,
-    HookContext,
-    OperationCancelledError,
-    OperationKind,
-    Operations,
-    Retry,
-    ToolCall,
-    own_points,
-)
+from llmspell_hookspecs import Cancel, Event, HookContext, OperationCancelledError, Retry, ToolCall
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.operation import OperationKind, Operations
+from llmspell_hookspecs.topics import own_points
 
 BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llmspell_hookspecs import Message, ToolUse, thaw
+from llmspell_hookspecs import Message
+from llmspell_hookspecs.model import ToolUse
+from llmspell_hookspecs.values import thaw
 from llmspell_plugins.json_text import sound
 from llmspell_plugins.providers.chat_answer import Assembly
 from llmspell_plugins.providers.chat_names import ToolNames, object_schema

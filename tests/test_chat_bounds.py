@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from kernel import opened, run
-from llmspell_hookspecs import Message, ModelChunk, ModelRequest, ModelResponse, ProviderError
+from llmspell_hookspecs import Message, ModelChunk, ModelRequest, ModelResponse
+from llmspell_hookspecs.errors import ProviderError
 from llmspell_testing import loop_steps
 from test_network_pool import raw
 

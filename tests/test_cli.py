@@ -604,7 +604,8 @@ def test_nobody_reading_is_no_error(machine: Machine) -> None:
 LANGUAGE = '''
 import importlib
 import json
-from llmspell_hookspecs import Calls, ScriptError
+from llmspell_hookspecs import Calls
+from llmspell_hookspecs.errors import ScriptError
 
 class Adapter:
     def adapt_context(self, context): return None
@@ -993,7 +994,7 @@ def test_in_the_root_of_the_file_system_what_is_kept_lies_with_the_users_data(
 
 def test_settings_order_two_hooks_of_others(here: Any, machine: Machine) -> None:
     from llmspell.hooks import HookRegistry, PointCatalog
-    from llmspell_hookspecs import own_points
+    from llmspell_hookspecs.topics import own_points
 
     registry = HookRegistry(PointCatalog(own_points()), orders=[("late.check", "early")])
     registry.register("before_tool_execution", lambda context: None, plugin="early", name="check", priority="high")

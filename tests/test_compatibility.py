@@ -20,7 +20,8 @@ import pytest
 import trio
 
 from kernel import opened
-from llmspell_hookspecs import HookContext, Hooks, ScriptGlobal, script_method
+from llmspell_hookspecs import HookContext, ScriptGlobal, script_method
+from llmspell_hookspecs.services import Hooks
 
 FOLDER = Path(__file__).parent / "compatibility"
 CASE = re.compile(r"^--- (?P<name>.+)\n(?P<source>(?:.*\n)*?)--> (?P<expected>.+)$", re.MULTILINE)

@@ -10,23 +10,11 @@ import trio
 
 from kernel import Bench, make_tool, opened, run
 from llmspell import Host
-from llmspell_hookspecs import (
-    Cache,
-    Call,
-    Calls,
-    ComponentRef,
-    DepthLimitError,
-    Fork,
-    HookContext,
-    HookFailedError,
-    InvalidInputError,
-    Operation,
-    OperationKind,
-    OperationRef,
-    Operations,
-    Redirect,
-    ToolContext,
-)
+from llmspell_hookspecs import Cache, Calls, Fork, HookContext, InvalidInputError, Redirect, ToolContext
+from llmspell_hookspecs.context import ComponentRef, OperationRef
+from llmspell_hookspecs.errors import DepthLimitError, HookFailedError
+from llmspell_hookspecs.operation import Operation, OperationKind, Operations
+from llmspell_hookspecs.results import Call
 
 BEFORE = "before_tool_execution"
 

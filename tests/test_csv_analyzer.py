@@ -18,7 +18,9 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmspell_hookspecs import InvalidInputError, PathAccess, ResourceLimitError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
+from llmspell_hookspecs.tool import PathAccess
 from llmspell_plugins.tools.data.csv_analyzer import CsvAnalyzer, CsvParameters
 from llmspell_testing import held_beyond_idle_s
 from tool_caller import acall, call

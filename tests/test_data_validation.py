@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel import opened
-from llmspell_hookspecs import InvalidInputError, OperationTimeoutError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import OperationTimeoutError
 from llmspell_plugins.tools.utility.data_validation import DataValidation
 from tool_caller import call
 from tool_host import settings_of

@@ -10,18 +10,10 @@ import trio
 
 from kernel import make_tool, opened, run
 from llmspell import Host
-from llmspell_hookspecs import (
-    Calls,
-    HookContext,
-    InvalidInputError,
-    Modified,
-    Operations,
-    OperationTimeoutError,
-    Redirect,
-    Replace,
-    ToolContext,
-    ToolLimits,
-)
+from llmspell_hookspecs import Calls, HookContext, InvalidInputError, Modified, Redirect, Replace, ToolContext
+from llmspell_hookspecs.errors import OperationTimeoutError
+from llmspell_hookspecs.operation import Operations
+from llmspell_hookspecs.tool import ToolLimits
 
 BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel import opened
-from llmspell_hookspecs import InvalidInputError, OperationTimeoutError, ResourceLimitError, SecurityError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import OperationTimeoutError, ResourceLimitError, SecurityError
 from llmspell_plugins.tools.utility.diff_calculator import DiffCalculator
 from llmspell_plugins.tools.utility.differences import apply_patch, difference
 from tool_caller import call

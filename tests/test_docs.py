@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from llmspell_hookspecs import own_points
+from llmspell_hookspecs.topics import own_points
 from packages import install, llmspell
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from kernel import opened
-from llmspell_hookspecs import InvalidInputError, SecurityError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import SecurityError
 from llmspell_plugins.tools.system.environment_reader import EnvironmentReader
 from tool_host import oracle, settings_of
 

@@ -27,8 +27,9 @@ from pydantic import SecretStr
 from rich.cells import cell_len
 
 from llmspell import Host
-from llmspell_hookspecs import Event, SecurityError
+from llmspell_hookspecs import Event
 from llmspell_hookspecs.any_json import to_json
+from llmspell_hookspecs.errors import SecurityError
 from llmspell_plugins.commands.event.line import EventLines, colour_of
 from llmspell_plugins.services.event_tail import LINE_BYTES, Meeting, Request, encode_event, is_ours
 from waiting import PATIENCE_S, until

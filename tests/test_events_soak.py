@@ -13,7 +13,9 @@ import trio
 
 from kernel import opened
 from llmspell import Host
-from llmspell_hookspecs import Event, ResourceLimitError, SubscriptionInfo
+from llmspell_hookspecs import Event
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.event import SubscriptionInfo
 from llmspell_plugins.services.monitor import memory_bytes
 
 TOTAL = 1_000_000

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.tools.filesystem.file_converter import FileConverter
 from tool_host import ask, oracle
 

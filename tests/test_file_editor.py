@@ -9,7 +9,8 @@ import pytest
 
 from kernel import opened
 from llmspell import Host
-from llmspell_hookspecs import InvalidInputError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import SecurityError
 from oracles import called, oracle
 
 NAME = "file-editor"

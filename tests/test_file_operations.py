@@ -18,15 +18,8 @@ import trio
 from pydantic import ValidationError
 
 from llmspell.security import PathJudge, PathRules
-from llmspell_hookspecs import (
-    FileAccess,
-    InvalidInputError,
-    LlmspellError,
-    ResourceLimitError,
-    SecurityError,
-    ToolError,
-    ToolResult,
-)
+from llmspell_hookspecs import FileAccess, InvalidInputError, LlmspellError, ToolError, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.kinds.tool.account import MemoryAccount
 from llmspell_plugins.tools.filesystem import content as content_module
 from llmspell_plugins.tools.filesystem.file_operations import (

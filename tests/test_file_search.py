@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kernel import opened
-from llmspell_hookspecs import InvalidInputError, OperationTimeoutError, ResourceLimitError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import OperationTimeoutError, ResourceLimitError, SecurityError
 from llmspell_plugins.tools.filesystem.file_search import FileSearch
 from tool_host import ask, oracle, settings_of
 

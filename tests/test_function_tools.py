@@ -18,7 +18,6 @@ from llmspell import Host
 from llmspell_hookspecs import (
     Calls,
     InvalidInputError,
-    PluginError,
     Retry,
     SecurityLevel,
     ToolContext,
@@ -27,6 +26,7 @@ from llmspell_hookspecs import (
     hookimpl,
     tool,
 )
+from llmspell_hookspecs.errors import PluginError
 from packages import install
 
 

@@ -11,7 +11,8 @@ import trio
 
 from kernel import make_tool, opened, run
 from llmspell import Host
-from llmspell_hookspecs import AgentHandle, HookContext, ToolContext
+from llmspell_hookspecs import HookContext, ToolContext
+from llmspell_hookspecs.agents import AgentHandle
 
 
 def in_host(main: Callable[[Host], Awaitable[Any]], *plugins: Any) -> Any:

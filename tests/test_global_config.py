@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from llmspell import Host
-from llmspell_hookspecs import Cancel, InvalidInputError, OperationCancelledError, ResourceLimitError, SettingsError
+from llmspell_hookspecs import Cancel, InvalidInputError, OperationCancelledError
+from llmspell_hookspecs.errors import ResourceLimitError, SettingsError
 from puppet import Body, Puppet, Script
 
 

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.scripting import Interface, Scope
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptLimits, ScriptRun
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.language import ScriptLimits
+from llmspell_hookspecs.script import ScriptRun
 from llmspell_plugins.globals.debug import Debug
 from llmspell_plugins.globals.debug.timer import Timers
 from llmspell_plugins.globals.dump import COMPACT, VERBOSE, DumpOptions, dump, read_options

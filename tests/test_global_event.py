@@ -12,7 +12,8 @@ import trio.testing
 
 from kernel import run
 from llmspell import Host
-from llmspell_hookspecs import Cancel, Event, InvalidInputError, OperationCancelledError, ResourceLimitError
+from llmspell_hookspecs import Cancel, Event, InvalidInputError, OperationCancelledError
+from llmspell_hookspecs.errors import ResourceLimitError
 from puppet import Body, Puppet, Script
 
 

@@ -10,15 +10,8 @@ from pydantic import BaseModel
 
 from kernel import opened
 from llmspell import Host
-from llmspell_hookspecs import (
-    Cancel,
-    HookRegistrationError,
-    InvalidInputError,
-    OperationCancelledError,
-    ResourceLimitError,
-    Tool,
-    ToolContext,
-)
+from llmspell_hookspecs import Cancel, InvalidInputError, OperationCancelledError, Tool, ToolContext
+from llmspell_hookspecs.errors import HookRegistrationError, ResourceLimitError
 from llmspell_plugins.globals.hook import Hook
 from puppet import Body, Puppet, Script
 

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.scripting import Scope
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptObject, ScriptRun, ToolResult
+from llmspell_hookspecs import InvalidInputError, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.language import ScriptObject
+from llmspell_hookspecs.script import ScriptRun
 from llmspell_plugins.globals.json import Json
 from llmspell_plugins.json_text import LARGEST_TEXT, is_small, parse_text, write_text
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmspell import Host
-from llmspell_hookspecs import ScriptError
+from llmspell_hookspecs.errors import ScriptError
 
 
 async def lua(source: str, *arguments: str) -> tuple[Any, str]:

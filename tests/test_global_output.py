@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.scripting import Interface, Scope
-from llmspell_hookspecs import ScriptLimits, ScriptRun
+from llmspell_hookspecs.language import ScriptLimits
+from llmspell_hookspecs.script import ScriptRun
 from llmspell_plugins.globals.arguments import Arguments, PositionalArguments, parse_arguments
 from llmspell_plugins.globals.logger import Logger
 from llmspell_plugins.globals.output import Print

@@ -10,7 +10,9 @@ import trio
 
 from kernel import opened, run
 from llmspell import Host
-from llmspell_hookspecs import Cancel, HookContext, ScriptError, StateWrite
+from llmspell_hookspecs import Cancel, HookContext
+from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.state import StateWrite
 from puppet import Puppet
 
 

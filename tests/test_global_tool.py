@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field
 from llmspell import Host
 from llmspell_hookspecs import (
     Cancel,
-    ComponentNotFoundError,
     InvalidInputError,
     OperationCancelledError,
     Replace,
@@ -17,6 +16,7 @@ from llmspell_hookspecs import (
     ToolError,
     ToolResult,
 )
+from llmspell_hookspecs.errors import ComponentNotFoundError
 from llmspell_plugins.globals.tool_schema import parameters_of
 from puppet import Body, Puppet, Script
 

@@ -12,13 +12,11 @@ from kernel import Bench, make_tool, opened, run
 from llmspell import Host
 from llmspell_hookspecs import (
     Cache,
-    Call,
     Calls,
     Cancel,
     Continue,
     Fork,
     HookContext,
-    HookTimeoutError,
     Modified,
     OperationCancelledError,
     Redirect,
@@ -27,8 +25,9 @@ from llmspell_hookspecs import (
     Skipped,
     ToolContext,
     ToolError,
-    UnsupportedResultError,
 )
+from llmspell_hookspecs.errors import HookTimeoutError, UnsupportedResultError
+from llmspell_hookspecs.results import Call
 
 BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from llmspell_hookspecs import RESULT_TYPES
 from llmspell_hookspecs.marker import HookKind
 from llmspell_hookspecs.points import ACCEPTED
+from llmspell_hookspecs.results import RESULT_TYPES
 
 ROOT = Path(__file__).parent.parent
 DESIGN = (ROOT / "docs" / "design.md").read_text()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.tools.utility.hash_calculator import HashCalculator
 from tool_caller import call
 from tool_host import ask, oracle

@@ -7,27 +7,24 @@ import pytest
 
 from llmspell_hookspecs import (
     Cache,
-    Call,
     Cancel,
-    ComponentRef,
     Continue,
     Failure,
     Fork,
-    HookAdapter,
     HookContext,
     InvalidInputError,
-    Metadata,
     Modified,
-    OperationRef,
-    Outcome,
     Redirect,
     Replace,
     Retry,
     Skipped,
     ToolCall,
-    ToolListing,
     ToolResult,
 )
+from llmspell_hookspecs.context import ComponentRef, Metadata, OperationRef, Outcome
+from llmspell_hookspecs.language import HookAdapter
+from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.tool import ToolListing
 from llmspell_plugins.languages.adapter import PlainHookAdapter
 
 CALL = ToolCall("calculator", MappingProxyType({"input": "1 + 1", "list": (1, 2)}), "utility", "safe")

@@ -13,24 +13,24 @@ from trio.testing import MockClock
 
 from llmspell import Host
 from llmspell_hookspecs import (
-    Call,
     Cancel,
     Fork,
     HookContext,
     HookResult,
     Modified,
-    Operations,
-    PluginInfo,
     Redirect,
     Replace,
     Retry,
-    ScriptError,
     SecurityLevel,
     Tool,
     ToolCall,
     ToolContext,
     ToolResult,
 )
+from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.operation import Operations
+from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_hookspecs.results import Call
 from scripted_model import ScriptedModel, says
 
 KINDS = ("transform", "guard", "observe")

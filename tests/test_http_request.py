@@ -17,18 +17,9 @@ import trio
 from pydantic import ValidationError
 
 from llmspell.security import HostRules
-from llmspell_hookspecs import (
-    HostAccess,
-    InvalidInputError,
-    NetworkAccess,
-    ResourceLimitError,
-    SecurityError,
-    SecurityLevel,
-    ToolCall,
-    ToolError,
-    ToolLimits,
-    ToolResult,
-)
+from llmspell_hookspecs import InvalidInputError, NetworkAccess, SecurityLevel, ToolCall, ToolError, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
+from llmspell_hookspecs.tool import HostAccess, ToolLimits
 from llmspell_plugins.kinds.tool.account import MemoryAccount
 from llmspell_plugins.tools.api.http_request import HttpRequest, HttpRequestParameters, HttpRequestSettings
 from llmspell_plugins.tools.api.retry import RetryOptions, delay_s

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from oracles import called, oracle
 
 NAME = "image_processor"

@@ -16,33 +16,31 @@ from pydantic import BaseModel
 from kernel import make_tool, opened
 from llmspell import Host
 from llmspell_hookspecs import (
-    AddressAccess,
-    CallOptions,
     Cancel,
-    ComponentGroup,
-    ComponentKind,
-    ComponentNotFoundError,
-    ComponentRef,
-    DepthLimitError,
     HookContext,
     HookResult,
     InvalidInputError,
     OperationCancelledError,
-    OperationKind,
-    Operations,
-    OperationTimeoutError,
     Phase,
-    PluginRequiredError,
     Policy,
     Redirect,
-    Registries,
-    SecurityError,
     Services,
-    SettingsError,
     Tool,
     ToolContext,
     hookpoint,
 )
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import (
+    ComponentNotFoundError,
+    DepthLimitError,
+    OperationTimeoutError,
+    PluginRequiredError,
+    SecurityError,
+    SettingsError,
+)
+from llmspell_hookspecs.kind import CallOptions, ComponentGroup, ComponentKind, Registries
+from llmspell_hookspecs.operation import OperationKind, Operations
+from llmspell_hookspecs.tool import AddressAccess
 
 
 class Journey(Struct, frozen=True):

@@ -9,7 +9,8 @@ import pytest
 
 from llmspell.policy import Policies
 from llmspell.settings import load_settings
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, SecurityLevel
+from llmspell_hookspecs import InvalidInputError, SecurityLevel
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.kinds.tool.account import MemoryAccount
 
 

@@ -12,19 +12,9 @@ import trio.testing
 
 from kernel import Bench, make_tool, opened, run
 from llmspell import Host
-from llmspell_hookspecs import (
-    Cancel,
-    EndedOperation,
-    Event,
-    HookContext,
-    LlmspellError,
-    Operations,
-    OperationTimeoutError,
-    Replace,
-    ToolCall,
-    ToolContext,
-    ToolError,
-)
+from llmspell_hookspecs import Cancel, Event, HookContext, LlmspellError, Replace, ToolCall, ToolContext, ToolError
+from llmspell_hookspecs.errors import OperationTimeoutError
+from llmspell_hookspecs.operation import EndedOperation, Operations
 from scripted_model import ScriptedModel, asks, says
 
 

@@ -13,9 +13,6 @@ from hypothesis import strategies as st
 from kernel import Anything, opened
 from llmspell_hookspecs import (
     Agent,
-    AgentConfig,
-    AgentContext,
-    AgentInfo,
     AgentInput,
     AgentOutput,
     Calls,
@@ -23,15 +20,16 @@ from llmspell_hookspecs import (
     LlmspellError,
     Message,
     ModelRequest,
-    PluginError,
-    PluginInfo,
-    PluginRequiredError,
     Services,
     Tool,
     ToolCall,
     ToolContext,
     hookimpl,
 )
+from llmspell_hookspecs.agent import AgentConfig, AgentInfo
+from llmspell_hookspecs.agents import AgentContext
+from llmspell_hookspecs.errors import PluginError, PluginRequiredError
+from llmspell_hookspecs.plugin import PluginInfo
 from scripted_model import ScriptedModel, says
 
 

@@ -14,17 +14,8 @@ import pytest
 import trio
 
 from llmspell import Host
-from llmspell_hookspecs import (
-    Event,
-    HookContext,
-    LlmspellError,
-    Modified,
-    ResourceLimitError,
-    ToolCall,
-    ToolResult,
-    hookimpl,
-    tool,
-)
+from llmspell_hookspecs import Event, HookContext, LlmspellError, Modified, ToolCall, ToolResult, hookimpl, tool
+from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_testing import loop_steps
 
 pytestmark = pytest.mark.timing

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from llmspell.cli.log import _SHOWN_IN_TEXT
-from llmspell_hookspecs import freeze
 from llmspell_hookspecs.secret import hide
 from llmspell_hookspecs.spelling import one_line, spell_out
+from llmspell_hookspecs.values import freeze
 from llmspell_plugins.providers.failures import _TITLE
 from llmspell_plugins.tools.data.csv_rows import _CONDITION
 from waiting import processor_s

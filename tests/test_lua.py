@@ -13,7 +13,9 @@ import pytest
 import trio
 import trio.testing
 
-from llmspell_hookspecs import InvalidInputError, Language, ScriptError, ScriptObject, script_method
+from llmspell_hookspecs import InvalidInputError, script_method
+from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.language import Language, ScriptObject
 from llmspell_plugins.languages.lua.budget import Budget
 from llmspell_plugins.languages.lua.language import Lua
 from lua_fakes import Counter, Run, output_of, run

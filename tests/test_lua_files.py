@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from llmspell import Host
-from llmspell_hookspecs import Cancel, HookContext, ScriptError, ToolCall, hookimpl
+from llmspell_hookspecs import Cancel, HookContext, ToolCall, hookimpl
+from llmspell_hookspecs.errors import ScriptError
 
 
 class Careful:

@@ -18,7 +18,9 @@ import pytest
 import trio
 
 from llmspell import Host
-from llmspell_hookspecs import ScriptError, ScriptObject, script_method
+from llmspell_hookspecs import script_method
+from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.language import ScriptObject
 from llmspell_plugins.languages.lua.engine import Engine
 from llmspell_testing import held_beyond_idle_s, loop_steps
 from lua_fakes import Run, run
@@ -425,7 +427,7 @@ def test_nothing_that_crosses_breaks_a_process_whose_script_has_used_up_its_memo
     code = f"""
 import trio
 from llmspell import Host
-from llmspell_hookspecs import ScriptError
+from llmspell_hookspecs.errors import ScriptError
 
 async def main():
     layers = {{"scripts": {{"memory_bytes": 2_000_000, "time_s": 0.1}}}}

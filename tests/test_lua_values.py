@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from llmspell import Host
-from llmspell_hookspecs import ScriptObject, freeze, script_method
+from llmspell_hookspecs import script_method
+from llmspell_hookspecs.language import ScriptObject
+from llmspell_hookspecs.values import freeze
 from llmspell_plugins.languages.lua.convert import Crossing, is_light
 from llmspell_plugins.languages.lua.function import LuaFunction
 from lua_fakes import Run, run

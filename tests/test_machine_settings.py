@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmspell.settings import LoadedSettings, change, load_settings
-from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import SettingsError
 
 
 class Machine:

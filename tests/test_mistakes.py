@@ -11,18 +11,8 @@ from pydantic import BaseModel
 
 import kernel
 from llmspell import Host
-from llmspell_hookspecs import (
-    ComponentNotFoundError,
-    HookContext,
-    HookRegistrationError,
-    PluginError,
-    SecurityError,
-    Tool,
-    ToolCall,
-    ToolContext,
-    hookimpl,
-    tool,
-)
+from llmspell_hookspecs import HookContext, Tool, ToolCall, ToolContext, hookimpl, tool
+from llmspell_hookspecs.errors import ComponentNotFoundError, HookRegistrationError, PluginError, SecurityError
 from packages import install, llmspell
 
 FUNCTION = 'from llmspell_hookspecs import tool\n@tool\ndef foo(x: int) -> int:\n    """Foo."""\n    return x\n'

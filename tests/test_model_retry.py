@@ -11,18 +11,9 @@ from pydantic import BaseModel
 from chat_server import ChatServer, break_off, fail, say
 from kernel import make_plugin, opened, run
 from llmspell import Host
-from llmspell_hookspecs import (
-    ChunkSink,
-    Endpoint,
-    Message,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    ProviderError,
-    ProviderInfo,
-    Replace,
-    Retry,
-)
+from llmspell_hookspecs import Message, ModelChunk, ModelRequest, ModelResponse, ProviderInfo, Replace, Retry
+from llmspell_hookspecs.errors import ProviderError
+from llmspell_hookspecs.model import ChunkSink, Endpoint
 
 REQUEST = ModelRequest("moody/x", (Message("user", "hi"),))
 

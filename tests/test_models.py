@@ -12,9 +12,6 @@ from kernel import make_tool, opened, run
 from llmspell import Host
 from llmspell_hookspecs import (
     Cancel,
-    ChunkSink,
-    ComponentNotFoundError,
-    Endpoint,
     HookContext,
     InvalidInputError,
     Message,
@@ -23,16 +20,14 @@ from llmspell_hookspecs import (
     ModelResponse,
     Modified,
     OperationCancelledError,
-    OperationTimeoutError,
-    PluginError,
-    ProviderError,
     ProviderInfo,
     Redirect,
     Replace,
     Retry,
     ToolContext,
-    ToolUse,
 )
+from llmspell_hookspecs.errors import ComponentNotFoundError, OperationTimeoutError, PluginError, ProviderError
+from llmspell_hookspecs.model import ChunkSink, Endpoint, ToolUse
 from scripted_model import WAITS, Broken, ScriptedModel, asks, says
 
 HELLO = ModelRequest("scripted/play", (Message("user", "hello"),))

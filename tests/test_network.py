@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.security.hosts import BLOCKED_PORTS, HostJudge, HostRules
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from networks import PinnedNetwork, network_of
 from waiting import PATIENCE_S
 

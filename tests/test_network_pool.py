@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from kernel import opened, run
 from llmspell.security import HostJudge, HostRules
 from llmspell.services import HostService
-from llmspell_hookspecs import InvalidInputError, NetworkAccess, ResourceLimitError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, NetworkAccess, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from networks import ConnectionPool, PinnedNetwork, network_of
 from test_network import names, serve
 

@@ -21,10 +21,10 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import click
 import trio
 from msgspec import Struct
-from llmspell_hookspecs import (
-    Calls, ComponentGroup, ComponentKind, ComponentRef, HookContext, HookResult, OperationKind, Operations, Phase,
-    Registries, ScriptGlobal, hookpoint, script_method,
-)
+from llmspell_hookspecs import Calls, HookContext, HookResult, Phase, ScriptGlobal, hookpoint, script_method
+from llmspell_hookspecs.kind import ComponentGroup, ComponentKind, Registries
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.operation import OperationKind, Operations
 
 class Ring(Struct, frozen=True):
     bell: str

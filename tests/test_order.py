@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from kernel import Bench, opened, run
 from llmspell.hooks import Hook
 from llmspell.hooks.order import ordered
-from llmspell_hookspecs import HookOrderError, hook_options, own_points
+from llmspell_hookspecs.errors import HookOrderError
+from llmspell_hookspecs.marker import hook_options
+from llmspell_hookspecs.topics import own_points
 
 BEFORE = "before_tool_execution"
 POINT = next(point for point in own_points() if point.name == BEFORE)

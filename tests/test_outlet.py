@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell_hookspecs import LlmspellError, ScriptError
+from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.errors import ScriptError
 from llmspell_hookspecs.spelling import MESSAGE_CHARACTERS, one_line, spell_out
 from terminal import Terminal
 

@@ -6,7 +6,8 @@ import pytest
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
 from kernel import opened
-from llmspell_hookspecs import Agent, AgentContext, AgentInput, AgentOutput, InvalidInputError, Tool, ToolContext
+from llmspell_hookspecs import Agent, AgentInput, AgentOutput, InvalidInputError, Tool, ToolContext
+from llmspell_hookspecs.agents import AgentContext
 from llmspell_hookspecs.parameters import unknown_keys, validate, without_keys
 
 

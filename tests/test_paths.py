@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmspell.security.paths import PathJudge, PathRules
-from llmspell_hookspecs import FileAccess, SecurityError
+from llmspell_hookspecs import FileAccess
+from llmspell_hookspecs.errors import SecurityError
 
 
 def _judge(base: Path, *, denied: tuple[str, ...] = (), **options: object) -> PathJudge:

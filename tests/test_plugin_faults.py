@@ -27,14 +27,13 @@ from llmspell_hookspecs import (
     InvalidInputError,
     OperationCancelledError,
     Phase,
-    PluginError,
-    PluginRequiredError,
     ScriptGlobal,
     Tool,
     ToolCall,
     hookimpl,
     hookpoint,
 )
+from llmspell_hookspecs.errors import PluginError, PluginRequiredError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from packages import install
 

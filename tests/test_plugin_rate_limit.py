@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kernel import make_tool, opened, run
 from llmspell import Host
-from llmspell_hookspecs import Message, ModelRequest, OperationCancelledError, ProviderError, Retry, ToolContext
+from llmspell_hookspecs import Message, ModelRequest, OperationCancelledError, Retry, ToolContext
+from llmspell_hookspecs.errors import ProviderError
 from llmspell_plugins.hooks.rate_limit import FixedWindow, Limiter, SlidingWindow, TokenBucket
 from scripted_model import ScriptedModel, asks, says
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel import make_plugin, make_tool, opened, run
-from llmspell_hookspecs import Cancel, OperationCancelledError, ProviderError, ToolContext, ToolError
+from llmspell_hookspecs import Cancel, OperationCancelledError, ToolContext, ToolError
+from llmspell_hookspecs.errors import ProviderError
 from llmspell_plugins.hooks.retry import RetrySettings, delay_of
 from scripted_model import ScriptedModel, says
 

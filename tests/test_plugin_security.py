@@ -21,12 +21,12 @@ from llmspell_hookspecs import (
     ModelRequest,
     ModelResponse,
     OperationCancelledError,
-    PluginError,
     Priority,
     ToolCall,
     ToolContext,
     ToolError,
 )
+from llmspell_hookspecs.errors import PluginError
 from llmspell_plugins.hooks.security.rules import Asked, Rules
 from llmspell_plugins.hooks.security.secrets import SHAPES, Redactor
 from llmspell_plugins.hooks.security.settings import Rule

@@ -13,14 +13,9 @@ from llmspell import Host
 from llmspell.plugins import Installed
 from llmspell.plugins.doctor import examine
 from llmspell.settings import load_settings
-from llmspell_hookspecs import (
-    HookContext,
-    OperationCancelledError,
-    PluginInfo,
-    PluginRequiredError,
-    ToolResult,
-    hookimpl,
-)
+from llmspell_hookspecs import HookContext, OperationCancelledError, ToolResult, hookimpl
+from llmspell_hookspecs.errors import PluginRequiredError
+from llmspell_hookspecs.plugin import PluginInfo
 from packages import install
 
 GUARD = """

@@ -7,20 +7,12 @@ from typing import Any
 import pytest
 
 from kernel import ALL_POINTS, FAILS, MORE_PLUGINS, POINTS, SCENARIOS, SETTINGS, Bench, make_plugin, opened, run
-from llmspell_hookspecs import (
-    ConfigurationChange,
-    HookContext,
-    HookPoint,
-    HookRegistrationError,
-    InvalidInputError,
-    LimitExceeded,
-    LoadSample,
-    Phase,
-    PluginInfo,
-    SlowOperation,
-    ToolLimits,
-    Violation,
-)
+from llmspell_hookspecs import HookContext, InvalidInputError, Phase
+from llmspell_hookspecs.errors import HookRegistrationError
+from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_hookspecs.points import HookPoint
+from llmspell_hookspecs.system import ConfigurationChange, LimitExceeded, LoadSample, SlowOperation, Violation
+from llmspell_hookspecs.tool import ToolLimits
 
 
 def seen_at(point: HookPoint) -> list[HookContext[Any]]:

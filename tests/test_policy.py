@@ -18,7 +18,8 @@ from llmspell.settings.layers import trust_project
 from llmspell.settings.model import PluginTable, Settings
 from llmspell.settings.policy import loosens
 from llmspell.settings.trust import untrust
-from llmspell_hookspecs import Policy, Services, SettingsError
+from llmspell_hookspecs import Policy, Services
+from llmspell_hookspecs.errors import SettingsError
 from packages import install
 
 

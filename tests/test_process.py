@@ -17,7 +17,8 @@ import pytest
 import trio
 
 from llmspell.security.process import ProcessPool
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, ScriptError
 from waiting import until
 
 MB = 1024 * 1024

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from kernel import opened
-from llmspell_hookspecs import InvalidInputError, OperationTimeoutError, SecurityError, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import OperationTimeoutError, SecurityError
 from llmspell_plugins.tools.system.process_executor import ProcessExecutor
 from tool_host import ask, oracle, settings_of
 

@@ -19,17 +19,9 @@ from chat_server import ChatServer, Reply, break_off, fail, fail_in_stream, garb
 from chat_wire import chunks
 from kernel import opened, run
 from llmspell import Host
-from llmspell_hookspecs import (
-    Endpoint,
-    InvalidInputError,
-    Message,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    ProviderError,
-    ToolSpec,
-    ToolUse,
-)
+from llmspell_hookspecs import InvalidInputError, Message, ModelChunk, ModelRequest, ModelResponse
+from llmspell_hookspecs.errors import ProviderError
+from llmspell_hookspecs.model import Endpoint, ToolSpec, ToolUse
 from llmspell_plugins.providers.litellm_failures import litellm_error
 from waiting import PATIENCE_S
 

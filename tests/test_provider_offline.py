@@ -16,19 +16,10 @@ from hypothesis import strategies as st
 from kernel import make_plugin, opened, run
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import (
-    Cancel,
-    Endpoint,
-    InvalidInputError,
-    Message,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    ProviderError,
-    ToolSpec,
-    ToolUse,
-    thaw,
-)
+from llmspell_hookspecs import Cancel, InvalidInputError, Message, ModelChunk, ModelRequest, ModelResponse
+from llmspell_hookspecs.errors import ProviderError
+from llmspell_hookspecs.model import Endpoint, ToolSpec, ToolUse
+from llmspell_hookspecs.values import thaw
 from llmspell_plugins.providers.offline import Offline, provider
 from llmspell_plugins.providers.offline.asking import tool_uses
 from waiting import PATIENCE_S, processor_s

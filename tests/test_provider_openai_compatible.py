@@ -17,19 +17,9 @@ from chat_server import ChatServer, Reply, break_off, fail, fail_in_stream, garb
 from chat_wire import chunks, line
 from kernel import make_plugin, opened, run
 from llmspell import Host
-from llmspell_hookspecs import (
-    Endpoint,
-    InvalidInputError,
-    LlmspellError,
-    Message,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    ProviderError,
-    SecurityError,
-    ToolSpec,
-    ToolUse,
-)
+from llmspell_hookspecs import InvalidInputError, LlmspellError, Message, ModelChunk, ModelRequest, ModelResponse
+from llmspell_hookspecs.errors import ProviderError, SecurityError
+from llmspell_hookspecs.model import Endpoint, ToolSpec, ToolUse
 from waiting import PATIENCE_S
 
 KEY = "sk-this-is-the-secret-key"

@@ -8,17 +8,8 @@ from typing import Any
 import pytest
 
 from kernel import Bench, make_tool, opened
-from llmspell_hookspecs import (
-    Cancel,
-    InvalidInputError,
-    Modified,
-    ProviderError,
-    Replace,
-    Retry,
-    ScriptError,
-    SecurityError,
-    ToolError,
-)
+from llmspell_hookspecs import Cancel, InvalidInputError, Modified, Replace, Retry, ToolError
+from llmspell_hookspecs.errors import ProviderError, ScriptError, SecurityError
 
 SECRET = "ann@example.org"
 ERROR = "tool_error"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kernel import opened
-from llmspell_hookspecs import InvalidInputError, OperationTimeoutError, ResourceLimitError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import OperationTimeoutError, ResourceLimitError
 from llmspell_plugins.tools.utility.regex_matcher import RegexMatcher
 from tool_caller import call
 from tool_host import oracle, settings_of

@@ -13,18 +13,9 @@ import trio
 
 from kernel import Bench, opened, run
 from llmspell import Host
-from llmspell_hookspecs import (
-    Cancel,
-    HookContext,
-    HookFailedError,
-    HookRegistrationError,
-    Modified,
-    OperationCancelledError,
-    Replace,
-    ScriptRun,
-    ToolCall,
-    hookimpl,
-)
+from llmspell_hookspecs import Cancel, HookContext, Modified, OperationCancelledError, Replace, ToolCall, hookimpl
+from llmspell_hookspecs.errors import HookFailedError, HookRegistrationError
+from llmspell_hookspecs.script import ScriptRun
 
 BEFORE = "before_tool_execution"
 

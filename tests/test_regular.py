@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from llmspell.settings.document import set_plugin_enabled
-from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import SettingsError
 from llmspell_hookspecs.regular import MOST_BYTES, read_regular
 from llmspell_plugins.commands.repl.terminal import open_history
 from waiting import PATIENCE_S

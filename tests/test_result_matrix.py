@@ -25,15 +25,11 @@ from kernel import (
 )
 from llmspell import Host
 from llmspell_hookspecs import (
-    ACCEPTED,
-    RESULT_TYPES,
     Cache,
     Cancel,
     Continue,
     Fork,
     HookContext,
-    HookPoint,
-    HookRegistrationError,
     HookResult,
     Modified,
     OperationCancelledError,
@@ -43,8 +39,10 @@ from llmspell_hookspecs import (
     Retry,
     Skipped,
     ToolError,
-    UnsupportedResultError,
 )
+from llmspell_hookspecs.errors import HookRegistrationError, UnsupportedResultError
+from llmspell_hookspecs.points import ACCEPTED, HookPoint
+from llmspell_hookspecs.results import RESULT_TYPES
 from workflow_scenarios import WORKFLOW_MODIFIED
 
 # What Modified and Replace carry at each point, and what comes out of the scenario then.

@@ -12,7 +12,6 @@ from kernel import Bench, make_tool, opened, run
 from llmspell import Host
 from llmspell_hookspecs import (
     Cache,
-    Call,
     Calls,
     Cancel,
     Fork,
@@ -20,13 +19,13 @@ from llmspell_hookspecs import (
     InvalidInputError,
     Modified,
     OperationCancelledError,
-    OperationError,
-    OperationTimeoutError,
     Replace,
     Retry,
     ToolContext,
     ToolError,
 )
+from llmspell_hookspecs.errors import OperationError, OperationTimeoutError
+from llmspell_hookspecs.results import Call
 
 BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"
 

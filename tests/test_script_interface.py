@@ -13,19 +13,16 @@ from hypothesis import strategies as st
 
 from llmspell import Host
 from llmspell.scripting import Interface, Scope, load_globals
-from llmspell_hookspecs import (
+from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.language import (
     HookAdapter,
-    InvalidInputError,
     ScriptFunction,
-    ScriptGlobal,
     ScriptInterface,
     ScriptLimits,
     ScriptObject,
-    ScriptRun,
     ScriptScope,
-    Services,
-    script_method,
 )
+from llmspell_hookspecs.script import ScriptRun
 from llmspell_plugins.languages.adapter import PlainHookAdapter
 
 

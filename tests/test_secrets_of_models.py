@@ -12,7 +12,6 @@ from kernel import make_tool, opened
 from llmspell_hookspecs import (
     AgentInput,
     Cache,
-    Endpoint,
     HookContext,
     LlmspellError,
     Message,
@@ -21,10 +20,9 @@ from llmspell_hookspecs import (
     Modified,
     Replace,
     ToolContext,
-    ToolUse,
-    freeze,
-    thaw,
 )
+from llmspell_hookspecs.model import Endpoint, ToolUse
+from llmspell_hookspecs.values import freeze, thaw
 from scripted_model import ScriptedModel
 
 HIDDEN = "hidden-1"

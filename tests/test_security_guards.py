@@ -12,16 +12,8 @@ import trio
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import (
-    Call,
-    Cancel,
-    Fork,
-    HookContext,
-    LlmspellError,
-    OperationCancelledError,
-    Redirect,
-    ToolCall,
-)
+from llmspell_hookspecs import Cancel, Fork, HookContext, LlmspellError, OperationCancelledError, Redirect, ToolCall
+from llmspell_hookspecs.results import Call
 from waiting import PATIENCE_S
 
 SUM = {"operation": "evaluate", "input": "1+1"}

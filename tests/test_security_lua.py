@@ -16,7 +16,8 @@ import trio
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import LlmspellError, ScriptError
+from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.errors import ScriptError
 from waiting import PATIENCE_S
 
 SETTINGS: dict[str, Any] = {"scripts": {"time_s": 1.0}}

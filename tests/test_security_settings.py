@@ -9,7 +9,7 @@ import pytest
 
 from llmspell.settings import Settings, load_settings
 from llmspell.settings.layers import trust_project
-from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import SettingsError
 
 LOOSENINGS = {
     "disables a plugin": "[plugins]\ndisabled = ['audit']",

@@ -15,17 +15,9 @@ import trio.testing
 from kernel import MiniLanguage, make_plugin
 from llmspell import Host
 from llmspell.scripting import ScriptSession
-from llmspell_hookspecs import (
-    Cancel,
-    ComponentNotFoundError,
-    InteractiveLanguage,
-    InvalidInputError,
-    OperationCancelledError,
-    OperationError,
-    OperationTimeoutError,
-    Replace,
-    ScriptError,
-)
+from llmspell_hookspecs import Cancel, InvalidInputError, OperationCancelledError, Replace
+from llmspell_hookspecs.errors import ComponentNotFoundError, OperationError, OperationTimeoutError, ScriptError
+from llmspell_hookspecs.language import InteractiveLanguage
 from llmspell_plugins.languages.lua.engine import Engine
 from llmspell_plugins.languages.lua.language import Lua
 from waiting import PATIENCE_S

@@ -16,7 +16,7 @@ from llmspell.settings import LoadedSettings, Settings, change, join, load_setti
 from llmspell.settings.document import set_plugin_enabled
 from llmspell.settings.location import lines_of
 from llmspell.settings.schema import known_keys
-from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import SettingsError
 
 
 class Folders:

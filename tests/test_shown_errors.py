@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from kernel import make_tool, opened
-from llmspell_hookspecs import HookContext, SecurityError, ToolContext, ToolError
+from llmspell_hookspecs import HookContext, ToolContext, ToolError
+from llmspell_hookspecs.errors import SecurityError
 
 
 class Own(Exception):

@@ -17,20 +17,9 @@ from hypothesis import strategies as st
 from kernel import opened, run
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import (
-    Cancel,
-    HookContext,
-    InvalidInputError,
-    Modified,
-    OperationCancelledError,
-    Replace,
-    ResourceLimitError,
-    Retry,
-    StateConflict,
-    StateRead,
-    StateValue,
-    StorageError,
-)
+from llmspell_hookspecs import Cancel, HookContext, InvalidInputError, Modified, OperationCancelledError, Replace, Retry
+from llmspell_hookspecs.errors import ResourceLimitError, StorageError
+from llmspell_hookspecs.state import StateConflict, StateRead, StateValue
 from llmspell_plugins.services.state_address import address, canonical
 from llmspell_plugins.services.state_value import decode, encode
 from llmspell_plugins.storage.memory import Memory

@@ -17,7 +17,9 @@ import pytest
 import trio
 import trio.testing
 
-from llmspell_hookspecs import Entry, InvalidInputError, Storage, StorageError
+from llmspell_hookspecs import InvalidInputError, Storage
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import Entry
 from llmspell_plugins.storage.lmdb import Lmdb, LmdbSettings
 from llmspell_plugins.storage.memory import Memory
 from llmspell_plugins.storage.sqlite import SQLite, SQLiteSettings

@@ -16,7 +16,9 @@ from typing import Any
 import lmdb
 import pytest
 
-from llmspell_hookspecs import Entry, Storage, StorageError
+from llmspell_hookspecs import Storage
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import Entry
 from llmspell_plugins.storage.lmdb import Lmdb, LmdbSettings
 from llmspell_plugins.storage.sqlite import SQLite, SQLiteSettings
 from llmspell_testing import StorageFileConformance
@@ -258,7 +260,7 @@ FULL = """
 import resource, sys, trio
 from pathlib import Path
 from test_storage_places import make
-from llmspell_hookspecs import StorageError
+from llmspell_hookspecs.errors import StorageError
 
 async def main():
     async with make(sys.argv[2], Path(sys.argv[1])) as storage:
@@ -290,7 +292,7 @@ CUT_OPEN = """
 import os, sys, trio
 from pathlib import Path
 from test_storage_places import make
-from llmspell_hookspecs import StorageError
+from llmspell_hookspecs.errors import StorageError
 
 folder, how, after = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 data = folder / "state.lmdb" / "data.mdb"

@@ -20,31 +20,28 @@ from kernel import Anything, make_tool, opened
 from llmspell import Host
 from llmspell_hookspecs import (
     Cache,
-    Call,
     Cancel,
-    ComponentRef,
     Continue,
     Fork,
     HookContext,
     InvalidInputError,
     Modified,
-    Operation,
     OperationCancelledError,
-    OperationKind,
-    Operations,
-    OperationTimeoutError,
-    PathAccess,
     Redirect,
     Replace,
     Retry,
-    SecurityError,
     Skipped,
     Tool,
     ToolContext,
     ToolError,
     tool,
 )
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import OperationTimeoutError, SecurityError
 from llmspell_hookspecs.fit import plain
+from llmspell_hookspecs.operation import Operation, OperationKind, Operations
+from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.tool import PathAccess
 
 BEFORE, ERROR = "before_tool_execution", "tool_error"
 Answer = Callable[[HookContext[Any]], Any]

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import llmspell_hookspecs
 from llmspell.plugins import Installed
+from llmspell_hookspecs.topics import own_points
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {
@@ -113,6 +115,14 @@ def test_every_entry_point_of_ours_loads() -> None:
 
     assert len(ours) >= 17
     assert all(point.load() is not None for point in ours)
+
+
+def test_the_root_of_the_contract_shows_what_a_first_plugin_needs_and_no_point() -> None:
+    root = set(llmspell_hookspecs.__all__)
+    points = {point.name for point in own_points()}
+
+    assert len(root) <= 50
+    assert not root & points
 
 
 def test_every_face_lists_what_it_exports_sorted_and_exports_it() -> None:

@@ -16,14 +16,8 @@ from hypothesis import strategies as st
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import (
-    Cancel,
-    HookContext,
-    HookRegistrationError,
-    OperationCancelledError,
-    ToolCall,
-    hookimpl,
-)
+from llmspell_hookspecs import Cancel, HookContext, OperationCancelledError, ToolCall, hookimpl
+from llmspell_hookspecs.errors import HookRegistrationError
 from llmspell_testing import (
     HookRecorder,
     HostOpener,

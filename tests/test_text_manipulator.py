@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ToolError, ToolResult
+from llmspell_hookspecs import InvalidInputError, ToolError, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_plugins.tools.utility import wording
 from llmspell_plugins.tools.utility.text_manipulator import TextManipulator, TextManipulatorParameters
 from tool_caller import call

@@ -7,7 +7,9 @@ from importlib.metadata import entry_points
 import pytest
 
 from kernel import opened
-from llmspell_hookspecs import ComponentNotFoundError, InvalidInputError, PluginError, ToolExample, Tools, tool
+from llmspell_hookspecs import InvalidInputError, ToolExample, tool
+from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
+from llmspell_hookspecs.services import Tools
 from llmspell_testing import ToolConformance
 
 

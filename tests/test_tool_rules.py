@@ -18,17 +18,9 @@ import pytest
 from listening import Listener
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import (
-    AddressAccess,
-    HostAccess,
-    InvalidInputError,
-    LlmspellError,
-    PathAccess,
-    ResourceLimitError,
-    SecurityError,
-    Tool,
-    ToolError,
-)
+from llmspell_hookspecs import InvalidInputError, LlmspellError, Tool, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
+from llmspell_hookspecs.tool import AddressAccess, HostAccess, PathAccess
 
 OURS = sorted(
     point.name

@@ -9,7 +9,8 @@ import pytest
 from graphql import build_schema, graphql_sync, print_schema
 
 from kernel import opened
-from llmspell_hookspecs import ResourceLimitError, SecurityError, ToolError, ToolResult
+from llmspell_hookspecs import ToolError, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.tools.api.graphql_query import GraphqlQuery
 from loopback import LOOPBACK, serve
 

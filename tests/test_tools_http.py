@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from kernel import opened
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, SecurityError, ToolError, ToolResult
+from llmspell_hookspecs import InvalidInputError, ToolError, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.tools.api.api_tester import ApiTester
 from llmspell_plugins.tools.api.webhook_caller import WebhookCaller
 from loopback import LOOPBACK, serve

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from kernel import opened
-from llmspell_hookspecs import LlmspellError, ResourceLimitError, ToolError, ToolResult
+from llmspell_hookspecs import LlmspellError, ToolError, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_plugins.tools.data.xml_processor import XmlProcessor
 from llmspell_plugins.tools.data.yaml_processor import YamlProcessor
 from oracles import oracle

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kernel import opened
-from llmspell_hookspecs import ResourceLimitError, SecurityError, ToolError, ToolResult
+from llmspell_hookspecs import ToolError, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.tools.web.markdown_converter import MarkdownConverter
 from llmspell_plugins.tools.web.markup import decoded
 from llmspell_plugins.tools.web.web_fetch import WebFetch

@@ -13,7 +13,6 @@ from llmspell import Host
 from llmspell.hooks import TraceRow
 from llmspell_hookspecs import (
     Cache,
-    Call,
     Cancel,
     Fork,
     HookContext,
@@ -26,6 +25,7 @@ from llmspell_hookspecs import (
     ToolCall,
 )
 from llmspell_hookspecs.difference import difference
+from llmspell_hookspecs.results import Call
 
 BEFORE, AROUND, AFTER = "before_tool_execution", "around_tool_execution", "after_tool_execution"
 

@@ -10,7 +10,7 @@ import pytest
 
 from llmspell.settings import LoadedSettings, load_settings
 from llmspell.settings.layers import trust_project
-from llmspell_hookspecs import SecurityError, SettingsError
+from llmspell_hookspecs.errors import SecurityError, SettingsError
 
 TEXT = """
 [security.paths]

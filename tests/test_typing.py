@@ -13,7 +13,9 @@ PACKAGES = {
     "hooks": """
 from pydantic import BaseModel
 
-from llmspell_hookspecs import Calls, Cancel, Clock, Events, HookContext, Services, State, Storages, ToolCall, hookimpl
+from llmspell_hookspecs import Calls, Cancel, Events, HookContext, Services, State, ToolCall, hookimpl
+from llmspell_hookspecs.services import Clock
+from llmspell_hookspecs.storage import Storages
 
 
 class LimitSettings(BaseModel):
@@ -162,19 +164,9 @@ from typing import ClassVar, Protocol
 
 from pydantic import BaseModel
 
-from llmspell_hookspecs import (
-    ChunkSink,
-    Endpoint,
-    HookContext,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    Modified,
-    Provider,
-    ProviderInfo,
-    Services,
-    hookimpl,
-)
+from llmspell_hookspecs.model import ChunkSink, Endpoint
+from llmspell_hookspecs import HookContext, ModelChunk, ModelRequest, ModelResponse, Modified, Provider
+from llmspell_hookspecs import ProviderInfo, Services, hookimpl
 
 
 class Translator(Protocol):

@@ -12,18 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel import make_tool, opened
-from llmspell_hookspecs import (
-    Cache,
-    HookContext,
-    InvalidInputError,
-    Modified,
-    Replace,
-    ToolContext,
-    canonical,
-    freeze,
-    restore,
-    thaw,
-)
+from llmspell_hookspecs import Cache, HookContext, InvalidInputError, Modified, Replace, ToolContext
+from llmspell_hookspecs.values import canonical, freeze, restore, thaw
 from values_of_all_types import REFUSED, VALUES, nested
 
 BEFORE, AFTER = "before_tool_execution", "after_tool_execution"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from llmspell_hookspecs import InvalidInputError, LlmspellError, ResourceLimitError, ToolError
+from llmspell_hookspecs import InvalidInputError, LlmspellError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError
 from oracles import called, oracle
 
 pytest.importorskip("av", reason="there is no av; pip install 'llmspell[video]'")

@@ -28,9 +28,8 @@ from llmspell_hookspecs import (
     Tool,
     ToolContext,
     ToolError,
-    canonical,
-    freeze,
 )
+from llmspell_hookspecs.values import canonical, freeze
 
 BEFORE = "before_tool_execution"
 

@@ -8,7 +8,9 @@ from typing import Any, cast
 import pydantic
 import trio
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, Tool, ToolContext, ToolLimits, ToolResult
+from llmspell_hookspecs import InvalidInputError, Tool, ToolContext, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.tool import ToolLimits
 
 
 class Context:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from llmspell_hookspecs import Call, CallOptions, ComponentNotFoundError
+from llmspell_hookspecs.errors import ComponentNotFoundError
+from llmspell_hookspecs.kind import CallOptions
+from llmspell_hookspecs.results import Call
 
 __all__ = ["Addresses", "CallOptions"]
 

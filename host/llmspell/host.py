@@ -43,32 +43,20 @@ from llmspell.services import (
 )
 from llmspell.settings import LoadedSettings, Settings, load_settings
 from llmspell.version import VERSION
-from llmspell_hookspecs import (
-    Agents,
-    Calls,
-    Clock,
-    ComponentRef,
-    Events,
-    FileAccess,
-    Hooks,
-    Hosts,
-    HostState,
-    Levels,
-    Models,
-    Operations,
-    PluginInfo,
-    Processes,
-    ProjectFolder,
-    Registries,
-    ScriptRun,
-    Scripts,
-    SettingsAccess,
-    State,
-    Storages,
-    Tools,
-    own_points,
-)
+from llmspell_hookspecs import Calls, Events, FileAccess, State
+from llmspell_hookspecs.agents import Agents
 from llmspell_hookspecs.breaker import PROFILES, BreakerState
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.kind import Registries
+from llmspell_hookspecs.model import Models
+from llmspell_hookspecs.network import Hosts
+from llmspell_hookspecs.operation import Operations
+from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_hookspecs.script import ScriptRun, Scripts
+from llmspell_hookspecs.services import Clock, Hooks, Levels, Processes, ProjectFolder, SettingsAccess, Tools
+from llmspell_hookspecs.storage import Storages
+from llmspell_hookspecs.system import HostState
+from llmspell_hookspecs.topics import own_points
 
 __all__ = ["Host"]
 

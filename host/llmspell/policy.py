@@ -10,8 +10,10 @@ from typing import Literal
 from llmspell.operations import RunnerLimits
 from llmspell.security import HostJudge, PathJudge
 from llmspell.settings import LoadedSettings, Settings
-from llmspell_hookspecs import ScriptLimits, SecurityError, SecurityLevel
+from llmspell_hookspecs import SecurityLevel
 from llmspell_hookspecs.bucket import TokenRate
+from llmspell_hookspecs.errors import SecurityError
+from llmspell_hookspecs.language import ScriptLimits
 
 __all__ = ["Policies", "flow_limit", "runner_limits"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from llmspell.security import DATA_FOLDER
 from llmspell.settings.place import data_dir, runtime_dir
-from llmspell_hookspecs import StorageError
+from llmspell_hookspecs.errors import StorageError
 
 __all__ = ["HostFolder"]
 

@@ -18,21 +18,16 @@ from llmspell.hooks import Handle, HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, beside
 from llmspell.security import HostJudge, HostRules
 from llmspell.settings import LoadedSettings, change, plain
-from llmspell_hookspecs import (
-    CallOptions,
-    ComponentRef,
-    ConfigurationChange,
-    Failure,
-    HookInfo,
-    HookPoint,
-    LlmspellError,
-    Phase,
-    Target,
-    custom_point,
-    payload_of,
-)
+from llmspell_hookspecs import Failure, LlmspellError, Phase, custom_point
+from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.fit import bound, fit
 from llmspell_hookspecs.fit import plain as plain_fields
+from llmspell_hookspecs.kind import CallOptions
+from llmspell_hookspecs.network import Target
+from llmspell_hookspecs.payload import payload_of
+from llmspell_hookspecs.points import HookPoint
+from llmspell_hookspecs.services import HookInfo
+from llmspell_hookspecs.system import ConfigurationChange
 
 __all__ = ["HookService", "HostClock", "HostService", "SettingsService"]
 

@@ -17,8 +17,10 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ScriptObject, check_bounds
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.bounds import check_bounds
+from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
+from llmspell_hookspecs.language import ScriptObject
 
 __all__ = ["LARGEST_TEXT", "is_small", "parse_text", "plain", "sound", "write_text"]
 

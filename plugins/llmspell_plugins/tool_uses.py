@@ -12,7 +12,8 @@ from typing import Final
 
 from msgspec import structs
 
-from llmspell_hookspecs import Message, ToolUse
+from llmspell_hookspecs import Message
+from llmspell_hookspecs.model import ToolUse
 
 __all__ = ["ids_of", "settled"]
 

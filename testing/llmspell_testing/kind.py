@@ -25,20 +25,21 @@ import trio
 
 from llmspell_hookspecs import (
     Cancel,
-    ComponentNotFoundError,
-    DepthLimitError,
     HookContext,
     HookResult,
     InvalidInputError,
     OperationCancelledError,
-    OperationTimeoutError,
-    PluginRequiredError,
     Redirect,
     Replace,
     Retry,
-    freeze,
-    restore,
 )
+from llmspell_hookspecs.errors import (
+    ComponentNotFoundError,
+    DepthLimitError,
+    OperationTimeoutError,
+    PluginRequiredError,
+)
+from llmspell_hookspecs.values import freeze, restore
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager

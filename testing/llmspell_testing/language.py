@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import pytest
 import trio
 
-from llmspell_hookspecs import Cancel, HookContext, LlmspellError, OperationCancelledError, ScriptError, ToolCall
+from llmspell_hookspecs import Cancel, HookContext, LlmspellError, OperationCancelledError, ToolCall
+from llmspell_hookspecs.errors import ScriptError
 
 from .loop import loop_steps
 

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from llmspell_hookspecs import Message, ModelChunk, ModelRequest, ModelResponse, ProviderError, ToolSpec, ToolUse
+from llmspell_hookspecs import Message, ModelChunk, ModelRequest, ModelResponse
+from llmspell_hookspecs.errors import ProviderError
+from llmspell_hookspecs.model import ToolSpec, ToolUse
 
 from .canned import CannedServer
 from .provider_quirks import QUIRKS, Quirk

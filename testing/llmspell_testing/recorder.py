@@ -12,16 +12,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from llmspell.hooks import PointCatalog
-from llmspell_hookspecs import (
-    ComponentRef,
-    HookContext,
-    HookPoint,
-    Outcome,
-    Phase,
-    Priority,
-    hookimpl,
-    own_points,
-)
+from llmspell_hookspecs import HookContext, Phase, Priority, hookimpl
+from llmspell_hookspecs.context import ComponentRef, Outcome
+from llmspell_hookspecs.points import HookPoint
+from llmspell_hookspecs.topics import own_points
 
 if TYPE_CHECKING:
     from llmspell.host import Host

@@ -23,7 +23,9 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 
-from llmspell_hookspecs import MAX_KEY_BYTES, Entry, InvalidInputError, Snapshots, Storage, StorageError
+from llmspell_hookspecs import InvalidInputError, Storage
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import MAX_KEY_BYTES, Entry, Snapshots
 
 from .storage_model import STEPS, Reopen, Step, StorageModel, take_step
 

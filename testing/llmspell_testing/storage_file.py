@@ -26,7 +26,9 @@ from typing import ClassVar, Final
 import pytest
 import trio
 
-from llmspell_hookspecs import Entry, Storage, StorageError
+from llmspell_hookspecs import Storage
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import Entry
 
 __all__ = ["StorageFileConformance"]
 

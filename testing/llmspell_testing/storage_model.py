@@ -11,7 +11,8 @@ from typing import Final
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from llmspell_hookspecs import MAX_KEY_BYTES, Entry, Storage
+from llmspell_hookspecs import Storage
+from llmspell_hookspecs.storage import MAX_KEY_BYTES, Entry
 
 __all__ = ["STEPS", "Reopen", "Step", "StorageModel", "take_step"]
 

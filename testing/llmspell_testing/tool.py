@@ -29,13 +29,13 @@ from llmspell_hookspecs import (
     HookContext,
     LlmspellError,
     OperationCancelledError,
-    SecurityError,
     SecurityLevel,
     ToolExample,
     ToolResult,
-    Tools,
-    freeze,
 )
+from llmspell_hookspecs.errors import SecurityError
+from llmspell_hookspecs.services import Tools
+from llmspell_hookspecs.values import freeze
 
 from .schema import values_of
 

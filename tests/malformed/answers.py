@@ -12,7 +12,8 @@ import trio
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import Message, ModelChunk, ModelRequest, ToolSpec
+from llmspell_hookspecs import Message, ModelChunk, ModelRequest
+from llmspell_hookspecs.model import ToolSpec
 from llmspell_testing.provider_quirks import QUIRKS
 
 from .mutation import Mutation

@@ -124,7 +124,8 @@ def single(error: BaseException) -> BaseException:
 
 def _described(error: BaseException, *, debug: bool) -> tuple[int, str, str, dict[str, Any]]:
     """The exit code, the word for programs, the line for people, and more facts."""
-    from llmspell_hookspecs import ComponentNotFoundError, HookRegistrationError, LlmspellError, SettingsError
+    from llmspell_hookspecs import LlmspellError
+    from llmspell_hookspecs.errors import ComponentNotFoundError, HookRegistrationError, SettingsError
 
     if isinstance(error, Exit):
         return error.code, error.word, str(error), {}

@@ -17,7 +17,7 @@ from .invocation import Invocation
 
 if TYPE_CHECKING:
     from llmspell.settings import LoadedSettings, Settings
-    from llmspell_hookspecs import PluginInfo
+    from llmspell_hookspecs.plugin import PluginInfo
 
 __all__ = ["FILE", "plugin", "switch"]
 
@@ -172,7 +172,7 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
     from llmspell.settings.layers import is_trusted, trust_project
     from llmspell.settings.place import current_dir, user_file
     from llmspell.settings.source import read_settings
-    from llmspell_hookspecs import SettingsError
+    from llmspell_hookspecs.errors import SettingsError
 
     file = user_file(os.environ) if user else invocation.project_file()
     place: dict[str, Any] = {"environment": os.environ}

@@ -92,7 +92,7 @@ def load(
     from llmspell.plugins.groups import Groups
     from llmspell.plugins.loading import load as import_plugin
     from llmspell.settings import Settings
-    from llmspell_hookspecs import PluginError, SettingsError
+    from llmspell_hookspecs.errors import PluginError, SettingsError
 
     installed = Installed()
     infos = [candidate.info for candidate in installed.of(_GROUP)]

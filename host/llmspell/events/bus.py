@@ -21,18 +21,14 @@ from msgspec import structs
 from llmspell.hooks import HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, beside
 from llmspell.operations.correlation import CURRENT
-from llmspell_hookspecs import (
-    ComponentRef,
-    Event,
-    EventStats,
-    LlmspellError,
-    ResourceLimitError,
-    SubscriptionInfo,
-    thaw,
-)
+from llmspell_hookspecs import Event, LlmspellError
 from llmspell_hookspecs.bucket import TokenBuckets, TokenRate
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.event import EventStats, SubscriptionInfo
 from llmspell_hookspecs.fit import bound, fit
 from llmspell_hookspecs.trie import Topics
+from llmspell_hookspecs.values import thaw
 
 from .age import Ages
 from .handling import Handling, emptied, run_handler, waits_on

@@ -16,8 +16,10 @@ import trio
 
 from llmspell.operations import Runner
 from llmspell.operations.correlation import CURRENT, Frame
-from llmspell_hookspecs import ComponentRef, Event, HandlerFailure
+from llmspell_hookspecs import Event
+from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.event import HandlerFailure
 from llmspell_hookspecs.failure import failure_of
 from llmspell_hookspecs.foreign import as_error, let_pass
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import trio
 
-from llmspell_hookspecs import Event, InvalidInputError, SubscriptionInfo
+from llmspell_hookspecs import Event, InvalidInputError
+from llmspell_hookspecs.event import SubscriptionInfo
 from llmspell_hookspecs.tally import Tally
 
 from .mailbox import COUNTS, EVERY, Mailbox

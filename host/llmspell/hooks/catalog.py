@@ -8,7 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from llmspell_hookspecs import HookPoint, HookRegistrationError, custom_point
+from llmspell_hookspecs import custom_point
+from llmspell_hookspecs.errors import HookRegistrationError
+from llmspell_hookspecs.points import HookPoint
 
 __all__ = ["PointCatalog"]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from llmspell_hookspecs import HookKind, HookPoint, Phase
+from llmspell_hookspecs import HookKind, Phase
+from llmspell_hookspecs.points import HookPoint
 
 from .hook import Hook
 

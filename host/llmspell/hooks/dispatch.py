@@ -15,18 +15,14 @@ from typing import Any, Final
 
 import trio
 
-from llmspell_hookspecs import (
-    Cancel,
-    Continue,
-    HookContext,
+from llmspell_hookspecs import Cancel, Continue, HookContext, HookResult, Skipped
+from llmspell_hookspecs.errors import (
     HookError,
     HookFailedError,
-    HookResult,
     HookTimeoutError,
-    Skipped,
     UnsupportedResultError,
+    text_of_error,
 )
-from llmspell_hookspecs.errors import text_of_error
 from llmspell_hookspecs.foreign import let_pass, remedy
 
 from .hook import Hook

@@ -17,17 +17,12 @@ from typing import Any, Final
 
 import trio
 
-from llmspell_hookspecs import (
-    HookContext,
-    HookInfo,
-    HookKind,
-    HookOptions,
-    HookPoint,
-    HookRegistrationError,
-    HookTimeoutError,
-    Phase,
-)
+from llmspell_hookspecs import HookContext, HookKind, Phase
 from llmspell_hookspecs.breaker import Breaker, BreakerProfile
+from llmspell_hookspecs.errors import HookRegistrationError, HookTimeoutError
+from llmspell_hookspecs.marker import HookOptions
+from llmspell_hookspecs.points import HookPoint
+from llmspell_hookspecs.services import HookInfo
 from llmspell_hookspecs.spelling import one_line
 from llmspell_hookspecs.tally import Tally
 

@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from llmspell_hookspecs import HookOrderError, Priority
+from llmspell_hookspecs import Priority
+from llmspell_hookspecs.errors import HookOrderError
 
 from .hook import Hook
 

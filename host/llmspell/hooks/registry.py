@@ -19,15 +19,12 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from llmspell_hookspecs import (
-    HookInfo,
-    HookKind,
-    HookOptions,
-    HookPoint,
-    HookRegistrationError,
-    hook_options,
-)
+from llmspell_hookspecs import HookKind
 from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
+from llmspell_hookspecs.errors import HookRegistrationError
+from llmspell_hookspecs.marker import HookOptions, hook_options
+from llmspell_hookspecs.points import HookPoint
+from llmspell_hookspecs.services import HookInfo
 
 from .catalog import PointCatalog
 from .chain import Chain, compile_chain

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from llmspell_hookspecs import HookPoint, HookRegistrationError
+from llmspell_hookspecs.errors import HookRegistrationError
+from llmspell_hookspecs.points import HookPoint
 
 __all__ = ["check_signature", "check_subject"]
 

@@ -23,10 +23,10 @@ from llmspell_hookspecs import (
     HookResult,
     Modified,
     OperationCancelledError,
-    Outcome,
     Redirect,
     Replace,
 )
+from llmspell_hookspecs.context import Outcome
 from llmspell_hookspecs.failure import failure_of
 from llmspell_hookspecs.fit import fit
 

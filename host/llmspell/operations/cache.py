@@ -16,7 +16,8 @@ import trio
 from blake3 import blake3
 from msgspec import Struct, structs
 
-from llmspell_hookspecs import Cache, canonical
+from llmspell_hookspecs import Cache
+from llmspell_hookspecs.values import canonical
 
 from .correlation import Frame
 

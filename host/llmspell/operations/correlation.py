@@ -16,7 +16,7 @@ from typing import Any, Final
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import ComponentRef, OperationRef
+from llmspell_hookspecs.context import ComponentRef, OperationRef
 
 __all__ = ["CURRENT", "Frame"]
 

@@ -12,20 +12,10 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from llmspell.hooks import FOR_ALL, Chain, Hook, HookRegistry, Tracer, observe, still_judging
-from llmspell_hookspecs import (
-    Cancel,
-    EndedOperation,
-    Failure,
-    Fork,
-    ForkOutcome,
-    HookContext,
-    Metadata,
-    OperationCancelledError,
-    OperationRef,
-    Outcome,
-    Phase,
-)
+from llmspell_hookspecs import Cancel, Failure, Fork, HookContext, OperationCancelledError, Phase
+from llmspell_hookspecs.context import ForkOutcome, Metadata, OperationRef, Outcome
 from llmspell_hookspecs.fit import freeze_fields
+from llmspell_hookspecs.operation import EndedOperation
 
 from .asking import Answer, ask_chain, cancellation, seen_by_scripts
 from .beside import beside, frozen

@@ -8,7 +8,8 @@ from typing import Any
 
 import trio
 
-from llmspell_hookspecs import InvalidInputError, OperationTimeoutError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import OperationTimeoutError
 
 from .correlation import Frame
 

@@ -13,8 +13,11 @@ from typing import Any, Final
 import trio
 from msgspec import structs
 
-from llmspell_hookspecs import Call, Failure, Fork, ForkOutcome, ResourceLimitError
+from llmspell_hookspecs import Failure, Fork
+from llmspell_hookspecs.context import ForkOutcome
+from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.failure import failure_of
+from llmspell_hookspecs.results import Call
 
 from .correlation import Frame
 from .kind import RunnerLimits

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from llmspell_hookspecs import Asker, Call, Operation, OperationKind, same
+from llmspell_hookspecs.operation import Asker, Operation, OperationKind, same
+from llmspell_hookspecs.results import Call
 
 __all__ = ["Asker", "Caller", "Operation", "OperationKind", "RunnerLimits", "same"]
 

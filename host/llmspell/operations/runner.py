@@ -23,23 +23,19 @@ import trio
 from msgspec import structs
 
 from llmspell.hooks import Chain, HookRegistry, Tracer, advance, judge, observe
-from llmspell_hookspecs import (
-    Call,
-    ComponentRef,
+from llmspell_hookspecs import HookContext, InvalidInputError
+from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
+from llmspell_hookspecs.context import ComponentRef, Metadata, OperationRef, Outcome
+from llmspell_hookspecs.errors import (
     DepthLimitError,
-    EndedOperation,
-    HookContext,
-    InvalidInputError,
-    Metadata,
     OperationError,
-    OperationRef,
-    Outcome,
     PluginRequiredError,
     ResourceLimitError,
+    text_of_error,
 )
-from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
-from llmspell_hookspecs.errors import text_of_error
 from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
+from llmspell_hookspecs.operation import EndedOperation
+from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.tally import Tally
 
 from .asking import ask_chain

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import trio
 
-from llmspell_hookspecs import ComponentRef, OperationKind
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.operation import OperationKind
 
 from .beside import beside
 from .correlation import CURRENT

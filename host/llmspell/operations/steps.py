@@ -37,36 +37,35 @@ from msgspec import Struct, structs
 from llmspell.hooks import PAUSE, Chain, Hook, advance, advance_waiting, judge, observe, unsupported
 from llmspell_hookspecs import (
     Cache,
-    Call,
     Cancel,
-    EndedOperation,
     Failure,
     Fork,
     HookContext,
     HookResult,
-    LimitExceeded,
     LlmspellError,
     Modified,
     OperationCancelledError,
-    OperationError,
-    OperationKind,
-    OperationTimeoutError,
-    Outcome,
     Phase,
     Redirect,
     Replace,
-    ResourceLimitError,
     Retry,
+)
+from llmspell_hookspecs.context import Outcome
+from llmspell_hookspecs.errors import (
+    OperationError,
+    OperationTimeoutError,
+    ResourceLimitError,
     ScriptError,
     SecurityError,
-    SlowOperation,
-    Violation,
-    freeze,
+    text_of_error,
 )
-from llmspell_hookspecs.errors import text_of_error
 from llmspell_hookspecs.failure import changed_failure, failure_of
 from llmspell_hookspecs.fit import fit, name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
+from llmspell_hookspecs.operation import EndedOperation, OperationKind
+from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.system import LimitExceeded, SlowOperation, Violation
+from llmspell_hookspecs.values import freeze
 
 from .asking import cancellation
 from .cache import size_of

@@ -21,8 +21,8 @@ from msgspec import Struct, structs
 
 from llmspell.settings import PluginTable, Settings
 from llmspell.version import VERSION
-from llmspell_hookspecs import PluginInfo
 from llmspell_hookspecs.foreign import let_pass, text_of
+from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.spelling import one_line
 

@@ -17,14 +17,11 @@ from pydantic.fields import FieldInfo
 from llmspell.hooks import HookRegistry, PointCatalog
 from llmspell.settings import LoadedSettings, Settings, plain
 from llmspell.settings.key import spelled_names
-from llmspell_hookspecs import (
-    ComponentNotFoundError,
-    LlmspellError,
-    PluginError,
-    PluginInfo,
-    own_points,
-)
+from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_hookspecs.topics import own_points
 
 from .discovery import Candidate, Installed, choose, scan_all
 from .groups import PLUGINS, Groups

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from llmspell_hookspecs import HookOptions, HookRegistrationError
+from llmspell_hookspecs.errors import HookRegistrationError
+from llmspell_hookspecs.marker import HookOptions
 
 __all__ = ["Found", "find_hooks"]
 

@@ -14,14 +14,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from llmspell.settings import Settings
-from llmspell_hookspecs import (
-    ComponentGroup,
-    ComponentKind,
-    Language,
-    PluginError,
-    ScriptGlobal,
-    Storage,
-)
+from llmspell_hookspecs import ScriptGlobal, Storage
+from llmspell_hookspecs.errors import PluginError
+from llmspell_hookspecs.kind import ComponentGroup, ComponentKind
+from llmspell_hookspecs.language import Language
 
 __all__ = ["KINDS", "OWN_GROUPS", "PLUGINS", "Groups", "name_problem", "plugin_name", "service_name"]
 

@@ -14,8 +14,10 @@ from typing import Any
 from msgspec import structs
 
 from llmspell.settings import Settings
-from llmspell_hookspecs import InvalidInputError, PluginError, PluginInfo
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.spelling import one_line
 
 from .discovery import Candidate

@@ -23,9 +23,10 @@ from typing import Any, Final
 import trio
 from msgspec import structs
 
-from llmspell_hookspecs import Closing, LlmspellError, PluginError, PluginInfo
-from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.errors import PluginError, text_of_error
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.plugin import Closing, PluginInfo
 
 __all__ = ["Lifespans", "open_lifespans"]
 

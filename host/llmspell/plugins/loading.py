@@ -20,9 +20,11 @@ from pydantic import BaseModel, ValidationError
 from stevedore import ExtensionManager
 
 from llmspell.settings import Settings
-from llmspell_hookspecs import HOOK_API_VERSION, LlmspellError, PluginError, PluginInfo, Services
+from llmspell_hookspecs import HOOK_API_VERSION, LlmspellError, Services
+from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.parameters import models_at, validate, written_names
+from llmspell_hookspecs.plugin import PluginInfo
 
 from .discovery import Candidate
 from .groups import Groups

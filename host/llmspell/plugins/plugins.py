@@ -17,8 +17,11 @@ from msgspec import structs
 from llmspell.hooks import HookRegistry
 from llmspell.settings import Settings
 from llmspell.settings.key import spelled_names
-from llmspell_hookspecs import ComponentKind, LlmspellError, PluginError, PluginInfo
+from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.kind import ComponentKind
+from llmspell_hookspecs.plugin import PluginInfo
 
 from .discovery import OWN, Candidate
 from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups

@@ -14,7 +14,8 @@ from typing import Any
 import pluggy
 
 from llmspell.hooks import Hook, HookRegistry, check_subject
-from llmspell_hookspecs import PROJECT, HookError, HookPoint, HookRegistrationError, points_of
+from llmspell_hookspecs.errors import HookError, HookRegistrationError
+from llmspell_hookspecs.points import PROJECT, HookPoint, points_of
 
 from .finding import Found, find_hooks
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmspell.settings import Settings
-from llmspell_hookspecs import ComponentGroup
+from llmspell_hookspecs.kind import ComponentGroup
 
 from .discovery import Candidate, Installed, choose
 from .groups import KINDS, PLUGINS

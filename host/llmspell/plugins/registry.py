@@ -12,7 +12,9 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import structs
 
-from llmspell_hookspecs import ComponentNotFoundError, LlmspellError, PluginInfo
+from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.errors import ComponentNotFoundError
+from llmspell_hookspecs.plugin import PluginInfo
 
 from .discovery import Candidate
 from .loading import Loader

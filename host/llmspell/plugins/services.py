@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from llmspell_hookspecs import ComponentNotFoundError, PluginError
+from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
 
 from .groups import service_name
 from .lifespan import Lifespans

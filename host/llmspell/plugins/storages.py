@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import trio
 
-from llmspell_hookspecs import Storage, StorageError
+from llmspell_hookspecs import Storage
+from llmspell_hookspecs.errors import StorageError
 
 from .registry import LazyRegistry
 

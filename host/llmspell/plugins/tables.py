@@ -21,7 +21,11 @@ from llmspell.hooks import HookRegistry
 from llmspell.settings import LoadedSettings, Settings
 from llmspell.settings.key import spelled_names
 from llmspell.settings.tighten import OwnModel
-from llmspell_hookspecs import ComponentKind, HookInfo, LlmspellError, PluginInfo, SettingsError
+from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.errors import SettingsError
+from llmspell_hookspecs.kind import ComponentKind
+from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_hookspecs.services import HookInfo
 from llmspell_hookspecs.spelling import one_line
 
 from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all

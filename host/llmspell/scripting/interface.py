@@ -15,13 +15,9 @@ from typing import Any
 from msgspec import Struct
 
 from llmspell.operations import CURRENT, Frame
-from llmspell_hookspecs import (
-    ScriptLimits,
-    ScriptObject,
-    ScriptScope,
-    Services,
-)
+from llmspell_hookspecs import Services
 from llmspell_hookspecs.binding import binding_of
+from llmspell_hookspecs.language import ScriptLimits, ScriptObject, ScriptScope
 
 __all__ = ["Interface"]
 

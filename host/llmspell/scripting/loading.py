@@ -13,8 +13,10 @@ from functools import partial
 from typing import Any
 
 from llmspell.plugins import OWN, LazyRegistry
-from llmspell_hookspecs import PluginError, ScriptGlobal, ScriptScope, Services
+from llmspell_hookspecs import ScriptGlobal, Services
+from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.language import ScriptScope
 
 __all__ = ["GlobalFactory", "load_globals", "make_globals"]
 

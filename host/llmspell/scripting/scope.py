@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import trio
 
-from llmspell_hookspecs import HookAdapter, ResourceLimitError, ScriptRun
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
+from llmspell_hookspecs.language import HookAdapter
+from llmspell_hookspecs.script import ScriptRun
 from llmspell_hookspecs.spelling import spell_out
 
 __all__ = ["Scope"]

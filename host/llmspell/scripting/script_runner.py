@@ -18,18 +18,13 @@ import trio
 from llmspell.operations import Frame, Operation, OperationKind, Runner
 from llmspell.plugins import LazyRegistry
 from llmspell.policy import Policies
-from llmspell_hookspecs import (
-    CallOptions,
-    ComponentRef,
-    InteractiveLanguage,
-    InvalidInputError,
-    Language,
-    ScriptResult,
-    ScriptRun,
-    Services,
-    payload_of,
-)
+from llmspell_hookspecs import InvalidInputError, Services
+from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.fit import bound, thaw_fields
+from llmspell_hookspecs.kind import CallOptions
+from llmspell_hookspecs.language import InteractiveLanguage, Language
+from llmspell_hookspecs.payload import payload_of
+from llmspell_hookspecs.script import ScriptResult, ScriptRun
 
 from .interface import Interface
 from .loading import GlobalFactory, make_globals

@@ -12,8 +12,12 @@ from typing import Any
 import msgspec
 import trio
 
-from llmspell_hookspecs import CallOptions, InvalidInputError, LanguageSession, ScriptError, ScriptResult, ScriptRun
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.kind import CallOptions
+from llmspell_hookspecs.language import LanguageSession
 from llmspell_hookspecs.regular import read_regular
+from llmspell_hookspecs.script import ScriptResult, ScriptRun
 
 __all__ = ["ScriptSession", "read_source"]
 

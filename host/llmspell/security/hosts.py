@@ -14,9 +14,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from msgspec import Struct
 
-from llmspell_hookspecs import InvalidInputError, SecurityError, Target
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import SecurityError
 from llmspell_hookspecs.globs import Globs, is_wild
-from llmspell_hookspecs.network import shown_url
+from llmspell_hookspecs.network import Target, shown_url
 
 __all__ = ["BLOCKED_PORTS", "HostJudge", "HostRules", "host_entry"]
 

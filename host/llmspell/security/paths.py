@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from llmspell_hookspecs import SecurityError
+from llmspell_hookspecs.errors import SecurityError
 from llmspell_hookspecs.globs import Globs
 from llmspell_hookspecs.spelling import spelled_path
 

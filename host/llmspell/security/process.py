@@ -21,8 +21,8 @@ from typing import Any, Self
 
 import trio
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, ToolError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
 
 __all__ = ["ProcessPool"]
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from llmspell_hookspecs import SettingsError, is_secret_name
+from llmspell_hookspecs.errors import SettingsError
+from llmspell_hookspecs.secret import is_secret_name
 
 from .key import join
 from .origin import Origin

@@ -17,7 +17,7 @@ from typing import Any, Final
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import SettingsError
 from llmspell_hookspecs.regular import replace_regular
 
 from .source import parse_settings, read_settings

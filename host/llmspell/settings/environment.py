@@ -15,8 +15,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from llmspell_hookspecs import SettingsError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import SettingsError, line_of_error
 
 from .schema import annotation_of, is_known, known_keys
 

@@ -19,8 +19,9 @@ from msgspec import Struct
 from pydantic import ValidationError
 
 from llmspell.security import expand_root, home_folder
-from llmspell_hookspecs import Policy, SettingsError, is_secret_name
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import Policy
+from llmspell_hookspecs.errors import SettingsError, line_of_error
+from llmspell_hookspecs.secret import is_secret_name
 
 from .diagnosis import diagnose, shown_key, shown_value
 from .environment import from_environment, parse_text, suspicious

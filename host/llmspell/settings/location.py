@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import SettingsError
 
 from .key import split
 

@@ -16,8 +16,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from llmspell.security import host_entry
-from llmspell_hookspecs import Policy, is_secret_name
+from llmspell_hookspecs import Policy
 from llmspell_hookspecs.foreign import survive_first_model
+from llmspell_hookspecs.secret import is_secret_name
 
 from .key import spelled_names, split
 from .secret import reveal, wrap

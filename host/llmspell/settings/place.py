@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from llmspell.security import expand_root, home_folder
-from llmspell_hookspecs import SettingsError
+from llmspell_hookspecs.errors import SettingsError
 
 __all__ = [
     "MACHINE_FILE",

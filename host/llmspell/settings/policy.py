@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from llmspell_hookspecs import Policy, is_secret_name
+from llmspell_hookspecs import Policy
 from llmspell_hookspecs.globs import Globs
+from llmspell_hookspecs.secret import is_secret_name
 
 __all__ = ["loosens"]
 

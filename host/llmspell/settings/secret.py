@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from llmspell_hookspecs import is_secret_name
+from llmspell_hookspecs.secret import is_secret_name
 
 __all__ = ["MASK", "mask", "reveal", "wrap"]
 

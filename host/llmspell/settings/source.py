@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from llmspell_hookspecs import SettingsError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import SettingsError, line_of_error
 from llmspell_hookspecs.regular import read_regular
 
 from .location import lines_of

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from llmspell.security import expand_root
-from llmspell_hookspecs import SettingsError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import SettingsError, line_of_error
 from llmspell_hookspecs.regular import read_regular, replace_regular
 
 from .key import flatten

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from llmspell_hookspecs import Agent, AgentChunk, AgentContext, AgentInput, AgentOutput, Message
+from llmspell_hookspecs import Agent, AgentInput, AgentOutput, Message
+from llmspell_hookspecs.agent import AgentChunk
+from llmspell_hookspecs.agents import AgentContext
 
 __all__ = ["Basic"]
 

@@ -17,29 +17,20 @@ from msgspec import structs
 
 from llmspell_hookspecs import (
     Agent,
-    AgentChunk,
-    AgentConfig,
-    AgentContext,
     AgentInput,
     AgentOutput,
-    AgentSink,
-    ChunkSink,
-    ComponentNotFoundError,
-    Endpoint,
     Message,
     ModelChunk,
     ModelRequest,
     ModelResponse,
-    Models,
-    ModelUsage,
-    ResourceLimitError,
     Services,
-    ToolRecord,
-    Tools,
-    ToolSpec,
-    ToolUse,
-    freeze,
 )
+from llmspell_hookspecs.agent import AgentChunk, AgentConfig, AgentSink, ToolRecord
+from llmspell_hookspecs.agents import AgentContext
+from llmspell_hookspecs.errors import ComponentNotFoundError, ResourceLimitError
+from llmspell_hookspecs.model import ChunkSink, Endpoint, Models, ModelUsage, ToolSpec, ToolUse
+from llmspell_hookspecs.services import Tools
+from llmspell_hookspecs.values import freeze
 from llmspell_plugins.tool_uses import ids_of, settled
 
 from .toolbox import Toolbox

@@ -13,19 +13,10 @@ from typing import Any, Final, Literal
 import msgspec
 import trio
 
-from llmspell_hookspecs import (
-    AgentChunk,
-    AgentConfig,
-    AgentSink,
-    Calls,
-    LlmspellError,
-    OperationCancelledError,
-    Services,
-    ToolRecord,
-    ToolResult,
-    ToolUse,
-)
+from llmspell_hookspecs import Calls, LlmspellError, OperationCancelledError, Services, ToolResult
+from llmspell_hookspecs.agent import AgentChunk, AgentConfig, AgentSink, ToolRecord
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.model import ToolUse
 from llmspell_plugins.json_text import is_small, sound, write_text
 
 __all__ = ["Toolbox"]

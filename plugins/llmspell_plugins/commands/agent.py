@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from llmspell_hookspecs import Agents
+from llmspell_hookspecs.agents import Agents
 from llmspell_hookspecs.spelling import one_line
 
 if TYPE_CHECKING:
-    from llmspell_hookspecs import AgentChunk, AgentOutput, ToolRecord
+    from llmspell_hookspecs import AgentOutput
+    from llmspell_hookspecs.agent import AgentChunk, ToolRecord
     from llmspell_hookspecs.commands import CommandHost, Invocation
 
 __all__ = ["agent"]

@@ -30,7 +30,7 @@ def audit_show(invocation: Invocation, action: str, component: str, after: int, 
     """List what was decided, the oldest first."""
 
     async def use(host: CommandHost) -> list[dict[str, Any]]:
-        from llmspell_hookspecs import Storages
+        from llmspell_hookspecs.storage import Storages
         from llmspell_plugins.hooks.security.audit import read_entries
 
         storage, at = await host.get(Storages).open(), after
@@ -53,7 +53,8 @@ def audit_verify(invocation: Invocation) -> None:
     """Check every entry, and that none is missing; ends with 1 and names the first that is wrong."""
 
     async def use(host: CommandHost) -> tuple[int, Any]:
-        from llmspell_hookspecs import ProjectFolder, Storages
+        from llmspell_hookspecs.services import ProjectFolder
+        from llmspell_hookspecs.storage import Storages
         from llmspell_plugins.hooks.security.audit import verify
         from llmspell_plugins.hooks.security.plugin import audit_places
 

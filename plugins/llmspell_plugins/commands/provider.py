@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llmspell_hookspecs import ComponentNotFoundError, Message, ModelChunk, ModelRequest, Models
+from llmspell_hookspecs import Message, ModelChunk, ModelRequest
+from llmspell_hookspecs.errors import ComponentNotFoundError
+from llmspell_hookspecs.model import Models
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation

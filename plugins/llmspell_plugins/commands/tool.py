@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llmspell_hookspecs import LlmspellError, ToolError, ToolExample, ToolResult, Tools, thaw
+from llmspell_hookspecs import LlmspellError, ToolError, ToolExample, ToolResult
 from llmspell_hookspecs.commands import CommandError
 from llmspell_hookspecs.errors import line_of_error, text_of_error
+from llmspell_hookspecs.services import Tools
+from llmspell_hookspecs.values import thaw
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation

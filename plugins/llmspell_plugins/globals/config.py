@@ -9,19 +9,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from llmspell_hookspecs import (
-    Clock,
-    FileAccess,
-    InvalidInputError,
-    ResourceLimitError,
-    ScriptGlobal,
-    ScriptScope,
-    SecurityError,
-    Services,
-    SettingsAccess,
-    SettingsError,
-    script_method,
-)
+from llmspell_hookspecs import FileAccess, InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError, SettingsError
+from llmspell_hookspecs.language import ScriptScope
+from llmspell_hookspecs.services import Clock, SettingsAccess
 from llmspell_plugins.json_text import write_text
 
 __all__ = ["Config"]

@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from llmspell_hookspecs import InvalidInputError, ScriptObject
+from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.language import ScriptObject
 
 __all__ = ["COMPACT", "VERBOSE", "DumpOptions", "dump", "read_options"]
 

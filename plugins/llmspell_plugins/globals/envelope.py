@@ -14,17 +14,10 @@ from typing import Any, Final
 
 import trio
 
-from llmspell_hookspecs import (
-    InvalidInputError,
-    LlmspellError,
-    OperationCancelledError,
-    ResourceLimitError,
-    ScriptObject,
-    SecurityError,
-    ToolError,
-    ToolResult,
-    thaw,
-)
+from llmspell_hookspecs import InvalidInputError, LlmspellError, OperationCancelledError, ToolError, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
+from llmspell_hookspecs.language import ScriptObject
+from llmspell_hookspecs.values import thaw
 from llmspell_plugins.json_text import is_small, parse_text, write_text
 
 __all__ = ["answer_of", "failure_of", "soft_failure"]

@@ -14,19 +14,11 @@ from typing import Any, ClassVar, Final
 import msgspec
 import trio
 
-from llmspell_hookspecs import (
-    Event,
-    Events,
-    InvalidInputError,
-    ResourceLimitError,
-    ScriptFunction,
-    ScriptGlobal,
-    ScriptScope,
-    Services,
-    Subscription,
-    script_method,
-    thaw,
-)
+from llmspell_hookspecs import Event, Events, InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.event import Subscription
+from llmspell_hookspecs.language import ScriptFunction, ScriptScope
+from llmspell_hookspecs.values import thaw
 
 from .event_options import SubscribeRequest, read_batch, read_publish, read_subscribe
 

@@ -17,8 +17,9 @@ import msgspec
 from msgspec import Struct
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from llmspell_hookspecs import InvalidInputError, ScriptFunction
+from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.language import ScriptFunction
 from llmspell_hookspecs.parameters import written_names
 
 __all__ = ["BatchOptions", "PublishRequest", "SubscribeRequest", "read_batch", "read_publish", "read_subscribe"]

@@ -10,19 +10,11 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 import trio
 
-from llmspell_hookspecs import (
-    HookHandle,
-    HookRegistrationError,
-    Hooks,
-    InvalidInputError,
-    ResourceLimitError,
-    ScriptGlobal,
-    ScriptObject,
-    ScriptScope,
-    Services,
-    script_method,
-    thaw,
-)
+from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.errors import HookRegistrationError, ResourceLimitError
+from llmspell_hookspecs.language import ScriptObject, ScriptScope
+from llmspell_hookspecs.services import HookHandle, Hooks
+from llmspell_hookspecs.values import thaw
 
 from .hook_callback import callback_for
 from .hook_listing import describe_hook, describe_point, select, wants_others

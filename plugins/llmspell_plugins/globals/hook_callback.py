@@ -10,15 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from llmspell_hookspecs import (
-    HookContext,
-    HookKind,
-    HookResult,
-    InvalidInputError,
-    ScriptFunction,
-    ScriptScope,
-    Skipped,
-)
+from llmspell_hookspecs import HookContext, HookKind, HookResult, InvalidInputError, Skipped
+from llmspell_hookspecs.language import ScriptFunction, ScriptScope
 from llmspell_hookspecs.tally import Tally
 
 __all__ = ["callback_for"]

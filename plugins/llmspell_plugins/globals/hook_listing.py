@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from llmspell_hookspecs import HookInfo, HookPoint, Hooks, InvalidInputError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.points import HookPoint
+from llmspell_hookspecs.services import HookInfo, Hooks
 
 from .hook_options import ScriptHookOptions, priority_from
 

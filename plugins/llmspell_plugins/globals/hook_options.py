@@ -16,7 +16,9 @@ from typing import Annotated, Any, Final
 from msgspec import Struct
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from llmspell_hookspecs import HookKind, InvalidInputError, Priority, ScriptFunction, priority_of
+from llmspell_hookspecs import HookKind, InvalidInputError, Priority
+from llmspell_hookspecs.language import ScriptFunction
+from llmspell_hookspecs.marker import priority_of
 
 __all__ = ["HookRequest", "ScriptHookOptions", "priority_from", "read_request"]
 

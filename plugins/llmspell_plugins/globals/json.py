@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from llmspell_hookspecs import Calls, InvalidInputError, ScriptGlobal, ToolResult, script_method, thaw
+from llmspell_hookspecs import Calls, InvalidInputError, ScriptGlobal, ToolResult, script_method
+from llmspell_hookspecs.values import thaw
 from llmspell_plugins.json_text import parse_text, write_text
 
 __all__ = ["Json"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from llmspell_hookspecs import Models, ProviderInfo, ScriptGlobal, script_method
+from llmspell_hookspecs import ProviderInfo, ScriptGlobal, script_method
+from llmspell_hookspecs.model import Models
 from llmspell_plugins.providers.prices import context_tokens
 
 __all__ = ["ProviderGlobal"]

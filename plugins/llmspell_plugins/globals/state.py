@@ -15,7 +15,9 @@ from typing import Any, ClassVar, Final
 
 import trio
 
-from llmspell_hookspecs import ResourceLimitError, ScriptGlobal, SettingsAccess, State, script_method
+from llmspell_hookspecs import ScriptGlobal, State, script_method
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.services import SettingsAccess
 
 __all__ = ["StateGlobal"]
 

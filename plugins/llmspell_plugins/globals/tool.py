@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
 from typing import Any, ClassVar
 
-from llmspell_hookspecs import Calls, LlmspellError, ScriptGlobal, ScriptScope, Services, Tools, script_method
+from llmspell_hookspecs import Calls, LlmspellError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.language import ScriptScope
+from llmspell_hookspecs.services import Tools
 
 from .envelope import answer_of, failure_of, soft_failure
 from .tool_entry import ToolEntry, ToolHandle

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from llmspell_hookspecs import LlmspellError, ScriptObject, Tools, script_method, thaw
+from llmspell_hookspecs import LlmspellError, script_method
+from llmspell_hookspecs.language import ScriptObject
+from llmspell_hookspecs.services import Tools
+from llmspell_hookspecs.values import thaw
 
 from .tool_schema import script_schema
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmspell_hookspecs import thaw
+from llmspell_hookspecs.values import thaw
 
 __all__ = ["parameters_of", "script_schema"]
 

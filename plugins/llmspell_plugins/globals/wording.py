@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmspell_hookspecs import ScriptObject
+from llmspell_hookspecs.language import ScriptObject
 
 from .dump import DumpOptions, dump
 

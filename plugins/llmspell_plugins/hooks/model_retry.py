@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import Failure, HookContext, Priority, ProviderError, Retry, Services, hookimpl
+from llmspell_hookspecs import Failure, HookContext, Priority, Retry, Services, hookimpl
+from llmspell_hookspecs.errors import ProviderError
 
 __all__ = ["ModelRetry", "ModelRetrySettings"]
 

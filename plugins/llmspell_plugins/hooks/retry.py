@@ -17,18 +17,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import (
-    Clock,
-    Failure,
-    HookContext,
-    OperationCancelledError,
-    Policy,
-    ProviderError,
-    Retry,
-    SecurityError,
-    Services,
-    hookimpl,
-)
+from llmspell_hookspecs import Failure, HookContext, OperationCancelledError, Policy, Retry, Services, hookimpl
+from llmspell_hookspecs.errors import ProviderError, SecurityError
+from llmspell_hookspecs.services import Clock
 
 from .call_match import address_of, fits, provider_of
 

@@ -13,21 +13,11 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Struct, structs
 
-from llmspell_hookspecs import (
-    AgentChunk,
-    AgentConfig,
-    AgentInput,
-    AgentOutput,
-    Message,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    ToolRecord,
-    ToolUse,
-    freeze,
-    hide,
-    reveal,
-)
+from llmspell_hookspecs import AgentInput, AgentOutput, Message, ModelChunk, ModelRequest, ModelResponse
+from llmspell_hookspecs.agent import AgentChunk, AgentConfig, ToolRecord
+from llmspell_hookspecs.model import ToolUse
+from llmspell_hookspecs.secret import hide, reveal
+from llmspell_hookspecs.values import freeze
 
 __all__ = ["hide_fields", "reveal_fields"]
 

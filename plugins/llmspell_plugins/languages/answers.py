@@ -14,7 +14,6 @@ import msgspec
 
 from llmspell_hookspecs import (
     Cache,
-    Call,
     Cancel,
     Continue,
     Failure,
@@ -27,8 +26,9 @@ from llmspell_hookspecs import (
     Replace,
     Retry,
     Skipped,
-    thaw,
 )
+from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.values import thaw
 
 from .contexts import ALIASES, SCRIPT, data_of
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 from pydantic import SecretStr
 
-from llmspell_hookspecs import Failure, HookContext, ToolCall, script_name_of
+from llmspell_hookspecs import Failure, HookContext, ToolCall
+from llmspell_hookspecs.points import script_name_of
 
 __all__ = ["ALIASES", "SCRIPT", "data_of", "table_of"]
 

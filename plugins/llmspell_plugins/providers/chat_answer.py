@@ -17,7 +17,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from llmspell_hookspecs import ModelResponse, ModelUsage, ToolUse
+from llmspell_hookspecs import ModelResponse
+from llmspell_hookspecs.model import ModelUsage, ToolUse
 from llmspell_plugins.json_text import sound
 from llmspell_plugins.tool_uses import settled
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from llmspell_hookspecs import ToolUse
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.model import ToolUse
 
 from .chat_names import ToolNames
 from .wire_json import depth_of, read_json

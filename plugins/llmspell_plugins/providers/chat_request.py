@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
-from llmspell_hookspecs import InvalidInputError, Message, ModelRequest, ToolSpec, ToolUse, thaw
+from llmspell_hookspecs import InvalidInputError, Message, ModelRequest
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.model import ToolSpec, ToolUse
+from llmspell_hookspecs.values import thaw
 from llmspell_plugins.json_text import sound
 
 from .chat_names import ToolNames, object_schema

@@ -14,7 +14,8 @@ from typing import Final
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from llmspell_hookspecs import Endpoint, InvalidInputError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.model import Endpoint
 from llmspell_plugins.services.network.headers import checked_headers
 
 __all__ = ["Place", "ServiceSettings", "key_of"]

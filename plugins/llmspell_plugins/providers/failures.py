@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from llmspell_hookspecs import ProviderError, ResourceLimitError, ToolError
+from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import ProviderError, ResourceLimitError
 
 from .wire_json import read_json
 

@@ -15,20 +15,11 @@ from typing import Any, ClassVar, Final, Self
 from msgspec import Struct, structs
 from pydantic import Field, model_validator
 
-from llmspell_hookspecs import (
-    AsyncioThread,
-    ChunkSink,
-    Endpoint,
-    InvalidInputError,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    ProviderError,
-    ProviderInfo,
-    Services,
-    thaw,
-)
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import InvalidInputError, ModelChunk, ModelRequest, ModelResponse, ProviderInfo, Services
+from llmspell_hookspecs.errors import ProviderError, line_of_error
+from llmspell_hookspecs.model import ChunkSink, Endpoint
+from llmspell_hookspecs.services import AsyncioThread
+from llmspell_hookspecs.values import thaw
 from llmspell_plugins.json_text import sound
 from llmspell_plugins.tool_uses import ids_of
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from llmspell_hookspecs import ProviderError
+from llmspell_hookspecs.errors import ProviderError
 
 from .failures import masked, protocol_error, status_error, stream_error
 

@@ -19,8 +19,7 @@ from typing import Any, Final
 
 import trio
 
-from llmspell_hookspecs import ProviderError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import ProviderError, line_of_error
 
 __all__ = ["close_clients", "installed", "library"]
 

@@ -18,19 +18,10 @@ import trio
 from msgspec import Struct, structs
 from pydantic import BaseModel, Field, SecretStr
 
-from llmspell_hookspecs import (
-    ChunkSink,
-    Endpoint,
-    HttpStream,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    NetworkAccess,
-    ProviderError,
-    ProviderInfo,
-    Services,
-)
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import ModelChunk, ModelRequest, ModelResponse, NetworkAccess, ProviderInfo, Services
+from llmspell_hookspecs.errors import ProviderError, line_of_error
+from llmspell_hookspecs.model import ChunkSink, Endpoint
+from llmspell_hookspecs.network import HttpStream
 from llmspell_plugins.tool_uses import ids_of
 
 from .chat_answer import Assembly, BrokenOffError, large_answers

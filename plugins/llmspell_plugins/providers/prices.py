@@ -16,7 +16,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import ModelUsage
+from llmspell_hookspecs.model import ModelUsage
 
 __all__ = ["context_tokens", "cost_usd"]
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar
 
 import trio
 
-from llmspell_hookspecs import AsyncioThread as Contract
-from llmspell_hookspecs import Closing
+from llmspell_hookspecs.plugin import Closing
+from llmspell_hookspecs.services import AsyncioThread as Contract
 
 if TYPE_CHECKING:
     import asyncio

@@ -14,7 +14,10 @@ from typing import Literal
 
 import trio
 
-from llmspell_hookspecs import LoadSample, Operations, Services, SettingsAccess
+from llmspell_hookspecs import Services
+from llmspell_hookspecs.operation import Operations
+from llmspell_hookspecs.services import SettingsAccess
+from llmspell_hookspecs.system import LoadSample
 
 __all__ = ["Monitor", "memory_bytes"]
 

@@ -17,25 +17,13 @@ import trio
 from msgspec import structs
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import (
-    ComponentRef,
-    Entry,
-    InvalidInputError,
-    OperationCancelledError,
-    OperationKind,
-    Operations,
-    Services,
-    State,
-    StateConflict,
-    StateDelete,
-    StateRead,
-    StateValue,
-    StateWrite,
-    Storage,
-    StorageError,
-    Storages,
-    payload_of,
-)
+from llmspell_hookspecs import InvalidInputError, OperationCancelledError, Services, State, Storage
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.operation import OperationKind, Operations
+from llmspell_hookspecs.payload import payload_of
+from llmspell_hookspecs.state import StateConflict, StateDelete, StateRead, StateValue, StateWrite
+from llmspell_hookspecs.storage import Entry, Storages
 
 from .state_address import SCOPES, address, canonical, prefix_of
 from .state_value import decode, encode, has_many

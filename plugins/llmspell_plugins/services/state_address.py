@@ -16,7 +16,8 @@ import re
 import unicodedata
 from typing import Final
 
-from llmspell_hookspecs import MAX_KEY_BYTES, InvalidInputError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.storage import MAX_KEY_BYTES
 
 __all__ = ["SCOPES", "address", "canonical", "check_scope", "prefix_of"]
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError, StorageError, check_bounds
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.bounds import check_bounds
+from llmspell_hookspecs.errors import ResourceLimitError, StorageError, line_of_error
 
 __all__ = ["decode", "encode", "has_many"]
 

@@ -30,7 +30,9 @@ import trio
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import MAX_KEY_BYTES, Entry, Services, StorageError, check_key
+from llmspell_hookspecs import Services
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import MAX_KEY_BYTES, Entry, check_key
 
 from .pages import PAGE_BYTES, Page, Pages
 from .place import place_of

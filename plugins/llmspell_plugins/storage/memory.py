@@ -14,7 +14,9 @@ from typing import ClassVar, Self
 import trio
 from pydantic import BaseModel, ConfigDict
 
-from llmspell_hookspecs import Entry, Services, StorageError, check_batch, check_key
+from llmspell_hookspecs import Services
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import Entry, check_batch, check_key
 
 from .pages import Page, Pages
 

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
-from llmspell_hookspecs import Entry, InvalidInputError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.storage import Entry
 
 __all__ = ["PAGE_BYTES", "PAGE_ENTRIES", "Page", "Pages", "ReadPage"]
 

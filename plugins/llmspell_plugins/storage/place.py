@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmspell_hookspecs import ProjectFolder, Services, StorageError
+from llmspell_hookspecs import Services
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.services import ProjectFolder
 
 __all__ = ["place_of"]
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from llmspell_hookspecs import Entry, check_key
+from llmspell_hookspecs.storage import Entry, check_key
 
 from .pages import Page, Pages
 

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 import trio
 
-from llmspell_hookspecs import StorageError, check_batch
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import check_batch
 
 from .worker import Worker
 

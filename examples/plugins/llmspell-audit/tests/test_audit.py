@@ -14,7 +14,6 @@ from pydantic import BaseModel
 
 from llmspell import Host
 from llmspell_hookspecs import (
-    Call,
     Fork,
     HookContext,
     Modified,
@@ -29,6 +28,7 @@ from llmspell_hookspecs import (
     ToolResult,
     hookimpl,
 )
+from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.secret import reveal
 from llmspell_testing import HookRecorder, HostRunner, TemporarySettings
 

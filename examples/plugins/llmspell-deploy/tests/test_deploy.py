@@ -13,14 +13,8 @@ import pytest
 from llmspell_deploy import DeployKind, Folder
 from llmspell_deploy.faces import DeployGlobal
 
-from llmspell_hookspecs import (
-    Cancel,
-    DepthLimitError,
-    InvalidInputError,
-    OperationCancelledError,
-    Redirect,
-    ScriptError,
-)
+from llmspell_hookspecs import Cancel, InvalidInputError, OperationCancelledError, Redirect
+from llmspell_hookspecs.errors import DepthLimitError, ScriptError
 from llmspell_testing import HostOpener, KindConformance
 
 PLUGINS = [DeployKind, Folder, DeployGlobal]

@@ -8,19 +8,9 @@ import pytest
 from llmspell_redact import Redact
 from pydantic import BaseModel
 
-from llmspell_hookspecs import (
-    ChunkSink,
-    Endpoint,
-    Message,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    ProviderError,
-    ProviderInfo,
-    Services,
-    ToolError,
-    tool,
-)
+from llmspell_hookspecs import Message, ModelChunk, ModelRequest, ModelResponse, ProviderInfo, Services, ToolError, tool
+from llmspell_hookspecs.errors import ProviderError
+from llmspell_hookspecs.model import ChunkSink, Endpoint
 from llmspell_testing import HostOpener
 
 SETTINGS = {"plugins": {"redact": {"words": ["Atlas"], "replacement": "(gone)"}}}

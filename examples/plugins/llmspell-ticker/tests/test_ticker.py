@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from llmspell_ticker import Ticker, TickerService
 
-from llmspell_hookspecs import PluginRequiredError
+from llmspell_hookspecs.errors import PluginRequiredError
 from llmspell_testing import HostOpener
 
 

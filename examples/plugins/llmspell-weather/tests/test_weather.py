@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from llmspell_weather import weather
 
-from llmspell_hookspecs import SecurityError, ToolError
+from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import SecurityError
 from llmspell_testing import HostOpener
 
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llmspell_hookspecs import Events, InvalidInputError, ProjectFolder, Scripts, SettingsAccess, Subscription
+from llmspell_hookspecs import Events, InvalidInputError
+from llmspell_hookspecs.event import Subscription
+from llmspell_hookspecs.script import Scripts
+from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import trio
 
-from llmspell_hookspecs import Event, Subscription
+from llmspell_hookspecs import Event
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.event import Subscription
 from llmspell_plugins.services.event_tail import LINE_BYTES, Meeting, Message, Process, Request, is_ours
 
 from .line import EventLines

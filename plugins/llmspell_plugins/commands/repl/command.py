@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from llmspell_hookspecs import SettingsAccess
+from llmspell_hookspecs.services import SettingsAccess
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation

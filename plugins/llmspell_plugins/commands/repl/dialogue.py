@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import click
 import trio
 
-from llmspell_hookspecs import ScriptConsole, ScriptError, ScriptRun, Scripts
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import ScriptError, line_of_error
+from llmspell_hookspecs.script import ScriptConsole, ScriptRun, Scripts
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation

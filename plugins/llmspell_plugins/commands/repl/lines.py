@@ -11,7 +11,8 @@ import select
 
 import trio
 
-from llmspell_hookspecs import InvalidInputError, ScriptConsole
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.script import ScriptConsole
 
 __all__ = ["Lines"]
 

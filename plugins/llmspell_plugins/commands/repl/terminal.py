@@ -27,7 +27,8 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
-from llmspell_hookspecs import LlmspellError, ScriptConsole
+from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.script import ScriptConsole
 
 from .lines import Lines
 

@@ -12,19 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
-from llmspell_hookspecs import (
-    AgentConfig,
-    AgentHandle,
-    AgentKind,
-    Agents,
-    ComponentNotFoundError,
-    InvalidInputError,
-    ScriptGlobal,
-    ScriptScope,
-    Services,
-    Tools,
-    script_method,
-)
+from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.agent import AgentConfig, AgentKind
+from llmspell_hookspecs.agents import AgentHandle, Agents
+from llmspell_hookspecs.errors import ComponentNotFoundError
+from llmspell_hookspecs.language import ScriptScope
+from llmspell_hookspecs.services import Tools
 
 from .builder import AgentBuilder
 from .instance import AgentInstance, details_of

@@ -10,15 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmspell_hookspecs import (
-    AgentChunk,
-    AgentOutput,
-    InvalidInputError,
-    ModelUsage,
-    ResourceLimitError,
-    ToolRecord,
-    thaw,
-)
+from llmspell_hookspecs import AgentOutput, InvalidInputError
+from llmspell_hookspecs.agent import AgentChunk, ToolRecord
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.model import ModelUsage
+from llmspell_hookspecs.values import thaw
 from llmspell_plugins.json_text import parse_text
 
 __all__ = ["answer_table", "chunk_table"]

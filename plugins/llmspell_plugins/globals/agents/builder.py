@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from llmspell_hookspecs import ScriptObject, script_method
+from llmspell_hookspecs import script_method
+from llmspell_hookspecs.language import ScriptObject
 
 __all__ = ["AgentBuilder"]
 

@@ -12,23 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
-from llmspell_hookspecs import (
-    AgentChunk,
-    AgentHandle,
-    AgentInfo,
-    Calls,
-    InvalidInputError,
-    Message,
-    ScriptFunction,
-    ScriptObject,
-    SecurityError,
-    Services,
-    State,
-    Tools,
-    script_method,
-    thaw,
-)
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import Calls, InvalidInputError, Message, Services, State, script_method
+from llmspell_hookspecs.agent import AgentChunk, AgentInfo
+from llmspell_hookspecs.agents import AgentHandle
+from llmspell_hookspecs.errors import SecurityError, line_of_error
+from llmspell_hookspecs.language import ScriptFunction, ScriptObject
+from llmspell_hookspecs.services import Tools
+from llmspell_hookspecs.values import thaw
 from llmspell_plugins.globals.envelope import answer_of
 from llmspell_plugins.globals.tool_schema import script_schema
 

@@ -12,7 +12,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from llmspell_hookspecs import Clock, InvalidInputError, ScriptGlobal, ScriptScope, Services, script_method
+from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.language import ScriptScope
+from llmspell_hookspecs.services import Clock
 from llmspell_plugins.globals.dump import COMPACT, VERBOSE, dump, read_options
 from llmspell_plugins.globals.wording import text_of
 from llmspell_plugins.json_text import is_small, plain

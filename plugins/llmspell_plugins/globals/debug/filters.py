@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
 
 __all__ = ["ModuleFilters"]
 

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmspell_hookspecs import InvalidInputError, ScriptScope
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.language import ScriptScope
 
 __all__ = ["stack_json", "stack_text"]
 

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from llmspell_hookspecs import ResourceLimitError, ScriptObject, script_method
+from llmspell_hookspecs import script_method
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.language import ScriptObject
 
 from .memory import resident_bytes
 

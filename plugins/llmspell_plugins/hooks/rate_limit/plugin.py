@@ -19,18 +19,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llmspell_hookspecs import (
     Cancel,
-    Clock,
     Events,
     Failure,
     HookContext,
     ModelRequest,
     ModelResponse,
     Policy,
-    ProviderError,
     Redirect,
     Services,
     hookimpl,
 )
+from llmspell_hookspecs.errors import ProviderError
+from llmspell_hookspecs.services import Clock
 from llmspell_plugins.hooks.call_match import KeyPart, address_of, fits, input_tokens, key_of, provider_of
 
 from .limiter import FixedWindow, Limiter, SlidingWindow, TokenBucket

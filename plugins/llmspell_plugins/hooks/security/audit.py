@@ -22,8 +22,8 @@ import trio
 from blake3 import blake3
 from msgspec import Struct
 
-from llmspell_hookspecs import Storage, StorageError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import Storage
+from llmspell_hookspecs.errors import StorageError, line_of_error
 
 __all__ = ["AuditEntry", "AuditLog", "AuditPlaces", "AuditProblem", "read_entries", "verify"]
 

@@ -22,16 +22,16 @@ from llmspell_hookspecs import (
     ModelChunk,
     ModelRequest,
     Modified,
-    Operations,
     Priority,
-    ProjectFolder,
     Services,
-    StorageError,
-    Storages,
     ToolCall,
     ToolResult,
     hookimpl,
 )
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.operation import Operations
+from llmspell_hookspecs.services import ProjectFolder
+from llmspell_hookspecs.storage import Storages
 
 from .audit import AuditLog, AuditPlaces
 from .injection import injections_in_arguments, injections_in_text

@@ -17,7 +17,8 @@ from typing import Any, Final
 from blake3 import blake3
 from msgspec import Struct
 
-from llmspell_hookspecs import PluginError, is_secret_name
+from llmspell_hookspecs.errors import PluginError
+from llmspell_hookspecs.secret import is_secret_name
 
 __all__ = ["SHAPES", "Found", "Redactor"]
 

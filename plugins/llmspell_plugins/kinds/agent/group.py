@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final
 
-from llmspell_hookspecs import Agent, ComponentGroup
+from llmspell_hookspecs import Agent
+from llmspell_hookspecs.kind import ComponentGroup
 
 __all__ = ["AGENTS"]
 

@@ -14,17 +14,9 @@ from typing import Any, Literal, Self
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import (
-    Agent,
-    AgentChunk,
-    AgentConfig,
-    AgentInfo,
-    AgentInput,
-    AgentOutput,
-    AgentSink,
-    Message,
-    ModelUsage,
-)
+from llmspell_hookspecs import Agent, AgentInput, AgentOutput, Message
+from llmspell_hookspecs.agent import AgentChunk, AgentConfig, AgentInfo, AgentSink
+from llmspell_hookspecs.model import ModelUsage
 
 from .stream import AgentRun
 

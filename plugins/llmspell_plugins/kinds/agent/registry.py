@@ -10,17 +10,11 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from llmspell_hookspecs import (
-    Agent,
-    AgentConfig,
-    AgentKind,
-    InvalidInputError,
-    LlmspellError,
-    PluginError,
-    Registry,
-    Services,
-)
+from llmspell_hookspecs import Agent, InvalidInputError, LlmspellError, Services
+from llmspell_hookspecs.agent import AgentConfig, AgentKind
+from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.kind import Registry
 from llmspell_hookspecs.parameters import validate, written_names, written_path
 
 from .handle import Handle

@@ -15,36 +15,16 @@ import trio
 from msgspec import structs
 from pydantic import SecretStr
 
-from llmspell_hookspecs import (
-    AgentConfig,
-    AgentInfo,
-    AgentInput,
-    AgentKind,
-    AgentOutput,
-    Agents,
-    AgentSink,
-    Asker,
-    CallOptions,
-    ComponentKind,
-    ComponentNotFoundError,
-    ComponentRef,
-    InvalidInputError,
-    LlmspellError,
-    Operation,
-    OperationKind,
-    OperationRef,
-    Operations,
-    Registries,
-    ResourceLimitError,
-    RunningOperation,
-    Services,
-    SettingsAccess,
-    Turn,
-    question_of,
-    same,
-)
-from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs import AgentInput, AgentOutput, InvalidInputError, LlmspellError, Services
+from llmspell_hookspecs.agent import AgentConfig, AgentInfo, AgentKind, AgentSink
+from llmspell_hookspecs.agents import Agents, Turn
+from llmspell_hookspecs.context import ComponentRef, OperationRef
+from llmspell_hookspecs.errors import ComponentNotFoundError, ResourceLimitError, text_of_error
 from llmspell_hookspecs.fit import fit, thaw_fields
+from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
+from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operations, RunningOperation, same
+from llmspell_hookspecs.payload import question_of
+from llmspell_hookspecs.services import SettingsAccess
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 
 from .group import AGENTS

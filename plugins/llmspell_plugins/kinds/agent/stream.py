@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable
 
 import trio
 
-from llmspell_hookspecs import AgentChunk, AgentOutput, AgentSink
+from llmspell_hookspecs import AgentOutput
+from llmspell_hookspecs.agent import AgentChunk, AgentSink
 from llmspell_plugins.kinds.stream import Stream
 
 __all__ = ["AgentRun", "AgentStream"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final
 
-from llmspell_hookspecs import ComponentGroup, Provider
+from llmspell_hookspecs import Provider
+from llmspell_hookspecs.kind import ComponentGroup
 
 __all__ = ["PROVIDERS"]
 

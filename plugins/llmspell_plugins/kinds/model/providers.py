@@ -22,21 +22,12 @@ from typing import Any, ClassVar, Final
 from msgspec import Struct, structs
 from pydantic import BaseModel
 
-from llmspell_hookspecs import (
-    ChunkSink,
-    ComponentNotFoundError,
-    Endpoint,
-    LlmspellError,
-    ModelRequest,
-    ModelResponse,
-    PluginError,
-    Provider,
-    ProviderInfo,
-    Registry,
-    ResourceLimitError,
-    SettingsAccess,
-)
+from llmspell_hookspecs import LlmspellError, ModelRequest, ModelResponse, Provider, ProviderInfo
+from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError, ResourceLimitError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.kind import Registry
+from llmspell_hookspecs.model import ChunkSink, Endpoint
+from llmspell_hookspecs.services import SettingsAccess
 
 __all__ = ["ProviderRegistry"]
 

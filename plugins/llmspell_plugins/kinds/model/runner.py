@@ -12,31 +12,24 @@ from typing import Any, Final
 from msgspec import structs
 
 from llmspell_hookspecs import (
-    Asker,
-    CallOptions,
-    ChunkSink,
-    ComponentKind,
-    ComponentRef,
-    Endpoint,
     InvalidInputError,
     LlmspellError,
     Message,
     ModelChunk,
     ModelRequest,
     ModelResponse,
-    Models,
-    OperationKind,
-    Operations,
     Provider,
-    ProviderError,
     ProviderInfo,
-    Registries,
     Services,
-    SettingsAccess,
-    question_of,
-    same,
 )
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import ProviderError
 from llmspell_hookspecs.fit import fit
+from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
+from llmspell_hookspecs.model import ChunkSink, Endpoint, Models
+from llmspell_hookspecs.operation import Asker, OperationKind, Operations, same
+from llmspell_hookspecs.payload import question_of
+from llmspell_hookspecs.services import SettingsAccess
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 
 from .group import PROVIDERS

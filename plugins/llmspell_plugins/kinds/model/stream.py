@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from llmspell_hookspecs import Asker, ChunkSink, InvalidInputError, ModelChunk, ModelResponse, ToolUse
+from llmspell_hookspecs import InvalidInputError, ModelChunk, ModelResponse
+from llmspell_hookspecs.model import ChunkSink, ToolUse
+from llmspell_hookspecs.operation import Asker
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 from llmspell_plugins.kinds.stream import Stream
 

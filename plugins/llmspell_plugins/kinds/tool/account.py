@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import ResourceLimitError
 
 __all__ = ["MemoryAccount"]
 

@@ -12,7 +12,11 @@ from typing import Any, Final
 import trio
 from blake3 import blake3
 
-from llmspell_hookspecs import OperationRef, Processes, RunningOperation, Services, ToolCall, ToolLimits
+from llmspell_hookspecs import Services, ToolCall
+from llmspell_hookspecs.context import OperationRef
+from llmspell_hookspecs.operation import RunningOperation
+from llmspell_hookspecs.services import Processes
+from llmspell_hookspecs.tool import ToolLimits
 
 from .account import MemoryAccount
 

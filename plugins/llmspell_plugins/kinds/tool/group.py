@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from llmspell_hookspecs import ComponentGroup, SecurityLevel, Tool, ToolExample, ToolLimits
+from llmspell_hookspecs import SecurityLevel, Tool, ToolExample
+from llmspell_hookspecs.kind import ComponentGroup
 from llmspell_hookspecs.parameters import validate
+from llmspell_hookspecs.tool import ToolLimits
 
 __all__ = ["TOOLS"]
 

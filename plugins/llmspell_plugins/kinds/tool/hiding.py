@@ -12,7 +12,9 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, Secret, SecretBytes, SecretStr
 
-from llmspell_hookspecs import InvalidInputError, Tool, freeze, hide, hide_item
+from llmspell_hookspecs import InvalidInputError, Tool
+from llmspell_hookspecs.secret import hide, hide_item
+from llmspell_hookspecs.values import freeze
 
 __all__ = ["hidden_input", "hidden_model"]
 

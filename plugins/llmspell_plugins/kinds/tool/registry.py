@@ -11,8 +11,10 @@ from typing import Any
 
 from msgspec import structs
 
-from llmspell_hookspecs import PluginError, Registry, Tool
+from llmspell_hookspecs import Tool
+from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.kind import Registry
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys
 
 __all__ = ["ToolRegistry"]

@@ -20,48 +20,38 @@ from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 
 from llmspell_hookspecs import (
-    AddressAccess,
-    Asker,
-    CallOptions,
-    ComponentKind,
-    ComponentRef,
     FileAccess,
-    HostAccess,
     InvalidInputError,
-    Levels,
     LlmspellError,
     NetworkAccess,
-    Operation,
-    OperationKind,
-    Operations,
-    PathAccess,
-    Processes,
-    Registries,
-    ResourceAllocation,
-    ResourceLimitError,
-    SecurityError,
     Services,
-    SettingsAccess,
     Tool,
     ToolCall,
-    ToolDiscovery,
     ToolError,
-    ToolLimits,
-    ToolListing,
     ToolResult,
-    Tools,
-    freeze,
-    hide,
-    payload_of,
-    restore,
-    reveal,
-    thaw,
 )
 from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_hookspecs.fit import freeze_fields, plain
 from llmspell_hookspecs.foreign import Blamed, let_pass, passes, remedy, text_of
+from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
+from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operations
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, validate, without_keys, written_names, written_path
+from llmspell_hookspecs.payload import payload_of
+from llmspell_hookspecs.secret import hide, reveal
+from llmspell_hookspecs.services import Levels, Processes, SettingsAccess, Tools
 from llmspell_hookspecs.spelling import spelled_path, true_path
+from llmspell_hookspecs.tool import (
+    AddressAccess,
+    HostAccess,
+    PathAccess,
+    ResourceAllocation,
+    ToolDiscovery,
+    ToolLimits,
+    ToolListing,
+)
+from llmspell_hookspecs.values import freeze, restore, thaw
 
 from .context import CallContext
 from .group import TOOLS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from llmspell_hookspecs import DEEPEST, LARGEST, ToolResult
-from llmspell_hookspecs.bounds import TooManyItemsError
+from llmspell_hookspecs import ToolResult
+from llmspell_hookspecs.bounds import DEEPEST, LARGEST, TooManyItemsError
 
 __all__ = ["outgrows"]
 

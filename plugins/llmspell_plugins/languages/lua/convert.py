@@ -18,8 +18,10 @@ from typing import Any, Final
 import msgspec
 from pydantic import BaseModel
 
-from llmspell_hookspecs import InvalidInputError, ScriptObject, check_bounds
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.bounds import check_bounds
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.language import ScriptObject
 
 from .function import LuaFunction
 from .objects import Objects

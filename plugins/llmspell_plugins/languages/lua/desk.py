@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llmspell_hookspecs import ScriptInterface
+from llmspell_hookspecs.language import ScriptInterface
 
 from .convert import Crossing
 from .failures import line_of

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from llmspell_hookspecs import LlmspellError, ScriptError, ScriptLimits
+from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.language import ScriptLimits
 
 __all__ = ["chunk_of", "line_of", "script_failure"]
 

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from llmspell_hookspecs import HookAdapter, LanguageSession, ScriptInterface, ScriptRun
+from llmspell_hookspecs.language import HookAdapter, LanguageSession, ScriptInterface
+from llmspell_hookspecs.script import ScriptRun
 from llmspell_plugins.languages.adapter import PlainHookAdapter
 
 __all__ = ["Lua"]

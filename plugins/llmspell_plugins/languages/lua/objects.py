@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmspell_hookspecs import InvalidInputError, ScriptGlobal, ScriptObject, script_methods
+from llmspell_hookspecs import InvalidInputError, ScriptGlobal
+from llmspell_hookspecs.language import ScriptObject, script_methods
 
 __all__ = ["Objects"]
 

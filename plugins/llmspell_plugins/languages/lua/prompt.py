@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from llmspell_hookspecs import ScriptError
+from llmspell_hookspecs.errors import ScriptError
 
 from .session import Session, chunk_name, enclosed
 

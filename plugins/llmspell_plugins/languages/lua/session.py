@@ -16,7 +16,10 @@ from typing import Any
 
 import trio
 
-from llmspell_hookspecs import Hooks, ScriptError, ScriptInterface, ScriptObject, ScriptRun
+from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.language import ScriptInterface, ScriptObject
+from llmspell_hookspecs.script import ScriptRun
+from llmspell_hookspecs.services import Hooks
 
 from .budget import Budget
 from .convert import Crossing, is_light

@@ -21,16 +21,11 @@ from typing import Any, Final
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import (
-    Calls,
-    FileAccess,
-    LlmspellError,
-    ScriptInterface,
-    SettingsAccess,
-    ToolError,
-    is_secret_name,
-)
+from llmspell_hookspecs import Calls, FileAccess, LlmspellError, ToolError
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.language import ScriptInterface
+from llmspell_hookspecs.secret import is_secret_name
+from llmspell_hookspecs.services import SettingsAccess
 
 __all__ = ["System"]
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
-from llmspell_hookspecs import ToolSpec, ToolUse
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.model import ToolSpec, ToolUse
 
 __all__ = ["missing_tools", "tool_uses"]
 

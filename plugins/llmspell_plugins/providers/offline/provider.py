@@ -13,19 +13,9 @@ from typing import ClassVar, Final
 import trio
 from pydantic import BaseModel, ConfigDict
 
-from llmspell_hookspecs import (
-    ChunkSink,
-    Endpoint,
-    InvalidInputError,
-    Message,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    ModelUsage,
-    ProviderError,
-    ProviderInfo,
-    ToolUse,
-)
+from llmspell_hookspecs import InvalidInputError, Message, ModelChunk, ModelRequest, ModelResponse, ProviderInfo
+from llmspell_hookspecs.errors import ProviderError
+from llmspell_hookspecs.model import ChunkSink, Endpoint, ModelUsage, ToolUse
 
 from .asking import missing_tools, tool_uses
 from .wording import HELP, general, of_results, without

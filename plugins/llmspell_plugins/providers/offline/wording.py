@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from llmspell_hookspecs import Message, ToolSpec
+from llmspell_hookspecs import Message
+from llmspell_hookspecs.model import ToolSpec
 
 __all__ = ["HELP", "general", "of_results", "without"]
 

@@ -23,7 +23,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import SecurityError
+from llmspell_hookspecs.errors import SecurityError
 
 __all__ = ["Meeting", "Request", "is_ours"]
 

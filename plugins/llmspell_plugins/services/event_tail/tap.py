@@ -26,8 +26,10 @@ import trio
 from msgspec import Struct
 from pydantic import BaseModel, Field
 
-from llmspell_hookspecs import Event, Events, LlmspellError, ProjectFolder, Services, SettingsAccess, Subscription
+from llmspell_hookspecs import Event, Events, LlmspellError, Services
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.event import Subscription
+from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
 
 from .meeting import Meeting, Request
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from llmspell_hookspecs import LlmspellError, ResourceLimitError, ToolError
+from llmspell_hookspecs import LlmspellError, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError
 
 if TYPE_CHECKING:
     import httpx

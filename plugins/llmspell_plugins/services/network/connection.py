@@ -16,8 +16,9 @@ import h11
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import Target, ToolError
+from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.network import Target
 
 from .pinned import connection_failed
 

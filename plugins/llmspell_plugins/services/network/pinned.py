@@ -18,9 +18,9 @@ import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmspell_hookspecs import Hosts, HttpResponse, InvalidInputError, Target, ToolError
+from llmspell_hookspecs import InvalidInputError, ToolError
 from llmspell_hookspecs.errors import line_of_error
-from llmspell_hookspecs.network import shown_url
+from llmspell_hookspecs.network import Hosts, HttpResponse, Target, shown_url
 
 from .body import CODINGS, read_body, too_large
 from .headers import checked_headers, checked_method

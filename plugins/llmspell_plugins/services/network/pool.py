@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import Target, ToolError
+from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.network import Target
 
 from .body import too_large
 from .headers import checked_headers, checked_method

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from llmspell_hookspecs import Closing, Hosts, NetworkAccess, Services
+from llmspell_hookspecs import NetworkAccess, Services
+from llmspell_hookspecs.network import Hosts
+from llmspell_hookspecs.plugin import Closing
 
 from .pinned import PinnedNetwork
 from .pool import ConnectionPool

@@ -20,8 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from llmspell_hookspecs import StorageError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import StorageError, line_of_error
 
 __all__ = ["Durability", "Reader", "open_reader", "open_writer", "transaction", "translated"]
 

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Final
 
-from llmspell_hookspecs import Entry, StorageError
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import Entry
 from llmspell_plugins.storage.pages import PAGE_BYTES, Page
 
 __all__ = ["FRESH_S", "MISSING", "Missing", "PointReader", "checked", "read_entry", "read_page"]

@@ -17,7 +17,9 @@ from typing import ClassVar, Self, TypeVar
 import trio
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import Entry, Services, StorageError, check_key
+from llmspell_hookspecs import Services
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import Entry, check_key
 from llmspell_plugins.storage.pages import Page, Pages
 from llmspell_plugins.storage.place import place_of
 from llmspell_plugins.storage.snapshot import Snapshot

@@ -17,14 +17,9 @@ import trio
 from msgspec import Struct
 from pydantic import SecretStr
 
-from llmspell_hookspecs import (
-    HttpResponse,
-    InvalidInputError,
-    NetworkAccess,
-    ResourceLimitError,
-    ToolContext,
-    ToolError,
-)
+from llmspell_hookspecs import InvalidInputError, NetworkAccess, ToolContext, ToolError
+from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.network import HttpResponse
 from llmspell_plugins.tools.data.json_text import decode
 
 from .credentials import redact, revealed

@@ -11,15 +11,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from llmspell_hookspecs import (
-    Access,
-    HostAccess,
-    SecurityLevel,
-    Tool,
-    ToolContext,
-    ToolExample,
-    ToolResult,
-)
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs.tool import Access, HostAccess
 
 from .credentials import Authentication, Headers, auth_headers, secrets_in
 from .exchange import Request, encoded_body, merged, payload, send_with_retries, too_large, without_query

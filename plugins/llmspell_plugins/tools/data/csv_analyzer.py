@@ -15,18 +15,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from llmspell_hookspecs import (
-    Access,
-    PathAccess,
-    SecurityLevel,
-    Tool,
-    ToolContext,
-    ToolError,
-    ToolExample,
-    ToolLimits,
-    ToolResult,
-)
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
 from llmspell_hookspecs.spelling import spelled_path
+from llmspell_hookspecs.tool import Access, PathAccess, ToolLimits
 from llmspell_plugins.tools.filesystem.content import read_file
 
 from .csv_columns import described

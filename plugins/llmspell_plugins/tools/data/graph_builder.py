@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolLimits, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs.tool import ToolLimits
 from llmspell_plugins.tools.library import require
 
 from .graph import MAX_NODES, Graph, drawn, graph_of, measured

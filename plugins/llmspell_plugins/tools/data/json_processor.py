@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolLimits, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs.tool import ToolLimits
 
 from . import json_program
 from .json_text import decode, encode

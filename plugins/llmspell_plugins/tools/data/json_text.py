@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from llmspell_hookspecs import ToolError, thaw
+from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.values import thaw
 
 __all__ = ["check", "decode", "encode"]
 

@@ -12,17 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from llmspell_hookspecs import (
-    Access,
-    PathAccess,
-    SecurityLevel,
-    Tool,
-    ToolContext,
-    ToolError,
-    ToolExample,
-    ToolLimits,
-    ToolResult,
-)
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs.tool import Access, PathAccess, ToolLimits
 from llmspell_plugins.tools.filesystem.exchange import content_of, keep
 from llmspell_plugins.tools.library import require
 

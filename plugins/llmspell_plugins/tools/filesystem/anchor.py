@@ -13,7 +13,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from llmspell_hookspecs import SecurityError, ToolError
+from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import SecurityError
 
 __all__ = ["Anchor", "anchored", "open_regular"]
 

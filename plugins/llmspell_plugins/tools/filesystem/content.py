@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 
 import trio
 
-from llmspell_hookspecs import ResourceLimitError
+from llmspell_hookspecs.errors import ResourceLimitError
 
 from .anchor import Anchor, anchored, open_regular
 

@@ -13,17 +13,8 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-from llmspell_hookspecs import (
-    Access,
-    InvalidInputError,
-    PathAccess,
-    SecurityLevel,
-    Tool,
-    ToolContext,
-    ToolError,
-    ToolExample,
-    ToolResult,
-)
+from llmspell_hookspecs import InvalidInputError, SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs.tool import Access, PathAccess
 
 from .content import read_file, write_file
 from .failure import explaining

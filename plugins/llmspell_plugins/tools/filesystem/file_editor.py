@@ -13,17 +13,8 @@ from typing import Any, ClassVar, Literal
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from llmspell_hookspecs import (
-    Access,
-    PathAccess,
-    SecurityLevel,
-    Services,
-    Tool,
-    ToolContext,
-    ToolError,
-    ToolExample,
-    ToolResult,
-)
+from llmspell_hookspecs import SecurityLevel, Services, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs.tool import Access, PathAccess
 
 from .exchange import content_of, keep
 

@@ -21,20 +21,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from llmspell_hookspecs import (
-    Access,
-    FileAccess,
-    InvalidInputError,
-    PathAccess,
-    SecurityError,
-    SecurityLevel,
-    Tool,
-    ToolContext,
-    ToolExample,
-    ToolResult,
-)
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import FileAccess, InvalidInputError, SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs.errors import SecurityError, line_of_error
 from llmspell_hookspecs.spelling import spelled_path
+from llmspell_hookspecs.tool import Access, PathAccess
 
 from .anchor import anchored
 from .content import append_file, copy_file, read_file, write_file

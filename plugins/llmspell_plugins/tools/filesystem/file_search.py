@@ -14,18 +14,10 @@ from typing import Any, ClassVar
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import (
-    Access,
-    FileAccess,
-    PathAccess,
-    SecurityError,
-    SecurityLevel,
-    Tool,
-    ToolContext,
-    ToolExample,
-    ToolResult,
-)
+from llmspell_hookspecs import FileAccess, SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs.errors import SecurityError
 from llmspell_hookspecs.spelling import spelled_path
+from llmspell_hookspecs.tool import Access, PathAccess
 
 from .anchor import anchored
 from .failure import explaining

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import ResourceLimitError, SecurityError
+from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 
 from .anchor import anchored
 from .content import copy_file

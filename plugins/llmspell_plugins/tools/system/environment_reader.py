@@ -12,17 +12,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-from llmspell_hookspecs import (
-    SecurityError,
-    SecurityLevel,
-    Services,
-    SettingsAccess,
-    Tool,
-    ToolContext,
-    ToolError,
-    ToolExample,
-    ToolResult,
-)
+from llmspell_hookspecs import SecurityLevel, Services, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs.errors import SecurityError
+from llmspell_hookspecs.services import SettingsAccess
 
 __all__ = ["EnvironmentReader", "EnvironmentReaderParameters", "EnvironmentReaderSettings"]
 

@@ -18,19 +18,17 @@ import trio
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from llmspell_hookspecs import (
-    Access,
     FileAccess,
     InvalidInputError,
-    PathAccess,
-    SecurityError,
     SecurityLevel,
     Tool,
     ToolContext,
     ToolError,
     ToolExample,
-    ToolLimits,
     ToolResult,
 )
+from llmspell_hookspecs.errors import SecurityError
+from llmspell_hookspecs.tool import Access, PathAccess, ToolLimits
 
 from .running import Ended, Limits, run_program
 

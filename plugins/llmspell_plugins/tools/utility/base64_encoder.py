@@ -13,17 +13,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llmspell_hookspecs import (
-    Access,
-    InvalidInputError,
-    PathAccess,
-    SecurityLevel,
-    Tool,
-    ToolContext,
-    ToolExample,
-    ToolResult,
-)
+from llmspell_hookspecs import InvalidInputError, SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.tool import Access, PathAccess
 from llmspell_plugins.tools.filesystem.content import read_file, write_file
 from llmspell_plugins.tools.filesystem.failure import explaining
 

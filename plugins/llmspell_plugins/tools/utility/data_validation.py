@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolExample, ToolLimits, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs.tool import ToolLimits
 
 from .regex_program import matching
 from .rules import Problem, Rule, check, patterns_of

@@ -15,15 +15,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llmspell_hookspecs import (
-    Clock,
-    InvalidInputError,
-    SecurityLevel,
-    Tool,
-    ToolContext,
-    ToolExample,
-    ToolResult,
-)
+from llmspell_hookspecs import InvalidInputError, SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs.services import Clock
 
 from .time_formats import DEFAULT_FORMAT, FORMATS, check_format, read_time, write_time
 

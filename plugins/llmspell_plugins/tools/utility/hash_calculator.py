@@ -15,16 +15,8 @@ from typing import Any, ClassVar, Literal
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llmspell_hookspecs import (
-    Access,
-    InvalidInputError,
-    PathAccess,
-    SecurityLevel,
-    Tool,
-    ToolContext,
-    ToolExample,
-    ToolResult,
-)
+from llmspell_hookspecs import InvalidInputError, SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs.tool import Access, PathAccess
 from llmspell_plugins.tools.filesystem.content import pieces
 from llmspell_plugins.tools.filesystem.failure import explaining
 

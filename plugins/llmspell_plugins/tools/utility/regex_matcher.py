@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolExample, ToolLimits, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs.tool import ToolLimits
 
 from . import regex_program
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from llmspell_hookspecs import InvalidInputError, ResourceLimitError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
 
 __all__ = ["compiled", "find_all", "match", "matching", "replace", "split", "validate"]
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import HttpResponse, ToolContext, ToolError
+from llmspell_hookspecs import ToolContext, ToolError
+from llmspell_hookspecs.network import HttpResponse
 from llmspell_plugins.tools.api.exchange import Request, send
 from llmspell_plugins.tools.child import run_child
 

@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import Access, HostAccess, SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs.tool import Access, HostAccess
 
 from .page import PageSettings, fetched, parsed
 

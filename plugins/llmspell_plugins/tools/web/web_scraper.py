@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import Access, HostAccess, SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs.tool import Access, HostAccess
 from llmspell_plugins.tools.api.exchange import without_query
 
 from .page import PageSettings, fetched, parsed

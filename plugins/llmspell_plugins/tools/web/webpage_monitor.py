@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import Access, HostAccess, SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
 from llmspell_hookspecs.state import State
+from llmspell_hookspecs.tool import Access, HostAccess
 from llmspell_plugins.tools.child import run_child
 
 from .page import PageSettings, fetched, parsed

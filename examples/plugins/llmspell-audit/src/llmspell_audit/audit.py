@@ -18,14 +18,13 @@ from llmspell_hookspecs import (
     HookContext,
     Modified,
     Priority,
-    ScriptResult,
-    ScriptRun,
     Services,
     ToolCall,
     ToolResult,
     hookimpl,
-    thaw,
 )
+from llmspell_hookspecs.script import ScriptResult, ScriptRun
+from llmspell_hookspecs.values import thaw
 
 from .log import AuditLog
 from .masking import Masking

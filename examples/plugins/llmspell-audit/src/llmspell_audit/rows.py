@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Final
 
-from llmspell_hookspecs import Cancel, Failure, HookContext, ScriptRun, ToolCall, ToolResult
+from llmspell_hookspecs import Cancel, Failure, HookContext, ToolCall, ToolResult
+from llmspell_hookspecs.script import ScriptRun
 
 from .masking import Masking
 

@@ -8,18 +8,10 @@ from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 import trio
 from pydantic import BaseModel, Field
 
-from llmspell_hookspecs import (
-    CallOptions,
-    ComponentGroup,
-    ComponentKind,
-    ComponentRef,
-    FileAccess,
-    InvalidInputError,
-    OperationKind,
-    Operations,
-    Registries,
-    Services,
-)
+from llmspell_hookspecs import FileAccess, InvalidInputError, Services
+from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.kind import CallOptions, ComponentGroup, ComponentKind, Registries
+from llmspell_hookspecs.operation import OperationKind, Operations
 
 from . import points as hook_points
 from .points import Deployment

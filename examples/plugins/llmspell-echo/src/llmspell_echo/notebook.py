@@ -20,15 +20,10 @@ from typing import ClassVar, Final, Self
 import trio
 from pydantic import BaseModel, Field
 
-from llmspell_hookspecs import (
-    Entry,
-    InvalidInputError,
-    ProjectFolder,
-    Services,
-    StorageError,
-    check_batch,
-    check_key,
-)
+from llmspell_hookspecs import InvalidInputError, Services
+from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.services import ProjectFolder
+from llmspell_hookspecs.storage import Entry, check_batch, check_key
 
 __all__ = ["Notebook", "NotebookSettings"]
 

@@ -7,17 +7,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
-from llmspell_hookspecs import (
-    ChunkSink,
-    Endpoint,
-    InvalidInputError,
-    ModelChunk,
-    ModelRequest,
-    ModelResponse,
-    ModelUsage,
-    ProviderInfo,
-    Services,
-)
+from llmspell_hookspecs import InvalidInputError, ModelChunk, ModelRequest, ModelResponse, ProviderInfo, Services
+from llmspell_hookspecs.model import ChunkSink, Endpoint, ModelUsage
 
 __all__ = ["Echo", "EchoSettings"]
 

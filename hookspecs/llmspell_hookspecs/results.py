@@ -124,11 +124,14 @@ class Cache(Struct, frozen=True):
         key: The hook's own part of the key; the subject is part of it in any case.
         ttl_s: How long a value is fresh.
         scope: ``session``: one for each session; ``host``: one for all.
+        persist: Keep it beyond this host, too (see `ResultStore`): a later one, or another beside it, serves it. What
+            holds a secret, in the call or in the value, stays in memory.
     """
 
     key: str = ""
     ttl_s: float = 300.0
     scope: Literal["session", "host"] = "session"
+    persist: bool = False
 
 
 class Skipped(Struct, frozen=True):

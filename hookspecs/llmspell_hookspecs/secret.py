@@ -11,9 +11,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
+from msgspec import Struct, structs
+
 from .values import FrozenList, FrozenMapping
 
-__all__ = ["HiddenText", "hide", "hide_item", "is_secret_name", "keep_hidden", "reveal"]
+__all__ = ["HiddenText", "hide", "hide_item", "holds_secret", "is_secret_name", "keep_hidden", "reveal"]
 
 _BARE: Final = frozenset({int, float, bool, type(None)})
 """Nothing of these types is hidden."""
@@ -180,6 +182,26 @@ def keep_hidden(new: Any, current: Any) -> Any:
         pairs = iter([*current, *([None] * len(new))])
         return _each(new, lambda item: keep_hidden(item, next(pairs)))
     return new
+
+
+def holds_secret(value: Any) -> bool:
+    """Return whether a frozen value holds a secret: a hidden text, a type for secrets, or anything under its name."""
+    kind = type(value)
+    if kind is str or kind is bytes or kind in _BARE:
+        return False
+    if isinstance(value, Struct):
+        return any(map(_is_secret, value.__struct_fields__, structs.astuple(value)))
+    if isinstance(value, Mapping):
+        return any(_is_secret(key, item) for key, item in value.items())
+    if isinstance(value, tuple | frozenset):
+        return any(map(holds_secret, value))
+    return hasattr(value, "get_secret_value")
+
+
+def _is_secret(name: Any, item: Any) -> bool:
+    if type(item) in _BARE:
+        return False
+    return holds_secret(item) or (type(name) is str and _tells(name) and hide(item, "all") is not item)
 
 
 def _each(value: tuple[Any, ...], change: Callable[[Any], Any]) -> tuple[Any, ...]:

@@ -20,8 +20,9 @@ from llmspell_hookspecs import Cache
 from llmspell_hookspecs.values import canonical
 
 from .correlation import Frame
+from .second_level import SecondLevel
 
-__all__ = ["CacheKey", "ResultCache", "Stored", "size_of"]
+__all__ = ["CacheKey", "ResultCache", "Stored", "ToKeep", "name_of", "size_of"]
 
 _KEPT: Final = 4096
 _EACH_BYTES: Final = 56
@@ -43,17 +44,35 @@ class Stored(Struct, frozen=True):
     size_bytes: int = 0
 
 
+class ToKeep(Struct, frozen=True):
+    """What is to be stored when an operation completes.
+
+    Attributes:
+        key: Under which key.
+        ttl_s: How long it is fresh.
+        value: The value; `NOTHING` for the body's.
+        persist: Whether the second level is to have it, too.
+    """
+
+    key: CacheKey
+    ttl_s: float
+    value: Any
+    persist: bool = False
+
+
 class ResultCache:
     """Values by key, and who is computing which.
 
     Args:
         clock: Returns seconds that only grow.
         max_bytes: How much all values may hold.
+        second: What keeps values beyond this host.
     """
 
-    def __init__(self, clock: Callable[[], float], max_bytes: int) -> None:
+    def __init__(self, clock: Callable[[], float], max_bytes: int, second: SecondLevel) -> None:
         self._clock = clock
         self.max_bytes = max_bytes
+        self.second = second
         self._bytes = 0
         self._stored: OrderedDict[CacheKey, Stored] = OrderedDict()
         self._flights: dict[CacheKey, trio.Event] = {}
@@ -73,7 +92,7 @@ class ResultCache:
         """Return the fresh value, once there is one; None makes this operation the flight's leader."""
         while True:
             stored = self._stored.get(key)
-            if stored is not None and stored.expires_s > self._clock():
+            if stored is not None and self.is_fresh(stored):
                 self._stored.move_to_end(key)
                 return stored
             if frame.leads(key):
@@ -85,16 +104,21 @@ class ResultCache:
                 return None
             await flight.wait()
 
-    def store(self, key: CacheKey, value: Any, ttl_s: float, size_bytes: int) -> None:
-        """Keep a value; one that is larger than all may be together is not kept."""
+    def is_fresh(self, stored: Stored) -> bool:
+        """Return whether a stored value may be served by itself."""
+        return stored.expires_s > self._clock()
+
+    def store(self, key: CacheKey, value: Any, ttl_s: float, size_bytes: int) -> Stored:
+        """Keep a value and return it as stored; one that is larger than all may be together is not kept."""
         self._bytes += size_bytes
         before = self._stored.pop(key, None)
         if before is not None:
             self._bytes -= before.size_bytes
-        self._stored[key] = Stored(value, self._clock() + ttl_s, size_bytes)
+        self._stored[key] = stored = Stored(value, self._clock() + ttl_s, size_bytes)
         while len(self._stored) > _KEPT or self._bytes > self.max_bytes:
             _, dropped = self._stored.popitem(last=False)
             self._bytes -= dropped.size_bytes
+        return stored
 
     def leave(self, frame: Frame) -> None:
         """End the flights that an operation leads; whoever waits looks again."""
@@ -103,6 +127,11 @@ class ResultCache:
             if flight is not None:
                 flight.set()
         frame.flights = ()
+
+
+def name_of(key: CacheKey) -> str:
+    """Return the name of a key in the second level, which tells nothing of the call."""
+    return blake3(canonical(key)).hexdigest()
 
 
 def size_of(value: Any) -> int:

@@ -19,7 +19,7 @@ from llmspell_hookspecs.operation import EndedOperation
 
 from .asking import Answer, ask_chain, cancellation, seen_by_scripts
 from .beside import beside, frozen
-from .cache import CacheKey, ResultCache
+from .cache import ResultCache, ToKeep
 from .correlation import Frame
 from .deadline import Deadline
 from .forks import Forks
@@ -114,7 +114,7 @@ class Course:
         ended_after: Whether it got as far as the after point.
         ending: Whether nothing but its end is left.
         wanted: The forks that transforms asked for and guards have not let pass yet.
-        stores: What goes into the cache when it completes: key, time to live, value (`NOTHING`: the body's).
+        stores: What goes into the cache when it completes.
         questions: About which subject each cache was asked.
         deadline: How long it may take in all.
         until_s: Until when what is left may take, once the caller has cancelled it.
@@ -175,7 +175,7 @@ class Course:
         self.ended_after = False
         self.ending = False
         self.wanted: list[Fork] = []
-        self.stores: list[tuple[CacheKey, float, Any]] = []
+        self.stores: list[ToKeep] = []
         self.questions: dict[tuple[str, str, str], Any] = {}
         self.until_s = inf
         limit_s = _least(operation.deadline_s, house.limits.operation_time_s)

@@ -45,6 +45,7 @@ from .correlation import CURRENT, Frame
 from .course import NO_CHAINS, NOTHING, Announcer, Chains, Course
 from .forks import Forks
 from .kind import Caller, Operation, OperationKind, RunnerLimits, same
+from .second_level import SecondLevel
 from .steps import Execution, is_heard
 
 __all__ = ["Runner"]
@@ -99,7 +100,7 @@ class Runner:
         self.prefix = secrets.token_hex(4)
         self.refusal = ""
         self._closed = False
-        self.results = ResultCache(trio.current_time, limits.cache_bytes)
+        self.results = ResultCache(trio.current_time, limits.cache_bytes, SecondLevel(self.problem))
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
         self._tally = Tally(_log, "hooks: they answered wrongly, or failed, where nobody could be told,")
         self.events: Announcer | None = None

@@ -63,12 +63,14 @@ from llmspell_hookspecs.failure import changed_failure, failure_of
 from llmspell_hookspecs.fit import fit, name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
 from llmspell_hookspecs.operation import EndedOperation, OperationKind
+from llmspell_hookspecs.result_store import ResultStore
 from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.secret import holds_secret
 from llmspell_hookspecs.system import LimitExceeded, SlowOperation, Violation
 from llmspell_hookspecs.values import freeze
 
 from .asking import cancellation
-from .cache import size_of
+from .cache import CacheKey, Stored, ToKeep, name_of, size_of
 from .course import NOTHING, Announcer, Course
 from .forks import on_behalf
 from .wraps import LAST_MOMENTS_S, enclose
@@ -412,7 +414,7 @@ class Execution:
             return await self._as_it_leaves(value)
         course.outcome = None
         course.ended_after = True
-        course.stores = [store for store in course.stores if store[2] is NOTHING]
+        course.stores = [store for store in course.stores if store.value is NOTHING]
         value = await self._settle_layer(chain, chain, value)
         scripts = course.scripts(chain)
         if course.holds:  # parts of a result that was withheld until now
@@ -707,19 +709,40 @@ async def _cached(course: Course, hook: Hook, cache: Cache, subject: Any) -> Any
         course.questions[asked] = subject
     about = course.operation.kind.identity(course.questions.get(asked, course.proposed))
     asker = hook.plugin if cache.scope == "host" else f"{hook.plugin} {hook.scope}".strip()
+    persist = cache.persist and not course.operation.kind.sync and not await course.beside(about, holds_secret, about)
     if course.operation.depends is not None:
         about = (about, course.operation.depends())
     key = results.key(course.frame, course.operation.kind.name, asker, cache, about)
     if phase is Phase.AFTER:
-        course.stores.append((key, cache.ttl_s, subject))
+        course.stores.append(ToKeep(key, cache.ttl_s, subject, persist))
         return None
     if phase is Phase.ERROR and isinstance(subject.error, SecurityError):  # what policy refuses now is not served
         return None
     stored = results.stale(key) if phase is Phase.ERROR else await results.enter(key, course.frame)
+    if stored is None and persist:
+        stored = await _recalled(course, key)
+        if phase is Phase.BEFORE and stored is not None and not results.is_fresh(stored):
+            stored = None
     if phase is Phase.BEFORE and stored is None:
-        course.stores.append((key, cache.ttl_s, NOTHING))
+        course.stores.append(ToKeep(key, cache.ttl_s, NOTHING, persist))
     course.note(hook, "Cache", "miss" if stored is None else "hit")
     return None if stored is None else stored.value
+
+
+async def _recalled(course: Course, key: CacheKey) -> Stored | None:
+    """Return what the second level has, expired or not, and keep it in memory."""
+    results, kind = course.house.results, course.operation.kind
+
+    async def find(store: ResultStore) -> tuple[Any, float] | None:
+        found = await store.find(name_of(key), kind.result)
+        if found is None or not isinstance(found.value, kind.result):
+            return None
+        return await course.frozen(found.value, "stored result"), found.fresh_s
+
+    found = await results.second.ask(find, course.house.limits.final_s)
+    if found is None:
+        return None
+    return results.store(key, found[0], found[1], await course.beside(found[0], size_of, found[0]))
 
 
 # Step 6 in detail: the end, which comes once whatever happened.
@@ -798,6 +821,8 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
             yield observe(observers, context, course.limit_s)
     if operation.release is not None:
         yield operation.release(course)
+    if status == "completed" and course.stores:
+        yield _persist(course)
     if course.holds and isinstance(subject, Failure):
         yield course.tell_held(subject)
     if course.house.slow_ms is not None and not operation.kind.sync:
@@ -842,12 +867,28 @@ async def _keep(course: Course, status: Status) -> None:
     results = course.house.results
     try:
         if status == "completed":
-            for key, ttl_s, value in course.stores:
-                kept = course.body_value if value is NOTHING else value
+            for store in course.stores:
+                kept = _kept(course, store)
                 if kept is not NOTHING:
-                    results.store(key, kept, ttl_s, await course.beside(kept, size_of, kept))
+                    results.store(store.key, kept, store.ttl_s, await course.beside(kept, size_of, kept))
     finally:
         results.leave(course.frame)
+
+
+async def _persist(course: Course) -> None:
+    """Store beyond this host what is to be stored there; what holds a secret is not."""
+    for store in course.stores:
+        kept = _kept(course, store)
+        if kept is not NOTHING and store.persist and not await course.beside(kept, holds_secret, kept):
+
+            def keep(second: ResultStore, store: ToKeep = store, kept: Any = kept) -> Awaitable[bool]:
+                return second.keep(name_of(store.key), kept, store.ttl_s, course.operation.kind.result)
+
+            await course.house.results.second.ask(keep, course.house.limits.final_s)
+
+
+def _kept(course: Course, store: ToKeep) -> Any:
+    return course.body_value if store.value is NOTHING else store.value
 
 
 def _last_context(course: Course, chain: Chain, status: Status, subject: Any) -> HookContext[Any]:

@@ -40,6 +40,7 @@ class CacheRule(BaseModel):
     vary: tuple[KeyPart, ...] = Field(default=(), description="What else must be the same: user, language ...")
     any_temperature: bool = Field(default=False, description="Also for models whose temperature is above 0 or unset.")
     stale_on_error: bool = Field(default=False, description="Whether an answer that is old is served on an error.")
+    persist: bool = Field(default=False, description="Whether later hosts serve it, too; what holds a secret never is.")
 
 
 class CachingSettings(BaseModel):
@@ -128,4 +129,4 @@ class Caching:
 
 
 def _cache(rule: CacheRule, context: HookContext[Any]) -> Cache:
-    return Cache("\n".join((rule.match, *key_of(rule.vary, context))), rule.ttl_s, rule.scope)
+    return Cache("\n".join((rule.match, *key_of(rule.vary, context))), rule.ttl_s, rule.scope, rule.persist)

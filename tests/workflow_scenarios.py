@@ -44,6 +44,11 @@ async def fail_flow(host: Host, bench: Bench) -> Any:
     return await plain_flow(host, bench)
 
 
+async def keep_flow(host: Host, bench: Bench) -> Any:
+    """Run one stage, and keep what becomes of it."""
+    return (await run_flow(host, bench, durable=True))["text"]
+
+
 def saying(value: Any) -> dict[str, Any]:
     """Return a stage that yields a value."""
     return {"name": "say", "function": lambda context: value}
@@ -106,6 +111,7 @@ WORKFLOW_SCENARIOS: dict[str, Fire] = {
     "after_workflow_stage": plain_flow,
     "workflow_stage_transition": two_stages,
     "workflow_state_change": plain_flow,
+    "workflow_checkpoint": keep_flow,
     "workflow_shared_data": share,
     "workflow_rollback": undo,
     "condition_evaluation": choose,

@@ -318,7 +318,10 @@ class Tools(Protocol):
         """
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
-        """Return name, description, category, version, level, aliases, examples and the parameters' JSON schema.
+        """Return what a tool tells of itself.
+
+        That is its name, description, category, version, level, aliases, examples, whether it is repeatable, its
+        effects and the parameters' JSON schema.
 
         Raises:
             ComponentNotFoundError: There is no such tool.

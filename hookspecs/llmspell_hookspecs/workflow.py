@@ -22,6 +22,7 @@ from .results import HookResult
 __all__ = [
     "BranchOutcome",
     "BranchSelection",
+    "Checkpoint",
     "ConditionEvaluation",
     "LoopIteration",
     "LoopTermination",
@@ -50,6 +51,7 @@ __all__ = [
     "parallel_fork",
     "parallel_join",
     "parallel_synchronization",
+    "workflow_checkpoint",
     "workflow_error",
     "workflow_rollback",
     "workflow_shared_data",
@@ -216,6 +218,22 @@ class SharedAccess(Struct, frozen=True):
     mode: Literal["read", "write"] = "read"
     key: str = ""
     value: Any = None
+
+
+class Checkpoint(Struct, frozen=True):
+    """Something of a durable run was written.
+
+    Attributes:
+        run_id: The run's.
+        sequence: Which of the run's writes it was, since it was last taken up.
+        size_bytes: How much was written.
+        paths: The stages whose records were written.
+    """
+
+    run_id: str
+    sequence: int = 0
+    size_bytes: int = 0
+    paths: tuple[str, ...] = ()
 
 
 class Rollback(Struct, frozen=True):
@@ -439,6 +457,15 @@ def workflow_state_change(context: HookContext[StateChange]) -> HookResult | Non
 
     When: after the state is kept, if the run is durable.
     Subject: from what to what.
+    """
+
+
+@hookpoint(phase=Phase.NOTICE, topic="workflow")
+def workflow_checkpoint(context: HookContext[Checkpoint]) -> HookResult | None:
+    """What became of stages of a durable run is written.
+
+    When: after each write, once it lasts.
+    Subject: what was written.
     """
 
 

@@ -5,6 +5,8 @@ its `WorkflowRun`, and keeps no clock, random or I/O of its own, so that a run m
 
 Invariant: a path names one stage of one run, and is the same whatever the timing: ``fetch``, ``branch.a/fetch``,
 ``loop.12/fetch``. Durations in seconds.
+
+It is longer than most because what a workflow is made from stands beside what runs it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from msgspec import Struct
 from pydantic import BaseModel
 
+from .runs import RunDetails, RunInfo, Verdict
 from .workflow import WorkflowOutput
 
 __all__ = [
@@ -118,6 +121,7 @@ class WorkflowDefinition(Struct, frozen=True, eq=False):
         on_error: What becomes of a run if a stage fails.
         on_cancel: ``compensate`` to undo what completed if the caller cancels.
         timeout_s: How long a run may take.
+        durable: Whether its runs are kept, so that they may be resumed.
     """
 
     name: str
@@ -131,6 +135,7 @@ class WorkflowDefinition(Struct, frozen=True, eq=False):
     on_error: Strategy = "fail_fast"
     on_cancel: Literal["", "compensate"] = ""
     timeout_s: float = 300.0
+    durable: bool = False
 
 
 class StageRecord(Struct, frozen=True):
@@ -338,8 +343,22 @@ class WorkflowHandle(Protocol):
     def info(self) -> WorkflowInfo:
         """What is known of it now."""
 
-    async def run(self, input: Any = None, /, *, deadline_s: float | None = None, run_id: str = "") -> WorkflowOutput:
+    async def run(
+        self,
+        input: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
+        run_id: str = "",
+        durable: bool | None = None,
+    ) -> WorkflowOutput:
         """Run it.
+
+        Args:
+            input: What it is given.
+            deadline_s: How long it may take.
+            run_id: Unique to the run; made up if empty.
+            durable: Whether it is kept, so that it may be resumed; what the definition says if None.
 
         Raises:
             WorkflowError: A stage failed; ``error.output`` tells how far it came.
@@ -381,3 +400,45 @@ class Workflows(Protocol):
 
     def close_scope(self, scope: str, /) -> int:
         """Forget the workflows of a script; returns how many."""
+
+    # Durable runs.
+
+    async def resume(
+        self,
+        run_id: str,
+        /,
+        *,
+        verdicts: Mapping[str, Verdict] | None = None,
+        take_over: bool = False,
+        accept_changed: bool = False,
+        deadline_s: float | None = None,
+    ) -> WorkflowOutput:
+        """Go on with a durable run, and return how it ended; what it yielded, if it ended before.
+
+        Args:
+            run_id: Its id.
+            verdicts: What is said of stages that were interrupted, by path.
+            take_over: Whether it is taken from whoever seems to run it; that one can write no more.
+            accept_changed: Whether the workflow may be another one than it was.
+            deadline_s: How long it may take.
+
+        Raises:
+            ComponentNotFoundError: There is no such run, or its functions are gone.
+            WorkflowError: Somebody runs it; or a stage failed.
+        """
+
+    async def runs(self, *, limit: int = 1000, unfinished: bool = False) -> Sequence[RunInfo]:
+        """Return what is known of durable runs, the oldest id first."""
+
+    async def run_details(self, run_id: str, /) -> RunDetails | None:
+        """Return a durable run with its stages, or None."""
+
+    async def cancel_run(self, run_id: str, /) -> bool:
+        """Let a durable run not go on, wherever it runs; False if it has ended."""
+
+    async def delete_run(self, run_id: str, /) -> bool:
+        """Forget a durable run that nobody runs; False if there is none.
+
+        Raises:
+            WorkflowError: Somebody runs it.
+        """

@@ -74,11 +74,13 @@ class ToolRegistry:
         return unknown_keys(self.get(name).parameters, parameters)
 
     def describe(self, name: str, /) -> Mapping[str, Any]:
-        """Return name, description, category, version, level, aliases, examples and the parameters' JSON schema."""
+        """Return what a tool tells of itself, with examples and the parameters' JSON schema; see `Tools`."""
         tool = self.get(name)
         with Blamed(partial(_untold, name)):
             return {
                 **_summary(tool),
+                "repeatable": tool.repeatable,
+                "effects": tool.effects,
                 "schema": tool.schema(),
                 "examples": [structs.asdict(one) for one in tool.examples],
             }

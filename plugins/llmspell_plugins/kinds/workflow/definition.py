@@ -50,6 +50,7 @@ class CompiledStage(Struct, eq=False):
         on_error: What becomes of the run if it fails.
         undo: What undoes it.
         uses: The stages without whose output it cannot run.
+        safety: What becomes of it if it runs twice, once that was asked.
     """
 
     stage: Stage
@@ -61,6 +62,7 @@ class CompiledStage(Struct, eq=False):
     on_error: str
     undo: CompiledStage | None = None
     uses: tuple[str, ...] = ()
+    safety: Any = None
 
 
 class Plan(Struct, eq=False):

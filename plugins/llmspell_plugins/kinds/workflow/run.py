@@ -1,7 +1,10 @@
 """One run of a workflow: what a pattern orders stages through; implements the contract's `WorkflowRun`.
 
 Invariant: a stage whose record says done does not run, and a decision that was recorded is not asked again. Whatever
-runs beside something else has ended before the run does.
+runs beside something else has ended before the run does. Of a durable run whatever is noted is written before anything
+that may wait: a stage, a hook, a function, the others of those beside each other.
+
+It is longer than most because what a stage goes through, durable or not, is to be read in one place.
 """
 
 from __future__ import annotations
@@ -12,13 +15,17 @@ from inspect import isawaitable
 from time import perf_counter
 from typing import Any, Final
 
+import msgspec
 import trio
+from msgspec import structs
 
 from llmspell_hookspecs.context import ComponentRef
-from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs.errors import LlmspellError, WorkflowError, text_of_error
 from llmspell_hookspecs.operation import Operation, Operations
+from llmspell_hookspecs.runs import StageInfo
 from llmspell_hookspecs.services import Calls
 from llmspell_hookspecs.workflow import (
+    Checkpoint,
     ConditionEvaluation,
     Rollback,
     StageCall,
@@ -28,13 +35,15 @@ from llmspell_hookspecs.workflow import (
 from llmspell_hookspecs.workflows import Ended, Stage, StageRecord, WorkflowDefinition
 
 from .definition import CompiledStage, Plan, needed
+from .durable import Durable, copied
 from .reference import compile_value
 from .shared import Shared
-from .stage import STAGE, Place, body_of, key_of
+from .stage import STAGE, PausedError, Place, body_of, key_of
 
 __all__ = ["Run"]
 
 _DONE: Final = "done"
+_INTERRUPTED: Final = "it was under way when the run was cut off, and nobody said that it may run twice"
 Undo = tuple[int, str, CompiledStage, Mapping[str, Any] | None]
 
 
@@ -47,6 +56,7 @@ class Run:
         input: What it is given.
         operations: Runs its stages.
         calls: Runs what they name.
+        durable: Keeps what becomes of it; None if nobody does.
 
     Attributes:
         plan: What it runs.
@@ -64,9 +74,20 @@ class Run:
         culprit: The path of the stage with which it failed.
         status: What it is.
         compensates: Whether what completed is undone if it fails.
+        durable: Keeps what becomes of it.
+        waiting: The paths of stages that wait for a person.
+        failure: With what it failed.
     """
 
-    def __init__(self, plan: Plan, run_id: str, input: Any, operations: Operations, calls: Calls) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        run_id: str,
+        input: Any,
+        operations: Operations,
+        calls: Calls,
+        durable: Durable | None = None,
+    ) -> None:
         definition = plan.definition
         self.plan = plan
         self.definition: WorkflowDefinition = definition
@@ -82,11 +103,19 @@ class Run:
         self.culprit = ""
         self.status = "pending"
         self.compensates = definition.on_error == "compensate"
+        self.durable = durable
+        self.waiting: list[str] = []
+        self.failure: Exception | None = None
         self._component = ComponentRef("workflow", definition.name, f"workflow:{definition.name}")
-        self.shared = Shared(dict(definition.shared), operations, self._component, run_id)
+        self._data = dict(definition.shared) if durable is None else durable.shared_of(definition)
+        self.shared = Shared(self._data, operations, self._component, run_id, copies=durable is not None)
         self._operations, self._calls = operations, calls
         self._undo: list[Undo] = []
         self._sequence = 0
+        if durable is not None:
+            self.records, self.choices = durable.records, durable.choices
+            self._sequence = durable.sequence
+            durable.writer.told = self._written
 
     # Stages.
 
@@ -95,9 +124,12 @@ class Run:
         path = path or stage.name
         compiled = self.plan.compiled(stage)
         record = self.records.get(path)
-        if record is not None and record.status == _DONE:
-            self._ended(compiled, record, locals)
-            return record
+        if record is None and self.durable is not None:
+            record = await self._found(self.durable, compiled, path)
+        if record is not None and (record.status == _DONE or self.durable is not None):
+            if record.status != "skipped":
+                self._ended(compiled, record, locals)
+            return self.seen(record)
         scope = path.rpartition("/")[0]
         if (self.failed or self.skipped) and self._lacks(compiled, Place(self, scope, locals)):
             return self.skip(path, "a stage that it needs did not complete")
@@ -109,13 +141,43 @@ class Run:
                 self.compensates = True
             if compiled.on_error != "continue":
                 self.culprit = self.culprit or path
+                self.failure = self.failure or error
                 raise error
+        return self.seen(record)
+
+    async def _found(self, durable: Durable, compiled: CompiledStage, path: str) -> StageRecord | None:
+        """Return what became of a stage earlier, None if it is to run."""
+        info = durable.found(path)
+        if info is None:
+            return None
+        if info.status == "failed":
+            if compiled.on_error == "continue" and path not in durable.verdicts:
+                record = durable.record_of(info)
+            elif not durable.undoes:
+                return None
+            else:
+                self.culprit = self.culprit or path
+                raise WorkflowError(info.error, stage=path)
+        elif (settled := durable.settled(compiled, info, self._sequence + 1)) is not None:
+            self._sequence += 1
+            if settled.status == "skipped":
+                self.skipped.append(path)
+            record = settled
+        elif not durable.may_repeat(compiled, info):
+            durable.note(structs.replace(info, status="interrupted", error=_INTERRUPTED))
+            await durable.writer.flush()
+            self.waiting.append(path)
+            raise PausedError(f"{path}: {_INTERRUPTED}", component=compiled.component.name)
+        else:
+            return None
+        self.records[path] = record
         return record
 
     async def _run(
         self, compiled: CompiledStage, path: str, scope: str, locals: Mapping[str, Any] | None
     ) -> tuple[StageRecord, Exception | None]:
         """Run a stage as an operation, and return what became of it."""
+        durable = self.durable
         attempts = 0
 
         def ran() -> None:
@@ -126,26 +188,78 @@ class Run:
         output: Any = None
         failure: Exception | None = None
         place = Place(self, scope, locals, path)
+        given: Any = None
         try:
             given = compiled.stage.input if compiled.resolve is None else compiled.resolve(place)
-            key = "" if compiled.kind == "function" else key_of(self.id, path)
-            name, target = compiled.stage.name, compiled.target
-            call = StageCall(self.definition.name, self.id, path, name, compiled.kind, target, given, key)
-            operation = Operation(
-                STAGE,
-                compiled.component,
-                call,
-                body_of(compiled, place, self._calls, ran),
-                deadline_s=compiled.stage.timeout_s,
-                repeatable=compiled.retry is not None or compiled.stage.repeatable is True,
-            )
-            output = (await self._operations.execute(operation)).output
         except Exception as error:
             failure = error
+        if failure is None:
+            if durable is not None:
+                if durable.undoes and not path.startswith("rollback/"):
+                    raise WorkflowError(f"{path}: it did not run before the run failed", stage=path)
+                place.written = {}
+                given = durable.intend(compiled, path, given)
+                await durable.writer.flush()
+            try:
+                output = (await self._operations.execute(self._operation(compiled, place, given, ran))).output
+            except PausedError as error:
+                self.wait(compiled, path, error)
+                raise
+            except Exception as error:
+                failure = error
         self._sequence += 1
         elapsed_ms = (perf_counter() - began) * 1000
+        if durable is not None and failure is None:
+            info = StageInfo(path, _DONE, compiled.kind, compiled.target)
+            info = structs.replace(info, elapsed_ms=elapsed_ms, attempts=max(1, attempts), sequence=self._sequence)
+            try:
+                output = durable.writer.stage(structs.replace(info, output=output), place.written)
+            except LlmspellError as error:  # it is none that can be kept
+                failure, output = error, None
         status, told = (_DONE, "") if failure is None else ("failed", text_of_error(failure))
-        return StageRecord(path, status, output, told, elapsed_ms, max(1, attempts), self._sequence), failure
+        record = StageRecord(path, status, output, told, elapsed_ms, max(1, attempts), self._sequence)
+        if durable is not None and failure is not None:
+            durable.fail(compiled, record, place.written)
+        return record, failure
+
+    def _operation(self, compiled: CompiledStage, place: Place, given: Any, ran: Callable[[], None]) -> Operation:
+        """Return the operation of a stage."""
+        key = "" if compiled.kind == "function" else key_of(self.id, place.path)
+        call = StageCall(
+            self.definition.name, self.id, place.path, compiled.stage.name, compiled.kind, compiled.target, given, key
+        )
+        return Operation(
+            STAGE,
+            compiled.component,
+            call,
+            body_of(compiled, place, self._calls, ran),
+            deadline_s=compiled.stage.timeout_s,
+            repeatable=compiled.retry is not None or compiled.stage.repeatable is True,
+        )
+
+    def seen(self, record: StageRecord) -> StageRecord:
+        """Return a record as others see it: of a durable run its output is a value of their own."""
+        return record if self.durable is None else structs.replace(record, output=copied(record.output))
+
+    def share(self, place: Place) -> Shared:
+        """Return what stages share as one of them sees it, which notes what that one writes."""
+        return Shared(self._data, self._operations, self._component, self.id, place.wrote, copies=True)
+
+    def wait(self, compiled: CompiledStage, path: str, error: Exception, *, began: bool = True) -> None:
+        """Note that a stage waits for a person."""
+        self.waiting.append(path)
+        if self.durable is not None:
+            told = text_of_error(error)
+            self.durable.note(StageInfo(path, "waiting", compiled.kind, compiled.target, error=told, began=began))
+
+    async def _settle(self) -> None:
+        """Write what is noted, before something waits."""
+        if self.durable is not None:
+            await self.durable.writer.flush()
+
+    async def _written(self, checkpoint: Checkpoint) -> None:
+        if self.asks("workflow_checkpoint"):
+            await self._operations.ask("workflow_checkpoint", checkpoint, self._component)
 
     def _ended(self, compiled: CompiledStage, record: StageRecord, locals: Mapping[str, Any] | None) -> None:
         self.ran += 1
@@ -163,6 +277,8 @@ class Run:
         """Note that a stage is left out."""
         self.skipped.append(path)
         record = self.records[path] = StageRecord(path, "skipped", None, reason)
+        if self.durable is not None:
+            self.durable.note(StageInfo(path, "skipped", error=reason))
         return record
 
     async def sequence(self, stages: Sequence[Stage], prefix: str = "", locals: Mapping[str, Any] | None = None) -> Any:
@@ -187,6 +303,9 @@ class Run:
         """Keep no longer in memory what the stages below a path yielded."""
         for path in [path for path in self.records if path.startswith(prefix)]:
             del self.records[path]
+        if self.durable is not None:
+            for name in [name for name in self.choices if name.partition(":")[2].startswith(prefix)]:
+                del self.choices[name]
 
     # Decisions.
 
@@ -198,15 +317,22 @@ class Run:
         """Ask a decision point, once for each path; see the contract's `WorkflowRun`."""
         name = f"{point}:{path}"
         if name in self.choices:
-            return self.choices[name]
+            found = self.choices[name]
+            if type(found) is dict:  # as it was kept
+                found = self.choices[name] = msgspec.convert(found, type(subject))
+            return found
         if not self.asks(point):
             return subject
+        await self._settle()
         answer = self.choices[name] = await self._operations.ask(point, subject, self._component)
+        if self.durable is not None:
+            self.durable.writer.choice(name, answer)
         return answer
 
     async def notice(self, point: str, subject: Any, /) -> None:
         """Give a notice."""
         if self.asks(point):
+            await self._settle()
             await self._operations.ask(point, subject, self._component)
 
     async def condition(self, condition: Any, path: str, locals: Mapping[str, Any] | None = None) -> bool:
@@ -219,16 +345,21 @@ class Run:
         inputs = compiled.gather(place)
         verdict: bool | None = None
         if self.asks("condition_evaluation"):
+            await self._settle()
             branch = path.rpartition("/")[2]
             subject = ConditionEvaluation(self.id, branch, compiled.text, inputs)
             answer = await self._operations.ask("condition_evaluation", subject, self._component)
             verdict, inputs = answer.verdict, answer.inputs
         if verdict is None and compiled.function is not None:
+            await self._settle()
             answered = compiled.function(place)
             verdict = bool(await answered if isawaitable(answered) else answered)
         if verdict is None:
             verdict = bool(compiled.decide(inputs))
-        if compiled.function is not None or self.asks("condition_evaluation"):
+        if self.durable is not None:  # what it was decided from may be otherwise when the run is resumed
+            self.choices[name] = verdict
+            self.durable.writer.choice(name, verdict)
+        elif compiled.function is not None or self.asks("condition_evaluation"):
             self.choices[name] = verdict
         return verdict
 
@@ -257,32 +388,45 @@ class Run:
             for place in waiting:  # shared by all workers
                 try:
                     ended[place] = Ended(await calls[place]())
+                    await self._settle()
                 except Exception as error:
                     ended[place] = Ended(None, error)
-                    if fail_fast:
+                    if fail_fast and not isinstance(error, PausedError):
                         nursery.cancel_scope.cancel()
                         return
 
         async with trio.open_nursery() as nursery:
             for _ in range(min(max(1, limit), len(calls))):
                 nursery.start_soon(partial(work, nursery))
+        await self._settle()
+        if self.waiting and not any(each.error and not isinstance(each.error, PausedError) for each in ended):
+            raise PausedError(f"{', '.join(self.waiting)}: it waits", component=self._component.name)
         return ended
 
     # The end.
 
-    async def become(self, status: str, *, resumed: bool = False) -> None:
-        """Be in another state."""
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else has taken it over."""
+        return self.durable is not None and self.durable.writer.lost
+
+    async def become(self, status: str, *, resumed: bool = False, output: Any = None, error: str = "") -> None:
+        """Be in another state, which is kept before anybody is told."""
         previous, self.status = self.status, status
+        if self.durable is not None:
+            self.durable.become(status, output, self.details, error, tuple(self.waiting))
+        if status != "running":  # a run that begins is written with its first stage
+            await self._settle()
         await self.notice("workflow_state_change", StateChange(self.id, previous, status, resumed))
 
     def begin_again(self) -> None:
         """Forget how the last attempt ended: what failed runs again, what is done does not."""
-        if self.status in ("completed", "partial"):
+        if self.status in ("completed", "partial") and self.durable is None:
             self.records.clear()
             self.choices.clear()
         self.records = {path: record for path, record in self.records.items() if record.status == _DONE}
         self.failed, self.skipped, self._undo = [], [], []
-        self.ran, self.culprit = 0, ""
+        self.ran, self.culprit, self.failure = 0, "", None
         self.details.clear()
 
     async def roll_back(self, error: str) -> str:
@@ -291,6 +435,8 @@ class Run:
         steps = {path: (undo, locals) for _, path, undo, locals in self._undo}
         if not steps:
             return "failed"
+        if self.durable is not None:
+            self.durable.begin_undoing(error)
         approved = await self.decide("workflow_rollback", Rollback(self.id, error, tuple(steps)), "rollback")
         wrong = False
         for path in approved.paths:
@@ -300,10 +446,22 @@ class Run:
             name = f"rollback/{path}"
             record = self.records.get(name)
             if record is None or record.status != _DONE:
-                record, _ = await self._run(undo, name, path.rpartition("/")[0], locals)
+                record = await self._undo_again(undo, name)
+                if record is None:
+                    record, _ = await self._run(undo, name, path.rpartition("/")[0], locals)
                 self.records[name] = record
                 self.ran += 1
             if record.status != _DONE:
                 self.failed.append(name)
                 wrong = True
         return "compensation_failed" if wrong else "compensated"
+
+    async def _undo_again(self, undo: CompiledStage, path: str) -> StageRecord | None:
+        """Return what became of an undoing that was cut off, None if it is to run."""
+        durable = self.durable
+        info = None if durable is None else durable.found(path)
+        if durable is None or info is None or info.status == "failed" or durable.may_repeat(undo, info):
+            return None
+        info = structs.replace(info, status="interrupted", error=_INTERRUPTED)
+        durable.note(info)
+        return durable.record_of(info)

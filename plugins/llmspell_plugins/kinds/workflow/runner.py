@@ -1,6 +1,8 @@
 """The kind workflow: how workflows are made, kept by name, and run.
 
 Invariant: a run is an operation and ends once; before it ends, whatever it set off has ended.
+
+It is longer than most because how a run begins, goes on and ends is one story.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, NoReturn
 
 import trio
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,14 +31,18 @@ from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
 from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.plugin import Services
 from llmspell_hookspecs.policy import Policy
-from llmspell_hookspecs.services import Calls, HookHandle, Hooks
+from llmspell_hookspecs.runs import RunDetails, RunInfo, Verdict
+from llmspell_hookspecs.services import Calls, HookHandle, Hooks, Tools
 from llmspell_hookspecs.workflow import WorkflowCall, WorkflowOutput
 from llmspell_hookspecs.workflows import WorkflowDefinition, WorkflowInfo, Workflows
 
+from .archive import UNDER_WAY, Archive, output_of, print_of
 from .definition import CompiledStage, Plan, compile_definition, from_dict, to_dict
+from .durable import Durable
 from .group import PATTERNS
+from .records import ENDED, Loaded, Records
 from .run import Run
-from .stage import again
+from .stage import PausedError, again
 
 __all__ = ["WORKFLOW", "Handle", "WorkflowRunner", "WorkflowSettings"]
 
@@ -57,6 +63,19 @@ WORKFLOW: Final = OperationKind(
     events=True,
     facts=_facts,
 )
+RESUMED: Final = OperationKind(
+    "workflow",
+    "",
+    "around_workflow",
+    "after_workflow_complete",
+    "workflow_error",
+    result=WorkflowOutput,
+    to_result=WorkflowOutput.of,
+    identity=lambda call: (call.name, call.run_id),
+    events=True,
+    facts=_facts,
+)
+"""A durable run that goes on: it began before."""
 _LAST_MOMENTS_S: Final = 0.1
 _UNDOING_S: Final = 5.0
 
@@ -71,6 +90,9 @@ class WorkflowSettings(BaseModel):
         default=100, ge=1, description="How many workflows of one script there may be."
     )
     time_s: Annotated[float, Policy.LOWER_ONLY] = Field(default=3600.0, gt=0, description="How long a run may take.")
+    lease_s: float = Field(
+        default=30.0, ge=1, le=3600, description="How long a durable run belongs to who wrote of it last."
+    )
 
 
 class Handle:
@@ -105,9 +127,17 @@ class Handle:
         names, counts = self.plan.names, (self.runs, self.failed)
         return WorkflowInfo(definition.name, definition.pattern, definition.description, names, *counts, self.scope)
 
-    async def run(self, input: Any = None, /, *, deadline_s: float | None = None, run_id: str = "") -> WorkflowOutput:
+    async def run(
+        self,
+        input: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
+        run_id: str = "",
+        durable: bool | None = None,
+    ) -> WorkflowOutput:
         """Run it; see the contract's `WorkflowHandle`."""
-        return await self._runner.execute(self, input, CallOptions(deadline_s), run_id)
+        return await self._runner.execute(self, input, CallOptions(deadline_s), run_id, durable)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -129,7 +159,8 @@ class WorkflowRunner(ComponentKind):
     Settings: ClassVar[type[WorkflowSettings]] = WorkflowSettings
 
     def __init__(self, settings: WorkflowSettings, services: Services) -> None:
-        self._settings = settings
+        self._settings, self._services = settings, services
+        self._archive = Archive(services, settings.lease_s)
         self._patterns = services.get(Registries).of(PATTERNS.name)
         self._operations = services.get(Operations)
         self._calls = services.get(Calls)
@@ -212,11 +243,27 @@ class WorkflowRunner(ComponentKind):
             )
         return await self.execute(handle, input, options)
 
-    async def execute(self, handle: Handle, input: Any, options: CallOptions, run_id: str = "") -> WorkflowOutput:
+    async def execute(
+        self, handle: Handle, input: Any, options: CallOptions, run_id: str = "", durable: bool | None = None
+    ) -> WorkflowOutput:
         """Run a workflow, and count the run."""
+        definition = handle.plan.definition
+        run_id = run_id or options.key or secrets.token_hex(16)
+        if self._is_durable(definition, options, durable):
+            return await self._execute_durable(handle, input, options, run_id)
+        return await self._execute(handle, input, options, run_id, WORKFLOW, None)
+
+    async def _execute(
+        self,
+        handle: Handle,
+        input: Any,
+        options: CallOptions,
+        run_id: str,
+        kind: OperationKind,
+        durable: Durable | None,
+    ) -> WorkflowOutput:
         plan = handle.plan
         definition = plan.definition
-        run_id = run_id or options.key or secrets.token_hex(16)
         given = definition.name, run_id, definition.pattern, input, plan.plain
         run: Run | None = None
 
@@ -226,18 +273,21 @@ class WorkflowRunner(ComponentKind):
                 message = f"workflow {definition.name}: a hook changed its name or run_id; leave them"
                 raise InvalidInputError(message, field="name")
             if run is None:
-                run = Run(plan, run_id, approved.input, self._operations, self._calls)
+                if durable is not None and kind is WORKFLOW:
+                    durable.writer.begin(plan.plain, approved.input, print_of(plan.plain))
+                run = Run(plan, run_id, approved.input, self._operations, self._calls, durable)
             else:
                 run.begin_again()
-            return await _go(run)
+            return await (_go(run, kind is RESUMED) if durable is None else _go_durably(run, durable, kind is RESUMED))
 
         operation = options.operation(
-            WORKFLOW,
+            kind,
             ComponentRef("workflow", definition.name, f"workflow:{definition.name}"),
             WorkflowCall(*given),
             body,
             time_s=min(definition.timeout_s, self._settings.time_s),
             repeatable=True,
+            baggage=None if durable is None else {"workflow_run": run_id},
         )
         handle.runs += 1
         try:
@@ -247,15 +297,131 @@ class WorkflowRunner(ComponentKind):
             raise
         return output
 
+    # Durable runs.
 
-async def _go(run: Run) -> WorkflowOutput:
+    def _is_durable(self, definition: WorkflowDefinition, options: CallOptions, asked: bool | None) -> bool:
+        if asked is not None or definition.durable:
+            return definition.durable if asked is None else asked
+        if not options.key:
+            return False
+        try:
+            return "workflow_run" in self._operations.current().baggage  # it is a stage of a durable run
+        except LookupError:
+            return False
+
+    async def _execute_durable(self, handle: Handle, input: Any, options: CallOptions, run_id: str) -> WorkflowOutput:
+        if options.key and await self._archive.has(run_id):  # a stage of a run that is resumed
+            return await self._resume(run_id, {}, CallOptions(options.deadline_s), take_over=True, handle=handle)
+        writer = await self._archive.begin(run_id, handle.name)
+        return await self._execute(handle, input, options, run_id, WORKFLOW, self._durable(writer, run_id, None, {}))
+
+    def _durable(self, writer: Records, run_id: str, loaded: Loaded | None, verdicts: Mapping[str, Verdict]) -> Durable:
+        return Durable(writer, run_id, self._services.get(Tools), loaded, verdicts)
+
+    async def resume(
+        self,
+        run_id: str,
+        /,
+        *,
+        verdicts: Mapping[str, Verdict] | None = None,
+        take_over: bool = False,
+        accept_changed: bool = False,
+        deadline_s: float | None = None,
+    ) -> WorkflowOutput:
+        """Go on with a durable run; see the contract's `Workflows`."""
+        options = CallOptions(deadline_s)
+        return await self._resume(run_id, verdicts or {}, options, take_over=take_over, accept_changed=accept_changed)
+
+    async def _resume(
+        self,
+        run_id: str,
+        verdicts: Mapping[str, Verdict],
+        options: CallOptions,
+        *,
+        take_over: bool,
+        accept_changed: bool = False,
+        handle: Handle | None = None,
+    ) -> WorkflowOutput:
+        head, loaded = await self._archive.read(run_id)
+        if head.status in ENDED:
+            return output_of(run_id, head, loaded)
+        unknown = [path for path in verdicts if path not in loaded.stages]
+        if unknown:
+            known = ", ".join(path for path, info in loaded.stages.items() if info.status in UNDER_WAY) or "none"
+            message = f"workflow run {run_id}: there is no stage {unknown[0]!r:.80} to decide about; there are {known}"
+            raise InvalidInputError(message, field="verdicts")
+        handle = handle or await self._handle_of(run_id, head.name, loaded, accept_changed)
+        writer = await self._archive.claim(run_id, take_over=take_over)
+        loaded = (await self._archive.read(run_id))[1]
+        durable = self._durable(writer, run_id, loaded, verdicts)
+        return await self._execute(handle, loaded.input, options, run_id, RESUMED, durable)
+
+    async def _handle_of(self, run_id: str, name: str, loaded: Loaded, accept_changed: bool) -> Handle:
+        """Return the workflow that a run goes on with: the one that there is, if it is the same; else as it was."""
+        handle = self._handles.get(name)
+        if handle is not None and (accept_changed or print_of(handle.plan.plain) == loaded.print_):
+            return handle
+        where = f"workflow run {run_id}"
+        try:
+            given = from_dict(loaded.definition)
+            plan = compile_definition(given, await self._patterns.enter(given.pattern))
+        except InvalidInputError as error:
+            if handle is not None:
+                told = f"{where}: {name} is another one than it was; bring the old one back, or accept that"
+                raise WorkflowError(told) from error
+            told = f"{where}: the functions of {name} are not kept; make it first, in the script or program that did"
+            raise ComponentNotFoundError(told, address=f"workflow:{name}") from error
+        return Handle(self, plan, "", self._retries(plan))
+
+    async def runs(self, *, limit: int = 1000, unfinished: bool = False) -> Sequence[RunInfo]:
+        """Return what is known of durable runs."""
+        return await self._archive.list(limit, unfinished)
+
+    async def run_details(self, run_id: str, /) -> RunDetails | None:
+        """Return a durable run with its stages, or None."""
+        return await self._archive.details(run_id)
+
+    async def cancel_run(self, run_id: str, /) -> bool:
+        """Let a durable run not go on; False if it has ended."""
+        return await self._archive.cancel(run_id)
+
+    async def delete_run(self, run_id: str, /) -> bool:
+        """Forget a durable run that nobody runs; False if there is none."""
+        return await self._archive.delete(run_id)
+
+
+async def _go_durably(run: Run, durable: Durable, resumed: bool) -> WorkflowOutput:
+    """Run a pattern to its end, and keep what becomes of it."""
+    output: WorkflowOutput | None = None
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(durable.writer.beat, nursery.cancel_scope)
+        try:
+            output = await _go(run, resumed)
+        except Exception as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if durable.writer.lost:
+        raise durable.writer.reason() from failure
+    if failure is not None:
+        raise failure
+    if output is None:
+        raise RuntimeError("a run has ended without an output")
+    return output
+
+
+async def _go(run: Run, resumed: bool) -> WorkflowOutput:
     """Run a pattern to its end, whatever that is."""
     began = perf_counter()
-    resumed = run.status != "pending"
+    resumed = resumed or run.status != "pending"
     await run.become("running", resumed=resumed)
     try:
         value = await run.plan.pattern.run(run)
+        if run.waiting:
+            raise PausedError(f"{', '.join(run.waiting)}: it waits")
     except trio.Cancelled:
+        if run.lost:
+            raise
         status = "cancelled"
         if run.definition.on_cancel == "compensate":
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _UNDOING_S):
@@ -264,26 +430,42 @@ async def _go(run: Run) -> WorkflowOutput:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_MOMENTS_S):
             await run.become(status)
         raise
-    except Exception as error:
-        status = await run.roll_back(text_of_error(error)) if run.compensates else "failed"
-        await run.become(status)
-        if isinstance(error, OperationCancelledError | WorkflowError | HookError) and status == "failed":
+    except Exception as caught:
+        if run.lost:
             raise
-        output = _output(run, status, None, text_of_error(error), began)
-        where = f"workflow {run.definition.name}"
-        told = (
-            f"{where}: stage {run.culprit}: {text_of_error(error)}"
-            if run.culprit
-            else f"{where}: {line_of_error(error)}"
-        )
-        if status != "failed":
-            told = f"{told} ({status.replace('_', ' ')})"
-        raise WorkflowError(
-            told, stage=run.culprit, output=output, component=f"workflow:{run.definition.name}"
-        ) from error
+        error = caught
+        if isinstance(error, PausedError):
+            if run.failure is None:
+                return await _pause(run, began)
+            error = run.failure
+        return await _fail(run, error, began)
     status = "partial" if run.failed else "completed"
-    await run.become(status)
+    await run.become(status, output=value)
     return _output(run, status, value, "", began)
+
+
+async def _pause(run: Run, began: float) -> WorkflowOutput:
+    waiting = ", ".join(run.waiting[:10])
+    told = f"{waiting}: it waits for a person; 'llmspell workflow show {run.id}' tells for what"
+    await run.become("paused", error=told)
+    return _output(run, "paused", None, told, began)
+
+
+async def _fail(run: Run, error: Exception, began: float) -> NoReturn:
+    """End a run that has failed."""
+    undoes = run.compensates or (run.durable is not None and run.durable.undoes)
+    status = await run.roll_back(text_of_error(error)) if undoes else "failed"
+    await run.become(status, error=text_of_error(error))
+    if isinstance(error, OperationCancelledError | WorkflowError | HookError) and status == "failed":
+        raise error
+    output = _output(run, status, None, text_of_error(error), began)
+    where = f"workflow {run.definition.name}"
+    told = (
+        f"{where}: stage {run.culprit}: {text_of_error(error)}" if run.culprit else f"{where}: {line_of_error(error)}"
+    )
+    if status != "failed":
+        told = f"{told} ({status.replace('_', ' ')})"
+    raise WorkflowError(told, stage=run.culprit, output=output, component=f"workflow:{run.definition.name}") from error
 
 
 def _output(run: Run, status: str, value: Any, error: str, began: float) -> WorkflowOutput:

@@ -5,7 +5,7 @@ It is read within sync functions, so its point is asked without waiting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final, Literal
 
 from llmspell_hookspecs.context import ComponentRef
@@ -13,7 +13,7 @@ from llmspell_hookspecs.errors import OperationError
 from llmspell_hookspecs.operation import Operation, OperationKind, Operations
 from llmspell_hookspecs.workflow import SharedAccess
 
-__all__ = ["Shared"]
+__all__ = ["Shared", "copied"]
 
 _POINT: Final = "workflow_shared_data"
 _ACCESS: Final = OperationKind("workflow_shared", before=_POINT, result=SharedAccess, sync=True)
@@ -27,7 +27,8 @@ class Shared(MutableMapping[str, Any]):
         operations: Asks the point.
         component: The workflow.
         run_id: The run's.
-        written: Told what is written; None stands for what is deleted.
+        written: Told what is written, as ``{"value": ...}``; without a value what is deleted.
+        copies: Whether what is read is a value of the reader's own, so that only what is written is shared.
     """
 
     def __init__(
@@ -36,24 +37,27 @@ class Shared(MutableMapping[str, Any]):
         operations: Operations,
         component: ComponentRef,
         run_id: str,
-        written: Callable[[str, Any], None] | None = None,
+        written: Callable[[str, Mapping[str, Any]], None] | None = None,
+        copies: bool = False,
     ) -> None:
         self._data, self._operations, self._component, self._run_id = data, operations, component, run_id
-        self._written = written
+        self._written, self._copies = written, copies
 
     def __getitem__(self, key: str) -> Any:
-        return self._ask("read", key, self._data[key])
+        value = self._ask("read", key, self._data[key])
+        return copied(value) if self._copies else value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        value = self._data[key] = self._ask("write", key, value)
+        value = self._ask("write", key, value)
+        self._data[key] = copied(value) if self._copies else value
         if self._written is not None:
-            self._written(key, value)
+            self._written(key, {"value": self._data[key]})
 
     def __delitem__(self, key: str) -> None:
         self._ask("write", key, None)
         del self._data[key]
         if self._written is not None:
-            self._written(key, None)
+            self._written(key, {})
 
     def __contains__(self, key: object) -> bool:
         return key in self._data
@@ -79,3 +83,10 @@ class Shared(MutableMapping[str, Any]):
 
 async def _same(access: SharedAccess) -> SharedAccess:
     return access
+
+
+def copied(value: Any) -> Any:
+    """Return a plain value with fresh mappings and lists."""
+    if isinstance(value, Mapping):
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list | tuple) else value

@@ -22,7 +22,7 @@ from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.results import Retry
 from llmspell_hookspecs.services import Calls
 from llmspell_hookspecs.tool import ToolResult
-from llmspell_hookspecs.workflow import StageCall, StageOutput
+from llmspell_hookspecs.workflow import StageCall, StageOutput, WorkflowOutput
 from llmspell_hookspecs.workflows import Retries, StageRecord
 
 from .definition import CompiledStage
@@ -30,7 +30,7 @@ from .definition import CompiledStage
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["STAGE", "Place", "again", "body_of", "key_of"]
+__all__ = ["STAGE", "PausedError", "Place", "again", "body_of", "key_of"]
 
 STAGE: Final = OperationKind(
     "workflow_stage",
@@ -43,7 +43,15 @@ STAGE: Final = OperationKind(
     identity=lambda call: (call.workflow, call.name, call.input),
     events=True,
 )
-_FINAL: Final = (OperationCancelledError, SecurityError, ComponentNotFoundError, InvalidInputError)
+
+
+class PausedError(OperationError):
+    """A stage waits for a person, and the run with it."""
+
+    code = "paused"
+
+
+_FINAL: Final = (OperationCancelledError, SecurityError, ComponentNotFoundError, InvalidInputError, PausedError)
 """What is the same at every attempt."""
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -60,19 +68,31 @@ class Place:
         input: What the stage is given; the workflow's own until that is known.
         locals: What belongs to the place.
         path: Where in the run.
+        written: What it shared, of a durable run.
     """
 
-    __slots__ = ("_run", "_scope", "input", "locals", "path")
+    __slots__ = ("_run", "_scope", "_shared", "input", "locals", "path", "written")
 
     def __init__(self, run: Run, scope: str, locals: Mapping[str, Any] | None, path: str = "") -> None:
         self._run, self._scope, self.path = run, scope, path
         self.locals = _NOTHING if locals is None else locals
         self.input: Any = run.input
+        self.written: dict[str, Any] | None = None
+        self._shared: MutableMapping[str, Any] | None = None
 
     @property
     def shared(self) -> MutableMapping[str, Any]:
         """What the stages of the run share."""
-        return self._run.shared
+        if self.written is None:
+            return self._run.shared
+        if self._shared is None:
+            self._shared = self._run.share(self)
+        return self._shared
+
+    def wrote(self, key: str, value: Mapping[str, Any]) -> None:
+        """Note what it shares."""
+        if self.written is not None:
+            self.written[key] = value
 
     @property
     def workflow(self) -> str:
@@ -95,9 +115,10 @@ class Place:
         while scope:
             found = records.get(f"{scope}/{step}")
             if found is not None:
-                return found
+                return self._run.seen(found)
             scope = scope.rpartition("/")[0]
-        return records.get(step)
+        found = records.get(step)
+        return None if found is None else self._run.seen(found)
 
     def in_branch(self, branch: str, step: str, /) -> StageRecord | None:
         """Return what became of a stage of a branch."""
@@ -134,6 +155,8 @@ def body_of(stage: CompiledStage, place: Place, calls: Calls, ran: Callable[[], 
                 raise OperationError(f"{address}: {told}", component=address)
             if result.result is None and result.text is not None:
                 return StageOutput(result.text)
+        if isinstance(result, WorkflowOutput) and result.status == "paused":
+            raise PausedError(f"{address}: {result.error or 'it waits'}", component=address)
         return StageOutput(payload_of(result))
 
     return call_component

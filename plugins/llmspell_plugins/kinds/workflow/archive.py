@@ -1,0 +1,148 @@
+"""The durable runs of a host's storage: begun, taken up, listed, cancelled, deleted.
+
+Invariant: the storage is opened when the first durable run is asked for, and not before.
+"""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from blake3 import blake3
+from msgspec import msgpack
+
+from llmspell_hookspecs.errors import ComponentNotFoundError, WorkflowError
+from llmspell_hookspecs.fit import plain
+from llmspell_hookspecs.plugin import Services
+from llmspell_hookspecs.runs import RunDetails, RunInfo
+from llmspell_hookspecs.services import Clock
+from llmspell_hookspecs.storage import Storage, Storages
+from llmspell_hookspecs.workflow import WorkflowOutput
+
+from .records import Head, Loaded, Records, check_id, claim, delete, load, open_runs, read_head
+
+__all__ = ["UNDER_WAY", "Archive", "output_of", "print_of"]
+
+UNDER_WAY: Final = frozenset({"intent", "interrupted", "waiting"})
+"""What a stage is of which somebody may have to decide."""
+
+
+class Archive:
+    """The durable runs of a host.
+
+    Args:
+        services: The host's.
+        lease_s: How long a run belongs to who wrote of it last.
+    """
+
+    def __init__(self, services: Services, lease_s: float) -> None:
+        self._services, self._lease_s = services, lease_s
+        self._opened: Storage | None = None
+
+    async def _storage(self) -> Storage:
+        if self._opened is None:
+            self._opened = await self._services.get(Storages).open()
+        return self._opened
+
+    @property
+    def _clock(self) -> Clock:
+        return self._services.get(Clock)
+
+    async def has(self, run_id: str) -> bool:
+        """Whether there is a run of this id."""
+        return await read_head(await self._storage(), run_id) is not None
+
+    async def begin(self, run_id: str, name: str) -> Records:
+        """Return the writer of a run that begins; that it is the only one of its id shows with its first write."""
+        check_id(run_id)
+        clock = self._clock
+        head = Head(name, owner=secrets.token_hex(8), began_s=clock.now_s())
+        return Records(await self._storage(), run_id, head, 0, clock, self._lease_s)
+
+    async def read(self, run_id: str) -> tuple[Head, Loaded]:
+        """Return what is kept of a run.
+
+        Raises:
+            ComponentNotFoundError: There is none.
+        """
+        storage = await self._storage()
+        check_id(run_id)
+        found = await read_head(storage, run_id)
+        if found is None:
+            message = f"workflow run {run_id}: there is none; 'llmspell workflow list' names those that there are"
+            raise ComponentNotFoundError(message, address=run_id)
+        return found[0], await load(storage, run_id)
+
+    async def claim(self, run_id: str, *, take_over: bool) -> Records:
+        """Take a run up.
+
+        Raises:
+            WorkflowError: Somebody runs it, or it has just ended.
+        """
+        writer = await claim(await self._storage(), run_id, self._clock, self._lease_s, take_over=take_over)
+        if writer is None:
+            raise WorkflowError(f"workflow run {run_id}: it has just ended, or is gone; look at it again")
+        return writer
+
+    async def list(self, limit: int, unfinished: bool) -> Sequence[RunInfo]:
+        """Return what is known of runs, at most so many."""
+        found: builtins.list[RunInfo] = []
+        async for run_id, head in open_runs(await self._storage(), unfinished):
+            if len(found) >= limit:
+                break
+            found.append(head.info(run_id, self._clock.now_s()))
+        return found
+
+    async def details(self, run_id: str) -> RunDetails | None:
+        """Return a run with its stages, or None."""
+        check_id(run_id)
+        if not await self.has(run_id):
+            return None
+        head, loaded = await self.read(run_id)
+        stages = sorted(loaded.stages.values(), key=lambda info: (info.sequence == 0, info.sequence, info.path))
+        pattern, output = str(loaded.definition.get("pattern", "")), loaded.result.get("output")
+        return RunDetails(head.info(run_id, self._clock.now_s()), pattern, loaded.input, output, tuple(stages))
+
+    async def cancel(self, run_id: str) -> bool:
+        """Take a run from whoever runs it, and let it be; False if it has ended, or there is none."""
+        check_id(run_id)
+        args = await self._storage(), run_id, self._clock, self._lease_s
+        return await claim(*args, take_over=True, status="cancelled") is not None
+
+    async def delete(self, run_id: str) -> bool:
+        """Forget a run.
+
+        Raises:
+            WorkflowError: Somebody runs it.
+        """
+        check_id(run_id)
+        storage = await self._storage()
+        found = await read_head(storage, run_id)
+        if found is None:
+            return False
+        if found[0].info(run_id, self._clock.now_s()).live:
+            raise WorkflowError(f"workflow run {run_id}: somebody runs it; cancel it first")
+        await delete(storage, run_id)
+        return True
+
+
+def print_of(definition: Mapping[str, Any]) -> str:
+    """Return what tells one definition from another."""
+    return blake3(msgpack.encode(plain(definition), order="deterministic")).hexdigest(16)
+
+
+def output_of(run_id: str, head: Head, loaded: Loaded) -> WorkflowOutput:
+    """Return what a run that has ended yielded."""
+    by_status: dict[str, builtins.list[str]] = {"done": [], "failed": [], "skipped": []}
+    for path, info in loaded.stages.items():
+        by_status.setdefault(info.status, []).append(path)
+    outputs = {path: loaded.stages[path].output for path in by_status["done"]}
+    pattern = str(loaded.definition.get("pattern", ""))
+    count = head.ended
+    summary = f"workflow {head.name}: {head.status}, {count} {'stage' if count == 1 else 'stages'}"
+    lists = tuple(by_status["failed"]), tuple(by_status["skipped"])
+    told = summary, *lists, count, head.error
+    output, details = loaded.result.get("output"), loaded.result.get("details", {})
+    return WorkflowOutput(head.name, run_id, pattern, head.status, output, outputs, *told, details=details)

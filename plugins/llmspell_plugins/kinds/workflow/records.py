@@ -1,0 +1,385 @@
+"""What is kept of a durable run: entries of a storage, written a batch at a time.
+
+::
+
+    workflow/RUN/head            what it is now: status, owner, fence, lease
+    workflow/RUN/definition      what it runs, and what it was given
+    workflow/RUN/stage/PATH      what became of a stage
+    workflow/RUN/choice/NAME     what was decided
+    workflow/RUN/shared/KEY      what its stages share
+    workflow/RUN/result          what it yielded
+    workflow-open/RUN            there while it has not ended for good
+
+Invariant: every batch expects the head as this writer left it. Whoever takes a run over writes the head, so the one it
+was taken from writes nothing any more, however late it wakes up. What has to wait is written first.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import trio
+from blake3 import blake3
+from msgspec import Struct, structs
+
+from llmspell_hookspecs.errors import InvalidInputError, WorkflowError
+from llmspell_hookspecs.fit import plain
+from llmspell_hookspecs.runs import RunInfo, StageInfo
+from llmspell_hookspecs.services import Clock
+from llmspell_hookspecs.storage import Storage
+from llmspell_hookspecs.workflow import Checkpoint
+from llmspell_plugins.services.state_value import decode, encode
+
+__all__ = [
+    "ENDED",
+    "Head",
+    "Loaded",
+    "Records",
+    "check_id",
+    "claim",
+    "delete",
+    "load",
+    "open_runs",
+    "place_of",
+    "read_head",
+]
+
+_MAX_BYTES: Final = 10_000_000
+_LONGEST: Final = 300
+"""Of a key, in bytes; what is longer ends in its hash."""
+ENDED: Final = frozenset({"completed", "partial", "compensated", "compensation_failed"})
+"""What a run is when it has ended for good."""
+_PATIENCE_S: Final = 0.002
+"""Longer than a storage may miss what another process wrote."""
+
+
+class Head(Struct, frozen=True):
+    """What a run is now.
+
+    Attributes:
+        name: The workflow's.
+        status: As in `RunInfo`.
+        owner: Who runs it.
+        fence: How often it was taken up.
+        lease_s: Until when its owner is taken for alive, in seconds since the epoch; 0 if nobody runs it.
+        ended: How many stages ended.
+        began_s: When it began.
+        changed_s: When something of it was written last.
+        error: Why it did not complete.
+        waiting: The stages that wait for a person.
+        format: Of what is kept.
+    """
+
+    name: str
+    status: str = "running"
+    owner: str = ""
+    fence: int = 1
+    lease_s: float = 0.0
+    ended: int = 0
+    began_s: float = 0.0
+    changed_s: float = 0.0
+    error: str = ""
+    waiting: tuple[str, ...] = ()
+    format: int = 1
+
+    def info(self, run_id: str, now_s: float) -> RunInfo:
+        """Return it as others are told of it."""
+        live = self.status not in ENDED and self.lease_s > now_s
+        counts = live, self.fence, self.ended
+        return RunInfo(
+            run_id, self.name, self.status, *counts, self.began_s, self.changed_s, self.error, tuple(self.waiting)
+        )
+
+
+class Records:
+    """What is kept of one run, and its writer.
+
+    Args:
+        storage: Where.
+        run_id: The run's.
+        head: What it is.
+        version: Of the head, as it is stored; 0 if it is not.
+        clock: Tells until when the lease lasts.
+        lease_s: How long the owner is taken for alive after a write.
+
+    Attributes:
+        head: What it is.
+        lost: Whether it was taken over, or cannot be written any more.
+        error: Why.
+        told: Called after each write.
+    """
+
+    def __init__(self, storage: Storage, run_id: str, head: Head, version: int, clock: Clock, lease_s: float) -> None:
+        self.head = head
+        self.lost = False
+        self.error: Exception | None = None
+        self.told: Callable[[Checkpoint], Awaitable[None]] | None = None
+        self._storage, self._run_id, self._version, self._clock = storage, run_id, version, clock
+        self._prefix = f"workflow/{run_id}/"
+        self._lease_s = lease_s
+        self._where = f"workflow run {run_id}"
+        self._pending: dict[str, bytes | None] = {}
+        self._paths: list[str] = []
+        self._noted = self._written = self._writes = 0
+        self._lock = trio.Lock()
+        self._stirred = trio.Event()
+
+    # Noting, which never waits.
+
+    def begin(self, definition: Mapping[str, Any], input: Any, print_: str) -> None:
+        """Note what it runs."""
+        self._note("definition", {"definition": definition, "input": input, "hash": print_})
+        self._pending[f"workflow-open/{self._run_id}"] = b""
+
+    def stage(self, info: StageInfo, shared: Mapping[str, Any] | None = None) -> Any:
+        """Note what became of a stage, with what it shared; returns its output as a value of its own.
+
+        Raises:
+            InvalidInputError: Its output is none that can be kept.
+        """
+        fields = {name: value for name, value in structs.asdict(info).items() if value or name == "output"}
+        encoded = self._encode(f"stage {info.path}", fields)
+        for key, value in (shared or {}).items():
+            self._note(place_of("shared", key), {"key": key, **value})
+        self._put(place_of("stage", info.path), encoded)
+        self._paths.append(info.path)
+        if info.status in ("done", "failed"):
+            self.head = structs.replace(self.head, ended=self.head.ended + 1)
+        return decode(self._where, encoded).get("output")
+
+    def choice(self, name: str, value: Any) -> None:
+        """Note what was decided."""
+        self._note(place_of("choice", name), {"name": name, "value": plain(value)})
+
+    def become(self, status: str, **changes: Any) -> None:
+        """Note what it is now."""
+        self.head = structs.replace(self.head, status=status, **changes)
+        self._put("", b"")
+        if status in ENDED:
+            self._pending[f"workflow-open/{self._run_id}"] = None
+
+    def result(self, output: Any, details: Any) -> None:
+        """Note what it yielded."""
+        self._note("result", {"output": plain(output), "details": plain(details)})
+
+    def _note(self, key: str, value: Any) -> None:
+        self._put(key, self._encode(key, value))
+
+    def _encode(self, what: str, value: Any) -> bytes:
+        return encode(f"{self._where}: {what}", value, _MAX_BYTES)
+
+    def _put(self, key: str, encoded: bytes) -> None:
+        if key:
+            self._pending[f"{self._prefix}{key}"] = encoded
+        self._noted += 1
+        self._stirred.set()
+
+    # Writing.
+
+    async def flush(self) -> None:
+        """Write what is noted, together with what others noted meanwhile; returns when it lasts.
+
+        Raises:
+            WorkflowError: The run was taken over.
+            StorageError: It cannot be written.
+        """
+        wanted = self._noted
+        if self.lost:
+            raise self.reason()
+        if self._written >= wanted:
+            return
+        async with self._lock:
+            if self.lost:
+                raise self.reason()
+            if self._written < wanted:
+                await self._write()
+
+    async def _write(self) -> None:
+        batch, self._pending = self._pending, {}
+        paths, self._paths = tuple(self._paths), []
+        upto, now_s = self._noted, self._clock.now_s()
+        idle = self.head.status != "running" and self.head.status != "compensating"
+        head = structs.replace(self.head, changed_s=now_s, lease_s=0.0 if idle else now_s + self._lease_s)
+        place = f"{self._prefix}head"
+        batch[place] = msgspec.msgpack.encode(head)
+        # Cut off in the middle, nobody would know the head's version; a write is bounded by its storage.
+        with trio.CancelScope(shield=True):
+            try:
+                versions = await self._storage.write(batch, expect={place: self._version})
+            except Exception as error:
+                self.lost, self.error = True, error
+                raise
+        if versions is None:
+            self.lost = True
+            raise self.reason()
+        self._version, self._written = versions[place], upto
+        self._writes += 1
+        if self.told is not None:
+            size = sum(len(value) for value in batch.values() if value)
+            await self.told(Checkpoint(self._run_id, self._writes, size, paths))
+
+    def reason(self) -> Exception:
+        """Return why it is not written any more."""
+        if self.error is None:
+            taken = "somebody else has taken it over" if self._version else "there is a run of this id"
+            told = f"{self._where}: {taken}, so nothing more is written here; resume it, or choose another id"
+            self.error = WorkflowError(told)
+        return self.error
+
+    async def beat(self, scope: trio.CancelScope) -> None:
+        """Write what nobody waits for, and renew the lease, as long as it is not cancelled.
+
+        Args:
+            scope: What is cancelled when the run is taken over.
+        """
+        while True:
+            with trio.move_on_after(self._lease_s / 3):
+                await self._stirred.wait()
+            if not self._stirred.is_set():
+                self._put("", b"")
+            self._stirred = trio.Event()
+            try:
+                await self.flush()
+            except Exception:
+                scope.cancel()
+                return
+
+
+def place_of(what: str, name: str) -> str:
+    """Return the key of a stage, a choice or something shared, within its run."""
+    encoded = name.encode(errors="surrogatepass")
+    if len(encoded) <= _LONGEST:
+        return f"{what}/{name}"
+    return f"{what}/{encoded[:200].decode(errors='ignore')}~{blake3(encoded).hexdigest(16)}"
+
+
+class Loaded(Struct):
+    """What is kept of a run, as it was read.
+
+    Attributes:
+        definition: What it runs, as plain data.
+        input: What it was given.
+        print_: The definition's hash.
+        stages: What became of its stages, by path.
+        choices: What was decided.
+        shared: What its stages share; what is gone is missing a value.
+        result: What it yielded, and what its pattern counted.
+    """
+
+    definition: dict[str, Any]
+    input: Any
+    print_: str
+    stages: dict[str, StageInfo]
+    choices: dict[str, Any]
+    shared: dict[str, dict[str, Any]]
+    result: dict[str, Any]
+
+
+async def read_head(storage: Storage, run_id: str) -> tuple[Head, int] | None:
+    """Return what a run is, and the version of that."""
+    entry = await storage.get(f"workflow/{run_id}/head")
+    if entry is None:
+        return None
+    return _head(run_id, entry.value), entry.version
+
+
+def _head(run_id: str, encoded: bytes) -> Head:
+    return msgspec.convert(decode(f"workflow run {run_id}", encoded), Head)
+
+
+async def claim(
+    storage: Storage, run_id: str, clock: Clock, lease_s: float, *, take_over: bool, status: str = ""
+) -> Records | None:
+    """Take a run up, so that nobody else writes it any more; None if there is none or it has ended for good.
+
+    Raises:
+        WorkflowError: Somebody runs it.
+    """
+    while True:
+        found = await read_head(storage, run_id)
+        if found is None or found[0].status in ENDED:
+            return None
+        head, version = found
+        now_s = clock.now_s()
+        if head.lease_s > now_s and not take_over:
+            left = head.lease_s - now_s
+            told = f"workflow run {run_id}: somebody runs it, or did {lease_s - left:.0f} s ago"
+            raise WorkflowError(f"{told}; wait {left:.0f} s to see, or take it over")
+        becomes = status or ("compensating" if head.status == "compensating" else "running")
+        changes = {"status": becomes, "owner": secrets.token_hex(8), "fence": head.fence + 1, "waiting": ()}
+        lease = 0.0 if status else now_s + lease_s
+        head = structs.replace(head, error="" if not status else head.error, lease_s=lease, **changes)
+        place = f"workflow/{run_id}/head"
+        with trio.CancelScope(shield=True):
+            versions = await storage.write({place: msgspec.msgpack.encode(head)}, expect={place: version})
+        if versions is not None:
+            return Records(storage, run_id, head, versions[place], clock, lease_s)
+        await trio.sleep(_PATIENCE_S)
+
+
+async def load(storage: Storage, run_id: str) -> Loaded:
+    """Read all that is kept of a run."""
+    prefix = f"workflow/{run_id}/"
+    loaded = Loaded({}, None, "", {}, {}, {}, {})
+    where = f"workflow run {run_id}"
+    async for key, entry in storage.scan(prefix, limit=sys.maxsize):
+        what = key.removeprefix(prefix).partition("/")[0]
+        value = decode(where, entry.value)
+        if what == "definition":
+            loaded.definition, loaded.input, loaded.print_ = value["definition"], value["input"], value["hash"]
+        elif what == "stage":
+            loaded.stages[value["path"]] = msgspec.convert(value, StageInfo)
+        elif what == "choice":
+            loaded.choices[value["name"]] = value["value"]
+        elif what == "shared":
+            loaded.shared[value["key"]] = value
+        elif what == "result":
+            loaded.result = value
+    return loaded
+
+
+async def open_runs(storage: Storage, unfinished: bool) -> AsyncIterator[tuple[str, Head]]:
+    """Yield every run, in order of ids; only those that have not ended for good, if that is asked."""
+    if unfinished:
+        ids = [key.partition("/")[2] async for key, _ in storage.scan("workflow-open/", limit=sys.maxsize)]
+        for run_id in ids:
+            found = await read_head(storage, run_id)
+            if found is not None:
+                yield run_id, found[0]
+        return
+    after = ""
+    while True:  # from one head to the next, past the stages between them
+        found_id = ""
+        async for key, _ in storage.scan("workflow/", after=after, limit=1):
+            found_id = key.split("/")[1]
+        if not found_id:
+            return
+        head = await read_head(storage, found_id)
+        if head is not None:
+            yield found_id, head[0]
+        after = f"workflow/{found_id}0"  # "0" follows "/"
+
+
+def check_id(run_id: str) -> None:
+    """Refuse an id that cannot stand in a key.
+
+    Raises:
+        InvalidInputError: It is empty, too long, or has a slash in it.
+    """
+    if not 0 < len(run_id) <= 64 or not run_id.isascii() or not run_id.replace("-", "").replace("_", "").isalnum():
+        message = f"workflow run {run_id!r:.80}: it is no id; write up to 64 letters, digits, - and _"
+        raise InvalidInputError(message, field="run_id")
+
+
+async def delete(storage: Storage, run_id: str) -> None:
+    """Forget what is kept of a run."""
+    prefix = f"workflow/{run_id}/"
+    keys = [key async for key, _ in storage.scan(prefix, limit=sys.maxsize)]
+    places = [f"workflow-open/{run_id}", *(key for key in keys if not key.endswith("/head"))]
+    for start in range(0, len(places), 1000):
+        await storage.write(dict.fromkeys(places[start : start + 1000]))
+    await storage.write({f"{prefix}head": None})

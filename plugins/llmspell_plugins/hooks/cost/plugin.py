@@ -1,0 +1,441 @@
+"""The plugin: each attempt of a call takes what it may cost at most, of every budget that is about it, or does not run.
+
+A transform that stands behind all others cuts the answer of a model to what is left; the guard that stands last takes
+it; a transform at the after and error points that stands first settles it with what was really used. What was taken and
+nobody settled is settled when the operation ends: given back if the body never ran, spent as it was taken if it was
+cut short.
+
+Invariant: what is spent and taken together exceeds no budget by a call that keeps to its ``max_tokens``, however many
+callers there are. A provider that bills more is told of by an event, and the budget is closed. Time is counted when a
+call ends, so a call that began in time may end above it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final, Self
+
+import msgspec
+import trio
+from msgspec import Struct
+from pydantic import BaseModel
+
+from llmspell_hookspecs import (
+    Cancel,
+    Events,
+    Failure,
+    HookContext,
+    ModelRequest,
+    ModelResponse,
+    Modified,
+    Redirect,
+    Services,
+    hookimpl,
+)
+from llmspell_hookspecs.errors import InvalidInputError, ProviderError, StorageError
+from llmspell_hookspecs.model import ModelUsage
+from llmspell_hookspecs.services import Clock
+from llmspell_hookspecs.storage import Storages
+from llmspell_plugins.hooks.call_match import address_of, fits, input_tokens, key_of, provider_of
+
+from .ledger import Account, Amount, Ledger
+from .prices import PICO, Prices, TokenPrice, read_list, token_price
+from .settings import Budget, BudgetKey, CostSettings
+
+__all__ = ["Cost"]
+
+_LAST: Final = 2_000_000
+_FIRST: Final = -2_000_000
+_HELD: Final = 100_000
+_NS: Final = 1_000_000_000
+_POINTS: Final = {
+    "model": ("before_model_call", "after_model_call", "model_error"),
+    "tool": ("before_tool_execution", "after_tool_execution", "tool_error"),
+    "agent": ("before_agent_execution", "after_agent_execution", "agent_error"),
+}
+_UNBILLED: Final = ("rate_limited", "authentication", "invalid_request", "unavailable")
+_UNREACHED: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ConnectionRefusedError")
+_FREE: Final = TokenPrice(0, 0)
+
+
+class _Held(Struct):
+    """What an attempt has taken."""
+
+    attempt: int
+    accounts: list[Account]
+    amount: Amount
+    price: TokenPrice
+
+
+class Cost:
+    """The plugin; the host makes one.
+
+    Args:
+        settings: Its own.
+        services: What it may use of the host.
+    """
+
+    name = "cost"
+    Settings: ClassVar[type[BaseModel]] = CostSettings
+
+    def __init__(self, settings: CostSettings, services: Services) -> None:
+        self._settings = settings
+        self._services = services
+        self._clock = services.get(Clock)
+        self._prices = Prices(settings.prices, {})
+        self._ledger = Ledger(None)
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._agents: OrderedDict[str, str] = OrderedDict()
+        self._counts: Counter[str] = Counter()
+        self._told_unwritten = False
+        self._by_name: dict[tuple[str, str], Budget] = {(each.title, each.window): each for each in settings.budgets}
+        take = self._take_strictly if settings.ledger == "strict" else self._take
+        if any("agent" in budget.key for budget in settings.budgets):
+            self._stand("before_agent_execution", self._remember_agent, kind="observe")
+        for kind, (before, after, error) in _POINTS.items():
+            if kind == "model":
+                self._stand(before, self._fit, priority=_LAST)
+            elif not any(fits(budget.match.partition(":")[0], kind) for budget in settings.budgets):
+                continue
+            self._stand(before, take, kind="guard", priority=_LAST)
+            self._stand(after, self._settle_result, priority=_FIRST)
+            self._stand(error, self._settle_failure, priority=_FIRST)
+            self._stand(after, self._end, kind="observe")
+            self._stand(error, self._end, kind="observe")
+
+    def _stand(self, point: str, function: Any, **options: Any) -> None:
+        if function == self._take_strictly:
+
+            async def hook(context: HookContext[Any]) -> Any:
+                return await function(context)
+        else:
+
+            def hook(context: HookContext[Any]) -> Any:  # type: ignore[misc]
+                return function(context)
+
+        name = f"{function.__name__.strip('_')}_{point}"
+        setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
+
+    async def __aenter__(self) -> Self:
+        """Read the prices, and what was spent before."""
+        if self._settings.price_list == "litellm":
+            try:
+                listed = await trio.to_thread.run_sync(read_list)
+            except (OSError, ValueError) as error:
+                advice = 'install litellm anew, or say price_list = "none"'
+                raise InvalidInputError(f"litellm's list of prices cannot be read: {error}; {advice}") from error
+            self._prices = Prices(self._settings.prices, listed)
+        if self._settings.ledger != "memory":
+            self._ledger = Ledger(await self._services.get(Storages).open())
+            await self._ledger.load(self._clock.now_s() - self._settings.keep_days * 86_400)
+        return self
+
+    async def run(self) -> None:
+        """Write what is spent."""
+        await self._ledger.run()
+
+    async def __aexit__(self, *error: object) -> None:
+        """Write what is not written yet."""
+        with trio.move_on_after(2):
+            try:
+                await self._ledger.flush()
+            except StorageError as problem:
+                self._tell_unwritten(problem)
+
+    def stats(self) -> dict[str, float]:
+        """Return what was spent and refused, and what is taken by calls under way."""
+        taken = sum((account.taken for account in self._ledger.accounts() if not account.budget), Amount())
+        return {
+            **self._counts,
+            "usd": self._counts["pico_usd"] / PICO,
+            "taken_usd": taken.pico_usd / PICO,
+            "unwritten": self._ledger.lost,
+        }
+
+    def headroom(self) -> dict[str, dict[str, float]]:
+        """Return what is left of each budget that something was spent of, by its name and key."""
+        left = {}
+        for account in self._ledger.accounts():
+            budget = self._by_name.get((account.budget, account.window))
+            if budget is not None and account.since_s == _begin(budget.window, self._clock.now_s()):
+                left["/".join((account.budget, *account.key))] = _left(budget, account.amount)
+        return left
+
+    # Before: cut, then take.
+
+    def _fit(self, context: HookContext[ModelRequest]) -> Cancel | Modified | Redirect | None:
+        """Cut the answer to what is left; refuse or redirect if that is nothing."""
+        request, price = context.subject, self._price(context)
+        if isinstance(price, Cancel):
+            return price
+        budgets = [each for each in self._budgets(context) if each.usd is not None or each.tokens is not None]
+        if not budgets:
+            return None
+        asked = input_tokens(request)
+        longest = request.max_tokens or price.max_output_tokens or self._settings.max_output_tokens
+        most = longest
+        for budget in budgets:
+            spent = self._account(budget, context).amount
+            room = _room(budget, spent, asked, price)
+            if room is not None and room < most:
+                most = room
+            if most < 1:
+                return self._exceeded(budget, context, redirects=True)
+        if most == request.max_tokens:
+            return None
+        if most < longest:
+            self._counts["cut"] += 1
+        return Modified(msgspec.structs.replace(request, max_tokens=most))
+
+    def _take(self, context: HookContext[Any]) -> Cancel | None:
+        """Take what the call may cost at most, of all its budgets or of none."""
+        operation = context.operation
+        held = self._held.pop(operation.id, None)
+        if held is not None:  # asked again about this attempt, or a further one whose predecessor nobody settled
+            spent = Amount() if held.attempt == operation.attempt else held.amount
+            self._settle(held, spent, context)
+        if context.outcome is not None and context.outcome.decision is not None:
+            return None  # a hook has the result; nothing is asked for
+        price, amount = _FREE, Amount(calls=1)
+        if isinstance(context.subject, ModelRequest):
+            found = self._price(context)
+            if isinstance(found, Cancel):
+                return found
+            price, amount = found, self._most(context.subject, found)
+        budgets = self._budgets(context)
+        accounts = [self._account(budget, context) for budget in budgets]
+        for budget, account in zip(budgets, accounts, strict=True):
+            if not _holds(budget, account.amount, amount):
+                refusal = self._exceeded(budget, context, redirects=False)
+                assert isinstance(refusal, Cancel)
+                return refusal
+        accounts.append(self._total(context))
+        self._ledger.take(accounts, amount)
+        self._held[operation.id] = _Held(operation.attempt, accounts, amount, price)
+        if len(self._held) > _HELD:
+            self._held.popitem(last=False)
+        return None
+
+    async def _take_strictly(self, context: HookContext[Any]) -> Cancel | None:
+        """Take it, and go on when it is written: what other hosts of this storage spent counts, too."""
+        refusal = self._take(context)
+        held = self._held.get(context.operation.id)
+        if refusal is not None or held is None:
+            return refusal
+        try:
+            await self._ledger.flush(held.accounts)
+        except StorageError as error:
+            self._give_back(context, held)
+            return Cancel(f"{address_of(context)}: the ledger cannot be written: {error}", "budget_unknown")
+        except trio.Cancelled:
+            self._give_back(context, held)
+            raise
+        for budget, account in zip(self._budgets(context), held.accounts, strict=False):
+            if not _holds(budget, account.amount, Amount()):
+                self._give_back(context, held)
+                return self._exceeded(budget, context, redirects=False)  # type: ignore[return-value]
+        return None
+
+    def _give_back(self, context: HookContext[Any], held: _Held) -> None:
+        self._held.pop(context.operation.id, None)
+        self._settle(held, Amount(), context)
+
+    def _most(self, request: ModelRequest, price: TokenPrice) -> Amount:
+        asked = input_tokens(request)
+        answered = request.max_tokens or price.max_output_tokens or self._settings.max_output_tokens
+        return Amount(asked * price.input_pico + answered * price.output_pico, asked + answered, 1)
+
+    def _price(self, context: HookContext[ModelRequest]) -> TokenPrice | Cancel:
+        model = context.component.name
+        price = self._prices.of(model)
+        if price is not None:
+            return price
+        if self._settings.unknown_model == "estimate":
+            return token_price(self._settings.estimate)
+        limited = any(budget.usd is not None for budget in self._budgets(context))
+        if self._settings.unknown_model == "zero" or not limited:
+            return _FREE
+        self._counts["refused"] += 1
+        advice = f'give [plugins.cost.prices."{model}"], or unknown_model = "zero" or "estimate"'
+        return Cancel(f"model:{model}: nobody knows its price, and a budget limits money; {advice}", "price_unknown")
+
+    def _exceeded(self, budget: Budget, context: HookContext[Any], *, redirects: bool) -> Cancel | Redirect:
+        if redirects and budget.redirect and budget.redirect != address_of(context):
+            self._counts["redirected"] += 1
+            return Redirect(budget.redirect)
+        self._counts["refused"] += 1
+        account = self._account(budget, context)
+        left = ", ".join(f"{value:.6g} {unit}" for unit, value in _left(budget, account.amount).items())
+        whose = f" of {'/'.join(account.key)}" if account.key else ""
+        until = "" if budget.window == "none" else f"; it begins anew each {budget.window}"
+        what = f"the budget {budget.title}{whose} has {left} left, which is too little for this call"
+        return Cancel(f"{address_of(context)}: {what}{until}", "budget_exceeded")
+
+    # After: settle.
+
+    def _settle_result(self, context: HookContext[Any]) -> None:
+        """Put what was used in place of what was taken."""
+        held = self._held.pop(context.operation.id, None)
+        if held is None:
+            return
+        usage = context.subject.usage if isinstance(context.subject, ModelResponse) else ModelUsage()
+        if not isinstance(context.subject, ModelResponse):
+            spent = Amount(calls=1, ns=context.elapsed_ns)
+        elif not usage.input_tokens and not usage.output_tokens:
+            spent = held.amount + Amount(ns=context.elapsed_ns)
+        else:
+            spent = Amount(_billed(usage, held.price), usage.input_tokens + usage.output_tokens, 1, context.elapsed_ns)
+        self._settle(held, spent, context)
+
+    def _settle_failure(self, context: HookContext[Failure]) -> None:
+        """Give back what a refused call did not use; what failed midway is spent as it was taken."""
+        held = self._held.pop(context.operation.id, None)
+        if held is not None:
+            self._settle(held, self._failed(held, context), context)
+
+    def _end(self, context: HookContext[Any]) -> None:
+        """Settle what nobody has settled: the call was denied, or the caller left."""
+        held = self._held.pop(context.operation.id, None)
+        if held is not None:
+            self._settle(held, self._failed(held, context) if context.elapsed_ns else Amount(), context)
+        self._agents.pop(context.operation.id, None)
+
+    def _failed(self, held: _Held, context: HookContext[Any]) -> Amount:
+        error = getattr(context.subject, "error", None)
+        if context.component.kind != "model" or _is_unbilled(error):
+            return Amount(calls=1, ns=context.elapsed_ns)
+        return held.amount + Amount(ns=context.elapsed_ns)
+
+    def _settle(self, held: _Held, spent: Amount, context: HookContext[Any]) -> None:
+        self._ledger.settle(held.accounts, held.amount, spent)
+        self._counts["pico_usd"] += spent.pico_usd
+        self._counts["tokens"] += spent.tokens
+        self._counts["calls"] += spent.calls
+        over = spent.pico_usd > held.amount.pico_usd or spent.tokens > held.amount.tokens
+        for account in held.accounts:
+            budget = self._by_name.get((account.budget, account.window))
+            if budget is not None:
+                self._alert(budget, account)
+        if over:
+            told = {"component": address_of(context), "expected_tokens": held.amount.tokens, "tokens": spent.tokens}
+            self._services.get(Events).publish_nowait("cost.overshoot", told)
+        if self._ledger.lost and not self._told_unwritten:
+            self._tell_unwritten(self._ledger.error)
+
+    def _alert(self, budget: Budget, account: Account) -> None:
+        used = _used(budget, account.amount)
+        for part in sorted(budget.alerts):
+            if account.told < part <= used:
+                account.told = part
+                told = {"budget": budget.title, "key": list(account.key), "used": round(used, 4), "at": part}
+                self._services.get(Events).publish_nowait("cost.alert", told)
+
+    def _tell_unwritten(self, problem: object) -> None:
+        self._told_unwritten = True
+        told = {"plugin": self.name, "error": f"the ledger cannot be written: {problem}"}
+        self._services.get(Events).publish_nowait("cost.unwritten", told)
+
+    # Whose.
+
+    def _budgets(self, context: HookContext[Any]) -> list[Budget]:
+        address = address_of(context)
+        return [budget for budget in self._settings.budgets if fits(budget.match, address)]
+
+    def _account(self, budget: Budget, context: HookContext[Any]) -> Account:
+        since_s = _begin(budget.window, self._clock.now_s())
+        key = tuple(self._part(part, context) for part in budget.key)
+        return self._ledger.account(budget.title, budget.window, since_s, key)
+
+    def _total(self, context: HookContext[Any]) -> Account:
+        """The account that the report of components is made of."""
+        key = (address_of(context), provider_of(context), context.operation.session_id)
+        return self._ledger.account("", "day", _begin("day", self._clock.now_s()), key)
+
+    def _part(self, part: BudgetKey, context: HookContext[Any]) -> str:
+        if part == "agent":
+            if context.component.kind == "agent":
+                return context.component.name
+            return self._agents.get(context.operation.parent_id, "")
+        return key_of((part,), context)[0]
+
+    def _remember_agent(self, context: HookContext[Any]) -> None:
+        self._agents[context.operation.id] = context.component.name
+        if len(self._agents) > _HELD:
+            self._agents.popitem(last=False)
+
+
+def _begin(window: str, now_s: float) -> int:
+    """When the window began that this moment lies in."""
+    if window == "none":
+        return 0
+    if window == "month":
+        now = datetime.fromtimestamp(now_s, UTC)
+        return int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())
+    length_s = 3600 if window == "hour" else 86_400
+    return int(now_s // length_s) * length_s
+
+
+def _room(budget: Budget, spent: Amount, asked: int, price: TokenPrice) -> int | None:
+    """How many tokens of an answer the budget has room for; None for any number."""
+    rooms = []
+    if budget.tokens is not None:
+        rooms.append(budget.tokens - spent.tokens - asked)
+    if budget.usd is not None:
+        left = round(budget.usd * PICO) - spent.pico_usd - asked * price.input_pico
+        if price.output_pico:
+            rooms.append(left // price.output_pico)
+        elif left < 0:
+            rooms.append(0)
+    return min(rooms, default=None)
+
+
+def _holds(budget: Budget, spent: Amount, amount: Amount) -> bool:
+    """Whether the budget holds so much more."""
+    return (
+        (budget.usd is None or spent.pico_usd + amount.pico_usd <= round(budget.usd * PICO))
+        and (budget.tokens is None or spent.tokens + amount.tokens <= budget.tokens)
+        and (budget.calls is None or spent.calls + amount.calls <= budget.calls)
+        and (budget.seconds is None or spent.ns < round(budget.seconds * _NS))
+    )
+
+
+def _left(budget: Budget, spent: Amount) -> dict[str, float]:
+    left: dict[str, float] = {}
+    if budget.usd is not None:
+        left["usd"] = max(0.0, (round(budget.usd * PICO) - spent.pico_usd) / PICO)
+    if budget.tokens is not None:
+        left["tokens"] = max(0, budget.tokens - spent.tokens)
+    if budget.calls is not None:
+        left["calls"] = max(0, budget.calls - spent.calls)
+    if budget.seconds is not None:
+        left["seconds"] = max(0.0, budget.seconds - spent.ns / _NS)
+    return left
+
+
+def _used(budget: Budget, spent: Amount) -> float:
+    parts = [
+        spent.pico_usd / (budget.usd * PICO) if budget.usd else 0.0,
+        spent.tokens / budget.tokens if budget.tokens else 0.0,
+        spent.calls / budget.calls if budget.calls else 0.0,
+        spent.ns / _NS / budget.seconds if budget.seconds else 0.0,
+    ]
+    return max(parts)
+
+
+def _billed(usage: ModelUsage, price: TokenPrice) -> int:
+    """What its tokens cost by the settings, else what the provider says, else by the list, in 1e-12 USD."""
+    if usage.cost_usd is not None and not price.own:
+        return max(0, round(usage.cost_usd * PICO))
+    return usage.input_tokens * price.input_pico + usage.output_tokens * price.output_pico
+
+
+def _is_unbilled(error: BaseException | None) -> bool:
+    """Whether a provider refused the call, or was never reached."""
+    if isinstance(error, ProviderError) and (error.code in _UNBILLED or error.status >= 400):
+        return True
+    while error is not None:
+        if type(error).__name__ in _UNREACHED:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

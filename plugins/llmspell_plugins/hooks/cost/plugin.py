@@ -13,7 +13,6 @@ call ends, so a call that began in time may end above it.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Self
 
 import msgspec
@@ -39,6 +38,7 @@ from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.storage import Storages
 from llmspell_plugins.hooks.call_match import address_of, fits, input_tokens, key_of, provider_of
 
+from .budget import holds, left_of, room_of, used_of, window_start
 from .ledger import Account, Amount, Ledger
 from .prices import PICO, Prices, TokenPrice, read_list, token_price
 from .settings import Budget, BudgetKey, CostSettings
@@ -48,7 +48,6 @@ __all__ = ["Cost"]
 _LAST: Final = 2_000_000
 _FIRST: Final = -2_000_000
 _HELD: Final = 100_000
-_NS: Final = 1_000_000_000
 _POINTS: Final = {
     "model": ("before_model_call", "after_model_call", "model_error"),
     "tool": ("before_tool_execution", "after_tool_execution", "tool_error"),
@@ -158,8 +157,8 @@ class Cost:
         left = {}
         for account in self._ledger.accounts():
             budget = self._by_name.get((account.budget, account.window))
-            if budget is not None and account.since_s == _begin(budget.window, self._clock.now_s()):
-                left["/".join((account.budget, *account.key))] = _left(budget, account.amount)
+            if budget is not None and account.since_s == window_start(budget.window, self._clock.now_s()):
+                left["/".join((account.budget, *account.key))] = left_of(budget, account.amount)
         return left
 
     # Before: cut, then take.
@@ -177,7 +176,7 @@ class Cost:
         most = longest
         for budget in budgets:
             spent = self._account(budget, context).amount
-            room = _room(budget, spent, asked, price)
+            room = room_of(budget, spent, asked, price)
             if room is not None and room < most:
                 most = room
             if most < 1:
@@ -206,7 +205,7 @@ class Cost:
         budgets = self._budgets(context)
         accounts = [self._account(budget, context) for budget in budgets]
         for budget, account in zip(budgets, accounts, strict=True):
-            if not _holds(budget, account.amount, amount):
+            if not holds(budget, account.amount, amount):
                 refusal = self._exceeded(budget, context, redirects=False)
                 assert isinstance(refusal, Cancel)
                 return refusal
@@ -232,7 +231,7 @@ class Cost:
             self._give_back(context, held)
             raise
         for budget, account in zip(self._budgets(context), held.accounts, strict=False):
-            if not _holds(budget, account.amount, Amount()):
+            if not holds(budget, account.amount, Amount()):
                 self._give_back(context, held)
                 return self._exceeded(budget, context, redirects=False)  # type: ignore[return-value]
         return None
@@ -266,7 +265,7 @@ class Cost:
             return Redirect(budget.redirect)
         self._counts["refused"] += 1
         account = self._account(budget, context)
-        left = ", ".join(f"{value:.6g} {unit}" for unit, value in _left(budget, account.amount).items())
+        left = ", ".join(f"{value:.6g} {unit}" for unit, value in left_of(budget, account.amount).items())
         whose = f" of {'/'.join(account.key)}" if account.key else ""
         until = "" if budget.window == "none" else f"; it begins anew each {budget.window}"
         what = f"the budget {budget.title}{whose} has {left} left, which is too little for this call"
@@ -324,7 +323,7 @@ class Cost:
             self._tell_unwritten(self._ledger.error)
 
     def _alert(self, budget: Budget, account: Account) -> None:
-        used = _used(budget, account.amount)
+        used = used_of(budget, account.amount)
         for part in sorted(budget.alerts):
             if account.told < part <= used:
                 account.told = part
@@ -343,14 +342,14 @@ class Cost:
         return [budget for budget in self._settings.budgets if fits(budget.match, address)]
 
     def _account(self, budget: Budget, context: HookContext[Any]) -> Account:
-        since_s = _begin(budget.window, self._clock.now_s())
+        since_s = window_start(budget.window, self._clock.now_s())
         key = tuple(self._part(part, context) for part in budget.key)
         return self._ledger.account(budget.title, budget.window, since_s, key)
 
     def _total(self, context: HookContext[Any]) -> Account:
         """The account that the report of components is made of."""
         key = (address_of(context), provider_of(context), context.operation.session_id)
-        return self._ledger.account("", "day", _begin("day", self._clock.now_s()), key)
+        return self._ledger.account("", "day", window_start("day", self._clock.now_s()), key)
 
     def _part(self, part: BudgetKey, context: HookContext[Any]) -> str:
         if part == "agent":
@@ -363,64 +362,6 @@ class Cost:
         self._agents[context.operation.id] = context.component.name
         if len(self._agents) > _HELD:
             self._agents.popitem(last=False)
-
-
-def _begin(window: str, now_s: float) -> int:
-    """When the window began that this moment lies in."""
-    if window == "none":
-        return 0
-    if window == "month":
-        now = datetime.fromtimestamp(now_s, UTC)
-        return int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp())
-    length_s = 3600 if window == "hour" else 86_400
-    return int(now_s // length_s) * length_s
-
-
-def _room(budget: Budget, spent: Amount, asked: int, price: TokenPrice) -> int | None:
-    """How many tokens of an answer the budget has room for; None for any number."""
-    rooms = []
-    if budget.tokens is not None:
-        rooms.append(budget.tokens - spent.tokens - asked)
-    if budget.usd is not None:
-        left = round(budget.usd * PICO) - spent.pico_usd - asked * price.input_pico
-        if price.output_pico:
-            rooms.append(left // price.output_pico)
-        elif left < 0:
-            rooms.append(0)
-    return min(rooms, default=None)
-
-
-def _holds(budget: Budget, spent: Amount, amount: Amount) -> bool:
-    """Whether the budget holds so much more."""
-    return (
-        (budget.usd is None or spent.pico_usd + amount.pico_usd <= round(budget.usd * PICO))
-        and (budget.tokens is None or spent.tokens + amount.tokens <= budget.tokens)
-        and (budget.calls is None or spent.calls + amount.calls <= budget.calls)
-        and (budget.seconds is None or spent.ns < round(budget.seconds * _NS))
-    )
-
-
-def _left(budget: Budget, spent: Amount) -> dict[str, float]:
-    left: dict[str, float] = {}
-    if budget.usd is not None:
-        left["usd"] = max(0.0, (round(budget.usd * PICO) - spent.pico_usd) / PICO)
-    if budget.tokens is not None:
-        left["tokens"] = max(0, budget.tokens - spent.tokens)
-    if budget.calls is not None:
-        left["calls"] = max(0, budget.calls - spent.calls)
-    if budget.seconds is not None:
-        left["seconds"] = max(0.0, budget.seconds - spent.ns / _NS)
-    return left
-
-
-def _used(budget: Budget, spent: Amount) -> float:
-    parts = [
-        spent.pico_usd / (budget.usd * PICO) if budget.usd else 0.0,
-        spent.tokens / budget.tokens if budget.tokens else 0.0,
-        spent.calls / budget.calls if budget.calls else 0.0,
-        spent.ns / _NS / budget.seconds if budget.seconds else 0.0,
-    ]
-    return max(parts)
 
 
 def _billed(usage: ModelUsage, price: TokenPrice) -> int:

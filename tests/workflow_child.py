@@ -27,7 +27,7 @@ from llmspell_hookspecs.errors import WorkflowError
 from llmspell_hookspecs.runs import Verdict
 from llmspell_hookspecs.workflows import Workflows
 
-SORTS = {
+SORTS: dict[str, dict[str, Any]] = {
     "once": {"repeatable": False},
     "keyed": {"repeatable": False, "effects": "keyed"},
     "again": {"repeatable": True},

@@ -183,3 +183,20 @@ def test_the_tour_explains_itself(examples: Path) -> None:
 
 def test_every_script_among_the_examples_is_run_here() -> None:
     assert [path.name for path in sorted(EXAMPLES.glob("*.lua"))] == ["agent.lua", "tour.lua"]
+
+
+def test_a_workflow_whose_process_died_is_resumed_and_nobody_is_charged_twice(
+    llmspell_settings: TemporarySettings,
+) -> None:
+    script = str(EXAMPLES / "durable.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "the first process ended with 1",
+        "resumed: paused",
+        "  count: done",
+        "  charge: interrupted",
+        "the ledger says: 42",
+        "resumed: completed, charged 1 time",
+    ]

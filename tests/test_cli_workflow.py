@@ -1,0 +1,136 @@
+"""``llmspell workflow``, as people call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmspell.cli.main import main
+from llmspell_testing.isolation import TemporarySettings, isolate
+
+SUM = """
+name = "sum"
+[[stages]]
+name = "add"
+tool = "calculator"
+input = {operation = "evaluate", input = "{{input.a}} + 1"}
+[[stages]]
+name = "double"
+tool = "calculator"
+input = {operation = "evaluate", input = "2 * {{step:add:output.result}}"}
+"""
+ASKS = """
+name = "asks"
+durable = true
+[[stages]]
+name = "write"
+tool = "file_operations"
+input = {operation = "write", path = "made.txt", content = "x"}
+"""
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TemporarySettings:
+    found = isolate(tmp_path, monkeypatch)
+    (found.project / "sum.toml").write_text(SUM)
+    (found.project / "asks.toml").write_text(ASKS)
+    return found
+
+
+@pytest.fixture
+def llmspell(places: TemporarySettings, capfd: pytest.CaptureFixture[str]) -> Any:
+    """Call the command line; returns code, standard output and standard error."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def test_a_workflow_in_a_file_runs_and_tells_of_each_stage(llmspell: Any) -> None:
+    code, out, err = llmspell("workflow", "run", "sum.toml", "--input", '{"a": 20}')
+
+    assert code == 0
+    assert json.loads(out)["result"] == 42
+    lines = err.splitlines()
+    assert lines[0] == "add: tool calculator"
+    assert lines[1].startswith("add: completed after ")
+    assert lines[2] == "double: tool calculator"
+
+
+def test_with_json_the_result_is_one_value_and_nothing_else_is_told(llmspell: Any) -> None:
+    code, out, err = llmspell(
+        "workflow", "run", "sum.toml", "--input", '{"a": 1}', "--durable", "--id", "r1", "--output", "json"
+    )
+
+    assert (code, err) == (0, "")
+    assert json.loads(out)["status"] == "completed"
+    assert json.loads(out)["run_id"] == "r1"
+
+
+def test_a_run_that_is_kept_is_listed_shown_answered_again_and_deleted(llmspell: Any) -> None:
+    llmspell("workflow", "run", "sum.toml", "--input", '{"a": 20}', "--durable", "--id", "r1")
+
+    rows = json.loads(llmspell("workflow", "list", "--output", "json")[1])
+    shown = json.loads(llmspell("workflow", "show", "r1", "--output", "json")[1])
+    table = llmspell("workflow", "show", "r1")[1]
+    again = llmspell("workflow", "resume", "r1")
+    cancelled = llmspell("workflow", "cancel", "r1")
+    deleted = llmspell("workflow", "delete", "r1")
+    missing = llmspell("workflow", "delete", "r1")
+
+    assert [(row["run_id"], row["name"], row["status"]) for row in rows] == [("r1", "sum", "completed")]
+    assert [stage["path"] for stage in shown["stages"]] == ["add", "double"]
+    assert shown["input"] == {"a": 20}
+    assert "double" in table and "completed" in table
+    assert (again[0], json.loads(again[1])["result"]) == (0, 42)
+    assert (cancelled[0], deleted[0], missing[0]) == (1, 0, 1)
+    assert "there is none" in missing[2]
+
+
+def test_a_definition_is_checked_drawn_and_its_faults_are_one_line(llmspell: Any, places: TemporarySettings) -> None:
+    (places.project / "wrong.toml").write_text(SUM.replace("step:add", "step:ad"))
+
+    valid = llmspell("workflow", "validate", "sum.toml")
+    warned = llmspell("workflow", "validate", "asks.toml")
+    wrong = llmspell("workflow", "validate", "wrong.toml")
+    text = llmspell("workflow", "show", "sum.toml", "--diagram", "text")[1]
+    mermaid = llmspell("workflow", "show", "sum.toml", "--diagram", "mermaid")[1]
+
+    assert valid == (0, "sum is in order: sequential, 2 stages\n", "")
+    assert "a crash within it interrupts the run" in warned[2]
+    assert (wrong[0] > 0, len(wrong[2].splitlines())) == (True, 1)
+    assert "there is no stage 'ad'" in wrong[2]
+    assert text.splitlines() == ["sum (sequential)", "  - add: tool:calculator", "  - double: tool:calculator"]
+    assert mermaid.splitlines() == [
+        "flowchart TD",
+        '  start(["sum"])',
+        '  n0["add: tool:calculator"]',
+        "  start --> n0",
+        '  n1["double: tool:calculator"]',
+        "  n0 --> n1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "none.toml"), "cannot be read"),
+        (("resume", "r9"), "there is none"),
+        (("show", "r9"), "there is none"),
+        (("resume", "r9", "--stage", "a"), "write PATH=again"),
+        (("resume", "r9", "--output-of", "a=1"), "--stage PATH=done beside it"),
+    ],
+)
+def test_what_people_get_wrong_is_one_line(llmspell: Any, arguments: tuple[str, ...], told: str) -> None:
+    code, _, err = llmspell("workflow", *arguments)
+
+    assert code in (1, 2)
+    assert told in err
+    assert "Traceback" not in err

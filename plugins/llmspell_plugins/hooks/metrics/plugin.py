@@ -1,0 +1,240 @@
+"""The plugin: observers count what ran; hooks, events and breakers are asked when somebody reads.
+
+Labels hold names of components and hooks, never sessions, users or texts, and a family is bounded in breadth.
+Invariant: the sums are those of what ended, whatever becomes of the page and the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Annotated, Any, ClassVar, Final, Self
+
+import trio
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from llmspell_hookspecs import Events, FileAccess, HookContext, ModelResponse, Policy, Services, hookimpl
+from llmspell_hookspecs.errors import InvalidInputError, PluginError
+from llmspell_hookspecs.services import Hooks
+
+from .series import OTHER, Counter, Histogram, cumulative
+from .text import render, serve
+
+__all__ = ["Metrics", "MetricsSettings"]
+
+_POINTS: Final = {
+    "tool": ("after_tool_execution", "tool_error"),
+    "model": ("after_model_call", "model_error"),
+    "agent": ("after_agent_execution", "agent_error"),
+    "workflow": ("after_workflow_complete", "workflow_error"),
+    "script": ("after_script_run", "script_error"),
+}
+_BREAKER: Final = {"closed": 0, "half_open": 1, "open": 2}
+_FATES: Final = ("delivered", "dropped", "rejected", "sampled", "expired", "discarded", "failed")
+
+
+class MetricsSettings(BaseModel):
+    """``[plugins.metrics]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    listen: Annotated[str, Policy.LOCKED] = Field(
+        default="", description="Where /metrics is served: 127.0.0.1:9464; port 0 takes any free one; nowhere if empty."
+    )
+    path: Annotated[str, Policy.LOCKED] = Field(
+        default="", description="A file that is written with the same text, for a node exporter; none if empty."
+    )
+    every_s: float = Field(default=15.0, ge=0.1, le=3600, description="How often the file is written.")
+    series: int = Field(default=1000, ge=10, le=100_000, description="How many series a family may have.")
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, listen: str) -> str:
+        host, colon, port = listen.rpartition(":")
+        if listen and not (host and colon and port.isdigit() and int(port) < 65_536):
+            raise ValueError(f"{listen!r} is no address; write host:port, such as 127.0.0.1:9464")
+        return listen
+
+
+class Metrics:
+    """The plugin; the host makes one.
+
+    Args:
+        settings: Its own.
+        services: What it may use of the host.
+
+    Attributes:
+        port: Where the page is served; 0 if it is not.
+
+    Raises:
+        PluginError: ``prometheus_client`` is not installed.
+    """
+
+    name = "metrics"
+    Settings: ClassVar[type[BaseModel]] = MetricsSettings
+
+    def __init__(self, settings: MetricsSettings, services: Services) -> None:
+        if find_spec("prometheus_client") is None:
+            raise PluginError("prometheus_client is not installed; pip install 'llmspell[metrics]'")
+        self.port = 0
+        self._settings = settings
+        self._services = services
+        self._ended = Counter(settings.series)
+        self._took = Histogram(settings.series)
+        self._attempts = Counter(settings.series)
+        self._tokens = Counter(settings.series)
+        self._usd = Counter(settings.series)
+        self._unwritten = 0
+        self._file = ""
+        for points in _POINTS.values():
+            for point in points:
+                self._stand(point)
+
+    def _stand(self, point: str) -> None:
+        def hook(context: HookContext[Any]) -> None:
+            self._count(context)
+
+        setattr(self, f"hook_{point}", hookimpl(specname=point, name=f"count_{point}", kind="observe")(hook))
+
+    async def __aenter__(self) -> Self:
+        """Judge the path of the file."""
+        if self._settings.path:
+            self._file = self._services.get(FileAccess).resolve(self._settings.path, "write")
+        return self
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the page, and write the file."""
+        async with trio.open_nursery() as nursery:
+            if self._settings.listen:
+                host, _, port = self._settings.listen.rpartition(":")
+                try:
+                    listeners = await trio.open_tcp_listeners(int(port), host=host.strip("[]"))
+                except OSError as error:
+                    raise InvalidInputError(
+                        f"plugins.metrics.listen: {self._settings.listen} cannot be served: {error.strerror or error}; "
+                        "take another port, or 0 for any"
+                    ) from error
+                nursery.start_soon(trio.serve_listeners, self._serve, listeners)
+                self.port = listeners[0].socket.getsockname()[1]
+            task_status.started()
+            while self._file:
+                await trio.sleep(self._settings.every_s)
+                await self._write()
+            await trio.sleep_forever()
+
+    async def __aexit__(self, *error: object) -> None:
+        """Write the file a last time."""
+        if self._file:
+            with trio.move_on_after(2):
+                await self._write()
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        try:
+            await serve(self.text, stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def _write(self) -> None:
+        """Write the file whole, by its name at once."""
+        text = self.text()
+
+        def write() -> None:
+            number, beside = tempfile.mkstemp(prefix=".metrics-", dir=os.path.dirname(self._file))
+            try:
+                with os.fdopen(number, "wb") as file:
+                    file.write(text)
+                os.chmod(beside, 0o644)  # other programs read it
+                os.replace(beside, self._file)
+            except OSError:
+                os.unlink(beside)
+                raise
+
+        try:
+            await trio.to_thread.run_sync(write)
+        except OSError as error:
+            self._unwritten += 1
+            if self._unwritten == 1:
+                told = {"path": self._file, "error": error.strerror or str(error)}
+                self._services.get(Events).publish_nowait("metrics.unwritten", told)
+
+    def _count(self, context: HookContext[Any]) -> None:
+        component = context.component
+        status = context.outcome.status if context.outcome is not None else "completed"
+        self._ended.add((component.kind, component.name, status))
+        self._took.add((component.kind, component.name), context.elapsed_ns)
+        if context.operation.attempt > 1:
+            self._attempts.add((component.kind, component.name), context.operation.attempt - 1)
+        if isinstance(context.subject, ModelResponse):
+            usage = context.subject.usage
+            self._tokens.add((component.name, "input"), usage.input_tokens)
+            self._tokens.add((component.name, "output"), usage.output_tokens)
+            if usage.cost_usd:
+                self._usd.add((component.name,), usage.cost_usd)
+
+    def stats(self) -> dict[str, dict[str, float]]:
+        """Return, by component, how many ended, and the 50th, 95th and 99th percentile of how long they took."""
+        counts: dict[str, dict[str, float]] = {}
+        for (kind, name, status), count in self._ended.rows():
+            counts.setdefault(f"{kind}:{name}", {})[status] = count
+        for (kind, name), times in self._took.rows():
+            counts.setdefault(f"{kind}:{name}", {}).update(
+                {f"p{part}_s": round(times.quantile_s(part / 100), 6) for part in (50, 95, 99)}
+            )
+        return counts
+
+    def text(self) -> bytes:
+        """Return all of it in the text format of Prometheus."""
+        return render(self._families())
+
+    def _families(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        yield _counter("llmspell_operations", "Operations that ended.", ("kind", "component", "status"), self._ended)
+        yield _histogram("llmspell_operation_seconds", "How long they took.", ("kind", "component"), self._took)
+        yield _counter("llmspell_retries", "Attempts beyond the first.", ("kind", "component"), self._attempts)
+        yield _counter("llmspell_tokens", "Tokens of models.", ("model", "direction"), self._tokens)
+        yield _counter("llmspell_cost_usd", "What providers said calls cost.", ("model",), self._usd)
+        hooks = ("plugin", "hook", "point")
+        calls, failures, seconds, breakers = (Counter(self._settings.series) for _ in range(4))
+        for info in self._services.get(Hooks).list():
+            labels = (info.plugin, info.name, info.point)
+            calls.add(labels, info.calls)
+            failures.add(labels, info.failures)
+            seconds.add(labels, info.total_ns / 1e9)
+            if info.breaker in _BREAKER:
+                breakers.add(labels, _BREAKER[info.breaker])
+        yield _counter("llmspell_hook_calls", "Calls of hooks.", hooks, calls)
+        yield _counter("llmspell_hook_failures", "Hooks that failed.", hooks, failures)
+        yield _counter("llmspell_hook_seconds", "How long hooks took together.", hooks, seconds)
+        gauge = GaugeMetricFamily("llmspell_breaker_state", "0 closed, 1 half open, 2 open.", labels=hooks)
+        for values, state in breakers.rows():
+            if values[0] != OTHER:  # states have no sum
+                gauge.add_metric(values, state)
+        yield gauge
+        stats = self._services.get(Events).stats()
+        yield CounterMetricFamily("llmspell_events_published", "Events that were published.", value=stats.published)
+        fates = CounterMetricFamily("llmspell_events", "What became of events, by subscription.", labels=("fate",))
+        for fate in _FATES:
+            fates.add_metric((fate,), getattr(stats, fate))
+        yield fates
+        yield GaugeMetricFamily("llmspell_events_pending", "Events in mailboxes.", value=stats.pending)
+
+
+def _counter(name: str, help_text: str, labels: tuple[str, ...], counter: Counter) -> Any:
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily(name, help_text, labels=labels)
+    for values, total in counter.rows():
+        family.add_metric(values, total)
+    return family
+
+
+def _histogram(name: str, help_text: str, labels: tuple[str, ...], histogram: Histogram) -> Any:
+    from prometheus_client.core import HistogramMetricFamily
+
+    family = HistogramMetricFamily(name, help_text, labels=labels)
+    for values, times in histogram.rows():
+        family.add_metric(values, list(cumulative(times.buckets)), times.total_ns / 1e9)
+    return family

@@ -86,7 +86,7 @@ def _dispatch(runner: Runner) -> Callable[[], Any]:
     """
     frame = Frame(runner, None, COMPONENT, 0, "python")
     operation = Operation(KIND, COMPONENT, CALL, answer)
-    course = Course(runner, operation, frame, Chains(None, None, None, None), runner.generation)
+    course = Course(runner, operation, frame, Chains(None, None, None, None), runner.as_of)
     chain = runner.registry.chain(POINT, COMPONENT.name)
     assert chain is not None
     return lambda: propose(course, chain, CALL)

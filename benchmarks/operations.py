@@ -45,7 +45,7 @@ def _bare(nursery: trio.Nursery) -> Row:
     runner = make_runner(nursery, nothing, 0)
     contenders = [
         Contender(_FLOOR, lambda: answer(CALL), waits=True),
-        Contender(OURS, lambda: runner.run(Operation(KIND, COMPONENT, CALL, answer)), waits=True),
+        Contender(OURS, lambda: runner.execute(Operation(KIND, COMPONENT, CALL, answer)), waits=True),
     ]
     return Row("bare operation", contenders, _BARE)
 
@@ -66,7 +66,7 @@ def _with_hooks(nursery: trio.Nursery, peers: Sequence[Peer], count: int, *, wai
 
     contenders = [
         Contender(_FLOOR, floor_waiting if waits else floor_sync, waits=True),
-        Contender(OURS, lambda: runner.run(Operation(KIND, COMPONENT, CALL, answer)), waits=True),
+        Contender(OURS, lambda: runner.execute(Operation(KIND, COMPONENT, CALL, answer)), waits=True),
     ]
     for peer in peers:
         dispatch = peer.waiting(count) if waits else peer.sync(count)

@@ -5,15 +5,14 @@ Invariant: whatever can be called has an address, and an address leads to one ru
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from llmspell_hookspecs.errors import ComponentNotFoundError
 from llmspell_hookspecs.kind import CallOptions
 from llmspell_hookspecs.results import Call
 
-__all__ = ["Addresses", "CallOptions"]
-
+__all__ = ["Addresses"]
 
 Run = Callable[[str, Any, CallOptions], Awaitable[Any]]
 """Runs the component of a name, as the contract's `ComponentKind` does."""
@@ -29,7 +28,7 @@ class Addresses:
         """Let a kind be called."""
         self._runs[kind] = run
 
-    async def call(
+    def call(
         self,
         address: str,
         input: Any = None,
@@ -39,13 +38,15 @@ class Addresses:
         apart: bool = False,
         lenient: bool = False,
         key: str = "",
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Run any component by its address; see the contract's `Calls`."""
-        return await self._call(address, input, CallOptions(deadline_s, apart=apart, lenient=lenient, key=key))
+        return self._call(address, input, CallOptions(deadline_s, apart=apart, lenient=lenient, key=key))
 
-    async def __call__(self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None) -> Any:
+    def __call__(
+        self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None
+    ) -> Coroutine[Any, Any, Any]:
         """Run a call for a hook: the runner's way in."""
-        return await self._call(call.address, call.input, CallOptions(None, hops, started, call.scope))
+        return self._call(call.address, call.input, CallOptions(None, hops, started, call.scope))
 
     async def _call(self, address: str, given: Any, options: CallOptions) -> Any:
         kind, separator, name = address.partition(":")

@@ -18,7 +18,7 @@ import trio
 from llmspell.addresses import Addresses
 from llmspell.events import Bus
 from llmspell.hooks import BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
-from llmspell.operations import OperationService, Runner
+from llmspell.operations import Runner
 from llmspell.plugins import (
     PLUGINS,
     Groups,
@@ -342,7 +342,7 @@ class Host:
             Hooks: self.hooks,
             Hosts: HostService(lambda: self._policies.hosts),
             Levels: self._policies,
-            Operations: OperationService(self._runner),
+            Operations: self._runner,
             Processes: self._processes,
             ProjectFolder: HostFolder(self.settings.loaded.project_dir),
             Registries: registries,

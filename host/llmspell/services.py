@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 from msgspec import structs
 
-from llmspell.hooks import Handle, HookRegistry
+from llmspell.hooks import HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, beside
 from llmspell.security import HostJudge, HostRules
 from llmspell.settings import LoadedSettings, change, plain
@@ -26,7 +26,6 @@ from llmspell_hookspecs.kind import CallOptions
 from llmspell_hookspecs.network import Target
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.points import HookPoint
-from llmspell_hookspecs.services import HookInfo
 from llmspell_hookspecs.system import ConfigurationChange
 
 __all__ = ["HookService", "HostClock", "HostService", "SettingsService"]
@@ -84,46 +83,24 @@ class HostService:
 
 
 class HookService:
-    """Registration, listing and firing; ``host.hooks``."""
+    """Registration, listing and firing; ``host.hooks``.
+
+    Attributes:
+        register: Register a hook; see the contract's `Hooks`.
+        unregister_scope: Take out all hooks of a script; returns how many.
+        list: Return the hooks of a point (or of all), in the order in which they are called.
+        order: Return the same, each with what settles its place.
+        points: Return every point there is.
+        point: Return the point with this name or alias.
+    """
 
     def __init__(self, registry: HookRegistry, runner: Runner) -> None:
         self._registry = registry
         self._runner = runner
         self._kinds: dict[str, OperationKind] = {}
-
-    def register(
-        self,
-        point: str,
-        function: Callable[..., Any],
-        /,
-        *,
-        plugin: str = "code",
-        language: str = "python",
-        scope: str = "",
-        **options: Any,
-    ) -> Handle:
-        """Register a hook; see the contract's `Hooks`."""
-        return self._registry.register(point, function, plugin=plugin, language=language, scope=scope, **options)
-
-    def list(self, point: str = "") -> list[HookInfo]:
-        """Return the registered hooks, in the order in which they are called."""
-        return self._registry.infos(point)
-
-    def order(self, point: str = "") -> Sequence[tuple[HookInfo, str]]:
-        """Return the hooks of a point (or of all) in order, each with what settles its place."""
-        return self._registry.order(point)
-
-    def points(self) -> Sequence[HookPoint]:
-        """Return every point there is."""
-        return self._registry.points()
-
-    def point(self, name: str, /) -> HookPoint:
-        """Return the point with this name or alias."""
-        return self._registry.point(name)
-
-    def unregister_scope(self, scope: str, /) -> int:
-        """Take out all hooks of a script; returns how many."""
-        return self._registry.unregister_scope(scope)
+        self.register, self.unregister_scope = registry.register, registry.unregister_scope
+        self.list, self.order = registry.infos, registry.order
+        self.points, self.point = registry.points, registry.point
 
     async def fire(self, name: str, value: Any, /) -> Any:
         """Fire ``custom:<name>``, or a point that a plugin declared, and return the value as the hooks leave it.
@@ -155,7 +132,7 @@ class HookService:
             hops=options.hops,
             started=options.started,
         )
-        return await self._runner.run(operation)
+        return await self._runner.execute(operation)
 
     def _kind(self, point: HookPoint) -> OperationKind:
         """Return the kind of operation that fires a point; one for each, since chains are kept by kind."""

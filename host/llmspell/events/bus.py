@@ -226,7 +226,7 @@ class Bus:
             return _at_once(deliver(draft))  # nobody to ask
         component = ComponentRef("event", draft.type, f"event:{draft.type}")
         operation = Operation(_EVENT, component, draft, deliver, language=draft.language)
-        return _at_once(self._runner.run(operation))
+        return _at_once(self._runner.execute(operation))
 
     # Full mailboxes.
 

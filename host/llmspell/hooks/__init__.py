@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .catalog import PointCatalog
 from .chain import Chain, still_judging
-from .dispatch import PAUSE, advance, advance_waiting, judge, observe, unsupported
+from .dispatch import advance, judge, next_answer, observe
 from .hook import FOR_ALL, Hook
 from .registry import Handle, HookRegistry
 from .signature import check_subject
@@ -13,7 +13,6 @@ from .trace import Tracer, TraceRow
 
 __all__ = [
     "FOR_ALL",
-    "PAUSE",
     "BreakerTimer",
     "Chain",
     "Handle",
@@ -23,10 +22,9 @@ __all__ = [
     "TraceRow",
     "Tracer",
     "advance",
-    "advance_waiting",
     "check_subject",
     "judge",
+    "next_answer",
     "observe",
     "still_judging",
-    "unsupported",
 ]

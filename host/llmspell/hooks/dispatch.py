@@ -25,9 +25,10 @@ from llmspell_hookspecs.errors import (
 )
 from llmspell_hookspecs.foreign import let_pass, remedy
 
+from .chain import Chain
 from .hook import Hook
 
-__all__ = ["PAUSE", "advance", "advance_waiting", "judge", "observe", "unsupported"]
+__all__ = ["PAUSE", "advance", "advance_waiting", "judge", "next_answer", "observe", "unsupported"]
 
 _ROW_S: Final = 0.002
 """How long hooks may take in a row before others have their turn."""
@@ -101,6 +102,48 @@ async def advance_waiting(
             until = await _pause(hook)
             before = clock()
     return None
+
+
+async def next_answer(
+    chain: Chain,
+    start: int,
+    context: HookContext[Any],
+    limit_s: float | None = None,
+    answered: tuple[int, HookResult] | None = None,
+) -> tuple[int, Hook, HookResult] | None:
+    """Ask the transforms of a chain from ``start`` on until one answers; others have their turn where that is due.
+
+    Args:
+        chain: The chain.
+        start: Where to begin.
+        context: What they are given.
+        limit_s: How long each may wait.
+        answered: What `advance` has returned, if they have been asked so far.
+
+    Returns:
+        Where to go on, who answered, and what; None if none answered.
+
+    Raises:
+        HookFailedError: A hook failed whose ``on_error`` is ``raise``.
+        UnsupportedResultError: One answered what the point does not accept.
+    """
+    while True:
+        if answered is None and chain.waits:
+            answered = await advance_waiting(chain.transforms, start, context, limit_s)
+        elif answered is None:
+            answered = advance(chain.transforms, start, context)
+        if answered is None:
+            return None
+        start, answer = answered
+        if answer is not PAUSE:
+            break
+        answered = None
+        if not chain.point.sync_only:
+            await trio.lowlevel.checkpoint()
+    hook = chain.transforms[start - 1]
+    if type(answer).__name__ not in chain.point.accepts:
+        raise unsupported(hook, answer, sorted(chain.point.accepts))
+    return start, hook, answer
 
 
 def _failed(hook: Hook, error: BaseException) -> None:

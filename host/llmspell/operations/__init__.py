@@ -7,7 +7,6 @@ from .correlation import CURRENT, Frame
 from .course import Chains, Course
 from .kind import Asker, Caller, Operation, OperationKind, RunnerLimits
 from .runner import Runner
-from .service import OperationService
 from .steps import propose
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "Frame",
     "Operation",
     "OperationKind",
-    "OperationService",
     "Runner",
     "RunnerLimits",
     "beside",

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import trio
 from msgspec import Struct, structs
 
-from llmspell.hooks import PAUSE, Chain, Hook, advance, advance_waiting, judge, observe, unsupported
+from llmspell.hooks import Chain, Hook, judge, next_answer, observe
 from llmspell_hookspecs import (
     Cancel,
     Fork,
@@ -33,7 +33,7 @@ from llmspell_hookspecs.fit import fit
 from .forks import on_behalf
 from .wraps import LAST_MOMENTS_S
 
-__all__ = ["Answer", "ask_chain", "cancellation", "seen_by_scripts", "tell_scripts"]
+__all__ = ["Answer", "ask_chain", "cancellation", "seen_by_scripts"]
 
 _log = logging.getLogger("llmspell.operations")
 
@@ -107,27 +107,15 @@ async def ask_chain(
         if not held:
             ended = _ended(answer.outcome, error)
             await _tell(chain, structs.replace(context, subject=answer.subject, outcome=ended), until_s, limit_s)
-        await tell_scripts(scripts, context, error, until_s, limit_s)
+        if scripts is not None:  # that something was withheld, or failed; never what
+            told = structs.replace(context, subject=failure_of(error), outcome=_ended(None, error))
+            await _tell(scripts, told, until_s, limit_s)
         raise
     for layer in layers:
         outcome = answer.outcome or Outcome()
-        told = seen_by_scripts(outcome) if layer is scripts else outcome
-        await _tell(layer, structs.replace(context, subject=answer.subject, outcome=told), until_s, limit_s)
+        shown = seen_by_scripts(outcome) if layer is scripts else outcome
+        await _tell(layer, structs.replace(context, subject=answer.subject, outcome=shown), until_s, limit_s)
     return answer
-
-
-async def tell_scripts(
-    scripts: Chain | None,
-    context: HookContext[Any],
-    error: Exception,
-    until_s: float = inf,
-    limit_s: float | None = None,
-) -> None:
-    """Tell the observers of scripts that something was withheld, or failed; never what."""
-    if scripts is not None and scripts.observers:
-        await _tell(
-            scripts, structs.replace(context, subject=failure_of(error), outcome=_ended(None, error)), until_s, limit_s
-        )
 
 
 def seen_by_scripts(outcome: Outcome | None) -> Outcome | None:
@@ -185,22 +173,9 @@ def _ended(outcome: Outcome | None, error: Exception) -> Outcome:
 
 
 async def _transforms(chain: Chain, context: HookContext[Any], answer: Answer) -> tuple[Hook, HookResult] | None:
-    transforms, index = chain.transforms, 0
-    while index < len(transforms):
-        waits = chain.waits
-        answered = (
-            await advance_waiting(transforms, index, context, answer.limit_s)
-            if waits
-            else advance(transforms, index, context)
-        )
-        if answered is None:
-            return None
-        index, result = answered
-        hook = transforms[index - 1]
-        if result is PAUSE and not chain.point.sync_only:
-            await trio.lowlevel.checkpoint()
-        if type(result).__name__ not in chain.point.accepts:
-            raise unsupported(hook, result, sorted(chain.point.accepts))
+    index = 0
+    while (found := await next_answer(chain, index, context, answer.limit_s)) is not None:
+        index, hook, result = found
         if isinstance(result, Modified | Replace):
             answer.subject = fit(result.value, chain.point.subject, hook.where, answer.subject)
             context = structs.replace(context, subject=answer.subject, outcome=None)

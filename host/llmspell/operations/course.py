@@ -82,7 +82,7 @@ class House(Protocol):
     slow_ms: float | None
     taps: tuple[Callable[[EndedOperation], None], ...]
     events: Announcer | None
-    generation: object
+    as_of: object
 
     def chains(self, kind: OperationKind, component: str) -> Chains | None:
         """Return who stands around operations of this kind of a component now."""
@@ -199,9 +199,9 @@ class Course:
         A guard that was taken out meanwhile still judges it. Who listens was decided as it started.
         """
         house = self.house
-        if self._generation is house.generation:
+        if self._generation is house.as_of:
             return self.chains
-        self._generation = house.generation
+        self._generation = house.as_of
         old, new = self.chains, house.chains(self.operation.kind, self.frame.component.name) or NO_CHAINS
         self.chains = Chains(
             still_judging(old.before, new.before),

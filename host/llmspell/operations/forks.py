@@ -7,8 +7,8 @@ guards, so what is denied is denied at once. When the operation ends, forks that
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import trio
 from msgspec import structs
@@ -20,14 +20,13 @@ from llmspell_hookspecs.failure import failure_of
 from llmspell_hookspecs.results import Call
 
 from .correlation import Frame
-from .kind import RunnerLimits
+from .kind import Caller, RunnerLimits
 from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Forks", "on_behalf"]
 
 _AT_ONCE: Final = 8
 """How many forks of one root begin, or are cancelled, in one step of the loop once there are more."""
-CallRunner = Callable[[Call, Callable[[], None]], Awaitable[Any]]
 
 
 def on_behalf(fork: Fork, scope: str) -> Fork:
@@ -105,17 +104,17 @@ class Forks:
 
     Args:
         nursery: The host's; the tasks end when the operation does.
-        run: Runs a call, and tells when it is past its guards.
+        call: Runs a call, and tells when it is past its guards.
         frame: The operation.
         limits: How many there may be.
     """
 
-    def __init__(self, nursery: trio.Nursery, run: CallRunner, frame: Frame, limits: RunnerLimits) -> None:
+    def __init__(self, nursery: trio.Nursery, call: Caller, frame: Frame, limits: RunnerLimits) -> None:
         self._nursery = nursery
         self._frame = frame
         self._root = frame.root
         self._limits = limits
-        self._run = run
+        self._call = call
         self._running: list[_Running] = []
 
     async def start(self, forks: Sequence[Fork]) -> None:
@@ -237,7 +236,7 @@ class Forks:
 
         try:
             with running.scope:
-                value = await self._run(running.call, started)
+                value = await self._call(running.call, started=started)
                 running.outcome = ForkOutcome(running.call, "completed", value)
         except Exception as error:
             running.outcome = ForkOutcome(running.call, "failed", None, failure_of(error))

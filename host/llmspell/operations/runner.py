@@ -14,7 +14,8 @@ import logging
 import secrets
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from time import perf_counter_ns
 from types import CoroutineType, MappingProxyType
 from typing import Any, Final
@@ -35,7 +36,6 @@ from llmspell_hookspecs.errors import (
 )
 from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
 from llmspell_hookspecs.operation import EndedOperation
-from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.tally import Tally
 
 from .asking import ask_chain
@@ -66,7 +66,7 @@ _current, _enter, _leave = CURRENT.get, CURRENT.set, CURRENT.reset
 
 
 class Runner:
-    """Runs operations.
+    """Runs operations; implements the contract's `Operations`.
 
     Args:
         registry: The hooks.
@@ -78,12 +78,13 @@ class Runner:
     Attributes:
         prefix: Of the ids of operations.
         numbers: What follows it.
-        generation: Another object after every change of who stands at the points or listens, and of settings.
+        as_of: Another object after every change of who stands at the points or listens, and of settings.
         refusal: Why no operation may run; empty if they may.
         results: What hooks asked to keep.
         problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
         taps: Called with each operation as it ends.
         events: Where operations are told of; None for nowhere.
+        running: Return the operation that runs, which costs less than `current`; asked within one only.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Runner:
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
         self._tally = Tally(_log, "hooks: they answered wrongly, or failed, where nobody could be told,")
         self.events: Announcer | None = None
+        self.running: Callable[[], Any] = CURRENT.get
         self.taps: tuple[Callable[[EndedOperation], None], ...] = ()
         self._nursery = nursery
         self.numbers = itertools.count(1)
@@ -112,7 +114,7 @@ class Runner:
         self._kept: dict[OperationKind, dict[str, Chains | None]] = {}
         registry.on_change.append(self._changed)
 
-    async def run(self, operation: Operation) -> Any:
+    async def execute(self, operation: Operation, /) -> Any:
         """Run an operation and return its result.
 
         Raises:
@@ -151,7 +153,7 @@ class Runner:
             frame.scopes = (*frame.scopes, operation.scope)
         if self.refusal or (hops and hops > self._hops):
             raise self._refused(frame)
-        generation = self.generation
+        generation = self.as_of
         try:
             chains = self._kept[kind][component.name]
         except KeyError:
@@ -170,7 +172,7 @@ class Runner:
                     value = await operation.body(operation.subject)
                     if not (kind.to_result is same or type(value) is kind.result):
                         value = kind.to_result(value)
-                    if self.generation is generation or not self._is_awaited(operation):
+                    if self.as_of is generation or not self._is_awaited(operation):
                         return value
                 except BaseException as error:
                     failure = error
@@ -191,6 +193,35 @@ class Runner:
             if frame.top is not None:
                 frame.top.running -= 1
 
+    def run(
+        self,
+        kind: OperationKind,
+        component: ComponentRef,
+        subject: Any,
+        body: Callable[[Any], Awaitable[Any]],
+        /,
+        *,
+        repeatable: bool = False,
+        deadline_s: float | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Run an operation of a service's own and return its result; see the contract's `Operations`."""
+        return self.execute(Operation(kind, component, subject, body, None, None, deadline_s, repeatable))
+
+    def prepare(
+        self,
+        kind: OperationKind,
+        component: ComponentRef,
+        subject: Any,
+        body: Callable[[Any], Awaitable[Any]],
+        /,
+        *,
+        repeatable: bool = False,
+        deadline_s: float | None = None,
+    ) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """Return a function that runs it anew at each call; see the contract's `Operations`."""
+        operation = Operation(kind, component, subject, body, None, None, deadline_s, repeatable)
+        return partial(self.execute, operation)
+
     async def _go_straight(self, operation: Operation, frame: Frame, chains: Chains, generation: object) -> Any:
         """Run an operation that only sync transforms and guards stand before, and that sync observers watch.
 
@@ -210,14 +241,14 @@ class Runner:
             if chain is not None:
                 context = HookContext(chain.name, subject, frame.component, frame.ref(), Metadata(), frame.language)
                 answered = advance(chain.transforms, 0, context)
-            if answered is None and operation.ready is not None and self.generation is generation:
+            if answered is None and operation.ready is not None and self.as_of is generation:
                 subject = operation.ready(subject)
                 if operation.show is None:
                     subject = freeze_fields(subject, frame, "input", FEW) if chains is not NO_CHAINS else subject
                 elif context is not None:
                     subject = operation.show()
                 is_ready = True
-            if answered is None and chain is not None and chain.guards and self.generation is generation:
+            if answered is None and chain is not None and chain.guards and self.as_of is generation:
                 if subject is not asked and context is not None:
                     context = structs.replace(context, subject=subject)
                 judged = True
@@ -233,7 +264,7 @@ class Runner:
             or verdict is not None
             or failure is not None
             or too_many
-            or self.generation is not generation
+            or self.as_of is not generation
         ):
             course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
             execution = Execution(course)
@@ -246,7 +277,7 @@ class Runner:
             return await (execution.begin() if judged else execution.judge() if is_ready else execution.prepare())
         if chain is not None and chain.observers and context is not None:
             await observe(chain.observers, structs.replace(context, subject=subject, outcome=Outcome()))
-            if self.generation is not generation:  # an observer may have brought a wrap
+            if self.as_of is not generation:  # an observer may have brought a wrap
                 course = await self._go_on(
                     operation, frame, chains, generation, began_s, asked, subject, context, is_ready
                 )
@@ -269,7 +300,7 @@ class Runner:
             if value is not NOTHING:
                 if not (kind.to_result is same or type(value) is kind.result):
                     value = kind.to_result(value)
-                if chains.after is not None and self.generation is generation:
+                if chains.after is not None and self.as_of is generation:
                     elapsed_ns = perf_counter_ns() - started_ns
                     shown = freeze_fields(value, frame, "result") if kind.sync else await frozen(value, frame, "result")
                 elif chain is not None or operation.ready not in _AS_IT_IS:
@@ -277,11 +308,11 @@ class Runner:
                         value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
                     except TooManyItemsError:
                         value = await renewed(value, frame, "result")
-                if shown is NOTHING and (self.generation is generation or not self._is_awaited(operation)):
+                if shown is NOTHING and (self.as_of is generation or not self._is_awaited(operation)):
                     return value
         except BaseException as error:
             failure = error
-        if shown is not NOTHING and failure is None and self.generation is generation:
+        if shown is not NOTHING and failure is None and self.as_of is generation:
             await _tell_end(operation, frame, chains.after, subject, context, shown, elapsed_ns)
             return await beside(shown, thaw_fields, shown)
         elapsed_ns = perf_counter_ns() - started_ns
@@ -331,14 +362,14 @@ class Runner:
     def look_again(self) -> None:
         """Look anew, at the next operation of each kind, who stands around it and who listens to its events."""
         self._kept.clear()
-        self.generation = object()
+        self.as_of = object()
 
     def _changed(self, point: str) -> None:
         """Look anew at the kinds around which this point stands; may be called by another thread."""
         for kind in list(self._kept):
             if point in (kind.before, kind.around, kind.after, kind.error):
                 self._kept.pop(kind, None)
-        self.generation = object()  # last: whoever sees it sees the change
+        self.as_of = object()  # last: whoever sees it sees the change
 
     def limit(self, limits: RunnerLimits) -> None:
         """Hold operations to these limits from now on."""
@@ -348,7 +379,7 @@ class Runner:
         self._depth, self._hops, self._descendants = limits.depth, limits.hops, limits.descendants
         self._look_closer()
 
-    def problem(self, error: Exception) -> None:
+    def problem(self, error: Exception, /) -> None:
         """Keep and log an error that nobody is there to be told of; what came already is only counted."""
         self.problems.append(error)
         self._tally.tell(text_of_error(error))
@@ -370,7 +401,7 @@ class Runner:
     def _look_closer(self) -> None:
         limits = self.limits
         self._measured = limits.slow_ms is not None or limits.operation_time_s is not None or bool(self.taps)
-        self.generation = object()
+        self.as_of = object()
 
     def close(self) -> None:
         """Run nothing from now on."""
@@ -378,11 +409,11 @@ class Runner:
         self._closed = True
         self.refusal = "the host is closed; use it within its block"
 
-    def asks(self, points: Iterable[str], component: str) -> bool:
+    def asks(self, points: Iterable[str], component: str, /) -> bool:
         """Return whether anybody stands at any of these points for a component."""
         return any(self.registry.chain(point, component) is not None for point in points)
 
-    def settles(self, kind: OperationKind, component: str) -> bool:
+    def settles(self, kind: OperationKind, component: str, /) -> bool:
         """Return whether anybody may change or withhold what an operation of this kind yields."""
         chain = self.registry.chain(kind.after, component)
         return chain is not None and bool(chain.transforms or chain.guards or chain.scripts)
@@ -435,12 +466,9 @@ class Runner:
 
     def forks(self, frame: Frame) -> Forks:
         """Return room for the forks of an operation."""
-        return Forks(self._nursery, self._run_fork, frame, self.limits)
+        return Forks(self._nursery, self.call, frame, self.limits)
 
-    async def _run_fork(self, call: Call, started: Callable[[], None]) -> Any:
-        return await self.call(call, started=started)
-
-    async def ask(self, point: str, subject: Any, component: ComponentRef | None = None) -> Any:
+    async def ask(self, point: str, subject: Any, component: ComponentRef | None = None, /) -> Any:
         """Ask a check, decision or notice outside any operation, or beside the one that runs.
 
         Raises:
@@ -479,12 +507,20 @@ class Runner:
             _leave(token)
         return await beside(answer.subject, thaw_fields, answer.subject)
 
-    async def notify(self, point: str, subject: Any, component: ComponentRef | None = None) -> None:
+    async def notify(self, point: str, subject: Any, component: ComponentRef | None = None, /) -> None:
         """Give a notice of the host's own; what hooks answer wrongly there is kept in ``problems``."""
         try:
             await self.ask(point, subject, component)
         except Exception as error:
             self.problem(error)
+
+    async def beside(self, value: Any, walk: Callable[..., Any], /, *arguments: Any) -> Any:
+        """Call a function that walks a value, in a thread if it holds many items; see the contract's `Operations`."""
+        self._turn -= 1
+        if self._turn <= 0:
+            self._turn = _TURNS
+            await trio.lowlevel.checkpoint()
+        return await beside(value, walk, *arguments)
 
 
 def _carried(frame: Frame, baggage: Mapping[str, str]) -> Mapping[str, str]:

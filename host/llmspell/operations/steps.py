@@ -34,7 +34,7 @@ from typing import Any, Final, Literal
 import trio
 from msgspec import Struct, structs
 
-from llmspell.hooks import PAUSE, Chain, Hook, advance, advance_waiting, judge, observe, unsupported
+from llmspell.hooks import Chain, Hook, judge, next_answer, observe
 from llmspell_hookspecs import (
     Cache,
     Cancel,
@@ -612,34 +612,12 @@ async def propose(
         InvalidInputError: One answered a value that does not fit.
         HookFailedError: One failed whose ``on_error`` is ``raise``.
     """
-    transforms = chain.transforms
-    if not transforms:
+    if not chain.transforms:
         return subject, None
-    if answered is None:
-        context = course.context(chain, subject)
-        answered = (
-            await advance_waiting(transforms, 0, context, course.limit_s)
-            if chain.waits
-            else advance(transforms, 0, context)
-        )
-    if answered is None:
-        return subject, None
-    return await _interpret(course, chain, subject, answered)
-
-
-async def _interpret(
-    course: Course, chain: Chain, subject: Any, answered: tuple[int, HookResult] | None
-) -> tuple[Any, Proposal | None]:
-    """Give the first answer its meaning, and go on with the transforms behind it."""
-    transforms, phase = chain.transforms, chain.point.phase
+    index, phase = 0, chain.point.phase
     context = course.context(chain, subject)
-    while answered is not None:
-        index, answer = answered
-        hook = transforms[index - 1]
-        if answer is PAUSE and not chain.point.sync_only:
-            await trio.lowlevel.checkpoint()
-        if type(answer).__name__ not in chain.point.accepts:
-            raise unsupported(hook, answer, sorted(chain.point.accepts))
+    while (found := await next_answer(chain, index, context, course.limit_s, answered)) is not None:
+        (index, hook, answer), answered = found, None
         if isinstance(answer, Modified) and phase is Phase.ERROR:
             subject = changed_failure(subject, answer.value, hook.where)
             context = course.context(chain, subject)
@@ -663,11 +641,6 @@ async def _interpret(
             return subject, _proposal(course, hook, answer)
         elif isinstance(answer, Cancel | Redirect):
             return subject, _proposal(course, hook, answer)
-        answered = (
-            await advance_waiting(transforms, index, context, course.limit_s)
-            if chain.waits
-            else advance(transforms, index, context)
-        )
     return subject, None
 
 

@@ -41,6 +41,7 @@ class ServiceRegistry:
         self._lifespans = lifespans
         self._plugin_settings = plugin_settings
         self._offered: dict[type[Any], Any] = {}
+        self._found_before: dict[Any, Any] = {}
 
     def offer(self, protocol: type[Any], service: Any) -> None:
         """Offer a service under its protocol."""
@@ -70,8 +71,10 @@ class ServiceRegistry:
 
     def _found(self, protocol: Any) -> Any:
         service = self._offered.get(protocol)
+        if service is None:
+            service = self._found_before.get(protocol)
         if service is None and self.brought is not None:
-            service = self._brought_by(protocol, self.brought)
+            service = self._found_before[protocol] = self._brought_by(protocol, self.brought)
         if service is None:
             known = ", ".join(offered.__name__ for offered in self._offered)
             name = getattr(protocol, "__name__", str(protocol))
@@ -80,7 +83,7 @@ class ServiceRegistry:
 
     def _brought_by(self, protocol: Any, brought: LazyRegistry[Any]) -> Any:
         name = service_name(protocol)
-        if name not in brought.names():
+        if name not in brought.candidates:
             return None
         service = brought.get(name)
         if service.provides is not protocol:

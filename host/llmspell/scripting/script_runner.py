@@ -143,7 +143,7 @@ class ScriptRunner:
         *,
         scope: str,
     ) -> ScriptResult:
-        result: ScriptResult = await self._runner.run(
+        result: ScriptResult = await self._runner.execute(
             Operation(
                 kind=SCRIPT,
                 component=_component(script),

@@ -27,10 +27,14 @@ class ToolRegistry:
 
     Args:
         shelf: The plugins of the group.
+
+    Attributes:
+        is_open: Return whether a tool that `enter` has returned may be used as it is.
     """
 
     def __init__(self, shelf: Registry[AnyTool]) -> None:
         self._shelf = shelf
+        self.is_open = shelf.is_open
         self._aliases: dict[str, str] | None = None
 
     def names(self) -> tuple[str, ...]:
@@ -64,10 +68,6 @@ class ToolRegistry:
         if canonical is None:
             raise self._shelf.missing(name)
         return await self._shelf.enter(canonical)
-
-    def is_open(self, tool: AnyTool) -> bool:
-        """Return whether a tool that `enter` has returned may be used as it is."""
-        return self._shelf.is_open(tool)
 
     def unknown_parameters(self, name: str, parameters: Mapping[str, Any], /) -> Sequence[UnknownKey]:
         """Return the parameters that a tool does not take."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType, TracebackType
-from typing import Any, Final, Literal
+from types import MappingProxyType
+from typing import Any, Final
 
 from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
@@ -152,6 +152,7 @@ class _Plan(Struct, frozen=True):
         component: What hooks are told of it.
         level: What it may touch, in lower case.
         limits: What a call may use at most.
+        touches: Whether a call may name paths or hosts.
         plain: Whether a call is prepared at once: nobody is asked on the way, and it names no path and no host.
         at_once: Runs it as far as it goes without waiting, if it can.
         as_of: The generation of the runner's that this holds for.
@@ -161,6 +162,7 @@ class _Plan(Struct, frozen=True):
     component: ComponentRef
     level: str
     limits: ToolLimits
+    touches: bool
     plain: bool
     at_once: Callable[[Tool[Any], Any, Any], Any] | None
     as_of: object
@@ -276,10 +278,11 @@ class ToolRunner(ComponentKind):
         """Return what calls of a tool have in common as things stand, and keep it until they change."""
         operations, tool = self._operations, await self._tools.enter(name)
         as_of = operations.as_of  # before anybody is asked: a change from here on drops it
-        plain = self._allows(tool) and not _touches(tool) and not operations.asks(_ASKED, tool.name)
+        touches = _touches(tool)
+        plain = self._allows(tool) and not touches and not operations.asks(_ASKED, tool.name)
         component = ComponentRef("tool", tool.name, f"tool:{tool.name}")
         at_once = getattr(tool.run, "at_once", None) if plain else None
-        plan = _Plan(tool, component, tool.level.name.lower(), self._house.limits(tool), plain, at_once, as_of)
+        plan = _Plan(tool, component, tool.level.name.lower(), self._house.limits(tool), touches, plain, at_once, as_of)
         if len(self._plans) >= _PLANS:
             self._plans.clear()
         self._plans[name] = plan
@@ -396,7 +399,8 @@ class _Call:
 
     def _keep(self, model: BaseModel, most: int = LARGEST) -> None:
         """Keep all that the body will get."""
-        self._prepared.keep(model, _is_its_own(self._tool, model), self._plan, most)
+        own = not self._plan.touches and _is_its_own(model)  # what names places is given them before it runs
+        self._prepared.keep(model, own, self._plan, most)
 
     def _shown(self, model: BaseModel) -> Any:
         """Keep all that the body will get, and return that as guards are shown it."""
@@ -450,17 +454,23 @@ class _Call:
 
     async def body(self, call: ToolCall) -> ToolResult:
         """Run the tool with what was prepared."""
-        with _Telling(self):
+        try:
             if self._prepared.fresh is None:
                 parameters = await self._house.operations.beside(self._prepared.model, self._parameters)
             else:
                 parameters = self._parameters()
             return await self._measured(await self._tool.run(parameters, self._context()))
+        except BaseException as error:
+            self._tell(error)
+            raise
 
     def quick(self, call: ToolCall) -> ToolResult | Coroutine[Any, Any, ToolResult]:
         """Run the tool, if it is a sync function; what such a one answers may still have to be awaited."""
-        with _Telling(self):
+        try:
             answer = self._plan.at_once(self._tool, self._parameters(), self._context())  # type: ignore[misc]
+        except BaseException as error:
+            self._tell(error)
+            raise
         if hasattr(answer, "__await__"):
             return self._rest(answer)
         try:
@@ -469,8 +479,18 @@ class _Call:
             return self._measured(answer)
 
     async def _rest(self, answer: Awaitable[Any]) -> ToolResult:
-        with _Telling(self):
+        try:
             return await self._measured(await answer)
+        except BaseException as error:
+            self._tell(error)
+            raise
+
+    def _tell(self, error: BaseException) -> None:
+        """Raise what is made of an error that is none of a tool's; any other goes on as it is."""
+        if isinstance(error, _RAW) or (isinstance(error, RuntimeError) and remedy(text_of(error))):
+            raise self.failed(error) from error
+        if not isinstance(error, Exception) and not passes(error):
+            raise self.broken(error) from error
 
     def _parameters(self) -> Any:
         """Return parameters of its own, so that what it does to them is not what runs at a retry."""
@@ -523,28 +543,6 @@ class _Call:
             await asker.ask("tool_resource_released", ResourceAllocation(prepared.call, prepared.limits))
 
 
-class _Telling:
-    """A block that runs the tool: what it raises that is no error of a tool's leaves as one."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: _Call) -> None:
-        self._call = call
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Literal[False]:
-        """Raise what is made of a failure."""
-        if isinstance(error, _RAW) or (isinstance(error, RuntimeError) and remedy(text_of(error))):
-            raise self._call.failed(error) from error
-        if error is None or isinstance(error, Exception) or passes(error):
-            return False
-        raise self._call.broken(error) from error
-
-
 def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:
     if given is None:
         return {}
@@ -589,9 +587,9 @@ def _touches(tool: Tool[Any]) -> bool:
     return getattr(tool.access, "__func__", None) is not Tool.access
 
 
-def _is_its_own(tool: Tool[Any], model: BaseModel) -> bool:
-    """Whether nobody but the host has a part of these parameters, or was given them before they run."""
-    if _touches(tool) or model.__pydantic_extra__ or model.__pydantic_private__:
+def _is_its_own(model: BaseModel) -> bool:
+    """Whether nobody but the host has a part of these parameters."""
+    if model.__pydantic_extra__ or model.__pydantic_private__:
         return False
     return _FLAT.issuperset(map(type, model.__dict__.values()))
 

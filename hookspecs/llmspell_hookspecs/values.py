@@ -62,6 +62,7 @@ class Settled(Struct, frozen=True):
                 return
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_settled(kind: Any) -> bool:
     """Whether structs of this class are settled: of a class of one's own below it, nothing is taken for granted."""
     return kind.__base__ is Settled and kind.__post_init__ is Settled.__post_init__
@@ -253,8 +254,7 @@ def is_kept(value: Any) -> bool:
     if len(value) > _SHORT:
         return all(kind in ATOMS or _is_settled(kind) for kind in set(map(type, value)))
     for item in value:
-        kind = type(item)
-        if kind not in ATOMS and not _is_settled(kind) and not _is_kept_struct(item):
+        if type(item) not in ATOMS and not _is_kept_struct(item):
             return False
     return True
 

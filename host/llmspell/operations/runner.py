@@ -411,11 +411,19 @@ class Runner:
 
     def asks(self, points: Iterable[str], component: str, /) -> bool:
         """Return whether anybody stands at any of these points for a component."""
-        return any(self.registry.chain(point, component) is not None for point in points)
+        chain = self.registry.chain
+        for point in points:  # asked often, where a generator would cost a call for each point
+            if chain(point, component) is not None:
+                return True
+        return False
 
     def settles(self, kind: OperationKind, component: str, /) -> bool:
         """Return whether anybody may change or withhold what an operation of this kind yields."""
-        chain = self.registry.chain(kind.after, component)
+        try:
+            chains = self._kept[kind][component]
+        except KeyError:
+            chains = self._compile(kind, component)
+        chain = None if chains is None else chains.after
         return chain is not None and bool(chain.transforms or chain.guards or chain.scripts)
 
     def current(self) -> OperationRef:

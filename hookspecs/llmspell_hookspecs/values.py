@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
@@ -62,10 +62,13 @@ class Settled(Struct, frozen=True):
                 return
 
 
-@functools.lru_cache(maxsize=1024)
-def _is_settled(kind: Any) -> bool:
+def _settles(kind: Any) -> bool:
     """Whether structs of this class are settled: of a class of one's own below it, nothing is taken for granted."""
     return kind.__base__ is Settled and kind.__post_init__ is Settled.__post_init__
+
+
+_is_settled: Final[Callable[[Any], bool]] = functools.lru_cache(maxsize=1024)(_settles)
+"""Asked about each message of a conversation, so without a call of Python's."""
 
 
 class FrozenList(tuple[Any, ...]):

@@ -257,7 +257,8 @@ def is_kept(value: Any) -> bool:
     if len(value) > _SHORT:
         return all(kind in ATOMS or _is_settled(kind) for kind in set(map(type, value)))
     for item in value:
-        if type(item) not in ATOMS and not _is_kept_struct(item):
+        kind = type(item)
+        if kind not in ATOMS and not _is_kept_struct(item):
             return False
     return True
 

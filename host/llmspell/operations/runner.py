@@ -411,11 +411,7 @@ class Runner:
 
     def asks(self, points: Iterable[str], component: str, /) -> bool:
         """Return whether anybody stands at any of these points for a component."""
-        chain = self.registry.chain
-        for point in points:  # asked often, where a generator would cost a call for each point
-            if chain(point, component) is not None:
-                return True
-        return False
+        return any(map(self.registry.chain, points, itertools.repeat(component)))
 
     def settles(self, kind: OperationKind, component: str, /) -> bool:
         """Return whether anybody may change or withhold what an operation of this kind yields."""

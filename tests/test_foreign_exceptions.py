@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -256,6 +257,37 @@ async def test_the_users_own_interrupt_in_a_hook_ends_the_run(kind: str, asynchr
             await trio.sleep(1)
 
     assert ended.value.subgroup(KeyboardInterrupt) is not None
+
+
+@pytest.mark.parametrize("straight", [True, False])
+async def test_the_users_own_interrupt_in_an_observer_is_told_to_those_at_the_end(straight: bool) -> None:
+    told: list[str] = []
+
+    with pytest.raises(BaseExceptionGroup):
+        async with opened(make_tool("victim", fine)) as host:
+            interrupt = as_hook(lambda: signal.raise_signal(signal.SIGINT), not straight)
+            host.hooks.register(BEFORE, interrupt, kind="observe")
+            host.hooks.register("tool_error", lambda context: told.append(context.outcome.status), kind="observe")
+            await host.call("tool:victim")
+            await trio.sleep(1)
+
+    assert told == ["cancelled"]
+
+
+@pytest.mark.parametrize("held", [KeyboardInterrupt(), GeneratorExit()], ids=["KeyboardInterrupt", "GeneratorExit"])
+@pytest.mark.parametrize("kind", ["guard", "observe", "transform"])
+async def test_a_group_that_a_plugin_makes_of_what_nobody_raised_is_its_failure(
+    kind: str, held: BaseException
+) -> None:
+    def hook(context: HookContext[Any]) -> None:
+        raise BaseExceptionGroup("made", [held])
+
+    async with opened(make_tool("victim", fine), make_tool("other", fine)) as host:
+        host.hooks.register(BEFORE, hook, kind=kind, match="victim")
+        with suppress(LlmspellError):
+            await host.call("tool:victim")
+
+        assert (await host.call("tool:other")).result == "fine"
 
 
 def test_a_coroutine_that_is_closed_while_a_hook_waits_ends() -> None:

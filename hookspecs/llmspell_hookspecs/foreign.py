@@ -78,7 +78,7 @@ def passes(error: BaseException) -> bool:
     if trio is not None and isinstance(error, trio.Cancelled):
         return _is_cancelled(trio)
     if isinstance(error, GeneratorExit):
-        return not _is_raised(error)
+        return error.__traceback__ is not None and not _is_raised(error)
     return isinstance(error, KeyboardInterrupt) and _is_users_own(error)
 
 
@@ -153,8 +153,8 @@ def _is_users_own(error: KeyboardInterrupt) -> bool:
         last, trace = trace, trace.tb_next
         if last.tb_frame.f_code is code:
             return True
-    if last is None:
-        return True
+    if last is None:  # never raised: a plugin put it into a group
+        return False
     if last.tb_frame.f_globals.get("__name__", "").partition(".")[0] in ("trio", "outcome"):
         return True
     # Python's own handler is written in C: it leaves no frame, and stands between two instructions.

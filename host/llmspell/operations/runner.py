@@ -276,12 +276,17 @@ class Runner:
                 return await execution.answer(answered)
             return await (execution.begin() if judged else execution.judge() if is_ready else execution.prepare())
         if chain is not None and chain.observers and context is not None:
-            await observe(chain.observers, structs.replace(context, subject=subject, outcome=Outcome()))
-            if self.as_of is not generation:  # an observer may have brought a wrap
+            interrupt: BaseException | None = None
+            try:
+                await observe(chain.observers, structs.replace(context, subject=subject, outcome=Outcome()))
+            except BaseException as error:  # the user's own Ctrl-C: observers let nothing else leave
+                interrupt = error
+            if interrupt is not None or self.as_of is not generation:  # an observer may have brought a wrap
                 course = await self._go_on(
                     operation, frame, chains, generation, began_s, asked, subject, context, is_ready
                 )
-                return await Execution(course).run_body()
+                execution = Execution(course)
+                return await (execution.run_body() if interrupt is None else execution.interrupt(interrupt))
         started_ns = perf_counter_ns()
         value: Any = NOTHING
         shown: Any = NOTHING

@@ -139,6 +139,10 @@ class Execution:
         """Go on with the body: its observers have been told, too."""
         return self._resume(self._run_told, None)
 
+    def interrupt(self, error: BaseException) -> Coroutine[Any, Any, Any]:
+        """End where the user's own Ctrl-C came before the body."""
+        return self._resume(self._lose, error)
+
     def complete(self, value: Any) -> Coroutine[Any, Any, Any]:
         """Go on from what the body yielded."""
         self._course.approved = self._course.subject
@@ -744,7 +748,7 @@ async def end(course: Course, status: Status, subject: Any, started_ns: int) -> 
                 await step
             except Exception as error:
                 problem = problem or error
-    except trio.Cancelled:
+    except (trio.Cancelled, KeyboardInterrupt, BaseExceptionGroup):  # or the user's own Ctrl-C
         await _hurry(course, steps)
         raise
     if problem is not None and status == "completed":

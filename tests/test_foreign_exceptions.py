@@ -276,9 +276,7 @@ async def test_the_users_own_interrupt_in_an_observer_is_told_to_those_at_the_en
 
 @pytest.mark.parametrize("held", [KeyboardInterrupt(), GeneratorExit()], ids=["KeyboardInterrupt", "GeneratorExit"])
 @pytest.mark.parametrize("kind", ["guard", "observe", "transform"])
-async def test_a_group_that_a_plugin_makes_of_what_nobody_raised_is_its_failure(
-    kind: str, held: BaseException
-) -> None:
+async def test_a_group_that_a_plugin_makes_of_what_nobody_raised_is_its_failure(kind: str, held: BaseException) -> None:
     def hook(context: HookContext[Any]) -> None:
         raise BaseExceptionGroup("made", [held])
 

@@ -9,15 +9,18 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
 from .components import SecurityLevel
+from .context import HookContext
 from .parameters import UnknownKey
 from .points import HookPoint
+from .results import Cancel
 
 __all__ = [
+    "Appeal",
     "AsyncioThread",
     "Calls",
     "Clock",
@@ -32,6 +35,7 @@ __all__ = [
     "Tools",
 ]
 
+Appeal: TypeAlias = Callable[[str, Cancel, HookContext[Any]], Awaitable[Cancel | None]]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -226,6 +230,16 @@ class Hooks(Protocol):
 
     async def fire(self, name: str, value: Any, /) -> Any:
         """Fire ``custom:<name>`` and return the value as the hooks leave it."""
+
+    def appeal(self, function: Appeal, /) -> Callable[[], None]:
+        """Ask a function about each Cancel of a guard whose code is ``approval_required``.
+
+        It is given the guard's name, the Cancel and the context that the guard was given. It lifts this one verdict,
+        this time, by returning None; a Cancel that it returns stands in its place. If it fails the verdict stands.
+
+        Returns:
+            What takes it out.
+        """
 
     def unregister_scope(self, scope: str, /) -> int:
         """Take out all hooks of a script; returns how many."""

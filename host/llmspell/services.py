@@ -92,6 +92,7 @@ class HookService:
         order: Return the same, each with what settles its place.
         points: Return every point there is.
         point: Return the point with this name or alias.
+        appeal: Ask a function about each Cancel of a guard that wants a person asked.
     """
 
     def __init__(self, registry: HookRegistry, runner: Runner) -> None:
@@ -100,7 +101,7 @@ class HookService:
         self._kinds: dict[str, OperationKind] = {}
         self.register, self.unregister_scope = registry.register, registry.unregister_scope
         self.list, self.order = registry.infos, registry.order
-        self.points, self.point = registry.points, registry.point
+        self.points, self.point, self.appeal = registry.points, registry.point, registry.appeal
 
     async def fire(self, name: str, value: Any, /) -> Any:
         """Fire ``custom:<name>``, or a point that a plugin declared, and return the value as the hooks leave it.

@@ -16,6 +16,7 @@ from typing import Any, Final
 import trio
 
 from llmspell_hookspecs import Cancel, Continue, HookContext, HookResult, Skipped
+from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
 from llmspell_hookspecs.errors import (
     HookError,
     HookFailedError,
@@ -196,10 +197,27 @@ async def judge(
         if elapsed_s >= hook.slow_s:
             hook.took(elapsed_s)
         if isinstance(answer, Cancel):
-            return hook, answer, failure
+            if hook.appeals and answer.code == APPROVAL_REQUIRED:
+                answer = await _appeal(hook, answer, context)
+            if answer is not None:
+                return hook, answer, failure
         if now > until:
             until = await _pause(hook)
     return None
+
+
+async def _appeal(hook: Hook, cancel: Cancel, context: HookContext[Any]) -> Cancel | None:
+    """Return what stands of a verdict that wants a person asked: None if one has allowed exactly this."""
+    for appeal in hook.appeals:
+        try:
+            answer = await appeal(f"{hook.plugin}.{hook.name}", cancel, context)
+        except Exception as error:
+            hook.tell(f"nobody could be asked, so it stands: {text_of_error(error)}")
+            continue
+        if answer is None:
+            return None
+        cancel = answer
+    return cancel
 
 
 async def observe(hooks: Sequence[Hook], context: HookContext[Any], limit_s: float | None = None) -> None:

@@ -10,7 +10,7 @@ import inspect
 import logging
 import math
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from fnmatch import translate
 from time import monotonic
 from typing import Any, Final
@@ -22,7 +22,7 @@ from llmspell_hookspecs.breaker import Breaker, BreakerProfile
 from llmspell_hookspecs.errors import HookRegistrationError, HookTimeoutError
 from llmspell_hookspecs.marker import HookOptions
 from llmspell_hookspecs.points import HookPoint
-from llmspell_hookspecs.services import HookInfo
+from llmspell_hookspecs.services import Appeal, HookInfo
 from llmspell_hookspecs.spelling import one_line
 from llmspell_hookspecs.tally import Tally
 
@@ -48,10 +48,12 @@ class Hook:
         total_s: How long the calls took together; Python adds floats faster than nanoseconds.
         fits: Says of a component's name whether it is called there; None if it is for all. Made as it is registered:
             thousands of patterns would hold the loop for long when a chain is compiled.
+        appeals: Asked about its Cancel, if it is a guard that wants a person asked.
         everywhere: Whether one of a script is asked about what others do, too.
     """
 
     __slots__ = (
+        "appeals",
         "awaits",
         "breaker",
         "calls",
@@ -102,6 +104,7 @@ class Hook:
         self.calls = 0
         self.failures = 0
         self.total_s = 0.0
+        self.appeals: Sequence[Appeal] = ()
         self.fits = _fitting(point, options.match)
         self.tally: Tally | None = None
         self._check()

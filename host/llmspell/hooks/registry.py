@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from threading import RLock
 from time import monotonic
 from typing import Any, Final
@@ -24,7 +25,7 @@ from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
 from llmspell_hookspecs.errors import HookRegistrationError
 from llmspell_hookspecs.marker import HookOptions, hook_options
 from llmspell_hookspecs.points import HookPoint
-from llmspell_hookspecs.services import HookInfo
+from llmspell_hookspecs.services import Appeal, HookInfo
 
 from .catalog import PointCatalog
 from .chain import Chain, compile_chain
@@ -96,6 +97,7 @@ class HookRegistry:
         catalog: The points.
         on_change: Called with the point whose chains have changed.
         on_breaker: Told a hook and its breaker's new state.
+        appeals: Asked about each Cancel of a guard that wants a person asked.
         components: By topic, the names of components where all of them are known; those of plugins under ``plugin``.
     """
 
@@ -113,6 +115,7 @@ class HookRegistry:
         self.on_change: list[Callable[[str], object]] = []
         self.on_breaker: Callable[[Hook, BreakerState], None] = lambda hook, state: None
         self.components: Mapping[str, Collection[str]] = {}
+        self.appeals: list[Appeal] = []
         self._profile = profile
         self._timeout_s = timeout_s
         self._disabled = disabled
@@ -124,6 +127,11 @@ class HookRegistry:
         self._chains: dict[str, dict[str, Chain | None]] = {}
         self._sequence = itertools.count(1)
         self._opened = False
+
+    def appeal(self, function: Appeal, /) -> Callable[[], None]:
+        """Ask a function about each Cancel of a guard that wants a person asked; returns what takes it out."""
+        self.appeals.append(function)
+        return partial(self.appeals.remove, function)
 
     def open_to_scripts(self, opened: bool) -> None:
         """Ask the hooks of scripts about everybody's operations from now on, or about their own scripts' only."""
@@ -164,6 +172,7 @@ class HookRegistry:
         if hook.awaits and options.timeout_s is None and self._timeout_s is not None:
             options = structs.replace(options, timeout_s=self._timeout_s)
             hook = Hook(point, function, options, sequence=hook.sequence, plugin=plugin, language=language, scope=scope)
+        hook.appeals = self.appeals
         with self._lock:
             row = self._rows.setdefault(point.name, _Row())
             hook.name = row.free_name(hook, named=bool(options.name))

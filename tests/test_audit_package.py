@@ -292,6 +292,7 @@ def test_enabled_again_it_refuses_again(machine: Machine) -> None:
 
     rows = [row for row in json.loads(listed.stdout) if not row["optional"]]
     assert [(row["name"], row["status"]) for row in rows] == [
+        ("approval_gate", "enabled"),
         ("audit", "disabled"),
         ("event_tail", "enabled"),
         ("model_retry", "enabled"),

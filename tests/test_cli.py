@@ -376,6 +376,7 @@ def test_management_commands_work_with_a_broken_plugin(machine: Machine, kind: s
     assert listed[0] == 0
     rows = [row for row in json.loads(listed[1]) if not row["optional"]]
     assert [(row["name"], row["distribution"], row["status"]) for row in rows] == [
+        ("approval_gate", "llmspell", "enabled"),
         ("broken", "broken", "enabled"),
         ("event_tail", "llmspell", "enabled"),
         ("model_retry", "llmspell", "enabled"),

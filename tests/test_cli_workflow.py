@@ -134,3 +134,26 @@ def test_what_people_get_wrong_is_one_line(llmspell: Any, arguments: tuple[str, 
     assert code in (1, 2)
     assert told in err
     assert "Traceback" not in err
+
+
+def test_what_waits_for_a_person_is_listed_and_allowed_from_the_command_line(
+    llmspell: Any, places: TemporarySettings
+) -> None:
+    places.write_user(
+        """
+        [plugins.security]
+        enabled = true
+        rules = [{name = "look", action = "ask", tools = ["calculator"]}]
+        """
+    )
+
+    llmspell("workflow", "run", "sum.toml", "--input", '{"a": 20}', "--durable", "--id", "r1")
+    (asked,) = json.loads(llmspell("approval", "list", "--output", "json")[1])
+    allowed = llmspell("approval", "allow", asked["id"], "--by", "Ada")
+    resumed = llmspell("workflow", "resume", "r1", "--output", "json")
+    shown = json.loads(llmspell("approval", "show", asked["id"], "--output", "json")[1])
+
+    assert (asked["run_id"], asked["path"], asked["address"]) == ("r1", "add", "tool:calculator")
+    assert "workflow resume r1" in allowed[1]
+    assert json.loads(resumed[1])["outputs"]["add"]["result"] == 21
+    assert (shown["status"], shown["by"]) == ("consumed", "Ada")

@@ -200,3 +200,17 @@ def test_a_workflow_whose_process_died_is_resumed_and_nobody_is_charged_twice(
         "the ledger says: 42",
         "resumed: completed, charged 1 time",
     ]
+
+
+def test_a_workflow_waits_for_a_person_and_runs_what_was_allowed_once(llmspell_settings: TemporarySettings) -> None:
+    script = str(EXAMPLES / "approval.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "the run is paused",
+        "  tool:transfer {'amount': 42.0}: it is a large amount",
+        "  sent 42",
+        "the run is completed: sent 42",
+        "the next run is paused",
+    ]

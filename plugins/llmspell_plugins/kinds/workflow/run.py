@@ -19,6 +19,7 @@ import msgspec
 import trio
 from msgspec import structs
 
+from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import LlmspellError, WorkflowError, text_of_error
 from llmspell_hookspecs.operation import Operation, Operations
@@ -207,6 +208,10 @@ class Run:
                 raise
             except Exception as error:
                 failure = error
+                if durable is not None and getattr(error, "code", "") == APPROVAL_REQUIRED:
+                    began_it = attempts > 0 and getattr(error, "component", "") != compiled.stage.address
+                    self.wait(compiled, path, error, began=began_it)
+                    raise PausedError(text_of_error(error), component=compiled.component.name) from error
         self._sequence += 1
         elapsed_ms = (perf_counter() - began) * 1000
         if durable is not None and failure is None:
@@ -235,6 +240,7 @@ class Run:
             body_of(compiled, place, self._calls, ran),
             deadline_s=compiled.stage.timeout_s,
             repeatable=compiled.retry is not None or compiled.stage.repeatable is True,
+            baggage=None if self.durable is None else {"workflow_run": self.id, "workflow_path": place.path},
         )
 
     def seen(self, record: StageRecord) -> StageRecord:

@@ -1,0 +1,190 @@
+"""The service Approvals: what guards want persons asked about, kept in the configured storage.
+
+It hears of every guard's Cancel with the code ``approval_required``. If a person has allowed the call it lifts that
+verdict, having written first that this is used up; else it keeps the question.
+
+Invariant: what was allowed is let pass once, whoever asks at the same time: the change from allowed to consumed is
+written only if nobody else has written it. A storage that fails leaves the guard's verdict as it is.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Literal
+
+import msgspec
+import trio
+from blake3 import blake3
+from msgspec import structs
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmspell_hookspecs.approvals import APPROVAL_REQUIRED, Approval, Approvals
+from llmspell_hookspecs.context import HookContext
+from llmspell_hookspecs.errors import InvalidInputError, StorageError
+from llmspell_hookspecs.fit import plain
+from llmspell_hookspecs.plugin import Services
+from llmspell_hookspecs.points import Phase
+from llmspell_hookspecs.results import Cancel
+from llmspell_hookspecs.services import Clock, Hooks
+from llmspell_hookspecs.storage import Storage, Storages
+from llmspell_hookspecs.values import canonical
+from llmspell_plugins.services.state_value import decode, encode
+
+__all__ = ["ApprovalService", "ApprovalSettings"]
+
+_MAX_BYTES: Final = 1_000_000
+_PREFIX: Final = "approval/"
+_PATIENCE_S: Final = 0.002
+"""Longer than a storage may miss what another process wrote."""
+_REMEMBERED: Final = 1000
+_ASKED: Final = frozenset({Phase.BEFORE, Phase.CHECK, Phase.DECISION})
+"""The phases in which something is still to run."""
+_IDS: Final = frozenset("0123456789abcdef")
+
+
+class ApprovalSettings(BaseModel):
+    """What ``approvals`` takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time_s: float = Field(default=604_800.0, gt=0, description="How long after it was asked an answer counts.")
+
+
+class ApprovalService:
+    """Implements the contract's `Approvals`."""
+
+    name: ClassVar[str] = "approvals"
+    provides: ClassVar[type[Any]] = Approvals
+    Settings: ClassVar[type[ApprovalSettings]] = ApprovalSettings
+
+    def __init__(self, settings: ApprovalSettings, services: Services) -> None:
+        self._time_s, self._services = settings.time_s, services
+        self._opened: Storage | None = None
+        self._used: OrderedDict[str, builtins.list[str]] = OrderedDict()
+
+    async def list(self, *, status: str = "") -> Sequence[Approval]:
+        """Return what is kept, in order of when it was asked."""
+        found = []
+        async for key, entry in (await self._storage()).scan(_PREFIX, limit=sys.maxsize):
+            approval = _decoded(key, entry.value)
+            if not status or approval.status == status:
+                found.append(approval)
+        return sorted(found, key=lambda approval: approval.asked_s)
+
+    async def get(self, id: str, /) -> Approval | None:
+        """Return what is kept under an id, or None."""
+        return (await self._read(_checked(id)))[0]
+
+    async def allow(self, id: str, /, *, by: str = "", note: str = "") -> Approval:
+        """Let the call pass once, when it is made again."""
+        return await self._decide(id, "allowed", by, note)
+
+    async def deny(self, id: str, /, *, by: str = "", note: str = "") -> Approval:
+        """Refuse the call for good."""
+        return await self._decide(id, "denied", by, note)
+
+    async def _decide(self, id: str, status: Literal["allowed", "denied"], by: str, note: str) -> Approval:
+        while True:
+            found, version = await self._read(_checked(id))
+            if found is None:
+                raise InvalidInputError(
+                    f"approval {id}: there is none; 'llmspell approval list' shows what is asked", field="id"
+                )
+            now_s = self._services.get(Clock).now_s()
+            if found.status != "pending":
+                raise InvalidInputError(f"approval {id}: it is {found.status}; let the call be asked again", field="id")
+            if found.expires_s < now_s:
+                raise InvalidInputError(f"approval {id}: its time is over; let the call be asked again", field="id")
+            decided = structs.replace(found, status=status, decided_s=now_s, by=by, note=note)
+            if await self._write(decided, version):
+                return decided
+            await trio.sleep(_PATIENCE_S)
+
+    # What guards want.
+
+    async def appeal(self, hook: str, cancel: Cancel, context: HookContext[Any], /) -> Cancel | None:
+        """Lift a guard's verdict if a person has allowed exactly this; else keep the question."""
+        if cancel.code != APPROVAL_REQUIRED or _phase(self._services.get(Hooks), context.point) not in _ASKED:
+            return cancel
+        asked = self._question(hook, cancel, context)
+        while True:
+            found, version = await self._read(asked.id)
+            if found is not None and found.expires_s >= asked.asked_s:
+                if found.status == "denied":
+                    by = f" by {found.by}" if found.by else ""
+                    return Cancel(f"{cancel.reason}: denied{by}{': ' if found.note else ''}{found.note}")
+                if found.status == "allowed":
+                    if await self._write(structs.replace(found, status="consumed"), version):
+                        self._remember(context.operation.id, asked.id)
+                        return None
+                    await trio.sleep(_PATIENCE_S)
+                    continue
+                if found.status == "pending":
+                    break
+            if await self._write(asked, version):
+                break
+            await trio.sleep(_PATIENCE_S)
+        await self._give_back(context.operation.id, context.operation.parent_id)
+        told = f"{cancel.reason}; 'llmspell approval allow {asked.id}' lets it pass, once"
+        return Cancel(told, APPROVAL_REQUIRED)
+
+    def _question(self, hook: str, cancel: Cancel, context: HookContext[Any]) -> Approval:
+        """Return what is asked, under the hash of all that the guard saw of the call."""
+        component, baggage = context.component, context.operation.baggage
+        address = f"{component.kind}:{component.name}"
+        run_id, path = baggage.get("workflow_run", ""), baggage.get("workflow_path", "")
+        seen = canonical((context.point, hook, address, run_id, path, context.operation.session_id, context.subject))
+        id = blake3(seen).hexdigest(16)
+        now_s = self._services.get(Clock).now_s()
+        call = plain(context.subject)
+        given = {"run_id": run_id, "path": path, "asked_s": now_s, "expires_s": now_s + self._time_s}
+        return Approval(id, "pending", address, context.point, hook, cancel.reason, call, **given)
+
+    def _remember(self, operation: str, id: str) -> None:
+        self._used.setdefault(operation, []).append(id)
+        while len(self._used) > _REMEMBERED:
+            self._used.popitem(last=False)
+
+    async def _give_back(self, *operations: str) -> None:
+        """Let what was allowed be allowed still, where another guard has stopped the same operation since."""
+        for id in [id for operation in operations for id in self._used.pop(operation, ())]:
+            found, version = await self._read(id)
+            if found is not None and found.status == "consumed":
+                await self._write(structs.replace(found, status="allowed"), version)
+
+    # The storage.
+
+    async def _storage(self) -> Storage:
+        if self._opened is None:
+            self._opened = await self._services.get(Storages).open()
+        return self._opened
+
+    async def _read(self, id: str) -> tuple[Approval | None, int]:
+        entry = await (await self._storage()).get(f"{_PREFIX}{id}")
+        return (None, 0) if entry is None else (_decoded(id, entry.value), entry.version)
+
+    async def _write(self, approval: Approval, version: int) -> bool:
+        key = f"{_PREFIX}{approval.id}"
+        encoded = encode(f"approval {approval.id}", structs.asdict(approval), _MAX_BYTES)
+        with trio.CancelScope(shield=True):  # whoever is cut off in the middle would not know whether it is used up
+            return await (await self._storage()).write({key: encoded}, expect={key: version}) is not None
+
+
+def _decoded(place: str, encoded: bytes) -> Approval:
+    try:
+        return msgspec.convert(decode(f"approval {place}", encoded), Approval)
+    except msgspec.ValidationError as error:
+        raise StorageError(f"approval {place}: what is stored there is none of ours; delete it") from error
+
+
+def _checked(id: str) -> str:
+    if len(id) != 32 or not _IDS.issuperset(id):
+        raise InvalidInputError(f"approval {id!r:.60}: it is no id; 'llmspell approval list' shows them", field="id")
+    return id
+
+
+def _phase(hooks: Hooks, point: str) -> Phase:
+    return hooks.point(point).phase

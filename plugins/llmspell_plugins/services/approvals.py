@@ -140,8 +140,8 @@ class ApprovalService:
         id = blake3(seen).hexdigest(16)
         now_s = self._services.get(Clock).now_s()
         call = plain(context.subject)
-        given = {"run_id": run_id, "path": path, "asked_s": now_s, "expires_s": now_s + self._time_s}
-        return Approval(id, "pending", address, context.point, hook, cancel.reason, call, **given)
+        times = now_s, now_s + self._time_s
+        return Approval(id, "pending", address, context.point, hook, cancel.reason, call, run_id, path, *times)
 
     def _remember(self, operation: str, id: str) -> None:
         self._used.setdefault(operation, []).append(id)
@@ -169,8 +169,10 @@ class ApprovalService:
     async def _write(self, approval: Approval, version: int) -> bool:
         key = f"{_PREFIX}{approval.id}"
         encoded = encode(f"approval {approval.id}", structs.asdict(approval), _MAX_BYTES)
+        storage = await self._storage()
         with trio.CancelScope(shield=True):  # whoever is cut off in the middle would not know whether it is used up
-            return await (await self._storage()).write({key: encoded}, expect={key: version}) is not None
+            written = await storage.write({key: encoded}, expect={key: version})
+        return written is not None
 
 
 def _decoded(place: str, encoded: bytes) -> Approval:

@@ -16,6 +16,7 @@ import click
 from .invocation import Invocation
 
 if TYPE_CHECKING:
+    from llmspell.plugins import Installed
     from llmspell.settings import LoadedSettings, Settings
     from llmspell_hookspecs.plugin import PluginInfo
 
@@ -39,10 +40,10 @@ def plugin() -> None:
 @click.pass_obj
 def plugin_list(invocation: Invocation, group: str) -> None:
     """List the installed plugins; none is imported."""
-    from llmspell.plugins.discovery import scan_all
+    from llmspell.plugins.discovery import Installed, scan_all
 
-    settings = invocation.load_settings().settings
-    rows = _described(scan_all(), settings)
+    installed = Installed()
+    rows = _described(scan_all(installed), invocation.load_settings().settings, installed)
     wanted = [row for row in rows if group.removeprefix("llmspell.") in ("", row["group"].removeprefix("llmspell."))]
     if rows and not wanted:
         groups = ", ".join(dict.fromkeys(row["group"].removeprefix("llmspell.") for row in rows))
@@ -56,16 +57,17 @@ def plugin_list(invocation: Invocation, group: str) -> None:
 @click.pass_obj
 def plugin_info(invocation: Invocation, name: str) -> None:
     """Say what the plugin NAME is, brings and is set to, and why it fails; it is imported unless it is disabled."""
-    from llmspell.plugins.discovery import scan_all
+    from llmspell.plugins.discovery import Installed, scan_all
     from llmspell.plugins.doctor import explain
     from llmspell.settings.key import spelled_names
 
     loaded = invocation.load_settings()
-    found = [info for info in scan_all() if name in spelled_names(info.name, info.group)]
+    every = scan_all(installed := Installed())
+    found = [info for info in every if name in spelled_names(info.name, info.group)]
     if not found:
-        raise _unknown(name)
-    explained = {_identity(row): row for row in explain(loaded, name)}
-    rows = [row | explained.get(_identity(row), {}) for row in _described(found, loaded.settings)]
+        raise _unknown(name, every)
+    explained = {_identity(row): row for row in explain(loaded, name, installed)}
+    rows = [row | explained.get(_identity(row), {}) for row in _described(found, loaded.settings, installed)]
     if invocation.json:
         invocation.show(rows if len(rows) > 1 else rows[0])
         return
@@ -135,13 +137,12 @@ def plugin_doctor(invocation: Invocation) -> None:
         raise Exit(1, "; ".join(told))
 
 
-def _described(infos: Sequence[PluginInfo], settings: Settings) -> list[dict[str, Any]]:
+def _described(infos: Sequence[PluginInfo], settings: Settings, installed: Installed) -> list[dict[str, Any]]:
     """Plugins as rows, with what the settings make of them."""
     from msgspec.structs import asdict
 
-    from llmspell.plugins.discovery import Installed, choose
+    from llmspell.plugins.discovery import choose
 
-    installed = Installed()
     groups = {info.group for info in infos}.intersection(installed.groups)
     chosen = [each.info for group in groups for each in choose(group, settings, installed=installed)]
     objections = {_identity(asdict(info)): info.error for info in chosen}
@@ -178,9 +179,10 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
     place: dict[str, Any] = {"environment": os.environ}
     if not user:  # from where a project's file is trusted
         place["cwd"] = (invocation.project or current_dir()).resolve()
-    meant = [info for info in scan_all() if name in spelled_names(info.name, info.group)]
+    every = scan_all()
+    meant = [info for info in every if name in spelled_names(info.name, info.group)]
     if not enabled and not meant:
-        raise _unknown(name)
+        raise _unknown(name, every)
     spellings = {each for info in meant for each in spelled_names(info.name, info.group) if ":" in each or each == name}
     content = read_settings(file) if os.path.lexists(file) else None
     was_wrong = False
@@ -192,7 +194,7 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
     optional = any(info.optional for info in meant)
     changed = set_plugin_enabled(file, name, enabled, spellings=spellings, optional=optional)
     if not changed and enabled and not meant:
-        raise _unknown(name)
+        raise _unknown(name, every)
     try:
         if changed and trusted:  # a person who may trust it has made this change
             trust_project(file, **place)
@@ -230,11 +232,10 @@ def _warn_if_overruled(
             return
 
 
-def _unknown(name: str) -> click.UsageError:
-    from llmspell.plugins.discovery import scan_all
+def _unknown(name: str, infos: Sequence[PluginInfo]) -> click.UsageError:
     from llmspell.settings.key import spelled_names
 
-    installed = {each for info in scan_all() for each in spelled_names(info.name, info.group)}
+    installed = {each for info in infos for each in spelled_names(info.name, info.group)}
     near = difflib.get_close_matches(name, sorted(installed), 1)
     hint = f"did you mean {near[0]}?" if near else "'llmspell plugin list' shows what is"
     return click.UsageError(f"plugin {name!r} is not installed; {hint}")

@@ -52,9 +52,9 @@ class Finding(Struct, frozen=True):
     elapsed_ms: float = 0.0
 
 
-def examine(settings: Settings) -> list[Finding]:
+def examine(settings: Settings, installed: Installed | None = None) -> list[Finding]:
     """Load every enabled plugin by itself; returns what was found, also what settings name and what is not there."""
-    installed = Installed()
+    installed = installed or Installed()
     registry = HookRegistry(PointCatalog(own_points()))
     examination = _Examination(settings, registry, installed)
     candidates = [candidate for group in installed.groups for candidate in choose(group, settings, installed=installed)]
@@ -86,9 +86,9 @@ def examine(settings: Settings) -> list[Finding]:
     ]
 
 
-def explain(loaded: LoadedSettings, name: str) -> list[dict[str, Any]]:
+def explain(loaded: LoadedSettings, name: str, installed: Installed) -> list[dict[str, Any]]:
     """Return what each plugin of a name is and brings, and why it fails if it does; a disabled one is not imported."""
-    settings, installed = loaded.settings, Installed()
+    settings = loaded.settings
     found = []
     for candidate in (each for group in installed.groups for each in choose(group, settings, installed=installed)):
         info = candidate.info

@@ -42,10 +42,10 @@ _Table = tuple[str, str, dict[str, Any], Candidate | None]
 """The section, the name in it, the table, and the plugin that it is for."""
 
 
-def table_problems(loaded: LoadedSettings) -> list[SettingsError]:
+def table_problems(loaded: LoadedSettings, installed: Installed) -> list[SettingsError]:
     """Return what is wrong with the tables of plugins, tools, providers and storages, each with its origin."""
     problems = []
-    for section, name, table, candidate in _tables(loaded.settings):
+    for section, name, table, candidate in _tables(loaded.settings, installed):
         try:
             _check(section, name, table, candidate)
         except LlmspellError as error:
@@ -53,7 +53,7 @@ def table_problems(loaded: LoadedSettings) -> list[SettingsError]:
             origin = _origin(loaded, key, f"{section}.{name}")
             problems.append(SettingsError(f"{origin}: {error}", origin=origin, key=key))
     told = {problem.key for problem in problems}
-    for key, text in unknown_names(loaded.settings, scan_all()):
+    for key, text in unknown_names(loaded.settings, scan_all(installed)):
         if key not in told:
             origin = _origin(loaded, key, key)
             problems.append(SettingsError(f"{origin}: {text}", origin=origin, key=key))
@@ -185,13 +185,15 @@ class TableModels:
 
     def __init__(self, handed: Iterable[Any] = ()) -> None:
         self._handed = handed
+        self._installed: Installed | None = None
 
     def __call__(self, settings: Settings, section: str, name: str) -> OwnModel | None:
         """Return who knows the keys of a table; None if nobody does."""
-        groups = known_groups(settings, Installed())
+        installed = self._installed = self._installed or Installed()
+        groups = known_groups(settings, installed)
         given = [each for group in sort_handed(self._handed, settings, groups).values() for each in group]
         found = [each for each in given if each.info.name == name and groups.row(each.info.group).section == section]
-        found += [each for at, named, _, each in _tables(settings) if (at, named) == (section, name) and each]
+        found += [each for *at, _, each in _tables(settings, installed) if at == [section, name] and each]
         for candidate in found[:1]:
             with suppress(LlmspellError):
                 model = getattr(load(candidate).target, "Settings", None)
@@ -200,8 +202,7 @@ class TableModels:
         return None
 
 
-def _tables(settings: Settings) -> Iterator[_Table]:
-    installed = Installed()
+def _tables(settings: Settings, installed: Installed) -> Iterator[_Table]:
     groups = known_groups(settings, installed)
     rows = [groups.row(group) for group in installed.groups]
     found = {

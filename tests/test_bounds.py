@@ -463,6 +463,8 @@ NO_SERVICE = {
     "LanguageSession": "one chunk is one operation",
     "Pattern": "run by the runner",
     "Provider": "asked by the runner",
+    "Approvals": "each of its calls waits for the storage",
+    "ResultStore": "each of its calls waits for the storage",
     "WorkflowHandle": "a workflow's runs are operations",
     "WorkflowRun": "asked by a pattern, within an operation",
     "Workflows": "one is made of a definition, once",

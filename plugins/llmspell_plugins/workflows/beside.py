@@ -33,6 +33,7 @@ async def join(
     limit: int,
     fail_fast: bool,
     optional: frozenset[str] = frozenset(),
+    waits: Mapping[str, Sequence[str]] | None = None,
 ) -> Sequence[BranchOutcome]:
     """Ask the fork, run what it leaves, and return the outcomes as the join leaves them.
 
@@ -43,6 +44,7 @@ async def join(
         limit: How many at once.
         fail_fast: Whether one that fails cuts off the others.
         optional: Which of them may fail.
+        waits: For each, those that must have ended before it begins; without cycles.
 
     Raises:
         Exception: One that may not failed.
@@ -52,10 +54,22 @@ async def join(
     arrived = 0
     errors: dict[str, Exception] = {}
 
+    limit = max(1, min(limit, fork.limit))
+    slots = trio.CapacityLimiter(limit)
+    ends = {name: trio.Event() for name in names} if waits else {}
+
+    async def in_turn(name: str) -> Any:
+        """Wait for those before it without a slot, so that whatever is ready has one."""
+        for before in waits.get(name, ()) if waits else ():
+            if before in ends:
+                await ends[before].wait()
+        async with slots:
+            return await calls[name]()
+
     async def one(name: str) -> Any:
         nonlocal arrived
         try:
-            return await calls[name]()
+            return await (in_turn(name) if waits else calls[name]())
         except Exception as error:
             errors[name] = error
             if name not in optional:
@@ -64,8 +78,11 @@ async def join(
             arrived += 1
             here = ParallelSynchronization(run.id, name, arrived, len(names))
             await run.notice("parallel_synchronization", here)
+            if name in ends:
+                ends[name].set()
 
-    ended = await run.together([partial(one, name) for name in names], min(limit, fork.limit), fail_fast=fail_fast)
+    at_once = len(names) if waits else limit
+    ended = await run.together([partial(one, name) for name in names], at_once, fail_fast=fail_fast)
     for name, each in zip(names, ended, strict=True):
         if each.error is not None:
             errors.setdefault(name, each.error)

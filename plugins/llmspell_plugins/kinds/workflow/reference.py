@@ -5,7 +5,8 @@ r"""References in a stage's input: ``{{step:fetch:output.title}}``, compiled onc
     text = { literal | "\{{" | "{{" ref [ "|" filter ] "}}" }
     ref  = "step:" name [":" ("output" | "error" | "status" | "duration_ms" | "attempts")] path
          | "branch:" branch ":" name [":" ...] path
-         | "loop:" ("current_item" | "current_value" | "current_index" | "total_iterations" | "previous") path
+         | "loop:" ("current_item" | "current_value" | "current_index" | "total_iterations" | "previous"
+           | "results") path
          | "loop_value" | "loop_index" | "shared:" key path | "input" path | "run:" ("id" | "name")
     path = { "." word | "[" number "]" | "['" text "']" }        filter = "json" | "text" | "default:" JSON
 
@@ -34,7 +35,7 @@ __all__ = ["Reference", "Scene", "compile_value", "parse", "references_of"]
 
 _OPEN: Final = re.compile(r"\\\{\{|\{\{")
 _FIELDS: Final = ("output", "error", "status", "duration_ms", "attempts")
-_LOOP: Final = ("current_item", "current_value", "current_index", "total_iterations", "previous")
+_LOOP: Final = ("current_item", "current_value", "current_index", "total_iterations", "previous", "results")
 _RUN: Final = ("id", "name")
 _SHORT: Final = {"loop_value": "current_item", "loop_index": "current_index"}
 _ROOTS: Final = ("step", "branch", "loop", "loop_value", "loop_index", "shared", "input", "run")

@@ -231,3 +231,21 @@ async def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path
 
     assert problem is None
     assert good >= acknowledged > 12
+
+
+@pytest.mark.parametrize("head", ["/", "a\0b", "\ud800"])
+async def test_a_head_whose_name_is_none_loses_records_aloud_and_ends_no_writer(tmp_path: Path, head: str) -> None:
+    storage = Memory()
+    await storage.__aenter__()
+    log = AuditLog(storage, AuditPlaces(tmp_path / "audit.key", Path(head)))
+    await log.load()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(log.run)
+        for _ in range(2):
+            ticket = log.add({"x": 1})
+            with pytest.raises(StorageError, match=r"audit log: .*; see to the storage"):
+                await log.flush(ticket)
+        nursery.cancel_scope.cancel()
+
+    assert log.lost == 2

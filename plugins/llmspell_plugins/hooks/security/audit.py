@@ -157,7 +157,7 @@ class AuditLog:
                         await self._write([record for _, record in batch])
                     self.written += len(batch)
                     self.error = ""
-                except (OSError, StorageError) as error:
+                except Exception as error:  # of any class: a storage is anybody's, a head's name may be none
                     self._fail(tickets, line_of_error(error))
                 finally:
                     self._done = max(self._done, *tickets)

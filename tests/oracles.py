@@ -32,6 +32,7 @@ _PACKAGES = {
     "lynx": "lynx",
     "mariadb": "mariadb-client",
     "munpack": "mpack",
+    "node": "nodejs",
     "openssl": "openssl",
     "psql": "postgresql-client",
     "sh": "dash",

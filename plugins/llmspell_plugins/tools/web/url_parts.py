@@ -10,6 +10,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 
+from llmspell_hookspecs.errors import text_of_error
+
 __all__ = ["url_parts"]
 
 _PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ws": 80, "wss": 443}
@@ -34,7 +36,7 @@ def url_parts(text: str, decode: bool) -> dict[str, Any]:
     try:
         return {"valid": True, "original": _without_password(text), **_parts(text, decode)}
     except ValueError as error:
-        return {"valid": False, "original": _without_password(text), "error": str(error)[:200]}
+        return {"valid": False, "original": _without_password(text), "error": text_of_error(error)[:200]}
 
 
 def _without_password(text: str) -> str:

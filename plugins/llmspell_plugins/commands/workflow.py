@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from llmspell_hookspecs.commands import CommandError
+from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.runs import RunDetails, RunInfo, Verdict
 from llmspell_hookspecs.spelling import one_line
 from llmspell_hookspecs.workflows import Workflows
@@ -213,9 +215,9 @@ def _is_file(name: str) -> bool:
 def _definition(file: str) -> dict[str, Any]:
     """Return the definition in a file as plain data."""
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = read_regular(file).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file}: it cannot be read: {one_line(str(error))}") from None
+        raise click.UsageError(f"{file}: it cannot be read: {line_of_error(error)}") from None
     try:
         if file.endswith(".json"):
             found = json.loads(text)
@@ -224,7 +226,7 @@ def _definition(file: str) -> dict[str, Any]:
 
             found = tomllib.loads(text)
     except ValueError as error:
-        raise click.UsageError(f"{file}: {one_line(str(error))}") from None
+        raise click.UsageError(f"{file}: {line_of_error(error)}") from None
     if not isinstance(found, dict):
         raise click.UsageError(f"{file}: it holds a {type(found).__name__}; write a table")
     return {"name": Path(file).stem, **found}

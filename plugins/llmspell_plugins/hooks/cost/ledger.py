@@ -19,7 +19,7 @@ from blake3 import blake3
 from msgspec import Struct
 
 from llmspell_hookspecs import Storage
-from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.errors import StorageError, text_of_error
 
 __all__ = ["PREFIX", "Account", "Amount", "Ledger", "read_accounts"]
 
@@ -263,5 +263,5 @@ def _decode(value: bytes) -> _Stored:
         return msgspec.json.decode(value, type=_Stored)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise StorageError(
-            f"the ledger: an entry is damaged: {error}; delete it with its key below {PREFIX}"
+            f"the ledger: an entry is damaged: {text_of_error(error)}; delete it with its key below {PREFIX}"
         ) from error

@@ -32,7 +32,7 @@ from llmspell_hookspecs import (
     Services,
     hookimpl,
 )
-from llmspell_hookspecs.errors import InvalidInputError, ProviderError, StorageError
+from llmspell_hookspecs.errors import InvalidInputError, ProviderError, StorageError, text_of_error
 from llmspell_hookspecs.model import ModelUsage
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.storage import Storages
@@ -123,7 +123,9 @@ class Cost:
                 listed = await trio.to_thread.run_sync(read_list)
             except (OSError, ValueError) as error:
                 advice = 'install litellm anew, or say price_list = "none"'
-                raise InvalidInputError(f"litellm's list of prices cannot be read: {error}; {advice}") from error
+                raise InvalidInputError(
+                    f"litellm's list of prices cannot be read: {text_of_error(error)}; {advice}"
+                ) from error
             self._prices = Prices(self._settings.prices, listed)
         if self._settings.ledger != "memory":
             self._ledger = Ledger(await self._services.get(Storages).open())
@@ -226,7 +228,9 @@ class Cost:
             await self._ledger.flush(held.accounts)
         except StorageError as error:
             self._give_back(context, held)
-            return Cancel(f"{address_of(context)}: the ledger cannot be written: {error}", "budget_unknown")
+            return Cancel(
+                f"{address_of(context)}: the ledger cannot be written: {text_of_error(error)}", "budget_unknown"
+            )
         except trio.Cancelled:
             self._give_back(context, held)
             raise

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from llmspell_hookspecs.regular import read_regular
 from llmspell_plugins.hooks.cost.settings import Price
 
 __all__ = ["PICO", "Prices", "TokenPrice", "read_list"]
@@ -94,7 +95,7 @@ def read_list() -> Mapping[str, msgspec.Raw]:
     file = Path(found.submodule_search_locations[0]) / "model_prices_and_context_window_backup.json"
     if not file.is_file():
         return {}
-    return msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw])
+    return msgspec.json.decode(read_regular(file), type=dict[str, msgspec.Raw])
 
 
 def _from_list(entry: msgspec.Raw) -> TokenPrice | None:

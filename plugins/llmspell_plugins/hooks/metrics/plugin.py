@@ -7,16 +7,17 @@ Invariant: the sums are those of what ended, whatever becomes of the page and th
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
 import trio
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from llmspell_hookspecs import Events, FileAccess, HookContext, ModelResponse, Policy, Services, hookimpl
-from llmspell_hookspecs.errors import InvalidInputError, PluginError
+from llmspell_hookspecs.errors import InvalidInputError, PluginError, text_of_error
+from llmspell_hookspecs.regular import replace_regular
 from llmspell_hookspecs.services import Hooks
 
 from .series import OTHER, Counter, Histogram, cumulative
@@ -113,7 +114,7 @@ class Metrics:
                     listeners = await trio.open_tcp_listeners(int(port), host=host.strip("[]"))
                 except OSError as error:
                     raise InvalidInputError(
-                        f"plugins.metrics.listen: {self._settings.listen} cannot be served: {error.strerror or error}; "
+                        f"plugins.metrics.listen: {self._settings.listen} cannot be served: {text_of_error(error)}; "
                         "take another port, or 0 for any"
                     ) from error
                 nursery.start_soon(trio.serve_listeners, self._serve, listeners)
@@ -141,22 +142,15 @@ class Metrics:
         text = self.text()
 
         def write() -> None:
-            number, beside = tempfile.mkstemp(prefix=".metrics-", dir=os.path.dirname(self._file))
-            try:
-                with os.fdopen(number, "wb") as file:
-                    file.write(text)
-                os.chmod(beside, 0o644)  # other programs read it
-                os.replace(beside, self._file)
-            except OSError:
-                os.unlink(beside)
-                raise
+            replace_regular(Path(self._file), text)
+            os.chmod(self._file, 0o644)  # other programs read it
 
         try:
             await trio.to_thread.run_sync(write)
         except OSError as error:
             self._unwritten += 1
             if self._unwritten == 1:
-                told = {"path": self._file, "error": error.strerror or str(error)}
+                told = {"path": self._file, "error": text_of_error(error)}
                 self._services.get(Events).publish_nowait("metrics.unwritten", told)
 
     def _count(self, context: HookContext[Any]) -> None:

@@ -237,7 +237,7 @@ def _flat_struct(value: Struct, most: int) -> Struct | None:
             continue
         if len(field) > _MANY or len(field) > most:
             return None
-        items = _copied(field)  # of a view, too: who made it may hold what it shows
+        items = field.copy() if kind is dict else _copied(field)  # who made a view may hold what it shows
         for key, item in items.items():
             if type(item) not in ATOMS or type(key) is not str:
                 return None

@@ -214,19 +214,13 @@ def _is_file(name: str) -> bool:
 
 def _definition(file: str) -> dict[str, Any]:
     """Return the definition in a file as plain data."""
+    import tomllib
+
     try:
         text = read_regular(file).decode()
-    except (OSError, UnicodeDecodeError) as error:
+        found = json.loads(text) if file.endswith(".json") else tomllib.loads(text)
+    except (OSError, ValueError) as error:
         raise click.UsageError(f"{file}: it cannot be read: {line_of_error(error)}") from None
-    try:
-        if file.endswith(".json"):
-            found = json.loads(text)
-        else:
-            import tomllib
-
-            found = tomllib.loads(text)
-    except ValueError as error:
-        raise click.UsageError(f"{file}: {line_of_error(error)}") from None
     if not isinstance(found, dict):
         raise click.UsageError(f"{file}: it holds a {type(found).__name__}; write a table")
     return {"name": Path(file).stem, **found}

@@ -225,6 +225,13 @@ def test_a_noun_answers_to_its_plural(here: Any, words: str) -> None:
     [
         (["plugni", "list"], "llmspell: there is no command 'plugni'; did you mean plugin?\n"),
         (["plugin", "lst"], "llmspell: there is no command 'lst'; did you mean list?\n"),
+        (["tool", "call"], "llmspell: there is no command 'call'; there are info, invoke, list, test\n"),
+        (["hook", "point", "describe"], "llmspell: there is no command 'describe'; there are list, show\n"),
+        (
+            ["tool", "invoke", "calculator", "input=1", "input=2"],
+            "llmspell: 'input' is given twice; give each parameter once\n",
+        ),
+        (["state", "set", "a=1", "b=2", "a=3"], "llmspell: 'a' is given twice; give each key once\n"),
         (["run"], "llmspell: Missing argument 'FILE'; see llmspell run --help\n"),
         (
             ["run", "gone.lua"],

@@ -62,8 +62,11 @@ class _Noun(click.Group):
         if command is None and not args[0].startswith("-"):
             import difflib
 
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"see {ctx.command_path} --help"
+            names = self.list_commands(ctx)
+            near = difflib.get_close_matches(args[0], names, 3)
+            # What a noun can do fits on the line; what the root has is a page of its own.
+            there = f"see {ctx.command_path} --help" if ctx.parent is None else f"there are {', '.join(names)}"
+            hint = f"did you mean {' or '.join(near)}?" if near else there
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return (args[0], command, args[1:]) if command else super().resolve_command(ctx, args)
 

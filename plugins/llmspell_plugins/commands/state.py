@@ -133,6 +133,8 @@ def _paired(values: Sequence[str]) -> list[tuple[str, Any]]:
         key, sign, text = pair.partition("=")
         if not sign:
             raise click.UsageError(f"{pair!r} has no '='; write KEY VALUE or key=value pairs")
+        if any(key == earlier for earlier, _ in pairs):
+            raise click.UsageError(f"{key!r} is given twice; give each key once")
         pairs.append((key, _meant(text)))
     return pairs
 

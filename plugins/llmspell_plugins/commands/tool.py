@@ -164,6 +164,8 @@ def _paired(pairs: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:
         key, sign, text = pair.partition("=")
         if not sign:
             raise click.UsageError(f"{pair!r} has no '='; write an object or key=value pairs")
+        if key in values:
+            raise click.UsageError(f"{key!r} is given twice; give each parameter once")
         values[key] = text if "string" in _types(schema, key) else _json(text)
     return values
 

@@ -128,7 +128,7 @@ def _paired(values: Sequence[str]) -> list[tuple[str, Any]]:
     """The keys and values, from two arguments or from ``key=value`` pairs."""
     if len(values) == 2 and "=" not in values[0]:
         return [(values[0], _meant(values[1]))]
-    pairs = []
+    pairs: list[tuple[str, Any]] = []
     for pair in values:
         key, sign, text = pair.partition("=")
         if not sign:

@@ -225,8 +225,14 @@ def test_a_noun_answers_to_its_plural(here: Any, words: str) -> None:
     [
         (["plugni", "list"], "llmspell: there is no command 'plugni'; did you mean plugin?\n"),
         (["plugin", "lst"], "llmspell: there is no command 'lst'; did you mean list?\n"),
-        (["tool", "call"], "llmspell: there is no command 'call'; there are info, invoke, list, test\n"),
-        (["hook", "point", "describe"], "llmspell: there is no command 'describe'; there are list, show\n"),
+        (
+            ["tool", "call"],
+            "llmspell: there is no command 'call'; there are info, invoke, list, test; see llmspell tool --help\n",
+        ),
+        (
+            ["hook", "point", "describe"],
+            "llmspell: there is no command 'describe'; there are list, show; see llmspell hook point --help\n",
+        ),
         (
             ["tool", "invoke", "calculator", "input=1", "input=2"],
             "llmspell: 'input' is given twice; give each parameter once\n",

@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pytest
 
+from llmspell.cli.invocation import OPTIONS
 from llmspell.cli.main import main
 from llmspell.cli.root import cli
 from packages import install
@@ -25,6 +26,8 @@ LISTINGS = {"list", "show", "info", "order", "path", "doctor", "validate", "vers
 """The verbs that answer with what there is."""
 NEEDED = {"tool info": ["calculator"], "hook point show": ["system_startup"], "hook order": ["before_model_call"]}
 NEEDED["plugin info"] = ["calculator"]
+OF_RUNS = {"approval show", "workflow show", "workflow validate"}
+"""Listings of what a run, or a file, has: see `test_cli_workflow`."""
 
 
 def verbs(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -70,6 +73,9 @@ def mistyped(command: click.Command) -> Iterator[tuple[list[str], str]]:
             yield [f"{longest}=x"], longest
             continue
         yield [longest], longest
+        if not option.multiple and option not in OPTIONS:
+            given = str(option.type.choices[0]) if isinstance(option.type, click.Choice) else "1"
+            yield [longest, given, longest, given], f"{longest} is given twice"
         if isinstance(option.type, click.Choice):
             yield [longest, "x;y"], str(option.type.choices[0])
         if isinstance(option.type, click.types.FloatParamType | click.types.IntParamType):
@@ -104,7 +110,7 @@ def test_what_is_mistyped_is_told_on_one_line_with_a_remedy(verb: str, run: Run)
         assert said in err, err
 
 
-@pytest.mark.parametrize("verb", [verb for verb, (path, _) in VERBS.items() if path and path[-1] in LISTINGS])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.split(" ")[-1] in LISTINGS and verb not in OF_RUNS])
 def test_every_listing_has_json(verb: str, run: Run) -> None:
     code, out, err = run(*VERBS[verb][0], *NEEDED.get(verb, []), "--output", "json")
 

@@ -173,7 +173,7 @@ async def test_what_takes_forever_ends_at_the_time_limit(name: str) -> None:
 
 @pytest.mark.parametrize("name", MEMORY_BOMBS)
 async def test_what_grows_forever_ends_at_the_memory_limit(name: str) -> None:
-    error = await fails_beside(MEMORY_BOMBS[name], time_s=20.0, memory_bytes=20_000_000)
+    error = await fails_beside(MEMORY_BOMBS[name], time_s=PATIENCE_S, memory_bytes=20_000_000)
 
     assert error.code == "memory_limit"
     assert "20000000 bytes of memory" in str(error)
@@ -213,7 +213,7 @@ async def test_the_instruction_limit_counts_each_instruction_once_whatever_it_to
 async def test_what_is_refused_says_why(name: str) -> None:
     source, words = ERRORS[name]
 
-    error = await fails_beside(source, time_s=5.0)
+    error = await fails_beside(source, time_s=PATIENCE_S)
 
     assert re.search(words, str(error))
     assert error.line == 1

@@ -1,7 +1,8 @@
 """The root of all commands: those that stay when plugins are broken, and behind them those that plugins bring.
 
 Invariant: help lists every command and imports none. Every command takes the options that all take, but for those whose
-names it has taken for its own; every group answers to plurals, and to no misspelling without naming the nearest.
+names it has taken for its own; every group answers to plurals, and to no misspelling without naming the nearest. An
+option of its own that takes one value is refused the second time.
 """
 
 from __future__ import annotations
@@ -35,9 +36,40 @@ def _adopt(command: click.Command) -> click.Command:
     """Return a command as one of ours; click makes plain ones, and a package knows nothing of our classes."""
     taken = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
     command.params += [option for option in OPTIONS if taken.isdisjoint(option.opts)]
-    if isinstance(command, click.Group) and not isinstance(command, _Noun):
-        command.__class__ = type("Noun", (_Noun, type(command)), {})  # its own methods go on below ours
+    ours = _Noun if isinstance(command, click.Group) else _Verb
+    if not isinstance(command, ours):
+        command.__class__ = type(
+            ours.__name__.strip("_"), (ours, type(command)), {}
+        )  # its own methods go on below ours
     return command
+
+
+def _check_once(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Refuse an option of the command's own that is given twice and holds one value: one of them would be lost.
+
+    Raises:
+        UsageError: One is.
+    """
+    given: set[str | None] = set()
+    for each in command.make_parser(ctx).parse_args(list(args))[2]:
+        if not isinstance(each, click.Option) or each in OPTIONS or each.multiple or each.is_flag or each.count:
+            continue
+        if each.name in given:
+            ctx.fail(f"{max(each.opts, key=len)} is given twice, and takes one value; give it once")
+        given.add(each.name)
+
+
+class _Verb(click.Command):
+    """A command that takes each of its own options once."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the arguments in.
+
+        Raises:
+            UsageError: They do not fit.
+        """
+        _check_once(self, ctx, args)
+        return super().parse_args(ctx, args)
 
 
 class _Noun(click.Group):
@@ -65,13 +97,18 @@ class _Noun(click.Group):
             names = self.list_commands(ctx)
             near = difflib.get_close_matches(args[0], names, 3)
             # What a noun can do fits on the line; what the root has is a page of its own.
-            there = f"see {ctx.command_path} --help" if ctx.parent is None else f"there are {', '.join(names)}"
-            hint = f"did you mean {' or '.join(near)}?" if near else there
+            there = "" if ctx.parent is None else f"there are {', '.join(names)}; "
+            hint = f"did you mean {' or '.join(near)}?" if near else f"{there}see {ctx.command_path} --help"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return (args[0], command, args[1:]) if command else super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the arguments in; without any, those that print the help."""
+        """Take the arguments in; without any, those that print the help.
+
+        Raises:
+            UsageError: They do not fit.
+        """
+        _check_once(self, ctx, args)
         return super().parse_args(ctx, args or ["--help"])
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -239,11 +239,15 @@ def _verdicts(verdicts: Sequence[str], outputs: Sequence[str]) -> dict[str, Verd
         path, sign, action = pair.rpartition("=")
         if not sign or action not in ("again", "skip", "done"):
             raise click.UsageError(f"--stage {pair!r:.80}: write PATH=again, PATH=skip or PATH=done")
+        if path in said:
+            raise click.UsageError(f"--stage {path!r:.80} is given twice; decide about each stage once")
         said[path] = Verdict(action)  # type: ignore[arg-type]
     for pair in outputs:
         path, sign, text = pair.partition("=")
         if not sign or path not in said or said[path].action != "done":
             raise click.UsageError(f"--output-of {pair!r:.80}: write PATH=JSON, and --stage PATH=done beside it")
+        if said[path].output is not None:
+            raise click.UsageError(f"--output-of {path!r:.80} is given twice; give each output once")
         said[path] = Verdict("done", _meant(text))
     return said
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType, NoneType
 from typing import Any
 
@@ -32,6 +33,7 @@ from llmspell_hookspecs import (
     Retry,
     Skipped,
     Tool,
+    ToolCall,
     ToolContext,
     ToolError,
     tool,
@@ -477,3 +479,61 @@ async def test_guards_see_read_only_what_a_kind_makes_ready_that_shows_nothing_e
 
     with pytest.raises(TypeError):
         seen[0]["to"] = ()
+
+
+@pytest.mark.parametrize("body", list(BODIES))
+@pytest.mark.parametrize("kind", ["transform", "guard", "observe"])
+@pytest.mark.parametrize("answer", list(ANSWERS))
+async def test_hooks_that_wait_mean_the_same_with_a_deadline_and_without(answer: str, kind: str, body: str) -> None:
+    outcomes = []
+    for deadline_s in (None, 60.0):  # with one, and hooks that wait, the whole operation takes the full course
+        seen: Seen = []
+        async with opened(*tools(BODIES[body], seen)) as host:
+            host.hooks.register(BEFORE, waiting(ANSWERS[answer], seen, "first"), kind=kind, name="first", match="echo")
+            host.hooks.register(BEFORE, waiting(ANSWERS["nothing"], seen, "last"), kind="guard", name="last")
+            outcomes.append((await watched(host, partial(operate, host, BODIES[body], deadline_s), seen), seen))
+
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][1][0][0] == ("first" if kind != "observe" else "last")
+
+
+async def test_a_caller_that_is_cancelled_while_a_hook_waits_leaves_in_order() -> None:
+    ended: list[Any] = []
+
+    async def hold(context: HookContext[Any]) -> None:
+        scope.cancel()
+        await trio.sleep_forever()
+
+    async with opened(*tools("fine", [])) as host:
+        host.hooks.register(BEFORE, hold, name="hold", match="echo")
+        host.hooks.register(ERROR, lambda context: ended.append(context.outcome.status), kind="observe", name="ended")
+        with trio.CancelScope() as scope:
+            await operate(host, "fine", None)
+
+    assert scope.cancelled_caught
+    assert ended == ["cancelled"]
+
+
+def waiting(answer: Answer, seen: Seen, name: str) -> Any:
+    """Return a hook that waits a moment, and answers."""
+    hook = asked(answer, seen, name)
+
+    async def wait_first(context: HookContext[Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        return hook(context)
+
+    return wait_first
+
+
+async def operate(host: Host, body: Any, deadline_s: float | None) -> Any:
+    """Run an operation of the kind tool around a body of one's own."""
+
+    async def run(call: Any) -> Any:
+        if isinstance(body, BaseException):
+            raise body
+        return body
+
+    kind = OperationKind("tool", BEFORE, "", "after_tool_execution", ERROR)
+    call = ToolCall("echo", {"text": "plain"}, "utility", "safe")
+    operations = host.get(Operations)
+    return await operations.run(kind, ComponentRef("tool", "echo", "tool:echo"), call, run, deadline_s=deadline_s)

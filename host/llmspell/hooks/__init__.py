@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .catalog import PointCatalog
 from .chain import Chain, still_judging
-from .dispatch import advance, judge, next_answer, observe
+from .dispatch import advance, advance_waiting, judge, next_answer, observe
 from .hook import FOR_ALL, Hook
 from .registry import Handle, HookRegistry
 from .signature import check_subject
@@ -22,6 +22,7 @@ __all__ = [
     "TraceRow",
     "Tracer",
     "advance",
+    "advance_waiting",
     "check_subject",
     "judge",
     "next_answer",

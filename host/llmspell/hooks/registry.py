@@ -26,6 +26,7 @@ from llmspell_hookspecs.errors import HookRegistrationError
 from llmspell_hookspecs.marker import HookOptions, hook_options
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.services import Appeal, HookInfo
+from llmspell_hookspecs.spelling import told
 
 from .catalog import PointCatalog
 from .chain import Chain, compile_chain
@@ -204,7 +205,7 @@ class HookRegistry:
         if wrong or not plugin.strip() or not (scope or plugin.isprintable()):  # a script's file may be called anything
             what = wrong or "plugin"
             message = (
-                f"hook at {str(point)[:80]!r}: the {what} {texts[what]!r:.80} is no name; give a text to be printed"
+                f"hook at {str(point)[:80]!r}: the {what} {told(texts[what], 80)} is no name; give a text to be printed"
             )
             raise HookRegistrationError(message)
         resolved, pattern = self.catalog.resolve(point)

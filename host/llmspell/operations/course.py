@@ -45,8 +45,9 @@ class Chains(Struct, frozen=True):
 
     Attributes:
         heard: Whether anybody listens to its events.
-        straight: Whether nobody but sync transforms and guards before it is asked unless it fails, and nobody but sync
-            observers is told.
+        straight: Whether nobody but transforms, guards and observers before it is asked unless it fails, and nobody but
+            sync observers is told of its end.
+        waits: Whether any hook before it must be awaited.
     """
 
     before: Chain | None
@@ -55,6 +56,7 @@ class Chains(Struct, frozen=True):
     error: Chain | None
     heard: bool = False
     straight: bool = True
+    waits: bool = False
 
 
 NO_CHAINS: Final = Chains(None, None, None, None)

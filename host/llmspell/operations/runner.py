@@ -23,7 +23,7 @@ from typing import Any, Final
 import trio
 from msgspec import structs
 
-from llmspell.hooks import Chain, HookRegistry, Tracer, advance, judge, observe
+from llmspell.hooks import Chain, HookRegistry, Tracer, advance, advance_waiting, judge, observe
 from llmspell_hookspecs import HookContext, InvalidInputError
 from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
 from llmspell_hookspecs.context import ComponentRef, Metadata, OperationRef, Outcome
@@ -183,7 +183,7 @@ class Runner:
                 (chains is None or chains.straight)
                 and (operation.prepare is None or (operation.ready is not None and operation.as_of is generation))
                 and (operation.leave is None or (operation.ready is not None and operation.as_of is generation))
-                and (limit_s is None or limit_s > 0)
+                and (limit_s is None or (limit_s > 0 and (chains is None or not chains.waits)))
                 and not self._measured
             ):
                 return await self._go_straight(operation, frame, chains or NO_CHAINS, generation)
@@ -223,7 +223,7 @@ class Runner:
         return partial(self.execute, operation)
 
     async def _go_straight(self, operation: Operation, frame: Frame, chains: Chains, generation: object) -> Any:
-        """Run an operation that only sync transforms and guards stand before, and that sync observers watch.
+        """Run an operation that only transforms and guards stand before, and whose end only sync observers watch.
 
         Whatever answers anything, fails or is cancelled goes on in the full course from here, and so does what finds
         that others came meanwhile: this is the same course for the case that nothing happens on it.
@@ -240,7 +240,10 @@ class Runner:
                 asked = subject = freeze_fields(subject, frame, "input", LARGEST if kind.sync else FEW)
             if chain is not None:
                 context = HookContext(chain.name, subject, frame.component, frame.ref(), Metadata(), frame.language)
-                answered = advance(chain.transforms, 0, context)
+                if chain.waits:
+                    answered = await advance_waiting(chain.transforms, 0, context)
+                else:
+                    answered = advance(chain.transforms, 0, context)
             if answered is None and operation.ready is not None and self.as_of is generation:
                 subject = operation.ready(subject)
                 if operation.show is None:
@@ -279,7 +282,7 @@ class Runner:
             interrupt: BaseException | None = None
             try:
                 await observe(chain.observers, structs.replace(context, subject=subject, outcome=Outcome()))
-            except BaseException as error:  # the user's own Ctrl-C: observers let nothing else leave
+            except BaseException as error:  # a cancellation, or the user's own Ctrl-C: observers let nothing else leave
                 interrupt = error
             if interrupt is not None or self.as_of is not generation:  # an observer may have brought a wrap
                 course = await self._go_on(
@@ -441,8 +444,9 @@ class Runner:
         points = (kind.before, kind.around, kind.after, kind.error)
         before, around, after, error = (self.registry.chain(point, component) if point else None for point in points)
         heard = is_heard(self.events, kind)
-        straight = around is None and not heard and _is_straight(before) and _only_watches(after)
-        chains = Chains(before, around, after, error, heard, straight)
+        straight = around is None and not heard and not (before and before.scripts) and _only_watches(after)
+        waits = before is not None and any(hook.awaits for hook in before.hooks)
+        chains = Chains(before, around, after, error, heard, straight, waits)
         compiled = kept[component] = None if chains == NO_CHAINS else chains
         return compiled
 
@@ -563,13 +567,6 @@ async def _tell_end(
     outcome = Outcome("completed")
     last = HookContext(chain.name, shown, frame.component, ref, metadata, frame.language, subject, elapsed_ns, outcome)
     await observe(chain.observers, last)
-
-
-def _is_straight(chain: Chain | None) -> bool:
-    """Whether nobody stands in a chain but transforms and guards that need not be awaited."""
-    if chain is None:
-        return True
-    return not (chain.waits or chain.scripts or any(hook.awaits for hook in (*chain.guards, *chain.observers)))
 
 
 def _only_watches(chain: Chain | None) -> bool:

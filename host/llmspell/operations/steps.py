@@ -34,7 +34,7 @@ from typing import Any, Final, Literal
 import trio
 from msgspec import Struct, structs
 
-from llmspell.hooks import Chain, Hook, judge, next_answer, observe
+from llmspell.hooks import Chain, Hook, advance, advance_waiting, judge, next_answer, observe
 from llmspell_hookspecs import (
     Cache,
     Cancel,
@@ -618,8 +618,15 @@ async def propose(
     """
     if not chain.transforms:
         return subject, None
-    index, phase = 0, chain.point.phase
     context = course.context(chain, subject)
+    if answered is None:
+        if chain.waits:
+            answered = await advance_waiting(chain.transforms, 0, context, course.limit_s)
+        else:
+            answered = advance(chain.transforms, 0, context)
+        if answered is None:
+            return subject, None
+    index, phase = 0, chain.point.phase
     while (found := await next_answer(chain, index, context, course.limit_s, answered)) is not None:
         (index, hook, answer), answered = found, None
         if isinstance(answer, Modified) and phase is Phase.ERROR:

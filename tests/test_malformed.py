@@ -14,7 +14,15 @@ from malformed.oracle import Case, Watch, faults_of_message, faults_of_process, 
 from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
-SAMPLE = {"settings": 120, "tools": 150, "lua": 100, "answers": 60, "packages": 40, "command_lines": 30}
+SAMPLE = {
+    "settings": 120,
+    "tools": 150,
+    "lua": 100,
+    "answers": 60,
+    "packages": 40,
+    "command_lines": 30,
+    "workflows": 150,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

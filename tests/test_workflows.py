@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -16,6 +17,13 @@ from llmspell_hookspecs.workflows import Workflows
 def say(name: str, value: Any) -> dict[str, Any]:
     """Return a stage that yields a value."""
     return {"name": name, "function": lambda context: value}
+
+
+def negated(condition: Any, times: int) -> Any:
+    """Return the condition that says so many times that another one does not hold."""
+    for _ in range(times):
+        condition = {"type": "not", "condition": condition}
+    return condition
 
 
 async def run(definition: dict[str, Any], given: Any = None) -> Any:
@@ -175,3 +183,126 @@ async def test_a_loop_ends_at_its_hard_limit_whatever_its_condition_says() -> No
 
     assert output.output == [1] * 5
     assert output.details["break_reason"] == "max_iterations"
+
+
+WRONG_TYPES: dict[str, Any] = {
+    "no table": [],
+    "a pattern that is a list": {"pattern": []},
+    "stages that are a text": {"stages": "ab"},
+    "a stage that is a number": {"stages": [3]},
+    "a tool that is a number": {"stages": [{"name": "a", "tool": 3}]},
+    "needs of numbers": {"stages": [{**say("a", 1), "needs": [1]}]},
+    "needs that are a text": {"stages": [{**say("a", 1), "needs": "a"}]},
+    "a time that is true": {"stages": [{**say("a", 1), "timeout_s": True}]},
+    "a time that is no number": {"timeout_s": float("nan")},
+    "a time that no clock knows": {"timeout_s": 10**400},
+    "endless time": {"timeout_s": None},
+    "a backoff that is no number": {"stages": [{**say("a", 1), "retry": {"backoff": float("nan")}}]},
+    "a jitter above 1": {"stages": [{**say("a", 1), "retry": {"jitter": 2.0}}]},
+    "attempts without end": {"stages": [{**say("a", 1), "retry": {"attempts": 10**30}}]},
+    "a description that is a number": {"description": 10**5000},
+    "a switch that is a text": {"durable": "yes"},
+    "shared that is a list": {"shared": [1]},
+    "a range without end": {"pattern": "loop", "range": {"end": 10**30}},
+    "a branch that is a text": {"pattern": "parallel", "stages": [], "branches": ["a"]},
+    "a condition that is deep": {
+        "pattern": "conditional",
+        "stages": [],
+        "branches": [{"name": "a", "stages": [say("b", 1)], "condition": negated("always", 250)}],
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TYPES)
+async def test_what_is_of_another_type_is_refused_in_one_line(name: str) -> None:
+    wrong = WRONG_TYPES[name]
+    given = {"name": "w", "stages": [say("a", 1)], **wrong} if isinstance(wrong, dict) else wrong
+
+    async with opened() as host:
+        with pytest.raises(InvalidInputError) as caught:
+            await host.get(Workflows).create(given)
+
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 500
+
+
+async def test_stages_of_one_name_are_each_tried_as_often_as_they_say() -> None:
+    attempts: Counter[str] = Counter()
+
+    def fail(context: Any) -> None:
+        attempts[context.path] += 1
+        raise ValueError("it broke")
+
+    def stage(name: str, times: int) -> dict[str, Any]:
+        return {"name": name, "function": fail, "retry": {"attempts": times, "delay_s": 0}, "on_error": "continue"}
+
+    branches = [
+        {"name": "a", "stages": [stage("fetch", 2)]},
+        {"name": "b", "stages": [stage("fetch", 5)]},
+        {"name": "c", "stages": [{**stage("fetch", 1), "repeatable": True}]},
+    ]
+    await run({"pattern": "parallel", "branches": branches})
+
+    assert attempts == {"branch.a/fetch": 2, "branch.b/fetch": 5, "branch.c/fetch": 1}
+
+
+async def test_workflows_whose_names_run_together_keep_their_own_retries() -> None:
+    attempts: Counter[str] = Counter()
+
+    def fail(context: Any) -> None:
+        attempts[f"{context.workflow} {context.path}"] += 1
+        raise ValueError("it broke")
+
+    def stage(name: str, times: int) -> dict[str, Any]:
+        return {"name": name, "function": fail, "retry": {"attempts": times, "delay_s": 0}, "on_error": "continue"}
+
+    async with opened() as host:
+        workflows = host.get(Workflows)
+        first = await workflows.create({"name": "a.b", "stages": [stage("c", 2)]})
+        second = await workflows.create({"name": "a", "stages": [stage("b.c", 4)]})
+        await first.run()
+        await second.run()
+
+    assert attempts == {"a.b c": 2, "a b.c": 4}
+
+
+async def test_waits_that_have_grown_beyond_every_number_are_the_longest_one() -> None:
+    attempts: list[int] = []
+
+    def fail(context: Any) -> None:
+        attempts.append(1)
+        raise ValueError("it broke")
+
+    retry = {"attempts": 40, "delay_s": 1, "backoff": 1e12, "max_delay_s": 0}
+    with pytest.raises(WorkflowError):
+        await run({"stages": [{"name": "a", "function": fail, "retry": retry}]})
+
+    assert len(attempts) == 40
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), ValueError("odd")])
+async def test_whatever_a_condition_raises_the_run_ends_and_is_undone(raised: BaseException) -> None:
+    undone: list[str] = []
+    states: list[str] = []
+
+    def decide(context: Any) -> bool:
+        raise raised
+
+    undo = {"function": lambda context: undone.append("say")}
+    given = {
+        "pattern": "loop",
+        "stages": [{**say("a", 1), "compensate": undo}],
+        "range": {"end": 3},
+        "break_when": [decide],
+        "on_error": "compensate",
+    }
+    async with opened() as host:
+        host.hooks.register(
+            "workflow_state_change", lambda context: states.append(context.subject.status), kind="observe"
+        )
+        made = await host.get(Workflows).create({"name": "w", **given})
+        with pytest.raises(WorkflowError):
+            await made.run()
+
+    assert undone == ["say"]
+    assert states == ["running", "compensated"]

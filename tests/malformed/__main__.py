@@ -23,6 +23,7 @@ KINDS = {
     "answers": 3000,
     "packages": 1500,
     "command_lines": 1000,
+    "workflows": 4000,
 }
 """The kinds, and how many of each a complete run tries."""
 

@@ -7,7 +7,7 @@ say, ``max_iterations`` ends it.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,15 +17,18 @@ from llmspell_hookspecs.workflows import WorkflowDefinition, WorkflowRun
 
 __all__ = ["Loop", "LoopOptions", "Span"]
 
+_FARTHEST: Final = 2**53
+"""What every language counts to without a gap."""
+
 
 class Span(BaseModel):
     """A range of numbers: from ``start``, by ``step``, to before ``end``."""
 
     model_config = ConfigDict(extra="forbid")
 
-    start: int = 0
-    end: int
-    step: int = 1
+    start: int = Field(default=0, ge=-_FARTHEST, le=_FARTHEST)
+    end: int = Field(ge=-_FARTHEST, le=_FARTHEST)
+    step: int = Field(default=1, ge=-_FARTHEST, le=_FARTHEST)
 
     @model_validator(mode="after")
     def _moves(self) -> Span:
@@ -46,7 +49,7 @@ class LoopOptions(BaseModel):
     aggregation: Literal["collect_all", "last", "first_n", "last_n", "none"] = Field(
         default="collect_all", description="What the run yields of the iterations."
     )
-    n: int = Field(default=1, ge=1, description="How many of them, for first_n and last_n.")
+    n: int = Field(default=1, ge=1, le=1_000_000, description="How many of them, for first_n and last_n.")
     max_iterations: int = Field(default=1000, ge=1, description="The hard limit.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .definition import from_dict, to_dict
+from .definition import defined, to_dict
 from .runner import WORKFLOW, WorkflowRunner
 
-__all__ = ["WORKFLOW", "WorkflowRunner", "from_dict", "to_dict"]
+__all__ = ["WORKFLOW", "WorkflowRunner", "defined", "to_dict"]

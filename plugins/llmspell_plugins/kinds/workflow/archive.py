@@ -13,7 +13,7 @@ from typing import Any, Final
 from blake3 import blake3
 from msgspec import msgpack
 
-from llmspell_hookspecs.errors import ComponentNotFoundError, WorkflowError
+from llmspell_hookspecs.errors import ComponentNotFoundError, InvalidInputError, WorkflowError, line_of_error
 from llmspell_hookspecs.fit import plain
 from llmspell_hookspecs.plugin import Services
 from llmspell_hookspecs.runs import RunDetails, RunInfo
@@ -129,8 +129,16 @@ class Archive:
 
 
 def print_of(definition: Mapping[str, Any]) -> str:
-    """Return what tells one definition from another."""
-    return blake3(msgpack.encode(plain(definition), order="deterministic")).hexdigest(16)
+    """Return what tells one definition from another.
+
+    Raises:
+        InvalidInputError: It holds what cannot be kept.
+    """
+    try:
+        return blake3(msgpack.encode(plain(definition), order="deterministic")).hexdigest(16)
+    except (OverflowError, TypeError, ValueError) as error:
+        message = f"workflow {definition.get('name')}: it cannot be kept: {line_of_error(error)}; leave that out"
+        raise InvalidInputError(f"{message}, or do not run it durably", field="durable") from error
 
 
 def output_of(run_id: str, head: Head, loaded: Loaded) -> WorkflowOutput:

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs.errors import InvalidInputError
 from llmspell_hookspecs.payload import payload_text
+from llmspell_hookspecs.spelling import told
 
 from .reference import Scene
 
@@ -90,17 +91,19 @@ def compile_condition(given: Any, where: str) -> Condition:
     elif isinstance(given, str):
         given = _short(given, where)
     if not isinstance(given, Mapping) or not isinstance(given.get("type"), str):
-        raise InvalidInputError(f"{where}: {given!r:.80} is no condition; give a mapping with a type", field=where)
+        raise InvalidInputError(f"{where}: {told(given, 80)} is no condition; give a mapping with a type", field=where)
     kind = given["type"]
     if kind not in _FIELDS:
-        raise InvalidInputError(f"{where}: there is no condition {kind!r}; there are {', '.join(_FIELDS)}", field=where)
+        raise InvalidInputError(
+            f"{where}: there is no condition {told(kind)}; there are {', '.join(_FIELDS)}", field=where
+        )
     fields = {
         _SPELLINGS.get(str(name), str(name)): given[name] for name in given if name not in ("type", "description")
     }
     wanted = _FIELDS[kind]
     wrong = [name for name in fields if name not in wanted] or [name for name in wanted if name not in fields]
     if wrong:
-        message = f"{where}: {wrong[0]!r} does not fit; {kind} takes {', '.join(wanted) or 'nothing'}"
+        message = f"{where}: {told(wrong[0])} does not fit; {kind} takes {', '.join(wanted) or 'nothing'}"
         raise InvalidInputError(message, field=f"{where}.{wrong[0]}")
     return _compiled(kind, fields, where)
 
@@ -122,7 +125,7 @@ def _short(text: str, where: str) -> Mapping[str, Any]:
 def _compiled(kind: str, fields: dict[str, Any], where: str) -> Condition:
     if kind == "custom":
         if not callable(fields["function"]):
-            raise InvalidInputError(f"{where}: {fields['function']!r:.60} is no function; give one", field=where)
+            raise InvalidInputError(f"{where}: {told(fields['function'])} is no function; give one", field=where)
         return compile_condition(fields["function"], where)
     if kind in ("and", "or", "not"):
         return _combined(kind, fields, where)

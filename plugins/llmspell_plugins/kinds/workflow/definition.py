@@ -20,14 +20,16 @@ import msgspec
 from msgspec import Struct, structs
 from pydantic import ValidationError
 
+from llmspell_hookspecs.bounds import check_bounds
 from llmspell_hookspecs.context import ComponentRef
-from llmspell_hookspecs.errors import InvalidInputError, line_of_error
+from llmspell_hookspecs.errors import InvalidInputError, line_of_error, text_of_error
+from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflows import Branch, Pattern, Retries, Stage, WorkflowDefinition
 
 from .conditions import Condition, compile_condition
 from .reference import Resolve, compile_value, references_of
 
-__all__ = ["CompiledStage", "Plan", "compile_definition", "from_dict", "needed", "stages_of", "to_dict"]
+__all__ = ["CompiledStage", "Plan", "compile_definition", "defined", "needed", "stages_of", "to_dict"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,99}")
 _KINDS: Final = ("tool", "agent", "workflow", "model")
@@ -35,6 +37,22 @@ _STRATEGIES: Final = ("", "fail_fast", "continue", "retry", "compensate")
 _STAGE: Final = frozenset(Stage.__struct_fields__)
 _BRANCH: Final = frozenset(Branch.__struct_fields__)
 _DEFINITION: Final = frozenset(WorkflowDefinition.__struct_fields__)
+_MOST: Final = 1e13
+"""What is no number of seconds, nor of attempts, any more."""
+_TEXT: Final = ((str,), "a text")
+_SWITCH: Final = ((bool,), "true or false")
+_NOTHING: Final = type(None)
+_TYPES: Final[dict[str, tuple[tuple[type, ...], str]]] = {
+    **dict.fromkeys(("name", "address", "pattern", "description", "on_error", "on_cancel"), _TEXT),
+    **dict.fromkeys(("durable", "default", "required"), _SWITCH),
+    **dict.fromkeys(("options", "shared"), ((Mapping,), "a table")),
+    **dict.fromkeys(("stages", "branches", "needs"), ((tuple, list), "a list")),
+    **dict.fromkeys(("compensate", "reduce"), ((Stage, _NOTHING), "a stage")),
+    "timeout_s": ((int, float, _NOTHING), "a number of seconds"),
+    "repeatable": ((bool, _NOTHING), "true or false"),
+    "retry": ((Retries, _NOTHING), "a table"),
+}
+"""What each field of a definition, a stage and a branch holds."""
 
 
 class CompiledStage(Struct, eq=False):
@@ -100,16 +118,49 @@ class Plan(Struct, eq=False):
 # From and to plain data.
 
 
-def from_dict(given: Mapping[str, Any], where: str = "workflow") -> WorkflowDefinition:
-    """Return the definition that plain data describes.
+def defined(given: WorkflowDefinition | Mapping[str, Any]) -> WorkflowDefinition:
+    """Return a definition, or the one that plain data describes, each of its fields of its type.
 
     Raises:
         InvalidInputError: Something of it is wrong.
     """
-    name = given.get("name")
+    if not isinstance(given, WorkflowDefinition | Mapping):
+        raise InvalidInputError(f"workflow: a {type(given).__name__} is no definition; give a table", field="")
+    name = given.name if isinstance(given, WorkflowDefinition) else given.get("name")
     if not isinstance(name, str):
-        raise InvalidInputError(f"{where}: its name is {name!r:.60}; give a text", field="name")
-    where = f"workflow {name}"
+        raise InvalidInputError(f"workflow: its name is {told(name)}; give a text", field="name")
+    where = f"workflow {name:.100}"
+    try:
+        check_bounds(given)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{where}: {text_of_error(error).removeprefix('value: ')}", field="") from None
+    definition = given if isinstance(given, WorkflowDefinition) else _from_dict(given, where)
+    _check_types(definition, where)
+    for place, branch in enumerate(definition.branches):
+        _check_types(branch, f"{where}.branches[{place}]", Branch)
+    for stage in stages_of(definition):
+        at: Any = stage
+        at_stage = f"{where}: stage {told(getattr(stage, 'name', ''))}"
+        while at is not None:
+            _check_types(at, at_stage, Stage)
+            at, at_stage = at.compensate, f"{at_stage}: compensate"
+    return definition
+
+
+def _check_types(thing: Any, where: str, kind: type[Struct] = WorkflowDefinition) -> None:
+    if not isinstance(thing, kind):
+        raise InvalidInputError(f"{where}: a {type(thing).__name__} is no {kind.__name__}; give one", field=where)
+    for name in kind.__struct_fields__:
+        value = getattr(thing, name)
+        types, wanted = _TYPES.get(name, ((object,), ""))
+        endless = name == "timeout_s" and value is None and kind is WorkflowDefinition
+        if not isinstance(value, types) or endless or (name == "timeout_s" and isinstance(value, bool)):
+            raise InvalidInputError(f"{where}: its {name} is {told(value)}; give {wanted}", field=name)
+    if isinstance(thing, Stage) and not all(isinstance(need, str) for need in thing.needs):
+        raise InvalidInputError(f"{where}: its needs hold what is no text; give names of stages", field="needs")
+
+
+def _from_dict(given: Mapping[str, Any], where: str) -> WorkflowDefinition:
     fields = {key: value for key, value in given.items() if key in _DEFINITION}
     options = {key: value for key, value in given.items() if key not in _DEFINITION}
     fields["options"] = {**_mapping(fields.get("options", {}), f"{where}.options"), **options}
@@ -137,13 +188,16 @@ def _stage(given: Any, where: str) -> Stage:
             f"{where}: say what runs, by one of {', '.join(_KINDS)}, address, function", field=where
         )
     if said:
-        fields["address"] = f"{said[0]}:{fields.pop(said[0])}"
+        target = fields.pop(said[0])
+        if not isinstance(target, str):
+            raise InvalidInputError(f"{where}: its {said[0]} is {told(target)}; give a text", field=where)
+        fields["address"] = f"{said[0]}:{target}"
     _check_fields(fields, _STAGE, where)
     if fields.get("retry") is not None:
         fields["retry"] = _fitted(fields["retry"], Retries, f"{where}.retry")
     if fields.get("compensate") is not None:
         undo = fields["compensate"]
-        named = {"name": f"undo {fields.get('name', '')}", **undo} if isinstance(undo, Mapping) else undo
+        named = {"name": f"undo {fields.get('name', '')}"[:100], **undo} if isinstance(undo, Mapping) else undo
         fields["compensate"] = _stage(named, f"{where}.compensate")
     if "needs" in fields:
         fields["needs"] = tuple(_list(fields["needs"], f"{where}.needs"))
@@ -162,7 +216,7 @@ def _branch(given: Any, where: str) -> Branch:
 
 
 def to_dict(definition: WorkflowDefinition) -> dict[str, Any]:
-    """Return a definition as plain data; functions by their names, which `from_dict` does not take back."""
+    """Return a definition as plain data; functions by their names, which `defined` does not take back."""
     plain: dict[str, Any] = {"name": definition.name, "pattern": definition.pattern}
     for field, default in _defaults(WorkflowDefinition):
         value = getattr(definition, field)
@@ -230,8 +284,12 @@ def compile_definition(definition: WorkflowDefinition, pattern: Pattern) -> Plan
     problem = pattern.problem(definition, options)
     if problem:
         raise InvalidInputError(f"{where}: {problem}", field="stages")
-    stages = {id(stage): _compile_stage(definition, stage) for stage in stages_of(definition)}
-    conditions = _compile_conditions(definition, options, where)
+    try:
+        stages = {id(stage): _compile_stage(definition, stage) for stage in stages_of(definition)}
+        conditions = _compile_conditions(definition, options, where)
+    except RecursionError:
+        message = f"{where}: a condition is nested too deeply, or a stage undoes itself; flatten it"
+        raise InvalidInputError(message, field="stages") from None
     names = tuple(dict.fromkeys(stage.name for stage in stages_of(definition)))
     _check_references(definition, pattern, conditions, where)
     return Plan(definition, pattern, options, stages, conditions, to_dict(definition), names)
@@ -252,18 +310,20 @@ def _compile_stage(definition: WorkflowDefinition, stage: Stage) -> CompiledStag
     if (stage.function is None) == (not stage.address):
         raise InvalidInputError(f"{where}: say what runs, by an address or by a function", field="address")
     if stage.function is not None and not callable(stage.function):
-        raise InvalidInputError(f"{where}: {stage.function!r:.60} is no function; give one", field="function")
+        raise InvalidInputError(f"{where}: {told(stage.function)} is no function; give one", field="function")
     kind, colon, target = stage.address.partition(":")
     if stage.address and not (kind and colon and target):
-        raise InvalidInputError(f"{where}: {stage.address!r:.60} leads nowhere; write kind:name", field="address")
+        raise InvalidInputError(f"{where}: {told(stage.address)} leads nowhere; write kind:name", field="address")
     if stage.on_error not in _STRATEGIES:
-        raise InvalidInputError(f"{where}: on_error is {stage.on_error!r:.40}; write {_known()}", field="on_error")
-    if stage.timeout_s is not None and not stage.timeout_s > 0:
-        raise InvalidInputError(f"{where}: timeout_s is {stage.timeout_s!r}; give more than 0", field="timeout_s")
+        raise InvalidInputError(f"{where}: on_error is {told(stage.on_error, 40)}; write {_known()}", field="on_error")
+    if stage.timeout_s is not None:
+        _check_time(stage.timeout_s, where)
     strategy = stage.on_error or definition.on_error or "fail_fast"
     retry = stage.retry or (Retries() if strategy == "retry" else None)
-    if retry is not None and (retry.attempts < 1 or retry.delay_s < 0 or retry.backoff < 1 or retry.max_delay_s < 0):
-        raise InvalidInputError(f"{where}: {retry} cannot be; give attempts and backoff from 1", field="retry")
+    if retry is not None and not _is_possible(retry):
+        raise InvalidInputError(
+            f"{where}: {told(retry, 150)} cannot be; give attempts and backoff from 1, jitter up to 1", field="retry"
+        )
     name = f"{definition.name}.{stage.name}"
     return CompiledStage(
         stage,
@@ -276,6 +336,14 @@ def _compile_stage(definition: WorkflowDefinition, stage: Stage) -> CompiledStag
         None if stage.compensate is None else _compile_stage(definition, stage.compensate),
         tuple(dict.fromkeys([*stage.needs, *needed(stage.input)])),
     )
+
+
+def _is_possible(retry: Retries) -> bool:
+    numbers = (retry.attempts, retry.delay_s, retry.backoff, retry.max_delay_s, retry.jitter)
+    if not all(isinstance(each, int | float) and abs(each) < _MOST for each in numbers):
+        return False
+    grows = retry.attempts >= 1 and retry.backoff >= 1 and retry.delay_s >= 0 and retry.max_delay_s >= 0
+    return grows and 0 <= retry.jitter <= 1
 
 
 def needed(value: Any) -> Iterator[str]:
@@ -298,17 +366,25 @@ def _copy(value: Any) -> Any:
 
 def _check_definition(definition: WorkflowDefinition, where: str) -> None:
     if definition.on_error not in _STRATEGIES:
-        raise InvalidInputError(f"{where}: on_error is {definition.on_error!r:.40}; write {_known()}", field="on_error")
-    if not isinstance(definition.timeout_s, int | float) or not definition.timeout_s > 0:
-        message = f"{where}: timeout_s is {definition.timeout_s!r:.40}; give more than 0"
-        raise InvalidInputError(message, field="timeout_s")
+        raise InvalidInputError(
+            f"{where}: on_error is {told(definition.on_error, 40)}; write {_known()}", field="on_error"
+        )
+    _check_time(definition.timeout_s, where)
     if definition.on_cancel not in ("", "compensate"):
-        raise InvalidInputError(f"{where}: on_cancel is {definition.on_cancel!r:.40}; write compensate, or nothing")
+        raise InvalidInputError(f"{where}: on_cancel is {told(definition.on_cancel, 40)}; write compensate, or nothing")
     _check_unique([stage.name for stage in definition.stages], where, "stage")
     _check_unique([branch.name for branch in definition.branches], where, "branch")
     for branch in definition.branches:
         _check_name(branch.name, f"{where}: branch {branch.name}", "name")
+        if branch.timeout_s is not None:
+            _check_time(branch.timeout_s, f"{where}: branch {branch.name}")
         _check_unique([stage.name for stage in branch.stages], f"{where}: branch {branch.name}", "stage")
+
+
+def _check_time(seconds: float, where: str) -> None:
+    if not 0 < seconds < _MOST:
+        message = f"{where}: timeout_s is {told(seconds, 40)}; give more than 0, and less than a million years"
+        raise InvalidInputError(message, field="timeout_s")
 
 
 def _options(definition: WorkflowDefinition, pattern: Pattern, where: str) -> Any:
@@ -389,26 +465,26 @@ def _check_step(name: str, where: str, names: Sequence[str], late: Sequence[str]
 
 def _unknown(where: str, what: str, name: str, known: Iterable[str]) -> InvalidInputError:
     close = ", ".join(difflib.get_close_matches(name, list(known), 3, 0.0)) or "none"
-    return InvalidInputError(f"{where}: there is no {what} {name!r:.60}; the nearest are {close}", field="input")
+    return InvalidInputError(f"{where}: there is no {what} {told(name)}; the nearest are {close}", field="input")
 
 
 def _check_name(name: Any, where: str, field: str) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        message = f"{where}: the name {name!r:.60} cannot be; write letters, digits, blanks and _ - ., at most 100"
+        message = f"{where}: the name {told(name)} cannot be; write letters, digits, blanks and _ - ., at most 100"
         raise InvalidInputError(message, field=field)
 
 
 def _check_unique(names: Sequence[str], where: str, what: str) -> None:
     for place, name in enumerate(names):
         if name in names[:place]:
-            raise InvalidInputError(f"{where}: there are two of the {what} {name!r:.60}; rename one", field="name")
+            raise InvalidInputError(f"{where}: there are two of the {what} {told(name)}; rename one", field="name")
 
 
 def _check_fields(fields: Mapping[str, Any], known: Iterable[str], where: str) -> None:
     for name in fields:
         if name not in known:
             close = ", ".join(difflib.get_close_matches(str(name), sorted(known), 3, 0.0))
-            raise InvalidInputError(f"{where}: there is no {name!r:.60}; the nearest are {close}", field=where)
+            raise InvalidInputError(f"{where}: there is no {told(name)}; the nearest are {close}", field=where)
 
 
 def _fitted(value: Any, kind: Callable[..., Any], where: str) -> Any:

@@ -6,6 +6,7 @@ import inspect
 from typing import Any, Final
 
 from llmspell_hookspecs.kind import ComponentGroup
+from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflows import Pattern
 
 __all__ = ["PATTERNS"]
@@ -20,7 +21,7 @@ def _problem(item: Any, name: str) -> str:
     if not isinstance(item, Pattern):
         return "is no Pattern; give it name, description, Options, ordered, problem(definition, options) and run(run)"
     if item.name != name:
-        return f"calls itself {item.name!r:.60}; give it name = {name!r}, as its entry point is called"
+        return f"calls itself {told(item.name)}; give it name = {name!r}, as its entry point is called"
     return ""
 
 

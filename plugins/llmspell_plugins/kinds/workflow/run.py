@@ -22,6 +22,7 @@ from msgspec import structs
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import LlmspellError, WorkflowError, text_of_error
+from llmspell_hookspecs.foreign import Blamed, as_error
 from llmspell_hookspecs.operation import Operation, Operations
 from llmspell_hookspecs.runs import StageInfo
 from llmspell_hookspecs.services import Calls
@@ -78,6 +79,7 @@ class Run:
         durable: Keeps what becomes of it.
         waiting: The paths of stages that wait for a person.
         failure: With what it failed.
+        under_way: The stages that run, by path.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Run:
         self.durable = durable
         self.waiting: list[str] = []
         self.failure: Exception | None = None
+        self.under_way: dict[str, CompiledStage] = {}
         self._component = ComponentRef("workflow", definition.name, f"workflow:{definition.name}")
         self._data = dict(definition.shared) if durable is None else durable.shared_of(definition)
         self.shared = Shared(self._data, operations, self._component, run_id, copies=durable is not None)
@@ -201,6 +204,7 @@ class Run:
                 place.written = {}
                 given = durable.intend(compiled, path, given)
                 await durable.writer.flush()
+            self.under_way[path] = compiled
             try:
                 output = (await self._operations.execute(self._operation(compiled, place, given, ran))).output
             except PausedError as error:
@@ -212,6 +216,8 @@ class Run:
                     began_it = attempts > 0 and getattr(error, "component", "") != compiled.stage.address
                     self.wait(compiled, path, error, began=began_it)
                     raise PausedError(text_of_error(error), component=compiled.component.name) from error
+            finally:
+                del self.under_way[path]
         self._sequence += 1
         elapsed_ms = (perf_counter() - began) * 1000
         if durable is not None and failure is None:
@@ -358,8 +364,10 @@ class Run:
             verdict, inputs = answer.verdict, answer.inputs
         if verdict is None and compiled.function is not None:
             await self._settle()
-            answered = compiled.function(place)
-            verdict = bool(await answered if isawaitable(answered) else answered)
+            where = f"workflow {self.definition.name}: condition {path}"
+            with Blamed(lambda error: as_error(error, where), spares=Exception):
+                answered = compiled.function(place)
+                verdict = bool(await answered if isawaitable(answered) else answered)
         if verdict is None:
             verdict = bool(compiled.decide(inputs))
         if self.durable is not None:  # what it was decided from may be otherwise when the run is resumed

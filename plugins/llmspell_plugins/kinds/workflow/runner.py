@@ -27,17 +27,18 @@ from llmspell_hookspecs.errors import (
     text_of_error,
 )
 from llmspell_hookspecs.fit import plain
+from llmspell_hookspecs.foreign import Blamed, as_error
 from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
 from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.plugin import Services
 from llmspell_hookspecs.policy import Policy
 from llmspell_hookspecs.runs import RunDetails, RunInfo, Verdict
 from llmspell_hookspecs.services import Calls, HookHandle, Hooks, Tools
-from llmspell_hookspecs.workflow import WorkflowCall, WorkflowOutput
-from llmspell_hookspecs.workflows import WorkflowDefinition, WorkflowInfo, Workflows
+from llmspell_hookspecs.workflow import StageCall, WorkflowCall, WorkflowOutput
+from llmspell_hookspecs.workflows import Retries, WorkflowDefinition, WorkflowInfo, Workflows
 
 from .archive import UNDER_WAY, Archive, output_of, print_of
-from .definition import CompiledStage, Plan, compile_definition, from_dict, to_dict
+from .definition import CompiledStage, Plan, compile_definition, defined, to_dict
 from .durable import Durable
 from .group import PATTERNS
 from .records import ENDED, Loaded, Records
@@ -166,12 +167,13 @@ class WorkflowRunner(ComponentKind):
         self._calls = services.get(Calls)
         self._hooks = services.get(Hooks)
         self._handles: dict[str, Handle] = {}
+        self._runs: list[Run] = []
 
     # Making.
 
     async def create(self, definition: WorkflowDefinition | Mapping[str, Any], /, *, scope: str = "") -> Handle:
         """Make a workflow; see the contract's `Workflows`."""
-        given = definition if isinstance(definition, WorkflowDefinition) else from_dict(definition)
+        given = defined(definition)
         plan = compile_definition(given, await self._patterns.enter(given.pattern))
         self._check_room(given.name, scope)
         handle = Handle(self, plan, scope, self._retries(plan))
@@ -221,15 +223,19 @@ class WorkflowRunner(ComponentKind):
         return [
             self._hooks.register(
                 "workflow_error",
-                again(stage.retry),
+                again(self._retries_of),
                 plugin="workflow",
-                name=f"retry {stage.component.name}",
+                name=f"retry {plan.definition.name}/{name}",
                 priority="lowest",
-                match=stage.component.name,
+                match=f"{plan.definition.name}.{name}",
             )
-            for stage in stages
-            if stage.retry is not None
+            for name in dict.fromkeys(stage.stage.name for stage in stages if stage.retry is not None)
         ]
+
+    def _retries_of(self, call: StageCall) -> Retries | None:
+        """Return how often the stage that runs as this call is tried."""
+        stages = (run.under_way.get(call.path) for run in self._runs if run.id == call.run_id)
+        return next((stage.retry for stage in stages if stage is not None), None)
 
     # Running.
 
@@ -278,7 +284,12 @@ class WorkflowRunner(ComponentKind):
                 run = Run(plan, run_id, approved.input, self._operations, self._calls, durable)
             else:
                 run.begin_again()
-            return await (_go(run, kind is RESUMED) if durable is None else _go_durably(run, durable, kind is RESUMED))
+            self._runs.append(run)
+            try:
+                resumed = kind is RESUMED
+                return await (_go(run, resumed) if durable is None else _go_durably(run, durable, resumed))
+            finally:
+                self._runs.remove(run)
 
         operation = options.operation(
             kind,
@@ -363,7 +374,7 @@ class WorkflowRunner(ComponentKind):
             return handle
         where = f"workflow run {run_id}"
         try:
-            given = from_dict(loaded.definition)
+            given = defined(loaded.definition)
             plan = compile_definition(given, await self._patterns.enter(given.pattern))
         except InvalidInputError as error:
             if handle is not None:
@@ -416,7 +427,8 @@ async def _go(run: Run, resumed: bool) -> WorkflowOutput:
     resumed = resumed or run.status != "pending"
     await run.become("running", resumed=resumed)
     try:
-        value = await run.plan.pattern.run(run)
+        with Blamed(lambda error: as_error(error, f"workflow {run.definition.name}"), spares=Exception):
+            value = await run.plan.pattern.run(run)
         if run.waiting:
             raise PausedError(f"{', '.join(run.waiting)}: it waits")
     except trio.Cancelled:

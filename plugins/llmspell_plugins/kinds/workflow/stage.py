@@ -162,18 +162,31 @@ def body_of(stage: CompiledStage, place: Place, calls: Calls, ran: Callable[[], 
     return call_component
 
 
-def again(retry: Retries) -> Callable[[HookContext[Failure]], Retry | None]:
-    """Return the hook that lets a stage run again."""
+def again(retries_of: Callable[[StageCall], Retries | None]) -> Callable[[HookContext[Failure]], Retry | None]:
+    """Return the hook that lets stages run again.
+
+    Args:
+        retries_of: Returns how often the stage that runs is tried; two of one name may differ in that.
+    """
 
     def try_again(context: HookContext[Failure]) -> Retry | None:
+        if context.component.kind != STAGE.name or isinstance(context.subject.error, _FINAL):
+            return None
+        retry = retries_of(context.request)
         attempt = context.operation.attempt
-        if context.component.kind != STAGE.name or attempt >= retry.attempts:
+        if retry is None or attempt >= retry.attempts:
             return None
-        if isinstance(context.subject.error, _FINAL):
-            return None
-        delay_s = min(retry.max_delay_s, retry.delay_s * retry.backoff ** (attempt - 1))
+        delay_s = _delay_s(retry, attempt)
         if retry.jitter:
             delay_s *= 1 - retry.jitter * random.random()  # noqa: S311 - so that many do not come at once
         return Retry(delay_s, retry.attempts)
 
     return try_again
+
+
+def _delay_s(retry: Retries, attempt: int) -> float:
+    """Return the wait after an attempt, however often it grew."""
+    try:
+        return min(retry.max_delay_s, retry.delay_s * retry.backoff ** (attempt - 1))
+    except OverflowError:
+        return retry.max_delay_s if retry.delay_s else 0.0

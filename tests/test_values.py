@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import OrderedDict, deque
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel import make_tool, opened
-from llmspell_hookspecs import Cache, HookContext, InvalidInputError, Modified, Replace, ToolContext
-from llmspell_hookspecs.values import canonical, freeze, restore, thaw
+from llmspell_hookspecs import Cache, HookContext, InvalidInputError, Modified, Replace, ToolContext, fit
+from llmspell_hookspecs.values import Settled, canonical, freeze, is_kept, restore, thaw
 from values_of_all_types import REFUSED, VALUES, nested
 
 BEFORE, AFTER = "before_tool_execution", "after_tool_execution"
@@ -234,3 +235,30 @@ async def test_what_is_kept_for_one_value_is_not_served_for_another_that_only_lo
 
     assert first == list(range(1, len(given) + 1))
     assert again == first
+
+
+class Layer(Settled, frozen=True):
+    """Holds another one."""
+
+    inner: Any = None
+
+
+class Loose(Settled, frozen=False):  # type: ignore[misc]  # msgspec lets it
+    """Can be changed."""
+
+    inner: Any = None
+
+
+@pytest.mark.parametrize("walk", [fit.plain, canonical])
+def test_what_holds_itself_by_the_thousand_is_refused_in_words(walk: Any) -> None:
+    value = functools.reduce(lambda inner, _: Layer(inner), range(5_000), Layer())
+
+    with pytest.raises(InvalidInputError, match="nested more than"):
+        walk(value)
+
+
+def test_a_class_whose_objects_can_be_changed_is_not_taken_for_read_only() -> None:
+    value = Loose([1])
+
+    assert not is_kept(value)
+    assert freeze((value,))[0] is not value

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from .bounds import ATOMS, FEW, LARGEST, TooManyItemsError, check_bounds
+from .bounds import ATOMS, FEW, LARGEST, TooManyItemsError, check_bounds, too_deep
 from .errors import InvalidInputError
 from .secret import keep_hidden
 from .values import freeze, is_kept, restore
@@ -108,13 +108,24 @@ def renew(value: T, where: str | Addressed, what: str, most: int = LARGEST) -> T
 
 
 def plain(value: Any) -> Any:
-    """Return the value as fresh dicts, lists and atoms; what is none of those by its `repr`."""
+    """Return the value as fresh dicts, lists and atoms; what is none of those by its `repr`.
+
+    Raises:
+        InvalidInputError: It is nested more deeply than Python can walk.
+    """
+    try:
+        return _plain(value)
+    except RecursionError:
+        raise too_deep() from None
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, Struct):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     return value if value is None or isinstance(value, str | int | float | bool | bytes) else repr(value)
 
 

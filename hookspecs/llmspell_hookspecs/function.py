@@ -20,6 +20,7 @@ from pydantic.fields import Field, FieldInfo
 
 from .components import SecurityLevel
 from .errors import PluginError
+from .spelling import told
 from .tool import Tool, ToolContext, ToolExample, ToolLimits
 
 __all__ = ["tool"]
@@ -143,13 +144,13 @@ def _check(function: Any, called: str, options: dict[str, Any], settings_model: 
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise _wrong(called, "it is a generator; return one value")
     if not isinstance(options.get("aliases", ()), tuple | list):
-        raise _wrong(called, f"its aliases are {options['aliases']!r:.80}; write a tuple of texts")
+        raise _wrong(called, f"its aliases are {told(options['aliases'], 80)}; write a tuple of texts")
     if not isinstance(options.get("level", SecurityLevel.SAFE), SecurityLevel):
         raise _wrong(called, f"its level is {options['level']!r}; use SecurityLevel.SAFE, RESTRICTED or PRIVILEGED")
     if options.get("effects", "") not in ("", "transactional", "keyed"):
-        raise _wrong(called, f"its effects are {options['effects']!r:.80}; use '', 'transactional' or 'keyed'")
+        raise _wrong(called, f"its effects are {told(options['effects'], 80)}; use '', 'transactional' or 'keyed'")
     if settings_model is not None and not (inspect.isclass(settings_model) and issubclass(settings_model, BaseModel)):
-        raise _wrong(called, f"its settings are {settings_model!r:.60}; give a pydantic model")
+        raise _wrong(called, f"its settings are {told(settings_model)}; give a pydantic model")
 
 
 def _hints(function: Callable[..., Any], called: str) -> dict[str, Any]:

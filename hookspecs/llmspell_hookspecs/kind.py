@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Awaitable, Callable, Iterator
+from math import isnan
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 from pydantic import BaseModel
 
 from .context import ComponentRef
+from .errors import InvalidInputError
 from .operation import Operation, OperationKind
 from .plugin import PluginInfo
+from .spelling import told
 
 __all__ = ["CallOptions", "ComponentGroup", "ComponentKind", "Registries", "Registry"]
 
@@ -34,6 +37,9 @@ class CallOptions(Struct, frozen=True):
         apart: Whether the hooks of the script around it are not asked; tools alone heed it.
         lenient: Whether parameters that a tool does not take are left out instead of refused.
         key: What stands for the call if it is made again; see `ToolContext`. Empty for one of its own.
+
+    Raises:
+        InvalidInputError: The deadline is no number of seconds.
     """
 
     deadline_s: float | None = None
@@ -43,6 +49,12 @@ class CallOptions(Struct, frozen=True):
     apart: bool = False
     lenient: bool = False
     key: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the deadline: compared with others, what is no number would end nothing."""
+        if self.deadline_s is not None and not _is_time(self.deadline_s):
+            message = f"deadline_s is {told(self.deadline_s)}; give a number of seconds"
+            raise InvalidInputError(message, field="deadline_s")
 
     def operation(
         self,
@@ -77,6 +89,13 @@ class CallOptions(Struct, frozen=True):
             started=self.started,
             **more,
         )
+
+
+def _is_time(given: Any) -> bool:
+    try:
+        return isinstance(given, int | float) and not isinstance(given, bool) and not isnan(given)
+    except OverflowError:
+        return False
 
 
 def _nothing_wrong(item: Any, name: str) -> str:

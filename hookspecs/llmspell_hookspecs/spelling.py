@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import reprlib
 from typing import Final
 
-__all__ = ["MESSAGE_CHARACTERS", "escaped", "one_line", "spell_out", "spelled_path", "true_path"]
+__all__ = ["MESSAGE_CHARACTERS", "escaped", "one_line", "spell_out", "spelled_path", "told", "true_path"]
 
 MESSAGE_CHARACTERS: Final = 500
 """How long the message of an error may be."""
@@ -28,6 +29,9 @@ _ODD: Final = re.compile(
 )
 _ENDS: Final = 20
 """Of a text that is so many times as long as a line may be, no more than that is read."""
+_BITS: Final = 256
+"""From how large on a number is not printed."""
+_SHORT: Final = reprlib.Repr()
 _BREAK: Final = re.compile(r"(?<!\s)\s*\n\s*")  # from where white space begins: else a row of blanks takes its square
 
 
@@ -87,6 +91,17 @@ def one_line(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
     end = characters // 3
     mark = f" ... {more or len(text) - characters} characters more ... "
     return text[: characters - end - len(mark)] + mark + text[-end:]
+
+
+def told(value: object, characters: int = 60) -> str:
+    """Return a value as an error shows it: cut off; of whatever class it is, this never fails, nor takes long."""
+    if isinstance(value, int) and value.bit_length() > _BITS:
+        return f"a number of {value.bit_length()} bits"
+    try:
+        text = repr(value[:characters]) if isinstance(value, str) else _SHORT.repr(value)
+    except Exception:  # its own code ran, or it holds a number that is too long to print
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."
 
 
 def escaped(text: str) -> str:

@@ -65,7 +65,8 @@ class Settled(Struct, frozen=True):
 
 def _settles(kind: Any) -> bool:
     """Whether structs of this class are settled: of a class of one's own below it, nothing is taken for granted."""
-    return kind.__base__ is Settled and kind.__post_init__ is Settled.__post_init__
+    own = kind.__base__ is Settled and kind.__post_init__ is Settled.__post_init__
+    return own and bool(kind.__struct_config__.frozen)
 
 
 _is_settled: Final[Callable[[Any], bool]] = functools.lru_cache(maxsize=1024)(_settles)
@@ -403,7 +404,10 @@ def canonical(value: Any) -> bytes:
         InvalidInputError: `freeze` refuses it.
     """
     out: list[bytes] = []
-    spell(freeze(value), out)
+    try:
+        spell(freeze(value), out)
+    except RecursionError:  # settled structs within each other, which are not walked when they are frozen
+        raise too_deep() from None
     return b"".join(out)
 
 

@@ -18,6 +18,7 @@ from llmspell_hookspecs import ScriptGlobal, Storage
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.kind import ComponentGroup, ComponentKind
 from llmspell_hookspecs.language import Language
+from llmspell_hookspecs.spelling import told
 
 __all__ = ["KINDS", "OWN_GROUPS", "PLUGINS", "Groups", "name_problem", "plugin_name", "service_name"]
 
@@ -152,7 +153,7 @@ def _command_problem(command: Any, name: str) -> str:
 
 def _hooks_problem(plugin: Any, name: str) -> str:
     if plugin is None or isinstance(plugin, str | bytes | int | float | list | tuple | dict | set | frozenset):
-        return f"is {plugin!r:.40}, which is no plugin; name a module, or a class with hooks"
+        return f"is {told(plugin, 40)}, which is no plugin; name a module, or a class with hooks"
     return ""
 
 

@@ -18,7 +18,7 @@ from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.plugin import PluginInfo
-from llmspell_hookspecs.spelling import one_line
+from llmspell_hookspecs.spelling import one_line, told
 
 from .discovery import Candidate
 from .groups import PLUGINS, Groups, name_problem, plugin_name
@@ -60,7 +60,7 @@ def _candidate(item: Any, settings: Settings, groups: Groups) -> Candidate:
     group = row.name
     problem = name_problem(name, row.section)
     if isinstance(given, bytes | int | float | list | tuple | dict | set):
-        problem = f"its name is {given!r:.80}, no text; give it one"
+        problem = f"its name is {told(given, 80)}, no text; give it one"
     if problem:
         shown = one_line(name, 100)
         refusal = f"plugin {shown or module}: {problem}"

@@ -25,6 +25,7 @@ from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.parameters import models_at, validate, written_names
 from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_hookspecs.spelling import told
 
 from .discovery import Candidate
 from .groups import Groups
@@ -220,7 +221,7 @@ def settings_of(info: PluginInfo, target: Any, table: dict[str, Any], section: s
         if problem:
             raise PluginError(f"{where}.{next(iter(table))}: {problem}", plugin=info.name)
         if model is not None and not (inspect.isclass(model) and issubclass(model, BaseModel)):
-            shown = repr(model) if len(repr(model)) <= 40 else f"{model!r:.40}..."
+            shown = told(model, 43)
             message = f"plugin {info.name}: its Settings is {shown}, no pydantic model; make it one"
             raise PluginError(message, plugin=info.name)
         return None if model is None or not given else _validated(model, table, where)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from llmspell_hookspecs import SecurityLevel, Tool, ToolExample
 from llmspell_hookspecs.kind import ComponentGroup
 from llmspell_hookspecs.parameters import validate
+from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.tool import ToolLimits
 
 __all__ = ["TOOLS"]
@@ -40,7 +41,7 @@ def _tool_problem(tool: Any, name: str) -> str:
         return "is no Tool; subclass llmspell_hookspecs.Tool, or mark a function with @tool"
     called = getattr(tool, "name", "")
     if called != name:
-        problem = f"calls itself {called!r:.80}" if called else "has no name"
+        problem = f"calls itself {told(called, 80)}" if called else "has no name"
         return f"{problem}; give it name = {name!r}, as its entry point is called"
     model: Any = getattr(tool, "parameters", None)
     if not _is_model(model):
@@ -52,7 +53,7 @@ def _tool_problem(tool: Any, name: str) -> str:
     if not _takes_two(tool.run):
         return "has a run method that does not take (parameters, context); write it so"
     if not isinstance(tool.limits, ToolLimits):
-        return f"has the limits {tool.limits!r:.80}; use ToolLimits"
+        return f"has the limits {told(tool.limits, 80)}; use ToolLimits"
     if not isinstance(tool.level, SecurityLevel):
         return f"has the level {tool.level!r}; use {_LEVELS}"
     aliases = tool.aliases if isinstance(tool.aliases, tuple | list) else (None,)
@@ -65,14 +66,14 @@ def _example_problem(tool: Tool[Any]) -> str:
     """Say what is wrong with the examples: people and models copy them."""
     examples: Any = tool.examples
     if not isinstance(examples, tuple | list) or not all(isinstance(each, ToolExample) for each in examples):
-        return f"has the examples {examples!r:.80}; write a tuple of ToolExample"
+        return f"has the examples {told(examples, 80)}; write a tuple of ToolExample"
     for each in examples:
         try:
             validate(tool.parameters, dict(each.parameters))
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "parameters"
-            return f"has an example {each.name!r:.40} that it would refuse: {field}: {first['msg']}; correct it"
+            return f"has an example {told(each.name, 40)} that it would refuse: {field}: {first['msg']}; correct it"
     return ""
 
 

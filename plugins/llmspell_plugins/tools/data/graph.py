@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.spelling import told
 
 __all__ = ["MAX_EDGES", "MAX_NODES", "Graph", "drawn", "graph_of", "measured"]
 
@@ -45,7 +46,7 @@ class Graph:
             ToolError: It is there already.
         """
         if name in self.nodes:
-            raise _wrong(f"there is a node {name!r:.80} already", "take another node_id")
+            raise _wrong(f"there is a node {told(name, 80)} already", "take another node_id")
         self.nodes[name] = {"id": name, "label": name if label is None else label, "data": data}
 
     def add_edge(self, source: str, target: str, label: Any = None, weight: Any = None, data: Any = None) -> None:
@@ -56,7 +57,7 @@ class Graph:
         """
         for name in (source, target):
             if name not in self.nodes:
-                raise _wrong(f"there is no node {name!r:.80}", "add it first")
+                raise _wrong(f"there is no node {told(name, 80)}", "add it first")
         self.edges.append({"from": source, "to": target, "label": label, "weight": weight, "data": data})
 
     def plain(self) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def graph_of(given: Any) -> Graph:
         raise _wrong("the graph is no JSON object", "give one that create_graph returned")
     kind = given.get("graph_type", "directed")
     if kind not in ("directed", "undirected"):
-        raise _wrong(f"graph_type is {kind!r:.80}", "write directed or undirected")
+        raise _wrong(f"graph_type is {told(kind, 80)}", "write directed or undirected")
     nodes, edges = (_rows(given, name, most) for name, most in (("nodes", MAX_NODES), ("edges", MAX_EDGES)))
     graph = Graph(kind, given.get("metadata"))
     for node in nodes:
@@ -90,7 +91,7 @@ def graph_of(given: Any) -> Graph:
     for edge in edges:
         weight = edge.get("weight")
         if weight is not None and not (isinstance(weight, int | float) and 0 <= weight <= 1e12):
-            raise _wrong(f"an edge has the weight {weight!r:.80}", "write a number from 0")
+            raise _wrong(f"an edge has the weight {told(weight, 80)}", "write a number from 0")
         graph.add_edge(_name(edge, "from"), _name(edge, "to"), edge.get("label"), weight, edge.get("data"))
     return graph
 
@@ -109,7 +110,7 @@ def _name(row: Mapping[str, Any], field: str) -> str:
     if isinstance(name, int) and not isinstance(name, bool):
         return str(name)
     if not isinstance(name, str) or not name:
-        raise _wrong(f"a node or edge has the {field} {name!r:.80}", "write a text")
+        raise _wrong(f"a node or edge has the {field} {told(name, 80)}", "write a text")
     return name
 
 
@@ -179,7 +180,7 @@ def _analysis(networkx: Any, graph: Graph, net: Any) -> dict[str, Any]:
 def _path(networkx: Any, net: Any, source: str, target: str) -> dict[str, Any]:
     for name in (source, target):
         if name not in net:
-            raise _wrong(f"there is no node {name!r:.80}", "name one that is there")
+            raise _wrong(f"there is no node {told(name, 80)}", "name one that is there")
     try:
         length, path = networkx.single_source_dijkstra(net, source, target)
     except networkx.NetworkXNoPath:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from .context import ComponentRef, OperationRef, Outcome
 from .payload import payload_of
 
-__all__ = ["Asker", "EndedOperation", "Operation", "OperationKind", "Operations", "RunningOperation", "same"]
+__all__ = ["Asker", "Ended", "EndedOperation", "Operation", "OperationKind", "Operations", "RunningOperation", "same"]
 
 
 def same(value: Any) -> Any:
@@ -187,6 +187,20 @@ class RunningOperation(Protocol):
         """
 
 
+class Ended(Struct, frozen=True):
+    """How one of several calls beside each other ended.
+
+    Attributes:
+        value: What it returned.
+        error: What it raised.
+        cancelled: Whether it was cut off because another one failed.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    cancelled: bool = False
+
+
 @runtime_checkable
 class Operations(Protocol):
     """Runs operations of a service's own through the host's one runner.
@@ -272,6 +286,27 @@ class Operations(Protocol):
 
         While anybody does so every operation takes its full course; otherwise it costs nothing. What the function
         raises is kept among the host's problems. It may not wait.
+        """
+
+    async def together(
+        self,
+        calls: Sequence[Callable[[], Awaitable[Any]]],
+        limit: int,
+        /,
+        *,
+        stops: Callable[[Exception], bool] = ...,
+    ) -> list[Ended]:
+        """Run functions beside each other within the operation that runs; all have ended when it returns or raises.
+
+        Use it in place of a nursery wherever what runs may itself run many: they begin and are cancelled in turns.
+
+        Args:
+            calls: What runs.
+            limit: How many at once.
+            stops: Returns whether an error cuts off the others; none does if left out.
+
+        Returns:
+            How each ended, in their order.
         """
 
     async def beside(self, value: Any, walk: Callable[..., Any], /, *arguments: Any) -> Any:

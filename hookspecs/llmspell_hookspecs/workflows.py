@@ -17,12 +17,12 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from msgspec import Struct
 from pydantic import BaseModel
 
+from .operation import Ended
 from .runs import RunDetails, RunInfo, Verdict
 from .workflow import WorkflowOutput
 
 __all__ = [
     "Branch",
-    "Ended",
     "Pattern",
     "Retries",
     "Stage",
@@ -158,20 +158,6 @@ class StageRecord(Struct, frozen=True):
     elapsed_ms: float = 0.0
     attempts: int = 1
     sequence: int = 0
-
-
-class Ended(Struct, frozen=True):
-    """How one of several calls beside each other ended.
-
-    Attributes:
-        value: What it returned.
-        error: What it raised.
-        cancelled: Whether it was cut off because another one failed.
-    """
-
-    value: Any = None
-    error: Exception | None = None
-    cancelled: bool = False
 
 
 class StageContext(Protocol):

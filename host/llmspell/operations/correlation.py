@@ -44,7 +44,8 @@ class Frame(Struct, eq=False):
         running: At the root, how many operations run within it, forks among them.
         forks: At the root, the forks that run within it, each with its frame around; None if there never were any.
         exhausted: At the root, whether no more may until all of those have ended.
-        turns: At the root, who of its forks begins or is cancelled next; None while they are few.
+        branches: At the root, how many functions run beside each other within it.
+        turns: At the root, who of its forks and branches begins or is cancelled next; None while they are few.
         correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
         baggage: What it and all within it carry.
         limit: What ends it at its deadline, with a ``deadline`` on trio's clock; None if nothing does.
@@ -70,6 +71,7 @@ class Frame(Struct, eq=False):
     running: int = 0
     forks: set[Any] | None = None
     exhausted: bool = False
+    branches: int = 0
     turns: Any = None
     baggage: Mapping[str, str] = _NOTHING
     limit: Any = None

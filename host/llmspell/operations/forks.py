@@ -6,9 +6,7 @@ guards, so what is denied is denied at once. When the operation ends, forks that
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from typing import Final
 
 import trio
 from msgspec import structs
@@ -21,12 +19,10 @@ from llmspell_hookspecs.results import Call
 
 from .correlation import Frame
 from .kind import Caller, RunnerLimits
+from .turns import AT_ONCE, turns_of
 from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Forks", "on_behalf"]
-
-_AT_ONCE: Final = 8
-"""How many forks of one root begin, or are cancelled, in one step of the loop once there are more."""
 
 
 def on_behalf(fork: Fork, scope: str) -> Fork:
@@ -34,49 +30,6 @@ def on_behalf(fork: Fork, scope: str) -> Fork:
     if not scope:
         return fork
     return structs.replace(fork, calls=tuple(structs.replace(call, scope=scope) for call in fork.calls))
-
-
-class _Turns:
-    """The row in which the forks of one root begin and are cancelled, some in each step of the loop.
-
-    Each fork that begins starts its own, and each that unwinds cancels its own: without one row for all of them
-    hundreds would run in one step, and everybody else would wait.
-    """
-
-    __slots__ = ("_beginning", "_cancelled", "_moves", "_nursery")
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-        self._beginning = trio.lowlevel.ParkingLot()
-        self._cancelled: deque[_Running] = deque()
-        self._moves = False
-
-    async def begin(self) -> None:
-        """Wait for one's turn to start a fork."""
-        self._move()
-        await self._beginning.park()
-
-    def cancel(self, those: Sequence[_Running]) -> None:
-        """Cancel these, each when it is its turn."""
-        self._cancelled.extend(those)
-        self._move()
-
-    def _move(self) -> None:
-        if not self._moves:
-            self._moves = True
-            self._nursery.start_soon(self._go_on)
-
-    async def _go_on(self) -> None:
-        try:
-            while self._cancelled or self._beginning:
-                count = min(_AT_ONCE, len(self._cancelled))
-                for _ in range(count):
-                    self._cancelled.popleft().scope.cancel()
-                self._beginning.unpark(count=_AT_ONCE - count)
-                await trio.lowlevel.checkpoint()
-        finally:  # also when the host closes: whoever waits goes on and is refused there
-            self._moves = False
-            self._beginning.unpark_all()
 
 
 def _stands_in(frame: Frame | None, around: Frame) -> bool:
@@ -132,8 +85,8 @@ class Forks:
                     self._root.forks = set()
                 self._root.forks.add(running)
                 try:
-                    if len(self._root.forks) > _AT_ONCE:
-                        await self._turns().begin()
+                    if len(self._root.forks) > AT_ONCE:
+                        await turns_of(self._root, self._nursery).begin()
                     await self._nursery.start(self._task, running)
                 finally:
                     if not running.begun:
@@ -205,17 +158,11 @@ class Forks:
                 if not each.swept and (everything or _stands_in(each.frame, self._frame)):
                     each.swept = True
                     left.append(each)
-        if self._root.turns is not None or len(left) > _AT_ONCE:
-            self._turns().cancel(left)
+        if self._root.turns is not None or len(left) > AT_ONCE:
+            turns_of(self._root, self._nursery).cancel([running.scope for running in left])
             return
         for running in left:
             running.scope.cancel()
-
-    def _turns(self) -> _Turns:
-        if self._root.turns is None:
-            self._root.turns = _Turns(self._nursery)
-        turns: _Turns = self._root.turns
-        return turns
 
     async def _abandon(self) -> None:
         until_s = self._frame.hurry(LAST_MOMENTS_S)

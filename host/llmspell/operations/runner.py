@@ -14,7 +14,7 @@ import logging
 import secrets
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter_ns
 from types import CoroutineType, MappingProxyType
@@ -35,7 +35,7 @@ from llmspell_hookspecs.errors import (
     text_of_error,
 )
 from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
-from llmspell_hookspecs.operation import EndedOperation
+from llmspell_hookspecs.operation import Ended, EndedOperation
 from llmspell_hookspecs.tally import Tally
 
 from .asking import ask_chain
@@ -47,6 +47,7 @@ from .forks import Forks
 from .kind import Caller, Operation, OperationKind, RunnerLimits, same
 from .second_level import SecondLevel
 from .steps import Execution, is_heard
+from .together import Together
 
 __all__ = ["Runner"]
 
@@ -63,6 +64,10 @@ _AS_IT_IS: Final = (None, same)
 """Where nothing is prepared, and nobody is shown the result, it leaves as the body made it."""
 _current, _enter, _leave = CURRENT.get, CURRENT.set, CURRENT.reset
 """Bound once: Python 3.11 takes an imported name for a module, and would make a bound method at each call of one."""
+
+
+def _goes_on(error: Exception) -> bool:
+    return False
 
 
 class Runner:
@@ -526,6 +531,18 @@ class Runner:
             await self.ask(point, subject, component)
         except Exception as error:
             self.problem(error)
+
+    async def together(
+        self,
+        calls: Sequence[Callable[[], Awaitable[Any]]],
+        limit: int,
+        /,
+        *,
+        stops: Callable[[Exception], bool] = _goes_on,
+    ) -> list[Ended]:
+        """Run functions beside each other; see the contract's `Operations`."""
+        frame = _current() or Frame(self, None, _HOST, 0, "python")
+        return await Together(calls, stops, frame.root, self._nursery).run(limit)
 
     async def beside(self, value: Any, walk: Callable[..., Any], /, *arguments: Any) -> Any:
         """Call a function that walks a value, in a thread if it holds many items; see the contract's `Operations`."""

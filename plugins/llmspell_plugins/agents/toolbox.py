@@ -7,16 +7,17 @@ cancellation ends the run. Answers are told in the order in which they were aske
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, Final, Literal
 
 import msgspec
-import trio
 
 from llmspell_hookspecs import Calls, LlmspellError, OperationCancelledError, Services, ToolResult
 from llmspell_hookspecs.agent import AgentChunk, AgentConfig, AgentSink, ToolRecord
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.model import ToolUse
+from llmspell_hookspecs.operation import Operations
 from llmspell_plugins.json_text import is_small, sound, write_text
 
 __all__ = ["Toolbox"]
@@ -38,29 +39,18 @@ class Toolbox:
         self._names = config.tools
         self._parallel = config.max_parallel
         self._calls = services.get(Calls)
+        self._operations = services.get(Operations)
 
     async def use(self, uses: Sequence[ToolUse], step: int, sink: AgentSink | None) -> list[ToolRecord]:
         """Run these tools, side by side if there are several, and return what became of each."""
         if len(uses) == 1:
             return [await self._use(uses[0], step, sink)]
-        records: list[ToolRecord | None] = [None] * len(uses)
-        failures: list[Exception] = []
-        limiter = trio.CapacityLimiter(self._parallel)
-
-        async def one(place: int, use: ToolUse) -> None:
-            try:
-                async with limiter:
-                    records[place] = await self._use(use, step, sink)
-            except Exception as error:  # the sink's own; a nursery would wrap it
-                failures.append(error)
-                nursery.cancel_scope.cancel()
-
-        async with trio.open_nursery() as nursery:
-            for place, use in enumerate(uses):
-                nursery.start_soon(one, place, use)
-        if failures:
-            raise failures[0]
-        return [record for record in records if record is not None]
+        calls = [partial(self._use, use, step, sink) for use in uses]
+        ended = await self._operations.together(calls, self._parallel, stops=lambda error: True)
+        failure = next((each.error for each in ended if each.error is not None), None)
+        if failure is not None:  # the sink's own
+            raise failure
+        return [each.value for each in ended]
 
     async def _use(self, use: ToolUse, step: int, sink: AgentSink | None) -> ToolRecord:
         if sink is not None:

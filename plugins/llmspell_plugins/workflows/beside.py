@@ -9,8 +9,9 @@ from typing import Any
 import trio
 
 from llmspell_hookspecs.errors import OperationTimeoutError, text_of_error
+from llmspell_hookspecs.operation import Ended
 from llmspell_hookspecs.workflow import BranchOutcome, ParallelFork, ParallelJoin, ParallelSynchronization
-from llmspell_hookspecs.workflows import Branch, Ended, WorkflowRun
+from llmspell_hookspecs.workflows import Branch, WorkflowRun
 
 __all__ = ["join", "run_branches"]
 

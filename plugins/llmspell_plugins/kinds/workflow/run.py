@@ -16,14 +16,13 @@ from time import perf_counter
 from typing import Any, Final
 
 import msgspec
-import trio
 from msgspec import structs
 
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import LlmspellError, WorkflowError, text_of_error
 from llmspell_hookspecs.foreign import Blamed, as_error
-from llmspell_hookspecs.operation import Operation, Operations
+from llmspell_hookspecs.operation import Ended, Operation, Operations
 from llmspell_hookspecs.runs import StageInfo
 from llmspell_hookspecs.services import Calls
 from llmspell_hookspecs.workflow import (
@@ -34,7 +33,7 @@ from llmspell_hookspecs.workflow import (
     StageTransition,
     StateChange,
 )
-from llmspell_hookspecs.workflows import Ended, Stage, StageRecord, WorkflowDefinition
+from llmspell_hookspecs.workflows import Stage, StageRecord, WorkflowDefinition
 
 from .definition import CompiledStage, Plan, needed
 from .durable import Durable, copied
@@ -395,23 +394,16 @@ class Run:
         self, calls: Sequence[Callable[[], Awaitable[Any]]], limit: int, *, fail_fast: bool = False
     ) -> list[Ended]:
         """Run functions beside each other; see the contract's `WorkflowRun`."""
-        ended = [Ended(cancelled=True)] * len(calls)
-        waiting = iter(range(len(calls)))
 
-        async def work(nursery: trio.Nursery) -> None:
-            for place in waiting:  # shared by all workers
-                try:
-                    ended[place] = Ended(await calls[place]())
-                    await self._settle()
-                except Exception as error:
-                    ended[place] = Ended(None, error)
-                    if fail_fast and not isinstance(error, PausedError):
-                        nursery.cancel_scope.cancel()
-                        return
+        async def settled(call: Callable[[], Awaitable[Any]]) -> Any:
+            value = await call()
+            await self._settle()
+            return value
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(min(max(1, limit), len(calls))):
-                nursery.start_soon(partial(work, nursery))
+        def stops(error: Exception) -> bool:
+            return fail_fast and not isinstance(error, PausedError)
+
+        ended = await self._operations.together([partial(settled, call) for call in calls], limit, stops=stops)
         await self._settle()
         if self.waiting and not any(each.error and not isinstance(each.error, PausedError) for each in ended):
             raise PausedError(f"{', '.join(self.waiting)}: it waits", component=self._component.name)

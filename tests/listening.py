@@ -47,7 +47,9 @@ class Listener:
         self._socket.close()
 
     def _accept(self) -> None:
-        while not self._ended.is_set():
+        last = False
+        while not last:
+            last = self._ended.is_set()  # who came before the end is still counted
             with suppress(TimeoutError, ConnectionError):
                 connection, _ = self._socket.accept()
                 self.count += 1

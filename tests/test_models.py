@@ -653,7 +653,7 @@ def test_endpoints_that_nobody_asks_any_more_make_room_for_others() -> None:
 
 
 def test_a_deadline_that_is_no_number_is_told() -> None:
-    with pytest.raises(InvalidInputError, match="a deadline of nan s is none"):
+    with pytest.raises(InvalidInputError, match="deadline_s is nan; give a number"):
         in_host(lambda host: host.models.complete(HELLO, deadline_s=float("nan")), ScriptedModel(says("hi")))
 
 

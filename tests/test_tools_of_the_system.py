@@ -68,7 +68,7 @@ async def test_a_port_that_listens_is_available_and_one_that_is_closed_is_not(tm
     with Listener("127.0.0.1") as listener:
         place = listener.place
         heard = await _checked(tmp_path, target=place, check_type="tcp")
-        assert listener.count == 1
+    assert listener.count == 1
     closed = await _checked(tmp_path, target=place, check_type="tcp")
 
     assert (heard["available"], heard["status"], heard["error"]) == (True, "available", None)

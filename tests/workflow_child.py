@@ -13,6 +13,7 @@ import os
 import random
 import select
 import signal
+import sqlite3
 import sys
 import time
 from collections import Counter
@@ -192,11 +193,27 @@ def judged(folder: Path, runs: int) -> dict[str, Any]:
     return judgement
 
 
+def stop(process: int, database: Path) -> None:
+    """Stop a process while it does not hold the lock of its database: nobody could take anything over until it ends."""
+    while True:
+        os.kill(process, signal.SIGSTOP)
+        connection = sqlite3.connect(database, timeout=0, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+            return
+        except sqlite3.OperationalError:
+            os.kill(process, signal.SIGCONT)
+            time.sleep(0.005)
+        finally:
+            connection.close()
+
+
 def freeze(folder: Path) -> dict[str, Any]:
     """Stop a process within a stage, end its run in another, let it go on; returns what each said."""
     frozen, reader = forked(folder, "r1", False, holds_at="s3")
     until(reader, "reached")
-    os.kill(frozen, signal.SIGSTOP)
+    stop(frozen, folder / "kept.db")
     results = []
     for _ in range(2):  # the stages of other branches that were under way are decided about by the file
         results = said(*forked(folder, "r1", True))

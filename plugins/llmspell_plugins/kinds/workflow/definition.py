@@ -492,7 +492,7 @@ def _fitted(value: Any, kind: Callable[..., Any], where: str) -> Any:
         return value
     try:
         return msgspec.convert(dict(value) if isinstance(value, Mapping) else value, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # a key with half of a letter
         raise InvalidInputError(
             f"{where}: {line_of_error(error)}; give {', '.join(Retries.__struct_fields__)}", field=where
         ) from None

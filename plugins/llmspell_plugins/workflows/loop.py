@@ -155,13 +155,18 @@ async def _broken(run: WorkflowRun, options: LoopOptions, index: int, output: An
     for place, condition in enumerate(options.break_when):
         if not await run.condition(condition, f"{prefix}break.{place}", _locals(index - 1, None, None, output)):
             continue
-        reason = f"break: {condition.get('type', condition) if isinstance(condition, dict) else condition}"
+        reason = f"break: {_word_of(condition)}"
         answer = LoopTermination(run.id, index, reason)
         if (await run.decide("loop_termination", answer, f"{prefix}termination.{place}")).stop:
             return reason
     if options.aggregation in ("last", "none", "last_n"):
         run.forget(prefix)
     return ""
+
+
+def _word_of(condition: Any) -> str:
+    given = condition.get("type", condition) if isinstance(condition, dict) else condition
+    return str(getattr(given, "__name__", given))
 
 
 def _locals(index: int, item: Any, total: int | None, previous: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.language import ScriptObject
 from llmspell_hookspecs.spelling import told
 
-from .function import condition_of, expression_of, stage_function
+from .function import condition_of, expression_of, failing, stage_function
 
 __all__ = ["name_of", "read_condition", "read_workflow"]
 
@@ -268,13 +268,15 @@ class _Reader:
                 return {kind: _text_of(step[kind])}
         if isinstance(step.get("address"), str):
             return {"address": step["address"]}
-        if isinstance(function, str):
-            message = f"{where}: the function {told(function)} is only named; give it: execute = {function}"
-            raise InvalidInputError(message, field="function")
-        if step.get("template") is not None:
-            raise InvalidInputError(
-                f"{where}: there are no templates of steps; give a tool or a function", field="type"
-            )
+        remedy = "give a tool, or execute = function(context) ... end"
+        problem = ""
+        if isinstance(function, str):  # the original made up what such a step yields
+            problem = f"{where}: the function {told(function)} is only named; {remedy}"
+        elif step.get("template") is not None:
+            problem = f"{where}: there are no templates of steps; {remedy}"
+        if problem:
+            _log.warning("%s", problem)
+            return {"function": failing(problem, name)}
         message = f"{where}: it does not say what runs; give one of {', '.join(_KINDS)}, execute"
         raise InvalidInputError(message, field="type")
 
@@ -310,7 +312,7 @@ def read_condition(given: Any, where: str, steps: tuple[str, ...]) -> Any:
         return condition_of(function, steps, where)
     text = given.get("expression")
     if isinstance(text, str) and given.get("type") in (None, "custom", "expression"):
-        return expression_of(text, where)
+        return expression_of(text, where, str(given.get("message") or text))
     if given.get("type") in ("and", "or"):
         inner = given.get("conditions")
         parts = [read_condition(each, where, steps) for each in _list(inner, where)]

@@ -19,7 +19,7 @@ from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.values import thaw
 from llmspell_hookspecs.workflows import StageContext, StageRecord
 
-__all__ = ["StageView", "condition_of", "expression_of", "stage_function"]
+__all__ = ["StageView", "condition_of", "expression_of", "failing", "stage_function"]
 
 _COMPARISON: Final = re.compile(r"^\s*(.+?)\s*(==|~=|!=|<=|>=|<|>)\s*(.+?)\s*$", re.DOTALL)
 _COMPARE: Final[dict[str, Callable[[Any, Any], Any]]] = {
@@ -149,6 +149,16 @@ def _output(answer: Any, name: str) -> Any:
     raise OperationError(f"{name}: {why if isinstance(why, str) else told(why)}")
 
 
+def failing(why: str, name: str) -> Callable[[StageContext], Any]:
+    """Return the function of a stage that cannot run; the rest of its workflow can be looked at all the same."""
+
+    def fail(place: StageContext) -> Any:
+        raise OperationError(why)
+
+    fail.__name__ = name
+    return fail
+
+
 def condition_of(function: ScriptFunction, steps: tuple[str, ...], where: str) -> Callable[[StageContext], Any]:
     """Return the condition that a script's function decides."""
 
@@ -160,7 +170,7 @@ def condition_of(function: ScriptFunction, steps: tuple[str, ...], where: str) -
     return decide
 
 
-def expression_of(text: str, where: str) -> Callable[[StageContext], bool]:
+def expression_of(text: str, where: str, name: str = "") -> Callable[[StageContext], bool]:
     """Return the condition that a text stands for: ``true``, ``false``, or one comparison such as ``loop_index < 3``.
 
     Each side is a number, a quoted text, ``true``, ``false``, or the name of a shared value or of a place in a loop.
@@ -185,7 +195,7 @@ def expression_of(text: str, where: str) -> Callable[[StageContext], bool]:
         except TypeError:  # what is not there is neither more nor less than anything
             return False
 
-    decide.__name__ = text
+    decide.__name__ = name or text
     return decide
 
 

@@ -173,7 +173,7 @@ class WorkflowGlobal(ScriptGlobal):
     # Manners.
 
     @script_method()
-    def set_default_error_handler(self, function: ScriptFunction) -> None:
+    def set_default_error_handler(self, function: ScriptFunction | None = None) -> None:
         """Call a function with the error of each run that fails, and a table that names the workflow."""
         if function is not None and not callable(function):
             message = "Workflow.set_default_error_handler: the function is missing; give one"

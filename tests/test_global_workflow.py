@@ -1,0 +1,105 @@
+"""The global Workflow in a host: whose workflows a script sees, who judges them, and what is left at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from kernel import opened
+from llmspell import Host
+from llmspell_hookspecs import Cancel, OperationCancelledError
+from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.workflows import Workflows
+
+MAKE = 'Workflow.sequential{name = "own", steps = {{name = "s", execute = function() return 1 end}}}'
+BRANCHES = """
+return Workflow.parallel{name = "p", branches = {
+  {name = "a", steps = {{name = "s", tool = "calculator", input = {input = "1"}}}},
+  {name = "b", steps = {{name = "s", execute = function() return 2 end}}},
+}}:execute()
+"""
+
+
+async def test_workflows_of_a_script_go_with_it() -> None:
+    async with opened() as host:
+        await host.run_source(f"{MAKE}:execute()")
+
+        assert host.get(Workflows).list() == []
+        with pytest.raises(ScriptError, match="there is no workflow 'own'"):
+            await host.run_source('return Workflow.execute("own")')
+
+
+async def test_a_script_that_fails_or_is_cancelled_leaves_no_workflow() -> None:
+    async with opened() as host:
+        with pytest.raises(ScriptError):
+            await host.run_source(f"{MAKE} error('over')")
+        with trio.move_on_after(0.1):
+            await host.run_source(f"{MAKE} while true do end")
+
+        assert host.get(Workflows).list() == []
+
+
+async def test_a_script_sees_the_workflows_of_its_embedder_and_removes_none_of_them() -> None:
+    async with opened() as host:
+        await host.get(Workflows).create({"name": "shared", "stages": [{"name": "s", "function": lambda context: 7}]})
+
+        answer = await host.run_source(
+            'return {Workflow.execute("shared").output, #Workflow.list(), pcall(Workflow.remove, "shared")}'
+        )
+
+        assert answer[:3] == [7, 1, False]
+        assert "this script did not make it" in answer[3]
+        assert host.get(Workflows).get("shared") is not None
+
+
+async def test_no_script_sees_the_workflow_of_another() -> None:
+    told: dict[str, Any] = {}
+
+    async def first(host: Host) -> None:
+        told["first"] = await host.run_source(f'{MAKE} os.execute("sleep 1") return #Workflow.list()')
+
+    async with opened() as host, trio.open_nursery() as nursery:
+        nursery.start_soon(first, host)
+        while host.get(Workflows).get("own") is None:
+            await trio.lowlevel.checkpoint()
+        told["second"] = await host.run_source(
+            f'local n = #Workflow.list() local w = {MAKE} return {{n, Workflow.get("own") == nil, w.id ~= "own"}}'
+        )
+
+    assert told == {"first": 1, "second": [0, True, True]}
+
+
+@pytest.mark.parametrize("point", ["before_tool_execution", "before_workflow_stage", "before_workflow_start"])
+async def test_a_guard_stops_what_a_scripts_workflow_runs(point: str) -> None:
+    async with opened() as host:
+        host.hooks.register(point, lambda context: Cancel("not today"), kind="guard")
+
+        with pytest.raises((ScriptError, OperationCancelledError), match="not today"):
+            await host.run_source(BRANCHES)
+
+
+async def test_functions_run_within_the_limits_of_their_script() -> None:
+    loop = 'Workflow.sequential{name = "own", steps = {{name = "s", execute = function() while true do end end}}}'
+
+    async with opened(settings={"scripts": {"time_s": 0.3}}) as host:
+        answer = await host.run_source(f"return {loop}:execute().error")
+
+    assert "processor time" in answer
+
+
+async def test_a_word_that_is_no_field_is_told_with_the_nearest(caplog: pytest.LogCaptureFixture) -> None:
+    source = 'Workflow.sequential{name = "w", stepz = {}, steps = {{name = "s", tol = 1, execute = function() end}}}'
+
+    async with opened() as host:
+        await host.run_source(source)
+
+    assert "a workflow has no 'stepz'; did you mean 'steps'?" in caplog.text
+    assert "a step has no 'tol'; did you mean 'tool'?" in caplog.text
+
+
+async def test_a_thousand_workflows_of_a_script_are_refused_in_words() -> None:
+    async with opened() as host:
+        with pytest.raises(ScriptError, match="its script has 100; remove some"):
+            await host.run_source(f"for i = 1, 1000 do {MAKE} end")

@@ -55,8 +55,9 @@ def saying(value: Any) -> dict[str, Any]:
 
 
 async def two_stages(host: Host, bench: Bench) -> Any:
-    """Run two stages, one after the other."""
-    return (await run_flow(host, bench, stages=[{**saying(1), "name": "first"}, saying(PLAIN)]))["text"]
+    """Run two stages, one after the other, as long as the plan says so."""
+    stages = [{**saying(NEW), "name": "first"}, saying(PLAIN)]
+    return (await run_flow(host, bench, pattern="adaptive", stages=stages))["text"]
 
 
 async def share(host: Host, bench: Bench) -> Any:
@@ -128,6 +129,7 @@ WORKFLOW_MODIFIED: dict[str, Any] = {
     "before_workflow_stage": {"input": NEW},
     "workflow_shared_data": {"value": NEW},
     "workflow_rollback": {"paths": ()},
+    "workflow_stage_transition": {"plan": ()},
     "condition_evaluation": {"verdict": False},
     "branch_selection": {"chosen": ("b",)},
     "loop_iteration_start": {"item": NEW},

@@ -442,11 +442,11 @@ def after_workflow_stage(context: HookContext[StageOutput]) -> HookResult | None
     """
 
 
-@hookpoint(phase=Phase.CHECK, topic="workflow")
+@hookpoint(phase=Phase.DECISION, topic="workflow")
 def workflow_stage_transition(context: HookContext[StageTransition]) -> HookResult | None:
-    """A stage has ended, and another follows.
+    """A stage has ended, and another follows; in the pattern adaptive, what follows may be another plan.
 
-    When: between two stages of a sequence.
+    When: between two stages of a sequence; of an adaptive run, after each stage.
     Subject: from where to where.
     """
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs.workflow import StageTransition
 from llmspell_hookspecs.workflows import Stage, WorkflowDefinition, WorkflowRun
+from llmspell_plugins.kinds.workflow.run import check_plan
 
 from .items import items_of, place_of
 
@@ -90,4 +91,5 @@ async def _ended(run: WorkflowRun, stages: Sequence[Stage], number: int) -> None
     if following:
         name = stages[number].name
         moved = StageTransition(run.id, name, following[0], following)
-        await run.decide("workflow_stage_transition", moved, f"pipeline/{name}")
+        answer = await run.decide("workflow_stage_transition", moved, f"pipeline/{name}")
+        check_plan(run.definition.name, moved, answer)

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
 from llmspell_hookspecs.context import ComponentRef
-from llmspell_hookspecs.errors import LlmspellError, WorkflowError, text_of_error
+from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, WorkflowError, text_of_error
 from llmspell_hookspecs.foreign import Blamed, as_error
 from llmspell_hookspecs.operation import Ended, Operation, Operations
 from llmspell_hookspecs.runs import StageInfo
@@ -41,11 +41,22 @@ from .reference import compile_value
 from .shared import Shared
 from .stage import STAGE, PausedError, Place, body_of, key_of
 
-__all__ = ["Run"]
+__all__ = ["Run", "check_plan"]
 
 _DONE: Final = "done"
 _INTERRUPTED: Final = "it was under way when the run was cut off, and nobody said that it may run twice"
 Undo = tuple[int, str, CompiledStage, Mapping[str, Any] | None]
+
+
+def check_plan(workflow: str, asked: StageTransition, answer: StageTransition) -> None:
+    """Check that a hook left the plan of a pattern that goes by none.
+
+    Raises:
+        InvalidInputError: It did not.
+    """
+    if (answer.following, tuple(answer.plan)) != (asked.following, asked.plan):
+        message = f"workflow {workflow}: a hook changed what follows {asked.previous}; only adaptive goes by a plan"
+        raise InvalidInputError(message, field="plan")
 
 
 class Run:
@@ -303,7 +314,9 @@ class Run:
                 output = record.output
             if place != last and self.asks("workflow_stage_transition"):
                 plan = tuple(each.name for each in stages[place + 1 :])
-                await self.decide("workflow_stage_transition", StageTransition(self.id, path, plan[0], plan), path)
+                subject = StageTransition(self.id, path, plan[0], plan)
+                answer = await self.decide("workflow_stage_transition", subject, path)
+                check_plan(self.definition.name, subject, answer)
         return output
 
     def record(self, path: str, /) -> StageRecord | None:

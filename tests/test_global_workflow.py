@@ -9,9 +9,11 @@ import trio
 
 from kernel import opened
 from llmspell import Host
-from llmspell_hookspecs import Cancel, OperationCancelledError
+from llmspell_hookspecs import Cancel, ModelResponse, OperationCancelledError
 from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.workflows import Workflows
+from scripted_model import ScriptedModel, says
 
 MAKE = 'Workflow.sequential{name = "own", steps = {{name = "s", execute = function() return 1 end}}}'
 BRANCHES = """
@@ -103,3 +105,53 @@ async def test_a_thousand_workflows_of_a_script_are_refused_in_words() -> None:
     async with opened() as host:
         with pytest.raises(ScriptError, match="its script has 100; remove some"):
             await host.run_source(f"for i = 1, 1000 do {MAKE} end")
+
+
+@pytest.mark.parametrize("step", ['workflow = "own"', 'agent = "mine", input = "hi"', 'address = "workflow:own"'])
+async def test_no_step_runs_what_is_another_scripts(step: str) -> None:
+    told: list[Any] = []
+
+    async def first(host: Host) -> None:
+        await host.run_source(f'Agent.create{{name = "mine", type = "basic"}} {MAKE} os.execute("sleep 5")')
+
+    async with opened() as host, trio.open_nursery() as nursery:
+        nursery.start_soon(first, host)
+        while host.get(Workflows).get("own") is None:
+            await trio.lowlevel.checkpoint()
+        answer = await host.run_source(f'return Workflow.sequential{{steps = {{{{name = "s", {step}}}}}}}:execute()')
+        told.append((answer["success"], answer["error"]))
+        nursery.cancel_scope.cancel()
+
+    assert not told[0][0]
+    assert "there is none; there are " in told[0][1]
+    assert told[0][1].count("own") + told[0][1].count("mine") == 1  # what the script itself said
+
+
+async def test_an_agent_uses_workflows_and_agents_of_its_script_as_tools() -> None:
+    source = """
+    Workflow.sequential{name = "double", description = "Double it.", steps = {
+      {name = "s", execute = function(c) return c.input.input .. c.input.input end, input = "{{input}}"}}}
+    Agent.create{name = "inner", type = "basic", description = "Answers."}
+    local agent = Agent.create{name = "outer", model = "scripted/m", tools = {"workflow:double", "agent:inner"}}
+    return agent:execute("go").tool_calls
+    """
+    uses = (ToolUse("1", "workflow_double", {"input": "ab"}), ToolUse("2", "agent_inner", {"input": "hello"}))
+    model = ScriptedModel(ModelResponse("", uses), says("done"))
+
+    async with opened(model) as host:
+        calls = await host.run_source(source)
+
+    assert [call["status"] for call in calls] == ["completed", "completed"]
+    assert calls[0]["result"] == "abab"
+    assert "hello" in calls[1]["result"]
+    assert {spec.name: spec.description for spec in model.requests[0].tools} == {
+        "workflow_double": "Double it.",
+        "agent_inner": "Answers.",
+    }
+
+
+@pytest.mark.parametrize("name", ["workflow:none", "agent:none", "model:m"])
+async def test_an_agent_of_what_there_is_not_is_refused_when_it_is_made(name: str) -> None:
+    async with opened() as host:
+        with pytest.raises(ScriptError, match="agent a: "):
+            await host.run_source(f'Agent.create{{name = "a", model = "offline/rules", tools = {{"{name}"}}}}')

@@ -261,6 +261,13 @@ class Operations(Protocol):
     def running(self) -> RunningOperation:
         """Return the operation that runs, which costs less than `current`; asked within one of this host only."""
 
+    def reaches(self, scope: str, /) -> bool:
+        """Return whether what runs here may reach something of a script's.
+
+        Args:
+            scope: The run of a script that it goes with; empty for what is open to all.
+        """
+
     @property
     def as_of(self) -> object:
         """Another object after every change of hooks, listeners and settings: what was worked out before is stale."""

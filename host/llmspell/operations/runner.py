@@ -442,6 +442,12 @@ class Runner:
             raise LookupError("no operation of this host runs here")
         return frame.ref()
 
+    def reaches(self, scope: str, /) -> bool:
+        """Return whether what runs here may reach something of a script's; see the contract's `Operations`."""
+        frame = _current()
+        scopes = () if frame is None or frame.owner is not self else frame.scopes
+        return not scope or not scopes or scope in scopes
+
     def _compile(self, kind: OperationKind, component: str) -> Chains | None:
         if sum(map(len, list(self._kept.values()))) >= _CHAINS:
             self._kept.clear()

@@ -27,12 +27,12 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.agent import AgentChunk, AgentConfig, AgentSink, ToolRecord
 from llmspell_hookspecs.agents import AgentContext
-from llmspell_hookspecs.errors import ComponentNotFoundError, ResourceLimitError
-from llmspell_hookspecs.model import ChunkSink, Endpoint, Models, ModelUsage, ToolSpec, ToolUse
-from llmspell_hookspecs.services import Tools
+from llmspell_hookspecs.errors import InvalidInputError, ResourceLimitError
+from llmspell_hookspecs.model import ChunkSink, Endpoint, Models, ModelUsage, ToolUse
 from llmspell_hookspecs.values import freeze
 from llmspell_plugins.tool_uses import ids_of, settled
 
+from .callable import address_of, spec_of
 from .toolbox import Toolbox
 
 __all__ = ["Llm"]
@@ -47,12 +47,16 @@ class Llm(Agent):
     def __init__(self, config: AgentConfig, services: Services) -> None:
         """Find the model and the tools, so that a wrong name is told at once."""
         self._models = services.get(Models)
-        tools = services.get(Tools)
-        names = tuple(_canonical(tools, config.name, name) for name in config.tools)
-        config = structs.replace(config, model=self._models.resolve(config.model), tools=tuple(dict.fromkeys(names)))
+        addresses = tuple(dict.fromkeys(address_of(services, config.name, name) for name in config.tools))
+        names = tuple(address.removeprefix("tool:") for address in addresses)
+        config = structs.replace(config, model=self._models.resolve(config.model), tools=names)
         super().__init__(config, services)
-        self._specs = tuple(_spec(tools, name) for name in config.tools)
-        self._toolbox = Toolbox(config, services)
+        self._specs = tuple(spec_of(services, address) for address in addresses)
+        offered = dict(zip((spec.name for spec in self._specs), addresses, strict=True))
+        if len(offered) < len(addresses):
+            message = f"agent {config.name}: two of its tools have one name for its model; rename one"
+            raise InvalidInputError(message, field="tools")
+        self._toolbox = Toolbox(config, services, offered)
         self._system = (Message("system", config.system_prompt),) if config.system_prompt else ()
         self._options = freeze(config.options)
         elsewhere = bool(config.base_url) or config.api_key is not None
@@ -133,17 +137,3 @@ async def _hand_on(sink: AgentSink, step: int, chunk: ModelChunk) -> None:
         await sink(AgentChunk("restart", step=step))
     elif chunk.text:
         await sink(AgentChunk(text=chunk.text, step=step))
-
-
-def _canonical(tools: Tools, agent: str, name: str) -> str:
-    canonical = tools.canonical(name)
-    if canonical is None:
-        known = ", ".join(tools.names())
-        message = f"agent {agent}: there is no tool {name!r}; there are {known}"
-        raise ComponentNotFoundError(message, address=f"tool:{name}")
-    return canonical
-
-
-def _spec(tools: Tools, name: str) -> ToolSpec:
-    described = tools.describe(name)
-    return ToolSpec(name, str(described.get("description", "")), described.get("schema", {}))

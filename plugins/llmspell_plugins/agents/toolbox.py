@@ -6,7 +6,7 @@ cancellation ends the run. Answers are told in the order in which they were aske
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Literal
@@ -18,6 +18,7 @@ from llmspell_hookspecs.agent import AgentChunk, AgentConfig, AgentSink, ToolRec
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.operation import Operations
+from llmspell_hookspecs.payload import payload_of
 from llmspell_plugins.json_text import is_small, sound, write_text
 
 __all__ = ["Toolbox"]
@@ -30,13 +31,14 @@ class Toolbox:
     """The tools that an agent may use.
 
     Args:
-        config: Names them, and says how many run at once.
+        config: Says how many run at once.
         services: Runs them.
+        offered: The address of each, by the name that the model sees.
     """
 
-    def __init__(self, config: AgentConfig, services: Services) -> None:
+    def __init__(self, config: AgentConfig, services: Services, offered: Mapping[str, str]) -> None:
         self._agent = config.name
-        self._names = config.tools
+        self._offered = offered
         self._parallel = config.max_parallel
         self._calls = services.get(Calls)
         self._operations = services.get(Operations)
@@ -74,10 +76,11 @@ class Toolbox:
     async def _run(self, use: ToolUse) -> tuple[Status, str]:
         if use.problem:
             return "failed", f"error: the parameters cannot be read: {use.problem}"
-        if use.name not in self._names:
-            return "failed", f"error: there is no tool {use.name!r}; there are {', '.join(self._names) or 'none'}"
+        address = self._offered.get(use.name)
+        if address is None:
+            return "failed", f"error: there is no tool {use.name!r}; there are {', '.join(self._offered) or 'none'}"
         try:
-            return await _told(await self._calls.call(f"tool:{use.name}", dict(use.parameters)))
+            return await _told(await self._calls.call(address, dict(use.parameters)))
         except OperationCancelledError:
             raise
         except LlmspellError as error:
@@ -88,7 +91,7 @@ class Toolbox:
 
 async def _told(answer: Any) -> tuple[Status, str]:
     """Return what a tool's answer is to the model: its content as text, or its payload as JSON."""
-    result = answer if isinstance(answer, ToolResult) else ToolResult(answer)
+    result = answer if isinstance(answer, ToolResult) else ToolResult(payload_of(answer))
     if not result.success:
         reason = result.message or str((result.error or {}).get("message") or "it says that it failed")
         return "failed", f"error: {reason}"

@@ -179,7 +179,7 @@ class AgentGlobal(ScriptGlobal):
     def _known_tools(self, where: str, names: Sequence[str]) -> tuple[str, ...]:
         """Return the tools that there are; the original keeps the others unchecked, here they are told and left out."""
         tools = self.services.get(Tools)
-        known = tuple(name for name in names if tools.canonical(name) is not None)
+        known = tuple(name for name in names if ":" in name or tools.canonical(name) is not None)
         for name in names:
             if name not in known:
                 near = difflib.get_close_matches(name, tools.names(), 1)

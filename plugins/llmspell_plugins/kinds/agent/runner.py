@@ -174,10 +174,16 @@ class AgentRunner(ComponentKind):
     async def run(self, name: str, input: Any, options: CallOptions, /) -> AgentOutput:
         """Run an agent by its address; see `ComponentKind`."""
         handle = self._handles.get(name)
-        if handle is None or not _sees(options.scope, handle):
-            names = ", ".join(other for other, each in self._handles.items() if _sees(options.scope, each)) or "none"
+        if handle is None or not self._sees(options.scope, handle):
+            seen = [other for other, each in self._handles.items() if self._sees(options.scope, each)]
+            names = ", ".join(seen) or "none"
             raise ComponentNotFoundError(f"agent {name!r}: there is none; there are {names}", address=f"agent:{name}")
         return await self._ask(handle, input, None, options)
+
+    def _sees(self, scope: str, handle: Handle) -> bool:
+        """Whether a hook of this script, or what runs here, may have the agent run."""
+        own = handle.scope
+        return (not scope or own in ("", scope)) and self._operations.reaches(own)
 
     async def _run(self, handle: Handle, given: Any, sink: AgentSink | None, deadline_s: float | None) -> AgentOutput:
         return await self._ask(handle, given, sink, CallOptions(deadline_s))
@@ -261,11 +267,6 @@ class AgentRunner(ComponentKind):
             for handle in reversed(mine):
                 await self._end(handle)
         return len(mine)
-
-
-def _sees(scope: str, handle: Handle) -> bool:
-    """Whether a hook of this script (of nobody's, if it is empty) may have the agent run."""
-    return not scope or handle.scope in ("", scope)
 
 
 def _ref(name: str) -> ComponentRef:

@@ -242,12 +242,17 @@ class WorkflowRunner(ComponentKind):
     async def run(self, name: str, input: Any, options: CallOptions, /) -> WorkflowOutput:
         """Run a workflow by its address; see `ComponentKind`."""
         handle = self._handles.get(name)
-        if handle is None or (options.scope and handle.scope and handle.scope != options.scope):
-            names = ", ".join(self._handles) or "none"
+        if handle is None or not self._sees(options.scope, handle):
+            seen = [other for other, each in self._handles.items() if self._sees(options.scope, each)]
+            names = ", ".join(seen) or "none"
             raise ComponentNotFoundError(
                 f"workflow {name!r}: there is none; there are {names}", address=f"workflow:{name}"
             )
         return await self.execute(handle, input, options)
+
+    def _sees(self, scope: str, handle: Handle) -> bool:
+        """Whether a hook of this script, or what runs here, may have the workflow run."""
+        return (not scope or handle.scope in ("", scope)) and self._operations.reaches(handle.scope)
 
     async def execute(
         self, handle: Handle, input: Any, options: CallOptions, run_id: str = "", durable: bool | None = None

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -68,6 +69,44 @@ def test_the_agent_of_the_how_to_answers(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("2 + 2 = 4. [('calculator', 'completed')] ModelUsage(")
     assert "I am no model, only rules" in answer.stdout
+
+
+def test_the_workflow_of_the_page_runs_from_a_file_from_code_and_from_a_script(tmp_path: Path) -> None:
+    page = "docs/write-a-workflow.md"
+    (tmp_path / "sum.toml").write_text(blocks("toml", page)[0])
+    (tmp_path / "use.py").write_text(blocks("python", page)[0])
+    (tmp_path / "use.lua").write_text(blocks("lua", page)[0])
+
+    done = {}
+    for command in [*blocks("sh", page)[0].splitlines(), f"{sys.executable} use.py", "llmspell run use.lua"]:
+        words = shlex.split(command)
+        words[:1] = [sys.executable, "-m", "llmspell"] if words[0] == "llmspell" else words[:1]
+        answer = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert answer.returncode == 0, answer.stderr
+        done[command] = answer.stdout
+
+    validated, shown, ran, python, lua = done.values()
+    assert "sum" in validated
+    assert "gross" in shown
+    assert "49.98" in ran
+    assert python == "completed 42.00 EUR workflow sum: completed, 2 stages\n"
+    assert lua == "true\t42.00 EUR\n"
+
+
+def test_the_page_of_workflows_names_each_pattern_and_its_options() -> None:
+    from importlib.metadata import entry_points
+
+    page = (ROOT / "docs" / "write-a-workflow.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", page, re.MULTILINE))
+    patterns = {each.name: each.load() for each in entry_points(group="llmspell.workflows")}
+    ours = {name: pattern for name, pattern in patterns.items() if pattern.__module__.startswith("llmspell_plugins")}
+
+    assert set(rows) == set(ours)
+    for name, pattern in ours.items():
+        fields = {} if pattern.Options is None else pattern.Options.model_fields
+        told = set(re.findall(r"`(\w+)`", rows[name]))
+        known = {*fields, "while", "branches", "reduce", "required", "timeout_s", "max_concurrency"}
+        assert told <= known, name
 
 
 SPLIT = '''

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,25 @@ tool.cancelled   1
 asked 4 times, 5 tools used, """,
 )
 
+WORKFLOWS = {
+    "sequential": ["true\t4 pieces, 59.50 EUR with tax", "the steps: net, gross, line"],
+    "parallel": ["5\tHELLO", "2 of 3 branches succeeded", "failed: branch.broken/fail"],
+    "conditional": ["5000\ta manager looks at it", "0\tnothing to do", "20\tit is paid"],
+    "loop": ["1 4 9 16 25\tbreak: large enough", "1: COFFEE"],
+    "map_reduce": ["6 words"],
+    "pipeline": ["<tea> <coffee>", "4 steps ran"],
+    "graph": ["package-1.0 with 3 notes", "false\tits stages wait for each other: a needs b needs a"],
+    "adaptive": ["plan search write\tskipped: ask", "plan search ask write"],
+    "compensation": [
+        "  book flight",
+        "  book hotel",
+        "  cancel hotel-7",
+        "  cancel flight-7",
+        "false\tcompensated",
+        "stage pay: examples/workflows/compensation.lua:14: the card was refused",
+    ],
+}
+
 pytestmark = pytest.mark.long
 
 
@@ -87,6 +107,7 @@ def examples(llmspell_settings: TemporarySettings) -> Path:
     """A copy of the examples in the current folder, for they write beside themselves."""
     folder = llmspell_settings.project / "examples"
     shutil.copytree(EXAMPLES / "data", folder / "data")
+    shutil.copytree(EXAMPLES / "workflows", folder / "workflows")
     for script in EXAMPLES.glob("*.lua"):
         shutil.copy(script, folder)
     return folder
@@ -114,6 +135,18 @@ def test_the_agent_uses_tools_over_the_files_and_is_denied_the_deletion(examples
     assert '"name":"sales.csv"' in printed
     assert "first quarter" in printed
     assert (examples / "data" / "sales.csv").exists()
+
+
+@pytest.mark.parametrize("pattern", WORKFLOWS)
+def test_a_workflow_of_each_pattern_prints_what_it_yields(pattern: str, examples: Path) -> None:
+    assert run(f"examples/workflows/{pattern}.lua").splitlines() == WORKFLOWS[pattern]
+
+
+def test_each_pattern_has_an_example(examples: Path) -> None:
+    patterns = {point.name for point in entry_points(group="llmspell.workflows") if point.value.startswith("llmspell_")}
+
+    assert patterns | {"compensation"} == set(WORKFLOWS)
+    assert {path.stem for path in (examples / "workflows").glob("*.lua")} == set(WORKFLOWS)
 
 
 def test_the_same_script_asks_a_real_provider_when_there_is_one(

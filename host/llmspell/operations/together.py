@@ -1,13 +1,14 @@
 """Functions beside each other within one operation: branches of a workflow, tools that a model calls at once.
 
-Invariant: all have ended when it returns or raises. Each is shielded and has a scope of its own, by which it is
-cancelled when it is its turn: a thousand within each other, cut off in one step, would hold up everybody else.
+Invariant: all have ended when it returns or raises. Where many run within one root, each is shielded and has a scope of
+its own, by which it is cancelled when it is its turn: a thousand within each other, cut off in one step, would hold up
+everybody else. A few share their nursery's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -18,6 +19,11 @@ from .correlation import Frame
 from .turns import AT_ONCE, turns_of
 
 __all__ = ["Together"]
+
+_FEW: Final = 16
+"""How many of one root may be cancelled at once."""
+_MANY: Final = 32
+"""How many of one root begin at once; to begin costs less than to be cancelled."""
 
 
 class Together:
@@ -45,12 +51,20 @@ class Together:
         self._stopped = False
         self._workers = 0
         self._changed = trio.lowlevel.ParkingLot()
+        self._all: trio.CancelScope | None = None
 
     async def run(self, limit: int) -> list[Ended]:
         """Run them, so many at once, and return how each ended."""
+        count = min(max(1, limit), len(self._calls))
+        if self._root.branches + count <= _FEW:
+            async with trio.open_nursery() as nursery:
+                self._all = nursery.cancel_scope
+                for _ in range(count):
+                    nursery.start_soon(self._work)
+            return self._ended
         async with trio.open_nursery() as nursery:
             try:
-                for _ in range(min(max(1, limit), len(self._calls))):
+                for _ in range(count):
                     await self._turn()
                     if self._stopped:
                         break
@@ -65,7 +79,7 @@ class Together:
 
     async def _turn(self) -> None:
         """Wait for one's turn to begin, once many run."""
-        if self._root.branches > AT_ONCE:
+        if self._root.branches > _MANY:
             await turns_of(self._root, self._nursery).begin()
 
     async def _work(self) -> None:
@@ -82,14 +96,13 @@ class Together:
                 self._changed.unpark_all()
 
     async def _one(self, place: int, begins: bool) -> None:
-        root, scope = self._root, trio.CancelScope(shield=True)
-        self._scopes.add(scope)
+        root = self._root
         root.branches += 1
         try:
-            with scope:
-                if not begins:
-                    await self._turn()
+            if self._all is not None:
                 self._ended[place] = Ended(await self._calls[place]())
+            else:
+                await self._shielded(place, begins)
         except BaseException as caught:
             let_pass(caught)
             error = as_error(caught, root.address)
@@ -98,11 +111,24 @@ class Together:
                 self._stop()
         finally:
             root.branches -= 1
+
+    async def _shielded(self, place: int, begins: bool) -> None:
+        scope = trio.CancelScope(shield=True)
+        self._scopes.add(scope)
+        try:
+            with scope:
+                if not begins:
+                    await self._turn()
+                self._ended[place] = Ended(await self._calls[place]())
+        finally:
             self._scopes.discard(scope)
 
     def _stop(self) -> None:
         """Let no more begin, and cancel those that run."""
         self._stopped = True
+        if self._all is not None:
+            self._all.cancel()
+            return
         if self._root.turns is not None or self._root.branches > AT_ONCE:
             turns_of(self._root, self._nursery).cancel(self._scopes)
             return

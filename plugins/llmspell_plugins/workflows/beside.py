@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -56,7 +57,7 @@ async def join(
     errors: dict[str, Exception] = {}
 
     limit = max(1, min(limit, fork.limit))
-    slots = trio.CapacityLimiter(limit)
+    slots = trio.CapacityLimiter(limit) if waits else nullcontext()
     ends = {name: trio.Event() for name in names} if waits else {}
 
     async def in_turn(name: str) -> Any:

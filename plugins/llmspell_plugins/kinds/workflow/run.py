@@ -416,7 +416,9 @@ class Run:
         def stops(error: Exception) -> bool:
             return fail_fast and not isinstance(error, PausedError)
 
-        ended = await self._operations.together([partial(settled, call) for call in calls], limit, stops=stops)
+        if self.durable is not None:
+            calls = [partial(settled, call) for call in calls]
+        ended = await self._operations.together(calls, limit, stops=stops)
         await self._settle()
         if self.waiting and not any(each.error and not isinstance(each.error, PausedError) for each in ended):
             raise PausedError(f"{', '.join(self.waiting)}: it waits", component=self._component.name)

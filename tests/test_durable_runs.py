@@ -358,6 +358,40 @@ async def test_runs_are_listed_cancelled_and_deleted(tmp_path: Path) -> None:
     assert (cancelled, deleted, left) == ((True, False), (True, False), ["r-2"])
 
 
+@pytest.mark.parametrize(
+    ("kept", "left"),
+    [
+        ({"keep_runs": 2}, ["r-3", "r-4", "new"]),
+        ({"keep_days": 0}, ["new"]),
+        ({}, ["r-0", "r-1", "r-2", "r-3", "r-4", "new"]),
+    ],
+)
+async def test_runs_that_ended_are_forgotten_by_age_and_number(
+    tmp_path: Path, kept: dict[str, Any], left: list[str]
+) -> None:
+    stage = {"name": "a", "function": lambda context: 1}
+    storage = {"backend": "sqlite", "sqlite": {"path": str(tmp_path / "kept.db")}}
+    for names in (["r-0", "r-1", "r-2", "r-3", "r-4"], ["new"]):
+        async with opened(settings={"storage": storage, "plugins": {"workflow": kept}}) as host:
+            made = await host.get(Workflows).create({"name": "w", "stages": [stage]})
+            for name in names:
+                await made.run(run_id=name, durable=True)
+            found = [info.run_id for info in await host.get(Workflows).runs()]
+
+    assert sorted(found) == sorted(left)
+
+
+async def test_a_run_that_goes_on_says_so(tmp_path: Path) -> None:
+    effects = Effects(tmp_path)
+    await crash(effects, {"name": "w", "stages": [acting("again", "a"), acting("again", "b")]}, "b")
+    async with effects.host() as host, host.events.subscribe("workflow.resumed") as events:
+        await host.get(Workflows).resume("r", take_over=True)
+        event = await events.receive()
+
+    assert event is not None
+    assert (event.type, dict(event.data)) == ("workflow.resumed", {"name": "w", "run_id": "r"})
+
+
 async def test_an_id_belongs_to_one_run() -> None:
     async with opened() as host:
         handle = await host.get(Workflows).create({"name": "w", "stages": [{"name": "a", "function": lambda c: 1}]})

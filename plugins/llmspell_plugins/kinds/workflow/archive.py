@@ -21,12 +21,14 @@ from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.storage import Storage, Storages
 from llmspell_hookspecs.workflow import WorkflowOutput
 
-from .records import Head, Loaded, Records, check_id, claim, delete, load, open_runs, read_head
+from .records import ENDED, Head, Loaded, Records, check_id, claim, delete, load, open_runs, read_head
 
 __all__ = ["UNDER_WAY", "Archive", "output_of", "print_of"]
 
 UNDER_WAY: Final = frozenset({"intent", "interrupted", "waiting"})
 """What a stage is of which somebody may have to decide."""
+_HOUR_S: Final = 3600.0
+_DAY_S: Final = 86_400.0
 
 
 class Archive:
@@ -40,6 +42,7 @@ class Archive:
     def __init__(self, services: Services, lease_s: float) -> None:
         self._services, self._lease_s = services, lease_s
         self._opened: Storage | None = None
+        self._tidied_s: float | None = None
 
     async def _storage(self) -> Storage:
         if self._opened is None:
@@ -110,6 +113,24 @@ class Archive:
         check_id(run_id)
         args = await self._storage(), run_id, self._clock, self._lease_s
         return await claim(*args, take_over=True, status="cancelled") is not None
+
+    async def tidy(self, keep_days: float, keep_runs: int) -> None:
+        """Forget runs that ended longer ago, or earlier than so many others; looks once an hour at most.
+
+        Args:
+            keep_days: For how long a run is kept that has ended.
+            keep_runs: How many of those are kept.
+        """
+        now_s = self._clock.now_s()
+        if self._tidied_s is not None and 0 <= now_s - self._tidied_s < _HOUR_S:
+            return
+        self._tidied_s = now_s
+        storage = await self._storage()
+        ended = [(head.changed_s, run_id) async for run_id, head in open_runs(storage, False) if head.status in ENDED]
+        ended.sort(reverse=True)
+        for place, (changed_s, run_id) in enumerate(ended):
+            if place >= keep_runs or changed_s < now_s - keep_days * _DAY_S:
+                await delete(storage, run_id)
 
     async def delete(self, run_id: str) -> bool:
         """Forget a run.

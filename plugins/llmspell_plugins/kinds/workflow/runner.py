@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Annotated, Any, ClassVar, Final, NoReturn
 
@@ -20,12 +21,14 @@ from llmspell_hookspecs.errors import (
     ComponentNotFoundError,
     HookError,
     InvalidInputError,
+    LlmspellError,
     OperationCancelledError,
     ResourceLimitError,
     WorkflowError,
     line_of_error,
     text_of_error,
 )
+from llmspell_hookspecs.event import Events
 from llmspell_hookspecs.fit import plain
 from llmspell_hookspecs.foreign import Blamed, as_error
 from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
@@ -94,6 +97,8 @@ class WorkflowSettings(BaseModel):
     lease_s: float = Field(
         default=30.0, ge=1, le=3600, description="How long a durable run belongs to who wrote of it last."
     )
+    keep_days: float = Field(default=30.0, ge=0, description="For how many days a durable run is kept once it ended.")
+    keep_runs: int = Field(default=10_000, ge=0, description="How many durable runs that ended are kept at most.")
 
 
 class Handle:
@@ -328,6 +333,7 @@ class WorkflowRunner(ComponentKind):
     async def _execute_durable(self, handle: Handle, input: Any, options: CallOptions, run_id: str) -> WorkflowOutput:
         if options.key and await self._archive.has(run_id):  # a stage of a run that is resumed
             return await self._resume(run_id, {}, CallOptions(options.deadline_s), take_over=True, handle=handle)
+        await self._archive.tidy(self._settings.keep_days, self._settings.keep_runs)
         writer = await self._archive.begin(run_id, handle.name)
         return await self._execute(handle, input, options, run_id, WORKFLOW, self._durable(writer, run_id, None, {}))
 
@@ -370,6 +376,8 @@ class WorkflowRunner(ComponentKind):
         writer = await self._archive.claim(run_id, take_over=take_over)
         loaded = (await self._archive.read(run_id))[1]
         durable = self._durable(writer, run_id, loaded, verdicts)
+        with suppress(LlmspellError):  # a mailbox that is full: the run goes on all the same
+            self._services.get(Events).publish_nowait("workflow.resumed", {"name": head.name, "run_id": run_id})
         return await self._execute(handle, loaded.input, options, run_id, RESUMED, durable)
 
     async def _handle_of(self, run_id: str, name: str, loaded: Loaded, accept_changed: bool) -> Handle:

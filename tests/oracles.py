@@ -20,6 +20,7 @@ _PACKAGES = {
     "convert": "imagemagick",
     "identify": "imagemagick",
     "compare": "imagemagick",
+    "curl": "curl",
     "ffmpeg": "ffmpeg",
     "ffprobe": "ffmpeg",
     "sox": "sox",

@@ -1,14 +1,14 @@
 """The straight path and the full course: one meaning and two speeds.
 
-Each case runs twice: with the hooks that it names, and with one more that is awaited, does nothing, and stands last, so
-that the whole operation takes the full course. What everybody sees must be the same.
+Each case runs twice: with the hooks that it names, and with a wrap that only yields, so that the whole operation takes
+the full course. What everybody sees must be the same.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType, NoneType
@@ -106,7 +106,7 @@ async def both(register: Callable[[Host, Seen], None], body: Any = "fine", **att
         async with opened(*tools(body, seen, **attributes)) as host:
             register(host, seen)
             if full:
-                host.hooks.register(BEFORE, wait, name="wait", priority="lowest", match="echo")
+                host.hooks.register("around_tool_execution", enclose, kind="wrap", name="wrap", match="echo")
             outcome = await watched(host, lambda host=host: host.call("tool:echo", {"text": "plain"}), seen)  # type: ignore[misc]
         found.append((outcome, seen))
     assert found[0] == found[1]
@@ -115,6 +115,11 @@ async def both(register: Callable[[Host, Seen], None], body: Any = "fine", **att
 
 async def wait(context: HookContext[Any]) -> None:
     """Be awaited, and answer nothing."""
+
+
+async def enclose(context: HookContext[Any]) -> AsyncIterator[None]:
+    """Stand around the body, and do nothing."""
+    yield
 
 
 def tools(body: Any, seen: Seen, **attributes: Any) -> list[Any]:

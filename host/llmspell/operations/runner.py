@@ -299,6 +299,7 @@ class Runner:
         value: Any = NOTHING
         shown: Any = NOTHING
         elapsed_ns = 0
+        limit: trio.CancelScope | None = None
         try:
             if operation.started is not None:
                 operation.started()
@@ -308,7 +309,8 @@ class Runner:
             elif began_s is None:
                 value = await running
             else:
-                with trio.CancelScope(deadline=began_s + operation.deadline_s) as frame.limit:  # type: ignore[operator]
+                limit = frame.limit = trio.CancelScope(deadline=began_s + operation.deadline_s)  # type: ignore[operator]
+                with limit:
                     value = await running
             if value is not NOTHING:
                 if not (kind.to_result is same or type(value) is kind.result):
@@ -316,7 +318,7 @@ class Runner:
                 if chains.after is not None and self.as_of is generation:
                     elapsed_ns = perf_counter_ns() - started_ns
                     shown = freeze_fields(value, frame, "result") if kind.sync else await frozen(value, frame, "result")
-                elif chain is not None or operation.ready not in _AS_IT_IS:
+                elif chains is not NO_CHAINS or operation.ready not in _AS_IT_IS:
                     try:
                         value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
                     except TooManyItemsError:
@@ -331,6 +333,8 @@ class Runner:
         elapsed_ns = perf_counter_ns() - started_ns
         course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
         course.elapsed_ns = elapsed_ns
+        if limit is not None and isinstance(failure, Exception) and limit.cancel_called:
+            failure = course.deadline.error(failure)
         if failure is None and value is not NOTHING:
             return await Execution(course).complete(value)
         return await Execution(course).fail(failure or course.deadline.error())

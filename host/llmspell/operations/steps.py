@@ -203,7 +203,8 @@ class Execution:
         except Exception as error:
             if error is course.cancelled or isinstance(error, _Again):
                 raise
-            failure = error
+            late = deadline.has_cut_off and error is not deadline.passed
+            failure = deadline.error(error) if late else error
         if failure is None:
             return await self._settled(value)
         return await self._failed(failure)  # not within its handler: what leaves may have to know nothing of it
@@ -222,7 +223,12 @@ class Execution:
         return await self._failed(late)
 
     async def _failed(self, error: Exception) -> Any:
-        """Recover within the deadline; what passed it already has no time left to be held to."""
+        """Recover within the deadline; what passed it already has no time left to be held to.
+
+        What a body raises as its caller cuts it off is no failure: nothing begins because of it.
+        """
+        if not self._course.operation.kind.sync:
+            await trio.lowlevel.checkpoint_if_cancelled()
         deadline = self._course.deadline
         if error is deadline.passed:
             return await self._recover(error)

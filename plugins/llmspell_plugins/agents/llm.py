@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
+import trio
 from msgspec import structs
 
 from llmspell_hookspecs import (
@@ -84,6 +85,7 @@ class Llm(Agent):
                 return self._answer(input, turn, response, records, usage, step)
             self._check_room(len(records) + len(uses))
             done = await self._toolbox.use(uses, step, context.sink)
+            await trio.lowlevel.checkpoint_if_cancelled()  # a tool may have made an answer of that
             records += done
             turn += [Message("tool", record.text, (), record.id, record.name) for record in done]
         most = self.config.max_steps

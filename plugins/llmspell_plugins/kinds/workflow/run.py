@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import msgspec
+import trio
 from msgspec import structs
 
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
@@ -135,6 +136,7 @@ class Run:
 
     async def stage(self, stage: Stage, path: str = "", locals: Mapping[str, Any] | None = None, /) -> StageRecord:
         """Run a stage, unless it is done; see the contract's `WorkflowRun`."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # the stage before may have made an answer of that
         path = path or stage.name
         compiled = self.plan.compiled(stage)
         record = self.records.get(path)

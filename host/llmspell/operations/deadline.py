@@ -90,14 +90,15 @@ class Deadline:
         """Whether the step that ran last was cut off, whatever it made of that."""
         return self._scope is not None and self._scope.cancel_called
 
-    def error(self, cause: BaseException | None = None) -> OperationTimeoutError:
-        """Return the error of this deadline, and note that it has passed.
+    def instead_of(self, cause: Exception) -> OperationTimeoutError:
+        """Return the error of this deadline for what a body raised as it was cut off."""
+        late = self.error()
+        late.__cause__ = cause
+        return late
 
-        Args:
-            cause: What the body raised as it was cut off.
-        """
+    def error(self) -> OperationTimeoutError:
+        """Return the error of this deadline, and note that it has passed."""
         limit_s, component = self._limit_s or 0.0, self._frame.address
         message = f"{component}: it took longer than {limit_s:g} s; give it more time or less to do"
         self.passed = OperationTimeoutError(message, limit_s=limit_s, operation=self._frame.id, component=component)
-        self.passed.__cause__ = cause
         return self.passed

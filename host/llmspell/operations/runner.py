@@ -334,7 +334,7 @@ class Runner:
         course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
         course.elapsed_ns = elapsed_ns
         if limit is not None and isinstance(failure, Exception) and limit.cancel_called:
-            failure = course.deadline.error(failure)
+            failure = course.deadline.instead_of(failure)
         if failure is None and value is not NOTHING:
             return await Execution(course).complete(value)
         return await Execution(course).fail(failure or course.deadline.error())

@@ -204,7 +204,7 @@ class Execution:
             if error is course.cancelled or isinstance(error, _Again):
                 raise
             late = deadline.has_cut_off and error is not deadline.passed
-            failure = deadline.error(error) if late else error
+            failure = deadline.instead_of(error) if late else error
         if failure is None:
             return await self._settled(value)
         return await self._failed(failure)  # not within its handler: what leaves may have to know nothing of it

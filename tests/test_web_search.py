@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trio
+import trio.testing
 
 from kernel import opened
 from llmspell.settings import load_settings
@@ -28,6 +29,12 @@ def without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for engine in ENGINES.values():
         for variable in (*engine.keys, "SEARXNG_URL", "GOOGLE_SEARCH_ENGINE_ID", "GOOGLE_CSE_ID"):
             monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def mock_clock() -> trio.testing.MockClock:
+    """The clock of the test that asks for it: it stands still unless the test moves it."""
+    return trio.testing.MockClock()
 
 
 async def _search(settings: dict[str, Any], **parameters: Any) -> ToolResult:
@@ -374,15 +381,16 @@ async def test_wrong_settings_are_told_without_what_they_hold(table: dict[str, s
     assert "secret" not in str(caught.value)
 
 
-async def test_a_silent_service_is_given_up_and_the_next_one_asked() -> None:
-    ended = threading.Event()
+async def test_a_silent_service_is_given_up_and_the_next_one_asked(mock_clock: trio.testing.MockClock) -> None:
+    ended, token = threading.Event(), trio.lowlevel.current_trio_token()
 
     def silent(path: str, query: dict[str, str], request: Any) -> Any:
+        token.run_sync_soon(mock_clock.jump, 6)
         ended.wait(30)
         return brave(path, query, request)
 
     with search_services(brave=silent) as server:
-        settings = {**tables(server.url), "providers": ["brave", "serper"], "timeout_s": 0.2}
+        settings = {**tables(server.url), "providers": ["brave", "serper"], "timeout_s": 5}
         try:
             result = (await _search(settings)).result
         finally:

@@ -250,6 +250,8 @@ def test_a_noun_answers_to_its_plural(here: Any, words: str) -> None:
         (["config", "show", "limit"], "llmspell: there is no section 'limit'; 'llmspell config show' lists all\n"),
         (["plugin", "info", "lau"], "llmspell: plugin 'lau' is not installed; did you mean lua?\n"),
         (["plugin", "list", "--group", "tool"], None),
+        (["tool", "list", "--category", "nope"], None),
+        (["provider", "test", "nope"], None),
         (["trust"], None),
         (["tool", "info", "calculater"], None),
         (["tool", "invoke", "calculater"], None),

@@ -87,6 +87,9 @@ async def _ask(models: Models, model: str, prompt: str, *, stream: bool, time_s:
         nonlocal count
         count += 1
 
+    known = [info.name for info in models.providers()]
+    if model and "/" not in model and model not in known:
+        raise click.UsageError(f"there is no provider {model!r}; there are {', '.join(known)}, or write provider/model")
     name = models.resolve(model)
     began = perf_counter()
     request = ModelRequest(name, (Message("user", prompt),))

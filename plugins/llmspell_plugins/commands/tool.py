@@ -35,13 +35,18 @@ def tool() -> None:
 
 @tool.command("list")
 @click.option("--category", default="", help="Only the tools of this category.")
-@click.option("--tag", default="", help="Only the tools whose name or description contains this.")
+@click.option("--tag", "--search", default="", help="Only the tools whose name or description contains this.")
 @click.pass_obj
 def tool_list(invocation: Invocation, category: str, tag: str) -> None:
-    """List the tools."""
+    """List the tools, by category."""
 
     async def use(host: CommandHost) -> list[dict[str, Any]]:
-        return [dict(item) for item in await host.get(Tools).discover(category, tag)]
+        found = [dict(item) for item in await host.get(Tools).discover(category, tag)]
+        if category and not found:
+            known = sorted({item["category"] for item in await host.get(Tools).discover()})
+            if category not in known:
+                raise click.UsageError(f"there is no category {category!r}; there are {', '.join(known)}")
+        return sorted(found, key=lambda item: (item["category"], item["name"]))
 
     columns = ("name", "category", "level", "version", "description")
     invocation.show_rows(invocation.run(use), columns, empty="there are no such tools")

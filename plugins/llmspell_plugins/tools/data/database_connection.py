@@ -1,6 +1,6 @@
 """The connections of the database-connector as trusted settings name them, and what is asked of a database.
 
-Invariant: a script gives a connection's name, never a file. Sizes in bytes, durations in seconds.
+Invariant: a script gives a connection's name, never a file, a host or a password. Sizes in bytes, durations in seconds.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from llmspell_hookspecs import ToolError
 
@@ -22,11 +22,32 @@ class Connection(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["sqlite"] = Field(description="What it is.")
-    path: str = Field(min_length=1, description="The file, relative to the project's folder.")
+    kind: Literal["sqlite", "postgres", "mysql"] = Field(description="What it is; mysql is MariaDB, too.")
+    path: str = Field(default="", description="For sqlite: the file, relative to the project's folder.")
+    host: str = Field(default="localhost", description="The server.")
+    port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 for the usual one.")
+    database: str = Field(default="", description="The database on the server.")
+    user: str = Field(default="", description="Who asks; one that may do little.")
+    password: SecretStr | None = Field(default=None, description="The password; better kept in the environment.")
+    password_env: str = Field(default="", description="The environment variable that has the password.")
+    tls: bool = Field(default=True, description="Whether TLS with a trusted certificate is needed.")
+    ca_file: str = Field(default="", description="Certificates that are trusted; the system's if left out.")
     allow: Literal["read", "write", "schema"] = Field(
         default="read", description="write lets execute change rows; schema lets it change tables, too."
     )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Connection:
+        if self.kind == "sqlite" and not self.path:
+            raise ValueError("sqlite needs path, the file")
+        if self.kind != "sqlite" and not (self.database and self.user):
+            raise ValueError(f"{self.kind} needs database and user")
+        return self
+
+    @property
+    def usual_port(self) -> int:
+        """The port that is set, or that which servers of the kind use."""
+        return self.port or {"postgres": 5432, "mysql": 3306}.get(self.kind, 0)
 
 
 class Limits(Struct, frozen=True):

@@ -6,14 +6,17 @@ list, and the database itself refuses the rest. Sizes in bytes, durations in sec
 
 from __future__ import annotations
 
+import ssl
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from llmspell_hookspecs import Policy, SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
-from llmspell_hookspecs.services import ProjectFolder
+from llmspell_hookspecs.services import AsyncioThread, ProjectFolder
 from llmspell_hookspecs.tool import ToolLimits
 from llmspell_plugins.tools.child import run_child
+from llmspell_plugins.tools.library import require
+from llmspell_plugins.tools.server import Server, located, run_interruptible, secret_of, trusting
 
 from .database_connection import TOOL, Connection, Limits, Task
 from .database_sqlite import read, write
@@ -37,7 +40,7 @@ class DatabaseParameters(BaseModel):
     )
     query: str | None = Field(default=None, min_length=1, max_length=100_000, description="One statement of SQL.")
     values: list[JsonValue] | dict[str, JsonValue] = Field(
-        default=[], description="For the statement's parameters: ? or :name."
+        default=[], description="For the statement's parameters: ? or :name in SQLite, $1 in PostgreSQL, %s in MySQL."
     )
     query_type: Literal["SELECT", "INSERT", "UPDATE", "DELETE"] | None = Field(
         default=None, description="What the statement must begin with; with query, any but SELECT means execute."
@@ -116,10 +119,35 @@ class DatabaseConnector(Tool[DatabaseParameters]):
         name, connection = self._connection(parameters.database)
         task = self._task(parameters, connection, context)
         context.charge(task.limits.size_bytes)
-        result = await self._answer(name, connection, task, context)
+        result = await self._answer(connection, task, context)
         return ToolResult(operation=task.operation, result=result, metadata={"database": name, "kind": connection.kind})
 
-    async def _answer(self, name: str, connection: Connection, task: Task, context: ToolContext) -> dict[str, Any]:
+    async def _answer(self, connection: Connection, task: Task, context: ToolContext) -> dict[str, Any]:
+        match connection.kind:
+            case "sqlite":
+                return await self._ask_file(connection, task, context)
+            case "postgres":
+                require(self.name, "database", "asyncpg")
+                from .database_postgres import ask_postgres
+
+                given = await self._reached(connection, context)
+                return await context.services.get(AsyncioThread).run(ask_postgres, task, connection, *given)
+            case "mysql":
+                require(self.name, "database", "pymysql")
+                from .database_mysql import Conversation
+
+                talk = Conversation(task, connection, *await self._reached(connection, context))
+                answer: dict[str, Any] = await run_interruptible(context, talk.interrupt, talk.answer)
+                return answer
+
+    async def _reached(self, connection: Connection, context: ToolContext) -> tuple[Server, str, ssl.SSLContext | None]:
+        """Return where the server is, and what is needed to talk to it."""
+        password = secret_of(self.name, connection.password, connection.password_env)
+        server = await located(self.name, context, connection.host, connection.usual_port)
+        tls = await context.run_thread(trusting, self.name, connection.ca_file) if connection.tls else None
+        return server, password, tls
+
+    async def _ask_file(self, connection: Connection, task: Task, context: ToolContext) -> dict[str, Any]:
         path = str(context.services.get(ProjectFolder).place(connection.path))
         if task.operation == "execute":
             changed: dict[str, Any] = await context.run_thread(write, path, task)

@@ -374,11 +374,38 @@ async def test_bad_parameters_are_refused_by_their_names(parameters: dict[str, A
         await _search({}, **parameters)
 
 
-@pytest.mark.parametrize("table", [{"base_url": "ftp://x"}, {"base_url": "https://u:secret@x"}, {"api_kye": "secret"}])
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"base_url": "ftp://x"},
+        {"base_url": "https://u:secret@x"},
+        {"base_url": "https://x/?key=secret"},
+        {"base_url": "https://[secret"},
+        {"base_url": "https://x:99999"},
+        {"api_kye": "secret"},
+    ],
+)
 async def test_wrong_settings_are_told_without_what_they_hold(table: dict[str, str]) -> None:
     with pytest.raises(PluginError, match=r"brave") as caught:
         await _search({"brave": table})
     assert "secret" not in str(caught.value)
+
+
+async def test_a_variable_that_is_no_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARXNG_URL", "search.example:8080")
+    with pytest.raises(ToolError, match="searxng: what SEARXNG_URL says is no URL of a service"):
+        await _search({}, provider="searxng", fallback=False)
+
+
+@pytest.mark.parametrize("name", ["serpapi", "google"])
+async def test_a_key_in_a_url_is_in_no_error_of_the_network(name: str) -> None:
+    with search_services() as server:
+        settings = tables(server.url)
+    with pytest.raises(ToolError, match=f"web_search: {name}: .*connection") as caught:
+        await _search(settings, provider=name, fallback=False)
+
+    assert caught.value.code == "connection"
+    assert KEYS[name] not in f"{caught.value!r} {caught.value.details} {caught.value.__cause__!r}"
 
 
 async def test_a_silent_service_is_given_up_and_the_next_one_asked(mock_clock: trio.testing.MockClock) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 from typing import Literal, TypeAlias
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit
 
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from llmspell_hookspecs import ToolError
 
@@ -21,16 +21,25 @@ __all__ = ["Provider", "Service", "ServiceTable", "WebSearchSettings", "lacking"
 
 Provider: TypeAlias = Literal["brave", "google", "serpapi", "serper", "searxng", "duckduckgo"]
 
+_NO_PLACE = "no URL of a service; give scheme, host and path, such as https://search.example.com"
+
 
 class ServiceTable(BaseModel):
     """``[tools.web_search.NAME]``: where one provider is, and its key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: str = Field(default="", pattern=r"^(https?://[^\s?#@]+)?$", description="Where it is instead.")
+    base_url: str = Field(default="", description="Where it is instead.")
     api_key: SecretStr | None = Field(default=None, description="Its key; better kept in an environment variable.")
     api_key_env: str = Field(default="", description="The environment variable that has its key.")
     engine_id: str = Field(default="", description="google: the search engine's id (cx); or GOOGLE_SEARCH_ENGINE_ID.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _leads_somewhere(cls, value: str) -> str:
+        if value and not _is_place(value):
+            raise ValueError(f"it is {_NO_PLACE}")
+        return value
 
 
 class WebSearchSettings(BaseModel):
@@ -104,6 +113,17 @@ def _url(name: str, settings: WebSearchSettings) -> tuple[str, bool]:
     return (said.rstrip("/"), True) if said else (ENGINES[name].url, False)
 
 
+def _is_place(url: str) -> bool:
+    """Whether a URL has a scheme, a host and perhaps a path, and nothing that could be a secret."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    odd = re.search(r"[\s?#@]", url) or not url.isprintable() or port == 0
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not odd
+
+
 def _key(name: str, settings: WebSearchSettings) -> str:
     table = _table(name, settings)
     if table.api_key is not None and table.api_key.get_secret_value():
@@ -120,7 +140,10 @@ def _engine_id(settings: WebSearchSettings) -> str:
 def lacking(name: str, settings: WebSearchSettings) -> str:
     """Return what a provider lacks to be asked, and how to give it; empty if nothing."""
     where = f"[tools.web_search.{name}]"
-    if not _url(name, settings)[0]:
+    url, _ = _url(name, settings)
+    if url and not _is_place(url):  # settings were judged when they were read
+        return f"what SEARXNG_URL says is {_NO_PLACE}"
+    if not url:
         return f"nobody says where it is; set base_url in {where}, or SEARXNG_URL"
     if not re.fullmatch(r"[\x21-\x7e]*", _key(name, settings)):
         return "its key holds a character that no key has (a space, a line break, one beyond ASCII); copy it again"

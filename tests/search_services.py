@@ -138,6 +138,7 @@ def duckduckgo(path: str, query: dict[str, str], request: Any) -> str:
     advertisement = (
         '<div class="result results_links result--ad"><h2 class="result__title"><a class="result__a" '
         'href="https://duckduckgo.com/y.js?ad_domain=shop.example">Buy</a></h2></div>'
+        '<div class="result results_links result--ad"><a class="result__a" href="https://shop.example/">Buy</a></div>'
     )
     results: list[str] = []
     for each in _page("web", 0, COUNT):

@@ -345,7 +345,7 @@ def test_the_members_of_a_gzip_file_are_one_text_and_one_that_is_cut_says_so() -
 
     cut = read_sitemap(gzip.compress(whole, 0)[:9000], BOUNDS, ANYONE)
     assert 100 < len(cut["rows"]) < 500
-    assert cut["problem"]
+    assert cut["problem"] == "its gzip ends early"
 
 
 async def test_a_sitemap_that_breaks_off_gives_what_stands_before_and_says_so() -> None:

@@ -317,6 +317,27 @@ async def test_hits_of_another_shape_are_left_out() -> None:
             assert (await _search(tables(server.url), provider="serper")).result["count"] == 0
 
 
+async def test_no_more_pages_are_asked_for_than_it_takes() -> None:
+    def long_pages(path: str, query: dict[str, str], request: Any) -> Any:
+        return {"results": [{"url": f"https://x.example/{number}"} for number in range(30)]}
+
+    with search_services(searxng=long_pages) as server:
+        result = (await _search(tables(server.url), provider="searxng", max_results=20)).result
+    assert (result["count"], len(server.seen)) == (20, 1)
+
+
+async def test_a_page_comes_once_and_each_of_its_images() -> None:
+    def twice(path: str, query: dict[str, str], request: Any) -> Any:
+        images = [{"link": "https://x.example/", "imageUrl": f"https://x.example/{number}.png"} for number in (1, 1, 2)]
+        return {"organic": [{"link": "https://x.example/"}] * 2, "images": images}
+
+    with search_services(serper=twice) as server:
+        pages = (await _search(tables(server.url), provider="serper")).result["results"]
+        images = (await _search(tables(server.url), provider="serper", search_type="images")).result["results"]
+    assert [hit["url"] for hit in pages] == ["https://x.example/"]
+    assert [hit["image_url"] for hit in images] == ["https://x.example/1.png", "https://x.example/2.png"]
+
+
 async def test_domains_of_the_settings_are_held() -> None:
     with search_services() as server:
         some = {**tables(server.url), "providers": ["serper"]}

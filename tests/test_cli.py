@@ -251,6 +251,15 @@ def test_a_noun_answers_to_its_plural(here: Any, words: str) -> None:
         (["plugin", "info", "lau"], "llmspell: plugin 'lau' is not installed; did you mean lua?\n"),
         (["plugin", "list", "--group", "tool"], None),
         (["tool", "list", "--category", "nope"], None),
+        (
+            ["tool", "invoke", "calculator", "--inptu", "1"],
+            "llmspell: there is no option or parameter '--inptu'; did you mean '--input'?\n",
+        ),
+        (
+            ["tool", "invoke", "calculator", "--expalin"],
+            "llmspell: there is no option or parameter '--expalin'; did you mean '--explain'?\n",
+        ),
+        (["tool", "invoke", "calculator", "-x"], None),
         (["provider", "test", "nope"], None),
         (["trust"], None),
         (["tool", "info", "calculater"], None),
@@ -267,6 +276,29 @@ def test_wrong_usage_is_one_line_and_code_2(here: Any, arguments: list[str], mes
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("llmspell: ")
     assert message is None or err == message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["operation=uppercase", "input=abc"],
+        ["--operation", "uppercase", "--input", "abc"],
+        ["--operation=uppercase", "input=abc"],
+        ['{"operation": "uppercase", "input": "abc"}'],
+    ],
+)
+def test_parameters_of_a_tool_are_pairs_flags_or_json(here: Any, words: list[str]) -> None:
+    code, out, err = here("tool", "invoke", "text_manipulator", *words, "--output", "json")
+
+    assert (code, err) == (0, "")
+    assert json.loads(out)["result"]["result"] == "ABC"
+
+
+def test_the_words_of_a_flag_may_be_joined_by_dashes(here: Any) -> None:
+    code, out, _ = here("tool", "invoke", "diff_calculator", "--old-text", "a", "--new-text", "b", "--format=simple")
+
+    assert code == 0
+    assert "a" in out
 
 
 def test_wrong_settings_are_one_line_and_code_2(here: Any, machine: Machine) -> None:

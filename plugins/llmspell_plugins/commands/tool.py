@@ -5,6 +5,7 @@ Invariant: a call from here goes through the runner like any other, so every hoo
 
 from __future__ import annotations
 
+import difflib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,22 +112,28 @@ async def _tried(host: CommandHost, name: str, example: ToolExample) -> dict[str
     return {"example": example.name, "outcome": "passed", "message": ""}
 
 
-@tool.command("invoke")
+@tool.command("invoke", context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("parameters", nargs=-1, type=click.UNPROCESSED)
 @click.option("--explain", is_flag=True, help="Show which hooks fired, and what each did.")
-@click.pass_obj
-def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...], explain: bool) -> None:
+@click.pass_context
+def tool_invoke(context: click.Context, name: str, parameters: tuple[str, ...], explain: bool) -> None:
     """Call the tool NAME.
 
-    PARAMETERS are one JSON object, @FILE or - for a file or standard input that holds one, or pairs such as
-    operation=read path=notes.txt.
+    PARAMETERS are one JSON object, @FILE or - for a file or standard input that holds one, pairs such as
+    operation=read path=notes.txt, or flags such as --operation read --path=notes.txt; a flag alone is true. What
+    is an option of the command, such as --output, is given as a pair.
     """
+    invocation: Invocation = context.obj
+    given_to = [each for each in context.command.params if isinstance(each, click.Option)]
+    options = [option for each in given_to for option in each.opts if option.startswith("--")]
+    if name.startswith("-"):
+        raise _stray(name, options)
     given = _whole(invocation, parameters)
 
     async def use(host: CommandHost) -> ToolResult:
         described = host.get(Tools).describe(name)
-        values = _paired(parameters, described["schema"]) if given is None else given
+        values = _paired(parameters, described["schema"], options) if given is None else given
         try:
             result: ToolResult = await host.call(f"tool:{described['name']}", values)
         except LlmspellError:
@@ -147,7 +154,7 @@ def tool_invoke(invocation: Invocation, name: str, parameters: tuple[str, ...], 
 
 def _whole(invocation: Invocation, parameters: Sequence[str]) -> dict[str, Any] | None:
     """The parameters, if they were given as one JSON object."""
-    if len(parameters) != 1 or not parameters[0].lstrip().startswith(("{", "@", "-")):
+    if len(parameters) != 1 or not (parameters[0] == "-" or parameters[0].lstrip().startswith(("{", "@"))):
         return None
     try:
         value = json.loads(invocation.read(parameters[0]))
@@ -162,17 +169,40 @@ def _whole(invocation: Invocation, parameters: Sequence[str]) -> dict[str, Any] 
     return value
 
 
-def _paired(pairs: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters from ``key=value`` pairs: text where the tool takes text, else JSON."""
-    values = {}
-    for pair in pairs:
-        key, sign, text = pair.partition("=")
-        if not sign:
-            raise click.UsageError(f"{pair!r} has no '='; write an object or key=value pairs")
+def _paired(words: Sequence[str], schema: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
+    """The parameters from ``key=value`` pairs and ``--key value`` flags: text where the tool takes text, else JSON."""
+    values: dict[str, Any] = {}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        key, sign, text = word.partition("=")
+        if word.startswith("--"):
+            key = _flag_of(key, schema, options)
+            if not sign:
+                switch = not left or left[0].startswith("--") or _types(schema, key) == {"boolean"}
+                text = "true" if switch else left.pop(0)
+        elif not sign:
+            raise click.UsageError(f"{word!r} has no '='; write an object, key=value pairs or --key value")
         if key in values:
             raise click.UsageError(f"{key!r} is given twice; give each parameter once")
         values[key] = text if "string" in _types(schema, key) else _json(text)
     return values
+
+
+def _flag_of(flag: str, schema: Mapping[str, Any], options: Sequence[str]) -> str:
+    """The parameter that a flag names, with ``-`` or ``_`` between its words."""
+    known = schema.get("properties", {})
+    plain = flag.removeprefix("--")
+    found = next((name for name in (plain, plain.replace("-", "_")) if name in known), None)
+    if found is None:
+        raise _stray(flag, [*options, *(f"--{name}" for name in known)])
+    return found
+
+
+def _stray(flag: str, known: Sequence[str]) -> click.UsageError:
+    near = difflib.get_close_matches(flag, known, 1)
+    advice = f"did you mean {near[0]!r}?" if near else "see llmspell tool invoke --help, or give key=value pairs"
+    return click.UsageError(f"there is no option or parameter {flag[:100]!r}; {advice}")
 
 
 def _json(text: str) -> Any:

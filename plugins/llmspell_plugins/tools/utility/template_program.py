@@ -1,0 +1,84 @@
+"""What the template_engine runs in a child process: templates filled and checked, by whichever engine.
+
+Invariant: what comes out is counted piece by piece, and an error is one line. Sizes in characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
+
+__all__ = ["detected", "render", "validate"]
+
+_MOST = 5_000_000
+_HANDLEBARS = re.compile(r"\{\{~?(?:[#/^!&>{]|else\b|this\b|@|\.\./)")
+
+
+def detected(text: str) -> Literal["tera", "handlebars"]:
+    """Return the engine that a template is for, by its tags."""
+    return "handlebars" if "{%" not in text and _HANDLEBARS.search(text) else "tera"
+
+
+def render(text: str, engine: str, values: dict[str, Any], escape: bool) -> str:
+    """Return the text with the values filled in.
+
+    Raises:
+        ToolError: ``invalid_template``: it is wrong, or a value is missing or of the wrong kind.
+        ResourceLimitError: What comes out is too long.
+    """
+    pieces: list[str] = []
+    size = 0
+    try:
+        for piece in _pieces(text, engine, values, escape):
+            size += len(piece)
+            if size > _MOST:
+                message = f"template_engine: the text is longer than {_MOST} characters; loop less"
+                raise ResourceLimitError(message, resource="characters", limit=_MOST)
+            pieces.append(piece)
+    except _wrong() as error:
+        raise ToolError(f"template_engine: input: {_why(error)}; correct it", code="invalid_template") from None
+    return "".join(pieces)
+
+
+def validate(text: str, engine: str) -> dict[str, Any]:
+    """Return ``{valid, errors: [{message, line}]}``: whether it can be read; values are not looked for."""
+    try:
+        if engine == "tera":
+            from .tera import environment
+
+            environment(escape=False).from_string(text)
+        else:
+            from .handlebars import parsed
+
+            parsed(text)
+    except _wrong() as error:
+        told = {"message": _why(error), "line": getattr(error, "lineno", None)}
+        return {"valid": False, "errors": [{key: value for key, value in told.items() if value is not None}]}
+    return {"valid": True, "errors": []}
+
+
+def _pieces(text: str, engine: str, values: dict[str, Any], escape: bool) -> Iterator[str]:
+    if engine == "tera":
+        from .tera import environment
+
+        return iter(environment(escape=escape).from_string(text).generate(values))
+    from .handlebars import filled
+
+    return filled(text, values, escape=escape)
+
+
+def _wrong() -> tuple[type[Exception], ...]:
+    from jinja2 import TemplateError
+
+    return (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError, SyntaxError)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    line = getattr(error, "lineno", None)
+    return f"{f'line {line}: ' if line else ''}{line_of_error(error)[:200]}"

@@ -165,6 +165,26 @@ async def test_two_writers_of_one_storage_make_one_chain(tmp_path: Path) -> None
     assert await verify(storage, places(tmp_path)) == (81, None)
 
 
+@pytest.mark.parametrize(("audit", "lives"), [("strict", False), ("all", True), ("refusals", True)])
+async def test_a_log_that_cannot_be_opened_takes_no_rule_away_and_denies_all_when_strict(
+    tmp_path: Path, audit: str, lives: bool
+) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".llmspell" / "audit.key").mkdir(parents=True)
+
+    async with host_in(tmp_path, audit=audit) as host:
+        with pytest.raises(OperationCancelledError):
+            await host.call("tool:echo", {"text": "bad"})
+        if lives:
+            assert (await host.call("tool:echo", {"text": "fine"})).success
+        else:
+            with pytest.raises(OperationCancelledError, match="the audit log cannot be opened"):
+                await host.call("tool:echo", {"text": "fine"})
+        problems = [str(problem) for problem in host.problems]
+
+    assert any("the audit log cannot be opened: audit log: its key" in problem for problem in problems)
+
+
 async def test_a_storage_that_is_gone_denies_when_strict_and_only_counts_otherwise(tmp_path: Path) -> None:
     for audit, lives in (("strict", False), ("all", True), ("refusals", True)):
         folder = tmp_path / audit

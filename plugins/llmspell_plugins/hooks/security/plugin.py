@@ -28,9 +28,9 @@ from llmspell_hookspecs import (
     ToolResult,
     hookimpl,
 )
-from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.errors import LlmspellError, StorageError, text_of_error
 from llmspell_hookspecs.operation import Operations
-from llmspell_hookspecs.services import ProjectFolder
+from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
 from llmspell_hookspecs.storage import Storages
 
 from .audit import AuditLog, AuditPlaces
@@ -70,6 +70,7 @@ class Security:
         self._operations = services.get(Operations)
         self._services = services
         self._log: AuditLog | None = None
+        self._closed = ""
         self._streams: OrderedDict[tuple[str, int], StreamRedactor] = OrderedDict()
         self._tails: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._refused: OrderedDict[str, int] = OrderedDict()
@@ -118,13 +119,31 @@ class Security:
         setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
 
     async def __aenter__(self) -> Self:
-        """Open the audit log."""
+        """Open the audit log.
+
+        Without it the rules judge all the same, and what is strict lets nothing go on; where the plugin is required, it
+        is not loaded, and nothing runs.
+        """
         if self._settings.audit != "off":
-            storage = await self._services.get(Storages).open()
-            places = audit_places(self._services.get(ProjectFolder), self._settings.audit_head)
-            self._log = AuditLog(storage, places)
-            await self._log.load()
+            try:
+                self._log = await self._opened()
+            except (LlmspellError, OSError) as error:
+                if self._is_required():
+                    raise
+                self._closed = f"the audit log cannot be opened: {text_of_error(error)}"
+                self._counts["audit_failed"] += 1
+                self._operations.problem(StorageError(self._closed))
         return self
+
+    def _is_required(self) -> bool:
+        tables = self._services.get(SettingsAccess).plain("plugins") or {}
+        return bool(tables.get(self.name, {}).get("required"))
+
+    async def _opened(self) -> AuditLog:
+        storage = await self._services.get(Storages).open()
+        log = AuditLog(storage, audit_places(self._services.get(ProjectFolder), self._settings.audit_head))
+        await log.load()
+        return log
 
     async def run(self) -> None:
         """Write the audit log."""
@@ -159,7 +178,7 @@ class Security:
     async def _judge_strictly(self, context: HookContext[Any]) -> Cancel | None:
         cancel, record = self._decide(context)
         if self._log is None:
-            raise StorageError("audit log: it is not open; wait until the host is")
+            raise StorageError(self._closed or "audit log: it is not open; wait until the host is")
         await self._log.flush(self._log.add(record or self._record(context, "allow", "")))
         return cancel
 

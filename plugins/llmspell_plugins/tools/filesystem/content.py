@@ -19,7 +19,7 @@ from llmspell_hookspecs.errors import ResourceLimitError
 
 from .anchor import Anchor, anchored, open_regular
 
-__all__ = ["append_file", "copy_file", "pieces", "read_file", "write_file"]
+__all__ = ["append_file", "copy_file", "pieces", "read_file", "write_file", "write_pieces"]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -53,7 +53,7 @@ def pieces(path: str, max_bytes: int) -> Iterator[bytes]:
     """
     with anchored(path) as anchor, _opened(anchor, os.O_RDONLY) as (descriptor, status):
         _check_size(path, status.st_size, max_bytes)
-        yield from _counted(descriptor, path, max_bytes)
+        yield from _counted(_chunks(descriptor), path, max_bytes)
 
 
 def write_file(path: str, content: bytes, max_bytes: int) -> bool:
@@ -67,6 +67,16 @@ def write_file(path: str, content: bytes, max_bytes: int) -> bool:
         old = _replaceable(anchor)
         _replace(anchor, old, (content[at : at + _CHUNK_BYTES] for at in range(0, len(content), _CHUNK_BYTES)))
         return old is None
+
+
+def write_pieces(path: str, chunks: Iterable[bytes], max_bytes: int) -> int:
+    """Replace a file's content by what comes piece by piece, or make the file; returns how many bytes.
+
+    Raises:
+        ResourceLimitError: They are more than ``max_bytes``; the file stays as it was.
+    """
+    with anchored(path) as anchor:
+        return _replace(anchor, _replaceable(anchor), _counted(chunks, path, max_bytes))
 
 
 def append_file(path: str, content: bytes, max_bytes: int) -> int:
@@ -94,7 +104,7 @@ def copy_file(source: str, target: str, max_bytes: int) -> int:
             old = _replaceable(anchor)
             if old is not None and os.path.samestat(old, status):
                 raise FileExistsError(17, "Source and target are the same file", target)
-            return _replace(anchor, old or status, _counted(descriptor, source, max_bytes))
+            return _replace(anchor, old or status, _counted(_chunks(descriptor), source, max_bytes))
 
 
 @contextmanager
@@ -166,9 +176,9 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _counted(descriptor: int, path: str, max_bytes: int) -> Iterator[bytes]:
+def _counted(chunks: Iterable[bytes], path: str, max_bytes: int) -> Iterator[bytes]:
     size_bytes = 0
-    for chunk in _chunks(descriptor):
+    for chunk in chunks:
         size_bytes += len(chunk)
         _check_size(path, size_bytes, max_bytes)
         yield chunk

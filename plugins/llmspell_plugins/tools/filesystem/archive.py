@@ -207,7 +207,7 @@ def sound(path: str) -> Iterator[None]:
     where = f"archive_handler: {spelled_path(path)[-200:]}"
     try:
         yield
-    except (NotImplementedError, RuntimeError) as error:
+    except RuntimeError as error:  # zipfile: a method that it has not, or a password is needed
         message = f"{where}: {line_of_error(error)[:150]}; it is packed in a way that cannot be read, pack it anew"
         raise ToolError(message, code="unsupported_format") from error
     except _DAMAGE as error:

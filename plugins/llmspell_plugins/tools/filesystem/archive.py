@@ -3,6 +3,8 @@
 Invariant: an archive is bytes, so nothing here opens a path; what a header says of a size is told and never trusted:
 bytes are counted as they are unpacked. Entries of a zip may not share bytes (42.zip, zbsm.zip). Sizes in bytes, times
 in seconds since the epoch. Sources: APPNOTE.TXT 6.3, POSIX pax, RFC 1952.
+
+It is longer than most because what each format's reader must refuse stands beside that reader.
 """
 
 from __future__ import annotations

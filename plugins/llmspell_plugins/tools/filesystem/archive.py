@@ -338,7 +338,7 @@ class _StrictInfo(tarfile.TarInfo):
         except tarfile.HeaderError as error:
             if not buf or buf.count(0) == _BLOCK:
                 raise  # the archive's end, not an error
-            raise tarfile.ReadError(f"a header is wrong: {error}") from error
+            raise tarfile.ReadError(f"a header is wrong: {line_of_error(error)}") from error
 
 
 class _Bounded(io.RawIOBase):

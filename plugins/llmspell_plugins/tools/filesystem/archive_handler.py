@@ -84,11 +84,8 @@ class ArchiveHandlerParameters(BaseModel):
     def _complete(self) -> ArchiveHandlerParameters:
         if self.operation == "extract" and self.target_path is None:
             raise ValueError("extract needs target_path, a folder")
-        if self.operation == "create":
-            if self.input is None:
-                raise ValueError("create needs input, a list of files and folders")
-            if self.format is None:
-                self.format = _format_of(self.path)
+        if self.operation == "create" and self.input is None:
+            raise ValueError("create needs input, a list of files and folders")
         return self
 
 
@@ -96,7 +93,8 @@ def _format_of(path: str) -> Format:
     for suffix, kind in _SUFFIXES.items():
         if path.lower().endswith(suffix):
             return kind
-    raise ValueError(f"format: the name of path does not tell it; end it with one of {', '.join(_SUFFIXES)}")
+    message = f"archive_handler: format: the name of path does not tell it; end it with one of {', '.join(_SUFFIXES)}"
+    raise InvalidInputError(message, field="format")
 
 
 class ArchiveHandlerSettings(BaseModel):
@@ -174,7 +172,8 @@ class ArchiveHandler(Tool[ArchiveHandlerParameters]):
         return _answer(operation, result, f"unpacked {len(result['extracted_files'])} files to {work.target}")
 
     def _create(self, parameters: ArchiveHandlerParameters, files: FileAccess, bounds: Bounds) -> dict[str, Any]:
-        kind, path = parameters.format or "zip", parameters.path
+        path = parameters.path
+        kind = parameters.format or _format_of(path)  # after the path has been judged, so that this is told first
         tree = TreeBounds(self.settings.max_depth, bounds.files)
         packing = _Packing(path, kind, files, tree)
         for given in parameters.input or ():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
+import tomllib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from kernel import opened
 from llmspell.settings import load_settings
 from llmspell_hookspecs import InvalidInputError, ToolError, ToolResult
 from llmspell_hookspecs.errors import LlmspellError, ResourceLimitError, SecurityError, SettingsError
+from llmspell_plugins.tools.api.email_sender import EmailSender
 from llmspell_plugins.tools.data.database_connector import DatabaseConnector
 from llmspell_plugins.tools.data.database_statement import first_word
 from oracles import oracle
@@ -337,6 +340,18 @@ async def test_a_script_sets_no_connection_of_its_own(shop: Path) -> None:
         with pytest.raises(SettingsError):
             key = "tools.database-connector.connections.shop.allow"
             await host.settings.change(key, "schema", origin="script")
+
+
+async def test_the_settings_that_the_how_to_shows_are_sound() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "how-to.md").read_text()
+    tables = "".join(block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[tools." in block)
+
+    mail = {"operation": "preview", "to": "bob@example.org", "subject": "Lunch", "body": "At noon?"}
+    async with opened(EmailSender, DatabaseConnector, settings=tomllib.loads(tables)) as host:
+        with pytest.raises(SecurityError, match="may not get mail"):
+            await host.call("tool:email-sender", mail)
+        with pytest.raises(SecurityError, match="the connection is for reading"):
+            await host.call("tool:database-connector", {"operation": "execute", "query": "DELETE FROM items"})
 
 
 async def test_a_project_that_nobody_trusts_brings_no_connection(tmp_path: Path, shop: Path) -> None:

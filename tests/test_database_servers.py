@@ -195,6 +195,8 @@ async def test_explain_tells_the_plan_of_the_program(server: Server) -> None:
     command = "EXPLAIN (FORMAT JSON)" if server.kind == "postgres" else "EXPLAIN FORMAT=JSON"
     printed = server.told(f"{command} {query}").replace("\\n", "\n").replace("\\t", "\t")
     assert plan == json.loads(printed)
+    given = (await ask(server, "explain", query.replace("5", place(server)), values=[5])).result["plan"]
+    assert type(given) is type(plan)
 
 
 async def test_execute_changes_rows_and_says_how_many(server: Server) -> None:

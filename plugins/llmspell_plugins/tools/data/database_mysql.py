@@ -173,7 +173,7 @@ class Conversation:
             if is_maria
             else f"max_execution_time = {limits.time_s * 1000:.0f}"
         )
-        _all(database, f"SET SESSION {limit}, SESSION sql_select_limit = {limits.rows + 1:d}")
+        _all(database, f"SET SESSION {limit}")
         _all(database, "START TRANSACTION" + (" READ ONLY" if self._task.operation != "execute" else ""))
 
     def _read(self, database: _Counting) -> dict[str, Any]:
@@ -202,7 +202,6 @@ class Conversation:
 
     def _schema(self, database: _Counting) -> dict[str, Any]:
         names = (self._task.table, self._task.table)
-        _all(database, "SET SESSION sql_select_limit = DEFAULT")
         keys: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
         for schema, name, constraint, column, other, others in _all(database, _KEYS, names):
             own, led = keys.setdefault((schema, name, constraint, other), ([], []))

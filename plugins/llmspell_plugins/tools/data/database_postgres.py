@@ -87,6 +87,8 @@ async def ask_postgres(
             async with _connected(task, connection, server, password, tls) as (database, counted):
                 try:
                     return await _answered(database, task)
+                except (LlmspellError, TimeoutError):
+                    raise
                 except Exception as error:
                     if counted.left < 0:
                         raise too_large(task.limits) from error
@@ -143,15 +145,15 @@ async def _answered(database: asyncpg.Connection[Any], task: Task) -> dict[str, 
         return tables_of(map(tuple, columns), map(tuple, keys), task)
     if isinstance(task.values, dict):
         raise InvalidInputError(f"{TOOL}: values: PostgreSQL counts them, $1 and on; give a list", field="values")
-    if task.operation == "explain":
-        plan = await database.fetchval(f"EXPLAIN (FORMAT JSON) {task.query}", *task.values)
-        return {"plan": json.loads(plan)}
-    statement = await database.prepare(task.query)
+    query = f"EXPLAIN (FORMAT JSON) {task.query}" if task.operation == "explain" else task.query
+    statement = await database.prepare(query)
     types = [parameter.name for parameter in statement.get_parameters()]
     if len(types) != len(task.values):
         what = f"the statement has {len(types)} parameters, and {len(task.values)} were given"
         raise InvalidInputError(f"{TOOL}: values: {what}; give one for each", field="values")
     values = [_given(value, kind) for value, kind in zip(task.values, types, strict=True)]
+    if task.operation == "explain":
+        return {"plan": json.loads(await statement.fetchval(*values))}
     rows = Rows([(column.name, column.type.name) for column in statement.get_attributes()], task.limits)
     if task.operation == "query":
         await _fetch(await statement.cursor(*values), rows)
@@ -209,8 +211,6 @@ def _told(error: Exception, task: Task) -> Exception:
 
     told = line_of_error(error)
     match error:
-        case LlmspellError() | TimeoutError():
-            return error
         case asyncpg.QueryCanceledError():
             return task.late()
         case asyncpg.ReadOnlySQLTransactionError():

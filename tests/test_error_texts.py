@@ -109,6 +109,7 @@ _OPENED = {
     "plugins/llmspell_plugins/tools/media/audio.py": "bytes in memory, in a child process",
     "plugins/llmspell_plugins/tools/filesystem/anchor.py": "the walk from one judged folder to the next",
     "plugins/llmspell_plugins/tools/filesystem/content.py": "beside a file that was judged",
+    "plugins/llmspell_plugins/tools/utility/asking.py": "the terminal",
 }
 """Who opens files otherwise than by `read_regular` and `replace_regular`, and which."""
 _METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "mkstemp", "open_file"}

@@ -20,6 +20,7 @@ class Change(Struct, frozen=True):
         old_path: Of one renamed, what it was called.
         is_folder: Whether it is a folder.
         time_s: When it was seen, in seconds since 1970.
+        replaces: Whether another may have had the name before: it is new, and was renamed to it.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Change(Struct, frozen=True):
     old_path: str = ""
     is_folder: bool = False
     time_s: float = 0.0
+    replaces: bool = False
 
 
 class Changes:
@@ -62,7 +64,7 @@ class Changes:
         names = (change.old_path, change.path) if change.kind in ("renamed", "deleted") else ()
         for name in (*names, *(self._renamed.get(each, "") for each in (change.old_path, change.path))):
             waiting = self._waiting.get(name)
-            if waiting is not None and waiting[0].kind == "renamed":
+            if waiting is not None and (waiting[0].kind == "renamed" or waiting[0].replaces):
                 self._at_once.append(waiting[0])
                 self._pop(name)
 
@@ -97,7 +99,7 @@ def _joined(earlier: Change, change: Change) -> Change | None:
         case "created", "deleted":
             return None
         case "created", "renamed":
-            return structs.replace(change, kind="created", old_path="")
+            return structs.replace(change, kind="created", old_path="", replaces=True)
         case "deleted", "created":
             return structs.replace(change, kind="modified")
         case (("created" | "renamed"), _):

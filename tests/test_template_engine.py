@@ -222,6 +222,9 @@ async def test_a_right_template_is_valid_though_no_value_is_there(tmp_path: Path
         "{% import 'a' as b %}",
         "{{ get_env(name='HOME') }}",
         "{{ 2 ** 9 }}",
+        "{{ 1 | upper }}",
+        "{{ people | sort }}",
+        "{% if name is matching('(') %}{% endif %}",
     ],
 )
 async def test_what_is_missing_or_not_for_templates_is_one_error(tmp_path: Path, template: str) -> None:

@@ -74,7 +74,9 @@ def _pieces(text: str, engine: str, values: dict[str, Any], escape: bool) -> Ite
 def _wrong() -> tuple[type[Exception], ...]:
     from jinja2 import TemplateError
 
-    return (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError, SyntaxError)
+    # A filter on a value of another kind has many ways to fail; what is wrong with the memory is none of them.
+    kinds = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError, SyntaxError)
+    return (TemplateError, re.error, *kinds)
 
 
 def _why(error: Exception) -> str:

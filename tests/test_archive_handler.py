@@ -215,6 +215,18 @@ async def test_a_damaged_archive_is_told_and_writes_nothing(tmp_path: Path, tree
     assert oracle("unzip", "-tq", str(zip_path), ok=(1, 2, 3)) and not (tmp_path / "out").exists()
 
 
+async def test_a_tar_with_a_wrong_header_behind_the_first_does_not_pass_for_a_shorter_one(tmp_path: Path) -> None:
+    made = bytearray(tarred(member("a"), member("b"), member("c")))
+    made[made.index(b"b\0\0\0")] ^= 1
+    (tmp_path / "a.tar").write_bytes(made)
+
+    result = await told(tmp_path, operation="test", path=f"{tmp_path}/a.tar")
+    with pytest.raises(ToolError, match="a header is wrong"):
+        await extracted(tmp_path / "a.tar")
+
+    assert not result["valid"] and not (tmp_path / "out").exists()
+
+
 HOSTILE = ["../out.txt", "a/../../out.txt", "/tmp/absolute.txt", "C:\\windows.txt", "..\\out.txt", "\\\\host\\x", "."]
 
 
@@ -298,6 +310,7 @@ def _bombs() -> dict[str, Callable[[], bytes]]:
         "zip of many": lambda: zipped(*((f"{n}", bytes(900_000)) for n in range(4))),
         "zip with a lying header": lambda: bytes(lying),
         "tar.gz": lambda: tarred((tarfile.TarInfo("zeros"), zeros), mode="w:gz"),
+        "zip of one that is too large": lambda: zipped(("zeros", bytes(1_500_000))),
         "gz": lambda: gzip.compress(zeros),
         "bz2": lambda: bz2.compress(zeros),
         "xz": lambda: lzma.compress(zeros),

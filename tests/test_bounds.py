@@ -389,6 +389,7 @@ PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
         host, Operations, lambda service: service.ask("custom:thing", 1, ComponentRef("service", "x"))
     ),
     "Operations.beside": lambda host: reached(host, Operations, lambda service: service.beside(1, str, 1)),
+    "Operations.together": lambda host: reached(host, Operations, lambda service: service.together([answer], 1)),
     "Operations.notify": lambda host: reached(
         host, Operations, lambda service: service.notify("memory_usage_high", LoadSample("memory_bytes", 2, 1))
     ),

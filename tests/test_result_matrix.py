@@ -61,7 +61,7 @@ ENVELOPES: dict[str, Any] = {
 }
 MODIFIED: dict[str, Any] = {
     "before_tool_execution": {"parameters": {"text": "new"}},
-    "before_tool_discovery": {"tag": "other"},
+    "before_tool_discovery": {"tag": "The other."},  # as its description says
     "before_script_run": {"source": "new"},
     "before_model_call": {"messages": [{"role": "user", "content": "new"}]},
     "before_agent_init": {"description": "new"},

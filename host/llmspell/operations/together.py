@@ -55,6 +55,7 @@ class Together:
 
     async def run(self, limit: int) -> list[Ended]:
         """Run them, so many at once, and return how each ended."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # a nursery whose children do not wait would not notice
         count = min(max(1, limit), len(self._calls))
         if self._root.branches + count <= _FEW:
             async with trio.open_nursery() as nursery:

@@ -20,6 +20,7 @@ from llmspell_hookspecs.errors import LlmspellError
 from llmspell_hookspecs.operation import Operation, OperationKind, Operations
 from llmspell_hookspecs.workflows import Workflows
 from llmspell_testing import loop_steps
+from waiting import PATIENCE_S
 
 PLACE = ComponentRef("agent", "crowd")
 KIND = OperationKind("agent", "before_agent_execution", "", "after_agent_execution", "agent_error")
@@ -135,3 +136,25 @@ async def test_a_workflow_that_calls_itself_beside_itself_holds_nobody_up(fail_f
         assert (await host.call("tool:calculator", {"operation": "evaluate", "input": "1 + 1"})).success
 
     assert steps.longest_s < STEP_S, steps.longest_task
+
+
+async def test_what_outlives_its_host_is_cancelled_all_the_same() -> None:
+    begun = 0
+
+    async def wait() -> None:
+        nonlocal begun
+        begun += 1
+        await trio.sleep_forever()
+
+    async def crowd(operations: Operations) -> Any:
+        return await operations.together([wait] * 20, 20)
+
+    with trio.move_on_after(PATIENCE_S) as patience:
+        async with trio.open_nursery() as outer:
+            async with opened() as host:
+                outer.start_soon(within, host, crowd)
+                while begun < 20:
+                    await trio.lowlevel.checkpoint()
+            outer.cancel_scope.cancel()
+
+    assert not patience.cancelled_caught

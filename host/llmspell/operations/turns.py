@@ -38,7 +38,8 @@ class Turns:
     async def begin(self) -> None:
         """Wait for one's turn to begin."""
         self._move()
-        await self._beginning.park()
+        if self._moves:
+            await self._beginning.park()
 
     def cancel(self, scopes: Iterable[trio.CancelScope]) -> None:
         """Cancel these, each when it is its turn."""
@@ -48,7 +49,10 @@ class Turns:
     def _move(self) -> None:
         if not self._moves:
             self._moves = True
-            self._nursery.start_soon(self._go_on)
+            try:
+                self._nursery.start_soon(self._go_on)
+            except RuntimeError:  # the host has closed: nobody is there to take turns
+                self._let_go()
 
     async def _go_on(self) -> None:
         try:
@@ -58,11 +62,15 @@ class Turns:
                     self._cancelled.popleft().cancel()
                 self._beginning.unpark(count=AT_ONCE - count)
                 await trio.lowlevel.checkpoint()
-        finally:  # also when the host closes: whoever waits goes on and is refused there
-            self._moves = False
-            while self._cancelled:
-                self._cancelled.popleft().cancel()
-            self._beginning.unpark_all()
+        finally:  # also when the host closes
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Cancel all that is to be, and let whoever waits go on, who is refused where the host is closed."""
+        self._moves = False
+        while self._cancelled:
+            self._cancelled.popleft().cancel()
+        self._beginning.unpark_all()
 
 
 def turns_of(root: Frame, nursery: trio.Nursery) -> Turns:

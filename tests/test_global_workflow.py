@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from llmspell_hookspecs import Cancel, ModelResponse, OperationCancelledError
 from llmspell_hookspecs.errors import ScriptError
 from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.workflows import Workflows
+from llmspell_plugins.globals.workflows.definition import PATTERN_WORDS
 from scripted_model import ScriptedModel, says
 
 MAKE = 'Workflow.sequential{name = "own", steps = {{name = "s", execute = function() return 1 end}}}'
@@ -155,3 +157,25 @@ async def test_an_agent_of_what_there_is_not_is_refused_when_it_is_made(name: st
     async with opened() as host:
         with pytest.raises(ScriptError, match="agent a: "):
             await host.run_source(f'Agent.create{{name = "a", model = "offline/rules", tools = {{"{name}"}}}}')
+
+
+def test_the_words_of_each_pattern_are_options_that_it_takes() -> None:
+    for pattern in entry_points(group="llmspell.workflows"):
+        options = pattern.load().Options
+        known = set() if options is None else {field.alias or name for name, field in options.model_fields.items()}
+
+        assert set(PATTERN_WORDS.get(pattern.name, ())) <= known, pattern.name
+
+
+async def test_what_steps_yielded_is_in_the_state_until_the_next_run_and_no_longer_than_the_script() -> None:
+    source = f"""
+    local w, ids = {MAKE}, {{}}
+    for i = 1, 3 do w:execute(); ids[i] = w:get_execution_id() end
+    return {{ids, #State.workflow_list(ids[1]), State.workflow_get(ids[3], "s").output}}
+    """
+    async with opened() as host:
+        ids, earlier, last = await host.run_source(source)
+        left = [await host.state.keys(f"workflow:{run_id}") for run_id in ids]
+
+    assert (earlier, last) == (0, 1)
+    assert [[*keys] for keys in left] == [[], [], []]

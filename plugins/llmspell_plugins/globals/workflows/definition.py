@@ -18,7 +18,7 @@ from llmspell_hookspecs.spelling import told
 
 from .function import condition_of, expression_of, failing, stage_function
 
-__all__ = ["name_of", "read_condition", "read_workflow"]
+__all__ = ["PATTERN_WORDS", "name_of", "read_condition", "read_workflow"]
 
 _log = logging.getLogger("llmspell.script")
 _ODD: Final = re.compile(r"[^A-Za-z0-9_ .-]+")
@@ -33,7 +33,7 @@ _STEP: Final = frozenset(
     | {"timeout_ms", "timeout", "timeout_s", "retry_count", "retry_attempts", "retry", "retries", "error_strategy"}
     | {"dependencies", "compensate", "repeatable", "template", "address", *_KINDS}
 )
-_PATTERN: Final[dict[str, tuple[str, ...]]] = {
+PATTERN_WORDS: Final[dict[str, tuple[str, ...]]] = {
     "parallel": ("max_concurrency", "fail_fast"),
     "conditional": (
         "execute_all_matching",
@@ -43,8 +43,8 @@ _PATTERN: Final[dict[str, tuple[str, ...]]] = {
         "default_branch",
     ),
     "loop": ("range", "items", "while", "break_when", "aggregation", "n", "max_iterations"),
-    "map_reduce": ("items", "max_concurrency", "fail_fast", "max_items", "batch"),
-    "pipeline": ("items", "buffer", "max_items", "workers", "max_concurrency", "ordered"),
+    "map_reduce": ("items", "max_concurrency", "fail_fast", "max_items"),
+    "pipeline": ("items", "buffer", "max_items"),
     "graph": ("max_concurrency", "fail_fast"),
 }
 _OWN: Final = frozenset(
@@ -67,13 +67,13 @@ def read_workflow(where: str, pattern: str, given: Mapping[str, Any], name: str)
     """
     table = {**_mapping(given.get("config", {}), f"{where}: config"), **given}
     table |= _mapping(table.get("options", {}), f"{where}: options")
-    known = _OWN | {*_SAME, *_PATTERN.get(pattern, ())}
+    known = _OWN | {*_SAME, *PATTERN_WORDS.get(pattern, ())}
     for word in table:
-        if word not in known and pattern in _PATTERN.keys() | {"sequential"}:
+        if word not in known and pattern in PATTERN_WORDS.keys() | {"sequential"}:
             _warn(where, "a workflow", word, known)
     made: dict[str, Any] = {"name": name, "pattern": pattern}
-    made |= {key: table[key] for key in (*_SAME, *_PATTERN.get(pattern, ())) if table.get(key) is not None}
-    if pattern not in _PATTERN and pattern != "sequential":
+    made |= {key: table[key] for key in (*_SAME, *PATTERN_WORDS.get(pattern, ())) if table.get(key) is not None}
+    if pattern not in PATTERN_WORDS and pattern != "sequential":
         made |= {key: value for key, value in table.items() if key not in _OWN and value is not None}
     strategy = table.get("error_strategy")
     if strategy is not None:
@@ -181,7 +181,9 @@ class _Reader:
     def learn(self, table: Mapping[str, Any]) -> None:
         """Note the names of all steps, which functions may ask about."""
         names: list[str] = []
-        waiting: list[Any] = [table.get(key) for key in ("steps", "stages", "body", "branches", "then_steps")]
+        waiting: list[Any] = [
+            table.get(key) for key in ("steps", "stages", "body", "branches", "then_steps", "else_steps")
+        ]
         while waiting:
             part = waiting.pop()
             if isinstance(part, list | tuple):

@@ -60,6 +60,7 @@ class WorkflowInstance(ScriptObject):
         self._last: WorkflowOutput | None = None
         self._callbacks: dict[str, list[ScriptFunction]] = {time: [] for time in _TIMES}
         self._busy_ms = 0.0
+        self._kept: list[tuple[str, str]] = []
 
     @property
     def handle(self) -> WorkflowHandle:
@@ -127,7 +128,11 @@ class WorkflowInstance(ScriptObject):
             await function(dict(told))
 
     async def _keep(self) -> None:
-        """Keep the outputs of the last run where ``State.workflow_get`` finds them, as the original does."""
+        """Keep the outputs of the last run where ``State.workflow_get`` finds them, as the original does.
+
+        Those of the run before go, and these when the script ends: else the state would grow by each run.
+        """
+        await self.forget_outputs()
         if self._last is None:
             return
         state = self._services.get(State)
@@ -135,23 +140,24 @@ class WorkflowInstance(ScriptObject):
             told = {"step_name": path.rpartition("/")[2], "step_id": path, "output": thaw(output)}
             try:
                 await state.set(path, told, scope=f"workflow:{self._last.run_id}")
+                self._kept.append((path, f"workflow:{self._last.run_id}"))
             except OperationCancelledError:
                 raise
             except LlmspellError as error:  # it is too large, or none that can be kept
                 _log.warning("%s: the output of %s is not kept: %s", self._handle.name, path, error)
 
     @script_method()
-    async def on_before_execute(self, function: ScriptFunction) -> None:
+    def on_before_execute(self, function: ScriptFunction) -> None:
         """Call a function before each run, with workflow_id and input."""
         self._add("before_execute", function)
 
     @script_method()
-    async def on_after_execute(self, function: ScriptFunction) -> None:
+    def on_after_execute(self, function: ScriptFunction) -> None:
         """Call a function after each run that ended, with workflow_id, input and result."""
         self._add("after_execute", function)
 
     @script_method()
-    async def on_error(self, function: ScriptFunction) -> None:
+    def on_error(self, function: ScriptFunction) -> None:
         """Call a function after each run that failed, with workflow_id, input and error."""
         self._add("error", function)
 
@@ -184,11 +190,14 @@ class WorkflowInstance(ScriptObject):
     async def clear_outputs(self) -> dict[str, Any]:
         """Forget what the last run yielded; returns how much as ``deleted``."""
         last, self._last = self._last, None
-        paths = [] if last is None else [*last.outputs]
-        state = self._services.get(State)
-        for path in paths:
-            await state.delete(path, scope=f"workflow:{last.run_id}")  # type: ignore[union-attr]
-        return {"deleted": len(paths)}
+        await self.forget_outputs()
+        return {"deleted": 0 if last is None else len(last.outputs)}
+
+    async def forget_outputs(self) -> None:
+        """Keep in the state no more what the last run yielded."""
+        kept, self._kept = self._kept, []
+        for path, scope in kept:
+            await self._services.get(State).delete(path, scope=scope)
 
     @script_method()
     def get_execution_id(self) -> str:
@@ -288,13 +297,14 @@ class WorkflowInstance(ScriptObject):
         return {"success": True, "workflow_id": self._handle.name, "event_name": name}
 
     @script_method("destroy", "close")
-    def remove(self) -> bool:
+    async def remove(self) -> bool:
         """Forget it; what runs goes on.
 
         Raises:
             SecurityError: This script did not make it.
         """
         self._check_own("remove")
+        await self.forget_outputs()
         known = self._services.get(Workflows).get(self._handle.name) is self._handle
         self._handle.remove()
         return known

@@ -158,17 +158,20 @@ class WorkflowGlobal(ScriptGlobal):
         ]
 
     @script_method("destroy")
-    def remove(self, id: str) -> bool:
+    async def remove(self, id: str) -> bool:
         """Forget a workflow of this script; false if there is none of this id."""
         found = self.get(id)
         self._held.pop(id, None)
-        return found is not None and found.remove()
+        return found is not None and await found.remove()
 
     @script_method()
-    def clear(self) -> int:
+    async def clear(self) -> int:
         """Forget all workflows of this script; returns how many."""
-        self._held.clear()
-        return self._workflows.close_scope(self.scope.id)
+        held, self._held = self._held, {}
+        count = self._workflows.close_scope(self.scope.id)
+        for instance in held.values():
+            await instance.forget_outputs()
+        return count
 
     # Manners.
 
@@ -202,7 +205,7 @@ class WorkflowGlobal(ScriptGlobal):
             self.scope.on_close(self._leave)
         handle = await self._workflows.create(definition, scope=self.scope.id)
         if self._ended:
-            self._leave()
+            await self._leave()
             raise InvalidInputError(f"{where}: the script has ended; make workflows before that", field="name")
         return self._instance(handle)
 
@@ -217,10 +220,9 @@ class WorkflowGlobal(ScriptGlobal):
             held = self._held[handle.name] = WorkflowInstance(handle, self.services, self.scope.id, self._manners)
         return held
 
-    def _leave(self) -> None:
+    async def _leave(self) -> None:
         self._ended = True
-        self._held.clear()
-        self._workflows.close_scope(self.scope.id)
+        await self.clear()
 
     def _visible(self) -> dict[str, WorkflowHandle]:
         found: dict[str, WorkflowHandle] = {}

@@ -56,3 +56,4 @@ def test_a_frozen_process_whose_run_was_taken_over_cannot_write(tmp_path: Path) 
     assert '"completed"' in found["taken"][-1]
     assert "somebody else has taken it over" in found["late"][-1]
     assert [found[sort]["wrong"] for sort in ("once", "keyed", "again")] == [0, 0, 0]
+    assert found["after"] == 0

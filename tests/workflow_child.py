@@ -33,7 +33,8 @@ SORTS: dict[str, dict[str, Any]] = {
     "keyed": {"repeatable": False, "effects": "keyed"},
     "again": {"repeatable": True},
 }
-STAGES = 50
+STAGES, BRANCHES = 50, 5
+GOES_ON = "goes_on"
 LONGEST_S = 0.25
 
 
@@ -45,7 +46,8 @@ def sort_of(number: int) -> str:
 def definition() -> dict[str, Any]:
     """Return five branches of ten stages."""
     stages = [{"name": f"s{n}", "tool": sort_of(n), "input": {"name": f"s{n}"}, "timeout_s": 60} for n in range(STAGES)]
-    branches = [{"name": f"b{b}", "stages": stages[b * 10 : b * 10 + 10]} for b in range(5)]
+    each = STAGES // BRANCHES
+    branches = [{"name": f"b{b}", "stages": stages[b * each : (b + 1) * each]} for b in range(BRANCHES)]
     return {"name": "fifty", "pattern": "parallel", "branches": branches}
 
 
@@ -63,10 +65,21 @@ class Process:
         await trio.sleep(0.0005)
         os.write(self.effects, f"{self.run_id} {name} {context.key}\n".encode())
         if name == self.holds_at:
-            os.write(self.out, b"reached\n")
-            for _ in range(200):  # until it is frozen, and for a while after that
-                await trio.sleep(0.001)
+            await self.hold()
         return {"result": name}
+
+    async def hold(self) -> None:
+        """Wait until the other branches have done all that they do, say so, and wait until the run was taken over.
+
+        A stage that was frozen before it wrote its line would write it once it goes on: no fence keeps it from that.
+        """
+        others = STAGES - STAGES // BRANCHES
+        branch = {f"s{n}" for n in range(STAGES // BRANCHES)}
+        while sum(name not in branch for _, name, _ in effects_of(self.folder)) < others:
+            await trio.sleep(0.001)
+        os.write(self.out, b"reached\n")
+        while not (self.folder / GOES_ON).exists():
+            await trio.sleep(0.001)
 
     async def go(self, run_id: str, resumed: bool) -> None:
         """Begin a run, or resume it, and say how it ended."""
@@ -215,11 +228,12 @@ def freeze(folder: Path) -> dict[str, Any]:
     until(reader, "reached")
     stop(frozen, folder / "kept.db")
     results = []
-    for _ in range(2):  # the stages of other branches that were under way are decided about by the file
+    for _ in range(2):  # the stages that were under way are decided about by the file
         results = said(*forked(folder, "r1", True))
         if '"paused"' not in results[-1]:
             break
     before = len(effects_of(folder))
+    (folder / GOES_ON).touch()
     os.kill(frozen, signal.SIGCONT)
     late = said(frozen, reader)
     return {"taken": results, "late": late, "after": len(effects_of(folder)) - before, **judged(folder, 1)}

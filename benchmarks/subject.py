@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.hooks import HookRegistry, PointCatalog
+from llmspell.hooks import HookRegistry
 from llmspell.operations import OperationKind, Runner, RunnerLimits
 from llmspell_hookspecs import HookContext, ToolCall
 from llmspell_hookspecs.breaker import PROFILES
+from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.topics import own_points

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernel import ALL_POINTS, POINTS, Bench, opened, run
-from llmspell.hooks import PointCatalog
+from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.errors import HookRegistrationError
 from llmspell_hookspecs.points import HookPoint
 

@@ -11,8 +11,9 @@ import pytest
 
 from kernel import Bench, opened
 from llmspell import Host
-from llmspell.hooks import HookRegistry, PointCatalog
+from llmspell.hooks import HookRegistry
 from llmspell_hookspecs import Cancel, Event, HookContext, OperationCancelledError, Retry, ToolCall
+from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.topics import own_points

@@ -1041,7 +1041,8 @@ def test_in_the_root_of_the_file_system_what_is_kept_lies_with_the_users_data(
 
 
 def test_settings_order_two_hooks_of_others(here: Any, machine: Machine) -> None:
-    from llmspell.hooks import HookRegistry, PointCatalog
+    from llmspell.hooks import HookRegistry
+    from llmspell_hookspecs.catalog import PointCatalog
     from llmspell_hookspecs.topics import own_points
 
     registry = HookRegistry(PointCatalog(own_points()), orders=[("late.check", "early")])

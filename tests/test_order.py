@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from kernel import Bench, opened, run
 from llmspell.hooks import Hook
-from llmspell.hooks.order import ordered
 from llmspell_hookspecs.errors import HookOrderError
 from llmspell_hookspecs.marker import hook_options
+from llmspell_hookspecs.order import ordered
 from llmspell_hookspecs.topics import own_points
 
 BEFORE = "before_tool_execution"

@@ -17,7 +17,7 @@ import trio
 
 from llmspell.addresses import Addresses
 from llmspell.events import Bus
-from llmspell.hooks import BreakerTimer, Hook, HookRegistry, PointCatalog, Tracer, TraceRow
+from llmspell.hooks import BreakerTimer, Hook, HookRegistry, Tracer, TraceRow
 from llmspell.operations import Runner
 from llmspell.plugins import (
     PLUGINS,
@@ -46,6 +46,7 @@ from llmspell.version import VERSION
 from llmspell_hookspecs import Calls, Events, FileAccess, State
 from llmspell_hookspecs.agents import Agents
 from llmspell_hookspecs.breaker import PROFILES, BreakerState
+from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.kind import Registries
 from llmspell_hookspecs.model import Models

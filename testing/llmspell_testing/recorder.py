@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from llmspell.hooks import PointCatalog
 from llmspell_hookspecs import HookContext, Phase, Priority, hookimpl
+from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.context import ComponentRef, Outcome
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.topics import own_points

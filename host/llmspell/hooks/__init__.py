@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from .catalog import PointCatalog
 from .chain import Chain, still_judging
 from .dispatch import advance, advance_waiting, judge, next_answer, observe
 from .hook import FOR_ALL, Hook
 from .registry import Handle, HookRegistry
-from .signature import check_subject
 from .timer import BreakerTimer
 from .trace import Tracer, TraceRow
 
@@ -18,12 +16,10 @@ __all__ = [
     "Handle",
     "Hook",
     "HookRegistry",
-    "PointCatalog",
     "TraceRow",
     "Tracer",
     "advance",
     "advance_waiting",
-    "check_subject",
     "judge",
     "next_answer",
     "observe",

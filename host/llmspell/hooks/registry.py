@@ -22,18 +22,18 @@ from msgspec import structs
 
 from llmspell_hookspecs import HookKind
 from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
+from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.errors import HookRegistrationError
 from llmspell_hookspecs.marker import HookOptions, hook_options
+from llmspell_hookspecs.order import Lineup, reason
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.services import Appeal, HookInfo
+from llmspell_hookspecs.signature import check_signature
 from llmspell_hookspecs.spelling import told
 
-from .catalog import PointCatalog
 from .chain import Chain, compile_chain
 from .hook import FOR_ALL, Hook, name_of
 from .idle import unmatched, unordered
-from .order import Lineup, reason
-from .signature import check_signature
 from .trace import Tracer
 
 __all__ = ["Handle", "HookRegistry"]
@@ -350,7 +350,7 @@ class _Row:
     __slots__ = ("_hooks", "_lineups", "_names", "_numbers")
 
     def __init__(self) -> None:
-        self._lineups = {kind: Lineup() for kind in HookKind}
+        self._lineups: dict[HookKind, Lineup[Hook]] = {kind: Lineup() for kind in HookKind}
         self._hooks: set[Hook] = set()
         self._names: set[tuple[str, str, str]] = set()
         self._numbers: dict[tuple[str, str, str], int] = {}

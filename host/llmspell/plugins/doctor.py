@@ -14,10 +14,11 @@ from msgspec import Struct, structs
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from llmspell.hooks import HookRegistry, PointCatalog
+from llmspell.hooks import HookRegistry
 from llmspell.settings import LoadedSettings, Settings, plain
 from llmspell.settings.key import spelled_names
 from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.plugin import PluginInfo

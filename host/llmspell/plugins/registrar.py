@@ -13,11 +13,11 @@ from typing import Any
 
 import pluggy
 
-from llmspell.hooks import Hook, HookRegistry, check_subject
-from llmspell_hookspecs.errors import HookError, HookRegistrationError
-from llmspell_hookspecs.points import PROJECT, HookPoint, points_of
-
-from .finding import Found, find_hooks
+from llmspell.hooks import Hook, HookRegistry
+from llmspell_hookspecs.errors import HookRegistrationError
+from llmspell_hookspecs.finding import Found, find_hooks
+from llmspell_hookspecs.points import PROJECT, points_of
+from llmspell_hookspecs.signature import check_declared
 
 __all__ = ["Registrar"]
 
@@ -77,7 +77,7 @@ class Registrar(pluggy.PluginManager):
     def _add(self, found: Found, plugin: str) -> Hook:
         options = found.options
         point, pattern = self._registry.catalog.resolve(options.specname or found.attribute)
-        _check(found, plugin, point)
+        check_declared(found, plugin, point)
         if pattern is not None and options.match is None:
             message = f"plugin {plugin}: {options.specname} names a component; say match={pattern!r} instead"
             raise HookRegistrationError(message, hook=found.attribute, point=point.name)
@@ -96,23 +96,3 @@ class _Hooks(SimpleNamespace):
 
     def __eq__(self, other: object) -> bool:
         return self is other
-
-
-def _check(found: Found, plugin: str, point: HookPoint) -> None:
-    function = found.function
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise _wrong(found, plugin, point, "it does not tell what it takes", "wrap it in a function") from error
-    taken = ", ".join(str(parameter) for parameter in parameters)
-    if [parameter.name for parameter in parameters] != ["context"] or parameters[0].kind not in (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    ):
-        raise _wrong(found, plugin, point, f"it takes ({taken})", "its one argument is 'context', by position")
-    check_subject(function, "context", f"hook {plugin}.{getattr(function, '__name__', found.attribute)}", point)
-
-
-def _wrong(found: Found, plugin: str, point: HookPoint, problem: str, remedy: str) -> HookError:
-    message = f"hook {plugin}.{found.attribute} at {point.name}: {problem}; {remedy}"
-    return HookRegistrationError(message, hook=found.attribute, point=point.name)

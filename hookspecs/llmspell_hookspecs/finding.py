@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from llmspell_hookspecs.errors import HookRegistrationError
-from llmspell_hookspecs.marker import HookOptions
+from .errors import HookRegistrationError
+from .marker import HookOptions
 
 __all__ = ["Found", "find_hooks"]
 

@@ -11,42 +11,54 @@ import heapq
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
-from llmspell_hookspecs import Priority
-from llmspell_hookspecs.errors import HookOrderError
+from .errors import HookOrderError
+from .marker import HookOptions, Priority
+from .points import HookPoint
 
-from .hook import Hook
-
-__all__ = ["Lineup", "ordered", "reason"]
+__all__ = ["Lineup", "Placed", "ordered", "reason"]
 
 _PRIORITIES: Final = {int(priority): priority.name.lower() for priority in Priority}
-_Index = dict[str, dict[Hook, None]]
 
 
-class Lineup:
+class Placed(Protocol):
+    """What has a place among hooks: a hook, as it is registered."""
+
+    name: str
+    plugin: str
+    point: HookPoint
+    options: HookOptions
+    sequence: int
+
+
+H = TypeVar("H", bound=Placed)
+_Index = dict[str, dict[H, None]]
+
+
+class Lineup(Generic[H]):
     """The hooks of one kind at one point; to be changed by one thread at a time."""
 
     __slots__ = ("_after", "_before", "_called", "_order", "_plain")
 
     def __init__(self) -> None:
-        self._plain: list[Hook] = []  # by priority and registration
-        self._called: _Index = defaultdict(dict)  # who answers to a word that constraints use
-        self._before: _Index = defaultdict(dict)  # who wants to come before those who answer to a word
-        self._after: _Index = defaultdict(dict)
-        self._order: tuple[Hook, ...] | None = None
+        self._plain: list[H] = []  # by priority and registration
+        self._called: _Index[H] = defaultdict(dict)  # who answers to a word that constraints use
+        self._before: _Index[H] = defaultdict(dict)  # who wants to come before those who answer to a word
+        self._after: _Index[H] = defaultdict(dict)
+        self._order: tuple[H, ...] | None = None
 
     def __len__(self) -> int:
         return len(self._plain)
 
-    def __iter__(self) -> Iterator[Hook]:
+    def __iter__(self) -> Iterator[H]:
         """Iterate in the order of calls."""
         order = self._order
         if order is None:
             order = self._order = tuple(self._sorted() if self._before or self._after else self._plain)
         return iter(order)
 
-    def add(self, hook: Hook) -> None:
+    def add(self, hook: H) -> None:
         """Take a hook in.
 
         Raises:
@@ -63,7 +75,7 @@ class Lineup:
             finally:
                 self.remove(hook)
 
-    def remove(self, hook: Hook) -> None:
+    def remove(self, hook: H) -> None:
         """Take a hook out."""
         del self._plain[bisect_left(self._plain, _place(hook), key=_place)]
         for index, words in self._words(hook):
@@ -73,27 +85,27 @@ class Lineup:
                     del index[word]
         self._order = None
 
-    def _words(self, hook: Hook) -> tuple[tuple[_Index, Iterable[str]], ...]:
+    def _words(self, hook: H) -> tuple[tuple[_Index[H], Iterable[str]], ...]:
         options = hook.options
         return (self._called, _answers_to(hook)), (self._before, options.before), (self._after, options.after)
 
-    def _later(self, hook: Hook) -> Iterator[Hook]:
+    def _later(self, hook: H) -> Iterator[H]:
         """Yield those who must come after a hook."""
         return self._beside(hook, hook.options.before, self._after)
 
-    def _earlier(self, hook: Hook) -> Iterator[Hook]:
+    def _earlier(self, hook: H) -> Iterator[H]:
         return self._beside(hook, hook.options.after, self._before)
 
-    def _beside(self, hook: Hook, named: Iterable[str], naming: _Index) -> Iterator[Hook]:
+    def _beside(self, hook: H, named: Iterable[str], naming: _Index[H]) -> Iterator[H]:
         for index, words in ((self._called, named), (naming, _answers_to(hook))):
             for word in words:
                 for other in index.get(word, ()):
                     if other is not hook:
                         yield other
 
-    def _closes_a_cycle(self, hook: Hook) -> bool:
+    def _closes_a_cycle(self, hook: H) -> bool:
         """Return whether a way leads from a hook back to it; searched from both ends, the shorter one first."""
-        ends: list[tuple[set[Hook], list[Hook], Callable[[Hook], Iterator[Hook]]]] = [
+        ends: list[tuple[set[H], list[H], Callable[[H], Iterator[H]]]] = [
             ({hook}, [hook], self._later),
             ({hook}, [hook], self._earlier),
         ]
@@ -113,7 +125,7 @@ class Lineup:
                         front.append(further)
         return False
 
-    def _sorted(self) -> list[Hook]:
+    def _sorted(self) -> list[H]:
         place = {hook: index for index, hook in enumerate(self._plain)}
         later: list[dict[int, None]] = [{} for _ in place]
         for index, first in ((self._before, False), (self._after, True)):
@@ -126,33 +138,33 @@ class Lineup:
         return _sorted(self._plain, later)
 
 
-def ordered(hooks: Iterable[Hook]) -> list[Hook]:
+def ordered(hooks: Iterable[H]) -> list[H]:
     """Return the hooks in the order in which they are called.
 
     Raises:
         HookOrderError: Their constraints form a cycle.
     """
-    lineup = Lineup()
+    lineup: Lineup[H] = Lineup()
     for hook in hooks:
         lineup.add(hook)
     return list(lineup)
 
 
-def _place(hook: Hook) -> tuple[int, int]:
+def _place(hook: Placed) -> tuple[int, int]:
     return hook.options.priority, hook.sequence
 
 
-def _answers_to(hook: Hook) -> set[str]:
+def _answers_to(hook: Placed) -> set[str]:
     return {hook.name, hook.plugin, f"{hook.plugin}.{hook.name}"}
 
 
-def _sorted(hooks: Sequence[Hook], later: Sequence[Iterable[int]]) -> list[Hook]:
+def _sorted(hooks: Sequence[H], later: Sequence[Iterable[int]]) -> list[H]:
     waiting = [0] * len(hooks)
     for others in later:
         for other in others:
             waiting[other] += 1
     ready = [index for index, count in enumerate(waiting) if count == 0]
-    answer: list[Hook] = []
+    answer: list[H] = []
     while ready:
         index = heapq.heappop(ready)
         answer.append(hooks[index])
@@ -165,7 +177,7 @@ def _sorted(hooks: Sequence[Hook], later: Sequence[Iterable[int]]) -> list[Hook]
     return answer
 
 
-def _cycle(hooks: Sequence[Hook], later: Sequence[Iterable[int]], stuck: set[int]) -> HookOrderError:
+def _cycle(hooks: Sequence[Placed], later: Sequence[Iterable[int]], stuck: set[int]) -> HookOrderError:
     index, path = min(stuck), []
     earlier: dict[int, int] = {}
     for other in sorted(stuck):
@@ -181,7 +193,7 @@ def _cycle(hooks: Sequence[Hook], later: Sequence[Iterable[int]], stuck: set[int
     return HookOrderError(message, hook=hooks[circle[0]].name, point=point)
 
 
-def reason(hook: Hook) -> str:
+def reason(hook: Placed) -> str:
     """Return, for people, what settles the hook's place."""
     number = hook.options.priority
     word = _PRIORITIES.get(number, str(number))

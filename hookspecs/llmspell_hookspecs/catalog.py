@@ -8,9 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from llmspell_hookspecs import custom_point
-from llmspell_hookspecs.errors import HookRegistrationError
-from llmspell_hookspecs.points import HookPoint
+from .errors import HookRegistrationError
+from .points import HookPoint, custom_point
 
 __all__ = ["PointCatalog"]
 

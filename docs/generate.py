@@ -316,7 +316,7 @@ def _methods(title: str, kind: type[ScriptObject]) -> str:
 _VARIABLES = {
     "LLMSPELL_CONFIG": "the file that takes the place of the project's llmspell.toml, as `--config` does",
     "LLMSPELL_CONFIG_HOME": "the folder of the user's llmspell.toml and of what the user trusts",
-    "LLMSPELL_DATA_HOME": "the user's folder: the history of the prompt, running hosts; state lies in the project's",
+    "LLMSPELL_DATA_HOME": "the user's folder: prompt history, running hosts, caches; state lies in the project's",
     "LLMSPELL_SECTION__KEY": "a setting: `LLMSPELL_LIMITS__DEPTH=8` is `limits.depth`",
     "XDG_CONFIG_HOME": "where `llmspell/` lies if LLMSPELL_CONFIG_HOME is not given; else `~/.config`",
     "XDG_DATA_HOME": "where `llmspell/` lies if LLMSPELL_DATA_HOME is not given; else `~/.local/share`",

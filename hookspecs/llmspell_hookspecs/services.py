@@ -310,6 +310,13 @@ class ProjectFolder(Protocol):
     def runtime(self) -> Path:
         """Return where the user's running processes meet: a folder closed to others, which may be missing."""
 
+    def cache(self, name: str, /) -> Path:
+        """Return where a file of this name lies that can be made again, for all projects of the user.
+
+        Its folder may be missing, may be read-only, and is shared by all processes and versions: what is found there
+        is checked, and what cannot be written is done without.
+        """
+
 
 @runtime_checkable
 class Tools(Protocol):

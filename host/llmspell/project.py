@@ -51,3 +51,7 @@ class HostFolder:
     def runtime(self) -> Path:
         """Return where the user's running processes meet."""
         return runtime_dir(os.environ)
+
+    def cache(self, name: str, /) -> Path:
+        """Return where a file of this name lies that can be made again."""
+        return data_dir(os.environ) / "cache" / name

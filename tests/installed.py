@@ -16,7 +16,7 @@ import venv
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["EXAMPLES", "build", "clean_environment", "environment"]
+__all__ = ["EXAMPLES", "build", "clean_environment", "editable", "environment"]
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "plugins"
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
@@ -32,12 +32,24 @@ def build(root: Path, *packages: Path) -> list[Path]:
 
 def environment(root: Path, wheels: Iterable[Path]) -> tuple[Path, Path]:
     """Make a fresh environment with the wheels in it; return its interpreter, and where its packages lie."""
-    venv.create(root, symlinks=True)
-    python = root / "bin" / "python"
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(root), "platbase": str(root)}))
-    (site / "running.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    python, site = _made(root)
     _pip("--python", python, "install", "--no-deps", "--no-index", *wheels)
     return python, site
+
+
+def editable(root: Path, source: Path) -> Path:
+    """Make a fresh environment with the package in it as its developer has it; return its interpreter."""
+    python, _ = _made(root)
+    isolation = ["--no-build-isolation"] if _builds_here() else []
+    _pip("--python", python, "install", "--no-deps", *isolation, "--editable", source)
+    return python
+
+
+def _made(root: Path) -> tuple[Path, Path]:
+    venv.create(root, symlinks=True)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(root), "platbase": str(root)}))
+    (site / "running.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return root / "bin" / "python", site
 
 
 def clean_environment(root: Path) -> dict[str, str]:

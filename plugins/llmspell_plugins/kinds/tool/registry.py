@@ -1,21 +1,24 @@
 """The tools of a host: by name or alias, loaded on first use, and what each tells of itself.
 
-Invariant: a name that an entry point has needs no import; only an alias may load the tools to ask them.
+Invariant: a name that an entry point has needs no import. A listing, or an alias, loads only the tools that the index
+does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from msgspec import structs
 
-from llmspell_hookspecs import Tool
+from llmspell_hookspecs import LlmspellError, Tool
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.kind import Registry
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys
+
+from .index import ToolIndex, ToolSummary
 
 __all__ = ["ToolRegistry"]
 
@@ -27,13 +30,16 @@ class ToolRegistry:
 
     Args:
         shelf: The plugins of the group.
+        open_index: Returns the index of what tools told, as it is now.
 
     Attributes:
         is_open: Return whether a tool that `enter` has returned may be used as it is.
     """
 
-    def __init__(self, shelf: Registry[AnyTool]) -> None:
+    def __init__(self, shelf: Registry[AnyTool], open_index: Callable[[], ToolIndex]) -> None:
         self._shelf = shelf
+        self._open_index = open_index
+        self._indexed: dict[str, ToolSummary] | None = None
         self.is_open = shelf.is_open
         self._aliases: dict[str, str] | None = None
 
@@ -78,7 +84,7 @@ class ToolRegistry:
         tool = self.get(name)
         with Blamed(partial(_untold, name)):
             return {
-                **_summary(tool),
+                **ToolSummary.of(tool).told(),
                 "repeatable": tool.repeatable,
                 "effects": tool.effects,
                 "schema": tool.schema(),
@@ -86,15 +92,29 @@ class ToolRegistry:
             }
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Return what every tool that loads tells of itself."""
-        found = []
-        for name, tool in self._shelf.loadable():
-            try:
-                with Blamed(partial(_untold, name)):
-                    found.append(_summary(tool))
-            except PluginError as error:
-                self._shelf.tell(name, error)
-        return found
+        """Return what every tool that loads tells of itself; those that the index knows are not loaded."""
+        names, index = self._shelf.names(), None
+        if self._indexed is None:
+            index = self._open_index()
+            known = ((name, index.find(self._shelf.info(name))) for name in names)
+            self._indexed = {name: summary for name, summary in known if summary is not None}
+        found = [self._indexed[name] if name in self._indexed else self._ask(name, index) for name in names]
+        if index is not None:
+            index.save()
+        return [summary.told() for summary in found if summary is not None]
+
+    def _ask(self, name: str, index: ToolIndex | None) -> ToolSummary | None:
+        """Return what a tool itself tells; None if it does not load, which is said once."""
+        try:
+            tool = self._shelf.get(name)
+            with Blamed(partial(_untold, name)):
+                summary = ToolSummary.of(tool)
+                if index is not None:
+                    index.keep(self._shelf.info(name), tool, summary)
+        except LlmspellError as error:
+            self._shelf.tell(name, error)
+            return None
+        return summary
 
     def _alias_table(self) -> dict[str, str]:
         if self._aliases is None:
@@ -104,14 +124,3 @@ class ToolRegistry:
 
 def _untold(name: str, error: BaseException) -> PluginError:
     return PluginError(f"tool {name}: it cannot be described: {text_of(error)}; repair it, or disable it", plugin=name)
-
-
-def _summary(tool: AnyTool) -> dict[str, Any]:
-    return {
-        "name": tool.name,
-        "description": tool.description,
-        "category": tool.category,
-        "version": tool.version,
-        "level": tool.level.name.lower(),
-        "aliases": list(tool.aliases),
-    }

@@ -40,7 +40,7 @@ from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operat
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, validate, without_keys, written_names, written_path
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.secret import hide, reveal
-from llmspell_hookspecs.services import Levels, Processes, SettingsAccess, Tools
+from llmspell_hookspecs.services import Levels, Processes, ProjectFolder, SettingsAccess, Tools
 from llmspell_hookspecs.spelling import spelled_path, true_path
 from llmspell_hookspecs.tool import (
     AddressAccess,
@@ -56,6 +56,7 @@ from llmspell_hookspecs.values import freeze, restore, thaw
 from .context import CallContext
 from .group import TOOLS
 from .hiding import hidden_input, hidden_model
+from .index import ToolIndex
 from .registry import ToolRegistry
 from .size import outgrows
 
@@ -233,7 +234,7 @@ class ToolRunner(ComponentKind):
     provides = Tools
 
     def __init__(self, settings: None, services: Services) -> None:
-        self._tools = ToolRegistry(services.get(Registries).of(TOOLS.name))
+        self._tools = ToolRegistry(services.get(Registries).of(TOOLS.name), partial(_open_index, services))
         self._operations = services.get(Operations)
         self._house = _House(
             self._operations, services.get(SettingsAccess), services.get(Levels), services, services.get(Processes)
@@ -541,6 +542,11 @@ class _Call:
         prepared, self._prepared = self._prepared, _Prepared()
         if prepared.call is not None:
             await asker.ask("tool_resource_released", ResourceAllocation(prepared.call, prepared.limits))
+
+
+def _open_index(services: Services) -> ToolIndex:
+    settings = services.get(SettingsAccess).plain()
+    return ToolIndex(services.get(ProjectFolder).cache("tools.json"), settings["plugins"], settings["tools"])
 
 
 def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:

@@ -16,10 +16,10 @@ from llmspell.plugins.tables import TableModels
 from llmspell.settings import LoadedSettings, change, load_settings
 from llmspell.settings.layers import trust_project
 from llmspell.settings.model import PluginTable, Settings
-from llmspell.settings.policy import loosens
 from llmspell.settings.trust import untrust
 from llmspell_hookspecs import Policy, Services
 from llmspell_hookspecs.errors import SettingsError
+from llmspell_hookspecs.policy import loosens
 from packages import install
 
 

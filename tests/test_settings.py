@@ -12,11 +12,12 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell.settings import LoadedSettings, Settings, change, join, load_settings, plain, rows, split
+from llmspell.settings import LoadedSettings, Settings, change, load_settings, plain, rows
 from llmspell.settings.document import set_plugin_enabled
 from llmspell.settings.location import lines_of
 from llmspell.settings.schema import known_keys
 from llmspell_hookspecs.errors import SettingsError
+from llmspell_hookspecs.keys import join, split
 
 
 class Folders:

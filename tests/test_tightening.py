@@ -14,11 +14,11 @@ from llmspell.security import PathJudge, PathRules
 from llmspell.security.hosts import HostJudge, HostRules
 from llmspell.settings import change, load_settings
 from llmspell.settings.model import SecuritySettings
-from llmspell.settings.policy import loosens
 from llmspell_hookspecs import Policy
 from llmspell_hookspecs.errors import SecurityError, SettingsError
 from llmspell_hookspecs.globs import Globs
 from llmspell_hookspecs.network import Target
+from llmspell_hookspecs.policy import loosens
 
 FEW = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol, Self, TypeVar, runtime_checkable
 from msgspec import Struct
 
 from .context import HookContext
+from .keys import spelled_names
 from .points import Phase, hookpoint
 from .results import HookResult
 
@@ -44,6 +45,11 @@ class PluginInfo(Struct, frozen=True):
     required: bool = False
     error: str = ""
     optional: bool = False
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The names under which settings may speak of it."""
+        return spelled_names(self.name, self.group)
 
 
 @runtime_checkable

@@ -1,10 +1,19 @@
-"""What those who are not trusted may do to a setting: a project's file that nobody has trusted, or a script."""
+"""What those who are not trusted may do to a setting: a project's file that nobody has trusted, or a script.
+
+Invariant: `loosens` answers False only if the new value permits nothing that the old one did not.
+"""
 
 from __future__ import annotations
 
 import enum
+import math
+from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["Policy"]
+from .globs import Globs
+from .secret import is_secret_name
+
+__all__ = ["Policy", "loosens"]
 
 
 class Policy(enum.Enum):
@@ -24,3 +33,43 @@ class Policy(enum.Enum):
     PATHS_WITHIN = "only name folders inside those that stand"
     SUPERSET_ONLY = "only grow"
     LOCKED = "not be changed"
+
+
+def loosens(policy: Policy, old: Any, new: Any, *, order: Sequence[str] = ()) -> bool:
+    """Return whether the change of a single value permits what was not permitted, or may do so.
+
+    What paths and hosts permit only their judges know.
+
+    Args:
+        policy: The key's rule.
+        old: The value that stands.
+        new: The value asked for.
+        order: For words, from the strictest to the loosest.
+    """
+    if policy is Policy.FREE or old == new:
+        return False
+    match policy:
+        case Policy.LOWER_ONLY:
+            return not _rank(new, order) <= _rank(old, order)
+        case Policy.LOWER_ONLY_ZERO_UNLIMITED:
+            return not _rank(new or None, order) <= _rank(old or None, order)
+        case Policy.OFF_ONLY:
+            return bool(new)
+        case Policy.ON_ONLY:
+            return not new
+        case Policy.SUBSET_ONLY:
+            return not set(new) <= set(old)
+        case Policy.VARIABLES_WITHIN:
+            named = any(is_secret_name(name) and name not in old for name in new)
+            return named or not Globs(old).cover(Globs(new))
+        case Policy.SUPERSET_ONLY:
+            return not set(old) <= set(new)
+    return True
+
+
+def _rank(value: Any, order: Sequence[str]) -> float:
+    """A limit as a number: none is infinite, a word counts by its place. NaN is above and below nothing."""
+    if value is None:
+        return math.inf
+    rank: float = order.index(value) if order else value
+    return rank

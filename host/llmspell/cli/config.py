@@ -24,7 +24,8 @@ def config() -> None:
 @click.pass_obj
 def config_show(invocation: Invocation, section: str, origin: bool) -> None:
     """Show the settings that count, all or those of SECTION; secrets are masked."""
-    from llmspell.settings import plain, rows, split
+    from llmspell.settings import plain, rows
+    from llmspell_hookspecs.keys import split
 
     loaded = invocation.load_settings()
     value = plain(loaded, section)
@@ -102,8 +103,8 @@ def _where(loaded: Any, told: str) -> str:
 
 
 def _is_key(section: str) -> bool:
-    from llmspell.settings import split
     from llmspell.settings.schema import field_of
+    from llmspell_hookspecs.keys import split
 
     return field_of(split(section)) is not None
 

@@ -84,7 +84,7 @@ class _Log(logging.Handler):
         return json.dumps(row)
 
     def _masked(self, text: str) -> str:
-        from llmspell.settings.secret import MASK
+        from llmspell_hookspecs.masking import MASK
         from llmspell_hookspecs.secret import hide
 
         for secret in self._secrets:

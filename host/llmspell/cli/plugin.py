@@ -59,11 +59,10 @@ def plugin_info(invocation: Invocation, name: str) -> None:
     """Say what the plugin NAME is, brings and is set to, and why it fails; it is imported unless it is disabled."""
     from llmspell.plugins.discovery import Installed, scan_all
     from llmspell.plugins.doctor import explain
-    from llmspell.settings.key import spelled_names
 
     loaded = invocation.load_settings()
     every = scan_all(installed := Installed())
-    found = [info for info in every if name in spelled_names(info.name, info.group)]
+    found = [info for info in every if name in info.spellings]
     if not found:
         raise _unknown(name, every)
     explained = {_identity(row): row for row in explain(loaded, name, installed)}
@@ -169,7 +168,6 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
     """Switch a plugin on or off in a settings file, and say so."""
     from llmspell.plugins.discovery import scan_all
     from llmspell.settings.document import put_back, set_plugin_enabled
-    from llmspell.settings.key import spelled_names
     from llmspell.settings.layers import is_trusted, trust_project
     from llmspell.settings.place import current_dir, user_file
     from llmspell.settings.source import read_settings
@@ -180,10 +178,10 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
     if not user:  # from where a project's file is trusted
         place["cwd"] = (invocation.project or current_dir()).resolve()
     every = scan_all()
-    meant = [info for info in every if name in spelled_names(info.name, info.group)]
+    meant = [info for info in every if name in info.spellings]
     if not enabled and not meant:
         raise _unknown(name, every)
-    spellings = {each for info in meant for each in spelled_names(info.name, info.group) if ":" in each or each == name}
+    spellings = {each for info in meant for each in info.spellings if ":" in each or each == name}
     content = read_settings(file) if os.path.lexists(file) else None
     was_wrong = False
     try:
@@ -221,11 +219,9 @@ def _warn_if_overruled(
     invocation: Invocation, loaded: LoadedSettings, name: str, meant: Sequence[PluginInfo], *, enabled: bool
 ) -> None:
     """Say so if another layer of settings has the last word."""
-    from llmspell.settings.key import spelled_names
-
     for info in meant:
         if loaded.settings.plugin(info.name, info.group, optional=info.optional).enabled is not enabled:
-            switches = [f'plugins."{each}".enabled' for each in spelled_names(info.name, info.group)]
+            switches = [f'plugins."{each}".enabled' for each in info.spellings]
             set_ = [origin for origin in map(loaded.origin, switches) if origin.layer != "default"]
             origin = set_[0] if set_ else loaded.origin("plugins.disabled")
             invocation.warn(f"{name} is still {'disabled' if enabled else 'enabled'}, for {origin} says so")
@@ -233,9 +229,8 @@ def _warn_if_overruled(
 
 
 def _unknown(name: str, infos: Sequence[PluginInfo]) -> click.UsageError:
-    from llmspell.settings.key import spelled_names
 
-    installed = {each for info in infos for each in spelled_names(info.name, info.group)}
+    installed = {each for info in infos for each in info.spellings}
     near = difflib.get_close_matches(name, sorted(installed), 1)
     hint = f"did you mean {near[0]}?" if near else "'llmspell plugin list' shows what is"
     return click.UsageError(f"plugin {name!r} is not installed; {hint}")

@@ -16,7 +16,6 @@ from pydantic.fields import FieldInfo
 
 from llmspell.hooks import HookRegistry
 from llmspell.settings import LoadedSettings, Settings, plain
-from llmspell.settings.key import spelled_names
 from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
@@ -93,7 +92,7 @@ def explain(loaded: LoadedSettings, name: str, installed: Installed) -> list[dic
     found = []
     for candidate in (each for group in installed.groups for each in choose(group, settings, installed=installed)):
         info = candidate.info
-        if name in spelled_names(info.name, info.group):
+        if name in info.spellings:
             registry = HookRegistry(PointCatalog(own_points()))
             finding = _Examination(settings, registry, installed).of(candidate)
             brings = [f"{hook.point}: {hook.kind} {hook.name}" for hook, _ in registry.order()]
@@ -139,7 +138,7 @@ def _setting(loaded: LoadedSettings, key: str, field: FieldInfo) -> dict[str, An
 
 def _is_called(finding: Finding, spelled: str) -> bool:
     """Whether it is an enabled plugin of the name that settings require."""
-    return finding.status != "disabled" and spelled in spelled_names(finding.plugin.name, finding.plugin.group)
+    return finding.status != "disabled" and spelled in finding.plugin.spellings
 
 
 class _Examination:

@@ -16,7 +16,6 @@ from msgspec import structs
 
 from llmspell.hooks import HookRegistry
 from llmspell.settings import Settings
-from llmspell.settings.key import spelled_names
 from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
@@ -135,7 +134,7 @@ class Plugins:
     def refusal(self) -> str:
         """Return why operations are refused; empty if no required plugin is missing."""
         for spelled in self._settings.required_plugins():
-            known = [info for info in self.infos if spelled in spelled_names(info.name, info.group)]
+            known = [info for info in self.infos if spelled in info.spellings]
             missing = not any(not info.error for info in known)
             if missing or any(info.error and info.required for info in known):
                 error = next((info.error for info in known if info.error), "")

@@ -19,7 +19,6 @@ from pydantic import BaseModel
 
 from llmspell.hooks import HookRegistry
 from llmspell.settings import LoadedSettings, Settings
-from llmspell.settings.key import spelled_names
 from llmspell.settings.tighten import OwnModel
 from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import SettingsError
@@ -73,7 +72,7 @@ def unknown_names(
     named: list[tuple[str, str, set[str]]] = []
     infos = list(known)
     named_at_all = infos if settings.plugins_mentioned else ()
-    spelled = {name for info in named_at_all for name in spelled_names(info.name, info.group)}
+    spelled = {name for info in named_at_all for name in info.spellings}
     named += [("plugins.disabled", name, spelled) for name in settings.plugins.disabled]
     named += [("plugins.prefer", name, spelled) for name in settings.plugins.prefer]
     named += [(f"plugins.{name}", name, spelled) for name in settings.tables("plugins")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .key import join, split
 from .layers import LoadedSettings, change, load_settings
 from .model import PluginTable, Settings
 from .origin import Origin
@@ -14,9 +13,7 @@ __all__ = [
     "PluginTable",
     "Settings",
     "change",
-    "join",
     "load_settings",
     "plain",
     "rows",
-    "split",
 ]

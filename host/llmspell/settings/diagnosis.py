@@ -13,12 +13,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from llmspell_hookspecs.errors import SettingsError
+from llmspell_hookspecs.keys import join
+from llmspell_hookspecs.masking import MASK, conceal, mask
 from llmspell_hookspecs.secret import is_secret_name
 
-from .key import join
 from .origin import Origin
 from .schema import field_of, nearest, order_of
-from .secret import MASK, mask, wrap
 
 __all__ = ["diagnose", "shown_key", "shown_value"]
 
@@ -56,7 +56,7 @@ def _problem(path: tuple[str, ...], first: Any) -> str:
     if kind == "extra_forbidden" or mistyped:
         return f"there is no setting {key}; {f'did you mean {near}?' if near else 'see llmspell config show'}"
     hidden = any(is_secret_name(part) for part in path)
-    shown = MASK if hidden else shown_value(mask(wrap(value)))
+    shown = MASK if hidden else shown_value(mask(conceal(value)))
     return f"{key} is {shown}; {_remedy(path, first, value)}"
 
 

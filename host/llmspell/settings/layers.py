@@ -21,17 +21,17 @@ from pydantic import ValidationError
 from llmspell.security import expand_root, home_folder
 from llmspell_hookspecs import Policy
 from llmspell_hookspecs.errors import SettingsError, line_of_error
+from llmspell_hookspecs.keys import flatten, join, nest, split
+from llmspell_hookspecs.masking import conceal, mask
 from llmspell_hookspecs.secret import is_secret_name
 
 from .diagnosis import diagnose, shown_key, shown_value
 from .environment import from_environment, parse_text, suspicious
-from .key import flatten, join, nest, split
 from .lock import check_locks, hold_locks
 from .model import PluginTable, Settings
 from .origin import DEFAULT, Origin
 from .place import MACHINE_FILE, current_dir, find_project, own_folders, project_dir_of, project_file_in, user_file
 from .schema import field_of, policy_of
-from .secret import mask, wrap
 from .source import parse_settings, plain_table, read_settings
 from .tighten import Judges, OwnModels, Violation, value_at, violations
 from .trust import distrust, known_before, named_places, trust
@@ -300,7 +300,7 @@ def _refused(violation: Violation) -> str:
 
 def _assignment(violation: Violation) -> str:
     secret = policy_of(violation.path) is Policy.LOCKED and is_secret_name(violation.path[-1])
-    return f"{shown_key(violation.path)} = {shown_value(mask(wrap(violation.new, secret=secret)))}"
+    return f"{shown_key(violation.path)} = {shown_value(mask(conceal(violation.new, secret=secret)))}"
 
 
 def _read(file: Path, layer: str) -> tuple[_Layer, bytes]:
@@ -354,7 +354,9 @@ def _hidden(table: Mapping[str, Any]) -> dict[str, Any]:
     for section in ("plugins", "tools", "providers"):
         inner = hidden.get(section)
         if isinstance(inner, Mapping):
-            hidden[section] = {name: wrap(item) if isinstance(item, Mapping) else item for name, item in inner.items()}
+            hidden[section] = {
+                name: conceal(item) if isinstance(item, Mapping) else item for name, item in inner.items()
+            }
     return hidden
 
 

@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 
 from llmspell_hookspecs.errors import SettingsError
-
-from .key import split
+from llmspell_hookspecs.keys import split
 
 __all__ = ["lines_of"]
 

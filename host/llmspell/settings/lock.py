@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from llmspell_hookspecs.errors import SettingsError
+from llmspell_hookspecs.keys import join, split
 
-from .key import join, split
 from .model import PluginSettings, Settings
 from .origin import Origin
 from .schema import is_known, nearest

@@ -18,10 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from llmspell.security import host_entry
 from llmspell_hookspecs import Policy
 from llmspell_hookspecs.foreign import survive_first_model
+from llmspell_hookspecs.keys import spelled_names, split
+from llmspell_hookspecs.masking import conceal, revealed
 from llmspell_hookspecs.secret import is_secret_name
-
-from .key import spelled_names, split
-from .secret import reveal, wrap
 
 __all__ = [
     "AgentSettings",
@@ -112,13 +111,13 @@ class PluginTable(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _hide_secrets(cls, value: Any) -> Any:
-        return wrap(value)
+        return conceal(value)
 
     @property
     def own(self) -> dict[str, Any]:
         """The plugin's own keys, secrets revealed: hand them to its Settings and to nobody else."""
-        revealed: dict[str, Any] = reveal(self.__pydantic_extra__ or {})
-        return revealed
+        own: dict[str, Any] = revealed(self.__pydantic_extra__ or {})
+        return own
 
 
 _UNSAID: Final = PluginTable(enabled=True, required=False)
@@ -341,7 +340,7 @@ class ToolSettings(_Typed):
     @model_validator(mode="before")
     @classmethod
     def _hide_secrets(cls, value: Any) -> Any:
-        return {key: wrap(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+        return {key: conceal(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
 class ProviderSettings(BaseModel):
@@ -364,7 +363,7 @@ class ProviderSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _hide_secrets(cls, value: Any) -> Any:
-        return {key: wrap(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+        return {key: conceal(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
 class AgentSettings(_Section):
@@ -432,7 +431,7 @@ class StorageSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _hide_secrets(cls, value: Any) -> Any:
-        return {key: wrap(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+        return {key: conceal(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
 class LoggingSettings(_Section):
@@ -519,7 +518,7 @@ class Settings(_Section):
         """Return a plugin's own settings, secrets revealed, for its Settings model to validate."""
         if section == "plugins":
             return self.plugin(name, group).own
-        own: dict[str, Any] = reveal(self.tables(section).get(name, {}))
+        own: dict[str, Any] = revealed(self.tables(section).get(name, {}))
         return own
 
     def storage_paths(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from llmspell_hookspecs import Policy
+from llmspell_hookspecs.keys import join
 
-from .key import join
 from .model import PluginSettings, PluginTable, Settings
 
 __all__ = ["annotation_of", "field_of", "is_known", "known_keys", "nearest", "order_of", "policy_of", "words_of"]

@@ -14,10 +14,9 @@ from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from llmspell.security import HostJudge, HostRules, PathJudge, PathRules
-from llmspell_hookspecs import Policy
+from llmspell_hookspecs.policy import Policy, loosens
 
 from .model import PluginTable, Settings
-from .policy import loosens
 from .schema import field_of, order_of, policy_of, words_of
 
 __all__ = ["Judges", "OwnModel", "OwnModels", "Violation", "value_at", "violations"]

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from llmspell.security import expand_root
 from llmspell_hookspecs.errors import SettingsError, line_of_error
+from llmspell_hookspecs.keys import flatten
 from llmspell_hookspecs.regular import read_regular, replace_regular
 
-from .key import flatten
 from .place import data_dir
 
 __all__ = ["distrust", "known_before", "named_places", "trust", "untrust"]

@@ -10,10 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from .key import flatten, join, split
+from llmspell_hookspecs.keys import flatten, join, split
+from llmspell_hookspecs.masking import mask
+
 from .layers import LoadedSettings
 from .origin import Origin
-from .secret import mask
 
 __all__ = ["SettingRow", "plain", "rows"]
 

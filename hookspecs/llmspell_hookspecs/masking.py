@@ -12,20 +12,20 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from llmspell_hookspecs.secret import is_secret_name
+from .secret import is_secret_name
 
-__all__ = ["MASK", "mask", "reveal", "wrap"]
+__all__ = ["MASK", "conceal", "mask", "revealed"]
 
 MASK: Final = "********"
 _USER = re.compile(r"(?:://|^)[^/@\s]*:[^/@\s]+@")
 
 
-def wrap(value: Any, *, secret: bool = False) -> Any:
+def conceal(value: Any, *, secret: bool = False) -> Any:
     """Return the value with each text under a secret's name, and each URL with a password, as a ``SecretStr``."""
     if isinstance(value, Mapping):
-        return {key: wrap(item, secret=secret or _hides(str(key))) for key, item in value.items()}
+        return {key: conceal(item, secret=secret or _hides(str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [wrap(item, secret=secret) for item in value]
+        return [conceal(item, secret=secret) for item in value]
     return SecretStr(value) if isinstance(value, str) and (secret or _USER.search(value)) else value
 
 
@@ -34,7 +34,7 @@ def _hides(name: str) -> bool:
     return is_secret_name(name) and not name.lower().endswith("_env")
 
 
-def reveal(value: Any) -> Any:
+def revealed(value: Any) -> Any:
     """Return the value with each ``SecretStr`` as the text that it hides."""
     return _replace(value, SecretStr.get_secret_value)
 

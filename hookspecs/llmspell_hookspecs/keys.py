@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llmspell_hookspecs.errors import SettingsError
+from .errors import SettingsError
 
 __all__ = ["flatten", "join", "nest", "spelled_names", "split"]
 

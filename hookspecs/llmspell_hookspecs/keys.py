@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import SettingsError
 
-__all__ = ["flatten", "join", "nest", "spelled_names", "split"]
+__all__ = ["flatten", "join", "merge", "nest", "spelled_names", "split"]
 
 _BARE = re.compile(r"[^.\s\"']+")
 _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:(\.)|$)""")
@@ -48,6 +48,15 @@ def flatten(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
             yield from flatten(value, path)
         else:
             yield path, value
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both tables as one: what is a table in both is merged, all else is replaced."""
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def nest(path: Sequence[str], value: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from llmspell_hookspecs.keys import join
 from llmspell_hookspecs.masking import MASK, conceal, mask
 from llmspell_hookspecs.secret import is_secret_name
 
+from .model import Settings
 from .origin import Origin
 from .schema import field_of, nearest, order_of
 
@@ -47,12 +48,7 @@ def diagnose(error: ValidationError, locate: Locate) -> SettingsError:
 def _problem(path: tuple[str, ...], first: Any) -> str:
     key, kind, value = shown_key(path), first["type"], first["input"]
     near = nearest(path)
-    mistyped = (
-        path[0] in ("plugins", "tools", "providers", "storage")
-        and len(path) == 2
-        and field_of(path) is None
-        and near.count(".") == 1
-    )
+    mistyped = path[0] in Settings.sections() and len(path) == 2 and field_of(path) is None and near.count(".") == 1
     if kind == "extra_forbidden" or mistyped:
         return f"there is no setting {key}; {f'did you mean {near}?' if near else 'see llmspell config show'}"
     hidden = any(is_secret_name(part) for part in path)

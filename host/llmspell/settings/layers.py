@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from llmspell.security import expand_root, home_folder
 from llmspell_hookspecs import Policy
 from llmspell_hookspecs.errors import SettingsError, line_of_error
-from llmspell_hookspecs.keys import flatten, join, nest, split
+from llmspell_hookspecs.keys import flatten, join, merge, nest, split
 from llmspell_hookspecs.masking import conceal, mask
 from llmspell_hookspecs.secret import is_secret_name
 
@@ -96,7 +96,7 @@ class _Stack:
         self.origins |= {join(path): origin for path, origin in found.items()}
         self.places |= {**layer.origins, **found}
         table = _grown(layer.table, self.settings) if layer.name == "project" else layer.table
-        self.tables = _merged(self.tables, _hidden(table))
+        self.tables = merge(self.tables, _hidden(table))
         before, self.settings = (self.settings, self.judges), _validated(self.tables, self.places)
         self.judges = self.judges.by(self.settings, follows=follows)
         locate = partial(_located, found, Origin(layer.name))
@@ -171,7 +171,7 @@ def change(loaded: LoadedSettings, key: str, value: Any, origin: str) -> LoadedS
         SettingsError: The key or value is wrong, it is locked, or it loosens policy and the one who asks may not.
     """
     table = plain_table(nest(split(key), value), origin)
-    tables = _merged(loaded.tables, _hidden(table))
+    tables = merge(loaded.tables, _hidden(table))
     leaves = [path for path, _ in flatten(table)]
     origins = {**loaded.origins, **{join(path): Origin(origin) for path in leaves}}
     settings = _validated(tables, {path: Origin(origin) for path in leaves})
@@ -314,7 +314,7 @@ def _environment_layer(environment: Mapping[str, str]) -> _Layer:
     table: dict[str, Any] = {}
     origins = {}
     for name, path, value in from_environment(environment):
-        table = _merged(table, plain_table(nest(path, value), name))
+        table = merge(table, plain_table(nest(path, value), name))
         origins[path] = Origin("environment", name)
     return _Layer("environment", table, origins)
 
@@ -325,18 +325,9 @@ def _command_line_layer(values: Mapping[str, Any]) -> _Layer:
     for key, value in values.items():
         path = split(key)
         read = parse_text(path, value) if isinstance(value, str) else value
-        table = _merged(table, plain_table(nest(path, read), f"--set {key}"))
+        table = merge(table, plain_table(nest(path, read), f"--set {key}"))
         origins[path] = Origin("command line", f"--set {key}")
     return _Layer("command line", table, origins)
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables are merged, all else is replaced."""
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        merged[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def _grown(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
@@ -344,19 +335,18 @@ def _grown(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     for path, value in flatten(table):
         stands = value_at(settings, path) if policy_of(path) is Policy.SUPERSET_ONLY else None
         if isinstance(value, list) and isinstance(stands, tuple):  # what lies below a list is for the check to refuse
-            table = _merged(table, nest(path, [*(item for item in stands if item not in value), *value]))
+            table = merge(table, nest(path, [*(item for item in stands if item not in value), *value]))
     return dict(table)
 
 
 def _hidden(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table with the secrets of plugins, tools and providers hidden."""
+    """The table with the secrets of plugins hidden."""
     hidden = dict(table)
-    for section in ("plugins", "tools", "providers"):
+    for section in Settings.sections():
         inner = hidden.get(section)
         if isinstance(inner, Mapping):
-            hidden[section] = {
-                name: conceal(item) if isinstance(item, Mapping) else item for name, item in inner.items()
-            }
+            tables = {name: conceal(item) for name, item in inner.items() if isinstance(item, Mapping)}
+            hidden[section] = {**inner, **tables}
     return hidden
 
 

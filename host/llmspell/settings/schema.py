@@ -41,8 +41,8 @@ def is_known(path: Sequence[str]) -> bool:
     known = known_keys()
     if any(key[: len(path)] == tuple(path) for key in known):
         return True
-    sections = {"plugins", "tools", "providers", "storage"}
-    return field_of(path) is not None or (path[0] in sections and len(path) > 1 and not _is_near(path[1], path[0]))
+    own = path[0] in Settings.sections()
+    return field_of(path) is not None or (own and len(path) > 1 and not _is_near(path[1], path[0]))
 
 
 def _is_near(name: str, section: str) -> bool:

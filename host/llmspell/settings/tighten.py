@@ -149,7 +149,7 @@ def value_at(settings: Settings, path: Sequence[str]) -> Any:
     for name in path:
         value = _item(value, name)
     if value is None and len(path) == 2:  # A table that is not there says what an empty one says.
-        return {"plugins": PluginTable(), "tools": {}, "providers": {}, "storage": {}}.get(path[0])
+        return PluginTable() if path[0] == "plugins" else {} if path[0] in Settings.sections() else None
     return value
 
 

@@ -21,6 +21,7 @@ from llmspell_hookspecs.errors import SettingsError, line_of_error
 from llmspell_hookspecs.keys import flatten
 from llmspell_hookspecs.regular import read_regular, replace_regular
 
+from .model import Settings
 from .place import data_dir
 
 __all__ = ["distrust", "known_before", "named_places", "trust", "untrust"]
@@ -88,7 +89,7 @@ def named_places(table: Mapping[str, Any]) -> Iterator[str]:
         texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
         if path[:2] == ("security", "paths"):
             yield from texts if path[-1] != "denied" else ()
-        elif path[0] in ("storage", "plugins", "tools", "providers") and len(path) > 2:
+        elif path[0] in Settings.sections() and len(path) > 2:
             key = path[-1].lower()
             yield from (text for text in texts if _is_place(text) or any(word in key for word in _OF_PLACES))
 

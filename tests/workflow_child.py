@@ -2,7 +2,8 @@
 
 ``kills FOLDER COUNT SEED``: a workflow of 50 stages in five branches is begun, its process is killed at a random
 moment, the next one resumes it, until it has ended; then the next run begins, until so many processes were killed. What
-a stage does is one line in a file, which is the oracle: it says what became of a stage that was interrupted, too.
+a stage does is one line in a file, which is the oracle: it says what became of a stage that was interrupted, too. A
+stage of the sort ``ours`` counts in the state as well.
 ``frozen FOLDER``: a process is stopped within a stage, another one takes the run over and ends it, the first goes on.
 """
 
@@ -26,12 +27,14 @@ import trio
 from kernel import make_tool, opened
 from llmspell_hookspecs.errors import WorkflowError
 from llmspell_hookspecs.runs import Verdict
+from llmspell_hookspecs.state import State
 from llmspell_hookspecs.workflows import Workflows
 
 SORTS: dict[str, dict[str, Any]] = {
     "once": {"repeatable": False},
     "keyed": {"repeatable": False, "effects": "keyed"},
     "again": {"repeatable": True},
+    "ours": {"repeatable": False, "effects": "transactional"},
 }
 STAGES, BRANCHES = 50, 5
 GOES_ON = "goes_on"
@@ -39,8 +42,8 @@ LONGEST_S = 0.25
 
 
 def sort_of(number: int) -> str:
-    """Three of five stages may not run twice."""
-    return ("once", "keyed", "once", "again", "once")[number % 5]
+    """Two of five stages may not run twice."""
+    return ("once", "keyed", "ours", "again", "once")[number % 5]
 
 
 def definition() -> dict[str, Any]:
@@ -62,6 +65,9 @@ class Process:
     async def act(self, parameters: dict[str, Any], context: Any) -> Any:
         """Do what a stage does: write one line, which a kill cannot cut."""
         name = parameters["name"]
+        if sort_of(int(name[1:])) == "ours":
+            state = context.services.get(State)
+            await state.set(f"{self.run_id}/{name}", (await state.get(f"{self.run_id}/{name}") or 0) + 1)
         await trio.sleep(0.0005)
         os.write(self.effects, f"{self.run_id} {name} {context.key}\n".encode())
         if name == self.holds_at:
@@ -85,8 +91,7 @@ class Process:
         """Begin a run, or resume it, and say how it ended."""
         self.run_id = run_id
         tools = [make_tool(name, self.act, **attributes) for name, attributes in SORTS.items()]
-        storage = {"backend": "sqlite", "sqlite": {"path": str(self.folder / "kept.db"), "busy_s": 30}}
-        async with opened(*tools, settings={"storage": storage}) as host:
+        async with opened(*tools, settings={"storage": storage_of(self.folder)}) as host:
             workflows = host.get(Workflows)
             os.write(self.out, b"opened\n")
             details = await workflows.run_details(run_id) if resumed else None
@@ -109,6 +114,11 @@ class Process:
             for stage in details.stages
             if stage.status == "interrupted"
         }
+
+
+def storage_of(folder: Path) -> dict[str, Any]:
+    """Return the storage that all processes share."""
+    return {"backend": "sqlite", "sqlite": {"path": str(folder / "kept.db"), "busy_s": 30}}
 
 
 def effects_of(folder: Path) -> list[tuple[str, str, str]]:
@@ -183,9 +193,16 @@ def kill_often(folder: Path, count: int, seed: int) -> dict[str, Any]:
     return {"kills": kills, "runs": runs, "paused": interrupted, "broken": broken, **judged(folder, runs)}
 
 
+async def counted(folder: Path) -> dict[str, Any]:
+    """Return how often the state says that each stage of ours ran."""
+    async with opened(settings={"storage": storage_of(folder)}) as host:
+        return {key: await host.state.get(key) for key in await host.state.keys()}
+
+
 def judged(folder: Path, runs: int) -> dict[str, Any]:
     """Return, of each sort of stage, how many there were and how many happened otherwise than promised."""
     effects = effects_of(folder)
+    in_state = trio.run(counted, folder)
     counts = Counter((run_id, name) for run_id, name, _ in effects)
     keys: dict[tuple[str, str], set[str]] = {}
     for run_id, name, key in effects:
@@ -194,6 +211,7 @@ def judged(folder: Path, runs: int) -> dict[str, Any]:
         "once": lambda stage: counts[stage] != 1,
         "keyed": lambda stage: len(keys.get(stage, ())) != 1,
         "again": lambda stage: counts[stage] < 1,
+        "ours": lambda stage: counts[stage] < 1 or in_state.get("/".join(stage)) != 1,
     }
     judgement: dict[str, Any] = {}
     for sort, is_wrong in wrong.items():

@@ -293,8 +293,9 @@ class Tool(Generic[P]):
         description: For people and models; the class's docstring if empty.
         limits: What one call may use.
         repeatable: Whether a call may run again after it ran (Retry at after and error points).
-        effects: What becomes of them if a call is cut off and made again: ``""`` nobody knows; ``transactional``, all
-            of them happen or none; ``keyed``, those of calls with one `ToolContext.key` happen once.
+        effects: What becomes of them if a call is cut off and made again: ``""`` nobody knows; ``transactional``, they
+            are writes to the state (or of another service that joins a `Transaction`), which a durable workflow
+            commits with the stage's record; ``keyed``, those of calls with one `ToolContext.key` happen once.
         examples: Calls that show what it does.
         parameters: The pydantic model; taken from the type argument.
         Settings: A pydantic model for ``[tools.<name>]``, if it has settings.

@@ -24,6 +24,7 @@ from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.state import StateConflict, StateDelete, StateRead, StateValue, StateWrite
 from llmspell_hookspecs.storage import Entry, Storages
+from llmspell_hookspecs.transaction import joined
 
 from .state_address import SCOPES, address, canonical, prefix_of
 from .state_value import decode, encode, has_many
@@ -102,7 +103,7 @@ class StateService:
         async def read(approved: StateRead) -> StateValue:
             if approved is not question:  # a hook changed it
                 return await self._read(approved)
-            entry = await (self._storage or await self._open()).get(place)
+            entry = await joined(self._storage or await self._open()).get(place)
             if entry is None:
                 return absent
             return StateValue(scope, key, decode(place, entry.value), True, entry.version)
@@ -112,7 +113,7 @@ class StateService:
     # The bodies.
 
     async def _read(self, read: StateRead) -> StateValue:
-        storage = self._storage or await self._open()
+        storage = joined(self._storage or await self._open())
         if not read.key:
             return StateValue(read.scope, "", await self._keys(storage, read))
         place = address(read.scope, read.key)
@@ -139,14 +140,14 @@ class StateService:
         place = address(write.scope, write.key)
         given = f"state {write.scope} {write.key!r}", write.value, self._max_bytes
         encoded = await trio.to_thread.run_sync(encode, *given) if has_many(write.value) else encode(*given)
-        storage = self._storage or await self._open()
+        storage = joined(self._storage or await self._open())
         written = await storage.write({place: encoded}, expect=None if write.expect is None else {place: write.expect})
         if written is None and write.expect is not None:
             await self._conflict(storage, place, write)
         return StateValue(write.scope, write.key, write.value, True, _written(storage, place, written))
 
     async def _delete(self, delete: StateDelete) -> StateValue:
-        storage = self._storage or await self._open()
+        storage = joined(self._storage or await self._open())
         place = address(delete.scope, delete.key)
         while True:
             entry = await storage.get(place)

@@ -1,7 +1,8 @@
 """What makes a run durable: what is known of it from before, what is noted of it now, and what may run twice.
 
 Invariant: a stage that was under way when its run was cut off runs again only if that does no harm: it is repeatable,
-or what it does happens once for its key. Of anything else nobody knows, so a person is asked.
+what it writes is written with its record, or what it does happens once for its key. Of anything else nobody knows, so a
+person is asked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from msgspec import structs
 from llmspell_hookspecs.fit import plain
 from llmspell_hookspecs.runs import StageInfo, Verdict
 from llmspell_hookspecs.services import Tools
+from llmspell_hookspecs.transaction import Transaction
 from llmspell_hookspecs.workflows import StageRecord, WorkflowDefinition
 
 from .definition import CompiledStage
@@ -23,7 +25,7 @@ from .stage import key_of
 
 __all__ = ["Durable", "copied"]
 
-Safety = Literal["repeatable", "keyed", "unknown"]
+Safety = Literal["transactional", "repeatable", "keyed", "unknown"]
 
 
 class Durable:
@@ -124,6 +126,9 @@ class Durable:
 
     def _safety(self, compiled: CompiledStage) -> Safety:
         stage = compiled.stage
+        may_repeat = stage.repeatable is not False and compiled.kind == "tool"
+        if may_repeat and self._tools.describe(compiled.target)["effects"] == "transactional":
+            return "transactional"
         if stage.repeatable is not None:
             return "repeatable" if stage.repeatable else "unknown"
         if (
@@ -140,10 +145,14 @@ class Durable:
     def intend(self, compiled: CompiledStage, path: str, given: Any) -> Any:
         """Note that a stage is about to begin, if that has to be known; returns its input."""
         given = self._inputs.pop(path, given)
-        if self.safety(compiled) != "repeatable":
+        if self.safety(compiled) not in ("transactional", "repeatable"):
             kind, target, key = compiled.kind, compiled.target, key_of(self._run_id, path)
             self.writer.stage(StageInfo(path, "intent", kind, target, plain(given), key=key))
         return given
+
+    def transaction(self, compiled: CompiledStage) -> Transaction | None:
+        """Return what keeps back the writes of a stage until it is done, None if they are not."""
+        return Transaction(self.writer.storage) if self.safety(compiled) == "transactional" else None
 
     def note(self, info: StageInfo) -> None:
         """Note what is known of a stage."""

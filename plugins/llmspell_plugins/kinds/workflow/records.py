@@ -26,11 +26,12 @@ import trio
 from blake3 import blake3
 from msgspec import Struct, structs
 
-from llmspell_hookspecs.errors import InvalidInputError, WorkflowError
+from llmspell_hookspecs.errors import InvalidInputError, StorageError, WorkflowError
 from llmspell_hookspecs.fit import plain
 from llmspell_hookspecs.runs import RunInfo, StageInfo
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.storage import Storage
+from llmspell_hookspecs.transaction import Transaction
 from llmspell_hookspecs.workflow import Checkpoint
 from llmspell_plugins.services.state_value import decode, encode
 
@@ -107,6 +108,7 @@ class Records:
         lease_s: How long the owner is taken for alive after a write.
 
     Attributes:
+        storage: Where.
         head: What it is.
         lost: Whether it was taken over, or cannot be written any more.
         error: Why.
@@ -118,7 +120,8 @@ class Records:
         self.lost = False
         self.error: Exception | None = None
         self.told: Callable[[Checkpoint], Awaitable[None]] | None = None
-        self._storage, self._run_id, self._version, self._clock = storage, run_id, version, clock
+        self.storage = storage
+        self._run_id, self._version, self._clock = run_id, version, clock
         self._prefix = f"workflow/{run_id}/"
         self._lease_s = lease_s
         self._where = f"workflow run {run_id}"
@@ -141,15 +144,13 @@ class Records:
         Raises:
             InvalidInputError: Its output is none that can be kept.
         """
-        fields = {name: value for name, value in structs.asdict(info).items() if value or name == "output"}
-        encoded = self._encode(f"stage {info.path}", fields)
-        for key, value in (shared or {}).items():
-            self._note(place_of("shared", key), {"key": key, **value})
-        self._put(place_of("stage", info.path), encoded)
+        encoded, output = self._encoded(info, shared)
+        for key, value in encoded.items():
+            self._put(key, value)
         self._paths.append(info.path)
         if info.status in ("done", "failed"):
             self.head = structs.replace(self.head, ended=self.head.ended + 1)
-        return decode(self._where, encoded).get("output")
+        return output
 
     def choice(self, name: str, value: Any) -> None:
         """Note what was decided."""
@@ -168,6 +169,16 @@ class Records:
 
     def _note(self, key: str, value: Any) -> None:
         self._put(key, self._encode(key, value))
+
+    def _encoded(self, info: StageInfo, shared: Mapping[str, Any] | None) -> tuple[dict[str, bytes], Any]:
+        """Return what is written of a stage, and its output as a value of its own."""
+        fields = {name: value for name, value in structs.asdict(info).items() if value or name == "output"}
+        encoded = self._encode(f"stage {info.path}", fields)
+        entries = {}
+        for key, value in (shared or {}).items():
+            entries[place_of("shared", key)] = self._encode(f"shared {key}", {"key": key, **value})
+        entries[place_of("stage", info.path)] = encoded
+        return entries, decode(self._where, encoded).get("output")
 
     def _encode(self, what: str, value: Any) -> bytes:
         return encode(f"{self._where}: {what}", value, _MAX_BYTES)
@@ -198,7 +209,42 @@ class Records:
             if self._written < wanted:
                 await self._write()
 
-    async def _write(self) -> None:
+    async def commit(self, info: StageInfo, shared: Mapping[str, Any] | None, transaction: Transaction) -> Any:
+        """Write that a stage is done together with what its transaction keeps back; returns its output, as `stage`.
+
+        Raises:
+            InvalidInputError: Its output is none that can be kept.
+            StorageError: Somebody else has written what it wrote, or it cannot be written; nothing of both is.
+            WorkflowError: The run was taken over.
+        """
+        entries, output = self._encoded(info, shared)
+        batch, expected = transaction.commitment()
+        batch |= {f"{self._prefix}{key}": value for key, value in entries.items()}
+        async with self._lock:
+            if self.lost:
+                raise self.reason()
+            self._noted += 1
+            self._paths.append(info.path)
+            self.head = structs.replace(self.head, ended=self.head.ended + 1)
+            if not await self._write(batch, expected):
+                self._paths.remove(info.path)
+                self.head = structs.replace(self.head, ended=self.head.ended - 1)
+                told = "somebody else wrote meanwhile what it expected as it was, so nothing of it is written"
+                raise StorageError(f"{self._where}: stage {info.path}: {told}; run it again", code="conflict")
+        return output
+
+    async def _write(
+        self, effects: Mapping[str, bytes | None] | None = None, expected: Mapping[str, int] | None = None
+    ) -> bool:
+        """Write what is noted.
+
+        Args:
+            effects: What is written with it.
+            expected: The versions that this expects.
+
+        Returns:
+            Whether it is written; if not, something is otherwise than ``expected``, and the rest stays noted.
+        """
         batch, self._pending = self._pending, {}
         paths, self._paths = tuple(self._paths), []
         upto, now_s = self._noted, self._clock.now_s()
@@ -209,7 +255,14 @@ class Records:
         # Cut off in the middle, nobody would know the head's version; a write is bounded by its storage.
         with trio.CancelScope(shield=True):
             try:
-                versions = await self._storage.write(batch, expect={place: self._version})
+                versions = await self.storage.write(
+                    {**batch, **(effects or {})}, expect={**(expected or {}), place: self._version}
+                )
+                if versions is None and expected and await self._is_mine(place):
+                    del batch[place]
+                    self._pending = {**batch, **self._pending}
+                    self._paths[:0] = paths
+                    return False
             except Exception as error:
                 self.lost, self.error = True, error
                 raise
@@ -221,6 +274,13 @@ class Records:
         if self.told is not None:
             size = sum(len(value) for value in batch.values() if value)
             await self.told(Checkpoint(self._run_id, self._writes, size, paths))
+        return True
+
+    async def _is_mine(self, place: str) -> bool:
+        """Return whether the head is as it was left."""
+        await trio.sleep(_PATIENCE_S)
+        entry = await self.storage.get(place)
+        return entry is not None and entry.version == self._version
 
     def reason(self) -> Exception:
         """Return why it is not written any more."""

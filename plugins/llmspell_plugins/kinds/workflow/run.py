@@ -236,14 +236,23 @@ class Run:
             info = StageInfo(path, _DONE, compiled.kind, compiled.target)
             info = structs.replace(info, elapsed_ms=elapsed_ms, attempts=max(1, attempts), sequence=self._sequence)
             try:
-                output = durable.writer.stage(structs.replace(info, output=output), place.written)
-            except LlmspellError as error:  # it is none that can be kept
+                output = await self._done(durable, structs.replace(info, output=output), place)
+            except LlmspellError as error:  # it is none that can be kept, or what it wrote is not as it was
+                if durable.writer.lost:
+                    raise
                 failure, output = error, None
         status, told = (_DONE, "") if failure is None else ("failed", text_of_error(failure))
         record = StageRecord(path, status, output, told, elapsed_ms, max(1, attempts), self._sequence)
         if durable is not None and failure is not None:
             durable.fail(compiled, record, place.written)
         return record, failure
+
+    @staticmethod
+    async def _done(durable: Durable, info: StageInfo, place: Place) -> Any:
+        """Note that a stage is done, with what it wrote if that is kept back; returns its output as it is kept."""
+        if place.transaction is None:
+            return durable.writer.stage(info, place.written)
+        return await durable.writer.commit(info, place.written, place.transaction)
 
     def _operation(self, compiled: CompiledStage, place: Place, given: Any, ran: Callable[[], None]) -> Operation:
         """Return the operation of a stage."""

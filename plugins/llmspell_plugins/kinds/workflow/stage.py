@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,7 @@ from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.results import Retry
 from llmspell_hookspecs.services import Calls
 from llmspell_hookspecs.tool import ToolResult
+from llmspell_hookspecs.transaction import Transaction
 from llmspell_hookspecs.workflow import StageCall, StageOutput, WorkflowOutput
 from llmspell_hookspecs.workflows import Retries, StageRecord
 
@@ -69,15 +71,17 @@ class Place:
         locals: What belongs to the place.
         path: Where in the run.
         written: What it shared, of a durable run.
+        transaction: What keeps back what its tool writes, of a durable run.
     """
 
-    __slots__ = ("_run", "_scope", "_shared", "input", "locals", "path", "written")
+    __slots__ = ("_run", "_scope", "_shared", "input", "locals", "path", "transaction", "written")
 
     def __init__(self, run: Run, scope: str, locals: Mapping[str, Any] | None, path: str = "") -> None:
         self._run, self._scope, self.path = run, scope, path
         self.locals = _NOTHING if locals is None else locals
         self.input: Any = run.input
         self.written: dict[str, Any] | None = None
+        self.transaction: Transaction | None = None
         self._shared: MutableMapping[str, Any] | None = None
 
     @property
@@ -88,6 +92,12 @@ class Place:
         if self._shared is None:
             self._shared = self._run.share(self)
         return self._shared
+
+    def begin(self, stage: CompiledStage) -> AbstractContextManager[None]:
+        """Return a block for one attempt at its stage, whose writes are kept back if they can be."""
+        durable = self._run.durable
+        self.transaction = None if durable is None else durable.transaction(stage)
+        return nullcontext() if self.transaction is None else self.transaction.around()
 
     def wrote(self, key: str, value: Mapping[str, Any]) -> None:
         """Note what it shares."""
@@ -148,7 +158,8 @@ def body_of(stage: CompiledStage, place: Place, calls: Calls, ran: Callable[[], 
 
     async def call_component(approved: StageCall) -> StageOutput:
         ran()
-        result = await calls.call(address, approved.input, key=approved.key)
+        with place.begin(stage):
+            result = await calls.call(address, approved.input, key=approved.key)
         if isinstance(result, ToolResult):
             if not result.success:
                 told = result.message or str((result.error or {}).get("message") or "it says that it failed")

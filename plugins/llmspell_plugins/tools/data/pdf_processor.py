@@ -72,7 +72,6 @@ class PdfProcessor(Tool[PdfParameters]):
     level = SecurityLevel.RESTRICTED
     limits = ToolLimits(time_s=60, memory_bytes=1024 * 1024 * 1024)
     repeatable = True
-    effects = "transactional"
     examples = (
         ToolExample("the text", {"input": "report.pdf"}, needs="a file report.pdf"),
         ToolExample(

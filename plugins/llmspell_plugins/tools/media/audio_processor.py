@@ -83,7 +83,6 @@ class AudioProcessor(Tool[AudioParameters]):
     level = SecurityLevel.RESTRICTED
     limits = ToolLimits(time_s=120, memory_bytes=1024 * 1024 * 1024)
     repeatable = True
-    effects = "transactional"
     examples = (
         ToolExample("what it is", {"file_path": "song.mp3"}, needs="a file song.mp3"),
         ToolExample(

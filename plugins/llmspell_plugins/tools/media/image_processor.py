@@ -94,7 +94,6 @@ class ImageProcessor(Tool[ImageParameters]):
     level = SecurityLevel.RESTRICTED
     limits = ToolLimits(time_s=60, memory_bytes=1024 * 1024 * 1024)
     repeatable = True
-    effects = "transactional"
     examples = (
         ToolExample("what it is", {"file_path": "photo.jpg"}, needs="a file photo.jpg"),
         ToolExample(

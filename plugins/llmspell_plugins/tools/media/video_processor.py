@@ -68,7 +68,6 @@ class VideoProcessor(Tool[VideoParameters]):
     level = SecurityLevel.RESTRICTED
     limits = ToolLimits(time_s=120, memory_bytes=1024 * 1024 * 1024)
     repeatable = True
-    effects = "transactional"
     examples = (
         ToolExample("what it is", {"file_path": "film.mp4"}, needs="a file film.mp4"),
         ToolExample(

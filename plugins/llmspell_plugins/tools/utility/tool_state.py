@@ -51,6 +51,7 @@ class ToolState(Tool[ToolStateParameters]):
     category = "utility"
     level = SecurityLevel.SAFE
     repeatable = True
+    effects = "transactional"
     examples = (
         ToolExample("keep a value", {"operation": "set", "key": "seen", "value": [1, 2]}, {"key": "seen"}),
         ToolExample("what is not there", {"operation": "get", "key": "missing"}, {"value": None, "found": False}),

@@ -21,7 +21,8 @@ from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.storage import Storage, Storages
 from llmspell_hookspecs.workflow import WorkflowOutput
 
-from .records import ENDED, Head, Loaded, Records, check_id, claim, delete, load, open_runs, read_head
+from .reading import Loaded, check_id, claim, delete, load, open_runs, read_head
+from .records import ENDED, Head, Records
 
 __all__ = ["UNDER_WAY", "Archive", "output_of", "print_of"]
 

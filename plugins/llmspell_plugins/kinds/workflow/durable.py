@@ -19,7 +19,8 @@ from llmspell_hookspecs.transaction import Transaction
 from llmspell_hookspecs.workflows import StageRecord, WorkflowDefinition
 
 from .definition import CompiledStage
-from .records import Loaded, Records
+from .reading import Loaded
+from .records import Records
 from .shared import copied
 from .stage import key_of
 

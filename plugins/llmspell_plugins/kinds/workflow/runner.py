@@ -44,7 +44,8 @@ from .archive import UNDER_WAY, Archive, output_of, print_of
 from .definition import CompiledStage, Plan, compile_definition, defined, to_dict
 from .durable import Durable
 from .group import PATTERNS
-from .records import ENDED, Loaded, Records
+from .reading import Loaded
+from .records import ENDED, Records
 from .run import Run
 from .stage import PausedError, again
 

@@ -19,6 +19,7 @@ PLUGINS: dict[str, dict[str, Any]] = {
     "rate_limit": {"limits": [{"match": "tool:*", "rate": 1_000_000, "per_s": 1.0}]},
     "security": {"audit": "all", "secrets": "off", "injection": "off"},
     "cost": {"budgets": [{"name": "all", "window": "day", "calls": 1_000_000}]},
+    "logging": {"level": "trace"},
     "metrics": {},
     "approval_gate": {},
 }

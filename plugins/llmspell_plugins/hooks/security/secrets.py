@@ -97,6 +97,8 @@ _NAMED: Final = (
 _LEAST_BITS: Final = 3.0
 """Of entropy, for what stands behind a telling name; words of a language have less at these lengths."""
 _MASK: Final = "[REDACTED:"
+_MARGIN: Final = 16_384
+"""How far a text is looked at beyond what is shown of it; no secret is longer."""
 
 
 class Found(Struct, frozen=True):
@@ -163,6 +165,21 @@ class Redactor:
             at = each.end
         return "".join([*parts, text[at:]]) if parts else text
 
+    def beginning(self, text: str, most: int) -> str:
+        """Return the beginning of a text without secrets: about so many characters, and no half of a secret."""
+        window = text[: most + _MARGIN]
+        found = self.find(window)
+        for each in found:
+            if each.begin < most < each.end:
+                most = each.end
+        return self.redact(window[:most], [each for each in found if each.end <= most])
+
+    def named(self, name: Any, text: str) -> str:
+        """Return what stands for a text under a name that tells of a secret, if it looks like one; else the text."""
+        if type(name) is str and is_secret_name(name) and _is_random(text):
+            return self._mask("named", text)
+        return text
+
     def clean(self, value: Any, types: Counter[str]) -> Any:
         """Return a value without the secrets in its texts, keys among them; the same one if there are none.
 
@@ -187,9 +204,9 @@ class Redactor:
         for key, item in value.items():
             new_key = self.clean(key, types)
             new = self.clean(item, types)
-            if new is item and type(item) is str and type(key) is str and is_secret_name(key) and _is_random(item):
-                types["named"] += 1
-                new = self._mask("named", item)
+            if new is item and type(item) is str:
+                new = self.named(key, item)
+                types["named"] += new is not item
             same = same and new is item and new_key is key
             changed[new_key] = new
         return value if same else changed

@@ -206,7 +206,8 @@ class Redactor:
             new = self.clean(item, types)
             if new is item and type(item) is str:
                 new = self.named(key, item)
-                types["named"] += new is not item
+                if new is not item:
+                    types["named"] += 1
             same = same and new is item and new_key is key
             changed[new_key] = new
         return value if same else changed

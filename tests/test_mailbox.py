@@ -12,9 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from llmspell.events.mailbox import Held, Mailbox, read_options
+from llmspell.events.mailbox import Held, Mailbox
 from llmspell_hookspecs import Event, InvalidInputError
 from llmspell_hookspecs.bucket import TokenBuckets, TokenRate
+from llmspell_hookspecs.overflow import read_options
 
 COUNTS = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending")
 OVERFLOWS = ("drop_oldest", "drop_newest", "block", "reject", "sample(0.4)")

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from kernel import make_tool, opened, run
 from llmspell import Host
-from llmspell.plugins import service_name
 from llmspell.settings import load_settings
 from llmspell_hookspecs import Services, State, Storage, Tool, ToolContext
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError, SecurityError, SettingsError, StorageError
+from llmspell_hookspecs.groups import service_name
 from llmspell_hookspecs.storage import Storages
 from llmspell_plugins.storage.memory import Memory
 

@@ -10,7 +10,6 @@ import pytest
 
 from kernel import Bench, opened, run
 from llmspell import Host
-from llmspell.hooks import TraceRow
 from llmspell_hookspecs import (
     Cache,
     Cancel,
@@ -26,6 +25,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.difference import difference
 from llmspell_hookspecs.results import Call
+from llmspell_hookspecs.trace import TraceRow
 
 BEFORE, AROUND, AFTER = "before_tool_execution", "around_tool_execution", "after_tool_execution"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import UserList, deque
 from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
+from itertools import chain
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_bounds",
     "has_many",
     "measure",
+    "size_of",
     "take",
     "too_deep",
     "too_large",
@@ -40,6 +42,8 @@ FEW: Final = 2_000
 
 ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 """What has no parts, and nobody changes."""
+_EACH_BYTES: Final = 56
+"""What a value costs beside its text."""
 _ROWS: Final = frozenset({list, tuple})
 _HOLDERS: Final = _ROWS | {dict, MappingProxyType}
 
@@ -171,6 +175,28 @@ def _parts(value: Any) -> Collection[Any] | None:
     if isinstance(value, type | ModuleType | BaseException | Enum) or not hasattr(value, "__dict__"):
         return None
     return [*vars(value).values(), *(getattr(value, "__pydantic_extra__", None) or {}).values()]
+
+
+def size_of(value: Any) -> int:
+    """Return roughly how many bytes a frozen value holds; what is shared counts wherever it is held."""
+    size_bytes, parts = 0, [iter((value,))]
+    while parts:
+        for item in parts[-1]:
+            size_bytes += _EACH_BYTES
+            if isinstance(item, str | bytes):
+                size_bytes += len(item)
+            elif isinstance(item, Mapping):
+                parts.append(chain(item, item.values()))
+                break
+            elif isinstance(item, tuple | frozenset):
+                parts.append(iter(item))
+                break
+            elif isinstance(item, Struct):
+                parts.append(iter(structs.astuple(item)))
+                break
+        else:
+            parts.pop()
+    return size_bytes
 
 
 def too_deep() -> InvalidInputError:

@@ -12,10 +12,10 @@ from types import MemberDescriptorType
 from typing import Any, Final
 
 from .context import Failure
-from .errors import InvalidInputError, LlmspellError, OperationError, ToolError, text_of_error
+from .errors import InvalidInputError, LlmspellError, OperationCancelledError, OperationError, ToolError, text_of_error
 from .values import freeze, restore
 
-__all__ = ["changed_failure", "failure_of", "shown_error"]
+__all__ = ["changed_failure", "failure_of", "is_denied", "shown_error"]
 
 _CAUSES: Final = 8
 _FIELDS: Final = ("message", "code", "details")
@@ -39,6 +39,15 @@ def failure_of(error: BaseException) -> Failure:
     shown = shown_error(error)
     details = shown.details if isinstance(shown, ToolError) else None
     return Failure(name, text_of_error(error), code if type(code) is str else "error", shown, details)
+
+
+def is_denied(error: BaseException | None) -> bool:
+    """Return whether a hook cancelled what an error comes from: an operation within the one that failed."""
+    while error is not None:
+        if isinstance(error, OperationCancelledError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def changed_failure(failure: Failure, value: Any, where: str) -> Failure:

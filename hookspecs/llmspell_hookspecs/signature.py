@@ -1,4 +1,4 @@
-"""Whether a function can be called as a hook: with the context alone, and with the context of its point.
+"""Whether a function can be called as a hook: with the context alone, of its point, and as its kind.
 
 Invariant: it is told when the hook is registered, never at its first call.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .errors import HookRegistrationError
 from .finding import Found
-from .points import HookPoint
+from .marker import HookKind, HookOptions
+from .points import HookPoint, Phase
+from .spelling import one_line
 
-__all__ = ["check_declared", "check_signature"]
+__all__ = ["check_declared", "check_place", "check_signature", "is_async", "name_of"]
 
 _ANNOTATION = re.compile(r"HookContext\[(?:.*\.)?(\w+)\]$")
 
@@ -82,3 +84,51 @@ def _check_subject(function: Callable[..., Any], argument: str, who: str, point:
         wanted = f"annotate it as HookContext[{point.subject.__name__}]"
         message = f"{who} at {point.name}: it expects HookContext[{found[1]}]; {wanted}"
         raise HookRegistrationError(message, hook=who.rpartition(".")[2], point=point.name)
+
+
+def check_place(function: Callable[..., Any], options: HookOptions, point: HookPoint, where: str, name: str) -> None:
+    """Check that a hook of this kind may stand at a point, and that the function is what that wants.
+
+    Args:
+        function: The hook.
+        options: How it is called.
+        point: Where it is to stand.
+        where: How messages about it begin.
+        name: What it is called.
+
+    Raises:
+        HookRegistrationError: It cannot stand there.
+    """
+    for problem, remedy in _misplaced(function, options, point):
+        raise HookRegistrationError(f"{where}: {problem}; {remedy}", hook=name, point=point.name)
+
+
+def _misplaced(function: Callable[..., Any], options: HookOptions, point: HookPoint) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong, each with what to do."""
+    kind, around, waits = options.kind, point.phase is Phase.AROUND, is_async(function)
+    if around != (kind is HookKind.WRAP):
+        fix = f"kind='wrap' and {point.name} belong together; use the before, after or error point"
+        yield f"a {kind.value} cannot stand here", fix if not around else "say kind='wrap'"
+    if kind is HookKind.GUARD and point.phase is Phase.NOTICE:
+        yield "a notice asks nobody, so a guard cannot stand here", "say kind='observe'"
+    if around and not inspect.isasyncgenfunction(function):
+        yield "a wrap must be an async generator with one yield", "write 'async def' with one 'yield'"
+    if around and (options.thread or options.timeout_s is not None):
+        yield "a wrap has neither a thread nor a timeout", "leave it to the operation's deadline"
+    if options.timeout_s is not None and not (options.thread or waits):
+        yield "a sync function cannot be given a timeout", "make it async, or say thread=True"
+    if point.sync_only and (options.thread or waits):
+        yield "the point is asked without waiting", "write a sync function, without thread=True"
+    if options.thread and waits:
+        yield "an async function needs no thread", "leave thread=True out"
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return what a hook is called that was given no name."""
+    name = getattr(function, "__name__", None)
+    return one_line(name if isinstance(name, str) else type(function).__name__, 100)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Return whether what it returns must be awaited."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
 from .context import HookContext
+from .errors import ResourceLimitError, ScriptError, text_of_error
 from .points import Phase, hookpoint
 from .results import HookResult
 
@@ -20,6 +21,7 @@ __all__ = [
     "Violation",
     "configuration_change",
     "cpu_usage_high",
+    "limit_of",
     "memory_usage_high",
     "performance_threshold_exceeded",
     "resource_limit_exceeded",
@@ -27,6 +29,8 @@ __all__ = [
     "system_shutdown",
     "system_startup",
 ]
+
+_RESOURCES: Final = {"memory_limit": "memory_bytes", "time_limit": "time_s", "instruction_limit": "instructions"}
 
 
 class HostState(Struct, frozen=True):
@@ -111,6 +115,18 @@ class LoadSample(Struct, frozen=True):
     resource: Literal["memory_bytes", "cpu_percent"]
     value: float
     threshold: float
+
+
+def limit_of(error: BaseException) -> LimitExceeded | None:
+    """Return the limit that an error says was exceeded, also behind errors of scripts; None if it says of none."""
+    cause: BaseException | None = error
+    while isinstance(cause, ScriptError):
+        cause = cause.__cause__
+    if isinstance(cause, ResourceLimitError):
+        return LimitExceeded(cause.resource, cause.limit, text_of_error(error))
+    if isinstance(error, ScriptError) and error.code in _RESOURCES:
+        return LimitExceeded(_RESOURCES[error.code], 0, text_of_error(error))
+    return None
 
 
 @hookpoint(phase=Phase.NOTICE, topic="system")

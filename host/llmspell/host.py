@@ -17,10 +17,9 @@ import trio
 
 from llmspell.addresses import Addresses
 from llmspell.events import Bus
-from llmspell.hooks import BreakerTimer, Hook, HookRegistry, Tracer, TraceRow
+from llmspell.hooks import BreakerTimer, Hook, HookRegistry, Tracer
 from llmspell.operations import Runner
 from llmspell.plugins import (
-    PLUGINS,
     Groups,
     Lifespans,
     Loader,
@@ -48,6 +47,7 @@ from llmspell_hookspecs.agents import Agents
 from llmspell_hookspecs.breaker import PROFILES, BreakerState
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.groups import PLUGINS
 from llmspell_hookspecs.kind import Registries
 from llmspell_hookspecs.model import Models
 from llmspell_hookspecs.network import Hosts
@@ -59,6 +59,7 @@ from llmspell_hookspecs.services import Clock, Hooks, Levels, Processes, Project
 from llmspell_hookspecs.storage import Storages
 from llmspell_hookspecs.system import HostState
 from llmspell_hookspecs.topics import own_points
+from llmspell_hookspecs.trace import TraceRow
 
 __all__ = ["Host"]
 

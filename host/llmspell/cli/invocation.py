@@ -21,10 +21,10 @@ from . import outlet
 from .signals import Signals
 
 if TYPE_CHECKING:
-    from llmspell.hooks import TraceRow
     from llmspell.host import Host
     from llmspell.settings import LoadedSettings, Settings
     from llmspell.settings.tighten import OwnModel
+    from llmspell_hookspecs.trace import TraceRow
 
 __all__ = ["OPTIONS", "Invocation", "own_model"]
 

@@ -18,7 +18,7 @@ from llmspell_hookspecs.any_json import to_json
 from .outlet import clean, own_stream, say, write
 
 if TYPE_CHECKING:
-    from llmspell.hooks import TraceRow
+    from llmspell_hookspecs.trace import TraceRow
 
 __all__ = ["cell", "print_json", "print_rows", "print_trace", "print_value", "trace_rows"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .bus import Bus
-from .mailbox import Mailbox, MailboxOptions, read_options
+from .mailbox import Mailbox
 from .subscription import Subscription
 
-__all__ = ["Bus", "Mailbox", "MailboxOptions", "Subscription", "read_options"]
+__all__ = ["Bus", "Mailbox", "Subscription"]

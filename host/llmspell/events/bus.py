@@ -27,12 +27,13 @@ from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.event import EventStats, SubscriptionInfo
 from llmspell_hookspecs.fit import bound, fit
+from llmspell_hookspecs.overflow import read_options
 from llmspell_hookspecs.trie import Topics
 from llmspell_hookspecs.values import thaw
 
 from .age import Ages
 from .handling import Handling, emptied, run_handler, waits_on
-from .mailbox import COUNTS, EVERY, Held, Mailbox, read_options
+from .mailbox import COUNTS, EVERY, Held, Mailbox
 from .subscription import Subscription
 
 __all__ = ["Bus"]

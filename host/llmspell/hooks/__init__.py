@@ -7,7 +7,7 @@ from .dispatch import advance, advance_waiting, judge, next_answer, observe
 from .hook import FOR_ALL, Hook
 from .registry import Handle, HookRegistry
 from .timer import BreakerTimer
-from .trace import Tracer, TraceRow
+from .trace import Tracer
 
 __all__ = [
     "FOR_ALL",
@@ -16,7 +16,6 @@ __all__ = [
     "Handle",
     "Hook",
     "HookRegistry",
-    "TraceRow",
     "Tracer",
     "advance",
     "advance_waiting",

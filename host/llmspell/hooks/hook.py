@@ -6,7 +6,6 @@ trace is put around it once, here, and never asked about per call.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 import re
@@ -17,16 +16,16 @@ from typing import Any, Final
 
 import trio
 
-from llmspell_hookspecs import HookContext, HookKind, Phase
+from llmspell_hookspecs import HookContext, HookKind
 from llmspell_hookspecs.breaker import Breaker, BreakerProfile
-from llmspell_hookspecs.errors import HookRegistrationError, HookTimeoutError
+from llmspell_hookspecs.errors import HookTimeoutError
 from llmspell_hookspecs.marker import HookOptions
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.services import Appeal, HookInfo
-from llmspell_hookspecs.spelling import one_line
+from llmspell_hookspecs.signature import check_place, is_async, name_of
 from llmspell_hookspecs.tally import Tally
 
-__all__ = ["FOR_ALL", "Hook", "name_of"]
+__all__ = ["FOR_ALL", "Hook"]
 
 _log = logging.getLogger("llmspell.hooks")
 FOR_ALL: Final = ("system", "plugin")
@@ -107,8 +106,8 @@ class Hook:
         self.appeals: Sequence[Appeal] = ()
         self.fits = _fitting(point, options.match)
         self.tally: Tally | None = None
-        self._check()
-        self.awaits = options.thread or _is_async(function)
+        check_place(function, options, point, self.where, self.name)
+        self.awaits = options.thread or is_async(function)
         self.invoke: Callable[[HookContext[Any]], Any] = self._invocation()
         self.slow_s = math.inf
         self.mind()
@@ -187,27 +186,6 @@ class Hook:
         else:
             self.invoke = _goes_on_waiting if self.awaits else _goes_on
 
-    def _check(self) -> None:
-        kind, around = self.options.kind, self.point.phase is Phase.AROUND
-        if around != (kind is HookKind.WRAP):
-            fix = f"kind='wrap' and {self.point.name} belong together; use the before, after or error point"
-            self._refuse(f"a {kind.value} cannot stand here", fix if not around else "say kind='wrap'")
-        if kind is HookKind.GUARD and self.point.phase is Phase.NOTICE:
-            self._refuse("a notice asks nobody, so a guard cannot stand here", "say kind='observe'")
-        if around and not inspect.isasyncgenfunction(self.function):
-            self._refuse("a wrap must be an async generator with one yield", "write 'async def' with one 'yield'")
-        if around and (self.options.thread or self.options.timeout_s is not None):
-            self._refuse("a wrap has neither a thread nor a timeout", "leave it to the operation's deadline")
-        if self.options.timeout_s is not None and not (self.options.thread or _is_async(self.function)):
-            self._refuse("a sync function cannot be given a timeout", "make it async, or say thread=True")
-        if self.point.sync_only and (self.options.thread or _is_async(self.function)):
-            self._refuse("the point is asked without waiting", "write a sync function, without thread=True")
-        if self.options.thread and _is_async(self.function):
-            self._refuse("an async function needs no thread", "leave thread=True out")
-
-    def _refuse(self, problem: str, remedy: str) -> None:
-        raise HookRegistrationError(f"{self.where}: {problem}; {remedy}", hook=self.name, point=self.point.name)
-
     def _invocation(self) -> Callable[[HookContext[Any]], Any]:
         function: Callable[[HookContext[Any]], Any] = self.function
         if self.options.thread:
@@ -235,16 +213,6 @@ def _fitting(point: HookPoint, match: str | None) -> Callable[[str], object] | N
     if point.topic == "event":  # a topic may be spelled with dots or colons
         match = match.replace(":", ".")
     return re.compile(translate(match)).match
-
-
-def name_of(function: Callable[..., Any]) -> str:
-    """Return what a hook is called that was given no name."""
-    name = getattr(function, "__name__", None)
-    return one_line(name if isinstance(name, str) else type(function).__name__, 100)
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def _goes_on(context: HookContext[Any]) -> None:

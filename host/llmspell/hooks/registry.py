@@ -28,11 +28,11 @@ from llmspell_hookspecs.marker import HookOptions, hook_options
 from llmspell_hookspecs.order import Lineup, reason
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.services import Appeal, HookInfo
-from llmspell_hookspecs.signature import check_signature
+from llmspell_hookspecs.signature import check_signature, name_of
 from llmspell_hookspecs.spelling import told
 
 from .chain import Chain, compile_chain
-from .hook import FOR_ALL, Hook, name_of
+from .hook import FOR_ALL, Hook
 from .idle import unmatched, unordered
 from .trace import Tracer
 

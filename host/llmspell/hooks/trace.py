@@ -1,7 +1,6 @@
-"""The trace behind ``explain``: which hooks fired, in what order, what each answered and changed, how long it took.
+"""The trace behind ``explain``, recorded; see the contract's `TraceRow`.
 
-Invariant: tracing is put around a hook once, when it is registered; where it is off it costs nothing. Secrets do not
-enter: values are shown as far as a change needs, cut to 200 characters, with secret-looking fields masked.
+Invariant: tracing is put around a hook once, when it is registered; where it is off it costs nothing.
 """
 
 from __future__ import annotations
@@ -11,47 +10,16 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import structs
 
-from llmspell_hookspecs import HookContext, Modified, Replace
-from llmspell_hookspecs.difference import difference
-from llmspell_hookspecs.errors import text_of_error
+from llmspell_hookspecs import HookContext
+from llmspell_hookspecs.trace import TraceRow, row_of
 
 from .hook import Hook
 
-__all__ = ["TraceRow", "Tracer"]
+__all__ = ["Tracer"]
 
 _KEPT: Final = 100_000
-
-
-class TraceRow(Struct, frozen=True):
-    """One call of one hook, or what became of a fork, a retry or a cache.
-
-    Attributes:
-        point: Where.
-        hook: Its name; empty for what the runner itself notes.
-        plugin: Who registered it.
-        kind: ``transform``, ``guard``, ``wrap``, ``observe``, or ``runner``.
-        result: The answer's name, ``Continue`` for None, ``error`` if it raised.
-        detail: The answer's reason, target or delay.
-        elapsed_ns: How long it took.
-        change: What a Modified or Replace changed, one ``field: old -> new`` for each.
-        component: ``kind:name`` of what runs.
-        operation: Its operation's id.
-        error: What it raised.
-    """
-
-    point: str
-    hook: str
-    plugin: str
-    kind: str
-    result: str
-    detail: str = ""
-    elapsed_ns: int = 0
-    change: str = ""
-    component: str = ""
-    operation: str = ""
-    error: str = ""
 
 
 class Tracer:
@@ -109,33 +77,10 @@ class Tracer:
     def _record(
         self, hook: Hook, context: HookContext[Any], answer: Any, started: int, error: BaseException | None = None
     ) -> None:
-        result = "error" if error is not None else "Continue" if answer is None else type(answer).__name__
-        self._add(
-            TraceRow(
-                point=context.point,
-                hook=hook.name,
-                plugin=hook.plugin,
-                kind=hook.options.kind.value,
-                result=result,
-                detail=_detail(answer),
-                elapsed_ns=perf_counter_ns() - started,
-                change=difference(context.subject, answer.value) if isinstance(answer, Modified | Replace) else "",
-                component=f"{context.component.kind}:{context.component.name}",
-                operation=context.operation.id,
-                error="" if error is None else text_of_error(error),
-            )
-        )
+        row = row_of(context, answer, error, perf_counter_ns() - started)
+        self._add(structs.replace(row, hook=hook.name, plugin=hook.plugin, kind=hook.options.kind.value))
 
     def _add(self, row: TraceRow) -> None:
         if len(self.rows) >= _KEPT:
             del self.rows[: _KEPT // 10]
         self.rows.append(row)
-
-
-def _detail(answer: Any) -> str:
-    for field in ("reason", "target", "key", "delay_s"):
-        value = getattr(answer, field, None)
-        if value is not None and value != "":
-            return f"{field} {value}" if field in ("key", "delay_s") else str(value)
-    calls = getattr(answer, "calls", None)
-    return ", ".join(call.address for call in calls) if calls else ""

@@ -8,13 +8,12 @@ Times in seconds.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from itertools import chain
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
 from blake3 import blake3
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from llmspell_hookspecs import Cache
 from llmspell_hookspecs.values import canonical
@@ -22,11 +21,9 @@ from llmspell_hookspecs.values import canonical
 from .correlation import Frame
 from .second_level import SecondLevel
 
-__all__ = ["CacheKey", "ResultCache", "Stored", "ToKeep", "name_of", "size_of"]
+__all__ = ["CacheKey", "ResultCache", "Stored", "ToKeep", "name_of"]
 
 _KEPT: Final = 4096
-_EACH_BYTES: Final = 56
-"""What a value costs beside its text."""
 CacheKey = tuple[str, ...]
 
 
@@ -36,7 +33,7 @@ class Stored(Struct, frozen=True):
     Attributes:
         value: The result.
         expires_s: Until when it is fresh.
-        size_bytes: How much it holds, see `size_of`.
+        size_bytes: How much it holds, see the contract's `size_of`.
     """
 
     value: Any
@@ -132,25 +129,3 @@ class ResultCache:
 def name_of(key: CacheKey) -> str:
     """Return the name of a key in the second level, which tells nothing of the call."""
     return blake3(canonical(key)).hexdigest()
-
-
-def size_of(value: Any) -> int:
-    """Return roughly how many bytes a frozen value holds; what is shared counts wherever it is held."""
-    size_bytes, parts = 0, [iter((value,))]
-    while parts:
-        for item in parts[-1]:
-            size_bytes += _EACH_BYTES
-            if isinstance(item, str | bytes):
-                size_bytes += len(item)
-            elif isinstance(item, Mapping):
-                parts.append(chain(item, item.values()))
-                break
-            elif isinstance(item, tuple | frozenset):
-                parts.append(iter(item))
-                break
-            elif isinstance(item, Struct):
-                parts.append(iter(structs.astuple(item)))
-                break
-        else:
-            parts.pop()
-    return size_bytes

@@ -50,27 +50,26 @@ from llmspell_hookspecs import (
     Replace,
     Retry,
 )
+from llmspell_hookspecs.bounds import size_of
 from llmspell_hookspecs.context import Outcome
 from llmspell_hookspecs.errors import (
     OperationError,
     OperationTimeoutError,
-    ResourceLimitError,
-    ScriptError,
     SecurityError,
     text_of_error,
 )
-from llmspell_hookspecs.failure import changed_failure, failure_of
+from llmspell_hookspecs.failure import changed_failure, failure_of, is_denied
 from llmspell_hookspecs.fit import fit, name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
 from llmspell_hookspecs.operation import EndedOperation, OperationKind
 from llmspell_hookspecs.result_store import ResultStore
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.secret import holds_secret
-from llmspell_hookspecs.system import LimitExceeded, SlowOperation, Violation
+from llmspell_hookspecs.system import SlowOperation, Violation, limit_of
 from llmspell_hookspecs.values import freeze
 
 from .asking import cancellation
-from .cache import CacheKey, Stored, ToKeep, name_of, size_of
+from .cache import CacheKey, Stored, ToKeep, name_of
 from .course import NOTHING, Announcer, Course
 from .forks import on_behalf
 from .wraps import LAST_MOMENTS_S, enclose
@@ -81,7 +80,6 @@ Status = Literal["completed", "failed", "cancelled"]
 _ENDS: Final = ("started", "completed", "failed", "cancelled")
 _log = logging.getLogger("llmspell.operations")
 _TOLD: Final = "_llmspell_told"
-_RESOURCES: Final = {"memory_limit": "memory_bytes", "time_limit": "time_s", "instruction_limit": "instructions"}
 
 
 class _Again(Exception):  # noqa: N818 - control flow within this module
@@ -522,7 +520,7 @@ class Execution:
         if proposal is None:
             raise error
         if isinstance(proposal.answer, Retry):
-            if not _is_denied(error) and self._repeats(proposal.hook, proposal.answer):
+            if not is_denied(error) and self._repeats(proposal.hook, proposal.answer):
                 raise _Again(proposal.hook, proposal.answer, original=False) from error
             raise error
         value = proposal.value
@@ -567,15 +565,6 @@ async def _nothing() -> Proposal | None:
 def _error_of(failure: Failure, error: Exception) -> Exception:
     """Return the error of a failure as hooks have changed it."""
     return failure.error if isinstance(failure.error, Exception) else error
-
-
-def _is_denied(error: BaseException | None) -> bool:
-    """Whether a hook cancelled what the error comes from: an operation within this one."""
-    while error is not None:
-        if isinstance(error, OperationCancelledError):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _chained(error: Exception, cancelled: OperationCancelledError) -> Exception:
@@ -948,16 +937,5 @@ def notice_of(error: BaseException) -> tuple[str, Any] | None:
         text = text_of_error(error)
         _log.info("refused: %s", text)
         return "security_violation", Violation(error.rule, text)
-    limit = _limit(error)
+    limit = limit_of(error)
     return None if limit is None else ("resource_limit_exceeded", limit)
-
-
-def _limit(error: BaseException) -> LimitExceeded | None:
-    cause: BaseException | None = error
-    while isinstance(cause, ScriptError):
-        cause = cause.__cause__
-    if isinstance(cause, ResourceLimitError):
-        return LimitExceeded(cause.resource, cause.limit, text_of_error(error))
-    if isinstance(error, ScriptError) and error.code in _RESOURCES:
-        return LimitExceeded(_RESOURCES[error.code], 0, text_of_error(error))
-    return None

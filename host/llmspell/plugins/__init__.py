@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .discovery import OWN, Candidate, Installed, choose, scan_all
-from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups, name_problem, plugin_name, service_name
+from .groups import OWN_GROUPS, Groups
 from .lifespan import Lifespans, open_lifespans
 from .loading import Loader, load
 from .plugins import Plugins
@@ -14,10 +14,8 @@ from .services import ServiceRegistry
 from .storages import StorageRegistry
 
 __all__ = [
-    "KINDS",
     "OWN",
     "OWN_GROUPS",
-    "PLUGINS",
     "Candidate",
     "Groups",
     "Installed",
@@ -31,9 +29,6 @@ __all__ = [
     "StorageRegistry",
     "choose",
     "load",
-    "name_problem",
     "open_lifespans",
-    "plugin_name",
     "scan_all",
-    "service_name",
 ]

@@ -22,11 +22,12 @@ from msgspec import Struct, structs
 from llmspell.settings import PluginTable, Settings
 from llmspell.version import VERSION
 from llmspell_hookspecs.foreign import let_pass, text_of
+from llmspell_hookspecs.groups import KINDS, PLUGINS, name_problem
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.spelling import one_line
 
-from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups, name_problem
+from .groups import OWN_GROUPS, Groups
 
 __all__ = ["OWN", "Candidate", "Installed", "canonical", "choose", "scan_all"]
 
@@ -142,7 +143,8 @@ class Installed:
         if not problem and not point.name.strip():
             problem = f"an entry point in {point.group} has no name; ask its author to fix it"
         if not problem and info.distribution != OWN:  # the provider offline bears the name of its own switch
-            problem = name_problem(point.name, Groups().row(point.group).section)
+            section = Groups().row(point.group).section
+            problem = name_problem(point.name, section, Settings.keys_of(section or "plugins"))
         if not problem and not _VALUE.match(point.value):
             problem = f"its entry point {point.value!r} names no module; ask its author to fix it"
         module, _, extras = point.value.partition("[")

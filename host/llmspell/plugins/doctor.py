@@ -20,11 +20,12 @@ from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.groups import PLUGINS
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.topics import own_points
 
 from .discovery import Candidate, Installed, choose, scan_all
-from .groups import PLUGINS, Groups
+from .groups import Groups
 from .lifespan import Lifespans
 from .loading import Loader, load
 from .plugins import register

@@ -17,11 +17,12 @@ from llmspell.settings import Settings
 from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.groups import PLUGINS, name_problem, plugin_name
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.spelling import one_line, told
 
 from .discovery import Candidate
-from .groups import PLUGINS, Groups, name_problem, plugin_name
+from .groups import Groups
 
 __all__ = ["sort_handed"]
 
@@ -58,7 +59,7 @@ def _candidate(item: Any, settings: Settings, groups: Groups) -> Candidate:
     except PluginError as error:
         return Candidate(PluginInfo(error.plugin, PLUGINS, module=module, error=str(error)), target=item)
     group = row.name
-    problem = name_problem(name, row.section)
+    problem = name_problem(name, row.section, Settings.keys_of(row.section or "plugins"))
     if isinstance(given, bytes | int | float | list | tuple | dict | set):
         problem = f"its name is {told(given, 80)}, no text; give it one"
     if problem:

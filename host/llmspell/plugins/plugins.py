@@ -19,11 +19,12 @@ from llmspell.settings import Settings
 from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.groups import KINDS, PLUGINS
 from llmspell_hookspecs.kind import ComponentKind
 from llmspell_hookspecs.plugin import PluginInfo
 
 from .discovery import OWN, Candidate
-from .groups import KINDS, OWN_GROUPS, PLUGINS, Groups
+from .groups import OWN_GROUPS, Groups
 from .loading import Loader, load
 from .registrar import Registrar
 from .registries import PluginRegistries

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmspell.settings import Settings
+from llmspell_hookspecs.groups import KINDS, PLUGINS
 from llmspell_hookspecs.kind import ComponentGroup
 
 from .discovery import Candidate, Installed, choose
-from .groups import KINDS, PLUGINS
 from .handed import sort_handed
 from .loading import Loader
 from .registry import LazyRegistry

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import trio
 
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
+from llmspell_hookspecs.groups import service_name
 
-from .groups import service_name
 from .lifespan import Lifespans
 from .registry import LazyRegistry
 

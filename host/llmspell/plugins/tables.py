@@ -22,13 +22,14 @@ from llmspell.settings import LoadedSettings, Settings
 from llmspell.settings.tighten import OwnModel
 from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import SettingsError
+from llmspell_hookspecs.groups import KINDS
 from llmspell_hookspecs.kind import ComponentKind
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.services import HookInfo
 from llmspell_hookspecs.spelling import one_line
 
 from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
-from .groups import KINDS, Groups
+from .groups import Groups
 from .handed import sort_handed
 from .loading import load, settings_of
 

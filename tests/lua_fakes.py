@@ -114,6 +114,7 @@ class Interface:
         self.services = services
         self.limits = limits
         self.globals = globals
+        self.granted: frozenset[str] | None = None
 
     async def call(self, target: ScriptObject, method: str, arguments: Sequence[Any]) -> Any:
         answer = self.call_pure(target, method, arguments)

@@ -253,7 +253,7 @@ class SecurityError(LlmspellError):
     """A security rule forbids it.
 
     Attributes:
-        rule: The name of the rule: ``level``, ``path``, ``host``, ``environment`` or ``process``.
+        rule: The name of the rule: ``level``, ``path``, ``host``, ``environment``, ``process`` or ``global``.
     """
 
     code = "forbidden"

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from .context import HookContext
+from .errors import InvalidInputError
 from .plugin import Services
 from .results import HookResult
 from .script import ScriptRun
+from .spelling import told
 
 __all__ = [
     "HookAdapter",
@@ -60,6 +62,27 @@ class ScriptLimits(Struct, frozen=True):
     slices: str = "thread"
     value_items: int = 10_000
     value_bytes: int = 4 * 1024 * 1024
+
+    def tightened(self, limits: Mapping[str, float]) -> ScriptLimits:
+        """Return them with those of the given ones that are tighter.
+
+        Raises:
+            InvalidInputError: One of them is none that a run may have tighter, or no number above 0.
+        """
+        tighter: dict[str, float] = {}
+        for name, limit in limits.items():
+            if name not in _TIGHTER:
+                message = f"limits: {told(name)} is none; the limits are {', '.join(_TIGHTER)}"
+                raise InvalidInputError(message, field="limits")
+            if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+                raise InvalidInputError(f"limits.{name}: {told(limit)} is no number above 0; give one", field=name)
+            own = getattr(self, name)
+            if limit < own or not own:
+                tighter[name] = limit if name.endswith("_s") else max(int(limit), 1)
+        return structs.replace(self, **tighter)
+
+
+_TIGHTER: Final = tuple(name for name in ScriptLimits.__struct_fields__ if name != "slices")
 
 
 class ScriptMethod(Struct, frozen=True):
@@ -228,6 +251,10 @@ class ScriptInterface(Protocol):
     def globals(self) -> Mapping[str, Any]:
         """The globals by name: script objects and plain values."""
 
+    @property
+    def granted(self) -> frozenset[str] | None:
+        """The names that the script may see of what the language itself brings and acts by; None for all."""
+
     async def call(self, target: ScriptObject, method: str, arguments: Sequence[Any], /) -> Any:
         """Call a method of a script object as a script does.
 
@@ -260,6 +287,10 @@ class Language(Protocol):
     One may have a set of words ``reaching``: with none of them in its source, a script reaches no global but those
     that its source names (Lua: ``_G``, ``load`` ...), and of the host's own globals the others are not made for it.
     Without such a set all are made for every script.
+
+    One may have a set of names ``acting``: what it brings itself by which a script acts beyond its own run (Lua:
+    ``io``, ``os`` ...). Of those a script sees what `ScriptInterface.granted` names. Without such a set it runs no
+    script that is to have fewer globals than there are.
 
     Attributes:
         name: ``lua`` ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, runtime_checkable
 
@@ -35,6 +35,10 @@ class ScriptRun(Struct, frozen=True):
         name: What its errors call it, such as a path as given.
         path: Where it lies, resolved; empty if it was given as text.
         arguments: What stands behind ``--`` on the command line.
+        globals: The names that it may see, of the globals and of what its language brings itself and acts by (of Lua
+            ``io`` and ``os``); None for all. One that the script around it was not given is refused.
+        limits: By the names of `ScriptLimits`, tighter limits than those in settings and those of the script around
+            it; what is looser changes nothing.
     """
 
     source: str
@@ -42,6 +46,8 @@ class ScriptRun(Struct, frozen=True):
     name: str = "script"
     path: str = ""
     arguments: tuple[str, ...] = ()
+    globals: tuple[str, ...] | None = None
+    limits: Mapping[str, float] = {}
 
     def payload(self) -> Any:
         """Return the arguments, as another script takes them."""
@@ -110,12 +116,25 @@ class Scripts(Protocol):
             ScriptError: It cannot be read, or it failed.
         """
 
-    async def run_script(self, script: ScriptRun, /) -> Any:
+    async def run_script(self, script: ScriptRun, /, *, write: Callable[[str], object] | None = None) -> Any:
         """Run a script that is given as text and return its value, plain.
+
+        Args:
+            script: What runs. Within another script's run it has no more globals than that, and no looser limits.
+            write: Takes what it prints, on any thread; then it has no input either. Left out, it prints and reads where
+                all scripts do.
 
         Raises:
             ComponentNotFoundError: There is no such language.
+            InvalidInputError: There is no such global or limit, or the language can withhold none.
+            SecurityError: The script around it has no such global itself.
             ScriptError: It failed.
+        """
+
+    def asking_globals(self) -> frozenset[str] | None:
+        """Return the globals of the script that asks for the running operation, None for all there are.
+
+        Where no script asks by itself, but an agent, a workflow or a person, there are none.
         """
 
     def console(self, script: ScriptRun, /) -> AbstractAsyncContextManager[ScriptConsole]:

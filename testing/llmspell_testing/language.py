@@ -20,8 +20,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import pytest
 import trio
 
-from llmspell_hookspecs import Cancel, HookContext, LlmspellError, OperationCancelledError, ToolCall
+from llmspell_hookspecs import (
+    Cancel,
+    HookContext,
+    InvalidInputError,
+    LlmspellError,
+    OperationCancelledError,
+    ToolCall,
+)
 from llmspell_hookspecs.errors import ScriptError
+from llmspell_hookspecs.kind import Registries
+from llmspell_hookspecs.script import ScriptRun, Scripts
 
 from .loop import loop_steps
 
@@ -188,6 +197,22 @@ class LanguageConformance:
             host.hooks.register("before_script_run", lambda context: Cancel("no scripts"), kind="guard")
             with pytest.raises(OperationCancelledError, match="no scripts"):
                 await host.run_source(self.sources["a number"], self.language)
+
+    async def test_it_withholds_what_a_script_is_not_given_or_says_that_it_cannot(
+        self, llmspell_open: HostOpener
+    ) -> None:
+        def bare(what: str) -> ScriptRun:
+            return ScriptRun(self.sources[what], self.language, "tried", globals=())
+
+        async with self._open(llmspell_open) as host:
+            scripts = host.get(Scripts)
+            if not hasattr(host.get(Registries).of("llmspell.languages").get(self.language), "acting"):
+                with pytest.raises(InvalidInputError, match="can withhold no globals"):
+                    await scripts.run_script(bare("a number"))
+            else:
+                assert await scripts.run_script(bare("a number")) == 7
+                with pytest.raises(ScriptError):
+                    await scripts.run_script(bare("calls a tool"))
 
     async def test_there_is_no_way_out(self, llmspell_open: HostOpener) -> None:
         reached = []

@@ -32,6 +32,7 @@ class Interface(Struct, frozen=True, eq=False):
         globals: The globals by name: script objects and plain values.
         home: Stands for the run: what the script does where others run, such as in a hook about a notice, descends
             from it.
+        granted: What the script may see of what its language brings itself and acts by; None for all.
     """
 
     scope: ScriptScope
@@ -39,6 +40,7 @@ class Interface(Struct, frozen=True, eq=False):
     limits: ScriptLimits
     globals: Mapping[str, Any]
     home: Frame | None = None
+    granted: frozenset[str] | None = None
 
     async def call(self, target: ScriptObject, method: str, arguments: Sequence[Any], /) -> Any:
         """Call a method of a script object as a script does.

@@ -8,7 +8,7 @@ first.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Set
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,11 @@ _log = logging.getLogger("llmspell")
 
 
 async def make_globals(
-    shelf: LazyRegistry[GlobalFactory], services: Services, scope: ScriptScope, words: Collection[str] | None
+    shelf: LazyRegistry[GlobalFactory],
+    services: Services,
+    scope: ScriptScope,
+    words: Collection[str] | None,
+    granted: Set[str] | None = None,
 ) -> dict[str, Any]:
     """Construct the globals of a run; see `load_globals`.
 
@@ -35,9 +39,11 @@ async def make_globals(
         scope: The run.
         words: All by which the script can reach a global; None for all there are. The host's own globals have the
             names of their entry points, and only those among the words are imported.
+        granted: The names that the script may see, None for all; of the host's own no others are imported.
     """
     own = {name for name in shelf.names() if shelf.info(name).distribution == OWN}
-    unnamed = own.difference(words) if words is not None else ()
+    unnamed = own.difference(words) if words is not None else set()
+    unnamed |= own.difference(granted) if granted is not None else set()
     names = sorted(set(shelf.names()).difference(unnamed), key=lambda name: (name not in own, name))
     found = list(shelf.loadable(names))
     return await shelf.build(lambda: load_globals(found, services, scope, unnamed))

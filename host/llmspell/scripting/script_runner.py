@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.operations import Frame, Operation, OperationKind, Runner
+from llmspell.operations import CURRENT, Frame, Operation, OperationKind, Runner
 from llmspell.plugins import LazyRegistry
 from llmspell.policy import Policies
 from llmspell_hookspecs import InvalidInputError, Services
@@ -26,6 +26,7 @@ from llmspell_hookspecs.language import InteractiveLanguage, Language
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.script import ScriptResult, ScriptRun
 
+from .grants import Grants, acting_names, granted_globals
 from .interface import Interface
 from .loading import GlobalFactory, make_globals
 from .scope import Scope
@@ -82,6 +83,7 @@ class ScriptRunner:
         self._globals = script_globals
         self._write, self._read_line = write, read_line
         self._numbers = itertools.count(1)
+        self._grants = Grants()
 
     async def run_file(
         self, path: str | os.PathLike[str], arguments: Sequence[str] = (), options: CallOptions | None = None
@@ -105,13 +107,27 @@ class ScriptRunner:
             return default.name
         return next((each.name for _, each in self._languages.loadable() if extension in each.extensions), default.name)
 
-    async def run_script(self, script: ScriptRun, options: CallOptions | None = None) -> Any:
-        """Run a script and return its value."""
+    async def run_script(
+        self,
+        script: ScriptRun,
+        options: CallOptions | None = None,
+        *,
+        write: Callable[[str], object] | None = None,
+    ) -> Any:
+        """Run a script and return its value; see `Scripts`."""
         self._languages.get(script.language)
         bound(script.arguments, f"script:{script.name}", "arguments")
         scope = f"s{next(self._numbers)}"
-        result = await self._operate(script, partial(self._body, scope), options or CallOptions(), scope=scope)
+        result = await self._operate(script, partial(self._body, scope, write), options or CallOptions(), scope=scope)
         return result.value
+
+    def asking_globals(self) -> frozenset[str] | None:
+        """Return the globals of the script that asks for the running operation; see `Scripts`."""
+        running = CURRENT.get()
+        asking = None if running is None else running.parent
+        if asking is None or asking.component.kind != SCRIPT.name:
+            return frozenset()
+        return self._grants.globals_within(asking)
 
     @asynccontextmanager
     async def console(self, script: ScriptRun) -> AsyncIterator[ScriptSession]:
@@ -130,7 +146,7 @@ class ScriptRunner:
             raise InvalidInputError(message, field="language")
         scope = f"s{next(self._numbers)}"
         async with (
-            self._interface(scope, script, language, None) as interface,
+            self._interface(scope, script, language, None, None) as interface,
             language.session(script, interface) as inner,
         ):
             yield ScriptSession(inner, script, partial(self._operate, scope=scope))
@@ -171,23 +187,37 @@ class ScriptRunner:
         path = self._policies.files.resolve(os.path.join(os.getcwd(), name), "read")
         return ScriptResult(await self.run_file(path, [str(argument) for argument in arguments], options))
 
-    async def _body(self, scope: str, script: ScriptRun) -> ScriptResult:
-        language = await self._languages.enter(script.language)
-        async with self._interface(scope, thaw_fields(script), language, _words(script, language)) as interface:
+    async def _body(self, scope: str, write: Callable[[str], object] | None, script: ScriptRun) -> ScriptResult:
+        language, script = await self._languages.enter(script.language), thaw_fields(script)
+        async with self._interface(scope, script, language, _words(script, language), write) as interface:
             return ScriptResult(await language.run(script, interface))
 
     @asynccontextmanager
     async def _interface(
-        self, id: str, script: ScriptRun, language: Language, words: frozenset[str] | None
+        self,
+        id: str,
+        script: ScriptRun,
+        language: Language,
+        words: frozenset[str] | None,
+        write: Callable[[str], object] | None,
     ) -> AsyncIterator[Interface]:
         """Return the interface of one run or session, whose scope closes behind it; words as `make_globals` has it."""
-        scope = Scope(id, script, language.hook_adapter, write=self._write, read_line=self._read_line)
+        grant = self._grants.grant(script, self._policies.script_limits, CURRENT.get())
+        acting = acting_names(script, language, grant)
+        read_line = self._read_line if write is None else _read_nothing
+        scope = Scope(id, script, language.hook_adapter, write=write or self._write, read_line=read_line)
         home = Frame(self._runner, None, _component(script), 0, script.language, 0, (id,))
-        try:
-            offered = await make_globals(self._globals, self._services, scope, words)
-            yield Interface(scope, self._services, self._policies.script_limits, offered, home)
-        finally:
-            await scope.close()
+        with self._grants.kept(id, grant):
+            try:
+                made = await make_globals(self._globals, self._services, scope, words, grant.globals)
+                offered = granted_globals(script, grant, made, {*self._globals.names(), *acting})
+                yield Interface(scope, self._services, grant.limits, offered, home, grant.globals)
+            finally:
+                await scope.close()
+
+
+def _read_nothing() -> str | None:
+    return None
 
 
 def _words(script: ScriptRun, language: Language) -> frozenset[str] | None:

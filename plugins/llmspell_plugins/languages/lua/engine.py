@@ -46,6 +46,7 @@ _FUNCTIONS: Final = (
     "set_value_limits",
     "take_released",
     "wipe",
+    "withhold",
 )
 _KERNEL_BYTES: Final = 4 * 1024 * 1024
 _SPARE_BYTES: Final = 1024 * 1024
@@ -175,6 +176,10 @@ class Engine:
             self._enter("set_global", name.encode(), payload)
         except self._memory_error as error:
             raise MemoryError from error
+
+    def withhold(self, name: str) -> None:
+        """Take what acts beyond the script from it, before it runs."""
+        self._enter("withhold", name.encode())
 
     def slice(self, function: str, *arguments: Any) -> Outcome:
         """Call a function of the kernel that begins or continues a coroutine; answer how the slice ended."""

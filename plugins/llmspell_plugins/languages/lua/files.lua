@@ -454,3 +454,14 @@ function os.exit()
 end
 
 env.io, env.os = io, os
+
+-- Takes a name from the script, before it runs; of os it keeps what only tells the time. The host holds this function
+-- until the runtime closes, so it names no environment of its own.
+function K.withhold(name)
+  K.host_settle()
+  local kept
+  if name == "os" then
+    kept = { clock = clock, date = K.env.os.date, difftime = difftime, time = time }
+  end
+  K.env[name] = kept
+end

@@ -22,6 +22,7 @@ class Lua:
     name: ClassVar[str] = "lua"
     extensions: ClassVar[tuple[str, ...]] = (".lua",)
     reaching: ClassVar[frozenset[str]] = frozenset({"_ENV", "_G", "dofile", "load", "loadfile"})
+    acting: ClassVar[frozenset[str]] = frozenset({"dofile", "io", "loadfile", "os"})
 
     def __init__(self) -> None:
         self.hook_adapter: HookAdapter = PlainHookAdapter()
@@ -34,7 +35,7 @@ class Lua:
         """
         from .session import Session
 
-        session = Session(script, interface)
+        session = Session(script, interface, self.acting)
         try:
             return await session.run()
         finally:
@@ -46,7 +47,7 @@ class Lua:
         from .prompt import Prompt
         from .session import Session
 
-        session = Session(script, interface)
+        session = Session(script, interface, self.acting)
         try:
             await session.open()
             yield Prompt(session)

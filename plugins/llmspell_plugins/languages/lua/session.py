@@ -42,15 +42,21 @@ _logger = logging.getLogger("llmspell.script")
 class Session:
     """One runtime: for a script from its beginning to its end, or for one chunk after the other.
 
+    Args:
+        script: What runs.
+        interface: What it is given.
+        acting: The names of what the language brings itself and acts by.
+
     Attributes:
         name: What errors call that which runs.
     """
 
-    def __init__(self, script: ScriptRun, interface: ScriptInterface) -> None:
+    def __init__(self, script: ScriptRun, interface: ScriptInterface, acting: frozenset[str]) -> None:
         self.name = script.name
         self._script = script
         self._interface = interface
         self._limits = interface.limits
+        self._withheld = frozenset() if interface.granted is None else acting - interface.granted
         self._released: deque[int] = deque()
         self._dropped: list[int] = []
         self._numbers = itertools.count(1)
@@ -123,6 +129,8 @@ class Session:
 
     def _give_globals(self) -> None:
         if not self._has_globals:
+            for name in self._withheld:
+                self._engine.withhold(name)
             for each, value in self._interface.globals.items():
                 self._engine.set_global(each, self._crossing.pack(value))
             self._has_globals = True

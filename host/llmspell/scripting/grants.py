@@ -1,0 +1,131 @@
+"""What a run of a script has been given: the globals that it may see, and its limits.
+
+Invariant: a run within another run, however far down, has no more of either than that; where it asks for a global that
+the other was not given, it is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from msgspec import Struct, structs
+
+from llmspell.operations import Frame
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.errors import SecurityError
+from llmspell_hookspecs.language import Language, ScriptLimits
+from llmspell_hookspecs.script import ScriptRun
+from llmspell_hookspecs.spelling import told
+
+__all__ = ["Grant", "Grants", "acting_names", "granted_globals"]
+
+
+class Grant(Struct, frozen=True):
+    """What one run has been given.
+
+    Attributes:
+        globals: The names that it may see, None for all.
+        limits: What it may use.
+    """
+
+    globals: frozenset[str] | None
+    limits: ScriptLimits
+
+
+class Grants:
+    """What the runs that go on just now have been given, each under the id of its scope."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, Grant] = {}
+
+    @contextmanager
+    def kept(self, scope: str, grant: Grant) -> Iterator[None]:
+        """Keep what a run was given, for as long as the block runs."""
+        self._given[scope] = grant
+        try:
+            yield
+        finally:
+            del self._given[scope]
+
+    def grant(self, script: ScriptRun, limits: ScriptLimits, frame: Frame | None) -> Grant:
+        """Return what a script is given.
+
+        Args:
+            script: Says what it asks for.
+            limits: Those in settings.
+            frame: Where it runs.
+
+        Raises:
+            InvalidInputError: It asks for a limit that there is not.
+            SecurityError: It asks for a global that a script around it was not given.
+        """
+        for around in self._around(frame):
+            there = structs.asdict(around.limits)
+            limits = limits.tightened({name: limit for name, limit in there.items() if name != "slices" and limit})
+        limits = limits.tightened(script.limits)
+        most = self.globals_within(frame)
+        if script.globals is None:
+            return Grant(most, limits)
+        wanted = frozenset(script.globals)
+        beyond = sorted(wanted - most) if most is not None else ()
+        if beyond:
+            message = f"script {script.name}: globals: the script around it has no {told(beyond[0])}; leave it out"
+            raise SecurityError(message, rule="global")
+        return Grant(wanted, limits)
+
+    def globals_within(self, frame: Frame | None) -> frozenset[str] | None:
+        """Return the globals that all the runs have which a frame descends from; None if none of them has fewer."""
+        most: frozenset[str] | None = None
+        for around in self._around(frame):
+            if around.globals is not None:
+                most = around.globals if most is None else most & around.globals
+        return most
+
+    def _around(self, frame: Frame | None) -> Iterator[Grant]:
+        """Yield what the runs have been given that a frame descends from."""
+        seen: set[str] = set()
+        while frame is not None:  # each of them: one that is apart from scripts names no scopes
+            for scope in frame.scopes:
+                if scope in self._given and scope not in seen:
+                    seen.add(scope)
+                    yield self._given[scope]
+            frame = frame.parent
+
+
+def acting_names(script: ScriptRun, language: Language, grant: Grant) -> frozenset[str]:
+    """Return the names of what a language brings itself and acts by.
+
+    Raises:
+        InvalidInputError: It does not say, and the script is to have fewer globals than there are.
+    """
+    acting: frozenset[str] | None = getattr(language, "acting", None)
+    if acting is None and grant.globals is not None:
+        message = f"script {script.name}: {language.name} can withhold no globals; run it without, or take another"
+        raise InvalidInputError(message, field="language")
+    return acting or frozenset()
+
+
+def granted_globals(
+    script: ScriptRun, grant: Grant, offered: Mapping[str, Any], others: Collection[str]
+) -> dict[str, Any]:
+    """Return those of the globals that a script has been given.
+
+    Args:
+        script: Asked for them.
+        grant: What it was given.
+        offered: Those that were made.
+        others: The names of all others that there are.
+
+    Raises:
+        InvalidInputError: It asks for one that there is not; the nearest is named.
+    """
+    if grant.globals is None:
+        return dict(offered)
+    for name in sorted(set(script.globals or ()).difference(offered, others)):
+        near = difflib.get_close_matches(name[:80], sorted({*offered, *others}), 1)
+        advice = f"did you mean {near[0]!r}?" if near else "leave it out"
+        raise InvalidInputError(f"script {script.name}: globals: there is no {told(name)}; {advice}", field="globals")
+    return {name: value for name, value in offered.items() if name in grant.globals}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
+import subprocess
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from kernel import make_tool, opened
 from llmspell_hookspecs import Cache, HookContext, InvalidInputError, Modified, Replace, ToolContext, fit
 from llmspell_hookspecs.values import Settled, canonical, freeze, is_kept, restore, thaw
 from values_of_all_types import REFUSED, VALUES, nested
+from waiting import PATIENCE_S
 
 BEFORE, AFTER = "before_tool_execution", "after_tool_execution"
 each_value = pytest.mark.parametrize("name", VALUES)
@@ -262,3 +267,17 @@ def test_a_class_whose_objects_can_be_changed_is_not_taken_for_read_only() -> No
 
     assert not is_kept(value)
     assert freeze((value,))[0] is not value
+
+
+def test_what_stands_for_a_value_is_the_same_in_every_process() -> None:
+    found = set()
+    for seed in range(4):  # by it, a process orders its sets
+        command = [sys.executable, "-m", "values_of_all_types"]
+        environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+        folder = Path(__file__).parent
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert done.returncode == 0, done.stderr
+        found.add(done.stdout)
+
+    assert len(found) == 1
+    assert "model with many fields set " in found.pop()

@@ -50,6 +50,14 @@ class Model(BaseModel):
     _own: list[int] = PrivateAttr(default_factory=lambda: [3])
 
 
+class Wide(BaseModel):
+    one: int = 0
+    two: int = 0
+    three: int = 0
+    four: int = 0
+    five: int = 0
+
+
 class Row(RootModel[list[int]]):
     """A list."""
 
@@ -192,6 +200,8 @@ VALUES: dict[str, Callable[[], Any]] = {
     "frozen dataclass": lambda: Fixed(1, [2]),
     "checked dataclass": lambda: Checked(1, [2]),
     "model": lambda: Model.model_validate({"a": 2, "rest": [[4]], "more": {"q": [1]}}),
+    "model with many fields set": lambda: Wide(one=1, two=2, three=3, four=4),
+    "set of texts": lambda: {"one", "two", "three", "four"},
     "model of a list": lambda: Row([1, 2]),
     "struct": lambda: Open([1]),
     "frozen struct": lambda: Closed([1]),
@@ -250,3 +260,11 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "ValueError": lambda: ValueError("as a value"),
     "KeyError": lambda: {"why": [KeyError("a"), ExceptionGroup("all", [OSError()])]},
 }
+
+
+if __name__ == "__main__":  # prints what stands for each, for whoever compares processes
+    from llmspell_hookspecs.values import canonical
+
+    for name, make in VALUES.items():
+        if name != "stat":  # the folder's, which others touch
+            print(name, canonical(make()).hex())

@@ -509,8 +509,8 @@ def _name(kind: type, out: list[bytes]) -> None:
 
 
 def _spell_more(more: Any, out: list[bytes]) -> None:
-    if isinstance(more, tuple | str | int | None):
-        spell(repr(more) if isinstance(more, tuple) else more, out)
+    if isinstance(more, tuple | frozenset | str | int | None):  # a set's repr is another in every process
+        spell(more, out)
     elif callable(more):
         spell(f"{getattr(more, '__module__', '')}.{getattr(more, '__qualname__', repr(more))}", out)
 

@@ -139,6 +139,22 @@ def test_what_cannot_be_a_tool_is_refused_in_one_line(function: Any) -> None:
     assert len(str(caught.value)) <= 500
 
 
+@pytest.mark.parametrize("name", sorted({*dir(BaseModel), "self", "context", "settings"} - {*dir(object)}))
+async def test_a_parameter_of_any_name_is_given_what_is_given_or_refused(name: str) -> None:
+    if name.startswith("_"):
+        return
+    source = f"def odd({name}: int = 1) -> Any:\n    return [{name}]"
+    namespace: dict[str, Any] = {"Any": Any}
+    exec(source, namespace)
+    try:
+        odd = tool(namespace["odd"])
+    except PluginError as error:
+        assert f"its parameter {name} is called as something of pydantic's" in str(error)
+        return
+
+    assert (await call("tool:odd", {name: 7}, odd)).result == [7]
+
+
 @pytest.mark.parametrize(
     "options",
     [{"name": "a b"}, {"nam": "x"}, {"aliases": "one"}, {"level": "safe"}, {"settings": int}],

@@ -179,3 +179,36 @@ async def test_what_steps_yielded_is_in_the_state_until_the_next_run_and_no_long
 
     assert (earlier, last) == (0, 1)
     assert [[*keys] for keys in left] == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds", "unknown"),
+    [
+        ("count < 3", True, ""),
+        ("input.count < 3", True, ""),
+        ("{{count}} == 1", True, ""),
+        ("deep.x.y == 'z'", True, ""),
+        ("shared.kept >= 2", True, ""),
+        ("kept ~= nil", True, ""),
+        ("cuont < 3", False, "cuont"),
+        ("input.x > 3", False, "input.x"),
+        ("deep.y == 1", False, "deep.y"),
+        ("missing == nil", True, "missing"),
+        ("count < 'a'", False, ""),
+    ],
+)
+async def test_a_comparison_finds_what_is_shared_and_given_and_tells_what_is_not_there(
+    condition: str, holds: bool, unknown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = f"""
+    local w = Workflow.conditional{{name = "c", shared = {{kept = 2}}, branches = {{
+      {{name = "b", condition = "{condition}", steps = {{{{name = "f", execute = function() return 1 end}}}}}},
+    }}}}
+    return w:execute({{count = 1, deep = {{x = {{y = "z"}}}}}}).output == 1
+    """
+    async with opened() as host:
+        assert await host.run_source(source) is holds
+
+    told = [message for message in caplog.messages if "there is no" in message]
+    assert len(told) == bool(unknown)
+    assert not unknown or f"there is no '{unknown}', shared or in the input" in told[0]

@@ -246,6 +246,8 @@ def refuses(self: object, settings: object, services: object) -> None:
         ({"parameters": Unfinished}, "Unfinished, that names types which are not there; import them"),
         ({"limits": 4}, "has the limits 4; use ToolLimits"),
         ({"level": "high"}, "has the level 'high'; use SecurityLevel.SAFE, RESTRICTED or PRIVILEGED"),
+        ({"repeatable": "no"}, "says repeatable = 'no'; write True or False"),
+        ({"effects": "often"}, "has the effects 'often'; use '', 'transactional' or 'keyed'"),
         ({"aliases": 4}, "has a description, category, version or alias that is no text; write texts, and aliases"),
         ({"__init__": refuses}, "plugin odd: its constructor failed: SystemExit: 3; repair it, or disable it"),
     ],

@@ -452,6 +452,22 @@ async def test_a_tool_that_is_handed_over_gets_its_settings() -> None:
     assert await call_sized({"sized": {"size": 7}}) == 7
 
 
+async def test_of_two_of_one_name_it_is_told_which_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    class Calculator(Sized):
+        name = "calculator"
+
+    class Twin(Sized):
+        name = "sized"
+
+    async with Host.open(plugins=[Calculator, Sized, Twin]) as host:
+        assert (await host.call("tool:calculator")).result == 1
+
+    assert [message.partition(";")[0] for message in caplog.messages if " is used, " in message] == [
+        "tool sized: the one that was handed over is used, another that was handed over is not",
+        "tool calculator: the one that was handed over is used, the one of llmspell is not",
+    ]
+
+
 @pytest.mark.parametrize("table", [{"sise": 7}, {"inner": {"dept": 2}}])
 async def test_an_unknown_key_is_refused_however_deep_it_lies(table: dict[str, Any]) -> None:
     with pytest.raises(PluginError, match=r"tools\.sized\..*Extra inputs are not permitted; fix it, there are"):

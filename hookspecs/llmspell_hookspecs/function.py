@@ -27,6 +27,7 @@ __all__ = ["tool"]
 
 F = TypeVar("F", bound=Callable[..., object])
 _ATTRIBUTE: Final = "llmspell_tool"
+_GIVEN: Final = object()
 _NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
 _ENTRY: Final = re.compile(r"(\w+)\s*(?:\([^)]*\))?:\s*(.*)")
 
@@ -174,14 +175,20 @@ def _model(called: str, fields: dict[str, Any]) -> type[BaseModel]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a parameter may be called as a method of the model is
-            return create_model(
+            model: type[BaseModel] = create_model(
                 f"{called}_parameters", __config__={"protected_namespaces": (), "extra": "forbid"}, **fields
             )
+        marked: dict[str, Any] = dict.fromkeys(fields, _GIVEN)
+        given = model.model_construct(**marked)
+        taken = [name for name in fields if name not in model.model_fields or getattr(given, name, None) is not _GIVEN]
     except Exception as error:
         text = " ".join(str(error).split())[:200]
         raise _wrong(
             called, f"no schema can be made of its parameters: {text}; use types that pydantic knows"
         ) from error
+    if taken:
+        raise _wrong(called, f"its parameter {taken[0]} is called as something of pydantic's; give it another name")
+    return model
 
 
 def _arguments(doc: str) -> dict[str, str]:

@@ -53,11 +53,19 @@ class LazyRegistry(Generic[T]):
         self._word = loader.groups.row(group).word
         self.candidates: dict[str, Candidate] = {}
         for candidate in candidates:
-            self.candidates.setdefault(candidate.info.name, candidate)
+            first = self.candidates.setdefault(candidate.info.name, candidate)
+            if first is not candidate:
+                self._tell_second(first.info, candidate.info)
         self._loader = loader
         self._made: dict[str, T] = {}
         self._apart = {info.name for info in apart if info.group == group}
         self._told: set[str] = set()
+
+    def _tell_second(self, first: PluginInfo, second: PluginInfo) -> None:
+        """Say that of two of one name the second is not used."""
+        whose = f"the one of {second.distribution}" if second.distribution else "another that was handed over"
+        told = f"the one that was handed over is used, {whose} is not; give it another name if both are needed"
+        _log.warning("%s %s: %s", self._word, first.name, told)
 
     def names(self) -> tuple[str, ...]:
         """Return all names, in order, without importing anything."""

@@ -7,6 +7,7 @@ a failure. A condition's answer counts as the script's language has it: nothing 
 from __future__ import annotations
 
 import json
+import logging
 import operator
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,7 @@ from llmspell_hookspecs.workflows import StageContext, StageRecord
 
 __all__ = ["StageView", "condition_of", "expression_of", "failing", "stage_function"]
 
+_log = logging.getLogger("llmspell.script")
 _COMPARISON: Final = re.compile(r"^\s*(.+?)\s*(==|~=|!=|<=|>=|<|>)\s*(.+?)\s*$", re.DOTALL)
 _COMPARE: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "==": operator.eq,
@@ -173,7 +175,8 @@ def condition_of(function: ScriptFunction, steps: tuple[str, ...], where: str) -
 def expression_of(text: str, where: str, name: str = "") -> Callable[[StageContext], bool]:
     """Return the condition that a text stands for: ``true``, ``false``, or one comparison such as ``loop_index < 3``.
 
-    Each side is a number, a quoted text, ``true``, ``false``, or the name of a shared value or of a place in a loop.
+    Each side is a number, a quoted text, ``true``, ``false``, or a name: of a shared value, of a place in a loop, of a
+    field of the workflow's input (``input.amount``, or ``amount``). What is not there compares as false, and is told.
 
     Raises:
         InvalidInputError: It is none of those.
@@ -187,12 +190,20 @@ def expression_of(text: str, where: str, name: str = "") -> Callable[[StageConte
         message = f"{where}: {told(text)} is no condition; write a comparison such as 'count < 3', or a function"
         raise InvalidInputError(message, field="condition")
     left, compare, right = _side(found[1], where), _COMPARE[found[2]], _side(found[3], where)
+    unsaid = {side for side in (found[1], found[3]) if side not in ("null", "nil")}
 
     def decide(place: StageContext) -> bool:
         one, other = left(place), right(place)
+        for side, value in ((found[1], one), (found[3], other)):
+            if value is None and side in unsaid:  # once: a loop asks at every turn
+                unsaid.discard(side)
+                _log.warning("%s: %s: there is no %s, shared or in the input", where, told(text), told(side))
         try:
             return bool(compare(one, other))
-        except TypeError:  # what is not there is neither more nor less than anything
+        except TypeError:
+            kinds = f"{type(one).__name__} and {type(other).__name__}"
+            if one is not None and other is not None:
+                _log.warning("%s: %s: %s cannot be compared so; it does not hold", where, told(text), kinds)
             return False
 
     decide.__name__ = name or text
@@ -204,15 +215,28 @@ def _side(text: str, where: str) -> Callable[[StageContext], Any]:
     if quoted:
         return lambda place: text[1:-1]
     try:
-        value = json.loads(text)
+        value = None if text == "nil" else json.loads(text)
     except ValueError:
         name = text.strip("{} ")
         if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
             message = f"{where}: {told(text)} is no value; write a number, a quoted text or a name"
             raise InvalidInputError(message, field="condition") from None
-        view = name.removeprefix("shared.").removeprefix("shared_data.")
-        return lambda place: StageView(place, ()).script_lookup(view)
+        path = name.removeprefix("shared.").removeprefix("shared_data.").split(".")
+        return lambda place: _named(place, path)
     return lambda place: value
+
+
+def _named(place: StageContext, path: list[str]) -> Any:
+    """Return what a name stands for, None if nothing does: a dotted one may be one key, or lead into tables."""
+    whole = ".".join(path)
+    if whole in place.shared:
+        return thaw(place.shared[whole])
+    found = StageView(place, ()).script_lookup(path[0])
+    if found is None and isinstance(place.input, Mapping):
+        found = thaw(place.input.get(path[0]))
+    for name in path[1:]:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 def _first(answer: Any) -> Any:

@@ -15,6 +15,7 @@ from llmspell_hookspecs.tool import ToolLimits
 
 __all__ = ["TOOLS"]
 
+_EFFECTS: Final = ("", "transactional", "keyed")
 _LEVELS: Final = "SecurityLevel.SAFE, RESTRICTED or PRIVILEGED"
 
 
@@ -56,6 +57,10 @@ def _tool_problem(tool: Any, name: str) -> str:
         return f"has the limits {told(tool.limits, 80)}; use ToolLimits"
     if not isinstance(tool.level, SecurityLevel):
         return f"has the level {tool.level!r}; use {_LEVELS}"
+    if not isinstance(tool.repeatable, bool):
+        return f"says repeatable = {told(tool.repeatable, 80)}; write True or False"
+    if tool.effects not in _EFFECTS:
+        return f"has the effects {told(tool.effects, 80)}; use '', 'transactional' or 'keyed'"
     aliases = tool.aliases if isinstance(tool.aliases, tuple | list) else (None,)
     if not all(isinstance(text, str) for text in (tool.description, tool.category, tool.version, *aliases)):
         return "has a description, category, version or alias that is no text; write texts, and aliases as a tuple"

@@ -21,6 +21,7 @@ PLUGINS: dict[str, dict[str, Any]] = {
     "cost": {"budgets": [{"name": "all", "window": "day", "calls": 1_000_000}]},
     "logging": {"level": "trace"},
     "metrics": {},
+    "debugging": {},
     "approval_gate": {},
 }
 COMBINATIONS = [*[(name,) for name in PLUGINS], *itertools.combinations(PLUGINS, 2), tuple(PLUGINS)]

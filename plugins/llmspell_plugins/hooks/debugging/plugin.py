@@ -1,0 +1,253 @@
+"""The plugin: notes when operations begin and end, and shows them later, beside the loop.
+
+A transform that stands before all others and answers nothing notes what was asked for; a wrap would put every operation
+on its full course, which costs ten times as much. An observer behind all others notes the end. Neither looks at a
+value: a task of the plugin's redacts, cuts and compares them in a thread, a moment later.
+
+Invariant: whatever becomes of an operation, its span has an end. What is beyond the buffer is dropped whole, the oldest
+first, and counted. Whatever becomes of the file, operations go on.
+"""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections import deque
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, ClassVar, Final, Literal, Self
+from weakref import WeakKeyDictionary
+
+import trio
+from pydantic import BaseModel, ConfigDict, Field
+from trio.lowlevel import current_task
+
+from llmspell_hookspecs import HookContext, Priority, Services, hookimpl
+from llmspell_hookspecs.any_json import to_json
+from llmspell_hookspecs.errors import InvalidInputError, PluginError, StorageError, text_of_error
+from llmspell_hookspecs.operation import Operations
+from llmspell_hookspecs.regular import replace_regular
+from llmspell_hookspecs.services import ProjectFolder
+from llmspell_hookspecs.spelling import spelled_path
+from llmspell_plugins.hooks.security.secrets import Redactor
+
+from .chrome import chrome_trace
+from .span import Record, Span, show_span, widened
+from .values import Shower
+
+__all__ = ["Debugging", "DebuggingSettings"]
+
+_BEGIN: Final = (
+    "before_tool_execution",
+    "before_model_call",
+    "before_agent_execution",
+    "before_workflow_start",
+    "before_workflow_stage",
+    "before_script_run",
+)
+_END: Final = (
+    "after_tool_execution",
+    "tool_error",
+    "after_model_call",
+    "model_error",
+    "after_agent_execution",
+    "agent_error",
+    "after_workflow_complete",
+    "after_workflow_stage",
+    "workflow_error",  # of stages, too
+    "after_script_run",
+    "script_error",
+)
+_RUNNING: Final = 100_000
+_PAUSE_S: Final = 0.05
+"""How long ended operations are gathered before they are shown."""
+_AT_ONCE: Final = 64
+_CLOSING_S: Final = 4.0
+
+
+class DebuggingSettings(BaseModel):
+    """``[plugins.debugging]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    buffer: int = Field(default=1000, ge=1, le=1_000_000, description="How many operations are kept, the newest ones.")
+    min_ms: float = Field(default=0.0, ge=0, description="How long an operation must take to be kept.")
+    values: Literal["cut", "full"] = Field(
+        default="cut", description="How much is kept of what was asked and answered; secrets are taken out of either."
+    )
+    memory: bool = Field(
+        default=False, description="Whether to tell how much more Python had allocated; makes everything slower."
+    )
+    export: str = Field(
+        default="", description="A file that is written when the host closes; relative to the project; none if empty."
+    )
+    format: Literal["chrome", "json"] = Field(
+        default="chrome", description="Of that file: the trace format of Chrome, which Perfetto shows, or the spans."
+    )
+
+
+class Debugging:
+    """The plugin; the host makes one.
+
+    Args:
+        settings: Its own.
+        services: What it may use of the host.
+
+    Raises:
+        PluginError: ``google-re2`` is not installed.
+    """
+
+    name = "debugging"
+    Settings: ClassVar[type[BaseModel]] = DebuggingSettings
+
+    def __init__(self, settings: DebuggingSettings, services: Services) -> None:
+        if find_spec("re2") is None:
+            raise PluginError("google-re2, which finds secrets, is not installed; pip install 'llmspell[security]'")
+        self._settings = settings
+        self._operations = services.get(Operations)
+        self._file = services.get(ProjectFolder).place(settings.export) if settings.export else None
+        self._show = Shower(Redactor(), full=settings.values == "full")
+        self._least_ns = round(settings.min_ms * 1e6)
+        self._running: dict[str, Record] = {}
+        self._ended: deque[Record] = deque(maxlen=settings.buffer)
+        self._spans: deque[Span] = deque(maxlen=settings.buffer)
+        self._noted = self._lost = self._short = 0
+        self._tasks: WeakKeyDictionary[trio.lowlevel.Task, int] = WeakKeyDictionary()
+        self._numbers = count(1)
+        self._wake = trio.Event()
+        self._showing = trio.Lock()
+        self._epoch_ns = time.time_ns() - perf_counter_ns()
+        self._traces = False
+        for point in _BEGIN:
+            self._stand(point, self._begin, kind="transform", priority=Priority.HIGHEST - 1)
+        for point in _END:
+            self._stand(point, self._end, kind="observe", priority=Priority.LOWEST + 1)
+
+    def _stand(self, point: str, function: Callable[[HookContext[Any]], None], **options: Any) -> None:
+        """Put a hook where the host finds it."""
+        name = f"{function.__name__.strip('_')}_{point}"
+        setattr(self, f"hook_{point}", hookimpl(specname=point, name=name, **options)(function))
+
+    async def __aenter__(self) -> Self:
+        """Begin to measure, if settings want that, and look whether the file's folder is there."""
+        if self._file is not None and not self._file.parent.is_dir():
+            folder = spelled_path(str(self._file.parent))
+            raise InvalidInputError(f"plugins.debugging.export: {folder} is no folder; make it, or name another file")
+        if self._settings.memory and not tracemalloc.is_tracing():
+            tracemalloc.start()
+            self._traces = True
+        return self
+
+    async def run(self) -> None:
+        """Show what has ended."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            await trio.sleep(_PAUSE_S)
+            await self._show_ended()
+
+    async def __aexit__(self, *error: object) -> None:
+        """Write the file."""
+        if self._traces:
+            tracemalloc.stop()
+        if self._file is None:
+            return
+        try:
+            with trio.fail_after(_CLOSING_S):
+                await self._write(self._file)
+        except (OSError, trio.TooSlowError) as problem:
+            why = "it takes too long" if isinstance(problem, trio.TooSlowError) else text_of_error(problem)
+            message = f"plugins.debugging.export: {spelled_path(str(self._file))} cannot be written: {why}"
+            self._operations.problem(StorageError(f"{message}; name another file"))
+
+    def stats(self) -> dict[str, int]:
+        """Return how many operations are kept and run, and how many were dropped from the buffer or were too short."""
+        kept = min(self._noted, self._settings.buffer)
+        dropped = self._noted - kept + self._lost
+        return {"kept": kept, "running": len(self._running), "dropped": dropped, "short": self._short}
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Return the operations that are kept, as plain values in the order in which they began, and what runs now."""
+        now_ns = perf_counter_ns()
+        facts = {**self._facts(), "running": [_running(record, now_ns) for record in self._running.values()]}
+        spans = await self._spans_so_far()
+        return await trio.to_thread.run_sync(
+            lambda: {**facts, "spans": [span.plain() for span in widened(spans)]}, abandon_on_cancel=True
+        )
+
+    async def chrome(self) -> dict[str, Any]:
+        """Return the operations that are kept in the trace format of Chrome."""
+        facts, spans = self._facts(), await self._spans_so_far()
+        return await trio.to_thread.run_sync(lambda: chrome_trace(widened(spans), **facts), abandon_on_cancel=True)
+
+    def _facts(self) -> dict[str, Any]:
+        return {**self.stats(), "epoch_ns": self._epoch_ns}
+
+    # On the way of operations: not more than two microseconds at either end.
+
+    def _begin(self, context: HookContext[Any]) -> None:
+        running, name = self._running, context.operation.id
+        if name in running:  # it is tried again
+            return
+        if len(running) >= _RUNNING:  # somebody has disabled the hooks at the end
+            del running[next(iter(running))]
+            self._lost += 1
+        record = Record(context, context, current_task(), perf_counter_ns())
+        if self._settings.memory:
+            record.begin_bytes = tracemalloc.get_traced_memory()[0]
+        running[name] = record
+
+    def _end(self, context: HookContext[Any]) -> None:
+        now_ns = perf_counter_ns()
+        record = self._running.pop(context.operation.id, None)
+        if record is None:  # a workflow that is resumed, or what began before the plugin did
+            record = Record(None, context, current_task(), now_ns - context.elapsed_ns)
+        if now_ns - record.begin_ns < self._least_ns:
+            self._short += 1
+            return
+        record.last, record.end_ns = context, now_ns
+        if self._settings.memory:
+            record.end_bytes = tracemalloc.get_traced_memory()[0]
+        if not self._ended:
+            self._wake.set()
+        self._ended.append(record)
+        self._noted += 1
+
+    # Beside it.
+
+    async def _spans_so_far(self) -> list[Span]:
+        """Return what has ended so far."""
+        await self._show_ended()
+        return list(self._spans)
+
+    async def _show_ended(self) -> None:
+        async with self._showing:
+            while self._ended:
+                records = [self._ended.popleft() for _ in range(min(_AT_ONCE, len(self._ended)))]
+                for record in records:
+                    record.task = self._number(record.task)
+                with trio.CancelScope(shield=True):  # what was taken is not lost
+                    self._spans.extend(await trio.to_thread.run_sync(self._shown, records))
+                await trio.lowlevel.checkpoint()
+
+    def _number(self, task: trio.lowlevel.Task) -> int:
+        number = self._tasks.get(task)
+        if number is None:
+            number = self._tasks[task] = next(self._numbers)
+        return number
+
+    def _shown(self, records: Sequence[Record]) -> list[Span]:
+        return [show_span(record, self._show, measured=self._settings.memory) for record in records]
+
+    async def _write(self, file: Path) -> None:
+        told = await (self.chrome() if self._settings.format == "chrome" else self.snapshot())
+        await trio.to_thread.run_sync(lambda: replace_regular(file, to_json(told).encode()))
+
+
+def _running(record: Record, now_ns: int) -> dict[str, Any]:
+    component, operation = record.last.component, record.last.operation
+    since_ms = (now_ns - record.begin_ns) / 1e6
+    return {"component": f"{component.kind}:{component.name}", "operation": operation.id, "since_ms": since_ms}

@@ -123,31 +123,35 @@ json_values = st.recursive(
 )
 
 
-@given(json_values)
-def test_a_value_that_is_cut_is_json_and_small(value: Any) -> None:
-    shown = shower(full=False)(freeze(value))
+@given(json_values, st.integers(1, 2000))
+def test_a_value_that_is_cut_is_json_and_small(value: Any, times: int) -> None:
+    shown = shower(full=False)([value] * times)
 
-    check_small(shown, 9)
+    assert len(json.dumps(shown)) <= 20_000  # a letter may take six as JSON
     json.loads(to_json(shown))
 
 
-def check_small(shown: Any, levels: int) -> None:
-    assert levels >= 0
-    if isinstance(shown, str):
-        assert len(shown) <= 203
-    elif isinstance(shown, dict | list):
-        assert len(shown) <= 51
-        for item in shown.values() if isinstance(shown, dict) else shown:
-            check_small(item, levels - 1)
-
-
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(alphabet="abc ", max_size=600), st.lists))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(alphabet="abc ", max_size=6000), st.lists
+    )
+)
 def test_a_value_that_is_full_is_whole(value: Any) -> None:
     assert shower(full=True)(freeze(value)) == value
 
 
-def test_a_value_that_cannot_be_shown_says_so() -> None:
-    holds_itself: list[Any] = []
-    holds_itself.append(holds_itself)
+class Odd(dict[str, Any]):
+    """A mapping that nobody can read."""
 
-    assert str(shower(full=False)(holds_itself)).startswith("(not shown)")
+    def items(self) -> Any:
+        raise RuntimeError(SECRET)
+
+    values = keys = __iter__ = items
+
+
+def test_a_value_that_cannot_be_shown_says_so() -> None:
+    holds_itself: dict[str, Any] = {}
+    holds_itself["a"] = holds_itself
+
+    assert shower(full=False)(Odd(a=1)) == "(not shown: RuntimeError)"
+    assert shower(full=False).changes(holds_itself, {"a": 2}) == ({"field": "(not shown: InvalidInputError)"},)

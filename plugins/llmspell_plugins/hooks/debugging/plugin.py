@@ -105,7 +105,8 @@ class Debugging:
 
     def __init__(self, settings: DebuggingSettings, services: Services) -> None:
         if find_spec("re2") is None:
-            raise PluginError("google-re2, which finds secrets, is not installed; pip install 'llmspell[security]'")
+            message = "plugin debugging: secrets are found by google-re2, which is missing"
+            raise PluginError(f"{message}; pip install 'llmspell[debugging]'")
         self._settings = settings
         self._operations = services.get(Operations)
         self._file = services.get(ProjectFolder).place(settings.export) if settings.export else None

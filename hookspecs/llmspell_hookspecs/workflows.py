@@ -352,6 +352,23 @@ class WorkflowHandle(Protocol):
             OperationTimeoutError: A deadline passed.
         """
 
+    async def resume(
+        self,
+        run_id: str,
+        /,
+        *,
+        verdicts: Mapping[str, Verdict] | None = None,
+        take_over: bool = False,
+        accept_changed: bool = False,
+        deadline_s: float | None = None,
+    ) -> WorkflowOutput:
+        """Go on with a durable run of this workflow, with its functions; arguments as those of `Workflows.resume`.
+
+        Raises:
+            ComponentNotFoundError: There is no such run of a workflow of this name and origin.
+            WorkflowError: It is another workflow than it was; somebody runs it; or a stage failed.
+        """
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data, which `Workflows.create` takes; functions by their names."""
 
@@ -363,12 +380,15 @@ class WorkflowHandle(Protocol):
 class Workflows(Protocol):
     """The workflows of a host."""
 
-    async def create(self, definition: WorkflowDefinition | Mapping[str, Any], /, *, scope: str = "") -> WorkflowHandle:
+    async def create(
+        self, definition: WorkflowDefinition | Mapping[str, Any], /, *, scope: str = "", origin: str = ""
+    ) -> WorkflowHandle:
         """Make a workflow, which is then ``workflow:NAME``.
 
         Args:
             definition: It, or the same as plain data.
             scope: A script's id; it goes when that ends.
+            origin: The script itself, the same whenever it runs; kept with its durable runs, which are nobody else's.
 
         Raises:
             InvalidInputError: Something of it is wrong; ``field`` says where.

@@ -6,9 +6,11 @@ Invariant: a script runs what it made and what is open to all; it removes only w
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
+from blake3 import blake3
 from msgspec import structs
 
 from llmspell_hookspecs import Events, InvalidInputError, Services, State, script_method
@@ -19,17 +21,26 @@ from llmspell_hookspecs.errors import (
     WorkflowError,
     text_of_error,
 )
-from llmspell_hookspecs.language import ScriptFunction, ScriptObject
+from llmspell_hookspecs.language import ScriptFunction, ScriptObject, ScriptScope
 from llmspell_hookspecs.values import thaw
 from llmspell_hookspecs.workflow import WorkflowOutput
 from llmspell_hookspecs.workflows import WorkflowHandle, Workflows
 
 from .answer import answer_table, failed_table
+from .asked import read_options, read_verdicts
 
-__all__ = ["Manners", "WorkflowInstance"]
+__all__ = ["Manners", "WorkflowInstance", "origin_of"]
 
 _log = logging.getLogger("llmspell.script")
 _TIMES: Final = ("before_execute", "after_execute", "error")
+_RUN: Final = {"run_id": (str, "a text"), "durable": (bool, "true or false")}
+_RESUME: Final = dict.fromkeys(("take_over", "accept_changed"), (bool, "true or false"))
+
+
+def origin_of(scope: ScriptScope) -> str:
+    """Return what tells one script from another whenever they run: the file, or the text of one that has none."""
+    script = scope.script
+    return script.path or f"{script.name} {blake3(script.source.encode(errors='replace')).hexdigest(8)}"
 
 
 class Manners:
@@ -51,11 +62,11 @@ class WorkflowInstance(ScriptObject):
     Args:
         handle: The workflow.
         services: What it may use of the host.
-        script: The id of the script that holds it.
+        script: The run of the script that holds it.
         manners: What holds for all workflows of the script.
     """
 
-    def __init__(self, handle: WorkflowHandle, services: Services, script: str, manners: Manners) -> None:
+    def __init__(self, handle: WorkflowHandle, services: Services, script: ScriptScope, manners: Manners) -> None:
         self._handle, self._services, self._script, self._manners = handle, services, script, manners
         self._last: WorkflowOutput | None = None
         self._callbacks: dict[str, list[ScriptFunction]] = {time: [] for time in _TIMES}
@@ -82,7 +93,7 @@ class WorkflowInstance(ScriptObject):
     # Running.
 
     @script_method("run", "invoke", "execute_async", "run_async")
-    async def execute(self, input: Any = None) -> dict[str, Any]:
+    async def execute(self, input: Any = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Run it; returns a table with success, text, output, data (by step), error, duration_ms and metadata.
 
         A step that fails makes ``success`` false and is told as ``error``; what a hook denies, and what does not fit,
@@ -90,15 +101,45 @@ class WorkflowInstance(ScriptObject):
 
         Args:
             input: What ``{{input...}}`` names.
+            options: ``durable``, whether the run is kept and may be resumed, and ``run_id``, its id.
 
         Raises:
             OperationCancelledError: A hook cancelled it, or one of its steps.
             OperationTimeoutError: It took longer than it may.
         """
+        asked = read_options(f"workflow {self._handle.name}: execute", options, _RUN)
+        return await self._go(partial(self._handle.run, {} if input is None else input, **asked), input)
+
+    @script_method()
+    async def resume(
+        self, run_id: str, verdicts: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Go on with a durable run that this script began, in this run of it or another; returns what execute does.
+
+        A step that is done does not run again. Of a run that waits, ``status`` is ``paused``, and ``waiting``
+        names the steps.
+
+        Args:
+            run_id: The run's id, which execute returned as ``execution_id``.
+            verdicts: What became of steps that were interrupted, by path: ``again``, ``skip``, ``done``, or a table
+                with ``action`` and ``output``.
+            options: ``take_over`` takes it from whoever seems to run it; ``accept_changed`` goes on with the workflow
+                as it is now.
+
+        Raises:
+            ComponentNotFoundError: This script began no such run of a workflow of this name.
+            SecurityError: This script did not make the workflow.
+        """
+        self._check_own("resume runs of")
+        where = f"workflow {self._handle.name}: resume"
+        said, asked = read_verdicts(where, verdicts), read_options(where, options, _RESUME)
+        return await self._go(partial(self._handle.resume, str(run_id), verdicts=said, **asked), None)
+
+    async def _go(self, run: Callable[[], Awaitable[WorkflowOutput]], input: Any) -> dict[str, Any]:
         told = {"workflow_id": self._handle.name, "workflow_name": self._handle.name, "input": thaw(input)}
         await self._call("before_execute", told)
         try:
-            output = await self._handle.run({} if input is None else input)
+            output = await run()
         except WorkflowError as error:
             table = await self._failed(error, told)
         except LlmspellError as error:
@@ -107,6 +148,9 @@ class WorkflowInstance(ScriptObject):
         else:
             self._last = output
             table = answer_table(output)
+            if output.status == "paused":
+                details = await self._services.get(Workflows).run_details(output.run_id)
+                table["waiting"] = [] if details is None else [*details.info.waiting]
         self._busy_ms += table["duration_ms"]
         await self._keep()
         if self._manners.debug:
@@ -231,7 +275,9 @@ class WorkflowInstance(ScriptObject):
         definition = self._handle.definition
         self._handle.remove()
         changed = structs.replace(definition, shared={**definition.shared, key: value})
-        self._handle = await self._services.get(Workflows).create(changed, scope=self._script)
+        self._handle = await self._services.get(Workflows).create(
+            changed, scope=self._script.id, origin=origin_of(self._script)
+        )
         return True
 
     @script_method()
@@ -310,6 +356,6 @@ class WorkflowInstance(ScriptObject):
         return known
 
     def _check_own(self, what: str) -> None:
-        if self._handle.info.scope != self._script:
+        if self._handle.info.scope != self._script.id:
             message = f"workflow {self._handle.name}: this script did not make it, so it cannot {what} it"
             raise SecurityError(message, rule="scope")

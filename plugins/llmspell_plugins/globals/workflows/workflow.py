@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Final
 from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
 from llmspell_hookspecs.errors import ComponentNotFoundError
 from llmspell_hookspecs.language import ScriptFunction, ScriptScope
+from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflows import WorkflowHandle, Workflows
 
 from .builder import WorkflowBuilder
 from .definition import name_of, read_workflow
-from .instance import Manners, WorkflowInstance
+from .instance import Manners, WorkflowInstance, origin_of
 
 __all__ = ["WorkflowGlobal"]
 
@@ -107,22 +108,40 @@ class WorkflowGlobal(ScriptGlobal):
     # Running and finding.
 
     @script_method("run", "execute_async", "run_async")
-    async def execute(self, workflow: Any, input: Any = None) -> dict[str, Any]:
-        """Run a workflow, given it, its id, or a table with a type to make it from.
+    async def execute(
+        self, workflow: Any, input: Any = None, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Run a workflow, given it, its id, or a table with a type to make it from; options as of its execute.
 
         Raises:
             ComponentNotFoundError: There is none.
         """
         if isinstance(workflow, WorkflowInstance):
-            return await workflow.execute(input)
+            return await workflow.execute(input, options)
         if isinstance(workflow, Mapping):
-            return await (await self.create(workflow)).execute(input)
+            return await (await self.create(workflow)).execute(input, options)
         found = self.get(str(workflow))
         if found is None:
             names = ", ".join(self._visible()) or "none"
             message = f"Workflow.execute: there is no workflow {workflow!r:.80}; there are {names}"
             raise ComponentNotFoundError(message, address=f"workflow:{workflow}")
-        return await found.execute(input)
+        return await found.execute(input, options)
+
+    @script_method()
+    async def resume(
+        self, run_id: str, verdicts: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Go on with a durable run of a workflow that this script has made again; arguments as of its resume.
+
+        Raises:
+            ComponentNotFoundError: This script began no such run, or has not made the workflow again.
+        """
+        details = await self._workflows.run_details(str(run_id))
+        own = None if details is None else self.get(details.info.name)
+        if own is None or own.handle.info.scope != self.scope.id:
+            message = f"Workflow.resume: there is no run {told(run_id)} of a workflow of this script"
+            raise ComponentNotFoundError(f"{message}; make it again first, under the same name", address=str(run_id))
+        return await own.resume(run_id, verdicts, options)
 
     @script_method()
     def get(self, id: str) -> WorkflowInstance | None:
@@ -203,7 +222,7 @@ class WorkflowGlobal(ScriptGlobal):
         if not self._closes:
             self._closes = True
             self.scope.on_close(self._leave)
-        handle = await self._workflows.create(definition, scope=self.scope.id)
+        handle = await self._workflows.create(definition, scope=self.scope.id, origin=origin_of(self.scope))
         if self._ended:
             await self._leave()
             raise InvalidInputError(f"{where}: the script has ended; make workflows before that", field="name")
@@ -217,7 +236,7 @@ class WorkflowGlobal(ScriptGlobal):
         """The same object for the same workflow."""
         held = self._held.get(handle.name)
         if held is None or held.handle is not handle:
-            held = self._held[handle.name] = WorkflowInstance(handle, self.services, self.scope.id, self._manners)
+            held = self._held[handle.name] = WorkflowInstance(handle, self.services, self.scope, self._manners)
         return held
 
     async def _leave(self) -> None:

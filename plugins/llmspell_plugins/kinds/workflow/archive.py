@@ -24,7 +24,7 @@ from llmspell_hookspecs.workflow import WorkflowOutput
 from .reading import Loaded, check_id, claim, delete, load, open_runs, read_head
 from .records import ENDED, Head, Records
 
-__all__ = ["UNDER_WAY", "Archive", "output_of", "print_of"]
+__all__ = ["UNDER_WAY", "Archive", "no_run", "output_of", "print_of"]
 
 UNDER_WAY: Final = frozenset({"intent", "interrupted", "waiting"})
 """What a stage is of which somebody may have to decide."""
@@ -58,11 +58,11 @@ class Archive:
         """Whether there is a run of this id."""
         return await read_head(await self._storage(), run_id) is not None
 
-    async def begin(self, run_id: str, name: str) -> Records:
+    async def begin(self, run_id: str, name: str, origin: str) -> Records:
         """Return the writer of a run that begins; that it is the only one of its id shows with its first write."""
         check_id(run_id)
         clock = self._clock
-        head = Head(name, owner=secrets.token_hex(8), began_s=clock.now_s())
+        head = Head(name, owner=secrets.token_hex(8), began_s=clock.now_s(), origin=origin)
         return Records(await self._storage(), run_id, head, 0, clock, self._lease_s)
 
     async def read(self, run_id: str) -> tuple[Head, Loaded]:
@@ -75,8 +75,7 @@ class Archive:
         check_id(run_id)
         found = await read_head(storage, run_id)
         if found is None:
-            message = f"workflow run {run_id}: there is none; 'llmspell workflow list' names those that there are"
-            raise ComponentNotFoundError(message, address=run_id)
+            raise no_run(run_id)
         return found[0], await load(storage, run_id)
 
     async def claim(self, run_id: str, *, take_over: bool) -> Records:
@@ -148,6 +147,12 @@ class Archive:
             raise WorkflowError(f"workflow run {run_id}: somebody runs it; cancel it first")
         await delete(storage, run_id)
         return True
+
+
+def no_run(run_id: str) -> ComponentNotFoundError:
+    """Return the error of a run that there is not."""
+    message = f"workflow run {run_id}: there is none; 'llmspell workflow list' names those that there are"
+    return ComponentNotFoundError(message, address=run_id)
 
 
 def print_of(definition: Mapping[str, Any]) -> str:

@@ -65,6 +65,7 @@ class Head(Struct, frozen=True):
         error: Why it did not complete.
         waiting: The stages that wait for a person.
         format: Of what is kept.
+        origin: The script that made the workflow; empty if none did.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Head(Struct, frozen=True):
     error: str = ""
     waiting: tuple[str, ...] = ()
     format: int = 1
+    origin: str = ""
 
     def info(self, run_id: str, now_s: float) -> RunInfo:
         """Return it as others are told of it."""

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Annotated, Any, ClassVar, Final, NoReturn
 
 import trio
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs.context import ComponentRef
@@ -40,12 +41,12 @@ from llmspell_hookspecs.services import Calls, HookHandle, Hooks, Tools
 from llmspell_hookspecs.workflow import StageCall, WorkflowCall, WorkflowOutput
 from llmspell_hookspecs.workflows import Retries, WorkflowDefinition, WorkflowInfo, Workflows
 
-from .archive import UNDER_WAY, Archive, output_of, print_of
+from .archive import UNDER_WAY, Archive, no_run, output_of, print_of
 from .definition import CompiledStage, Plan, compile_definition, defined, to_dict
 from .durable import Durable
 from .group import PATTERNS
 from .reading import Loaded
-from .records import ENDED, Records
+from .records import ENDED, Head, Records
 from .run import Run
 from .stage import PausedError, again
 
@@ -102,6 +103,20 @@ class WorkflowSettings(BaseModel):
     keep_runs: int = Field(default=10_000, ge=0, description="How many durable runs that ended are kept at most.")
 
 
+class Said(Struct, frozen=True):
+    """What is said of a run that is to go on.
+
+    Attributes:
+        verdicts: Of stages that were interrupted, by path.
+        take_over: Whether it is taken from whoever seems to run it.
+        accept_changed: Whether the workflow may be another one than it was.
+    """
+
+    verdicts: Mapping[str, Verdict] = {}
+    take_over: bool = False
+    accept_changed: bool = False
+
+
 class Handle:
     """A workflow of a host; implements the contract's `WorkflowHandle`.
 
@@ -110,10 +125,13 @@ class Handle:
         scope: The script that it goes with; empty if it stays.
         runs: How often it ran.
         failed: How often it failed.
+        origin: The script that made it; empty if none did.
     """
 
-    def __init__(self, runner: WorkflowRunner, plan: Plan, scope: str, hooks: Sequence[HookHandle]) -> None:
-        self.plan, self.scope = plan, scope
+    def __init__(
+        self, runner: WorkflowRunner, plan: Plan, scope: str, hooks: Sequence[HookHandle], origin: str = ""
+    ) -> None:
+        self.plan, self.scope, self.origin = plan, scope, origin
         self.runs = self.failed = 0
         self._runner, self._hooks = runner, hooks
 
@@ -146,6 +164,20 @@ class Handle:
         """Run it; see the contract's `WorkflowHandle`."""
         return await self._runner.execute(self, input, CallOptions(deadline_s), run_id, durable)
 
+    async def resume(
+        self,
+        run_id: str,
+        /,
+        *,
+        verdicts: Mapping[str, Verdict] | None = None,
+        take_over: bool = False,
+        accept_changed: bool = False,
+        deadline_s: float | None = None,
+    ) -> WorkflowOutput:
+        """Go on with one of its durable runs; see the contract's `WorkflowHandle`."""
+        options, said = CallOptions(deadline_s), Said(verdicts or {}, take_over, accept_changed)
+        return await self._runner.resume_own(self, run_id, options, said)
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         return to_dict(self.definition)
@@ -177,12 +209,14 @@ class WorkflowRunner(ComponentKind):
 
     # Making.
 
-    async def create(self, definition: WorkflowDefinition | Mapping[str, Any], /, *, scope: str = "") -> Handle:
+    async def create(
+        self, definition: WorkflowDefinition | Mapping[str, Any], /, *, scope: str = "", origin: str = ""
+    ) -> Handle:
         """Make a workflow; see the contract's `Workflows`."""
         given = defined(definition)
         plan = compile_definition(given, await self._patterns.enter(given.pattern))
         self._check_room(given.name, scope)
-        handle = Handle(self, plan, scope, self._retries(plan))
+        handle = Handle(self, plan, scope, self._retries(plan), origin)
         self._handles[given.name] = handle
         return handle
 
@@ -333,9 +367,9 @@ class WorkflowRunner(ComponentKind):
 
     async def _execute_durable(self, handle: Handle, input: Any, options: CallOptions, run_id: str) -> WorkflowOutput:
         if options.key and await self._archive.has(run_id):  # a stage of a run that is resumed
-            return await self._resume(run_id, {}, CallOptions(options.deadline_s), take_over=True, handle=handle)
+            return await self._resume(run_id, CallOptions(options.deadline_s), Said(take_over=True), handle)
         await self._archive.tidy(self._settings.keep_days, self._settings.keep_runs)
-        writer = await self._archive.begin(run_id, handle.name)
+        writer = await self._archive.begin(run_id, handle.name, handle.origin)
         return await self._execute(handle, input, options, run_id, WORKFLOW, self._durable(writer, run_id, None, {}))
 
     def _durable(self, writer: Records, run_id: str, loaded: Loaded | None, verdicts: Mapping[str, Verdict]) -> Durable:
@@ -352,51 +386,55 @@ class WorkflowRunner(ComponentKind):
         deadline_s: float | None = None,
     ) -> WorkflowOutput:
         """Go on with a durable run; see the contract's `Workflows`."""
-        options = CallOptions(deadline_s)
-        return await self._resume(run_id, verdicts or {}, options, take_over=take_over, accept_changed=accept_changed)
+        return await self._resume(run_id, CallOptions(deadline_s), Said(verdicts or {}, take_over, accept_changed))
+
+    async def resume_own(self, handle: Handle, run_id: str, options: CallOptions, said: Said) -> WorkflowOutput:
+        """Go on with a durable run of this workflow; another's is none, whatever is said of it."""
+        head, loaded = await self._archive.read(run_id)
+        if (head.name, head.origin) != (handle.name, handle.origin):
+            raise no_run(run_id)
+        if not said.accept_changed and print_of(handle.plan.plain) != loaded.print_:
+            raise _changed(run_id, head.name)
+        return await self._resume(run_id, options, said, handle)
 
     async def _resume(
-        self,
-        run_id: str,
-        verdicts: Mapping[str, Verdict],
-        options: CallOptions,
-        *,
-        take_over: bool,
-        accept_changed: bool = False,
-        handle: Handle | None = None,
+        self, run_id: str, options: CallOptions, said: Said, handle: Handle | None = None
     ) -> WorkflowOutput:
         head, loaded = await self._archive.read(run_id)
         if head.status in ENDED:
             return output_of(run_id, head, loaded)
-        unknown = [path for path in verdicts if path not in loaded.stages]
+        unknown = [path for path in said.verdicts if path not in loaded.stages]
         if unknown:
             known = ", ".join(path for path, info in loaded.stages.items() if info.status in UNDER_WAY) or "none"
             message = f"workflow run {run_id}: there is no stage {unknown[0]!r:.80} to decide about; there are {known}"
             raise InvalidInputError(message, field="verdicts")
-        handle = handle or await self._handle_of(run_id, head.name, loaded, accept_changed)
-        writer = await self._archive.claim(run_id, take_over=take_over)
+        handle = handle or await self._handle_of(run_id, head, loaded, said.accept_changed)
+        writer = await self._archive.claim(run_id, take_over=said.take_over)
         loaded = (await self._archive.read(run_id))[1]
-        durable = self._durable(writer, run_id, loaded, verdicts)
+        durable = self._durable(writer, run_id, loaded, said.verdicts)
         with suppress(LlmspellError):  # a mailbox that is full: the run goes on all the same
             self._services.get(Events).publish_nowait("workflow.resumed", {"name": head.name, "run_id": run_id})
         return await self._execute(handle, loaded.input, options, run_id, RESUMED, durable)
 
-    async def _handle_of(self, run_id: str, name: str, loaded: Loaded, accept_changed: bool) -> Handle:
+    async def _handle_of(self, run_id: str, head: Head, loaded: Loaded, accept_changed: bool) -> Handle:
         """Return the workflow that a run goes on with: the one that there is, if it is the same; else as it was."""
-        handle = self._handles.get(name)
-        if handle is not None and (accept_changed or print_of(handle.plan.plain) == loaded.print_):
-            return handle
-        where = f"workflow run {run_id}"
+        handle = self._handles.get(head.name)
+        if handle is not None:
+            is_same = handle.origin == head.origin and print_of(handle.plan.plain) == loaded.print_
+            if is_same or accept_changed:
+                return handle
         try:
             given = defined(loaded.definition)
             plan = compile_definition(given, await self._patterns.enter(given.pattern))
         except InvalidInputError as error:
-            if handle is not None:
-                told = f"{where}: {name} is another one than it was; bring the old one back, or accept that"
-                raise WorkflowError(told) from error
-            told = f"{where}: the functions of {name} are not kept; make it first, in the script or program that did"
-            raise ComponentNotFoundError(told, address=f"workflow:{name}") from error
-        return Handle(self, plan, "", self._retries(plan))
+            if handle is not None and handle.origin == head.origin:
+                raise _changed(run_id, head.name) from error
+            remedy = "make it again first, in the program that did"
+            if head.origin:
+                remedy = f"make it again in the script that did ({head.origin}), and call its resume there"
+            told = f"workflow run {run_id}: the functions of {head.name} are not kept; {remedy}"
+            raise ComponentNotFoundError(told, address=f"workflow:{head.name}") from error
+        return Handle(self, plan, "", self._retries(plan), head.origin)
 
     async def runs(self, *, limit: int = 1000, unfinished: bool = False) -> Sequence[RunInfo]:
         """Return what is known of durable runs."""
@@ -413,6 +451,11 @@ class WorkflowRunner(ComponentKind):
     async def delete_run(self, run_id: str, /) -> bool:
         """Forget a durable run that nobody runs; False if there is none."""
         return await self._archive.delete(run_id)
+
+
+def _changed(run_id: str, name: str) -> WorkflowError:
+    told = f"workflow run {run_id}: {name} is another one than it was; bring the old one back, or accept that"
+    return WorkflowError(f"{told} (accept_changed)")
 
 
 async def _go_durably(run: Run, durable: Durable, resumed: bool) -> WorkflowOutput:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .hosts import HostJudge, HostRules, host_entry
-from .paths import DATA_FOLDER, PathJudge, PathRules, expand_root, home_folder
+from .hosts import HostJudge, HostRules
+from .paths import DATA_FOLDER, PathJudge, PathRules
 from .process import ProcessPool
 
 __all__ = [
@@ -13,7 +13,4 @@ __all__ = [
     "PathJudge",
     "PathRules",
     "ProcessPool",
-    "expand_root",
-    "home_folder",
-    "host_entry",
 ]

@@ -8,12 +8,9 @@ later leads nowhere. Nor does one that the base's own links lead to: who wrote w
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import tempfile
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Final, Literal
 
@@ -21,9 +18,9 @@ from msgspec import Struct
 
 from llmspell_hookspecs.errors import SecurityError
 from llmspell_hookspecs.globs import Globs
-from llmspell_hookspecs.spelling import spelled_path
+from llmspell_hookspecs.paths import expand_root, fold_path, goes_in_a_circle, is_below, links_on, shown_path, upward
 
-__all__ = ["DATA_FOLDER", "PathJudge", "PathRules", "expand_root", "home_folder"]
+__all__ = ["DATA_FOLDER", "PathJudge", "PathRules"]
 
 DATA_FOLDER: Final = ".llmspell"
 """The folder in the project's where the host's own data lie."""
@@ -35,7 +32,6 @@ _SETTINGS_FILE = "llmspell.toml"
 _BESIDE = frozenset({"-wal", "-shm", "-journal"})
 """What SQLite puts behind its file's name for the files beside it."""
 _MAX_PATH_BYTES = 4096
-_MOST_LINKS = 40
 _MODES: Final[tuple[Mode, Mode]] = ("read", "write")
 
 
@@ -128,16 +124,16 @@ class PathJudge:
             raise self._outside(path, resolved, mode)
         reason = self._forbidden(resolved, mode)
         if reason:
-            raise SecurityError(f"{_shown(path)}: {reason}; {_allowed(self._roots[mode], mode)}", rule="path")
+            raise SecurityError(f"{shown_path(path)}: {reason}; {_allowed(self._roots[mode], mode)}", rule="path")
         return resolved
 
     def _protect(self, own: Sequence[str], settings_files: Sequence[str], beside: PathJudge | None = None) -> None:
         """Put these places out of reach, beside those that are, and the links that lead to them."""
         spelled = [os.path.abspath(os.path.join(self._base, expand_root(path))) for path in own]
         files = [os.path.abspath(os.path.join(self._base, name)) for name in settings_files]
-        self._own = frozenset(_fold(path) for each in spelled for path in (each, os.path.realpath(each)))
-        self._settings_files = frozenset(_fold(path) for each in files for path in (each, os.path.realpath(each)))
-        self._ways = tuple(dict.fromkeys(_fold(link) for each in (*spelled, *files) for link in _links_on(each)))
+        self._own = frozenset(fold_path(path) for each in spelled for path in (each, os.path.realpath(each)))
+        self._settings_files = frozenset(fold_path(path) for each in files for path in (each, os.path.realpath(each)))
+        self._ways = tuple(dict.fromkeys(fold_path(link) for each in (*spelled, *files) for link in links_on(each)))
         if beside is not None:
             self._own |= beside._own
             self._settings_files |= beside._settings_files
@@ -150,8 +146,8 @@ class PathJudge:
             "write": self._resolve_roots(rules.write),
         }
         self._root_sets = {mode: frozenset(roots) for mode, roots in self._roots.items()}
-        self._denied_names = Globs((pattern for pattern in rules.denied if "/" not in pattern), _fold)
-        self._denied_paths = Globs((_anchored(pattern) for pattern in rules.denied if "/" in pattern), _fold)
+        self._denied_names = Globs((pattern for pattern in rules.denied if "/" not in pattern), fold_path)
+        self._denied_paths = Globs((_anchored(pattern) for pattern in rules.denied if "/" in pattern), fold_path)
 
     def _resolve_roots(self, folders: Iterable[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(place for each in folders if (place := self._place(each)) is not None))
@@ -164,7 +160,8 @@ class PathJudge:
         """Where an entry of the rules leads, None for nowhere; asked of the file system once."""
         if folder not in self._resolved:
             spelled = os.path.join(self._base, expand_root(folder))
-            kept = self._follows or not any(_is_within(link, self._base) for link in _links_on(spelled))
+            inside = (link != self._base and is_below(link, self._base) for link in links_on(spelled))
+            kept = self._follows or not any(inside)
             self._resolved[folder] = os.path.realpath(spelled) if kept else None
         return self._resolved[folder]
 
@@ -180,39 +177,40 @@ class PathJudge:
     def _follow(self, path: str) -> str:
         """The path without links; refused if it is none, or its links go in a circle."""
         if not path or "\0" in path:
-            raise SecurityError(f"{_shown(path)}: it is empty, or holds a NUL; give a path", rule="path")
+            raise SecurityError(f"{shown_path(path)}: it is empty, or holds a NUL; give a path", rule="path")
         try:
             name = os.fsencode(path)
         except UnicodeEncodeError as error:
-            raise SecurityError(f"{_shown(path)}: it cannot be the name of a file; give a path", rule="path") from error
+            message = f"{shown_path(path)}: it cannot be the name of a file; give a path"
+            raise SecurityError(message, rule="path") from error
         if len(name) > _MAX_PATH_BYTES:
-            message = f"{_shown(path)}: {len(name)} bytes long; a path has at most {_MAX_PATH_BYTES}"
+            message = f"{shown_path(path)}: {len(name)} bytes long; a path has at most {_MAX_PATH_BYTES}"
             raise SecurityError(message, rule="path")
         try:
             # From the bytes again: bytes that are UTF-8 together may have come as halves, which no glob would match.
             resolved = os.path.realpath(os.path.join(self._base, os.fsdecode(name)))
-            circular = _goes_in_a_circle(resolved)
+            circular = goes_in_a_circle(resolved)
         except OSError as error:  # what was a link is none any more when it is read
-            message = f"{_shown(path)}: it changed while it was looked at ({error.strerror}); ask again"
+            message = f"{shown_path(path)}: it changed while it was looked at ({error.strerror}); ask again"
             raise SecurityError(message, rule="path") from error
         if circular:
-            raise SecurityError(f"{_shown(path)}: its links go in a circle; name the file itself", rule="path")
+            raise SecurityError(f"{shown_path(path)}: its links go in a circle; name the file itself", rule="path")
         return resolved
 
     def _root_of(self, resolved: str, mode: Mode) -> str | None:
         """The deepest allowed folder that holds the path."""
         roots = self._root_sets[mode]
-        return next((folder for folder in _upward(resolved) if folder in roots), None)
+        return next((folder for folder in upward(resolved) if folder in roots), None)
 
     def _forbidden(self, resolved: str, mode: Mode) -> str:
         """Why the path is refused although it lies below an allowed folder; empty if it is not."""
         if self._is_own(resolved):
             return "the files of llmspell itself are never touched by scripts and tools"
-        if mode == "write" and any(_is_below(link, _fold(resolved)) for link in self._ways):
+        if mode == "write" and any(is_below(link, fold_path(resolved)) for link in self._ways):
             return "it holds a link on the way to llmspell's own files, so it stays as it is"
         if self._hidden(resolved, mode):
             return "hidden files and folders are refused"
-        if any(_is_below(resolved, folder) for folder in self._system):
+        if any(is_below(resolved, folder) for folder in self._system):
             return f"{', '.join(_SYSTEM_FOLDERS)} are refused"
         if self._denied(resolved):
             return "a glob of security.paths.denied refuses it"
@@ -222,7 +220,7 @@ class PathJudge:
         return ""
 
     def _denied(self, resolved: str) -> bool:
-        folded = _fold(resolved)
+        folded = fold_path(resolved)
         if any(self._denied_names.match(part) for part in folded.split("/") if part):
             return True
         ends = [found.start() for found in re.finditer("(?!^)/", folded)]
@@ -230,21 +228,21 @@ class PathJudge:
 
     def _is_own(self, resolved: str) -> bool:
         """Whether it is the host's own."""
-        folded = _fold(resolved)
+        folded = fold_path(resolved)
         if DATA_FOLDER in folded.split("/"):
             return True
-        if any(folder in self._own for folder in _upward(folded)):
+        if any(folder in self._own for folder in upward(folded)):
             return True
         return any(folded.endswith(end) and folded.removesuffix(end) in self._own for end in _BESIDE)
 
     def _is_settings_file(self, resolved: str) -> bool:
-        folded = _fold(resolved)
+        folded = fold_path(resolved)
         return os.path.basename(folded) == _SETTINGS_FILE or folded in self._settings_files
 
     def _outside(self, path: str, resolved: str, mode: Mode) -> SecurityError:
-        target = "" if resolved == path else f" (it is {_shown(resolved)})"
+        target = "" if resolved == path else f" (it is {shown_path(resolved)})"
         verb = "read" if mode == "read" else "written"
-        message = f"{_shown(path)}: outside what may be {verb}{target}; {_allowed(self._roots[mode], mode)}"
+        message = f"{shown_path(path)}: outside what may be {verb}{target}; {_allowed(self._roots[mode], mode)}"
         return SecurityError(message, rule="path")
 
 
@@ -253,85 +251,6 @@ def _allowed(roots: Sequence[str], mode: Mode) -> str:
     return f"allowed is {folders}, and the setting security.paths.{mode} allows more"
 
 
-def _goes_in_a_circle(resolved: str) -> bool:
-    """Whether links are left: `os.path.realpath` leaves a circle, and all that is behind it, as it stands."""
-    if os.path.realpath(resolved) != resolved:
-        return True
-    try:
-        return os.path.realpath(resolved, strict=True) != resolved
-    except OSError as error:
-        return error.errno == errno.ELOOP
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path != folder and _is_below(path, folder)
-
-
-def _upward(path: str) -> Iterator[str]:
-    """The path and each folder above it, the nearest first."""
-    while True:
-        yield path
-        above = os.path.dirname(path)
-        if above == path:
-            return
-        path = above
-
-
-def _links_on(path: str) -> Iterator[str]:
-    """Each link on the way to an absolute path, where it lies, so that it cannot be moved away."""
-    waiting = [path]
-    for _ in range(_MOST_LINKS):
-        if not waiting:
-            return
-        for folder in reversed(list(_upward(waiting.pop()))):
-            if os.path.islink(folder):
-                yield os.path.join(os.path.realpath(os.path.dirname(folder)), os.path.basename(folder))
-                waiting.append(os.path.normpath(os.path.join(os.path.dirname(folder), os.readlink(folder))))
-
-
-def _fold(text: str) -> str:
-    """The text as globs see it: file systems that ignore case, composition or what has no width are not got round."""
-    if text.isascii():
-        return text.lower()
-    bare = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
-    return unicodedata.normalize("NFKC", bare).casefold()
-
-
-def home_folder() -> str | None:
-    """Return the user's home folder; None if nobody knows it. An empty ``HOME`` says nothing."""
-    named = os.environ.get("HOME", "")
-    if os.path.isabs(named):
-        return named
-    try:
-        import pwd
-
-        known = pwd.getpwuid(os.getuid()).pw_dir
-    except ImportError:
-        known = os.path.expanduser("~")
-    except KeyError:
-        return None
-    return known if os.path.isabs(known) else None
-
-
-def expand_root(text: str) -> str:
-    """Return the path that an entry of the rules stands for, as it is spelled: ``<tmp>`` and ``~`` are filled in."""
-    text = text.replace("<tmp>", tempfile.gettempdir()) if "<tmp>" in text else text
-    if text == "~" or text.startswith("~/"):
-        home = home_folder()
-        return text if home is None else home.rstrip("/") + text[1:] or "/"
-    return os.path.expanduser(text)
-
-
 def _anchored(pattern: str) -> str:
     """A glob that names no place matches at any."""
     return pattern if pattern.startswith(("/", "*")) else f"*/{pattern}"
-
-
-def _shown(path: str) -> str:
-    """The path on one line, cut to a length that fits a message."""
-    text = spelled_path(path)
-    return f"'{text if len(text) <= 200 else text[:200] + '...'}'"

@@ -18,11 +18,11 @@ import msgspec
 from msgspec import Struct
 from pydantic import ValidationError
 
-from llmspell.security import expand_root, home_folder
 from llmspell_hookspecs import Policy
 from llmspell_hookspecs.errors import SettingsError, line_of_error
 from llmspell_hookspecs.keys import flatten, join, merge, nest, split
 from llmspell_hookspecs.masking import conceal, mask
+from llmspell_hookspecs.paths import expand_root, home_folder
 from llmspell_hookspecs.secret import is_secret_name
 
 from .diagnosis import diagnose, shown_key, shown_value

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from llmspell.security import host_entry
 from llmspell_hookspecs import Policy
+from llmspell_hookspecs.addresses import host_entry
 from llmspell_hookspecs.foreign import survive_first_model
 from llmspell_hookspecs.keys import spelled_names, split
 from llmspell_hookspecs.masking import conceal, revealed

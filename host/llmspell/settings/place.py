@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from llmspell.security import expand_root, home_folder
 from llmspell_hookspecs.errors import SettingsError
+from llmspell_hookspecs.paths import expand_root, home_folder
 
 __all__ = [
     "MACHINE_FILE",

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from llmspell.security import expand_root
 from llmspell_hookspecs.errors import SettingsError, line_of_error
 from llmspell_hookspecs.keys import flatten
+from llmspell_hookspecs.paths import expand_root
 from llmspell_hookspecs.regular import read_regular, replace_regular
 
 from .model import Settings

@@ -49,10 +49,10 @@ class Inner(Tool[InnerParameters]):
     async def run(self, parameters: InnerParameters, context: ToolContext) -> Any:
         given = None if parameters.globals is None else tuple(parameters.globals)
         scripts = context.services.get(Scripts)
-        asking = scripts.asking_globals()
+        around = scripts.around()
         run = ScriptRun(parameters.source, "lua", "inner", globals=given, limits=parameters.limits)
         value = await scripts.run_script(run)
-        return {"value": value, "asking": None if asking is None else sorted(asking)}
+        return {"value": value, "asks": around.asks, "globals": around.globals and sorted(around.globals)}
 
 
 class Whole:
@@ -214,14 +214,26 @@ async def test_a_guard_sees_what_a_script_is_to_be_given() -> None:
             await run(opened_host, "return 1", ["State"])
 
 
-async def test_who_asks_is_told_by_the_script_that_calls_and_by_no_other() -> None:
-    asks = "return Tool.invoke('inner', {source = 'return 1'}).result.asking"
+async def test_a_tool_is_told_whether_a_script_asks_and_what_those_around_it_have() -> None:
+    asks = (
+        "local answer = Tool.invoke('inner', {source = 'return 1'}).result\n"
+        "return {answer.asks, answer.globals or 'all'}"
+    )
     deep = f"return Tool.invoke('inner', {{source = {quoted(asks)}, globals = {{'Tool'}}}}).result.value"
+    told: list[Any] = []
+
+    async def ask(context: HookContext[Any]) -> None:
+        told.append((await opened_host.call("tool:inner", {"source": "return 1"})).result)
+
     async with host() as opened_host:
-        assert (await opened_host.call("tool:inner", {"source": "return 1"})).result["asking"] == []
-        assert await run(opened_host, asks) is None
-        assert await run(opened_host, asks, ["JSON", "Tool"]) == ["JSON", "Tool"]
-        assert await run(opened_host, deep, ["JSON", "Tool"]) == ["Tool"]
+        assert (await opened_host.call("tool:inner", {"source": "return 1"})).result["asks"] is False
+        assert await run(opened_host, asks) == [True, "all"]
+        assert await run(opened_host, asks, ["JSON", "Tool"]) == [True, ["JSON", "Tool"]]
+        assert await run(opened_host, deep, ["JSON", "Tool"]) == [True, ["Tool"]]
+        opened_host.hooks.register("before_tool_execution", ask, kind="observe", match="calculator")
+        await run(opened_host, "Tool.invoke('calculator', {input = '1'})", ["Tool"])
+
+    assert told == [{"value": 1, "asks": False, "globals": ["Tool"]}]
 
 
 async def test_limits_only_grow_tighter() -> None:

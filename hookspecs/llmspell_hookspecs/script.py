@@ -19,6 +19,7 @@ __all__ = [
     "ScriptResult",
     "ScriptRun",
     "Scripts",
+    "ScriptsAround",
     "after_script_run",
     "around_script_run",
     "before_script_run",
@@ -71,6 +72,18 @@ class ScriptResult(Struct, frozen=True):
     def of(cls, value: Any) -> ScriptResult:
         """Return the result of a bare value, or of another kind of result."""
         return value if isinstance(value, ScriptResult) else ScriptResult(payload_of(value))
+
+
+class ScriptsAround(Struct, frozen=True):
+    """What an operation has of scripts around it.
+
+    Attributes:
+        globals: The globals that all of them were given, and so the most that a run within them has; None for all.
+        asks: Whether a script asks for the operation by itself, not an agent, a workflow or a person.
+    """
+
+    globals: frozenset[str] | None = None
+    asks: bool = False
 
 
 class ScriptConsole(Protocol):
@@ -131,11 +144,8 @@ class Scripts(Protocol):
             ScriptError: It failed.
         """
 
-    def asking_globals(self) -> frozenset[str] | None:
-        """Return the globals of the script that asks for the running operation, None for all there are.
-
-        Where no script asks by itself, but an agent, a workflow or a person, there are none.
-        """
+    def around(self) -> ScriptsAround:
+        """Return what the running operation has of scripts around it."""
 
     def console(self, script: ScriptRun, /) -> AbstractAsyncContextManager[ScriptConsole]:
         """Open a console for the block; its hooks and subscriptions live until the block is left.

@@ -24,7 +24,7 @@ from llmspell_hookspecs.fit import bound, thaw_fields
 from llmspell_hookspecs.kind import CallOptions
 from llmspell_hookspecs.language import InteractiveLanguage, Language
 from llmspell_hookspecs.payload import payload_of
-from llmspell_hookspecs.script import ScriptResult, ScriptRun
+from llmspell_hookspecs.script import ScriptResult, ScriptRun, ScriptsAround
 
 from .grants import Grants, acting_names, granted_globals
 from .interface import Interface
@@ -121,13 +121,12 @@ class ScriptRunner:
         result = await self._operate(script, partial(self._body, scope, write), options or CallOptions(), scope=scope)
         return result.value
 
-    def asking_globals(self) -> frozenset[str] | None:
-        """Return the globals of the script that asks for the running operation; see `Scripts`."""
-        running = CURRENT.get()
-        asking = None if running is None else running.parent
-        if asking is None or asking.component.kind != SCRIPT.name:
-            return frozenset()
-        return self._grants.globals_within(asking)
+    def around(self) -> ScriptsAround:
+        """Return what the running operation has of scripts around it; see `Scripts`."""
+        frame = CURRENT.get()
+        asking = None if frame is None else frame.parent
+        asks = asking is not None and asking.component.kind == SCRIPT.name
+        return ScriptsAround(self._grants.globals_within(frame), asks)
 
     @asynccontextmanager
     async def console(self, script: ScriptRun) -> AsyncIterator[ScriptSession]:

@@ -1,0 +1,75 @@
+"""What the tests of the log run in processes of their own, to be killed, or to have no room.
+
+``record FOLDER SETTINGS [BYTES COUNT]``: a host that logs calls of a tool, so many or until it is killed, whose files
+may not become larger than BYTES; prints what it counted. ``lines PATH NAME COUNT ROTATE_BYTES``: writes numbered lines
+of many lengths as fast as it can, without end if COUNT is 0. Each prints ``ready`` first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import resource
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from kernel import make_tool, opened
+from llmspell_hookspecs import ToolContext
+from llmspell_plugins.hooks.logging import Logging, LoggingSettings
+from llmspell_plugins.hooks.logging.file import RotatingFile
+
+TEXT = "x" * 4000
+
+
+class Watched(Logging):
+    """The plugin, which can be asked what it counted."""
+
+    name = "watched"
+    Settings = LoggingSettings
+    made: Any = None
+
+    def __init__(self, settings: LoggingSettings, services: Any) -> None:
+        super().__init__(settings, services)
+        Watched.made = self
+
+
+async def echo(parameters: dict[str, Any], context: ToolContext) -> Any:
+    return parameters
+
+
+async def record(folder: str, settings: str, largest: str = "0", count: str = "0") -> None:
+    table = {"path": f"{folder}/it.log", **json.loads(settings)}
+    async with opened(make_tool("echo", echo), Watched, settings={"plugins": {"watched": table}}) as host:
+        if int(largest):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
+        print("ready", flush=True)
+        for number in itertools.count(1):
+            await host.call("tool:echo", {"number": number, "text": "some more " * (number % 300)})
+            if number % 50 == 0:
+                await trio.sleep(0.001)
+            if number == int(count):
+                break
+    problems = [str(problem) for problem in host.problems]
+    print(json.dumps({**Watched.made.stats(), "problems": problems}))
+
+
+def lines(path: str, name: str, count: str, rotate_bytes: str) -> None:
+    file = RotatingFile(Path(path), int(rotate_bytes), 1000)
+    source = random.Random(name)
+    print("ready", flush=True)
+    numbers = iter(range(int(count))) if int(count) else itertools.count()
+    while batch := list(itertools.islice(numbers, source.randint(1, 300))):
+        file.write([f'["{name}", {each}, "{TEXT[source.randint(0, 4000) :]}"]\n'.encode() for each in batch])
+
+
+if __name__ == "__main__":
+    _, what, *arguments = sys.argv
+    if what == "lines":
+        lines(*arguments)
+    else:
+        trio.run(partial(record, *arguments))

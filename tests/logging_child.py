@@ -18,33 +18,17 @@ from typing import Any
 
 import trio
 
-from kernel import make_tool, opened
-from llmspell_hookspecs import ToolContext
-from llmspell_plugins.hooks.logging import Logging, LoggingSettings
-from llmspell_plugins.hooks.logging.file import RotatingFile
-
 TEXT = "x" * 4000
 
 
-class Watched(Logging):
-    """The plugin, which can be asked what it counted."""
-
-    name = "watched"
-    Settings = LoggingSettings
-    made: Any = None
-
-    def __init__(self, settings: LoggingSettings, services: Any) -> None:
-        super().__init__(settings, services)
-        Watched.made = self
-
-
-async def echo(parameters: dict[str, Any], context: ToolContext) -> Any:
-    return parameters
-
-
 async def record(folder: str, settings: str, largest: str = "0", count: str = "0") -> None:
-    table = {"path": f"{folder}/it.log", **json.loads(settings)}
-    async with opened(make_tool("echo", echo), Watched, settings={"plugins": {"watched": table}}) as host:
+    from kernel import make_tool, opened  # which takes a second, and who writes lines needs none of it
+    from listening_log import Watched, logged
+
+    async def echo(parameters: Any, context: Any) -> Any:
+        return parameters
+
+    async with opened(make_tool("echo", echo), Watched, settings=logged(folder, **json.loads(settings))) as host:
         if int(largest):
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
         print("ready", flush=True)
@@ -55,10 +39,12 @@ async def record(folder: str, settings: str, largest: str = "0", count: str = "0
             if number == int(count):
                 break
     problems = [str(problem) for problem in host.problems]
-    print(json.dumps({**Watched.made.stats(), "problems": problems}))
+    print(json.dumps({**Watched.newest.stats(), "problems": problems}))
 
 
 def lines(path: str, name: str, count: str, rotate_bytes: str) -> None:
+    from llmspell_plugins.hooks.logging.file import RotatingFile
+
     file = RotatingFile(Path(path), int(rotate_bytes), 1000)
     source = random.Random(name)
     print("ready", flush=True)

@@ -97,9 +97,13 @@ def test_no_line_that_fits_on_a_page_lies_on_two(lengths: list[int]) -> None:
 @given(LENGTHS, LENGTHS, st.integers(0, 40_000))
 def test_of_what_a_full_disk_cuts_off_nothing_is_left(before: list[int], lengths: list[int], room: int) -> None:
     pwrite = os.pwrite
+    left = room
 
     def cut_off(descriptor: int, data: bytes, offset: int) -> int:
-        return pwrite(descriptor, data[:room], offset)
+        nonlocal left
+        done = pwrite(descriptor, data[:left], offset)
+        left -= done
+        return done
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = Path(folder, "it.log")

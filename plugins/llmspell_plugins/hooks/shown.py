@@ -9,7 +9,6 @@ Invariant: what comes out is JSON, and holds no secret that the redactor finds, 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -18,14 +17,13 @@ from msgspec import Struct
 
 from llmspell_hookspecs.secret import HiddenText, hide, hide_item
 from llmspell_hookspecs.spelling import told
-from llmspell_plugins.hooks.security.secrets import Redactor
+from llmspell_plugins.hooks.security.secrets import MARGIN, Redactor
 
-__all__ = ["NO_SECRET", "Walk", "cut_bytes"]
+__all__ = ["NO_SECRET", "Walk", "cut_bytes", "redacted"]
 
 NO_SECRET: Final = 8
 """A text of fewer letters holds none that could be told from a word."""
 _DEPTH: Final = 12
-_AFTER_HOST: Final = re.compile(r"[/?#\s]")
 _MASK: Final = "**********"
 _CUT: Final = "..."
 
@@ -70,6 +68,9 @@ class Walk:
 
     def _items(self, value: Any, depth: int, *, hidden: bool) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        about = getattr(value, "key", "") if isinstance(value, Struct) else ""
+        if self._redactor is not None and isinstance(about, str) and _tells(about):
+            hidden = True  # what is kept under that key, or set
         for key, item in _pairs(value):
             if self._room <= 0:
                 found[_CUT] = _CUT
@@ -80,7 +81,8 @@ class Walk:
                 tells = hidden or _tells(name)
                 if type(item) is str and not tells:
                     item = self._redactor.named(name, item)
-            found[self._text(name, hidden=False)] = self.value(item, depth + 1, hidden=tells)
+            shown = self._text(name, hidden=False)
+            found[shown] = self.value(item, depth + 1, hidden=tells)
         return found
 
     def _list(self, value: Any, depth: int, *, hidden: bool) -> list[Any]:
@@ -108,8 +110,7 @@ class Walk:
             return cut_bytes(text, most)
         shown = text[:most]
         if self._redactor is not None:
-            shown = self._redactor.beginning(text, most)
-            shown = str.__str__(hide(_without_torn_url(shown) if len(text) > most else shown))
+            shown = redacted(self._redactor, text, most)
         shown = cut_bytes(shown + _CUT if len(text) > most else shown, most + len(_CUT))
         self._room -= len(shown) + 4
         return shown
@@ -135,12 +136,6 @@ def _is_empty(item: Any) -> bool:
     return isinstance(item, Mapping | tuple | list) and not item
 
 
-def _without_torn_url(text: str) -> str:
-    """Return a text that was cut without the host of a URL that ends it: a password may stand before the host."""
-    start = text.rfind("://") + 3
-    return text[:start] if start > 2 and not _AFTER_HOST.search(text, start) else text
-
-
 def _number(value: int | float) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
@@ -153,6 +148,14 @@ def _spelled(value: Any) -> str:
         return str.__str__(str(value))
     except Exception:
         return f"a {type(value).__name__}"
+
+
+def redacted(redactor: Redactor, text: str, most: int) -> str:
+    """Return about so many characters of a text, without secrets and without those that a URL carries."""
+    window = str.__str__(hide(text[: most + MARGIN]))  # first: what a redactor puts in their place is no URL any more
+    if len(text) > most + MARGIN:
+        most = max(0, min(most, len(window) - MARGIN))
+    return redactor.beginning(window, most)
 
 
 def cut_bytes(text: str, most: int) -> str:

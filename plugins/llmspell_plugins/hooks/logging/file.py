@@ -139,22 +139,31 @@ class RotatingFile:
     def _put(self, chunk: _Chunk) -> None:
         """Write a chunk in one piece; take back what a full disk leaves of its last line."""
         data = bytes(chunk.data)
-        if not data:
-            return
-        regular = chunk.start >= 0
-        problem: OSError | None = None
-        try:
-            done = os.pwrite(self._descriptor, data, chunk.start) if regular else os.write(self._descriptor, data)
-        except OSError as error:
-            done, problem = 0, error
+        done, problem = self._put_bytes(data, chunk.start)
         whole = len(chunk.ends) if done == len(data) else sum(end <= done for end in chunk.ends)
         kept = chunk.ends[whole - 1] if whole else 0
         self.lines += whole
         self.size_bytes += kept
-        if done < len(data):
-            if regular and done > kept:
+        if problem is not None:
+            if chunk.start >= 0 and done > kept:
                 chunk.take_back(self._descriptor, kept)
-            raise problem or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(self._path))
+            raise problem
+
+    def _put_bytes(self, data: bytes, start: int) -> tuple[int, OSError | None]:
+        """Return how much was written, and why not all was."""
+        done = 0
+        while done < len(data):  # a second time only to be told why it was not all of it
+            rest = data[done:] if done else data
+            try:
+                size = (
+                    os.pwrite(self._descriptor, rest, start + done) if start >= 0 else os.write(self._descriptor, rest)
+                )
+            except OSError as error:
+                return done, error
+            if not size:
+                return done, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(self._path))
+            done += size
+        return done, None
 
     def _rotate(self) -> None:
         """Move the file aside and each full one by one number, from the last; a gap takes up what is before it."""

@@ -221,6 +221,6 @@ def _redactor(settings: LoggingSettings) -> Redactor | None:
     if settings.content != "redacted":
         return None
     if find_spec("re2") is None:
-        message = "plugin logging: secrets are found by google-re2, which is missing"
+        message = "secrets are found by google-re2, which is missing"
         raise PluginError(f"{message}; pip install 'llmspell[logging]', or set content = \"none\"")
     return Redactor()

@@ -14,7 +14,7 @@ from msgspec import Struct
 from llmspell_hookspecs import Failure, HookContext, HookResult, Phase
 from llmspell_hookspecs.spelling import one_line
 from llmspell_plugins.hooks.security.secrets import Redactor
-from llmspell_plugins.hooks.shown import NO_SECRET, Walk
+from llmspell_plugins.hooks.shown import NO_SECRET, Walk, redacted
 
 from .settings import Level, LoggingSettings
 
@@ -130,7 +130,7 @@ class Rows:
 
     def _redacted_name(self, text: str) -> str:
         if self._redactor is not None:
-            text = self._redactor.beginning(text, 10 * _SHORT)
+            text = redacted(self._redactor, text, 10 * _SHORT)
         return one_line(text, _SHORT)
 
 

@@ -20,7 +20,7 @@ from msgspec import Struct
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.secret import is_secret_name
 
-__all__ = ["SHAPES", "Found", "Redactor"]
+__all__ = ["MARGIN", "SHAPES", "Found", "Redactor"]
 
 SHAPES: Final[Mapping[str, str]] = {
     "adobe_secret": r"\bp8e-[0-9A-Za-z]{32}\b",
@@ -97,7 +97,7 @@ _NAMED: Final = (
 _LEAST_BITS: Final = 3.0
 """Of entropy, for what stands behind a telling name; words of a language have less at these lengths."""
 _MASK: Final = "[REDACTED:"
-_MARGIN: Final = 16_384
+MARGIN: Final = 16_384
 """How far a text is looked at beyond what is shown of it; no secret is longer."""
 
 
@@ -167,7 +167,7 @@ class Redactor:
 
     def beginning(self, text: str, most: int) -> str:
         """Return the beginning of a text without secrets: about so many characters, and no half of a secret."""
-        window = text[: most + _MARGIN]
+        window = text[: most + MARGIN]
         found = self.find(window)
         for each in found:
             if each.begin < most < each.end:

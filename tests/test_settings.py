@@ -55,7 +55,7 @@ def test_each_layer_lies_on_the_one_before_and_each_value_knows_where_it_came_fr
 
     settings = loaded.settings
     assert (settings.limits.depth, settings.limits.hops) == (31, 6)
-    assert (settings.scripts.time_s, settings.tools.time_s) == (18, 2.5)
+    assert (settings.scripts.time_s, plain(loaded, "tools.time_s")) == (18, 2.5)
     assert loaded.origin("security.level").layer == "default"
     assert str(loaded.origin("limits.depth")) == f"{folders.user}:2"
     assert str(loaded.origin("limits.hops")) == f"{folders.project / 'llmspell.toml'}:3"

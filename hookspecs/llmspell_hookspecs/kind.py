@@ -114,6 +114,8 @@ class ComponentGroup(Struct, frozen=True):
         problem: Returns what is wrong with a plugin, given it and its name; an empty text if nothing is.
         constructed: Whether the host constructs it with ``(settings, services)`` when it is loaded.
         typed: Whether a table may be for another plugin than the one of its name, which its ``type`` names.
+        topic: The topic whose points are asked about these plugins and no others; empty if others come, too.
+        besides: Which others its points are asked about all the same.
     """
 
     name: str
@@ -123,6 +125,8 @@ class ComponentGroup(Struct, frozen=True):
     problem: Callable[[Any, str], str] = _nothing_wrong
     constructed: bool = True
     typed: bool = False
+    topic: str = ""
+    besides: tuple[str, ...] = ()
 
 
 class ComponentKind(abc.ABC):

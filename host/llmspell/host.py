@@ -301,7 +301,7 @@ class Host:
         await self.plugins.start(registries.others(), registries.installed.problems if discover else ())
         await self.plugins.enter(kinds)
         self._runner.refusal = self.plugins.refusal()
-        tell_unknown(settings, registries.installed, registries.handed, self._registry)
+        tell_unknown(settings, registries, loader.groups, self._registry)
         self.events.check()
         for info in self.plugins.infos:
             if info.error:

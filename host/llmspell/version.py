@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import distribution
 
-__all__ = ["VERSION"]
+__all__ = ["DISTRIBUTION", "VERSION"]
 
-VERSION = version("llmspell")
+DISTRIBUTION = distribution("llmspell")
+VERSION = DISTRIBUTION.version

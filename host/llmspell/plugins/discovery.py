@@ -25,6 +25,7 @@ from llmspell_hookspecs.foreign import let_pass, text_of
 from llmspell_hookspecs.groups import KINDS, PLUGINS, name_problem
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.regular import read_regular
+from llmspell_hookspecs.sections import GROUP
 from llmspell_hookspecs.spelling import one_line
 
 from .groups import OWN_GROUPS, Groups
@@ -131,6 +132,7 @@ class Installed:
             return [
                 candidate
                 for point in points
+                if (name, point.group) != (OWN, GROUP)  # sections, which the settings themselves have read
                 for candidate in self._checked(point, PluginInfo(point.name, point.group, name, version), problem)
             ]
         except BaseException as error:

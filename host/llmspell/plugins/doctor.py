@@ -76,7 +76,7 @@ def examine(settings: Settings, installed: Installed | None = None) -> list[Find
     for key, problem in unknown_names(settings, every, registered):
         findings.append(Finding(PluginInfo(key, "settings"), "failed", problem))
     lines: dict[str, list[str]] = {}
-    registry.components = components_in(every)
+    registry.components = components_in(every, examination.groups)
     for hook, line in registry.idle():
         lines.setdefault(hook.plugin, []).append(line)
     return [
@@ -146,8 +146,8 @@ class _Examination:
     """Loads plugins as a host does, without one."""
 
     def __init__(self, settings: Settings, registry: HookRegistry, installed: Installed) -> None:
-        groups = known_groups(settings, installed)
-        self._loader = Loader(groups, lambda: settings, _NoServices(), Lifespans(None))
+        self.groups = known_groups(settings, installed)
+        self._loader = Loader(self.groups, lambda: settings, _NoServices(), Lifespans(None))
         self._registrar = Registrar(registry)
 
     def of(self, candidate: Candidate) -> Finding:

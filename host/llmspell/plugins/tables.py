@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -32,12 +32,12 @@ from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
 from .groups import Groups
 from .handed import sort_handed
 from .loading import load, settings_of
+from .registries import PluginRegistries
 
 __all__ = ["TableModels", "components_in", "known_groups", "table_problems", "tell_unknown", "unknown_names"]
 
 _log = logging.getLogger("llmspell.plugins")
-_NAMED: Final = ("tools", "languages", "providers", "storage")
-"""The groups whose members settings name by their bare names."""
+_SEE_HOOKS: Final = "take it out ('llmspell hook list' shows what there is)"
 _Table = tuple[str, str, dict[str, Any], Candidate | None]
 """The section, the name in it, the table, and the plugin that it is for."""
 
@@ -77,9 +77,9 @@ def unknown_names(
     named += [("plugins.disabled", name, spelled) for name in settings.plugins.disabled]
     named += [("plugins.prefer", name, spelled) for name in settings.plugins.prefer]
     named += [(f"plugins.{name}", name, spelled) for name in settings.tables("plugins")]
-    there = {group: {info.name for info in infos if info.group == f"llmspell.{group}"} for group in _NAMED}
-    tools, languages, providers, storages = (there[group] for group in _NAMED)
-    named += [("tools.disabled", name, tools) for name in settings.tools.disabled]
+    there: dict[str, set[str]] = {}
+    for info in infos:
+        there.setdefault(info.group.removeprefix("llmspell."), set()).add(info.name)
     packages = {OWN, *(info.distribution for info in infos if info.distribution)}
     known_packages = {canonical(package) for package in packages}
     named += [
@@ -90,19 +90,20 @@ def unknown_names(
         )
         if canonical(name) not in known_packages
     ]
-    named += [(f"tools.{name}", name, tools) for name in settings.tables("tools")]
-    named += [(f"storage.{name}", name, storages) for name in settings.tables("storage")]
-    named += [
-        (f"providers.{name}", str(table.get("type", name)), providers)
-        for name, table in settings.tables("providers").items()
-    ]
-    named += [("storage.backend", settings.storage.backend, storages)]
-    named += [("default_language", settings.default_language, languages)]
+    for section in settings.sections():
+        mine, known_here = getattr(settings, section), there.get(section, set())
+        if section != "plugins":
+            named += [(f"{section}.disabled", name, known_here) for name in getattr(mine, "disabled", ())]
+            named += [
+                (f"{section}.{name}", str(table.get("type", name)) if mine.typed else name, known_here)
+                for name, table in settings.tables(section).items()
+            ]
+    named += [("storage.backend", settings.storage.backend, there.get("storage", set()))]
+    named += [("default_language", settings.default_language, there.get("languages", set()))]
     problems = []
     for key, name, wanted in named:
         if name not in wanted:
-            near = difflib.get_close_matches(name, sorted(wanted), 1)
-            hint = f"did you mean {near[0]}?" if near else "take it out, or install it"
+            hint = _hint(name, wanted, "take it out, or install it")
             text = f"{one_line(key, 150)}: nothing called {one_line(name, 100)!r} is installed; {hint}"
             problems.append((key, one_line(text)))
     if hooks is not None:
@@ -110,34 +111,36 @@ def unknown_names(
         present = [f"{hook.plugin}.{hook.name}" for hook in hooks]
         for pattern in settings.hooks.disabled:
             if not any(fnmatchcase(name, pattern) for name in present):
-                near = difflib.get_close_matches(pattern, sorted(set(present)), 1)
-                hint = f"did you mean {near[0]}?" if near else "take it out ('llmspell hook list' shows what there is)"
+                hint = _hint(pattern, set(present), _SEE_HOOKS)
                 text = f"hooks.disabled: no hook is called {pattern!r}; {hint}"
                 problems.append(("hooks.disabled", one_line(text)))
         words = {word for hook in hooks for word in (hook.plugin, hook.name, f"{hook.plugin}.{hook.name}")}
         for name in (name for order in settings.hooks.orders for name in order if name not in words):
-            near = difflib.get_close_matches(name, sorted(words), 1)
-            hint = f"did you mean {near[0]}?" if near else "take it out ('llmspell hook list' shows what there is)"
+            hint = _hint(name, words, _SEE_HOOKS)
             problems.append(("hooks.order", one_line(f"hooks.order: no plugin or hook is called {name!r}; {hint}")))
     return problems
 
 
-def tell_unknown(
-    settings: Settings, installed: Installed, handed: Mapping[str, Sequence[Candidate]], registry: HookRegistry
-) -> None:
+def _hint(name: str, known: Collection[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, sorted(known), 1)
+    return f"did you mean {near[0]}?" if near else otherwise
+
+
+def tell_unknown(settings: Settings, registries: PluginRegistries, groups: Groups, registry: HookRegistry) -> None:
     """Log what `unknown_names` finds and which hooks are idle, and which tables were meant for what was handed over.
 
     A class is known by its own name, so ``plugins=[Redact]`` does not get ``[plugins.redact]``, which is for a package
     that this host does not load. Of an installed package only what looks mistyped is a warning, since it may be written
     for one that is not installed.
     """
-    given = [each.info for group in handed.values() for each in group]
+    installed = registries.installed
+    given = [each.info for group in registries.handed.values() for each in group]
     known = [*scan_all(installed), *given]
     for key, problem in unknown_names(settings, known, registry.infos()):
         if key != "storage.backend":  # told to whoever opens it, as an error
             _log.warning("%s", problem)
     owned = {info.name for info in known if info.distribution}
-    registry.components = components_in(known)
+    registry.components = components_in(known, groups)
     for hook, line in registry.idle():
         _log.log(logging.INFO if hook.plugin in owned and "did you mean" not in line else logging.WARNING, "%s", line)
     names = {info.name for info in given}
@@ -150,11 +153,15 @@ def tell_unknown(
                 _log.warning("%s.%s: what was handed over is called %r; %s", section, name, near, hint)
 
 
-def components_in(known: Iterable[PluginInfo]) -> Mapping[str, Collection[str]]:
+def components_in(known: Iterable[PluginInfo], groups: Groups) -> Mapping[str, Collection[str]]:
     """Return the components of each topic of which all are known: agents, say, are named as they are made."""
-    known = list(known)
-    tools = {info.name for info in known if info.group == "llmspell.tools"}
-    return {"plugin": {info.name for info in known}, "tool": {"tools", *tools}}
+    found: dict[str, set[str]] = {"plugin": set()}
+    for info in known:
+        row = groups.row(info.group)
+        found["plugin"].add(info.name)
+        if row.topic:
+            found.setdefault(row.topic, {*row.besides}).add(info.name)
+    return found
 
 
 def _origin(loaded: LoadedSettings, key: str, table: str) -> str:

@@ -1,8 +1,9 @@
 """The settings: every key, its type, its default, and what those who are not trusted may do to it.
 
 Invariant: each field carries a `Policy`; what a plugin's or tool's own keys permit only they know, so those are locked.
-Frozen. Sizes in bytes, durations in seconds unless a name ends in another unit. It is longer than most because every
-key of the host stands here.
+Frozen. Sizes in bytes, durations in seconds unless a name ends in another unit. Sections that only plugins of the box
+use stand with those, each an entry point in ``llmspell.settings``, and are composed with the host's own at the end. It
+is longer than most because every key of the host stands here.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 from os import PathLike
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
+from llmspell.version import DISTRIBUTION
 from llmspell_hookspecs import Policy
 from llmspell_hookspecs.addresses import host_entry
-from llmspell_hookspecs.foreign import survive_first_model
 from llmspell_hookspecs.keys import spelled_names, split
 from llmspell_hookspecs.masking import conceal, revealed
 from llmspell_hookspecs.secret import is_secret_name
+from llmspell_hookspecs.sections import GROUP, Names, Section, TableSection
 
 __all__ = [
-    "AgentSettings",
     "EventSettings",
     "HookSettings",
     "HostRules",
@@ -34,17 +35,11 @@ __all__ = [
     "PluginSettings",
     "PluginTable",
     "PolicySettings",
-    "ProviderSettings",
     "ScriptSettings",
     "SecuritySettings",
     "Settings",
     "StorageSettings",
-    "ToolSettings",
 ]
-
-survive_first_model()
-_Name: TypeAlias = Annotated[str, Field(max_length=4096)]
-Names: TypeAlias = Annotated[tuple[_Name, ...], Field(max_length=1000)]
 
 DENIED_PATHS: Names = (
     ".ssh",
@@ -63,22 +58,7 @@ DENIED_PATHS: Names = (
 ENVIRONMENT: Names = ("HOME", "USER", "LOGNAME", "LANG", "LC_*", "PATH", "PWD", "SHELL", "TERM", "TZ", "LLMSPELL_*")
 
 
-class _Typed(BaseModel):
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_no_switch(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse true and false for a number, which pydantic takes for 1 and 0."""
-        kind = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
-            raise ValueError("should be a number, neither true nor false")
-        return value
-
-
-class _Section(_Typed):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PolicySettings(_Section):
+class PolicySettings(Section):
     """``[policy]``: what the machine's file, ``/etc/llmspell/llmspell.toml``, keeps to itself."""
 
     locked: Annotated[Names, Policy.LOCKED] = Field(
@@ -148,7 +128,7 @@ class PluginSettings(BaseModel):
     )
 
 
-class HookSettings(_Section):
+class HookSettings(Section):
     """``[hooks]``: how hooks are called."""
 
     breaker: Annotated[Literal["default", "production", "conservative", "off"], Policy.LOCKED] = Field(
@@ -187,7 +167,7 @@ class HookSettings(_Section):
         return tuple(tuple(name.strip() for name in entry.split("<")) for entry in self.order)
 
 
-class PathRules(_Section):
+class PathRules(Section):
     """``[security.paths]``: what scripts and tools may touch. Relative to the project's folder."""
 
     read: Annotated[Names, Policy.PATHS_WITHIN] = Field(default=(".", "<tmp>"), description="Folders that may be read.")
@@ -216,7 +196,7 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-class HostRules(_Section):
+class HostRules(Section):
     """``[security.hosts]``: which hosts scripts and tools may talk to."""
 
     allowed: Annotated[Names, Policy.SUBSET_ONLY] = Field(
@@ -238,7 +218,7 @@ class HostRules(_Section):
         return tuple(map(host_entry, value))
 
 
-class SecuritySettings(_Section):
+class SecuritySettings(Section):
     """``[security]``: what may be touched."""
 
     level: Annotated[Literal["safe", "restricted", "privileged"], Policy.LOWER_ONLY] = Field(
@@ -258,7 +238,7 @@ class SecuritySettings(_Section):
         return any(fnmatchcase(name, pattern) for pattern in self.environment)
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """``[limits]``: bounds of operations."""
 
     depth: Annotated[int, Policy.LOWER_ONLY] = Field(
@@ -289,7 +269,7 @@ class LimitSettings(_Section):
     )
 
 
-class ScriptSettings(_Section):
+class ScriptSettings(Section):
     """``[scripts]``: what a script may use."""
 
     memory_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
@@ -322,90 +302,16 @@ class ScriptSettings(_Section):
     )
 
 
-class ToolSettings(_Typed):
-    """``[tools]``: what a tool call may use; ``[tools.NAME]`` holds the tool's own keys."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
-
-    disabled: Annotated[Names, Policy.SUPERSET_ONLY] = Field(default=(), description="Names of tools that do not run.")
-    time_s: Annotated[float, Policy.LOWER_ONLY] = Field(default=30.0, gt=0, description="How long a call may take.")
-    memory_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=256 * 1024 * 1024, ge=1, description="What a call may hold."
-    )
-    output_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=64 * 1024 * 1024, ge=1, description="How large a result may be, as JSON."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _hide_secrets(cls, value: Any) -> Any:
-        return {key: conceal(item) for key, item in value.items()} if isinstance(value, Mapping) else value
-
-
-class ProviderSettings(BaseModel):
-    """``[providers]``: which models are asked; ``[providers.NAME]`` holds a provider's own keys."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
-
-    default: Annotated[str, Policy.FREE] = Field(
-        default="",
-        description="The model that is asked if none is named, provider/model; if it is left out, that of the first "
-        "provider whose key is set, else offline/rules.",
-    )
-    offline: Annotated[bool, Policy.ON_ONLY] = Field(
-        default=False,
-        description="Whether the offline provider answers for every model, whatever its name; then no model is asked "
-        "over the network, and no key is needed.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _hide_secrets(cls, value: Any) -> Any:
-        return {key: conceal(item) for key, item in value.items()} if isinstance(value, Mapping) else value
-
-
-class AgentSettings(_Section):
-    """``[agents]``: what one run of an agent may use at most; an agent may ask for less."""
-
-    time_s: Annotated[float, Policy.LOWER_ONLY] = Field(default=300.0, gt=0, description="How long a run may take.")
-    steps: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=100, ge=1, description="How often a run may ask its model."
-    )
-    tool_calls: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=1000, ge=0, description="How many tools a run may call."
-    )
-    count: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=10_000, ge=1, description="How many agents there may be at once."
-    )
-    script_count: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=1000, ge=1, description="How many of them one script may have."
-    )
-    conversation_chars: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=4_000_000, ge=0, description="How much an agent remembers; it forgets its oldest turns above that."
-    )
-
-
-class PerformanceSettings(_Section):
+class PerformanceSettings(Section):
     """``[performance]``: from when on the host gives notice."""
 
     slow_operation_ms: Annotated[float | None, Policy.LOWER_ONLY] = Field(
         default=None, gt=0, description="An operation that takes longer fires performance_threshold_exceeded."
     )
-    memory_high_bytes: Annotated[int | None, Policy.LOWER_ONLY] = Field(
-        default=None, gt=0, description="The process's memory above which memory_usage_high fires."
-    )
-    cpu_high_percent: Annotated[float | None, Policy.LOWER_ONLY] = Field(
-        default=None, gt=0, description="The process's processor use above which cpu_usage_high fires; 100 is one core."
-    )
-    sample_interval_s: Annotated[float, Policy.LOWER_ONLY] = Field(
-        default=5.0, ge=0.01, description="How often memory and processor use are measured."
-    )
 
 
-class EventSettings(_Section):
-    """``[events]``: how fast a source may publish, and who may watch."""
+class EventSettings(Section):
+    """``[events]``: how fast a source may publish; who may watch says the plugin that lets them."""
 
     source_rate: Annotated[float | None, Policy.LOWER_ONLY] = Field(
         default=None, gt=0, description="Events a second that one source may publish in the long run; None for any."
@@ -413,28 +319,17 @@ class EventSettings(_Section):
     source_burst: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=1000, ge=1, description="Events that one source may publish at once, if source_rate is set."
     )
-    tap: Annotated[bool, Policy.OFF_ONLY] = Field(
-        default=True, description="Whether 'llmspell event tail' of the same user sees this process's events."
-    )
 
 
-class StorageSettings(BaseModel):
+class StorageSettings(TableSection):
     """``[storage]``: where what is to last is kept; ``[storage.NAME]`` holds a backend's own keys."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
 
     backend: Annotated[str, Policy.LOCKED] = Field(
         default="sqlite", min_length=1, description="The backend: sqlite, lmdb, memory, or one that a plugin brings."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _hide_secrets(cls, value: Any) -> Any:
-        return {key: conceal(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
-
-class LoggingSettings(_Section):
+class LoggingSettings(Section):
     """``[logging]``: what the command line logs; who embeds the host sets up Python's logging."""
 
     level: Annotated[Literal["debug", "info", "warning", "error", "off"], Policy.FREE] = Field(
@@ -449,8 +344,10 @@ class LoggingSettings(_Section):
     )
 
 
-class Settings(_Section):
-    """All of llmspell's settings."""
+class _Own(Section):
+    """All of llmspell's settings; the sections of plugins are added to these."""
+
+    model_config = ConfigDict(defer_build=True)  # only what is composed of it is ever made
 
     default_language: Annotated[str, Policy.FREE] = Field(
         default="lua", min_length=1, description="The language of a script whose file name does not tell."
@@ -461,9 +358,6 @@ class Settings(_Section):
     security: SecuritySettings = SecuritySettings()
     limits: LimitSettings = LimitSettings()
     scripts: ScriptSettings = ScriptSettings()
-    tools: ToolSettings = ToolSettings()
-    providers: ProviderSettings = ProviderSettings()
-    agents: AgentSettings = AgentSettings()
     performance: PerformanceSettings = PerformanceSettings()
     events: EventSettings = EventSettings()
     storage: StorageSettings = StorageSettings()
@@ -535,3 +429,26 @@ class Settings(_Section):
         """Return the names of all plugins that are required, as settings spell them."""
         names = dict.fromkeys((*self.plugins.required, *self.tables("plugins")))
         return tuple(name for name in names if self.plugin(name).required)
+
+
+def _sections() -> dict[str, Any]:
+    """Return the fields of the sections that plugins bring; where the host has one of the name, its keys and theirs.
+
+    Those of the host's own package only: nothing of others is imported before settings say so.
+    """
+    brought: dict[str, type[BaseModel]] = {}
+    for point in DISTRIBUTION.entry_points.select(group=GROUP):
+        model: type[BaseModel] = point.load()
+        name = point.name.partition(".")[0]
+        known = brought.get(name) or getattr(_Own.model_fields.get(name), "annotation", None)
+        brought[name] = model if known is None else create_model(known.__name__, __base__=(known, model))
+    return {name: (model, model()) for name, model in brought.items()}
+
+
+if TYPE_CHECKING:
+
+    class Settings(_Own):
+        """All of llmspell's settings."""
+
+else:
+    Settings = create_model("Settings", __base__=_Own, __module__=__name__, __doc__=_Own.__doc__, **_sections())

@@ -82,4 +82,6 @@ def _example_problem(tool: Tool[Any]) -> str:
     return ""
 
 
-TOOLS: Final = ComponentGroup("llmspell.tools", "tool", _is_tool, "tools", _tool_problem)
+TOOLS: Final = ComponentGroup(
+    "llmspell.tools", "tool", _is_tool, "tools", _tool_problem, topic="tool", besides=("tools",)
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -200,6 +201,31 @@ async def test_what_runs_now_is_told_and_has_a_span_when_its_caller_has_left_it(
     assert told["spans"] == []
     assert span["status"] == "cancelled"
     assert span["operation"] == told["running"][0]["operation"]
+
+
+async def test_a_snapshot_ends_while_others_go_on_and_counts_what_it_holds() -> None:
+    """Calls follow upon each other as long as it takes."""
+
+    async def go_on() -> None:
+        while True:
+            await host.call("tool:echo", {})
+
+    async with opened(Watched, make_tool("echo", _echo), settings=watched(buffer=300)) as host:
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(go_on)
+            with trio.fail_after(PATIENCE_S):
+                told = await Watched.newest.snapshot()
+                while not told["dropped"]:
+                    told = await Watched.newest.snapshot()
+            nursery.cancel_scope.cancel()
+        last = await Watched.newest.snapshot()
+
+    for each in (told, last):
+        numbers = [int(span["operation"].rpartition("-")[2]) for span in each["spans"]]
+        assert each["kept"] == len(numbers) == 300
+        assert max(numbers) - min(numbers) < 300 + 2 * 4  # none in the middle is missing, but for those that run
+    assert last["running"] == []
 
 
 # What hooks do to them.
@@ -432,22 +458,19 @@ return "done"
 """
 
 
+def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    places = {"LLMSPELL_CONFIG_HOME": str(folder / "user"), "LLMSPELL_DATA_HOME": str(folder / "data")}
+    environment = {**os.environ, **places}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([COMMAND, *arguments], cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
 @pytest.mark.parametrize("enabled", ["hook", "set"])
 def test_a_person_gets_the_trace_of_a_script(enabled: str, tmp_path: Path) -> None:
-    def llmspell(*arguments: str) -> str:
-        places = {"LLMSPELL_CONFIG_HOME": str(tmp_path / "user"), "LLMSPELL_DATA_HOME": str(tmp_path / "data")}
-        ended = subprocess.run(
-            [COMMAND, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, **places},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert ended.stderr == ""
-        return ended.stdout
+    def llmspell(*arguments: str) -> None:
+        with begin(tmp_path, *arguments) as process:
+            _, told = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, told) == (0, "")
 
     (tmp_path / "script.lua").write_text(SCRIPT)
     switch = ["--set", "plugins.debugging.enabled=true"]
@@ -461,6 +484,21 @@ def test_a_person_gets_the_trace_of_a_script(enabled: str, tmp_path: Path) -> No
     assert [each["name"] for each in found.values()] == ["script:script.lua", "tool:calculator", "tool:calculator"]
     assert [each["args"]["status"] for each in found.values()] == ["completed", "completed", "failed"]
     assert first["within"] == second["within"] == script["args"]["operation"]
+
+
+def test_the_trace_of_a_script_that_is_interrupted_is_written(tmp_path: Path) -> None:
+    (tmp_path / "script.lua").write_text('print("ready") while true do end')
+    switch = ["--set", "plugins.debugging.enabled=true", "--set", "plugins.debugging.export=trace.json"]
+
+    with begin(tmp_path, "run", "script.lua", *switch) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_S)
+
+    (script,) = check_trace(json.loads((tmp_path / "trace.json").read_text())).values()
+    assert process.returncode == 130
+    assert script["args"]["status"] == "cancelled"
 
 
 async def test_a_cancelled_call_says_so_to_its_caller_as_without_the_plugin() -> None:

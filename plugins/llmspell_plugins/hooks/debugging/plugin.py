@@ -114,6 +114,7 @@ class Debugging:
         self._least_ns = round(settings.min_ms * 1e6)
         self._running: dict[str, Record] = {}
         self._ended: deque[Record] = deque(maxlen=settings.buffer)
+        self._taken: deque[Record] = deque(maxlen=settings.buffer)
         self._spans: deque[Span] = deque(maxlen=settings.buffer)
         self._noted = self._lost = self._short = 0
         self._tasks: WeakKeyDictionary[trio.lowlevel.Task, int] = WeakKeyDictionary()
@@ -172,20 +173,17 @@ class Debugging:
 
     async def snapshot(self) -> dict[str, Any]:
         """Return the operations that are kept, as plain values in the order in which they began, and what runs now."""
+        spans, facts = await self._so_far()
         now_ns = perf_counter_ns()
-        facts = {**self._facts(), "running": [_running(record, now_ns) for record in self._running.values()]}
-        spans = await self._spans_so_far()
+        facts["running"] = [_running(record, now_ns) for record in self._running.values()]
         return await trio.to_thread.run_sync(
             lambda: {**facts, "spans": [span.plain() for span in widened(spans)]}, abandon_on_cancel=True
         )
 
     async def chrome(self) -> dict[str, Any]:
         """Return the operations that are kept in the trace format of Chrome."""
-        facts, spans = self._facts(), await self._spans_so_far()
+        spans, facts = await self._so_far()
         return await trio.to_thread.run_sync(lambda: chrome_trace(widened(spans), **facts), abandon_on_cancel=True)
-
-    def _facts(self) -> dict[str, Any]:
-        return {**self.stats(), "epoch_ns": self._epoch_ns}
 
     # On the way of operations: not more than two microseconds at either end.
 
@@ -219,20 +217,27 @@ class Debugging:
 
     # Beside it.
 
-    async def _spans_so_far(self) -> list[Span]:
-        """Return what has ended so far."""
-        await self._show_ended()
-        return list(self._spans)
+    async def _so_far(self) -> tuple[list[Span], dict[str, Any]]:
+        """Return what has ended so far, and the counts that go with it, whatever has ended since."""
+        noted = await self._show_ended()
+        spans = list(self._spans)
+        dropped = noted - len(spans) + self._lost
+        return spans, {**self.stats(), "kept": len(spans), "dropped": dropped, "epoch_ns": self._epoch_ns}
 
-    async def _show_ended(self) -> None:
+    async def _show_ended(self) -> int:
+        """Show what has ended up to now, and return how many have; what ends meanwhile is left for the next time."""
         async with self._showing:
-            while self._ended:
-                records = [self._ended.popleft() for _ in range(min(_AT_ONCE, len(self._ended)))]
+            noted = self._noted
+            self._taken.extend(self._ended)  # so that nothing in the middle is dropped meanwhile
+            self._ended.clear()
+            while self._taken:
+                records = [self._taken.popleft() for _ in range(min(_AT_ONCE, len(self._taken)))]
                 for record in records:
                     record.task = self._number(record.task)
                 with trio.CancelScope(shield=True):  # what was taken is not lost
                     self._spans.extend(await trio.to_thread.run_sync(self._shown, records))
                 await trio.lowlevel.checkpoint()
+        return noted
 
     def _number(self, task: trio.lowlevel.Task) -> int:
         number = self._tasks.get(task)
@@ -241,7 +246,7 @@ class Debugging:
         return number
 
     def _shown(self, records: Sequence[Record]) -> list[Span]:
-        return [show_span(record, self._show, measured=self._settings.memory) for record in records]
+        return [show_span(record, self._show) for record in records]
 
     async def _write(self, file: Path) -> None:
         told = await (self.chrome() if self._settings.format == "chrome" else self.snapshot())

@@ -27,8 +27,8 @@ class Record(Struct):
         task: The task that ran it, later its number.
         begin_ns: When it began.
         end_ns: When it ended.
-        begin_bytes: How much was allocated when it began, if that is measured.
-        end_bytes: How much was when it ended.
+        begin_bytes: How much was allocated when it began; 0 if that was not measured.
+        end_bytes: How much was when it ended; the same.
     """
 
     first: HookContext[Any] | None
@@ -91,7 +91,7 @@ class Span(Struct, frozen=True):
         return {key: [*item] if isinstance(item, tuple) else item for key, item in fields if item not in ("", None, ())}
 
 
-def show_span(record: Record, show: Shower, *, measured: bool) -> Span:
+def show_span(record: Record, show: Shower) -> Span:
     """Return an operation as it is shown; may take as long as its values are large."""
     last = record.last
     operation, outcome = last.operation, last.outcome
@@ -115,7 +115,7 @@ def show_span(record: Record, show: Shower, *, measured: bool) -> Span:
         changed=() if asked is last.request else show.changes(asked, last.request),
         cancelled_by=outcome.hook if outcome is not None and isinstance(outcome.decision, Cancel) else "",
         forks=tuple({"call": fork.call.address, "status": fork.status} for fork in last.forks),
-        memory_bytes=record.end_bytes - record.begin_bytes if measured else None,
+        memory_bytes=record.end_bytes - record.begin_bytes if record.begin_bytes and record.end_bytes else None,
     )
 
 

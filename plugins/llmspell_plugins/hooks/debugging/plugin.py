@@ -73,7 +73,7 @@ class DebuggingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    buffer: int = Field(default=1000, ge=1, le=1_000_000, description="How many operations are kept, the newest ones.")
+    buffer: int = Field(default=1000, ge=1, le=100_000, description="How many operations are kept, the newest ones.")
     min_ms: float = Field(default=0.0, ge=0, description="How long an operation must take to be kept.")
     values: Literal["cut", "full"] = Field(
         default="cut", description="How much is kept of what was asked and answered; secrets are taken out of either."
@@ -160,10 +160,14 @@ class Debugging:
         try:
             with trio.fail_after(_CLOSING_S):
                 await self._write(self._file)
-        except (OSError, trio.TooSlowError) as problem:
-            why = "it takes too long" if isinstance(problem, trio.TooSlowError) else text_of_error(problem)
-            message = f"plugins.debugging.export: {spelled_path(str(self._file))} cannot be written: {why}"
-            self._operations.problem(StorageError(f"{message}; name another file"))
+        except trio.TooSlowError:
+            self._tell(self._file, f"it takes more than {_CLOSING_S:g} s", "lower plugins.debugging.buffer")
+        except OSError as problem:
+            self._tell(self._file, text_of_error(problem), "name another file")
+
+    def _tell(self, file: Path, why: str, remedy: str) -> None:
+        message = f"plugins.debugging.export: {spelled_path(str(file))} cannot be written: {why}; {remedy}"
+        self._operations.problem(StorageError(message))
 
     def stats(self) -> dict[str, int]:
         """Return how many operations are kept and run, and how many were dropped from the buffer or were too short."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from llmspell_hookspecs.approvals import Approval, Approvals
-from llmspell_hookspecs.commands import CommandError
+from llmspell_hookspecs.errors import ComponentNotFoundError
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
@@ -51,7 +51,8 @@ def approval_show(invocation: Invocation, id: str) -> None:
     async def use(host: CommandHost) -> dict[str, Any]:
         found = await (await host.enter(Approvals)).get(id)
         if found is None:
-            raise CommandError(f"approval {id}: there is none; 'llmspell approval list' shows what is asked")
+            message = f"approval {id}: there is none; 'llmspell approval list' shows what is asked"
+            raise ComponentNotFoundError(message, address=id)
         return _row(found)
 
     invocation.show(invocation.run(use))

@@ -6,7 +6,6 @@ Invariant: each command is an operation like a script's own, so every hook sees 
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import click
 
 from llmspell_hookspecs import State
 from llmspell_hookspecs.commands import CommandError
+from llmspell_plugins.commands.meant import meant
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
@@ -76,7 +76,7 @@ class _Values(click.Command):
 def state_set(invocation: Invocation, values: tuple[str, ...], scope: str) -> None:
     """Keep values.
 
-    VALUES are KEY VALUE, or pairs such as retries=3 name=Ada. What is JSON is kept as what it means, all else as text.
+    VALUES are KEY VALUE, or pairs such as retries=3 name=Ada. What begins as JSON is kept as what it means, all else as text.
     """
     pairs = _paired(values)
 
@@ -127,7 +127,7 @@ def state_delete(invocation: Invocation, key: str, scope: str) -> None:
 def _paired(values: Sequence[str]) -> list[tuple[str, Any]]:
     """The keys and values, from two arguments or from ``key=value`` pairs."""
     if len(values) == 2 and "=" not in values[0]:
-        return [(values[0], _meant(values[1]))]
+        return [(values[0], meant(values[1], f"the value of {values[0]}"))]
     pairs: list[tuple[str, Any]] = []
     for pair in values:
         key, sign, text = pair.partition("=")
@@ -135,15 +135,8 @@ def _paired(values: Sequence[str]) -> list[tuple[str, Any]]:
             raise click.UsageError(f"{pair!r} has no '='; write KEY VALUE or key=value pairs")
         if any(key == earlier for earlier, _ in pairs):
             raise click.UsageError(f"{key!r} is given twice; give each key once")
-        pairs.append((key, _meant(text)))
+        pairs.append((key, meant(text, f"the value of {key}")))
     return pairs
-
-
-def _meant(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _missing(key: str, scope: str) -> CommandError:

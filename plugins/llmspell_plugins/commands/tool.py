@@ -18,6 +18,7 @@ from llmspell_hookspecs.commands import CommandError
 from llmspell_hookspecs.errors import line_of_error, text_of_error
 from llmspell_hookspecs.services import Tools
 from llmspell_hookspecs.values import thaw
+from llmspell_plugins.commands.meant import meant
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
@@ -185,7 +186,7 @@ def _paired(words: Sequence[str], schema: Mapping[str, Any], options: Sequence[s
             raise click.UsageError(f"{word!r} has no '='; write an object, key=value pairs or --key value")
         if key in values:
             raise click.UsageError(f"{key!r} is given twice; give each parameter once")
-        values[key] = text if "string" in _types(schema, key) else _json(text)
+        values[key] = text if "string" in _types(schema, key) else meant(text, f"the parameter {key}")
     return values
 
 
@@ -203,13 +204,6 @@ def _stray(flag: str, known: Sequence[str]) -> click.UsageError:
     near = difflib.get_close_matches(flag, known, 1)
     advice = f"did you mean {near[0]!r}?" if near else "see llmspell tool invoke --help, or give key=value pairs"
     return click.UsageError(f"there is no option or parameter {flag[:100]!r}; {advice}")
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _types(schema: Mapping[str, Any], name: str) -> set[str]:

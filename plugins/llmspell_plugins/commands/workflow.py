@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from llmspell_hookspecs.commands import CommandError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import ComponentNotFoundError, line_of_error
 from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.runs import RunDetails, RunInfo, Verdict
 from llmspell_hookspecs.spelling import one_line
 from llmspell_hookspecs.workflows import Workflows
+from llmspell_plugins.commands.meant import meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def workflow_show(invocation: Invocation, run: str, diagram: str | None) -> None
             return made.to_dict()
         found = await host.get(Workflows).run_details(run)
         if found is None:
-            raise _missing(run)
+            raise ComponentNotFoundError(_missing(run), address=run)
         return found
 
     found = invocation.run(use)
@@ -138,12 +139,12 @@ def workflow_run(
     explain: bool,
 ) -> None:
     """Run the workflow in FILE (TOML or JSON) and print what it yields."""
-    text = invocation.read(given)
+    input = meant(invocation.read(given), "--input")
 
     async def use(host: CommandHost) -> WorkflowOutput:
         made = await host.get(Workflows).create(_definition(file))
         with _progress(invocation, host):
-            return await made.run(_meant(text), deadline_s=time_s, run_id=run_id, durable=durable)
+            return await made.run(input, deadline_s=time_s, run_id=run_id, durable=durable)
 
     invocation.run(use, show=lambda output: _show(invocation, output), explain=explain)
 
@@ -201,7 +202,7 @@ def workflow_delete(invocation: Invocation, run: str) -> None:
         return await host.get(Workflows).delete_run(run)
 
     if not invocation.run(use):
-        raise _missing(run)
+        raise CommandError(_missing(run))
     invocation.show({"run_id": run, "deleted": True}, f"{run} is deleted")
 
 
@@ -226,13 +227,6 @@ def _definition(file: str) -> dict[str, Any]:
     return {"name": Path(file).stem, **found}
 
 
-def _meant(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 def _verdicts(verdicts: Sequence[str], outputs: Sequence[str]) -> dict[str, Verdict]:
     said: dict[str, Verdict] = {}
     for pair in verdicts:
@@ -248,7 +242,7 @@ def _verdicts(verdicts: Sequence[str], outputs: Sequence[str]) -> dict[str, Verd
             raise click.UsageError(f"--output-of {pair!r:.80}: write PATH=JSON, and --stage PATH=done beside it")
         if said[path].output is not None:
             raise click.UsageError(f"--output-of {path!r:.80} is given twice; give each output once")
-        said[path] = Verdict("done", _meant(text))
+        said[path] = Verdict("done", meant(text, f"--output-of {path}"))
     return said
 
 
@@ -395,5 +389,5 @@ def _label(text: str) -> str:
     return f'"{quoted}"'
 
 
-def _missing(run: str) -> CommandError:
-    return CommandError(f"workflow run {run}: there is none; 'llmspell workflow list' shows the runs")
+def _missing(run: str) -> str:
+    return f"workflow run {run}: there is none; 'llmspell workflow list' shows the runs"

@@ -76,7 +76,8 @@ class _Values(click.Command):
 def state_set(invocation: Invocation, values: tuple[str, ...], scope: str) -> None:
     """Keep values.
 
-    VALUES are KEY VALUE, or pairs such as retries=3 name=Ada. What begins as JSON is kept as what it means, all else as text.
+    VALUES are KEY VALUE, or pairs such as retries=3 name=Ada. What is JSON is kept as what it means, all else as text;
+    what begins with {, [ or a double quote has to be JSON.
     """
     pairs = _paired(values)
 

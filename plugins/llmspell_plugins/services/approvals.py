@@ -4,7 +4,8 @@ It hears of every guard's Cancel with the code ``approval_required``. If a perso
 verdict, having written first that this is used up; else it keeps the question.
 
 Invariant: what was allowed is let pass once, whoever asks at the same time: the change from allowed to consumed is
-written only if nobody else has written it. A storage that fails leaves the guard's verdict as it is.
+written only if nobody else has written it. An answer that was used is given back only where another guard stops the
+same attempt before its body begins: what began has had its effect. What cannot be asked is denied, and says why.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import builtins
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 import trio
@@ -24,13 +25,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED, Approval, Approvals
 from llmspell_hookspecs.context import HookContext
 from llmspell_hookspecs.errors import InvalidInputError, StorageError
-from llmspell_hookspecs.fit import plain
+from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.plugin import Services
 from llmspell_hookspecs.points import Phase
 from llmspell_hookspecs.results import Cancel
 from llmspell_hookspecs.services import Clock, Hooks
 from llmspell_hookspecs.storage import Storage, Storages
 from llmspell_hookspecs.values import canonical
+from llmspell_plugins.services.question import shown
 from llmspell_plugins.services.state_value import decode, encode
 
 __all__ = ["ApprovalService", "ApprovalSettings"]
@@ -43,6 +45,12 @@ _REMEMBERED: Final = 1000
 _ASKED: Final = frozenset({Phase.BEFORE, Phase.CHECK, Phase.DECISION})
 """The phases in which something is still to run."""
 _IDS: Final = frozenset("0123456789abcdef")
+_LONGEST: Final = 2000
+"""Of a guard's reason, in characters."""
+
+
+_Attempt: TypeAlias = tuple[str, int, str, str]
+"""An operation's id, which attempt of it, and of what."""
 
 
 class ApprovalSettings(BaseModel):
@@ -63,13 +71,17 @@ class ApprovalService:
     def __init__(self, settings: ApprovalSettings, services: Services) -> None:
         self._time_s, self._services = settings.time_s, services
         self._opened: Storage | None = None
-        self._used: OrderedDict[str, builtins.list[str]] = OrderedDict()
+        self._used: OrderedDict[_Attempt, builtins.list[str]] = OrderedDict()
 
     async def list(self, *, status: str = "") -> Sequence[Approval]:
         """Return what is kept, in order of when it was asked."""
         found = []
         async for key, entry in (await self._storage()).scan(_PREFIX, limit=sys.maxsize):
-            approval = _decoded(key, entry.value)
+            try:
+                approval = _decoded(key.removeprefix(_PREFIX), entry.value)
+            except StorageError as error:  # one odd entry hides no other
+                self._services.get(Operations).problem(error)
+                continue
             if not status or approval.status == status:
                 found.append(approval)
         return sorted(found, key=lambda approval: approval.asked_s)
@@ -109,16 +121,16 @@ class ApprovalService:
         """Lift a guard's verdict if a person has allowed exactly this; else keep the question."""
         if cancel.code != APPROVAL_REQUIRED or _phase(self._services.get(Hooks), context.point) not in _ASKED:
             return cancel
-        asked = self._question(hook, cancel, context)
+        asked = await self._services.get(Operations).beside(context.subject, self._question, hook, cancel, context)
         while True:
-            found, version = await self._read(asked.id)
+            found, version = await self._kept(asked.id)
             if found is not None and found.expires_s >= asked.asked_s:
                 if found.status == "denied":
                     by = f" by {found.by}" if found.by else ""
                     return Cancel(f"{cancel.reason}: denied{by}{': ' if found.note else ''}{found.note}")
                 if found.status == "allowed":
                     if await self._write(structs.replace(found, status="consumed"), version):
-                        self._remember(context.operation.id, asked.id)
+                        self._remember(context, asked.id)
                         return None
                     await trio.sleep(_PATIENCE_S)
                     continue
@@ -127,7 +139,7 @@ class ApprovalService:
             if await self._write(asked, version):
                 break
             await trio.sleep(_PATIENCE_S)
-        await self._give_back(context.operation.id, context.operation.parent_id)
+        await self._give_back(context)
         told = f"{cancel.reason}; 'llmspell approval allow {asked.id}' lets it pass, once"
         return Cancel(told, APPROVAL_REQUIRED)
 
@@ -139,21 +151,31 @@ class ApprovalService:
         seen = canonical((context.point, hook, address, run_id, path, context.operation.session_id, context.subject))
         id = blake3(seen).hexdigest(16)
         now_s = self._services.get(Clock).now_s()
-        call = plain(context.subject)
+        reason = shown(cancel.reason[:_LONGEST])
         times = now_s, now_s + self._time_s
-        return Approval(id, "pending", address, context.point, hook, cancel.reason, call, run_id, path, *times)
+        call, path = shown(context.subject), shown(path)
+        return Approval(id, "pending", address, context.point, hook, reason, call, run_id, path, *times)
 
-    def _remember(self, operation: str, id: str) -> None:
-        self._used.setdefault(operation, []).append(id)
+    def _remember(self, context: HookContext[Any], id: str) -> None:
+        if not self._precedes(context):
+            return
+        self._used.setdefault(_attempt_of(context), []).append(id)
         while len(self._used) > _REMEMBERED:
             self._used.popitem(last=False)
 
-    async def _give_back(self, *operations: str) -> None:
-        """Let what was allowed be allowed still, where another guard has stopped the same operation since."""
-        for id in [id for operation in operations for id in self._used.pop(operation, ())]:
+    async def _give_back(self, context: HookContext[Any]) -> None:
+        """Let what was allowed be allowed still, where another guard has stopped the same attempt before its body."""
+        if not self._precedes(context):
+            return
+        for id in self._used.pop(_attempt_of(context), ()):
             found, version = await self._read(id)
             if found is not None and found.status == "consumed":
                 await self._write(structs.replace(found, status="allowed"), version)
+
+    def _precedes(self, context: HookContext[Any]) -> bool:
+        """Whether the body of the attempt cannot have begun where a guard stands; all that tools ask comes before."""
+        point = self._services.get(Hooks).point(context.point)
+        return point.phase is Phase.BEFORE or point.topic == "tool"
 
     # The storage.
 
@@ -165,6 +187,16 @@ class ApprovalService:
     async def _read(self, id: str) -> tuple[Approval | None, int]:
         entry = await (await self._storage()).get(f"{_PREFIX}{id}")
         return (None, 0) if entry is None else (_decoded(id, entry.value), entry.version)
+
+    async def _kept(self, id: str) -> tuple[Approval | None, int]:
+        """Return what is kept under an id; what is none of ours there is no answer, and is written over."""
+        entry = await (await self._storage()).get(f"{_PREFIX}{id}")
+        if entry is None:
+            return None, 0
+        try:
+            return _decoded(id, entry.value), entry.version
+        except StorageError:
+            return None, entry.version
 
     async def _write(self, approval: Approval, version: int) -> bool:
         key = f"{_PREFIX}{approval.id}"
@@ -178,8 +210,14 @@ class ApprovalService:
 def _decoded(place: str, encoded: bytes) -> Approval:
     try:
         return msgspec.convert(decode(f"approval {place}", encoded), Approval)
-    except msgspec.ValidationError as error:
-        raise StorageError(f"approval {place}: what is stored there is none of ours; delete it") from error
+    except (msgspec.ValidationError, StorageError) as error:
+        message = f"approval {place}: what is stored there is none of ours; let the call be asked again"
+        raise StorageError(message) from error
+
+
+def _attempt_of(context: HookContext[Any]) -> _Attempt:
+    operation, component = context.operation, context.component
+    return operation.id, operation.attempt, component.kind, component.name
 
 
 def _checked(id: str) -> str:

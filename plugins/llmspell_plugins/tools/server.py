@@ -7,8 +7,10 @@ metadata service. Durations in seconds.
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -18,7 +20,7 @@ from pydantic import SecretStr
 from llmspell_hookspecs import ToolContext, ToolError
 from llmspell_hookspecs.network import Hosts
 
-__all__ = ["Server", "located", "run_interruptible", "secret_of", "trusting"]
+__all__ = ["Line", "Server", "dial", "located", "run_interruptible", "secret_of", "trusting"]
 
 
 class Server(Struct, frozen=True):
@@ -33,6 +35,53 @@ class Server(Struct, frozen=True):
     host: str
     port: int
     addresses: tuple[str, ...]
+
+
+class Line:
+    """One connection to a server: `dial` in the thread that talks, and `cut` in another one if it is cancelled."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._socket: socket.socket | None = None
+        self._is_cut = False
+
+    def dial(self, timeout_s: float) -> socket.socket:
+        """Return a socket to the server; raises as the function `dial` does."""
+        found = dial(self._server, timeout_s)
+        self._socket = found.dup()  # what TLS wraps is no longer ours
+        if self._is_cut:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        return found
+
+    def cut(self) -> None:
+        """Shut the connection down, or the one that is about to be made."""
+        self._is_cut = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of it, when the thread has ended."""
+        if self._socket is not None:
+            self._socket.close()
+
+
+def dial(server: Server, timeout_s: float) -> socket.socket:
+    """Return a socket to the first address of a server that answers; for a thread.
+
+    Raises:
+        OSError: None does.
+    """
+    failure = OSError("it has no address")
+    for address in server.addresses:
+        try:
+            found = socket.create_connection((address, server.port), timeout_s)
+        except OSError as error:
+            failure = error
+            continue
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return found
+    raise failure
 
 
 async def located(tool: str, context: ToolContext, host: str, port: int) -> Server:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import line_of_error
-from llmspell_plugins.tools.server import Server
+from llmspell_plugins.tools.server import Line, Server
 
 from .email_message import TOOL
 
@@ -50,8 +50,7 @@ class Delivery:
         self._server = server
         self._account = account
         self._timeout_s = timeout_s
-        self._socket: socket.socket | None = None
-        self._ended = False
+        self._line = Line(server)
 
     def deliver(self, sender: str, recipients: Sequence[str], content: bytes) -> dict[str, dict[str, Any]]:
         """Send it, and return who was refused, and why.
@@ -59,7 +58,7 @@ class Delivery:
         Raises:
             ToolError: ``connection``, ``tls``, ``auth`` or ``refused``: nobody gets it.
         """
-        talk = _Talk(self._dialled, self._account, self._timeout_s)
+        talk = _Talk(self._line.dial, self._account, self._timeout_s)
         try:
             talk.connect(self._server.host, self._server.port)
             self._open(talk)
@@ -71,15 +70,11 @@ class Delivery:
             raise self._told(error) from error
         finally:
             talk.close()
-            if self._socket is not None:
-                self._socket.close()
+            self._line.close()
 
     def interrupt(self) -> None:
         """Shut the connection down."""
-        self._ended = True
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+        self._line.cut()
 
     def _open(self, talk: smtplib.SMTP) -> None:
         """Secure the connection and log in."""
@@ -87,21 +82,6 @@ class Delivery:
             talk.starttls(context=self._account.tls)
         if self._account.user:
             talk.login(self._account.user, self._account.password)
-
-    def _dialled(self, timeout_s: float) -> socket.socket:
-        """A socket to the first address that answers."""
-        for address in self._server.addresses:
-            try:
-                found = socket.create_connection((address, self._server.port), timeout_s)
-            except OSError:
-                if address == self._server.addresses[-1]:
-                    raise
-                continue
-            self._socket = found.dup()  # what TLS wraps is no longer ours
-            if self._ended:
-                self._socket.shutdown(socket.SHUT_RDWR)
-            return found
-        raise OSError("it has no address")
 
     def _told(self, error: Exception) -> ToolError:
         place = f"{self._server.host}:{self._server.port}"

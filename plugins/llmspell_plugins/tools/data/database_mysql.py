@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import pymysql
@@ -19,7 +20,7 @@ from pymysql.cursors import Cursor, SSCursor
 
 from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import SecurityError, line_of_error
-from llmspell_plugins.tools.server import Server
+from llmspell_plugins.tools.server import Line, Server, dial
 
 from .database_connection import TOOL, Connection, Task
 from .database_rows import Rows, too_large
@@ -76,8 +77,7 @@ class Conversation:
         self._password = password
         self._tls = tls
         self._thread_id = 0
-        self._socket: socket.socket | None = None
-        self._ended = False
+        self._line = Line(server)
 
     def answer(self) -> dict[str, Any]:
         """Return the answer of the task.
@@ -88,12 +88,11 @@ class Conversation:
             ResourceLimitError: A row is too large.
         """
         try:
-            made = self._connected(self._task.limits.time_s + _GRACE_S, kept=True)
+            made = self._connected(self._task.limits.time_s + _GRACE_S, self._line.dial)
             with closing(made) as database, self._told(database):
                 return self._answered(database)
         finally:
-            if self._socket is not None:
-                self._socket.close()
+            self._line.close()
 
     def _answered(self, database: _Counting) -> dict[str, Any]:
         self._thread_id = database.thread_id()  # type: ignore[no-untyped-call]
@@ -110,15 +109,13 @@ class Conversation:
 
     def interrupt(self) -> None:
         """Kill the statement that runs, and end the connection."""
-        self._ended = True
         if self._thread_id:
-            with suppress(ToolError, pymysql.Error), closing(self._connected(_GRACE_S)) as other:
+            apart = partial(dial, self._server)
+            with suppress(ToolError, pymysql.Error), closing(self._connected(_GRACE_S, apart)) as other:
                 _all(other, f"KILL QUERY {self._thread_id:d}")
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+        self._line.cut()
 
-    def _connected(self, timeout_s: float, *, kept: bool = False) -> _Counting:
+    def _connected(self, timeout_s: float, through: Callable[[float], socket.socket]) -> _Counting:
         server, connection = self._server, self._connection
         database = _Counting(
             host=server.host,
@@ -137,29 +134,12 @@ class Conversation:
         )
         database.left = 4 * self._task.limits.size_bytes + _OVERHEAD
         try:
-            database.connect(self._dialled(timeout_s, kept=kept))
+            database.connect(through(timeout_s))
         except (OSError, pymysql.Error) as error:
             told = line_of_error(error)
             message = f"{TOOL}: {server.host}:{server.port}: no connection: {told}; check the server and its settings"
             raise ToolError(message, code="connection") from error
         return database
-
-    def _dialled(self, timeout_s: float, *, kept: bool) -> socket.socket:
-        """A socket to the first address that answers."""
-        for address in self._server.addresses:
-            try:
-                found = socket.create_connection((address, self._server.port), timeout_s)
-            except OSError:
-                if address == self._server.addresses[-1]:
-                    raise
-                continue
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if kept:
-                self._socket = found.dup()  # what TLS wraps is no longer ours
-                if self._ended:
-                    self._socket.shutdown(socket.SHUT_RDWR)
-            return found
-        raise OSError("it has no address")
 
     def _settle(self, database: _Counting) -> None:
         """Refuse a user who may do too much, and begin a transaction that is held to what may be."""

@@ -298,6 +298,33 @@ async def test_hidden_files_and_names_that_clash_are_refused_and_nothing_is_writ
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["a/setup.exe", "LIB.SO.1.2", "trojan.exe. "])
+async def test_a_member_that_no_tool_may_write_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.tar").write_bytes(tarred(member("notes.txt"), member(name)))
+
+    listed = await told(tmp_path, operation="list", path=f"{tmp_path}/a.tar")
+    with pytest.raises(SecurityError, match="never written; leave it out by naming others in input"):
+        await extracted(tmp_path / "a.tar")
+    written = (tmp_path / "out").exists()
+    chosen = await extracted(tmp_path / "a.tar", input=["notes.txt"])
+
+    assert [bool(each.get("refused")) for each in listed["files"]] == [False, True]
+    assert (written, chosen["extracted_files"]) == (False, ["notes.txt"])
+
+
+async def test_what_no_tool_may_write_is_set_for_all_tools_together(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped(("run.ps1", b"x"), ("a.exe", b"x")))
+    settings = settings_of(tmp_path, tools={"file_operations": {"blocked_extensions": [".PS1"]}})
+    call = {"operation": "extract", "path": f"{tmp_path}/a.zip", "target_path": f"{tmp_path}/out"}
+
+    async with opened(ArchiveHandler, settings=settings) as host:
+        with pytest.raises(SecurityError, match=r"run\.ps1: a file that ends in \.ps1 is never written"):
+            await host.call("tool:archive_handler", call)
+        other = await host.call("tool:archive_handler", {**call, "input": ["a.exe"]})
+
+    assert other.result["extracted_files"] == ["a.exe"]
+
+
 def _bombs() -> dict[str, Callable[[], bytes]]:
     zeros = bytes(3_000_000)
     lying = bytearray(zipped(("zeros", zeros)))

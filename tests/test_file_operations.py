@@ -17,16 +17,26 @@ import pytest
 import trio
 from pydantic import ValidationError
 
+from kernel import opened
 from llmspell.security import PathJudge, PathRules
-from llmspell_hookspecs import FileAccess, InvalidInputError, LlmspellError, ToolError, ToolResult
+from llmspell_hookspecs import FileAccess, InvalidInputError, LlmspellError, Tool, ToolError, ToolResult
 from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.kinds.tool.account import MemoryAccount
 from llmspell_plugins.tools.filesystem import content as content_module
+from llmspell_plugins.tools.filesystem.archive_handler import ArchiveHandler
+from llmspell_plugins.tools.filesystem.file_converter import FileConverter
+from llmspell_plugins.tools.filesystem.file_editor import FileEditor
 from llmspell_plugins.tools.filesystem.file_operations import (
     FileOperations,
     FileOperationsParameters,
     FileOperationsSettings,
 )
+from llmspell_plugins.tools.media.image_processor import ImageProcessor
+from llmspell_plugins.tools.utility.base64_encoder import Base64Encoder
+from tool_host import ask, settings_of
+
+_DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+"""An image of one grey dot."""
 
 
 async def _call(
@@ -465,6 +475,38 @@ async def test_blocked_extensions_are_never_written(tmp_path: Path, name: str) -
         with pytest.raises(SecurityError, match="blocked_extensions"):
             await _call(tmp_path, **parameters)
     assert tree(tmp_path) == before
+
+
+async def test_no_other_tool_writes_what_is_blocked(tmp_path: Path) -> None:
+    notes, picture, target = (str(tmp_path / name) for name in ("notes.txt", "a.png", "a.exe"))
+    Path(notes).write_text("x")
+    Path(picture).write_bytes(base64.b64decode(_DOT))
+    calls: tuple[tuple[type[Tool[Any]], dict[str, Any]], ...] = (
+        (Base64Encoder, {"operation": "decode", "input": "eA==", "output_file": target}),
+        (FileConverter, {"operation": "indentation", "path": notes, "target_path": target}),
+        (FileEditor, {"operation": "create", "path": target, "new_text": "x"}),
+        (ArchiveHandler, {"operation": "create", "path": target, "format": "zip", "input": [notes]}),
+        (
+            ImageProcessor,
+            {"operation": "rotate", "file_path": picture, "target_path": target, "target_format": "png"},
+        ),
+    )
+
+    for tool, parameters in calls:
+        with pytest.raises(SecurityError, match="blocked_extensions"):
+            await ask(tool, tmp_path, **parameters)
+
+    assert not Path(target).exists()
+
+
+async def test_blocked_extensions_that_are_none_let_nothing_be_written(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, tools={"file_operations": {"blocked_extensions": 7}})
+
+    async with opened(FileEditor, settings=settings) as host:
+        with pytest.raises(SecurityError, match=r"blocked_extensions: .* until it is corrected no file is written"):
+            await host.call("tool:file-editor", {"operation": "create", "path": f"{tmp_path}/a.txt", "new_text": "x"})
+
+    assert not (tmp_path / "a.txt").exists()
 
 
 async def test_an_allowed_folder_itself_is_neither_deleted_nor_moved(tmp_path: Path) -> None:

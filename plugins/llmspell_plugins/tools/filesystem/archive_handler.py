@@ -29,6 +29,7 @@ from llmspell_hookspecs.spelling import spelled_path
 from llmspell_hookspecs.tool import Access, PathAccess, ToolLimits
 
 from .archive import ENCRYPTED, Bounds, Member, Meter, check, opened, sounded, survey
+from .blocking import Blocking
 from .content import read_file, write_pieces
 from .failure import explaining
 from .packing import Entry, packed
@@ -147,14 +148,16 @@ class ArchiveHandler(Tool[ArchiveHandlerParameters]):
 
         Raises:
             ToolError: ``not_found``, ``exists``, ``invalid_input``, ``unsupported_format`` and the like.
-            SecurityError: A file may not be touched, or a member is a link or leads out of the folder.
+            SecurityError: A file may not be touched, or a member is a link, leads out of the folder, or is one that no
+                tool writes.
             ResourceLimitError: It is too large, or there is too much in it.
         """
         operation, path = parameters.operation, parameters.path
         bounds = Bounds(self.settings.max_file_size_bytes, self.settings.max_total_bytes, self.settings.max_files)
-        files = context.services.get(FileAccess)
+        files, blocking = context.services.get(FileAccess), Blocking.of(context.services)
         with explaining(self.name, path):
             if operation == "create":
+                blocking.check(path)
                 result = await context.run_thread(self._create, parameters, files, bounds)
                 return _answer(operation, result, f"packed {len(result['archived_files'])} files into {path}")
             content = await context.run_thread(read_file, path, bounds.file_bytes, context.charge)
@@ -165,9 +168,13 @@ class ArchiveHandler(Tool[ArchiveHandlerParameters]):
             through = operation == "extract"
             kind, members = await context.run_process(survey, content, path, bounds, wanted, through)
             if operation == "list":
-                result = {"format": kind, "files": [_told(each) for each in members], "file_count": len(members)}
+                result = {
+                    "format": kind,
+                    "files": [_told(each, blocking) for each in members],
+                    "file_count": len(members),
+                }
                 return _answer(operation, result, f"{len(members)} files and folders in {path}")
-            work = _Unpacking(parameters, files, bounds, wanted)
+            work = _Unpacking(parameters, files, bounds, wanted, blocking)
             result = await context.run_thread(work.run, content, kind, members)
         return _answer(operation, result, f"unpacked {len(result['extracted_files'])} files to {work.target}")
 
@@ -255,7 +262,12 @@ class _Unpacking:
     """Members on their way to their places; nothing is written unless each of them may go there."""
 
     def __init__(
-        self, parameters: ArchiveHandlerParameters, files: FileAccess, bounds: Bounds, wanted: frozenset[str] | None
+        self,
+        parameters: ArchiveHandlerParameters,
+        files: FileAccess,
+        bounds: Bounds,
+        wanted: frozenset[str] | None,
+        blocking: Blocking,
     ) -> None:
         self.target = parameters.target_path or "/"
         self._path = parameters.path
@@ -263,6 +275,7 @@ class _Unpacking:
         self._files = files
         self._bounds = bounds
         self._wanted = wanted
+        self._blocking = blocking
 
     def run(self, content: bytes, kind: str, members: list[Member]) -> dict[str, Any]:
         """Write those that are wanted; blocks."""
@@ -299,8 +312,8 @@ class _Unpacking:
         folders: dict[str, None] = {}
         taken: set[str] = set()
         for member in chosen:
-            if member.fault:
-                message = f"archive_handler: {_shown(member)}: {member.fault}; leave it out by naming others in input"
+            if fault := _fault(member, self._blocking):
+                message = f"archive_handler: {_shown(member)}: {fault}; leave it out by naming others in input"
                 if member.fault == ENCRYPTED:
                     raise ToolError(message, code="unsupported_format")
                 raise SecurityError(message, rule="path")
@@ -358,14 +371,20 @@ def _shown(member: Member) -> str:
     return spelled_path(member.name)[-200:] or "a member"
 
 
-def _told(member: Member) -> dict[str, Any]:
+def _fault(member: Member, blocking: Blocking) -> str:
+    """Why a member is not unpacked; empty if it may be."""
+    extension = blocking.extension(member.parts[-1]) if member.kind == "file" and member.parts else ""
+    return member.fault or (f"a file that ends in .{extension} is never written" if extension else "")
+
+
+def _told(member: Member, blocking: Blocking) -> dict[str, Any]:
     told = {
         "name": spelled_path(member.name),
         "type": member.kind,
         "size": member.size,
         "compressed_size": member.packed,
         "modified": member.modified,
-        "refused": member.fault,
+        "refused": _fault(member, blocking),
     }
     return {name: value for name, value in told.items() if value not in (None, "")}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from llmspell_hookspecs import ToolContext, ToolError
 from llmspell_hookspecs.spelling import spelled_path
 
+from .blocking import Blocking
 from .content import read_file, write_file
 
 __all__ = ["content_of", "keep"]
@@ -34,8 +35,10 @@ async def keep(tool: str, field: str, path: str, content: bytes, context: ToolCo
 
     Raises:
         ToolError: ``io``.
+        SecurityError: It is one that no tool writes.
         ResourceLimitError: It is larger than the call's answer may be.
     """
+    Blocking.of(context.services).check(path)
     try:
         await context.run_thread(write_file, path, content, context.limits.output_bytes)
     except OSError as error:

@@ -16,6 +16,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from llmspell_hookspecs import InvalidInputError, SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
 from llmspell_hookspecs.tool import Access, PathAccess
 
+from .blocking import Blocking
 from .content import read_file, write_file
 from .failure import explaining
 
@@ -154,8 +155,11 @@ class FileConverter(Tool[FileConverterParameters]):
         Raises:
             InvalidInputError: The file is not in its encoding, or the target's cannot hold it.
             ToolError: A file cannot be read or written, or a guess needs a library that is not there.
+            SecurityError: The target is one that no tool writes.
             ResourceLimitError: A file is too large.
         """
+        if parameters.operation != "detect":
+            Blocking.of(context.services).check(parameters.target_path or parameters.path)
         with explaining(self.name, parameters.path):
             result = await context.run_thread(self._work, parameters, context.charge)
         return ToolResult(operation=parameters.operation, result=result)

@@ -27,6 +27,7 @@ from llmspell_hookspecs.spelling import spelled_path
 from llmspell_hookspecs.tool import Access, PathAccess
 
 from .anchor import anchored
+from .blocking import Blocking
 from .content import append_file, copy_file, read_file, write_file
 from .failure import explained
 from .tree import Bounds, Item, copy_tree, delete, kind_of, make_folders, move, survey, worded
@@ -89,16 +90,13 @@ class FileOperationsParameters(BaseModel):
         return self
 
 
-class FileOperationsSettings(BaseModel):
+class FileOperationsSettings(Blocking):
     """``[tools.file_operations]``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_file_size_bytes: int = Field(
         default=50 * 1024 * 1024, ge=0, description="The largest file that is read or written."
-    )
-    blocked_extensions: tuple[str, ...] = Field(
-        default=("exe", "dll", "so", "dylib"), description="Files that are never written; case does not matter."
     )
     max_depth: int = Field(default=20, ge=1, description="How many folders deep a recursive operation goes.")
     max_items: int = Field(
@@ -171,7 +169,7 @@ class _Work:
     def write(self, parameters: FileOperationsParameters) -> ToolResult:
         path = parameters.path or ""
         content = _encoded(parameters)
-        self._check_extension(path)
+        self._settings.check(path)
         self._make_parent(path, len(content))
         created = write_file(path, content, self._settings.max_file_size_bytes)
         result = {"path": path, "size": len(content), "created": created}
@@ -180,7 +178,7 @@ class _Work:
     def append(self, parameters: FileOperationsParameters) -> ToolResult:
         path = parameters.path or ""
         content = _encoded(parameters)
-        self._check_extension(path)
+        self._settings.check(path)
         self._make_parent(path, len(content))
         size_bytes = append_file(path, content, self._settings.max_file_size_bytes)
         result = {"path": path, "appended_size": len(content), "size": size_bytes}
@@ -212,7 +210,7 @@ class _Work:
         source, target = parameters.source_path or "", parameters.target_path or ""
         items = self._survey_if_folder(source, self._reads)
         if items is None:
-            self._check_extension(target)
+            self._settings.check(target)
             self._make_parent(target)
             count = 1
             copy_file(source, target, self._settings.max_file_size_bytes)
@@ -230,7 +228,7 @@ class _Work:
         source, target = parameters.source_path or "", parameters.target_path or ""
         self._check_not_a_root(source)
         items = self._survey_if_folder(source, self._writes)
-        self._check_extension(target)
+        self._settings.check(target)
         self._judge_targets(source, target, items or [])
         if items is not None:
             self._check_apart(source, target)
@@ -288,7 +286,7 @@ class _Work:
     def _judge_targets(self, source: str, target: str, items: Sequence[Item]) -> None:
         for item in items:
             place = target + item.path[len(source) :]
-            self._check_extension(place)
+            self._settings.check(place)
             if not stat.S_ISLNK(item.status.st_mode):
                 self._writes(place)
 
@@ -305,19 +303,6 @@ class _Work:
         parent = os.path.dirname(path)
         if size_bytes <= self._settings.max_file_size_bytes and not os.path.lexists(parent):
             make_folders(self._writes(parent), self._writes, parents=True)
-
-    def _check_extension(self, path: str) -> None:
-        """Refuse a blocked extension; a library's version after it (``.so.1.2``) does not hide it."""
-        parts = os.path.basename(path).lower().rstrip(". ").split(".")[1:]
-        while parts and parts[-1].isdecimal():
-            parts.pop()
-        blocked = {extension.lower().lstrip(".") for extension in self._settings.blocked_extensions}
-        if parts and parts[-1].strip() in blocked:
-            message = (
-                f"{path}: files that end in .{parts[-1]} are never written; "
-                "the setting tools.file_operations.blocked_extensions says which"
-            )
-            raise SecurityError(message, rule="path")
 
     def _check_not_a_root(self, path: str) -> None:
         if path in self._files.roots("write"):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from llmspell_hookspecs import InvalidInputError, SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.tool import Access, PathAccess
+from llmspell_plugins.tools.filesystem.blocking import Blocking
 from llmspell_plugins.tools.filesystem.content import read_file, write_file
 from llmspell_plugins.tools.filesystem.failure import explaining
 
@@ -86,9 +87,12 @@ class Base64Encoder(Tool[Base64EncoderParameters]):
         Raises:
             InvalidInputError: The input is not what the operation takes.
             ToolError: A file cannot be read or written.
+            SecurityError: The file is one that no tool writes.
             ResourceLimitError: A file is too large.
         """
         given = parameters.input_file or ""
+        if parameters.output_file is not None:
+            Blocking.of(context.services).check(parameters.output_file)
         if parameters.input is not None:
             context.charge(3 * len(parameters.input))
         with explaining(self.name, given):

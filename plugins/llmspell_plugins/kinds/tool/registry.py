@@ -49,12 +49,12 @@ class ToolRegistry:
 
     def canonical(self, name: str, /) -> str | None:
         """Return the canonical name for a name or alias, or None."""
-        names = self._shelf.names()
-        plain = name.replace("-", "_")
-        for spelling in (name, plain, plain.removesuffix("_tool"), name.replace("_", "-")):
+        names, spellings = self._shelf.names(), _spellings(name)
+        for spelling in spellings:
             if spelling in names:
                 return spelling
-        return self._alias_table().get(name)
+        aliases = self._alias_table()
+        return next((aliases[spelling] for spelling in spellings if spelling in aliases), None)
 
     def get(self, name: str) -> AnyTool:
         """Return the tool of this name or alias.
@@ -120,6 +120,13 @@ class ToolRegistry:
         if self._aliases is None:
             self._aliases = {alias: each["name"] for each in self.summaries() for alias in each["aliases"]}
         return self._aliases
+
+
+def _spellings(name: str) -> Sequence[str]:
+    """Return the names that a tool may have that is called so: ``-`` is as good as ``_``, and ``_tool`` is left out."""
+    snake, kebab = name.replace("-", "_"), name.replace("_", "-")
+    spelled = (name, snake, snake.removesuffix("_tool"), kebab, kebab.removesuffix("-tool"))
+    return tuple(dict.fromkeys(spelled))
 
 
 def _untold(name: str, error: BaseException) -> PluginError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmspell_plugins.hooks.logging import file as file_module
 from llmspell_plugins.hooks.logging.file import PAGE_BYTES, RotatingFile
 from waiting import PATIENCE_S, until
 
@@ -187,6 +189,21 @@ def test_what_is_no_file_is_refused(tmp_path: Path, name: str, told: str) -> Non
         RotatingFile(tmp_path / name, 0, 1).write([b"x\n"])
 
     assert not (tmp_path / "other").exists()
+
+
+def test_a_file_that_another_process_holds_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_module, "_TRIES", 3)
+    file = RotatingFile(tmp_path / "it.log", 0, 1)
+    with open(tmp_path / "it.log", "wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="another process holds it"):
+            file.write([b"one\n"])
+    file.write([b"two\n"])
+    file.close()
+
+    assert held(tmp_path / "it.log") == [b"two\n"]
 
 
 @pytest.mark.long

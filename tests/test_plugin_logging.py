@@ -490,6 +490,15 @@ def test_a_value_of_any_type_is_told_and_a_large_one_in_part(value: Any, told: A
         assert shown == (told if told == "(left out)" else {"it": told})
 
 
+def test_a_line_whose_names_alone_are_too_long_tells_the_least() -> None:
+    maker = LineMaker(Rows(LoggingSettings(), None), "json", 512)
+    names = ComponentRef("tool", "\U0001f600" * 200), OperationRef("o-1", "\x1b" * 200, session_id="\x1b" * 200)
+
+    row = json.loads(maker.line(Record(0.0, "info", Phase.NOTICE, HookContext("p" * 5000, {}, *names, Metadata()))))
+
+    assert row == {"time": "1970-01-01T00:00:00.000000Z", "level": "info", "point": "p" * 100, "subject": "(left out)"}
+
+
 def test_a_value_in_a_circle_and_one_nested_without_end_are_told_in_part() -> None:
     circle: list[Any] = []
     circle.append(circle)
@@ -575,12 +584,11 @@ async def test_rotation_keeps_as_many_files_as_it_says_and_loses_no_line_of_them
 async def use_a_log_that_cannot_be_written(host: Host) -> tuple[list[Any], dict[str, int]]:
     """Call tools until the log was tried twice; return what events told of it."""
     async with host.events.subscribe("logging.*") as events:
-        for _ in range(2):
-            lost = Watched.newest.stats()["lost"]
+        for lost in (20, 40):
             for _ in range(20):
                 await host.call("tool:echo", {})
             with trio.fail_after(PATIENCE_S):
-                while Watched.newest.stats()["lost"] == lost:
+                while Watched.newest.stats()["lost"] < lost:
                     await trio.sleep(0.01)
         told = []
         while (event := events.receive_nowait()) is not None:
@@ -613,7 +621,7 @@ async def test_what_is_missing_is_told_in_the_log_when_that_can_be_written_again
     stats = Watched.newest.stats()
 
     first, second = rows(place.parent)
-    assert first["subject"] == "40 records before this one could not be written"
+    assert first["subject"] == "40 records that belong here could not be written"
     assert (first["level"], first["point"], second["point"]) == ("warning", "logging", "after_tool_execution")
     assert (stats["written"], stats["lost"]) == (1, 40)
 
@@ -627,7 +635,7 @@ async def test_more_than_can_be_kept_is_counted_and_told(tmp_path: Path, monkeyp
 
     lost = [row["subject"] for row in rows(tmp_path, "logging")]
     assert (stats["written"], stats["lost"], stats["pending"]) == (50, 30, 0)
-    assert lost == ["30 records before this one could not be written"]
+    assert lost == ["30 records that belong here could not be written"]
 
 
 def test_a_host_whose_disk_becomes_full_goes_on_and_leaves_whole_lines(tmp_path: Path) -> None:
@@ -657,11 +665,8 @@ def test_a_host_that_is_killed_while_it_records_leaves_whole_lines(tmp_path: Pat
                     or (log.exists() and log.stat().st_size > size)
                 )
             )
-            process_lines = held(log)
 
-    for line in held(log):
-        json.loads(line)
-    assert process_lines
+        assert {json.loads(line)["level"] for line in held(log)} >= {"trace", "info"}
 
 
 async def test_two_hosts_of_one_process_write_to_one_path(tmp_path: Path) -> None:

@@ -38,24 +38,19 @@ class LineMaker:
 
     def line(self, record: Record) -> bytes:
         """Return the line of a record; of content as much as there is room for."""
-        try:
-            return self._with_content(record)
-        except Exception:  # of any class: to be shown, a value runs code of its own
-            return self._spelled(self._rows.row(record, 0))
-
-    def line_of_loss(self, at_s: float, count: int) -> bytes:
-        """Return the line that tells how many records before it are missing."""
-        told = f"{count} records before this one could not be written"
-        return self._spelled({"time": time_of(at_s), "level": "warning", "point": "logging", "subject": told})
-
-    def _with_content(self, record: Record) -> bytes:
         room = self._most_bytes - _OVERHEAD
-        while room >= _LEAST:
+        while True:
             line = self._spelled(self._rows.row(record, room))
             if len(line) <= self._most_bytes:
                 return line
-            room //= 2  # what is escaped takes more room than it has letters
-        return self._spelled(self._rows.row(record, 0))
+            if not room:  # its names alone are too long
+                return self._spelled(self._rows.least(record))
+            room = room // 2 if room > _LEAST else 0  # what is escaped takes more room than it has letters
+
+    def line_of_loss(self, at_s: float, count: int) -> bytes:
+        """Return the line that tells how many records are missing about there."""
+        told = f"{count} records that belong here could not be written"
+        return self._spelled({"time": time_of(at_s), "level": "warning", "point": "logging", "subject": told})
 
     def _spelled(self, row: Mapping[str, Any]) -> bytes:
         """Return the line of a row."""

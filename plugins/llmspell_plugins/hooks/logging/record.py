@@ -60,23 +60,20 @@ class Rows:
 
         Args:
             record: The record.
-            room: About how many bytes its content may take; 0 for a row that has next to nothing.
+            room: About how many bytes its content may take.
         """
-        known = self._known(record, room)
+        known = _first(record) | self._known(record, room)
         found = {name: known[name] for name in self._fields if name in known}
         return {name: value for name, value in found.items() if value not in ("", None)}
 
+    def least(self, record: Record) -> dict[str, Any]:
+        """Return the least that a line tells of a record: when it was, at which point, and that more was left out."""
+        return _first(record) | {"subject": _LEFT_OUT}
+
     def _known(self, record: Record, room: int) -> dict[str, Any]:
         context = record.context
-        known: dict[str, Any] = {
-            "time": time_of(record.at_s),
-            "level": record.level,
-            "point": context.point[:100],
-        }
-        if not room:
-            return {**known, "subject": _LEFT_OUT}
         operation, component, outcome = context.operation, context.component, context.outcome
-        known |= {
+        known: dict[str, Any] = {
             "component": self._name(f"{component.kind}:{component.name}"),
             "operation": operation.id,
             "correlation": self._name(operation.correlation_id),
@@ -97,8 +94,14 @@ class Rows:
         if self._tells:
             parts = _contents(record)
             for name, value in parts.items():
-                known[name] = Walk(self._redactor, room // len(parts)).value(value)
+                known[name] = self._shown(value, room // len(parts))
         return known
+
+    def _shown(self, value: Any, room: int) -> Any:
+        try:
+            return Walk(self._redactor, room).value(value)
+        except Exception:  # of any class: to be walked, a foreign value runs code of its own
+            return _LEFT_OUT
 
     def _decision(self, decision: HookResult, hook: str) -> dict[str, Any]:
         found: dict[str, Any] = {"result": type(decision).__name__, "hook": self._name(hook)}
@@ -137,6 +140,10 @@ class Rows:
 def time_of(at_s: float) -> str:
     """Return a time since the epoch as RFC 3339 has it, in UTC."""
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _first(record: Record) -> dict[str, Any]:
+    return {"time": time_of(record.at_s), "level": record.level, "point": record.context.point[:100]}
 
 
 def _contents(record: Record) -> dict[str, Any]:

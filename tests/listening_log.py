@@ -1,15 +1,37 @@
-"""The plugin logging as tests see it: settings that enable it, the newest one that a host made, and what it wrote."""
+"""The plugin logging as tests see it: settings that enable it, the newest that a host made, and what was written."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from llmspell_hookspecs import Services
+from kernel import make_plugin, make_tool
+from llmspell_hookspecs import Cancel, Services, ToolContext
+from llmspell_hookspecs.errors import ToolError
 from llmspell_plugins.hooks.logging import Logging, LoggingSettings
 
-__all__ = ["Watched", "logged", "rows"]
+__all__ = ["DENIES", "ECHO", "Watched", "child", "echo", "held", "lines_in", "logged", "rows"]
+
+CHILD = str(Path(__file__).with_name("logging_child.py"))
+
+
+async def echo(parameters: dict[str, Any], context: ToolContext) -> Any:
+    if "fail" in parameters:
+        raise ToolError(parameters["fail"], code="broken")
+    return parameters.get("answer", parameters)
+
+
+ECHO = make_tool("echo", echo)
+DENIES = make_plugin(
+    "denies",
+    ("before_tool_execution", lambda context: Cancel("not today", "denied"), {"kind": "guard", "match": "denied"}),
+    ("after_tool_execution", lambda context: Cancel("not that", "denied"), {"kind": "guard", "match": "withheld"}),
+)
 
 
 class Watched(Logging):
@@ -35,3 +57,28 @@ def rows(folder: Path, *points: str) -> list[dict[str, Any]]:
     assert text.endswith("\n")
     found = [json.loads(line) for line in text[:-1].split("\n")]
     return [row for row in found if not points or row["point"] in points]
+
+
+@contextmanager
+def child(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a child until it is ready; it is killed at the end."""
+    command = [sys.executable, CHILD, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def held(path: Path) -> list[bytes]:
+    """Return the lines of all files, the oldest first, without the blanks that fill pages."""
+    full = sorted(path.parent.glob(f"{path.name}.*"), key=lambda each: -int(each.suffix[1:]))
+    return [line for each in (*full, path) if each.exists() for line in lines_in(each)]
+
+
+def lines_in(path: Path) -> list[bytes]:
+    data = path.read_bytes()
+    assert not data or data.endswith(b"\n"), f"{path.name} ends within a line: {data[-80:]!r}"
+    return [line.rstrip(b" ") + b"\n" for line in data.split(b"\n")[:-1]]

@@ -14,7 +14,6 @@ import resource
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import trio
 
@@ -22,13 +21,10 @@ TEXT = "x" * 4000
 
 
 async def record(folder: str, settings: str, largest: str = "0", count: str = "0") -> None:
-    from kernel import make_tool, opened  # which takes a second, and who writes lines needs none of it
-    from listening_log import Watched, logged
+    from kernel import opened  # which takes a second, and who writes lines needs none of it
+    from listening_log import ECHO, Watched, logged
 
-    async def echo(parameters: Any, context: Any) -> Any:
-        return parameters
-
-    async with opened(make_tool("echo", echo), Watched, settings=logged(folder, **json.loads(settings))) as host:
+    async with opened(ECHO, Watched, settings=logged(folder, **json.loads(settings))) as host:
         if int(largest):
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
         print("ready", flush=True)

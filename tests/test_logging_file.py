@@ -5,12 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listening_log import child, held, lines_in
 from llmspell_plugins.hooks.logging import file as file_module
 from llmspell_plugins.hooks.logging.file import PAGE_BYTES, RotatingFile
 from waiting import PATIENCE_S, until
 
-CHILD = str(Path(__file__).with_name("logging_child.py"))
 LENGTHS = st.lists(st.integers(2, 5000) | st.integers(4000, 4200) | st.integers(2, 40), min_size=1, max_size=60)
-
-
-@contextmanager
-def child(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Run a child until it is ready; it is killed at the end."""
-    command = [sys.executable, CHILD, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def numbered(lengths: list[int]) -> list[bytes]:
     return [b"%d" % (number % 10) * (length - 1) + b"\n" for number, length in enumerate(lengths)]
-
-
-def held(path: Path) -> list[bytes]:
-    """Return the lines of all files, the oldest first, without the blanks that fill pages."""
-    full = sorted(path.parent.glob(f"{path.name}.*"), key=lambda each: -int(each.suffix[1:]))
-    return [line for each in (*full, path) if each.exists() for line in lines_in(each)]
-
-
-def lines_in(path: Path) -> list[bytes]:
-    data = path.read_bytes()
-    assert not data or data.endswith(b"\n"), f"{path.name} ends within a line: {data[-80:]!r}"
-    return [line.rstrip(b" ") + b"\n" for line in data.split(b"\n")[:-1]]
 
 
 @given(st.lists(LENGTHS, min_size=1, max_size=6), st.sampled_from([0, 100, 4096, 10_000]), st.integers(1, 4))

@@ -53,7 +53,7 @@ from llmspell_hookspecs.model import Models
 from llmspell_hookspecs.network import Hosts
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.plugin import PluginInfo
-from llmspell_hookspecs.result_store import ResultStore
+from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.script import ScriptRun, Scripts
 from llmspell_hookspecs.services import Clock, Hooks, Levels, Processes, ProjectFolder, SettingsAccess, Tools
 from llmspell_hookspecs.storage import Storages
@@ -352,7 +352,7 @@ class Host:
             SettingsAccess: self.settings,
             Storages: StorageRegistry(storages, lambda: self.settings.loaded.settings.storage.backend),
         }
-        self._runner.results.second.enter = partial(self._services.enter, ResultStore)
+        self._runner.results = partial(self._services.get, ResultCache)
         for protocol, service in offered.items():
             self._services.offer(protocol, service)
 

@@ -87,7 +87,6 @@ def runner_limits(loaded: LoadedSettings) -> RunnerLimits:
         limits.descendants,
         loaded.settings.hooks.final_s,
         loaded.settings.scripts.retry_delay_s,
-        limits.cache_bytes,
     )
 
 

@@ -16,19 +16,35 @@ from llmspell_hookspecs import Cancel, Failure, Fork, HookContext, OperationCanc
 from llmspell_hookspecs.context import ForkOutcome, Metadata, OperationRef, Outcome
 from llmspell_hookspecs.fit import freeze_fields
 from llmspell_hookspecs.operation import EndedOperation
+from llmspell_hookspecs.result_store import CacheKey, ResultCache
 
 from .asking import Answer, ask_chain, cancellation, seen_by_scripts
 from .beside import beside, frozen
-from .cache import ResultCache, ToKeep
 from .correlation import Frame
 from .deadline import Deadline
 from .forks import Forks
 from .kind import Caller, Operation, OperationKind, RunnerLimits
 
-__all__ = ["NOTHING", "NO_CHAINS", "Announcer", "Chains", "Course", "House"]
+__all__ = ["NOTHING", "NO_CHAINS", "Announcer", "Chains", "Course", "House", "ToKeep"]
 
 NOTHING: Final[Any] = object()
 """Stands for a value that is not there yet."""
+
+
+class ToKeep(Struct, frozen=True):
+    """What is to be stored when an operation completes.
+
+    Attributes:
+        key: Under which key.
+        ttl_s: How long it is fresh.
+        value: The value; `NOTHING` for the body's.
+        persist: Whether the second level is to have it, too.
+    """
+
+    key: CacheKey
+    ttl_s: float
+    value: Any
+    persist: bool = False
 
 
 class _Held(Struct, frozen=True):
@@ -77,7 +93,7 @@ class House(Protocol):
     """What an operation needs of the runner."""
 
     registry: HookRegistry
-    results: ResultCache
+    results: Callable[[], ResultCache]
     tracer: Tracer | None
     call: Caller
     limits: RunnerLimits

@@ -28,7 +28,6 @@ class RunnerLimits(Struct, frozen=True):
         descendants: How many operations may run at once within one root operation, and how many forks.
         final_s: How long each hook may wait once an operation ends, or its deadline has passed.
         script_delay_s: The longest wait before a retry that a script's hook asks for.
-        cache_bytes: How much the results that hooks ask to keep may hold together.
     """
 
     depth: int = 32
@@ -39,7 +38,6 @@ class RunnerLimits(Struct, frozen=True):
     descendants: int = 1000
     final_s: float = 5.0
     script_delay_s: float = 60.0
-    cache_bytes: int = 64 * 1024 * 1024
 
 
 class Caller(Protocol):

@@ -28,6 +28,7 @@ from llmspell_hookspecs import HookContext, InvalidInputError
 from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
 from llmspell_hookspecs.context import ComponentRef, Metadata, OperationRef, Outcome
 from llmspell_hookspecs.errors import (
+    ComponentNotFoundError,
     DepthLimitError,
     OperationError,
     PluginRequiredError,
@@ -36,16 +37,15 @@ from llmspell_hookspecs.errors import (
 )
 from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
 from llmspell_hookspecs.operation import Ended, EndedOperation
+from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.tally import Tally
 
 from .asking import ask_chain
 from .beside import beside, frozen, renewed
-from .cache import ResultCache
 from .correlation import CURRENT, Frame
 from .course import NO_CHAINS, NOTHING, Announcer, Chains, Course
 from .forks import Forks
 from .kind import Caller, Operation, OperationKind, RunnerLimits, same
-from .second_level import SecondLevel
 from .steps import Execution, is_heard
 from .together import Together
 
@@ -70,6 +70,11 @@ def _goes_on(error: Exception) -> bool:
     return False
 
 
+def _no_cache() -> ResultCache:
+    message = "service ResultCache: nothing offers it; run this within a host"
+    raise ComponentNotFoundError(message, address="ResultCache")
+
+
 class Runner:
     """Runs operations; implements the contract's `Operations`.
 
@@ -85,7 +90,7 @@ class Runner:
         numbers: What follows it.
         as_of: Another object after every change of who stands at the points or listens, and of settings.
         refusal: Why no operation may run; empty if they may.
-        results: What hooks asked to keep.
+        results: Returns what keeps what hooks ask to keep.
         problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
         taps: Called with each operation as it ends.
         events: Where operations are told of; None for nowhere.
@@ -106,7 +111,7 @@ class Runner:
         self.prefix = secrets.token_hex(4)
         self.refusal = ""
         self._closed = False
-        self.results = ResultCache(trio.current_time, limits.cache_bytes, SecondLevel(self.problem))
+        self.results: Callable[[], ResultCache] = _no_cache
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
         self._tally = Tally(_log, "hooks: they answered wrongly, or failed, where nobody could be told,")
         self.events: Announcer | None = None
@@ -392,7 +397,6 @@ class Runner:
         """Hold operations to these limits from now on."""
         self.limits = limits
         self.slow_ms = limits.slow_ms
-        self.results.max_bytes = limits.cache_bytes
         self._depth, self._hops, self._descendants = limits.depth, limits.hops, limits.descendants
         self._look_closer()
 

@@ -62,15 +62,14 @@ from llmspell_hookspecs.failure import changed_failure, failure_of, is_denied
 from llmspell_hookspecs.fit import fit, name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
 from llmspell_hookspecs.operation import EndedOperation, OperationKind
-from llmspell_hookspecs.result_store import ResultStore
+from llmspell_hookspecs.result_store import CacheKey, ResultStore, Stored
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.secret import holds_secret
 from llmspell_hookspecs.system import SlowOperation, Violation, limit_of
 from llmspell_hookspecs.values import freeze
 
 from .asking import cancellation
-from .cache import CacheKey, Stored, ToKeep, name_of
-from .course import NOTHING, Announcer, Course
+from .course import NOTHING, Announcer, Course, ToKeep
 from .forks import on_behalf
 from .wraps import LAST_MOMENTS_S, enclose
 
@@ -682,7 +681,7 @@ def _is_partial(value: dict[str, Any], wanted: type) -> bool:
 
 
 async def _cached(course: Course, hook: Hook, cache: Cache, subject: Any) -> Any:
-    results, phase = course.house.results, hook.point.phase
+    results, phase = course.house.results(), hook.point.phase
     asked = (hook.plugin, cache.key, cache.scope)
     if phase is Phase.BEFORE:
         course.questions[asked] = subject
@@ -710,15 +709,15 @@ async def _cached(course: Course, hook: Hook, cache: Cache, subject: Any) -> Any
 
 async def _recalled(course: Course, key: CacheKey) -> Stored | None:
     """Return what the second level has, expired or not, and keep it in memory."""
-    results, kind = course.house.results, course.operation.kind
+    results, kind = course.house.results(), course.operation.kind
 
-    async def find(store: ResultStore) -> tuple[Any, float] | None:
-        found = await store.find(name_of(key), kind.result)
+    async def find(store: ResultStore, name: str) -> tuple[Any, float] | None:
+        found = await store.find(name, kind.result)
         if found is None or not isinstance(found.value, kind.result):
             return None
         return await course.frozen(found.value, "stored result"), found.fresh_s
 
-    found = await results.second.ask(find, course.house.limits.final_s)
+    found = await results.ask(key, find, course.house.limits.final_s)
     if found is None:
         return None
     return results.store(key, found[0], found[1], await course.beside(found[0], size_of, found[0]))
@@ -843,7 +842,7 @@ def _tap(course: Course, status: Status, subject: Any) -> None:
 
 async def _keep(course: Course, status: Status) -> None:
     """Store what is to be stored, and let those who wait for it look again."""
-    results = course.house.results
+    results = course.house.results()
     try:
         if status == "completed":
             for store in course.stores:
@@ -860,10 +859,10 @@ async def _persist(course: Course) -> None:
         kept = _kept(course, store)
         if kept is not NOTHING and store.persist and not await course.beside(kept, holds_secret, kept):
 
-            def keep(second: ResultStore, store: ToKeep = store, kept: Any = kept) -> Awaitable[bool]:
-                return second.keep(name_of(store.key), kept, store.ttl_s, course.operation.kind.result)
+            def keep(second: ResultStore, name: str, store: ToKeep = store, kept: Any = kept) -> Awaitable[bool]:
+                return second.keep(name, kept, store.ttl_s, course.operation.kind.result)
 
-            await course.house.results.second.ask(keep, course.house.limits.final_s)
+            await course.house.results().ask(store.key, keep, course.house.limits.final_s)
 
 
 def _kept(course: Course, store: ToKeep) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmspell.cli.log import _SHOWN_IN_TEXT
+from llmspell_hookspecs.masking import masked
 from llmspell_hookspecs.secret import hide
 from llmspell_hookspecs.spelling import one_line, spell_out
 from llmspell_hookspecs.values import freeze
@@ -23,7 +23,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a message": one_line,
     "spelled out": spell_out,
     "a URL": lambda text: hide(freeze({"url": f"http://x/{text}"})),
-    "a log line": lambda text: _SHOWN_IN_TEXT.sub("*", text),
+    "a log line": lambda text: masked(text, ()),
     "a page": _TITLE.search,
     "a condition": _CONDITION.fullmatch,
 }

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from llmspell.settings import LoadedSettings, Settings, change, load_settings, plain, rows
 from llmspell.settings.document import set_plugin_enabled
-from llmspell.settings.location import lines_of
 from llmspell.settings.schema import known_keys
 from llmspell_hookspecs.errors import SettingsError
 from llmspell_hookspecs.keys import join, split
+from llmspell_hookspecs.toml import lines_of
 
 
 class Folders:

@@ -6,7 +6,7 @@ facts such as an operation's id or a status. What is made for a class that takes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import MemberDescriptorType
 from typing import Any, Final
@@ -15,7 +15,7 @@ from .context import Failure
 from .errors import InvalidInputError, LlmspellError, OperationCancelledError, OperationError, ToolError, text_of_error
 from .values import freeze, restore
 
-__all__ = ["changed_failure", "failure_of", "is_denied", "shown_error"]
+__all__ = ["causes_of", "changed_failure", "failure_of", "is_denied", "shown_error"]
 
 _CAUSES: Final = 8
 _FIELDS: Final = ("message", "code", "details")
@@ -48,6 +48,16 @@ def is_denied(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what it comes from, and so on, each once."""
+    seen: BaseException | None = error
+    known: set[int] = set()
+    while seen is not None and id(seen) not in known:
+        known.add(id(seen))
+        yield seen
+        seen = seen.__cause__ or seen.__context__
 
 
 def changed_failure(failure: Failure, value: Any, where: str) -> Failure:

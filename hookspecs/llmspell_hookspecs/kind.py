@@ -208,6 +208,10 @@ class Registry(Protocol[T_co]):
     async def leave(self, made: Any, /) -> None:
         """End the lifespan of what `open` or `build` entered; of what has none there is nothing to end."""
 
+    @property
+    def closing(self) -> bool:
+        """Whether nothing is opened any more, since the host closes."""
+
     def loadable(self) -> Iterator[tuple[str, T_co]]:
         """Yield those that load, by name; of each that does not it is said once why not."""
 

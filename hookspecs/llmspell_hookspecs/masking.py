@@ -7,17 +7,24 @@ plugin is handed it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pydantic import SecretStr
 
-from .secret import is_secret_name
+from .secret import hide, is_secret_name
 
-__all__ = ["MASK", "conceal", "mask", "revealed"]
+__all__ = ["MASK", "conceal", "mask", "masked", "revealed", "secrets_of"]
 
 MASK: Final = "********"
 _USER = re.compile(r"(?:://|^)[^/@\s]*:[^/@\s]+@")
+_SHORTEST: Final = 6
+"""A secret of fewer letters is likely a word, too, and would tear every line apart."""
+_SHOWN_IN_TEXT: Final = re.compile(
+    r"""(?ix) (\b(?:bearer|basic)\s+
+    | (?<![\w-])[\w-]*(?:api[-_]?key|token|passw(?:or)?d|secret|authorization)["']?=["']?)
+    (?=[^\s"'*]{6})[^\s"',;&)]+"""
+)
 
 
 def conceal(value: Any, *, secret: bool = False) -> Any:
@@ -50,3 +57,37 @@ def _replace(value: Any, change: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_replace(item, change) for item in value]
     return change(value) if isinstance(value, SecretStr) else value
+
+
+def secrets_of(settings: Any, environment: Mapping[str, str]) -> list[str]:
+    """Return every secret that settings hold, or the environment under a secret's name: the longest first.
+
+    Args:
+        settings: Dicts and lists, with each secret as a ``SecretStr``.
+        environment: The environment.
+    """
+    found: list[str] = []
+    _collect(settings, environment, found)
+    hidden = hide(dict(environment))
+    found += [value for name, value in environment.items() if hidden[name] != value]
+    return sorted({secret for secret in found if len(secret) >= _SHORTEST}, key=len, reverse=True)
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return a text with these secrets masked, and what stands in it where secrets do."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return _SHOWN_IN_TEXT.sub(rf"\g<1>{MASK}", str.__str__(hide(text)))
+
+
+def _collect(value: Any, environment: Mapping[str, str], found: list[str], key: str = "") -> None:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            _collect(item, environment, found, str(name))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _collect(item, environment, found)
+    elif hasattr(value, "get_secret_value"):
+        found.append(value.get_secret_value())
+    elif key.endswith("_env") and isinstance(value, str) and value in environment:
+        found.append(environment[value])

@@ -26,7 +26,6 @@ from llmspell.plugins import (
     PluginRegistries,
     Plugins,
     ServiceRegistry,
-    StorageRegistry,
     open_lifespans,
 )
 from llmspell.plugins.tables import TableModels, tell_unknown
@@ -56,7 +55,6 @@ from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.script import ScriptRun, Scripts
 from llmspell_hookspecs.services import Clock, Hooks, Levels, Processes, ProjectFolder, SettingsAccess, Tools
-from llmspell_hookspecs.storage import Storages
 from llmspell_hookspecs.system import HostState
 from llmspell_hookspecs.topics import own_points
 from llmspell_hookspecs.trace import TraceRow
@@ -335,7 +333,6 @@ class Host:
         self._addresses.add("script", self._scripts.run)
         self._addresses.add("custom", self.hooks.run)
         self._services.brought = registries.of("llmspell.services")
-        storages = registries.of("llmspell.storage")
         offered: dict[type[Any], Any] = {
             Calls: self._addresses,
             Clock: HostClock(),
@@ -350,7 +347,6 @@ class Host:
             Registries: registries,
             Scripts: self._scripts,
             SettingsAccess: self.settings,
-            Storages: StorageRegistry(storages, lambda: self.settings.loaded.settings.storage.backend),
         }
         self._runner.results = partial(self._services.get, ResultCache)
         for protocol, service in offered.items():

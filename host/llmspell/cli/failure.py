@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -88,7 +88,9 @@ def report(error: BaseException, invocation: Invocation, *, answer: bool = True)
         answer: Whether standard output gets the error, too, if JSON is wanted.
     """
     error = single(error)
-    if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):  # A script's print met it.
+    from llmspell_hookspecs.failure import causes_of
+
+    if any(isinstance(cause, BrokenPipeError) for cause in causes_of(error)):  # A script's print met it.
         return NOBODY_READS
     if invocation.debug and not isinstance(error, Exit):
         import traceback
@@ -160,12 +162,3 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     """Whether JSON was asked for on a line of which the options could not be told apart."""
     words = list(arguments)
     return "--output=json" in words or any(words[at : at + 2] == ["--output", "json"] for at in range(len(words)))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    known: set[int] = set()
-    while seen is not None and id(seen) not in known:
-        known.add(id(seen))
-        yield seen
-        seen = seen.__cause__ or seen.__context__

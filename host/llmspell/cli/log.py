@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from llmspell_hookspecs.errors import line_of_error
 
@@ -31,13 +30,6 @@ _LEVELS: Final = {
     "error": logging.ERROR,
     "off": logging.CRITICAL + 1,
 }
-_SHORTEST: Final = 6
-"""A secret of fewer letters is likely a word, too, and would tear every line apart."""
-_SHOWN_IN_TEXT: Final = re.compile(
-    r"""(?ix) (\b(?:bearer|basic)\s+
-    | (?<![\w-])[\w-]*(?:api[-_]?key|token|passw(?:or)?d|secret|authorization)["']?=["']?)
-    (?=[^\s"'*]{6})[^\s"',;&)]+"""
-)
 
 
 class _Log(logging.Handler):
@@ -49,12 +41,12 @@ class _Log(logging.Handler):
         secrets: What no line may hold.
     """
 
-    def __init__(self, file: str, *, as_json: bool, secrets: Iterable[str]) -> None:
+    def __init__(self, file: str, *, as_json: bool, secrets: Sequence[str]) -> None:
         super().__init__()
         self._file = os.path.expanduser(file)
         self._descriptor: int | None = None
         self._as_json = as_json
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= _SHORTEST}, key=len, reverse=True)
+        self._secrets = secrets
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one."""
@@ -72,24 +64,17 @@ class _Log(logging.Handler):
         super().close()
 
     def _line(self, record: logging.LogRecord) -> str:
+        from llmspell_hookspecs.masking import masked
         from llmspell_hookspecs.spelling import one_line
 
-        level, message = record.levelname.lower(), one_line(self._masked(record.getMessage()))
+        level, message = record.levelname.lower(), one_line(masked(record.getMessage(), self._secrets))
         at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03}Z"
         if not self._as_json:
             return f"{at} {level} {one_line(record.name)}: {message}"
         row = {"time": at, "level": level, "logger": record.name, "message": message}
         if record.exc_info and record.exc_info[1] is not None:
-            row["exception"] = self._masked(logging.Formatter().formatException(record.exc_info))
+            row["exception"] = masked(logging.Formatter().formatException(record.exc_info), self._secrets)
         return json.dumps(row)
-
-    def _masked(self, text: str) -> str:
-        from llmspell_hookspecs.masking import MASK
-        from llmspell_hookspecs.secret import hide
-
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return _SHOWN_IN_TEXT.sub(rf"\g<1>{MASK}", str.__str__(hide(text)))
 
     def _added(self, line: str) -> bool:
         """Add a line to the file; where that fails it is told, and standard error takes all lines from then on."""
@@ -114,8 +99,11 @@ class _Log(logging.Handler):
 
 def write_log(settings: Settings) -> None:
     """Write what is logged from now on as ``[logging]`` says."""
+    from llmspell_hookspecs.masking import secrets_of
+
     level = _LEVELS[settings.logging.level]
-    log = _Log(settings.logging.file, as_json=settings.logging.format == "json", secrets=_secrets_of(settings))
+    secrets = secrets_of(settings.model_dump(), os.environ)
+    log = _Log(settings.logging.file, as_json=settings.logging.format == "json", secrets=secrets)
     own, root = logging.getLogger("llmspell"), logging.getLogger()
     own.setLevel(level)
     own.propagate = False
@@ -136,27 +124,3 @@ class _Others(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on one."""
         self._log.handle(record)
-
-
-def _secrets_of(settings: Settings) -> list[str]:
-    """Return every secret that settings hold, or the environment under a secret's name."""
-    from llmspell_hookspecs.secret import hide
-
-    found: list[str] = []
-    _collect(settings.model_dump(), os.environ, found)
-    environment = dict(os.environ)
-    hidden = hide(environment)
-    return found + [value for name, value in environment.items() if hidden[name] != value]
-
-
-def _collect(value: Any, environment: Mapping[str, str], found: list[str], key: str = "") -> None:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            _collect(item, environment, found, str(name))
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            _collect(item, environment, found)
-    elif hasattr(value, "get_secret_value"):
-        found.append(value.get_secret_value())
-    elif key.endswith("_env") and isinstance(value, str) and value in environment:
-        found.append(environment[value])

@@ -170,8 +170,8 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
     from llmspell.settings.document import put_back, set_plugin_enabled
     from llmspell.settings.layers import is_trusted, trust_project
     from llmspell.settings.place import current_dir, user_file
-    from llmspell.settings.source import read_settings
     from llmspell_hookspecs.errors import SettingsError
+    from llmspell_hookspecs.toml import read_settings
 
     file = user_file(os.environ) if user else invocation.project_file()
     place: dict[str, Any] = {"environment": os.environ}

@@ -22,6 +22,7 @@ from llmspell.hooks import HookRegistry
 from llmspell.operations import Operation, OperationKind, Runner, beside
 from llmspell.operations.correlation import CURRENT
 from llmspell_hookspecs import Event, LlmspellError
+from llmspell_hookspecs.age import Ages
 from llmspell_hookspecs.bucket import TokenBuckets, TokenRate
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import ResourceLimitError
@@ -31,7 +32,6 @@ from llmspell_hookspecs.overflow import read_options
 from llmspell_hookspecs.trie import Topics
 from llmspell_hookspecs.values import thaw
 
-from .age import Ages
 from .handling import Handling, emptied, run_handler, waits_on
 from .mailbox import COUNTS, EVERY, Held, Mailbox
 from .subscription import Subscription

@@ -24,6 +24,7 @@ from llmspell_hookspecs import HookKind
 from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.errors import HookRegistrationError
+from llmspell_hookspecs.idle import unmatched, unordered
 from llmspell_hookspecs.marker import HookOptions, hook_options
 from llmspell_hookspecs.order import Lineup, reason
 from llmspell_hookspecs.points import HookPoint
@@ -33,7 +34,6 @@ from llmspell_hookspecs.spelling import told
 
 from .chain import Chain, compile_chain
 from .hook import FOR_ALL, Hook
-from .idle import unmatched, unordered
 from .trace import Tracer
 
 __all__ = ["Handle", "HookRegistry"]

@@ -11,7 +11,6 @@ from .registrar import Registrar
 from .registries import PluginRegistries
 from .registry import LazyRegistry
 from .services import ServiceRegistry
-from .storages import StorageRegistry
 
 __all__ = [
     "OWN",
@@ -26,7 +25,6 @@ __all__ = [
     "Plugins",
     "Registrar",
     "ServiceRegistry",
-    "StorageRegistry",
     "choose",
     "load",
     "open_lifespans",

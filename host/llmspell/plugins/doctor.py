@@ -6,7 +6,6 @@ Invariant: examining runs no operation and registers nothing with a host.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Literal
 
@@ -18,9 +17,10 @@ from llmspell.hooks import HookRegistry
 from llmspell.settings import LoadedSettings, Settings, plain
 from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.catalog import PointCatalog
-from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
+from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.groups import PLUGINS
+from llmspell_hookspecs.outside import NoServices, needs_a_host
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.topics import own_points
 
@@ -147,7 +147,7 @@ class _Examination:
 
     def __init__(self, settings: Settings, registry: HookRegistry, installed: Installed) -> None:
         self.groups = known_groups(settings, installed)
-        self._loader = Loader(self.groups, lambda: settings, _NoServices(), Lifespans(None))
+        self._loader = Loader(self.groups, lambda: settings, NoServices(), Lifespans(None))
         self._registrar = Registrar(registry)
 
     def of(self, candidate: Candidate) -> Finding:
@@ -165,45 +165,6 @@ class _Examination:
             else:
                 self._loader(candidate)
         except LlmspellError as problem:
-            error = "" if _needs_a_host(problem) else str(problem)
+            error = "" if needs_a_host(problem) else str(problem)
         elapsed_ms = (perf_counter() - started) * 1000
         return Finding(structs.replace(info, error=error), "failed" if error else "ok", error, hooks, elapsed_ms)
-
-
-def _needs_a_host(problem: BaseException | None) -> bool:
-    """Whether its constructor asked for what only a running host has, which says nothing against it."""
-    while problem is not None and not isinstance(problem, _OutsideError):
-        problem = problem.__cause__
-    return problem is not None
-
-
-class _OutsideError(ComponentNotFoundError):
-    """A service was used outside a host."""
-
-
-class _NoServices:
-    """Services outside a host: a constructor may ask for one and keep it, but not use it."""
-
-    def get(self, protocol: Callable[..., Any], /) -> Any:
-        """Return what stands for the service."""
-        return _Unavailable(getattr(protocol, "__name__", "service"))
-
-    async def enter(self, protocol: Callable[..., Any], /) -> Any:
-        """Open nothing."""
-        return self.get(protocol)
-
-    def settings(self, plugin: str, /) -> dict[str, Any]:
-        """Return no settings."""
-        return {}
-
-
-class _Unavailable:
-    """What stands for a service that only a running host has."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        """Say that it cannot be used yet."""
-        message = f"service {self._name}: {attribute} cannot be used in a constructor; use it when a hook is called"
-        raise _OutsideError(message, address=self._name)

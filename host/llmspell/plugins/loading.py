@@ -16,22 +16,21 @@ from time import perf_counter
 from typing import Any, Final
 
 from msgspec import structs
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from stevedore import ExtensionManager
 
 from llmspell.settings import Settings
 from llmspell_hookspecs import HOOK_API_VERSION, LlmspellError, Services
 from llmspell_hookspecs.errors import PluginError
-from llmspell_hookspecs.foreign import Blamed, text_of
-from llmspell_hookspecs.parameters import models_at, validate, written_names
+from llmspell_hookspecs.foreign import Blamed
+from llmspell_hookspecs.loading import LoadingStep, settings_of, shown_plugin
 from llmspell_hookspecs.plugin import PluginInfo
-from llmspell_hookspecs.spelling import told
 
 from .discovery import Candidate
 from .groups import Groups
 from .lifespan import Lifespans
 
-__all__ = ["Loader", "load", "settings_of"]
+__all__ = ["Loader", "load"]
 
 _log = logging.getLogger("llmspell.plugins")
 _SLOW_S: Final = 1.0
@@ -50,25 +49,6 @@ class _Single(ExtensionManager[Any]):
 
 def _passed_on(manager: object, point: object, error: BaseException) -> None:
     raise error
-
-
-class _Step:
-    """What is being done with a plugin; makes the error for what goes wrong meanwhile."""
-
-    __slots__ = ("failure", "info")
-
-    def __init__(self, info: PluginInfo, failure: str) -> None:
-        self.info = info
-        self.failure = failure
-
-    def __call__(self, error: BaseException) -> PluginError:
-        message = f"{_named(self.info)}: {self.failure}: {text_of(error)}; repair it, or disable it"
-        return PluginError(message, plugin=self.info.name)
-
-
-def _named(info: PluginInfo) -> str:
-    source = f" ({info.distribution} {info.version})" if info.distribution else ""
-    return f"plugin {info.name}{source}"
 
 
 class Loader:
@@ -135,7 +115,7 @@ class Loader:
                 table.pop("type", None)
             settings = settings_of(info, target, table, row.section)
         made: Any = target
-        step = _Step(info, "its constructor failed")
+        step = LoadingStep(info, "its constructor failed")
         with Blamed(step):
             if constructs and inspect.isclass(target):
                 constructor: Any = target
@@ -167,7 +147,7 @@ def load(candidate: Candidate) -> Candidate:
         raise PluginError(info.error, plugin=info.name)
     wanted: Any = None
     unfit = False
-    step = _Step(info, "it cannot be imported")
+    step = LoadingStep(info, "it cannot be imported")
     with Blamed(step):
         if candidate.point is not None:
             target = _Single(candidate.point)[candidate.point.name].plugin
@@ -183,7 +163,7 @@ def load(candidate: Candidate) -> Candidate:
             unfit = HOOK_API_VERSION not in SpecifierSet(wanted)
     if unfit:
         message = f"its requires_host is {wanted!r}, and this llmspell has the contract {HOOK_API_VERSION}"
-        raise PluginError(f"{_named(info)}: {message}; install a version of either that fits", plugin=info.name)
+        raise PluginError(f"{shown_plugin(info)}: {message}; install a version of either that fits", plugin=info.name)
     if candidate.point is not None and elapsed_s >= _SLOW_S:
         _log.warning(
             "plugin %s: its import took %.1f s; import what is heavy where it is used (%s %s)",
@@ -193,57 +173,3 @@ def load(candidate: Candidate) -> Candidate:
             info.version,
         )
     return Candidate(structs.replace(info, required=required) if required else info, candidate.point, target)
-
-
-def settings_of(info: PluginInfo, target: Any, table: dict[str, Any], section: str) -> BaseModel | None:
-    """Return the settings of a plugin as its own model has them; None if it takes none.
-
-    Args:
-        info: Which plugin it is.
-        target: What its entry point names, or what was handed over.
-        table: Its own settings, secrets revealed.
-        section: Where its settings stand.
-
-    Raises:
-        PluginError: They do not fit; names the key.
-    """
-    with Blamed(_Step(info, "its Settings cannot be used"), spares=PluginError):
-        where = f"{section}.{info.name}"
-        given = inspect.isclass(target) or inspect.ismodule(target)
-        # a module that makes names on demand is asked for none that it lacks
-        asked = not inspect.ismodule(target) or "Settings" in vars(target)
-        model = getattr(target, "Settings", None) if asked else None
-        problem = ""
-        if table and not given:
-            problem = "it was handed over as an object, which no settings reach; hand over its class"
-        elif table and model is None:
-            problem = "this plugin takes no settings; take the table out"
-        if problem:
-            raise PluginError(f"{where}.{next(iter(table))}: {problem}", plugin=info.name)
-        if model is not None and not (inspect.isclass(model) and issubclass(model, BaseModel)):
-            shown = told(model, 43)
-            message = f"plugin {info.name}: its Settings is {shown}, no pydantic model; make it one"
-            raise PluginError(message, plugin=info.name)
-        return None if model is None or not given else _validated(model, table, where)
-
-
-def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> BaseModel:
-    """Return the settings of a plugin as its own model has them; a key that it does not know is refused.
-
-    Raises:
-        PluginError: They do not fit; names the key.
-    """
-    try:
-        return validate(model, table)
-    except ValidationError as error:
-        problems = error.errors()
-        first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-        key = ".".join([where, *(str(part) for part in first["loc"])])
-        told = first["msg"].removeprefix("Value error, ")
-        message = f"{key}: {told}" if "; " in told else f"{key}: {told}; fix it, or take it out for the default"
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted({name for each in models_at(model, first["loc"]) for name in written_names(each)}))
-            message = f"{key}: {first['msg']}; fix it, there are {known or 'none'}"
-        elif first["type"] == "missing":
-            message = f"{key}: it has no default; set it in [{key.rpartition('.')[0]}]"
-        raise PluginError(message, plugin=where.rpartition(".")[2]) from None

@@ -24,6 +24,7 @@ from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import SettingsError
 from llmspell_hookspecs.groups import KINDS
 from llmspell_hookspecs.kind import ComponentKind
+from llmspell_hookspecs.loading import settings_of
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.services import HookInfo
 from llmspell_hookspecs.spelling import one_line
@@ -31,7 +32,7 @@ from llmspell_hookspecs.spelling import one_line
 from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
 from .groups import Groups
 from .handed import sort_handed
-from .loading import load, settings_of
+from .loading import load
 from .registries import PluginRegistries
 
 __all__ = ["TableModels", "components_in", "known_groups", "table_problems", "tell_unknown", "unknown_names"]

@@ -19,8 +19,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from llmspell_hookspecs.errors import SettingsError
 from llmspell_hookspecs.regular import replace_regular
-
-from .source import parse_settings, read_settings
+from llmspell_hookspecs.toml import parse_settings, read_settings
 
 __all__ = ["put_back", "set_plugin_enabled"]
 

@@ -24,6 +24,7 @@ from llmspell_hookspecs.keys import flatten, join, merge, nest, split
 from llmspell_hookspecs.masking import conceal, mask
 from llmspell_hookspecs.paths import expand_root, home_folder
 from llmspell_hookspecs.secret import is_secret_name
+from llmspell_hookspecs.toml import parse_settings, plain_table, read_settings
 
 from .diagnosis import diagnose, shown_key, shown_value
 from .environment import from_environment, parse_text, suspicious
@@ -32,7 +33,6 @@ from .model import PluginTable, Settings
 from .origin import DEFAULT, Origin
 from .place import MACHINE_FILE, current_dir, find_project, own_folders, project_dir_of, project_file_in, user_file
 from .schema import field_of, policy_of
-from .source import parse_settings, plain_table, read_settings
 from .tighten import Judges, OwnModels, Violation, value_at, violations
 from .trust import distrust, known_before, named_places, trust
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from heapq import heappop, heappush
 
-from llmspell_hookspecs import Event
+from .event import Event
 
 __all__ = ["Ages"]
 

@@ -1,23 +1,23 @@
-"""Takes in what settings are written in: files of TOML, and tables that are handed over.
+"""Takes in TOML that people write, such as settings: bounded, each key with its line, what is wrong in one line.
 
 Invariant: what leaves here is plain, has text as keys, and is bounded in depth, number and size; whatever else comes in
-is one `SettingsError`, before any work is done on it.
+is one `SettingsError`, before any work is done on it. Lines are right for every text that tomllib accepts, which does
+not tell them; of a key in an inline table or an array of tables, it is that of the outermost statement that holds it.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from llmspell_hookspecs.errors import SettingsError, line_of_error
-from llmspell_hookspecs.regular import read_regular
+from .errors import SettingsError, line_of_error
+from .keys import split
+from .regular import read_regular
 
-from .location import lines_of
-
-__all__ = ["parse_settings", "plain_table", "read_settings"]
+__all__ = ["lines_of", "parse_settings", "plain_table", "read_settings"]
 
 _MOST_BYTES: Final = 1024 * 1024
 _MOST_LEVELS: Final = 32
@@ -26,6 +26,15 @@ _MOST_BITS: Final = 64
 _PLACE: Final = re.compile(r"at line (\d+)")
 _UTF_8_MARK: Final = b"\xef\xbb\xbf"
 _OTHER_MARKS: Final = ((b"\xff\xfe", "UTF-16 or UTF-32"), (b"\xfe\xff", "UTF-16"), (b"\0\0\xfe\xff", "UTF-32"))
+_PIECE = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}'
+    r"|'''.*?'{3,5}"
+    r'|"(?:\\.|[^"\\\n])*"'
+    r"|'[^'\n]*'"
+    r"|#[^\n]*"
+    r"|\n|[\[\]{}=]|[^\s\"'#\[\]{}=]+|[^\S\n]+",
+    re.DOTALL,
+)
 
 
 def read_settings(file: Path) -> bytes:
@@ -125,3 +134,42 @@ def _is_whole(text: str) -> bool:
 
 def _cut(text: str) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
+
+
+def lines_of(text: str) -> dict[tuple[str, ...], int]:
+    """Return the line of each key and table header."""
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for line, statement in _statements(text):
+        if statement[0] == "[":
+            table = _path("".join(statement).strip().strip("[]"))
+            found.setdefault(table, line)
+        elif "=" in statement:
+            found.setdefault((*table, *_path("".join(statement[: statement.index("=")]))), line)
+    return found
+
+
+def _path(key: str) -> tuple[str, ...]:
+    try:
+        return split(key)
+    except SettingsError:  # A quoted key with escapes: its errors name the table's line.
+        return ()
+
+
+def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Each header or assignment as its pieces, with the line on which it begins."""
+    statement: list[str] = []
+    line, begun, depth = 1, 1, 0
+    for match in _PIECE.finditer(text):
+        piece = match.group()
+        if piece == "\n" and depth == 0:
+            if statement:
+                yield begun, statement
+            statement = []
+        elif not piece.startswith("#") and (statement or not piece.isspace()):
+            begun = begun if statement else line
+            statement.append(piece)
+            depth += (piece in "[{") - (piece in "]}")
+        line += piece.count("\n")
+    if statement:
+        yield begun, statement

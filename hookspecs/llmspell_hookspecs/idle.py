@@ -6,18 +6,32 @@ Invariant: neither is an error, for what they name may come later.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final, Protocol
 
-from .hook import Hook
+from .order import Placed
 
-__all__ = ["unmatched", "unordered"]
+__all__ = ["Asked", "unmatched", "unordered"]
 
 _FEW: Final = 256
 """Among more names the nearest one is not looked for: that takes up to 20 us for each."""
 
 
-def unmatched(hook: Hook, components: Mapping[str, Collection[str]]) -> Iterator[str]:
+class Asked(Placed, Protocol):
+    """What is asked where it fits: a hook, as it is registered.
+
+    Attributes:
+        fits: Says of a component's name whether it is called there; None if it is for all.
+    """
+
+    fits: Callable[[str], object] | None
+
+    @property
+    def where(self) -> str:
+        """How messages about it begin."""
+
+
+def unmatched(hook: Asked, components: Mapping[str, Collection[str]]) -> Iterator[str]:
     """Yield a line if the pattern of a hook fits no component of its point's topic, where all of those are known."""
     match, there = hook.options.match, components.get(hook.point.topic)
     if hook.fits is not None and match is not None and there and not any(map(hook.fits, there)):
@@ -25,7 +39,7 @@ def unmatched(hook: Hook, components: Mapping[str, Collection[str]]) -> Iterator
         yield f"{hook.where}: {what}, so it is not asked; {_advice(match, there)}"
 
 
-def unordered(hook: Hook, there: Collection[str]) -> Iterator[str]:
+def unordered(hook: Asked, there: Collection[str]) -> Iterator[str]:
     """Yield a line for each name in a hook's ``before`` and ``after`` that nobody bears."""
     for option in ("before", "after"):
         for name in getattr(hook.options, option):

@@ -1,0 +1,96 @@
+"""Loading a plugin: the error for what it does wrong meanwhile, and its settings as its own model has them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from .errors import PluginError
+from .foreign import Blamed, text_of
+from .parameters import models_at, validate, written_names
+from .plugin import PluginInfo
+from .spelling import told
+
+__all__ = ["LoadingStep", "settings_of", "shown_plugin"]
+
+
+class LoadingStep:
+    """What is being done with a plugin; makes the error for what goes wrong meanwhile, for `Blamed`.
+
+    Args:
+        info: The plugin.
+        failure: What has failed if something is raised now; may be set anew.
+    """
+
+    __slots__ = ("failure", "info")
+
+    def __init__(self, info: PluginInfo, failure: str) -> None:
+        self.info = info
+        self.failure = failure
+
+    def __call__(self, error: BaseException) -> PluginError:
+        """Return the error."""
+        message = f"{shown_plugin(self.info)}: {self.failure}: {text_of(error)}; repair it, or disable it"
+        return PluginError(message, plugin=self.info.name)
+
+
+def shown_plugin(info: PluginInfo) -> str:
+    """Return a plugin as messages call it."""
+    source = f" ({info.distribution} {info.version})" if info.distribution else ""
+    return f"plugin {info.name}{source}"
+
+
+def settings_of(info: PluginInfo, target: Any, table: dict[str, Any], section: str) -> BaseModel | None:
+    """Return the settings of a plugin as its own model has them; None if it takes none.
+
+    Args:
+        info: Which plugin it is.
+        target: What its entry point names, or what was handed over.
+        table: Its own settings, secrets revealed.
+        section: Where its settings stand.
+
+    Raises:
+        PluginError: They do not fit; names the key.
+    """
+    with Blamed(LoadingStep(info, "its Settings cannot be used"), spares=PluginError):
+        where = f"{section}.{info.name}"
+        given = inspect.isclass(target) or inspect.ismodule(target)
+        # a module that makes names on demand is asked for none that it lacks
+        asked = not inspect.ismodule(target) or "Settings" in vars(target)
+        model = getattr(target, "Settings", None) if asked else None
+        problem = ""
+        if table and not given:
+            problem = "it was handed over as an object, which no settings reach; hand over its class"
+        elif table and model is None:
+            problem = "this plugin takes no settings; take the table out"
+        if problem:
+            raise PluginError(f"{where}.{next(iter(table))}: {problem}", plugin=info.name)
+        if model is not None and not (inspect.isclass(model) and issubclass(model, BaseModel)):
+            shown = told(model, 43)
+            message = f"plugin {info.name}: its Settings is {shown}, no pydantic model; make it one"
+            raise PluginError(message, plugin=info.name)
+        return None if model is None or not given else _validated(model, table, where)
+
+
+def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> BaseModel:
+    """Return the settings of a plugin as its own model has them; a key that it does not know is refused.
+
+    Raises:
+        PluginError: They do not fit; names the key.
+    """
+    try:
+        return validate(model, table)
+    except ValidationError as error:
+        problems = error.errors()
+        first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+        key = ".".join([where, *(str(part) for part in first["loc"])])
+        told = first["msg"].removeprefix("Value error, ")
+        message = f"{key}: {told}" if "; " in told else f"{key}: {told}; fix it, or take it out for the default"
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(sorted({name for each in models_at(model, first["loc"]) for name in written_names(each)}))
+            message = f"{key}: {first['msg']}; fix it, there are {known or 'none'}"
+        elif first["type"] == "missing":
+            message = f"{key}: it has no default; set it in [{key.rpartition('.')[0]}]"
+        raise PluginError(message, plugin=where.rpartition(".")[2]) from None

@@ -474,3 +474,28 @@ def test_a_wrap_that_yields_twice_is_told_to_yield_once(caplog: pytest.LogCaptur
     calling(prepare)
 
     assert caplog.messages == [f"hook code.yielding_twice at {AROUND}: it yielded twice; yield once"]
+
+
+@pytest.mark.parametrize("point", [AFTER, "tool_parameter_validation"])
+@pytest.mark.parametrize("in_a_nursery", [False, True])
+async def test_observers_behind_one_that_is_cut_off_are_told(point: str, in_a_nursery: bool) -> None:
+    seen: list[str] = []
+    scope = trio.CancelScope()
+
+    async def waits(context: Any) -> None:
+        async with trio.open_nursery() as nursery:  # what is cancelled leaves it as a group
+            scope.cancel()
+            if in_a_nursery:
+                nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    async def echo(parameters: Any, context: Any) -> Any:
+        return dict(parameters)
+
+    async with opened(make_tool("echo", echo)) as host:
+        host.hooks.register(point, waits, kind="observe", priority="highest")
+        host.hooks.register(point, lambda context: seen.append(context.point), kind="observe", priority="lowest")
+        with scope:
+            await host.call("tool:echo", {})
+
+    assert seen == [point]

@@ -158,7 +158,7 @@ async def _tell(chain: Chain, context: HookContext[Any], until_s: float, limit_s
     try:
         for observers in steps:
             await observe(observers, context, limit_s)
-    except trio.Cancelled:
+    except (trio.Cancelled, BaseExceptionGroup):  # a group where one waits in a nursery of its own
         deadline = min(until_s, trio.current_time() + LAST_MOMENTS_S)
         for observers in steps:
             with trio.CancelScope(shield=True, deadline=deadline):

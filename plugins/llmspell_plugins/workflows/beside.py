@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import trio
 
-from llmspell_hookspecs.errors import OperationTimeoutError, text_of_error
+from llmspell_hookspecs.errors import InvalidInputError, OperationTimeoutError, text_of_error
 from llmspell_hookspecs.operation import Ended
+from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflow import BranchOutcome, ParallelFork, ParallelJoin, ParallelSynchronization
 from llmspell_hookspecs.workflows import Branch, WorkflowRun
 
-__all__ = ["join", "run_branches"]
+__all__ = ["join", "named_once", "run_branches"]
+
+
+def named_once(run: WorkflowRun, point: str, names: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return the names that a hook has left, in its order.
+
+    Raises:
+        InvalidInputError: It named one twice, or one that there is not.
+    """
+    left: list[str] = []
+    for name in names:
+        if name not in known or name in left:
+            problem = "twice" if name in known else f"though there are {', '.join(known)[:200]}"
+            where = f"workflow {run.definition.name}: a hook of {point}"
+            raise InvalidInputError(f"{where} names {told(name, 80)} {problem}; leave out or reorder", field="branches")
+        left.append(name)
+    return left
 
 
 async def run_branches(run: WorkflowRun, branches: Sequence[Branch], limit: int, fail_fast: bool) -> Sequence[Any]:
@@ -52,7 +69,7 @@ async def join(
         Exception: One that may not failed.
     """
     fork = await run.decide("parallel_fork", ParallelFork(run.id, tuple(calls), limit), f"{path}fork")
-    names = [name for name in fork.branches if name in calls]
+    names = named_once(run, "parallel_fork", fork.branches, calls)
     arrived = 0
     errors: dict[str, Exception] = {}
 
@@ -92,19 +109,19 @@ async def join(
         _outcome(name, each, errors.get(name), name not in optional) for name, each in zip(names, ended, strict=True)
     )
     joined = await run.decide("parallel_join", ParallelJoin(run.id, outcomes), f"{path}join")
-    told = joined.outcomes
+    joins = joined.outcomes
     run.details.update(
         {
-            "total_branches": len(told),
-            "successful_branches": sum(outcome.status == "completed" for outcome in told),
-            "failed_branches": sum(outcome.status == "failed" for outcome in told),
-            "stopped_early": any(outcome.status == "cancelled" for outcome in told),
+            "total_branches": len(joins),
+            "successful_branches": sum(outcome.status == "completed" for outcome in joins),
+            "failed_branches": sum(outcome.status == "failed" for outcome in joins),
+            "stopped_early": any(outcome.status == "cancelled" for outcome in joins),
         }
     )
-    for outcome in told:
+    for outcome in joins:
         if outcome.required and outcome.status == "failed" and outcome.name in errors:
             raise errors[outcome.name]
-    return tuple(told)
+    return tuple(joins)
 
 
 def _outcome(name: str, ended: Ended, error: Exception | None, required: bool) -> BranchOutcome:

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmspell_hookspecs.workflow import BranchSelection
 from llmspell_hookspecs.workflows import WorkflowDefinition, WorkflowRun
 
+from .beside import named_once
+
 __all__ = ["Conditional", "ConditionalOptions"]
 
 
@@ -75,11 +77,8 @@ class Conditional:
         selection = BranchSelection(run.id, candidates, tuple(chosen))
         selection = await run.decide("branch_selection", selection, "selection")
         branches = {branch.name: branch for branch in definition.branches}
-        outputs = {
-            name: await run.sequence(branches[name].stages, f"branch.{name}/")
-            for name in selection.chosen
-            if name in branches
-        }
+        names = named_once(run, "branch_selection", selection.chosen, branches)
+        outputs = {name: await run.sequence(branches[name].stages, f"branch.{name}/") for name in names}
         run.details.update({"matched_branches": matched, "executed_branches": list(outputs)})
         if options.execute_all_matching:
             return outputs

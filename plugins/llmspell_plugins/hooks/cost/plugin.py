@@ -231,7 +231,7 @@ class Cost:
             return Cancel(
                 f"{address_of(context)}: the ledger cannot be written: {text_of_error(error)}", "budget_unknown"
             )
-        except trio.Cancelled:
+        except (trio.Cancelled, BaseExceptionGroup):  # a group where the storage waits in a nursery
             self._give_back(context, held)
             raise
         for budget, account in zip(self._budgets(context), held.accounts, strict=False):

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import trio
 from blake3 import blake3
 from msgspec import msgpack
 
@@ -22,7 +23,7 @@ from llmspell_hookspecs.storage import Storage, Storages
 from llmspell_hookspecs.workflow import WorkflowOutput
 
 from .reading import Loaded, check_id, claim, delete, load, open_runs, read_head
-from .records import ENDED, Head, Records
+from .records import DELETED, ENDED, PATIENCE_S, Head, Records
 
 __all__ = ["UNDER_WAY", "Archive", "no_run", "output_of", "print_of"]
 
@@ -56,7 +57,8 @@ class Archive:
 
     async def has(self, run_id: str) -> bool:
         """Whether there is a run of this id."""
-        return await read_head(await self._storage(), run_id) is not None
+        found = await read_head(await self._storage(), run_id)
+        return found is not None and found[0].status != DELETED
 
     async def begin(self, run_id: str, name: str, origin: str) -> Records:
         """Return the writer of a run that begins; that it is the only one of its id shows with its first write."""
@@ -74,7 +76,7 @@ class Archive:
         storage = await self._storage()
         check_id(run_id)
         found = await read_head(storage, run_id)
-        if found is None:
+        if found is None or found[0].status == DELETED:
             raise no_run(run_id)
         return found[0], await load(storage, run_id)
 
@@ -95,6 +97,8 @@ class Archive:
         async for run_id, head in open_runs(await self._storage(), unfinished):
             if len(found) >= limit:
                 break
+            if head.status == DELETED:
+                continue
             found.append(head.info(run_id, self._clock.now_s()))
         return found
 
@@ -129,8 +133,11 @@ class Archive:
         ended = [(head.changed_s, run_id) async for run_id, head in open_runs(storage, False) if head.status in ENDED]
         ended.sort(reverse=True)
         for place, (changed_s, run_id) in enumerate(ended):
-            if place >= keep_runs or changed_s < now_s - keep_days * _DAY_S:
-                await delete(storage, run_id)
+            found = await read_head(storage, run_id)
+            if found is None or found[0].status not in ENDED:
+                continue
+            if place >= keep_runs or changed_s < now_s - keep_days * _DAY_S or found[0].status == DELETED:
+                await delete(storage, run_id, *found)
 
     async def delete(self, run_id: str) -> bool:
         """Forget a run.
@@ -140,13 +147,13 @@ class Archive:
         """
         check_id(run_id)
         storage = await self._storage()
-        found = await read_head(storage, run_id)
-        if found is None:
-            return False
-        if found[0].info(run_id, self._clock.now_s()).live:
-            raise WorkflowError(f"workflow run {run_id}: somebody runs it; cancel it first")
-        await delete(storage, run_id)
-        return True
+        while (found := await read_head(storage, run_id)) is not None:
+            if found[0].info(run_id, self._clock.now_s()).live:
+                raise WorkflowError(f"workflow run {run_id}: somebody runs it; cancel it first")
+            if await delete(storage, run_id, *found):
+                return True
+            await trio.sleep(PATIENCE_S)
+        return False
 
 
 def no_run(run_id: str) -> ComponentNotFoundError:

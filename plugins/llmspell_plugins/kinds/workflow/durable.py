@@ -7,7 +7,7 @@ person is asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from msgspec import structs
@@ -24,9 +24,14 @@ from .records import Records
 from .shared import copied
 from .stage import key_of
 
-__all__ = ["Durable", "copied"]
+__all__ = ["Durable", "copied", "is_settled"]
 
 Safety = Literal["transactional", "repeatable", "keyed", "unknown"]
+
+
+def is_settled(record: StageRecord) -> bool:
+    """Return whether a stage does not run any more: it is done, or a person left it out, as its sequence shows."""
+    return record.status == "done" or (record.status == "skipped" and record.sequence > 0)
 
 
 class Durable:
@@ -42,7 +47,7 @@ class Durable:
     Attributes:
         writer: Writes what becomes of it.
         verdicts: What a person said of stages that were interrupted.
-        records: What became of the stages that are done, by path.
+        records: What became of the stages that are done, or that a person left out, by path.
         choices: What was decided.
         sequence: How many stages have ended.
         undoes: Whether what completed is being undone, so that no stage begins any more.
@@ -73,9 +78,10 @@ class Durable:
         self.choices, self._shared = loaded.choices, loaded.shared
         for path, info in loaded.stages.items():
             self.sequence = max(self.sequence, info.sequence)
-            if info.status == "done":
-                self.records[path] = self.record_of(info)
-            elif info.status != "skipped":
+            record = self.record_of(info)
+            if is_settled(record):
+                self.records[path] = record
+            elif info.status not in ("skipped", "undone"):
                 self._found[path] = info
 
     def shared_of(self, definition: WorkflowDefinition) -> dict[str, Any]:
@@ -169,6 +175,12 @@ class Durable:
         """Note that what completed is undone from here on."""
         self.undoes = True
         self.writer.become("compensating", error=error)
+
+    def begin_again(self, undone: Iterable[str]) -> None:
+        """Note that stages which were undone, and what undid them, are to run again."""
+        self.undoes = False
+        for path in undone:
+            self.writer.stage(StageInfo(path, "undone"))
 
     def become(self, status: str, output: Any, details: Any, error: str, waiting: tuple[str, ...]) -> None:
         """Note what the run is now."""

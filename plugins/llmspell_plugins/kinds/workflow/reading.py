@@ -20,7 +20,7 @@ from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.storage import Storage
 from llmspell_plugins.services.state_value import decode
 
-from .records import ENDED, PATIENCE_S, Head, Records
+from .records import DELETED, ENDED, PATIENCE_S, Head, Records
 
 __all__ = ["Loaded", "check_id", "claim", "delete", "load", "open_runs", "read_head"]
 
@@ -143,11 +143,23 @@ def check_id(run_id: str) -> None:
         raise InvalidInputError(message, field="run_id")
 
 
-async def delete(storage: Storage, run_id: str) -> None:
-    """Forget what is kept of a run."""
+async def delete(storage: Storage, run_id: str, head: Head, version: int) -> bool:
+    """Forget what is kept of a run; False if somebody has taken it up since it was read.
+
+    Args:
+        storage: Where it is kept.
+        run_id: Its id.
+        head: What it is.
+        version: Of the head, as it was read.
+    """
     prefix = f"workflow/{run_id}/"
+    gone = msgspec.msgpack.encode(structs.replace(head, status=DELETED, fence=head.fence + 1, lease_s=0.0))
+    with trio.CancelScope(shield=True):  # from here on nobody takes it up, and whoever has it writes nothing more
+        if await storage.write({f"{prefix}head": gone}, expect={f"{prefix}head": version}) is None:
+            return False
     keys = [key async for key, _ in storage.scan(prefix, limit=sys.maxsize)]
     places = [f"workflow-open/{run_id}", *(key for key in keys if not key.endswith("/head"))]
     for start in range(0, len(places), 1000):
         await storage.write(dict.fromkeys(places[start : start + 1000]))
     await storage.write({f"{prefix}head": None})
+    return True

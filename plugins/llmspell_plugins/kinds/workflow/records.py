@@ -33,7 +33,10 @@ from llmspell_hookspecs.transaction import Transaction
 from llmspell_hookspecs.workflow import Checkpoint
 from llmspell_plugins.services.state_value import decode, encode
 
+from .shared import MAX_BYTES
+
 __all__ = [
+    "DELETED",
     "ENDED",
     "PATIENCE_S",
     "Head",
@@ -41,10 +44,11 @@ __all__ = [
     "place_of",
 ]
 
-_MAX_BYTES: Final = 10_000_000
 _LONGEST: Final = 300
 """Of a key, in bytes; what is longer ends in its hash."""
-ENDED: Final = frozenset({"completed", "partial", "compensated", "compensation_failed"})
+DELETED: Final = "deleted"
+"""What a run is while it is being deleted, so that nobody takes it up; if that was cut off, it is deleted again."""
+ENDED: Final = frozenset({"completed", "partial", "compensated", "compensation_failed", DELETED})
 """What a run is when it has ended for good."""
 PATIENCE_S: Final = 0.002
 """Longer than a storage may miss what another process wrote."""
@@ -152,10 +156,10 @@ class Records:
 
     def become(self, status: str, **changes: Any) -> None:
         """Note what it is now."""
-        self.head = structs.replace(self.head, status=status, **changes)
+        before, self.head = self.head.status, structs.replace(self.head, status=status, **changes)
         self._put("", b"")
-        if status in ENDED:
-            self._pending[f"workflow-open/{self._run_id}"] = None
+        if (status in ENDED) != (before in ENDED):
+            self._pending[f"workflow-open/{self._run_id}"] = None if status in ENDED else b""
 
     def result(self, output: Any, details: Any) -> None:
         """Note what it yielded."""
@@ -175,7 +179,7 @@ class Records:
         return entries, decode(self._where, encoded).get("output")
 
     def _encode(self, what: str, value: Any) -> bytes:
-        return encode(f"{self._where}: {what}", value, _MAX_BYTES)
+        return encode(f"{self._where}: {what}", value, MAX_BYTES)
 
     def _put(self, key: str, encoded: bytes) -> None:
         if key:

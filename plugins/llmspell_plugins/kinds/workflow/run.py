@@ -37,7 +37,7 @@ from llmspell_hookspecs.workflow import (
 from llmspell_hookspecs.workflows import Stage, StageRecord, WorkflowDefinition
 
 from .definition import CompiledStage, Plan, needed
-from .durable import Durable, copied
+from .durable import Durable, copied, is_settled
 from .reference import compile_value
 from .shared import Shared
 from .stage import STAGE, PausedError, Place, body_of, key_of
@@ -45,6 +45,8 @@ from .stage import STAGE, PausedError, Place, body_of, key_of
 __all__ = ["Run", "check_plan"]
 
 _DONE: Final = "done"
+_ROLLBACK: Final = "rollback/"
+"""What the paths of undoings begin with; the rest is the path of what they undo."""
 _INTERRUPTED: Final = "it was under way when the run was cut off, and nobody said that it may run twice"
 Undo = tuple[int, str, CompiledStage, Mapping[str, Any] | None]
 
@@ -145,6 +147,8 @@ class Run:
         if record is not None and (record.status == _DONE or self.durable is not None):
             if record.status != "skipped":
                 self._ended(compiled, record, locals)
+            elif path not in self.skipped:
+                self.skipped.append(path)
             return self.seen(record)
         scope = path.rpartition("/")[0]
         if (self.failed or self.skipped) and self._lacks(compiled, Place(self, scope, locals)):
@@ -176,8 +180,6 @@ class Run:
                 raise WorkflowError(info.error, stage=path)
         elif (settled := durable.settled(compiled, info, self._sequence + 1)) is not None:
             self._sequence += 1
-            if settled.status == "skipped":
-                self.skipped.append(path)
             record = settled
         elif not durable.may_repeat(compiled, info):
             durable.note(structs.replace(info, status="interrupted", error=_INTERRUPTED))
@@ -211,7 +213,7 @@ class Run:
             failure = error
         if failure is None:
             if durable is not None:
-                if durable.undoes and not path.startswith("rollback/"):
+                if durable.undoes and not path.startswith(_ROLLBACK):
                     raise WorkflowError(f"{path}: it did not run before the run failed", stage=path)
                 place.written = {}
                 given = durable.intend(compiled, path, given)
@@ -448,7 +450,8 @@ class Run:
         if self.durable is not None:
             self.durable.become(status, output, self.details, error, tuple(self.waiting))
         if status != "running":  # a run that begins is written with its first stage
-            await self._settle()
+            with trio.CancelScope(shield=True):  # else a run that has ended would be taken for one that goes on
+                await self._settle()
         await self.notice("workflow_state_change", StateChange(self.id, previous, status, resumed))
 
     def begin_again(self) -> None:
@@ -456,7 +459,13 @@ class Run:
         if self.status in ("completed", "partial") and self.durable is None:
             self.records.clear()
             self.choices.clear()
-        self.records = {path: record for path, record in self.records.items() if record.status == _DONE}
+        self.records = {path: record for path, record in self.records.items() if is_settled(record)}
+        undone = [path for path in self.records if path.startswith(_ROLLBACK)]
+        undone += [path.removeprefix(_ROLLBACK) for path in undone]
+        for path in undone:
+            del self.records[path]
+        if self.durable is not None:
+            self.durable.begin_again(undone)
         self.failed, self.skipped, self._undo = [], [], []
         self.ran, self.culprit, self.failure = 0, "", None
         self.details.clear()
@@ -471,11 +480,11 @@ class Run:
             self.durable.begin_undoing(error)
         approved = await self.decide("workflow_rollback", Rollback(self.id, error, tuple(steps)), "rollback")
         wrong = False
-        for path in approved.paths:
+        for path in dict.fromkeys(approved.paths):
             if path not in steps:
                 continue
             undo, locals = steps[path]
-            name = f"rollback/{path}"
+            name = f"{_ROLLBACK}{path}"
             record = self.records.get(name)
             if record is None or record.status != _DONE:
                 record = await self._undo_again(undo, name)

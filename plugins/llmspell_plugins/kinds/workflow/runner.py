@@ -31,7 +31,7 @@ from llmspell_hookspecs.errors import (
 )
 from llmspell_hookspecs.event import Events
 from llmspell_hookspecs.fit import plain
-from llmspell_hookspecs.foreign import Blamed, as_error
+from llmspell_hookspecs.foreign import Blamed, as_error, passes
 from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
 from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.plugin import Services
@@ -488,16 +488,12 @@ async def _go(run: Run, resumed: bool) -> WorkflowOutput:
             value = await run.plan.pattern.run(run)
         if run.waiting:
             raise PausedError(f"{', '.join(run.waiting)}: it waits")
-    except trio.Cancelled:
+    except (trio.Cancelled, BaseExceptionGroup) as caught:  # a group where stages run beside each other
         if run.lost:
             raise
-        status = "cancelled"
-        if run.definition.on_cancel == "compensate":
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _UNDOING_S):
-                status = await run.roll_back("cancelled")
-                status = "cancelled" if status == "failed" else status
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_MOMENTS_S):
-            await run.become(status)
+        if not passes(caught):
+            return await _fail(run, as_error(caught, f"workflow {run.definition.name}"), began)
+        await _cancel(run)
         raise
     except Exception as caught:
         if run.lost:
@@ -511,6 +507,17 @@ async def _go(run: Run, resumed: bool) -> WorkflowOutput:
     status = "partial" if run.failed else "completed"
     await run.become(status, output=value)
     return _output(run, status, value, "", began)
+
+
+async def _cancel(run: Run) -> None:
+    """End a run that is cancelled: undo what completed if it asks for that, and keep what it is then."""
+    status = "cancelled"
+    if run.definition.on_cancel == "compensate":
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _UNDOING_S):
+            status = await run.roll_back("cancelled")
+            status = "cancelled" if status == "failed" else status
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_MOMENTS_S):
+        await run.become(status)
 
 
 async def _pause(run: Run, began: float) -> WorkflowOutput:

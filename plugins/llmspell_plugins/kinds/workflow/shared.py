@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final, Literal
 
 from llmspell_hookspecs.context import ComponentRef
-from llmspell_hookspecs.errors import OperationError
+from llmspell_hookspecs.errors import InvalidInputError, OperationError
 from llmspell_hookspecs.operation import Operation, OperationKind, Operations
+from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflow import SharedAccess
+from llmspell_plugins.services.state_value import encode
 
-__all__ = ["Shared", "copied"]
+__all__ = ["MAX_BYTES", "Shared", "copied"]
 
+MAX_BYTES: Final = 10_000_000
+"""How large what is kept of a run may be, each by itself."""
 _POINT: Final = "workflow_shared_data"
 _ACCESS: Final = OperationKind("workflow_shared", before=_POINT, result=SharedAccess, sync=True)
 
@@ -42,13 +46,18 @@ class Shared(MutableMapping[str, Any]):
     ) -> None:
         self._data, self._operations, self._component, self._run_id = data, operations, component, run_id
         self._written, self._copies = written, copies
+        self._where = f"workflow {component.name}: what its stages share"
 
     def __getitem__(self, key: str) -> Any:
         value = self._ask("read", key, self._data[key])
         return copied(value) if self._copies else value
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise InvalidInputError(f"{self._where}: its key {told(key, 80)} is no text; give one", field="key")
         value = self._ask("write", key, value)
+        if self._copies:  # what cannot be kept fails whoever shares it, not the record of that
+            encode(f"{self._where} {key!r:.80}", value, MAX_BYTES)
         self._data[key] = copied(value) if self._copies else value
         if self._written is not None:
             self._written(key, {"value": self._data[key]})

@@ -433,3 +433,19 @@ async def test_a_bomb_ends_in_an_answer_or_one_error(tmp_path: Path, bomb: str) 
             assert result.result["entry_count"] == 1
         except (ToolError, ResourceLimitError) as error:
             assert error.code in ("invalid_input", "limit_exceeded", "timeout", "resource_limit"), error
+
+
+@pytest.mark.parametrize("entry", [{"id": ""}, {"id": None, "type": ""}, {"id": "k", "type": None}])
+async def test_an_entry_without_key_or_type_is_kept(tmp_path: Path, entry: dict[str, Any]) -> None:
+    given = [{"title": "T", "ISBN": "1", **entry}]
+
+    checked = await told(tmp_path, operation="validate_bibliography", input=given)
+    written = await told(tmp_path, input=given)
+
+    assert not checked["valid"]
+    assert written["entry_count"] == 1
+
+
+async def test_a_number_of_more_digits_than_are_printed_is_no_bibliography(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="digits"):
+        await told(tmp_path, input=[{"id": "k", "title": 10**5000}])

@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from malformed.__main__ import KINDS, cases, kind_of
 from malformed.oracle import Case, Watch, faults_of_message, faults_of_process, shown
+from tool_calls import OURS
 from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = {
     "settings": 120,
-    "tools": 150,
+    "tools": 400,
     "lua": 100,
     "answers": 60,
     "packages": 40,
@@ -61,6 +64,14 @@ def test_what_a_message_or_a_process_may_not_hold_is_found() -> None:
     assert [message for message in messages if not list(faults_of_message(message))] == []
     assert [end for end in ends if not list(faults_of_process(*end))] == []
     assert list(itertools.chain(faults_of_message("tool:x: no; try y"), faults_of_process(2, b"llmspell: no\n"))) == []
+
+
+def test_every_tool_that_is_installed_is_among_the_inputs_as_often_as_others() -> None:
+    drawn = [cast("Any", case.value)[0] for case in cases(kind_of("tools").make, "tools", 1, 0, 40 * len(OURS))]
+
+    count = Counter(drawn)
+    assert set(count) == set(OURS)
+    assert min(count.values()) > 10
 
 
 @pytest.mark.long

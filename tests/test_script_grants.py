@@ -311,3 +311,8 @@ async def test_a_console_is_given_what_its_script_says() -> None:
         async with scripts.console(ScriptRun("", "lua", "lines", globals=("JSON", "print"))) as console:
             assert await console.evaluate("type(Tool) .. type(io) .. type(JSON)") == "nilniltable"
             assert {"Tool", "io"}.isdisjoint(await console.globals())
+
+
+async def test_a_limit_that_is_higher_than_anybody_counts_is_none() -> None:
+    async with host(value_items=2**63 - 1, value_bytes=2**63 - 1) as opened_host:
+        assert await run(opened_host, "return 1", instructions=10**30) == 1

@@ -26,6 +26,7 @@ KINDS = {
     "workflows": 4000,
 }
 """The kinds, and how many of each a complete run tries."""
+_TESTS = str(Path(__file__).resolve().parents[1])
 
 
 class Kind(Protocol):
@@ -40,6 +41,8 @@ class Kind(Protocol):
 
 def kind_of(name: str) -> Kind:
     """Return the kind of this name."""
+    if _TESTS not in sys.path:  # as where pytest runs: what the tests share is found by its own name
+        sys.path.insert(0, _TESTS)
     kind: Any = importlib.import_module(f"{__package__}.{name}")
     return cast("Kind", kind)
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs import LlmspellError, ToolError
 
 __all__ = ["PATIENCE_S", "Case", "Watch", "faults_of_message", "faults_of_process", "shown"]
 
@@ -75,6 +75,8 @@ class Watch:
             self.outcomes[error.code] += 1
             if error.code == "internal":
                 self.complain(case, f"told as internal: {error}")
+            if isinstance(error, ToolError) and error.code == "process" and error.details is not None:
+                self.complain(case, f"raw from a child process: {error}")
             for fault in faults_of_message(str(error)):
                 self.complain(case, f"{type(error).__name__}: {fault}")
         except BaseException as error:

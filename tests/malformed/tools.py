@@ -1,31 +1,40 @@
-"""Parameters of every tool in the box, through ``host.call``, in a folder beside which nothing may be touched."""
+"""Parameters of every tool in the box, through ``host.call``, in a folder beside which nothing may be touched.
+
+Each tool comes up as often as every other: with its examples, its calls in `tool_calls` and some more, as they are or
+with something in them made malformed, on files that are sound or damaged.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import trio
 
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_testing.canned import CannedServer
+from tool_calls import CALLS, OURS, Person, filled, lay_out, site, tools_settings
 
 from .forbidden import Forbidden
 from .mutation import Mutation
 from .oracle import Case, Watch
-from .samples import FILES, file_for
+from .samples import FILES
 
-__all__ = ["make", "run"]
+__all__ = ["INPUTS", "make", "run"]
 
 _CSV: Final = "name,age,joined\nAda,36,1815-12-10\nBob,x,\n"
 _JSON: Final = {"a": [1, {"b": None}], "c": "x"}
-_BY_EXAMPLE: Final = 0.6
 _KEPT: Final = ("operation", "method", "format", "type")
 _SCHEMA: Final = {"type": "object", "properties": {"a": {"type": "array"}}, "required": ["a"]}
+_AS_IT_IS: Final = 0.1
+_FORBIDDEN: Final = 0.15
+_DAMAGED: Final = (*FILES, "photo.png", "song.wav", "photos.zip", "notes.tar.gz", "shop.db")
 
 SOUND: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("calculator", {"operation": "evaluate", "input": "2 * sqrt(x) + max(1, y) ** 2", "variables": {"x": 4, "y": 2}}),
@@ -41,7 +50,7 @@ SOUND: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
             ("convert", {"format": "xlsx"}),
             ("filter", {"filter": "age > 30 and name == 'Ada'"}),
             ("transform", {"add_columns": {"z": "age"}, "rename_columns": {"name": "n"}}),
-            ("validate", {"rules": {"age": {"type": "integer", "min": 0}}}),
+            ("validate", {"rules": {"age": "range:0-100"}}),
             ("sample", {"size": 1, "method": "random", "seed": 3}),
         )
     ),
@@ -52,7 +61,7 @@ SOUND: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("file_operations", {"operation": "delete", "path": "folder", "recursive": True}),
     ("file_operations", {"operation": "copy", "source_path": "notes.txt", "target_path": "copy.txt"}),
     ("file_operations", {"operation": "move", "source_path": "folder", "target_path": "moved", "recursive": True}),
-    ("file_operations", {"operation": "list", "path": ".", "recursive": True}),
+    ("file_operations", {"operation": "list_dir", "path": ".", "recursive": True}),
     ("file_operations", {"operation": "metadata", "path": "table.csv"}),
     ("file_operations", {"operation": "create_dir", "path": "a/b/c", "recursive": True}),
     ("file_operations", {"operation": "read", "path": "link/secret.txt"}),
@@ -83,93 +92,138 @@ SOUND: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
 )
 
 
-def _examples() -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
-    """The examples of all tools in the box, each with the operations that the tool has."""
-    for point in sorted(entry_points(group="llmspell.tools"), key=lambda point: point.name):
-        if point.dist is not None and point.dist.name == "llmspell":
-            kind = point.load()
-            operation: Mapping[str, Any] = kind.schema().get("properties", {}).get("operation", {})
-            for each in kind.examples:
-                yield kind.name, dict(each.parameters), tuple(operation.get("enum", ()))
+def _examples() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The examples of all tools in the box, which ask the server here instead of one on the network."""
+    for point in entry_points(group="llmspell.tools"):
+        if point.name in OURS:
+            for each in point.load().examples:
+                yield point.name, _here(dict(each.parameters))
 
 
-EXAMPLES: Final = tuple(_examples())
+def _here(given: Any) -> Any:
+    if isinstance(given, str):
+        return given.replace("https://example.com", "URL").replace("example.com:443", "ADDRESS")
+    if isinstance(given, dict):
+        return {key: _here(value) for key, value in given.items()}
+    return list(map(_here, given)) if isinstance(given, list | tuple) else given
+
+
+def _operations() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The operations that each tool has."""
+    for point in entry_points(group="llmspell.tools"):
+        if point.name in OURS:
+            operation: Mapping[str, Any] = point.load().schema().get("properties", {}).get("operation", {})
+            yield point.name, tuple(operation.get("enum", ()))
+
+
+INPUTS: Final[dict[str, list[dict[str, Any]]]] = {name: [dict(call) for call in calls] for name, calls in CALLS.items()}
+for _name, _parameters in (*_examples(), *SOUND):
+    INPUTS.setdefault(_name, []).append(_parameters)
+OPERATIONS: Final = dict(_operations())
 
 
 def make(draw: Mutation) -> tuple[str, Any]:
     """Return a tool and what it is given."""
-    if draw.random.random() < _BY_EXAMPLE:
-        name, parameters, operations = draw.random.choice(EXAMPLES)
-        if operations and draw.random.random() < 0.5:
-            parameters = {**parameters, "operation": draw.random.choice(operations)}
-        if draw.random.random() < 0.2:  # as it is: what a damaged file makes of it
-            return name, parameters
-    else:
-        name, parameters = draw.random.choice(SOUND)
+    name = draw.random.choice(OURS)
+    parameters = draw.random.choice(INPUTS[name])
+    if OPERATIONS[name] and draw.random.random() < 0.2:
+        parameters = {**parameters, "operation": draw.random.choice(OPERATIONS[name])}
+    if draw.random.random() < _FORBIDDEN:
+        parameters = _astray(parameters)
     made: Any = parameters
-    for _ in range(draw.random.randint(1, 2)):
-        made = draw.leaf(made, _KEPT) if draw.random.random() < 0.75 else draw.value(made)
+    if draw.random.random() >= _AS_IT_IS:  # else as it is: what a damaged file makes of it
+        for _ in range(draw.random.randint(1, 2)):
+            made = draw.leaf(made, _KEPT) if draw.random.random() < 0.75 else draw.value(made)
     return name, made
+
+
+def _astray(given: Any) -> Any:
+    """The parameters with a host that is not allowed."""
+    if isinstance(given, str):
+        return given.replace("URL", "FORBIDDEN").replace("ADDRESS", "FORBIDDEN".lower())
+    if isinstance(given, dict):
+        return {key: _astray(value) for key, value in given.items()}
+    return list(map(_astray, given)) if isinstance(given, list) else given
 
 
 def run(cases: Iterable[Case], watch: Watch, project: Path) -> None:
     """Call each, and look at what lies beside the folder."""
-    settings = {
-        "security": {
-            "paths": {"read": [str(project)], "write": [str(project)]},
-            "hosts": {"allowed": ["127.0.0.1"], "private": ["127.0.0.1"]},
-        },
-        "tools": {"time_s": 10},
-        "storage": {"backend": "memory"},
-    }
     beside = project.parent / "outside"
     beside.mkdir()
     (beside / "secret.txt").write_text("secret")
+    files = _files(project)
+    tried, answered = Counter[str](), Counter[str]()
 
-    async def main(server: CannedServer, forbidden: Forbidden) -> None:
-        loaded = load_settings(settings, cwd=project)
-        async with Host.open(loaded, discover=False) as host:
+    async def main(url: str, forbidden: Forbidden) -> None:
+        loaded = load_settings(_settings(project, url), cwd=project)
+        async with Host.open(loaded, plugins=[Person], discover=False) as host:
             for case in cases:
-                _lay_out(project, beside, case.number)
+                _lay_out(project, beside, files, case.number)
                 before = _seen(project)
                 with watch.trying(case):
-                    await _try(host, case, server.url, forbidden.url)
+                    tried[case.value[0]] += 1  # type: ignore[index]
+                    await _try(host, case, url, forbidden.url)
+                    answered[case.value[0]] += 1  # type: ignore[index]
                 if forbidden.reached():
                     watch.complain(case, "a host was reached that is not allowed")
                 if _seen(project) != before:
                     watch.complain(case, f"something outside changed: {_seen(project) ^ before}")
 
-    with CannedServer((200, "application/json", b'{"ok": true}')) as server, Forbidden() as forbidden:
-        trio.run(main, server, forbidden)
+    with site() as server, Forbidden() as forbidden:
+        trio.run(main, server.url, forbidden)
+    least, most = min(tried.values(), default=0), max(tried.values(), default=0)
+    print(f"{len(tried)} of {len(OURS)} tools, each {least} to {most} times, {answered.total()} answers", flush=True)
+
+
+def _settings(project: Path, url: str) -> dict[str, Any]:
+    return {
+        "security": {
+            "paths": {"read": [str(project)], "write": [str(project)]},
+            "hosts": {"allowed": ["127.0.0.1"], "private": ["127.0.0.1"]},
+        },
+        "tools": {"time_s": 10, **tools_settings(project, url)},
+        "storage": {"backend": "memory"},
+    }
 
 
 async def _try(host: Host, case: Case, url: str, forbidden: str) -> None:
     given: Any = case.value
     name, parameters = given
-    if isinstance(parameters, dict) and isinstance(parameters.get("input"), str):
-        parameters = {**parameters, "input": parameters["input"].replace("URL", url).replace("FORBIDDEN", forbidden)}
+    with suppress(RecursionError):  # what is nested so deeply holds none
+        parameters = _replaced(filled(parameters, url), forbidden)
     await host.call(f"tool:{name}", parameters)
 
 
-def _lay_out(project: Path, beside: Path, number: int) -> None:
-    _lay_out_texts(project, beside)
-    for name in FILES:
-        (project / name).write_bytes(file_for(name, number))
+def _replaced(given: Any, forbidden: str) -> Any:
+    if isinstance(given, str):
+        return given.replace("FORBIDDEN", forbidden).replace("forbidden", forbidden.removeprefix("http://"))
+    if isinstance(given, dict):
+        return {key: _replaced(value, forbidden) for key, value in given.items()}
+    return [_replaced(each, forbidden) for each in given] if isinstance(given, list) else given
 
 
-def _lay_out_texts(project: Path, beside: Path) -> None:
-    if (project / "folder" / "inner.txt").exists() and len(list(project.iterdir())) == _FILES:
-        return
+def _files(project: Path) -> dict[str, bytes]:
+    """What lies in the folder at the beginning of each call, by path; the folder stays empty."""
     for entry in project.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        shutil.rmtree(entry)
+    lay_out(project)
     (project / "folder").mkdir()
     (project / "folder" / "inner.txt").write_text("inner")
-    (project / "notes.txt").write_text("notes")
-    (project / "table.csv").write_text(_CSV)
+    (project / "old.txt").write_bytes("caf\xe9".encode("cp1252"))
+    for name, content in FILES.items():
+        (project / name).write_bytes(content)
+    return {str(file.relative_to(project)): file.read_bytes() for file in project.rglob("*") if file.is_file()}
+
+
+def _lay_out(project: Path, beside: Path, files: Mapping[str, bytes], number: int) -> None:
+    """Write the files anew; every second time those that are no texts are damaged, each time otherwise."""
+    for entry in project.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    for name, content in files.items():
+        (project / name).parent.mkdir(exist_ok=True)
+        damaged = number % 2 and name in _DAMAGED
+        (project / name).write_bytes(Mutation(Random(f"{name}:{number}")).bytes(content) if damaged else content)
     (project / "link").symlink_to(beside)
-
-
-_FILES: Final = 4 + len(FILES)
 
 
 def _seen(project: Path) -> frozenset[tuple[str, int, int]]:

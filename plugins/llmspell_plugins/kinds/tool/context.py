@@ -12,8 +12,9 @@ from typing import Any, Final
 import trio
 from blake3 import blake3
 
-from llmspell_hookspecs import Services, ToolCall
+from llmspell_hookspecs import Services, ToolCall, ToolError
 from llmspell_hookspecs.context import OperationRef
+from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.operation import RunningOperation
 from llmspell_hookspecs.services import Processes
 from llmspell_hookspecs.tool import ToolLimits
@@ -83,6 +84,12 @@ class CallContext:
 
     async def run_process(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """Run a module-level function in a child process held to the limits; a cancellation kills it."""
-        return await self._processes.run(
-            function, *arguments, memory_bytes=self.limits.memory_bytes, output_bytes=self.limits.output_bytes
-        )
+        try:
+            return await self._processes.run(
+                function, *arguments, memory_bytes=self.limits.memory_bytes, output_bytes=self.limits.output_bytes
+            )
+        except (ResourceLimitError, ToolError) as error:
+            own = f"{getattr(function, '__qualname__', repr(function))}: "  # says nothing to whoever calls the tool
+            if str(error).startswith(own):
+                error.args = (f"{self._frame.address}: {str(error).removeprefix(own)}",)
+            raise

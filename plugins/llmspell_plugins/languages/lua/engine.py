@@ -48,6 +48,8 @@ _FUNCTIONS: Final = (
     "wipe",
     "withhold",
 )
+_MOST: Final = 2**60
+"""Of what Lua counts: what is more is as good as no limit."""
 _KERNEL_BYTES: Final = 4 * 1024 * 1024
 _SPARE_BYTES: Final = 1024 * 1024
 _CROSSING_BYTES: Final = 64 * 1024
@@ -100,7 +102,7 @@ class Engine:
             max_memory=_KERNEL_BYTES,
         )
         self._kernel: dict[str, Any] = self._load(check, ask)
-        self._kernel["set_instruction_limit"](instructions)
+        self._kernel["set_instruction_limit"](min(instructions, _MOST))
         self._memory_bytes = memory_bytes
         self._own_bytes: int = self._lua.get_memory_used()
         self.allow(None)
@@ -164,7 +166,7 @@ class Engine:
 
     def limit_values(self, items: int, size_bytes: int) -> None:
         """Let the script hand over so many values, and bytes of text, at once."""
-        self._enter("set_value_limits", items, size_bytes)
+        self._enter("set_value_limits", min(items, _MOST), min(size_bytes, _MOST))
 
     def set_global(self, name: str, payload: bytes) -> None:
         """Give the script a global.

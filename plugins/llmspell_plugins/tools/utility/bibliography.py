@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from llmspell_hookspecs import ToolError
+from llmspell_hookspecs.errors import line_of_error
 
 from .bibtex import read_bibtex, write_bibtex
 from .citation_text import sentence_case
@@ -47,7 +48,10 @@ def read(given: Any, form: str) -> Bibliography:
     if not isinstance(given, str):
         if form not in ("auto", "csl-json"):
             refuse(f"{form} is a text; give one")
-        given, form = json.dumps(given), "csl-json"
+        try:
+            given, form = json.dumps(given), "csl-json"
+        except (TypeError, ValueError, RecursionError) as error:  # such as a number of more digits than are printed
+            refuse(f"{line_of_error(error)[:200]}; give CSL-JSON")
     given = given.removeprefix("\ufeff")
     found = _READERS[_guessed(given) if form == "auto" else form](given)
     if len(found.items) > MOST_ENTRIES:

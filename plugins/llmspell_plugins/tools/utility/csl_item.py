@@ -110,7 +110,7 @@ def csl_item(given: Any, number: int) -> dict[str, Any]:
     """Return an item with what of CSL-JSON is in it; ``number`` is its place, from 0."""
     if not isinstance(given, Mapping):
         refuse(f"entry {number + 1} is {type(given).__name__}; give each as an object")
-    item: dict[str, Any] = {"id": str(given.get("id", number + 1)), "type": str(given.get("type", "document"))}
+    item: dict[str, Any] = {"id": str(given.get("id", number + 1)), "type": str(given.get("type") or "document")}
     for name in _TEXTS:
         value = given.get(name)
         if isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -182,4 +182,4 @@ def cleaned(item: dict[str, Any]) -> dict[str, Any]:
         item["DOI"] = re.sub(r"^(?:https?://(?:dx\.)?doi\.org/|doi:\s*)", "", item["DOI"], flags=re.IGNORECASE)
     if "page" in item:
         item["page"] = re.sub(r"\s*(?:--+|\u2013|\u2014)\s*", "-", item["page"])
-    return {name: value for name, value in item.items() if value}
+    return {name: value for name, value in item.items() if value or name == "id"}

@@ -101,6 +101,7 @@ _OPENED = {
     "host/llmspell/security/process.py": "the system's own, below /proc",
     "hookspecs/llmspell_hookspecs/regular.py": "the one place",
     "plugins/llmspell_plugins/commands/repl/terminal.py": "the history, told where it fails",
+    "plugins/llmspell_plugins/commands/tool_answer.py": "a new file, for bytes that no terminal shows",
     "plugins/llmspell_plugins/hooks/logging/file.py": "the log, told where it fails",
     "plugins/llmspell_plugins/hooks/security/audit.py": "the log's key and its head, told where it fails",
     "plugins/llmspell_plugins/languages/lua/engine.py": "the package's own",

@@ -169,7 +169,11 @@ def test_nobody_catches_base_exceptions_leaves_stubs_or_notes_to_self() -> None:
     assert found == []
 
 
-WRITERS = {"outlet.py": "the way out", "scope.py": "a script's output in a program that embeds the host"}
+WRITERS = {
+    "outlet.py": "the way out",
+    "scope.py": "a script's output in a program that embeds the host",
+    "tool_answer.py": "a pager, which is given what the way out would write",
+}
 """Who may touch the process's streams; what writes a marker to a pipe of its own is a child process's main."""
 
 

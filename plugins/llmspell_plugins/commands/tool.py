@@ -20,6 +20,8 @@ from llmspell_hookspecs.services import Tools
 from llmspell_hookspecs.values import thaw
 from llmspell_plugins.commands.meant import meant
 
+from .tool_answer import show_answer
+
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
 
@@ -117,13 +119,17 @@ async def _tried(host: CommandHost, name: str, example: ToolExample) -> dict[str
 @click.argument("name")
 @click.argument("parameters", nargs=-1, type=click.UNPROCESSED)
 @click.option("--explain", is_flag=True, help="Show which hooks fired, and what each did.")
+@click.option("--no-pager", is_flag=True, help="Print a long answer as it is, on a terminal, too.")
 @click.pass_context
-def tool_invoke(context: click.Context, name: str, parameters: tuple[str, ...], explain: bool) -> None:
+def tool_invoke(context: click.Context, name: str, parameters: tuple[str, ...], explain: bool, no_pager: bool) -> None:
     """Call the tool NAME.
 
     PARAMETERS are one JSON object, @FILE or - for a file or standard input that holds one, pairs such as
     operation=read path=notes.txt, or flags such as --operation read --path=notes.txt; a flag alone is true. What
     is an option of the command, such as --output, is given as a pair.
+
+    Records are shown as a table. On a terminal, bytes in the answer are saved to files, and what is longer than it goes
+    to the program that PAGER names.
     """
     invocation: Invocation = context.obj
     given_to = [each for each in context.command.params if isinstance(each, click.Option)]
@@ -145,7 +151,7 @@ def tool_invoke(context: click.Context, name: str, parameters: tuple[str, ...], 
         return result
 
     def show(result: ToolResult) -> None:
-        invocation.show(result.text if result.text is not None else result.result)
+        show_answer(invocation, result, pages=not no_pager)
 
     result = invocation.run(use, show=show, explain=explain)
     if not result.success:

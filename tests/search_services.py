@@ -17,6 +17,7 @@ from loopback import serve
 __all__ = ["KEYS", "document", "search_services", "tables"]
 
 KEYS = {"brave": "brave-key+1/a", "google": "google-key-2", "serpapi": "serpapi-key-3", "serper": "serper-key-4"}
+KEYS |= {"tavily": "tvly-key-5"}
 COUNT = 25
 
 
@@ -115,6 +116,19 @@ def serper(path: str, query: dict[str, str], request: Any) -> Any:
     return {"searchParameters": {}, {"web": "organic"}.get(kind, kind): results}
 
 
+def tavily(path: str, query: dict[str, str], request: Any) -> Any:
+    if request.headers.get("authorization") != f"Bearer {KEYS['tavily']}":
+        given = request.headers.get("authorization")
+        raise Refusal(401, {"detail": {"error": f"Unauthorized: missing or invalid API key {given}."}})
+    assert (request.method, path, request.headers["content-type"]) == ("POST", "/search", "application/json")
+    body = json.loads(request.body)
+    kind = {"general": "web", "news": "news"}[body["topic"]]
+    names = {"snippet": "content", "published": "published_date"}
+    found = _page(kind, 0, _number(body, "max_results", 5, 20))
+    results = [{names.get(name, name): value for name, value in each.items()} | {"score": 0.9} for each in found]
+    return {"query": body["query"], "answer": None, "images": [], "results": results, "response_time": 0.5}
+
+
 def searxng(path: str, query: dict[str, str], request: Any) -> Any:
     assert path == "/search"
     if query.get("format") != "json":
@@ -156,7 +170,7 @@ def duckduckgo(path: str, query: dict[str, str], request: Any) -> str:
 
 _SERVICES: dict[str, Callable[[str, dict[str, str], Any], Any]] = {
     **{"brave": brave, "google": google, "serpapi": serpapi, "serper": serper},
-    **{"searxng": searxng, "duckduckgo": duckduckgo},
+    **{"tavily": tavily, "searxng": searxng, "duckduckgo": duckduckgo},
 }
 
 

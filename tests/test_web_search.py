@@ -1,4 +1,4 @@
-"""web_search: six services on loopback that speak as the real ones do; their answers read by jq and xmllint beside."""
+"""web_search: seven services on loopback, as the real ones speak; jq and xmllint read their answers beside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmspell_plugins.tools.web.web_search import WebSearch
 from oracles import oracle
 from search_services import KEYS, Refusal, brave, document, duckduckgo, search_services, serpapi, serper, tables
 
-OFFERED = [(name, kind) for name, engine in ENGINES.items() for kind in engine.page_sizes]
+OFFERED = [(name, kind) for name, engine in ENGINES.items() if engine.narrows for kind in engine.page_sizes]
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +142,37 @@ async def test_serper_is_told_in_json() -> None:
     assert (seen.path, seen.headers["x-api-key"]) == ("/serper/search", KEYS["serper"])
 
 
+async def test_tavily_is_told_in_json_and_gives_twenty_at_most() -> None:
+    with search_services() as server:
+        asked = {"provider": "tavily", "search_type": "news", "max_results": 23, "safe_search": False}
+        result = (await _search(tables(server.url), **asked)).result
+
+    [seen] = server.seen
+    assert json.loads(seen.body) == {"query": "trio", "topic": "news", "max_results": 20}
+    assert (result["provider"], result["count"], result["tried"]) == ("tavily", 20, [])
+    expected = document("news", 3) | {"provider": "tavily", "rank": 4}
+    assert result["results"][3] == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "it leaves nothing out that is for adults; set safe_search to false, or ask another"),
+        ({"safe_search": False, "language": "de"}, "it keeps to no language; leave language out, or ask another"),
+        ({"safe_search": False, "search_type": "images"}, "it has no images"),
+    ],
+)
+async def test_tavily_is_not_asked_for_what_it_cannot_keep_to(more: dict[str, Any], told: str) -> None:
+    with search_services() as server:
+        with pytest.raises(ToolError, match=re.escape(told)) as caught:
+            await _search(tables(server.url), provider="tavily", fallback=False, **more)
+        other = (await _search(tables(server.url), provider="tavily", **more)).result
+
+    assert caught.value.code == "not_offered"
+    assert (other["provider"], [each["provider"] for each in other["tried"]]) == ("brave", ["tavily"])
+    assert not any("tavily" in seen.path for seen in server.seen)
+
+
 def _down(path: str, query: dict[str, str], request: Any) -> Any:
     raise Refusal(500, {"error": "down"})
 
@@ -211,6 +242,7 @@ async def test_keys_and_places_come_from_the_environment_too(monkeypatch: pytest
         ("google", "it has no key; set GOOGLE_SEARCH_API_KEY, or"),
         ("serpapi", "set SERPAPI_API_KEY, or"),
         ("serper", "set SERPER_API_KEY, or"),
+        ("tavily", "set TAVILY_API_KEY, or"),
         ("searxng", "nobody says where it is; set base_url in [tools.web_search.searxng], or SEARXNG_URL"),
     ],
 )
@@ -227,7 +259,7 @@ async def test_a_key_that_is_refused_is_shown_nowhere(name: str) -> None:
         settings = tables(server.url)
         settings[name]["api_key"] = wrong
         with pytest.raises(ToolError, match=r"it answered 40[13].*check its key") as caught:
-            await _search(settings, provider=name, fallback=False)
+            await _search(settings, provider=name, fallback=False, safe_search=False)
 
     shown = f"{caught.value!r} {caught.value.details} {caught.value.__cause__!r} {caught.value.__context__!r}"
     assert caught.value.code == "credentials"

@@ -1,7 +1,8 @@
 """The search services: what each is asked, and what of its answer is a hit. Nothing here talks to the network.
 
 Each speaks its service's public interface: DuckDuckGo's HTML page, Brave Search API v1, Google Custom Search JSON API
-v1, SerpApi, Serper and SearXNG's search API. Invariant: an answer of another shape has no hits, and raises nothing.
+v1, SerpApi, Serper, Tavily and SearXNG's search API. Invariant: an answer of another shape has no hits, and raises
+nothing.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Engine(Struct, frozen=True):
         ask: Returns the question for a page, from 0: the search, the page, the key, the id.
         read: Yields hits of a JSON answer; None if the answer is a page for people.
         error: Returns what an answer that looks like a success says of a failure, or nothing.
+        narrows: Whether it can leave out what is for adults, and keep to a language.
     """
 
     url: str
@@ -88,6 +90,7 @@ class Engine(Struct, frozen=True):
     ask: Callable[[Search, int, str, str], Question]
     read: Callable[[Any, str], Iterator[Hit]] | None
     error: Callable[[Any], str] = lambda answer: ""
+    narrows: bool = True
 
 
 def _ask_duckduckgo(search: Search, page: int, key: str, engine_id: str) -> Question:
@@ -198,6 +201,19 @@ def _read_serper(answer: Any, kind: str) -> Iterator[Hit]:
             hit |= {"image_url": item.get("imageUrl"), "thumbnail": item.get("thumbnailUrl")}
             hit |= {"width": item.get("imageWidth"), "height": item.get("imageHeight")}
         yield hit
+
+
+def _ask_tavily(search: Search, page: int, key: str, engine_id: str) -> Question:
+    size = ENGINES["tavily"].page_sizes[search.kind]
+    body = {"query": search.text, "topic": "news" if search.kind == "news" else "general"}
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    return Question("/search", headers, msgspec.json.encode({**body, "max_results": min(search.count, size)}))
+
+
+def _read_tavily(answer: Any, kind: str) -> Iterator[Hit]:
+    for item in _items(answer, "results"):
+        hit = {"title": item.get("title"), "url": item.get("url"), "snippet": item.get("content")}
+        yield hit | {"published": item.get("published_date")}
 
 
 def _ask_searxng(search: Search, page: int, key: str, engine_id: str) -> Question:
@@ -326,6 +342,15 @@ ENGINES: Mapping[str, Engine] = {
         1,
         _ask_serper,
         _read_serper,
+    ),
+    "tavily": Engine(
+        "https://api.tavily.com",
+        ("TAVILY_API_KEY",),
+        {"web": 20, "news": 20},
+        1,
+        _ask_tavily,
+        _read_tavily,
+        narrows=False,
     ),
     "searxng": Engine("", (), {"web": 10, "news": 10, "images": 10}, 10, _ask_searxng, _read_searxng, _searxng_error),
 }

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from llmspell_hookspecs import ToolError
 
-from .engines import ENGINES, Engine
+from .engines import ENGINES, Engine, Search
 
 __all__ = ["Provider", "Service", "ServiceTable", "WebSearchSettings", "lacking", "service_of"]
 
-Provider: TypeAlias = Literal["brave", "google", "serpapi", "serper", "searxng", "duckduckgo"]
+Provider: TypeAlias = Literal["brave", "google", "serpapi", "serper", "tavily", "searxng", "duckduckgo"]
 
 _NO_PLACE = "no URL of a service; give scheme, host and path, such as https://search.example.com"
 
@@ -48,7 +48,7 @@ class WebSearchSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     providers: tuple[Provider, ...] = Field(
-        default=("brave", "google", "serpapi", "serper", "searxng", "duckduckgo"),
+        default=("brave", "google", "serpapi", "serper", "tavily", "searxng", "duckduckgo"),
         description="Who is asked, in this order; who lacks a key or a URL is passed over.",
     )
     max_results: int = Field(default=10, ge=1, le=100, description="How many hits, unless the call says.")
@@ -66,6 +66,10 @@ class WebSearchSettings(BaseModel):
     google: ServiceTable = Field(default=ServiceTable(), description="Google Custom Search; has no news.")
     serpapi: ServiceTable = Field(default=ServiceTable(), description="SerpApi.")
     serper: ServiceTable = Field(default=ServiceTable(), description="Serper.")
+    tavily: ServiceTable = Field(
+        default=ServiceTable(),
+        description="Tavily; has no images, and is asked only without safe_search and without a language.",
+    )
     searxng: ServiceTable = Field(
         default=ServiceTable(), description="A SearXNG; its base_url may be in SEARXNG_URL. It must serve JSON."
     )
@@ -155,8 +159,8 @@ def lacking(name: str, settings: WebSearchSettings) -> str:
     return ""
 
 
-def service_of(name: str, settings: WebSearchSettings, kind: str) -> Service:
-    """Return the provider as settings and environment have it, for hits of a kind.
+def service_of(name: str, settings: WebSearchSettings, search: Search) -> Service:
+    """Return the provider as settings and environment have it, if it can search so.
 
     Raises:
         ToolError: ``credentials`` or ``not_offered``.
@@ -164,9 +168,13 @@ def service_of(name: str, settings: WebSearchSettings, kind: str) -> Service:
     lacks, engine = lacking(name, settings), ENGINES[name]
     if lacks:
         raise ToolError(f"web_search: {name}: {lacks}", code="credentials")
-    if kind not in engine.page_sizes:
-        others = ", ".join(each for each, one in ENGINES.items() if kind in one.page_sizes)
-        message = f"web_search: {name}: it has no {kind}; give a key to one that has: {others}"
+    if search.kind not in engine.page_sizes:
+        others = ", ".join(each for each, one in ENGINES.items() if search.kind in one.page_sizes)
+        message = f"web_search: {name}: it has no {search.kind}; give a key to one that has: {others}"
         raise ToolError(message, code="not_offered")
+    if not engine.narrows and (search.safe or search.language):
+        what = "leaves nothing out that is for adults; set safe_search to false" if search.safe else ""
+        what = what or "keeps to no language; leave language out"
+        raise ToolError(f"web_search: {name}: it {what}, or ask another", code="not_offered")
     url, trusted = _url(name, settings)
     return Service(name, engine, url, _key(name, settings), _engine_id(settings), trusted)

@@ -116,7 +116,7 @@ class WebSearch(Tool[WebSearchParameters]):
         failures: list[tuple[str, ToolError]] = []
         for name in self._order(parameters):
             try:
-                hits = await self._asked(service_of(name, self.settings, search.kind), search, context)
+                hits = await self._asked(service_of(name, self.settings, search), search, context)
             except ToolError as error:
                 failures.append((name, error))
                 continue
@@ -276,9 +276,10 @@ def _words(body: bytes) -> str:
         answer = decode(body[:65536].decode(), "the answer")
     except (ToolError, UnicodeDecodeError):
         return ""
-    found = answer.get("error", answer.get("message")) if isinstance(answer, dict) else None
+    said = answer if isinstance(answer, dict) else {}
+    found = next((said[name] for name in ("error", "message", "detail") if name in said), None)
     if isinstance(found, dict):
-        found = found.get("message") or found.get("detail")
+        found = found.get("message") or found.get("detail") or found.get("error")
     return line_of_error(ValueError(found[:150])) if isinstance(found, str) else ""
 
 

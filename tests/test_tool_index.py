@@ -14,6 +14,8 @@ import pytest
 
 import installed
 import packages
+from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_plugins.kinds.tool.index import ToolIndex
 
 # Runs the command line, and says on standard error which tools it imported.
 SPY = """
@@ -288,3 +290,14 @@ def test_processes_that_write_at_once_leave_a_whole_index(machine: Machine) -> N
     assert "calculator" in told[0][0]
     assert machine.run("tool", "list")[2] == []
     assert [each.name for each in machine.file.parent.iterdir()] == ["tools.json"]
+
+
+def test_what_stands_on_the_path_of_imports_may_be_no_text_and_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [tmp_path / "site-packages", "/nonexistent/dist-packages", *sys.path])
+    info = PluginInfo("weather", "llmspell.tools", "weather-tools", "1", "llmspell_plugins:Weather")
+
+    index = ToolIndex(tmp_path / "tools.json", {}, {})
+
+    assert index.find(info) is None

@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -203,8 +204,12 @@ def _file(path: str) -> Iterator[tuple[str, int, int, int]]:
 
 def _installed() -> list[tuple[str, int]]:
     """Return when each folder of installed packages last gained or lost one."""
-    folders = [folder for folder in sys.path if folder.endswith("-packages") and os.path.isdir(folder)]
-    return [(folder, os.stat(folder).st_mtime_ns) for folder in folders]
+    found = []
+    for folder in map(str, sys.path):  # some put a path object there
+        with suppress(OSError):
+            if folder.endswith("-packages"):
+                found.append((folder, os.stat(folder).st_mtime_ns))
+    return found
 
 
 def _is_fixed(tool: Tool[Any]) -> bool:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import trio
 
-from kernel import opened
+from kernel import make_plugin, opened
 from listening_log import ECHO, Watched, child, held, logged, rows
 from llmspell import Host
+from llmspell_hookspecs import Cancel
 from llmspell_hookspecs.errors import ToolError
 from llmspell_hookspecs.workflows import Workflows
 from llmspell_plugins.hooks.logging import plugin as plugin_module
@@ -156,6 +157,19 @@ async def test_a_log_that_cannot_be_written_is_told_once_and_harms_nobody(tmp_pa
     assert told[0].data["path"] == str(tmp_path / place)
     assert f"log {tmp_path / place}: it cannot be written: " in str(problem)
     assert (stats["written"], stats["lost"]) == (0, 40)
+
+
+async def test_where_a_hook_refuses_to_let_that_be_told_the_log_is_tried_again_all_the_same(tmp_path: Path) -> None:
+    silent = make_plugin("silent", ("before_event_emit", lambda context: Cancel("hush"), {"match": "logging.*"}))
+    place = tmp_path / "later" / "it.log"
+    async with opened(ECHO, silent, Watched, settings=logged(tmp_path, path=str(place), include=["tool:*"])) as host:
+        told, _ = await use_a_log_that_cannot_be_written(host)
+        place.parent.mkdir()
+        await host.call("tool:echo", {})
+        assert "it cannot be written" in str(host.problems[0])
+
+    assert told == []
+    assert len(rows(place.parent, "after_tool_execution")) == 1
 
 
 async def test_what_is_missing_is_told_in_the_log_when_that_can_be_written_again(tmp_path: Path) -> None:

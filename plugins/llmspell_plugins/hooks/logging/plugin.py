@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, ClassVar, Final, Self, TypeAlias
 
@@ -19,7 +20,7 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from llmspell_hookspecs import Events, HookContext, Priority, Services, hookimpl
-from llmspell_hookspecs.errors import InvalidInputError, PluginError, StorageError, line_of_error
+from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, PluginError, StorageError, line_of_error
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.services import Clock, Hooks, ProjectFolder
@@ -195,12 +196,11 @@ class Logging:
         if self._counts["failures"] > 1:
             return
         problem = line_of_error(error) if error.strerror is None else error.strerror
-        message = (
-            f"log {spelled_path(self.path)}: it cannot be written: {problem}; what happens meanwhile is not logged"
-        )
+        path = spelled_path(self.path)
+        message = f"log {path}: it cannot be written: {problem}; what happens meanwhile is not logged"
         self._services.get(Operations).problem(StorageError(message))
-        told_of = {"path": spelled_path(self.path), "error": problem}
-        self._services.get(Events).publish_nowait("logging.unwritten", told_of)
+        with suppress(LlmspellError):  # a hook may refuse it, or a mailbox; the host's problems tell of it all the same
+            self._services.get(Events).publish_nowait("logging.unwritten", {"path": path, "error": problem})
 
 
 class _Written(Struct):

@@ -7,7 +7,8 @@ from typing import Any
 
 import trio
 
-from llmspell.operations import Chains, Course, Frame, Operation, Runner, propose
+from llmspell.operations import Chains, Course, Frame, Runner, propose
+from llmspell_hookspecs.operation import Operation
 
 from .peers import Peer
 from .subject import CALL, COMPONENT, COUNTS, KIND, POINT, answer, make_runner, nothing, nothing_waiting

@@ -10,8 +10,8 @@ import trio
 from pydantic import BaseModel
 
 from llmspell import Host
-from llmspell.operations import Operation
 from llmspell_hookspecs import HookContext, Tool, ToolContext, ToolResult
+from llmspell_hookspecs.operation import Operation
 
 from .peers import Peer
 from .subject import CALL, COMPONENT, COUNTS, KIND, answer, make_runner, nothing, nothing_waiting

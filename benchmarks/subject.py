@@ -12,11 +12,12 @@ from typing import Any, Final
 import trio
 
 from llmspell.hooks import HookRegistry
-from llmspell.operations import OperationKind, Runner, RunnerLimits
+from llmspell.operations import Runner, RunnerLimits
 from llmspell_hookspecs import HookContext, ToolCall
 from llmspell_hookspecs.breaker import PROFILES
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.operation import OperationKind
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.topics import own_points
 from llmspell_plugins.kinds.tool import TOOL

@@ -15,7 +15,7 @@ import trio
 from msgspec import structs
 
 from llmspell.hooks import HookRegistry
-from llmspell.operations import Operation, OperationKind, Runner, beside
+from llmspell.operations import Runner, beside
 from llmspell.security import HostJudge, HostRules
 from llmspell.settings import LoadedSettings, change, plain
 from llmspell_hookspecs import Failure, LlmspellError, Phase, custom_point
@@ -24,6 +24,7 @@ from llmspell_hookspecs.fit import bound, fit
 from llmspell_hookspecs.fit import plain as plain_fields
 from llmspell_hookspecs.kind import CallOptions
 from llmspell_hookspecs.network import Target
+from llmspell_hookspecs.operation import Operation, OperationKind
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.system import ConfigurationChange

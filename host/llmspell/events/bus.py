@@ -19,7 +19,7 @@ import trio
 from msgspec import structs
 
 from llmspell.hooks import HookRegistry
-from llmspell.operations import Operation, OperationKind, Runner, beside
+from llmspell.operations import Runner, beside
 from llmspell.operations.correlation import CURRENT
 from llmspell_hookspecs import Event, LlmspellError
 from llmspell_hookspecs.age import Ages
@@ -28,6 +28,7 @@ from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.event import EventStats, SubscriptionInfo
 from llmspell_hookspecs.fit import bound, fit
+from llmspell_hookspecs.operation import Operation, OperationKind
 from llmspell_hookspecs.overflow import read_options
 from llmspell_hookspecs.trie import Topics
 from llmspell_hookspecs.values import thaw

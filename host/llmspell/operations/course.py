@@ -7,25 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from llmspell.hooks import FOR_ALL, Chain, Hook, HookRegistry, Tracer, observe, still_judging
+from llmspell.hooks import FOR_ALL, Chain, Hook, observe, still_judging
 from llmspell_hookspecs import Cancel, Failure, Fork, HookContext, OperationCancelledError, Phase
 from llmspell_hookspecs.context import ForkOutcome, Metadata, OperationRef, Outcome
 from llmspell_hookspecs.fit import freeze_fields
-from llmspell_hookspecs.operation import EndedOperation
-from llmspell_hookspecs.result_store import CacheKey, ResultCache
+from llmspell_hookspecs.operation import Operation
+from llmspell_hookspecs.result_store import CacheKey
 
 from .asking import Answer, ask_chain, cancellation, seen_by_scripts
 from .beside import beside, frozen
 from .correlation import Frame
 from .deadline import Deadline
 from .forks import Forks
-from .kind import Caller, Operation, OperationKind, RunnerLimits
 
-__all__ = ["NOTHING", "NO_CHAINS", "Announcer", "Chains", "Course", "House", "ToKeep"]
+if TYPE_CHECKING:
+    from .runner import Runner
+
+__all__ = ["NOTHING", "NO_CHAINS", "Chains", "Course", "ToKeep"]
 
 NOTHING: Final[Any] = object()
 """Stands for a value that is not there yet."""
@@ -77,39 +79,6 @@ class Chains(Struct, frozen=True):
 
 NO_CHAINS: Final = Chains(None, None, None, None)
 """Around what nobody is asked about."""
-
-
-class Announcer(Protocol):
-    """Publishes events, and knows who listens; the host's bus."""
-
-    def listens(self, topic: str, /) -> bool:
-        """Return whether anybody would see an event of this topic."""
-
-    def publish_nowait(self, event: str, data: Any = None, /, **fields: Any) -> Any:
-        """Publish an event."""
-
-
-class House(Protocol):
-    """What an operation needs of the runner."""
-
-    registry: HookRegistry
-    results: Callable[[], ResultCache]
-    tracer: Tracer | None
-    call: Caller
-    limits: RunnerLimits
-    slow_ms: float | None
-    taps: tuple[Callable[[EndedOperation], None], ...]
-    events: Announcer | None
-    as_of: object
-
-    def chains(self, kind: OperationKind, component: str) -> Chains | None:
-        """Return who stands around operations of this kind of a component now."""
-
-    def forks(self, frame: Frame) -> Forks:
-        """Return room for the forks of an operation."""
-
-    def problem(self, error: Exception) -> None:
-        """Keep and log an error that nobody is there to be told of."""
 
 
 class Course:
@@ -168,7 +137,7 @@ class Course:
 
     def __init__(
         self,
-        house: House,
+        house: Runner,
         operation: Operation,
         frame: Frame,
         chains: Chains,

@@ -18,7 +18,7 @@ from llmspell_hookspecs.failure import failure_of
 from llmspell_hookspecs.results import Call
 
 from .correlation import Frame
-from .kind import Caller, RunnerLimits
+from .limits import Caller, RunnerLimits
 from .turns import AT_ONCE, turns_of
 from .wraps import LAST_MOMENTS_S
 

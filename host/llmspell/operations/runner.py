@@ -24,7 +24,7 @@ import trio
 from msgspec import structs
 
 from llmspell.hooks import Chain, HookRegistry, Tracer, advance, advance_waiting, judge, observe
-from llmspell_hookspecs import HookContext, InvalidInputError
+from llmspell_hookspecs import Events, HookContext, InvalidInputError
 from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
 from llmspell_hookspecs.context import ComponentRef, Metadata, OperationRef, Outcome
 from llmspell_hookspecs.errors import (
@@ -36,16 +36,16 @@ from llmspell_hookspecs.errors import (
     text_of_error,
 )
 from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
-from llmspell_hookspecs.operation import Ended, EndedOperation
+from llmspell_hookspecs.operation import Ended, EndedOperation, Operation, OperationKind, same
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.tally import Tally
 
 from .asking import ask_chain
 from .beside import beside, frozen, renewed
 from .correlation import CURRENT, Frame
-from .course import NO_CHAINS, NOTHING, Announcer, Chains, Course
+from .course import NO_CHAINS, NOTHING, Chains, Course
 from .forks import Forks
-from .kind import Caller, Operation, OperationKind, RunnerLimits, same
+from .limits import Caller, RunnerLimits
 from .steps import Execution, is_heard
 from .together import Together
 
@@ -114,7 +114,7 @@ class Runner:
         self.results: Callable[[], ResultCache] = _no_cache
         self.problems: deque[Exception] = deque(maxlen=_PROBLEMS)
         self._tally = Tally(_log, "hooks: they answered wrongly, or failed, where nobody could be told,")
-        self.events: Announcer | None = None
+        self.events: Events | None = None
         self.running: Callable[[], Any] = CURRENT.get
         self.taps: tuple[Callable[[EndedOperation], None], ...] = ()
         self._nursery = nursery

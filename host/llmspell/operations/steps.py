@@ -38,6 +38,7 @@ from llmspell.hooks import Chain, Hook, advance, advance_waiting, judge, next_an
 from llmspell_hookspecs import (
     Cache,
     Cancel,
+    Events,
     Failure,
     Fork,
     HookContext,
@@ -69,7 +70,7 @@ from llmspell_hookspecs.system import SlowOperation, Violation, limit_of
 from llmspell_hookspecs.values import freeze
 
 from .asking import cancellation
-from .course import NOTHING, Announcer, Course, ToKeep
+from .course import NOTHING, Course, ToKeep
 from .forks import on_behalf
 from .wraps import LAST_MOMENTS_S, enclose
 
@@ -887,7 +888,7 @@ async def _report_slow(course: Course, elapsed_ms: float, threshold_ms: float) -
 # What an operation is told of as: events when it starts and ends, notices of what was refused or limited.
 
 
-def is_heard(announcer: Announcer | None, kind: OperationKind) -> bool:
+def is_heard(announcer: Events | None, kind: OperationKind) -> bool:
     """Return whether anybody listens to the events of operations of this kind."""
     return announcer is not None and kind.events and any(announcer.listens(f"{kind.name}.{end}") for end in _ENDS)
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from llmspell.operations import CURRENT, Frame, Operation, OperationKind, Runner
+from llmspell.operations import CURRENT, Frame, Runner
 from llmspell.plugins import LazyRegistry
 from llmspell.policy import Policies
 from llmspell_hookspecs import InvalidInputError, Services
@@ -23,6 +23,7 @@ from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.fit import bound, thaw_fields
 from llmspell_hookspecs.kind import CallOptions
 from llmspell_hookspecs.language import InteractiveLanguage, Language
+from llmspell_hookspecs.operation import Operation, OperationKind
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.script import ScriptResult, ScriptRun, ScriptsAround
 

@@ -1,7 +1,4 @@
-"""What an operation is: its kind (the contract's `OperationKind`) and the one asked for.
-
-Invariant: both are data. The runner is the only place that gives them effect. Durations in seconds.
-"""
+"""How far operations may go, and who runs what they call. Durations in seconds."""
 
 from __future__ import annotations
 
@@ -10,10 +7,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from llmspell_hookspecs.operation import Asker, Operation, OperationKind, same
 from llmspell_hookspecs.results import Call
 
-__all__ = ["Asker", "Caller", "Operation", "OperationKind", "RunnerLimits", "same"]
+__all__ = ["Caller", "RunnerLimits"]
 
 
 class RunnerLimits(Struct, frozen=True):

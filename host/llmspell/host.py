@@ -21,6 +21,7 @@ from llmspell.hooks import BreakerTimer, Hook, HookRegistry, Tracer
 from llmspell.operations import Runner
 from llmspell.plugins import (
     Groups,
+    Installed,
     Lifespans,
     Loader,
     PluginRegistries,
@@ -119,6 +120,7 @@ class Host:
         trace: bool = False,
         write: Callable[[str], object] | None = None,
         read_line: Callable[[], str | None] | None = None,
+        installed: Installed | None = None,
     ) -> AsyncIterator[Host]:
         """Open a host for the block.
 
@@ -130,12 +132,13 @@ class Host:
             trace: Whether ``host.trace`` records what every hook does.
             write: Where scripts write to; standard output if None.
             read_line: Where they read lines from, None at the end; standard input if None. May block.
+            installed: What is installed, for whoever has read that; the packages are looked through if None.
 
         Raises:
             SettingsError: The settings are wrong.
         """
         plugins = [*plugins] if isinstance(plugins, Iterator) else plugins
-        models = TableModels(plugins)
+        models = TableModels(plugins, installed)
         loaded = settings if isinstance(settings, LoadedSettings) else load_settings(settings, models=models)
         failure: Exception | None = None
         with ExitStack() as at_last:
@@ -144,7 +147,7 @@ class Host:
                     host = cls(loaded, nursery, processes, lifespans, trace=trace, write=write, read_line=read_line)
                     at_last.callback(host._runner.close)
                     try:
-                        await host._start(plugins, discover=discover, nursery=nursery)
+                        await host._start(plugins, models.installed, discover=discover, nursery=nursery)
                         yield host
                     except Exception as error:
                         failure = error
@@ -282,11 +285,13 @@ class Host:
         if state == "open" and hook.breaker is not None:
             self._timer.schedule(hook.breaker)
 
-    async def _start(self, plugins: Iterable[Any], *, discover: bool, nursery: trio.Nursery) -> None:
+    async def _start(
+        self, plugins: Iterable[Any], installed: Installed, *, discover: bool, nursery: trio.Nursery
+    ) -> None:
         settings = self.settings.loaded.settings
         self._apply(self.settings.loaded)
         loader = Loader(Groups(), lambda: self.settings.loaded.settings, self._services, self._lifespans)
-        registries = PluginRegistries(plugins, settings, loader, discover=discover)
+        registries = PluginRegistries(plugins, settings, loader, installed, discover=discover)
         self.plugins = Plugins(self._registry, settings, loader)
         self._wire(registries)
         nursery.start_soon(self._timer.run)

@@ -61,14 +61,13 @@ def config_validate(invocation: Invocation) -> None:
     What is wrong is named with file, line and the nearest right key. The exit code is 1 if the settings name a plugin,
     package or hook that nobody has, or require a plugin that is missing. Hooks that nobody will ask are named, too.
     """
-    from llmspell.plugins import Installed
     from llmspell.plugins.doctor import examine
     from llmspell.plugins.tables import table_problems
 
     from .failure import Exit
 
     loaded = invocation.load_settings()
-    installed = Installed()
+    installed = invocation.installed
     problems = table_problems(loaded, installed)
     findings = examine(loaded.settings, installed)
     unknown = {finding.message for finding in findings if finding.plugin.group == "settings"}

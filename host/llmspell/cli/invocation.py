@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,11 +23,12 @@ from .signals import Signals
 
 if TYPE_CHECKING:
     from llmspell.host import Host
+    from llmspell.plugins import Installed
     from llmspell.settings import LoadedSettings, Settings
     from llmspell.settings.tighten import OwnModel
     from llmspell_hookspecs.trace import TraceRow
 
-__all__ = ["OPTIONS", "Invocation", "own_model"]
+__all__ = ["OPTIONS", "Invocation"]
 
 T = TypeVar("T")
 
@@ -107,7 +109,7 @@ class Invocation:
         self.signals.arm()  # from here on plugins may be imported
         level = {0: {}, 1: {"logging.level": "info"}}.get(self.verbose, {"logging.level": "debug"})
         values = {**level, **self.values}
-        return load_settings(config=self.config, project=self.project, command_line=values, models=own_model)
+        return load_settings(config=self.config, project=self.project, command_line=values, models=self.own_model)
 
     def _given(self) -> object:
         return self.config, self.project, self.values, self.verbose
@@ -134,6 +136,19 @@ class Invocation:
         from llmspell.settings.place import data_dir
 
         return data_dir(os.environ)
+
+    @cached_property
+    def installed(self) -> Installed:
+        """What is installed: the packages are read when it is first asked for, and once."""
+        from llmspell.plugins import Installed
+
+        return Installed()
+
+    def own_model(self, settings: Settings, section: str, name: str) -> OwnModel | None:
+        """Return who knows the keys of a plugin's table; imports that plugin."""
+        from llmspell.plugins.tables import TableModels
+
+        return TableModels(installed=self.installed)(settings, section, name)
 
     # A host
 
@@ -163,7 +178,7 @@ class Invocation:
 
         async def use() -> T:
             nonlocal trace
-            opening = Host.open(settings=loaded, trace=explain, write=write, read_line=read_line)
+            opening = Host.open(loaded, trace=explain, write=write, read_line=read_line, installed=self.installed)
             async with opening as host:
                 trace = host.trace
                 gc.freeze()
@@ -320,10 +335,3 @@ OPTIONS = (
     _option("-v", "--verbose", count=True, help="Say more; twice for everything."),
 )
 """What every command takes."""
-
-
-def own_model(settings: Settings, section: str, name: str) -> OwnModel | None:
-    """Return who knows the keys of a plugin's table; imports that plugin."""
-    from llmspell.plugins.tables import TableModels
-
-    return TableModels()(settings, section, name)

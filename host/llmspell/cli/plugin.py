@@ -40,9 +40,9 @@ def plugin() -> None:
 @click.pass_obj
 def plugin_list(invocation: Invocation, group: str) -> None:
     """List the installed plugins; none is imported."""
-    from llmspell.plugins.discovery import Installed, scan_all
+    from llmspell.plugins.discovery import scan_all
 
-    installed = Installed()
+    installed = invocation.installed
     rows = _described(scan_all(installed), invocation.load_settings().settings, installed)
     wanted = [row for row in rows if group.removeprefix("llmspell.") in ("", row["group"].removeprefix("llmspell."))]
     if rows and not wanted:
@@ -57,11 +57,11 @@ def plugin_list(invocation: Invocation, group: str) -> None:
 @click.pass_obj
 def plugin_info(invocation: Invocation, name: str) -> None:
     """Say what the plugin NAME is, brings and is set to, and why it fails; it is imported unless it is disabled."""
-    from llmspell.plugins.discovery import Installed, scan_all
+    from llmspell.plugins.discovery import scan_all
     from llmspell.plugins.doctor import explain
 
     loaded = invocation.load_settings()
-    every = scan_all(installed := Installed())
+    every = scan_all(installed := invocation.installed)
     found = [info for info in every if name in info.spellings]
     if not found:
         raise _unknown(name, every)
@@ -113,7 +113,7 @@ def plugin_doctor(invocation: Invocation) -> None:
 
     from .failure import Exit
 
-    findings = examine(invocation.load_settings().settings)
+    findings = examine(invocation.load_settings().settings, invocation.installed)
     if invocation.json:
         invocation.show([asdict(finding) for finding in findings])
     else:
@@ -143,7 +143,7 @@ def _described(infos: Sequence[PluginInfo], settings: Settings, installed: Insta
     from llmspell.plugins.discovery import choose
 
     groups = {info.group for info in infos}.intersection(installed.groups)
-    chosen = [each.info for group in groups for each in choose(group, settings, installed=installed)]
+    chosen = [each.info for group in groups for each in choose(group, settings, installed)]
     objections = {_identity(asdict(info)): info.error for info in chosen}
     rows = []
     for info in infos:
@@ -177,7 +177,7 @@ def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> N
     place: dict[str, Any] = {"environment": os.environ}
     if not user:  # from where a project's file is trusted
         place["cwd"] = (invocation.project or current_dir()).resolve()
-    every = scan_all()
+    every = scan_all(invocation.installed)
     meant = [info for info in every if name in info.spellings]
     if not enabled and not meant:
         raise _unknown(name, every)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .invocation import Invocation, own_model
+from .invocation import Invocation
 
 __all__ = ["trust", "untrust"]
 
@@ -27,7 +27,7 @@ def trust(invocation: Invocation, directory: Path) -> None:
 
     directory = current_dir() / directory
     file = _project_file(directory)
-    loosened = trust_project(file, cwd=directory, environment=os.environ, models=own_model)
+    loosened = trust_project(file, cwd=directory, environment=os.environ, models=invocation.own_model)
     lines = (f"{file} is trusted until it changes", *(f"  it sets {line}" for line in loosened))
     invocation.show({"file": str(file), "loosens": loosened}, *lines)
 

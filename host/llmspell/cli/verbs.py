@@ -88,13 +88,13 @@ def load(
         PluginError: It cannot be used; says why.
         SettingsError: The settings are wrong, so nothing says whether this third party may be imported.
     """
-    from llmspell.plugins.discovery import OWN, Installed, choose
+    from llmspell.plugins.discovery import OWN, choose
     from llmspell.plugins.groups import Groups
     from llmspell.plugins.loading import load as import_plugin
     from llmspell.settings import Settings
     from llmspell_hookspecs.errors import PluginError, SettingsError
 
-    installed = Installed()
+    installed = invocation.installed
     infos = [candidate.info for candidate in installed.of(_GROUP)]
     name = next((name for name in names if any(info.name == name for info in infos)), None)
     if name is None:
@@ -108,7 +108,7 @@ def load(
         if packages != [OWN]:
             raise
         settings = Settings()  # the verb itself tells what is wrong with them, once it needs them
-    for candidate in choose(_GROUP, settings, installed=installed):
+    for candidate in choose(_GROUP, settings, installed):
         if candidate.info.name == name:
             command: click.Command = import_plugin(candidate).target
             if problem := Groups().row(_GROUP).problem(command, name):

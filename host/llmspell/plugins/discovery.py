@@ -59,10 +59,10 @@ class Installed:
 
     Attributes:
         problems: What is wrong with packages, or with single entry points of theirs; none of those is a candidate.
-        apart: What is installed and is not loaded, since the host does not look for packages (``discover``).
+        foreign: What packages other than llmspell itself bring.
     """
 
-    def __init__(self, *, discover: bool = True) -> None:
+    def __init__(self) -> None:
         self.problems: list[PluginInfo] = []
         found: dict[str, dict[tuple[str, str, str], Candidate]] = {}
         seen: dict[str, PurePath] = {}
@@ -74,7 +74,7 @@ class Installed:
         self._found = {group: sorted(each.values(), key=_place) for group, each in found.items()}
         self._refuse_unknown()
         infos = [candidate.info for each in self._found.values() for candidate in each]
-        self.apart = [info for info in infos if not discover and info.distribution != OWN]
+        self.foreign = [info for info in infos if info.distribution != OWN]
 
     def _refuse_unknown(self) -> None:
         """Refuse groups that nobody looks into: those of components are told by the packages that bring kinds."""
@@ -163,27 +163,24 @@ def _refused(info: PluginInfo, problem: str) -> PluginInfo:
     return structs.replace(info, error=f"{who}: {problem}")
 
 
-def scan_all(installed: Installed | None = None) -> list[PluginInfo]:
+def scan_all(installed: Installed) -> list[PluginInfo]:
     """Return every plugin of every group, and what is wrong with packages; nothing is imported."""
-    installed = installed or Installed()
     return [*(candidate.info for group in installed.groups for candidate in installed.of(group)), *installed.problems]
 
 
-def choose(
-    group: str, settings: Settings, *, discover: bool = True, installed: Installed | None = None
-) -> list[Candidate]:
+def choose(group: str, settings: Settings, installed: Installed, *, discover: bool = True) -> list[Candidate]:
     """Return the plugins of a group that may be loaded, and those that are refused with ``info.error`` set.
 
     Args:
         group: The entry point group.
         settings: Say what is disabled, trusted and preferred.
+        installed: What is installed.
         discover: Whether packages other than llmspell itself count.
-        installed: What is installed; it is looked for if left out, which takes some milliseconds.
 
     Returns:
         In order of name; disabled ones are left out, and so are those that a preference outvotes.
     """
-    found = [each for each in (installed or Installed()).of(group) if discover or each.info.distribution == OWN]
+    found = [each for each in installed.of(group) if discover or each.info.distribution == OWN]
     mentioned = settings.plugins_mentioned
     switches: dict[str, PluginTable] = {}
     wanted: dict[str, list[Candidate]] = {}

@@ -58,7 +58,7 @@ def examine(settings: Settings, installed: Installed | None = None) -> list[Find
     installed = installed or Installed()
     registry = HookRegistry(PointCatalog(own_points()))
     examination = _Examination(settings, registry, installed)
-    candidates = [candidate for group in installed.groups for candidate in choose(group, settings, installed=installed)]
+    candidates = [candidate for group in installed.groups for candidate in choose(group, settings, installed)]
     findings = [examination.of(candidate) for candidate in candidates]
     findings += [Finding(info, "failed", info.error) for info in installed.problems]
     seen = {(finding.plugin.group, finding.plugin.name) for finding in findings}
@@ -91,7 +91,7 @@ def explain(loaded: LoadedSettings, name: str, installed: Installed) -> list[dic
     """Return what each plugin of a name is and brings, and why it fails if it does; a disabled one is not imported."""
     settings = loaded.settings
     found = []
-    for candidate in (each for group in installed.groups for each in choose(group, settings, installed=installed)):
+    for candidate in (each for group in installed.groups for each in choose(group, settings, installed)):
         info = candidate.info
         if name in info.spellings:
             registry = HookRegistry(PointCatalog(own_points()))

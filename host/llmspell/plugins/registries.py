@@ -27,15 +27,20 @@ class PluginRegistries:
         plugins: What was handed over in code.
         settings: Say what is loaded.
         loader: Makes plugins.
+        installed: What is installed.
         discover: Whether packages other than llmspell itself count.
 
     Attributes:
         installed: What is installed.
+        apart: What of it is not loaded, since the host does not look for packages.
         handed: What was handed over, by group, also what settings disable.
     """
 
-    def __init__(self, plugins: Iterable[Any], settings: Settings, loader: Loader, *, discover: bool) -> None:
-        self.installed = Installed(discover=discover)
+    def __init__(
+        self, plugins: Iterable[Any], settings: Settings, loader: Loader, installed: Installed, *, discover: bool
+    ) -> None:
+        self.installed = installed
+        self.apart = () if discover else installed.foreign
         self._plugins = plugins if isinstance(plugins, str | bytes | dict) else _listed(plugins)
         self._settings = settings
         self._loader = loader
@@ -46,14 +51,14 @@ class PluginRegistries:
     def candidates(self, group: str) -> list[Candidate]:
         """Return what may be loaded of a group, and what is refused with the reason."""
         handed = self.handed.get(group, ())
-        chosen = choose(group, self._settings, discover=self._discover, installed=self.installed)
+        chosen = choose(group, self._settings, self.installed, discover=self._discover)
         return [*(each for each in handed if self._settings.plugin(each.info.name, group).enabled), *chosen]
 
     def of(self, group: str) -> LazyRegistry[Any]:
         """Return the plugins of a group."""
         made = self._made.get(group)
         if made is None:
-            made = LazyRegistry(group, self.candidates(group), self._loader, self.installed.apart)
+            made = LazyRegistry(group, self.candidates(group), self._loader, self.apart)
             self._made[group] = made
         return made
 

@@ -145,7 +145,7 @@ def tell_unknown(settings: Settings, registries: PluginRegistries, groups: Group
     for hook, line in registry.idle():
         _log.log(logging.INFO if hook.plugin in owned and "did you mean" not in line else logging.WARNING, "%s", line)
     names = {info.name for info in given}
-    missed = {info.name for info in installed.apart} - names
+    missed = {info.name for info in registries.apart} - names
     for section in Settings.sections():
         for name in sorted(missed & set(settings.tables(section))):
             near = next((other for other in names if other.casefold() == name.replace("_", "").casefold()), "")
@@ -176,7 +176,7 @@ def _origin(loaded: LoadedSettings, key: str, table: str) -> str:
 def known_groups(settings: Settings, installed: Installed) -> Groups:
     """Return the groups that there are; imports the kinds of components, of which a broken one is passed over here."""
     groups = Groups()
-    for candidate in choose(KINDS, settings, installed=installed):
+    for candidate in choose(KINDS, settings, installed):
         with suppress(LlmspellError):
             kind = load(candidate).target
             if inspect.isclass(kind) and issubclass(kind, ComponentKind) and kind.group is not None:
@@ -189,19 +189,25 @@ class TableModels:
 
     Args:
         handed: What was handed over in code.
+        installed: What is installed, if that is known.
     """
 
-    def __init__(self, handed: Iterable[Any] = ()) -> None:
+    def __init__(self, handed: Iterable[Any] = (), installed: Installed | None = None) -> None:
         self._handed = handed
-        self._installed: Installed | None = None
+        self._installed = installed
+
+    @property
+    def installed(self) -> Installed:
+        """What is installed: the packages are read when it is first asked for, and once."""
+        self._installed = self._installed or Installed()
+        return self._installed
 
     def __call__(self, settings: Settings, section: str, name: str) -> OwnModel | None:
         """Return who knows the keys of a table; None if nobody does."""
-        installed = self._installed = self._installed or Installed()
-        groups = known_groups(settings, installed)
+        groups = known_groups(settings, self.installed)
         given = [each for group in sort_handed(self._handed, settings, groups).values() for each in group]
         found = [each for each in given if each.info.name == name and groups.row(each.info.group).section == section]
-        found += [each for *at, _, each in _tables(settings, installed) if at == [section, name] and each]
+        found += [each for *at, _, each in _tables(settings, self.installed) if at == [section, name] and each]
         for candidate in found[:1]:
             with suppress(LlmspellError):
                 model = getattr(load(candidate).target, "Settings", None)
@@ -213,9 +219,7 @@ class TableModels:
 def _tables(settings: Settings, installed: Installed) -> Iterator[_Table]:
     groups = known_groups(settings, installed)
     rows = [groups.row(group) for group in installed.groups]
-    found = {
-        row.name: {each.info.name: each for each in choose(row.name, settings, installed=installed)} for row in rows
-    }
+    found = {row.name: {each.info.name: each for each in choose(row.name, settings, installed)} for row in rows}
     for section in Settings.sections():
         mine = [row for row in rows if row.section == section]
         for name in settings.tables(section):

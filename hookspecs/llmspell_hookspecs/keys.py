@@ -7,12 +7,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from reprlib import Repr
+from typing import Any, Final
 
 from .errors import SettingsError
 
-__all__ = ["flatten", "join", "merge", "nest", "spelled_names", "split"]
+__all__ = [
+    "KEY_PARTS",
+    "VALUE_CHARACTERS",
+    "flatten",
+    "join",
+    "merge",
+    "nest",
+    "shown_key",
+    "shown_value",
+    "spelled_names",
+    "split",
+]
 
+KEY_PARTS: Final = 8
+"""How many parts of a key a message shows."""
+VALUE_CHARACTERS: Final = 120
+"""How much of a key or a value a message shows."""
 _BARE = re.compile(r"[^.\s\"']+")
 _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*(?:(\.)|$)""")
 
@@ -81,3 +97,24 @@ def spelled_names(name: str, group: str = "") -> tuple[str, ...]:
         return (name,)
     word = group.removeprefix("llmspell.").removesuffix("s")
     return (f"{word}s:{name}", f"{word}:{name}", name)
+
+
+def shown_key(path: Sequence[str]) -> str:
+    """Return a key for a message, on one line and cut."""
+    return _cut(_printable(join([_cut(part) for part in path[:KEY_PARTS]])))
+
+
+def shown_value(value: Any) -> str:
+    """Return a value for a message: as one writes it in Python, on one line and cut."""
+    short = Repr()
+    short.maxstring = short.maxother = short.maxlong = VALUE_CHARACTERS
+    short.maxlist = short.maxtuple = short.maxdict = 6
+    return _cut(_printable(short.repr(value)))
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= VALUE_CHARACTERS else text[:VALUE_CHARACTERS] + "..."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator
+from typing import Any, Final
 
 from .spelling import spelled_path
 
@@ -18,9 +20,12 @@ __all__ = [
     "is_below",
     "links_on",
     "shown_path",
+    "state_of",
+    "told_state",
     "upward",
 ]
 
+_KINDS: Final = {stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
 _MOST_LINKS = 40
 
 
@@ -98,3 +103,34 @@ def shown_path(path: str) -> str:
     """Return the path on one line, cut to a length that fits a message."""
     text = spelled_path(path)
     return f"'{text if len(text) <= 200 else text[:200] + '...'}'"
+
+
+def state_of(place: str) -> dict[str, Any]:
+    """Return where a place leads, what it is and whose: for whoever trusts it as it is now. Plain, for JSON."""
+    resolved = os.path.realpath(place)
+    kind, owner, mounted = "not there", None, False
+    try:
+        status = os.stat(resolved)
+    except OSError:
+        pass
+    else:
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no file and no folder")
+        owner, mounted = status.st_uid, os.path.ismount(resolved)
+    return {
+        "leads_to": resolved,
+        "linked": resolved != os.path.normpath(place),
+        "kind": kind,
+        "owner": owner,
+        "mounted": mounted,
+    }
+
+
+def told_state(state: Any) -> str:
+    """Return a state for people."""
+    if not isinstance(state, dict):
+        return "not known"
+    if state.get("linked"):
+        return f"a link to {state.get('leads_to')}"
+    kind = f"{state.get('kind')} at {state.get('leads_to')}" if state.get("kind") == "not there" else state.get("kind")
+    more = " on a file system of its own" if state.get("mounted") else ""
+    return f"{kind} of user {state.get('owner')}{more}" if state.get("owner") is not None else str(kind)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import enum
 import math
+import typing
 from collections.abc import Sequence
 from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from .globs import Globs
 from .secret import is_secret_name
 
-__all__ = ["Policy", "loosens"]
+__all__ = ["Policy", "loosens", "rule_of", "words_of"]
 
 
 class Policy(enum.Enum):
@@ -33,6 +36,16 @@ class Policy(enum.Enum):
     PATHS_WITHIN = "only name folders inside those that stand"
     SUPERSET_ONLY = "only grow"
     LOCKED = "not be changed"
+
+
+def rule_of(field: FieldInfo | None) -> Policy | None:
+    """Return the rule that a field of a model carries; None if it carries none."""
+    return None if field is None else next((item for item in field.metadata if isinstance(item, Policy)), None)
+
+
+def words_of(annotation: Any) -> tuple[str, ...]:
+    """Return the words that a value of this type may be, in order; none if it is no word."""
+    return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
 
 
 def loosens(policy: Policy, old: Any, new: Any, *, order: Sequence[str] = ()) -> bool:

@@ -17,7 +17,16 @@ from .errors import SettingsError, line_of_error
 from .keys import split
 from .regular import read_regular
 
-__all__ = ["lines_of", "parse_settings", "plain_table", "read_settings"]
+__all__ = [
+    "lines_of",
+    "listed",
+    "number_of",
+    "parse_settings",
+    "plain_table",
+    "read_settings",
+    "switch_of",
+    "value_of",
+]
 
 _MOST_BYTES: Final = 1024 * 1024
 _MOST_LEVELS: Final = 32
@@ -173,3 +182,42 @@ def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
         line += piece.count("\n")
     if statement:
         yield begun, statement
+
+
+def number_of(text: str) -> float:
+    """Return the number that a text spells.
+
+    Raises:
+        ValueError: It spells none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number; give one") from None
+
+
+def switch_of(text: str) -> bool:
+    """Return whether a text says on: true, 1, yes.
+
+    Raises:
+        ValueError: It says neither on nor off.
+    """
+    known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither true nor false; give one of them") from None
+
+
+def listed(text: str) -> list[str]:
+    """Return the entries between commas."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def value_of(text: str) -> Any:
+    """Return what a text spells as a value of TOML; the text itself if it spells none."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # no TOML, a number that is too long, or nested too deeply
+        return text
+    return parsed["value"] if len(parsed) == 1 else text

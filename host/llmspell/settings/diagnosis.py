@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from reprlib import Repr
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
 from llmspell_hookspecs.errors import SettingsError
-from llmspell_hookspecs.keys import join
+from llmspell_hookspecs.keys import KEY_PARTS, VALUE_CHARACTERS, join, shown_key, shown_value
 from llmspell_hookspecs.masking import MASK, conceal, mask
 from llmspell_hookspecs.secret import is_secret_name
 
@@ -21,11 +20,9 @@ from .model import Settings
 from .origin import Origin
 from .schema import field_of, nearest, order_of
 
-__all__ = ["diagnose", "shown_key", "shown_value"]
+__all__ = ["diagnose"]
 
 Locate = Callable[[Sequence[str]], Origin]
-_MOST_CHARS: Final = 120
-_MOST_PARTS: Final = 8
 
 
 def diagnose(error: ValidationError, locate: Locate) -> SettingsError:
@@ -36,7 +33,7 @@ def diagnose(error: ValidationError, locate: Locate) -> SettingsError:
         locate: Returns where a key was set.
     """
     first = error.errors(include_url=False)[0]
-    path = tuple(str(part) for part in first["loc"])[:_MOST_PARTS]
+    path = tuple(str(part) for part in first["loc"])[:KEY_PARTS]
     while len(path) > 1 and field_of(path[:-1]) is not None:
         path = path[:-1]
     origin = locate(path)
@@ -59,7 +56,7 @@ def _problem(path: tuple[str, ...], first: Any) -> str:
 def _remedy(path: tuple[str, ...], first: Any, value: Any) -> str:
     words = order_of(path)
     if words:
-        near = difflib.get_close_matches(str(value)[:_MOST_CHARS], words, 1, 0.6)
+        near = difflib.get_close_matches(str(value)[:VALUE_CHARACTERS], words, 1, 0.6)
         return f"did you mean {near[0]}?" if near else f"use one of {', '.join(words)}"
     if first["type"] in ("model_type", "dict_type"):
         return f"it is a table: write [{shown_key(path)}]"
@@ -71,24 +68,3 @@ def _remedy(path: tuple[str, ...], first: Any, value: Any) -> str:
     return (
         "it " + message.removeprefix("Input ").removeprefix("Value error, ").removeprefix("Value ").split(", unable")[0]
     )
-
-
-def shown_key(path: Sequence[str]) -> str:
-    """Return a key for a message, on one line and cut."""
-    return _cut(_printable(join([_cut(part) for part in path[:_MOST_PARTS]])))
-
-
-def shown_value(value: Any) -> str:
-    """Return a value for a message: as one writes it in Python, on one line and cut."""
-    short = Repr()
-    short.maxstring = short.maxother = short.maxlong = _MOST_CHARS
-    short.maxlist = short.maxtuple = short.maxdict = 6
-    return _cut(_printable(short.repr(value)))
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_CHARS else text[:_MOST_CHARS] + "..."

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmspell_hookspecs.errors import SettingsError, line_of_error
+from llmspell_hookspecs.toml import listed, number_of, switch_of, value_of
 
 from .schema import annotation_of, is_known, known_keys
 
@@ -31,37 +31,18 @@ _TABLE: Final = re.compile(r"PLUGINS_(.+)_(ENABLED|REQUIRED|DISTRIBUTION)")
 Value = tuple[tuple[str, ...], Any]
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no number; give one") from None
-
-
-def _on(text: str) -> bool:
-    known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-    try:
-        return known[text.strip().lower()]
-    except KeyError:
-        raise ValueError(f"{text!r} is neither true nor false; give one of them") from None
-
-
-def _listed(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
 _READ: Final = ("security", "paths", "read")
 _WRITE: Final = ("security", "paths", "write")
 _HOSTS: Final = ("security", "hosts", "allowed")
 _FLAT: Final[dict[str, Callable[[str], list[Value]]]] = {
     "DEFAULT_ENGINE": lambda text: [(("default_language",), text)],
     "ENGINE": lambda text: [(("default_language",), text)],
-    "SCRIPT_TIMEOUT_SECONDS": lambda text: [(("scripts", "time_s"), _number(text))],
+    "SCRIPT_TIMEOUT_SECONDS": lambda text: [(("scripts", "time_s"), number_of(text))],
     "MAX_MEMORY_BYTES": lambda text: [(("scripts", "memory_bytes"), text)],
-    "MAX_EXECUTION_TIME_MS": lambda text: [(("limits", "operation_time_s"), _number(text) / 1000)],
-    "ALLOW_FILE_ACCESS": lambda text: [(path, [".", "<tmp>"] if _on(text) else []) for path in (_READ, _WRITE)],
-    "ALLOW_NETWORK_ACCESS": lambda text: [(_HOSTS, ["*"] if _on(text) else [])],
-    "TOOLS_ALLOWED_PATHS": lambda text: [(path, _listed(text)) for path in (_READ, _WRITE)],
+    "MAX_EXECUTION_TIME_MS": lambda text: [(("limits", "operation_time_s"), number_of(text) / 1000)],
+    "ALLOW_FILE_ACCESS": lambda text: [(path, [".", "<tmp>"] if switch_of(text) else []) for path in (_READ, _WRITE)],
+    "ALLOW_NETWORK_ACCESS": lambda text: [(_HOSTS, ["*"] if switch_of(text) else [])],
+    "TOOLS_ALLOWED_PATHS": lambda text: [(path, listed(text)) for path in (_READ, _WRITE)],
 }
 """The original's variables for which there is a setting here."""
 
@@ -133,16 +114,8 @@ def parse_text(path: tuple[str, ...], text: str) -> Any:
     if type(None) in options and text.strip().lower() in ("", "none"):
         return None
     if annotation is None or typing.get_origin(annotation) not in (None, tuple, types.UnionType, typing.Literal):
-        return _toml(text)
+        return value_of(text)
     if typing.get_origin(annotation) is tuple:
-        parsed = _toml(text) if text.strip().startswith("[") else text
-        return _listed(parsed) if isinstance(parsed, str) else parsed
+        parsed = value_of(text) if text.strip().startswith("[") else text
+        return listed(parsed) if isinstance(parsed, str) else parsed
     return text
-
-
-def _toml(text: str) -> Any:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # no TOML, a number that is too long, or nested too deeply
-        return text
-    return parsed["value"] if len(parsed) == 1 else text

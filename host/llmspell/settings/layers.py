@@ -20,13 +20,13 @@ from pydantic import ValidationError
 
 from llmspell_hookspecs import Policy
 from llmspell_hookspecs.errors import SettingsError, line_of_error
-from llmspell_hookspecs.keys import flatten, join, merge, nest, split
+from llmspell_hookspecs.keys import flatten, join, merge, nest, shown_key, shown_value, split
 from llmspell_hookspecs.masking import conceal, mask
 from llmspell_hookspecs.paths import expand_root, home_folder
 from llmspell_hookspecs.secret import is_secret_name
 from llmspell_hookspecs.toml import parse_settings, plain_table, read_settings
 
-from .diagnosis import diagnose, shown_key, shown_value
+from .diagnosis import diagnose
 from .environment import from_environment, parse_text, suspicious
 from .lock import check_locks, hold_locks
 from .model import PluginTable, Settings

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import difflib
 import functools
-import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from llmspell_hookspecs import Policy
 from llmspell_hookspecs.keys import join
+from llmspell_hookspecs.policy import Policy, rule_of, words_of
 
 from .model import PluginSettings, PluginTable, Settings
 
-__all__ = ["annotation_of", "field_of", "is_known", "known_keys", "nearest", "order_of", "policy_of", "words_of"]
+__all__ = ["annotation_of", "field_of", "is_known", "known_keys", "nearest", "order_of", "policy_of"]
 
 
 def field_of(path: Sequence[str]) -> FieldInfo | None:
@@ -59,19 +58,12 @@ def annotation_of(path: Sequence[str]) -> Any:
 
 def policy_of(path: Sequence[str]) -> Policy:
     """Return the rule of a key."""
-    field = field_of(path)
-    rules = [item for item in field.metadata if isinstance(item, Policy)] if field else []
-    return rules[0] if rules else Policy.LOCKED
+    return rule_of(field_of(path)) or Policy.LOCKED
 
 
 def order_of(path: Sequence[str]) -> tuple[str, ...]:
     """Return the words that a key may hold, from the strictest to the loosest; none if it holds no words."""
     return words_of(annotation_of(path))
-
-
-def words_of(annotation: Any) -> tuple[str, ...]:
-    """Return the words that a value of this type may be, in order; none if it is no word."""
-    return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
 
 
 @functools.cache

@@ -14,10 +14,10 @@ from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from llmspell.security import HostJudge, HostRules, PathJudge, PathRules
-from llmspell_hookspecs.policy import Policy, loosens
+from llmspell_hookspecs.policy import Policy, loosens, rule_of, words_of
 
 from .model import PluginTable, Settings
-from .schema import field_of, order_of, policy_of, words_of
+from .schema import field_of, order_of, policy_of
 
 __all__ = ["Judges", "OwnModel", "OwnModels", "Violation", "value_at", "violations"]
 
@@ -121,14 +121,14 @@ def _own(
     """Return a plugin's own key before and after, with its rule and its words; None if that is not known."""
     own = models(new, path[0], path[1]) if path[0] in Settings.sections() else None
     field = None if own is None else own.model.model_fields.get(path[2])
-    rules = [] if field is None else [item for item in field.metadata if isinstance(item, Policy)]
-    if own is None or field is None or not rules:
+    rule = rule_of(field)
+    if own is None or field is None or rule is None:
         return None
     try:
         before, after = own.values(old, path[0]), own.values(new, path[0])
     except ValidationError:  # the plugin's loader says what is wrong with it
         return None
-    return getattr(before, path[2]), getattr(after, path[2]), rules[0], words_of(field.annotation)
+    return getattr(before, path[2]), getattr(after, path[2]), rule, words_of(field.annotation)
 
 
 def _path_rules(settings: Settings) -> PathRules:

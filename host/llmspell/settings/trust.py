@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from llmspell_hookspecs.errors import SettingsError, line_of_error
 from llmspell_hookspecs.keys import flatten
-from llmspell_hookspecs.paths import expand_root
+from llmspell_hookspecs.paths import expand_root, state_of, told_state
 from llmspell_hookspecs.regular import read_regular, replace_regular
 
 from .model import Settings
@@ -27,7 +26,6 @@ from .place import data_dir
 __all__ = ["distrust", "known_before", "named_places", "trust", "untrust"]
 
 _OF_PLACES: Final = ("path", "file", "dir", "folder", "directory", "root", "socket", "database", "log")
-_KINDS: Final = {stat.S_IFDIR: "a folder", stat.S_IFREG: "a file"}
 
 
 def distrust(
@@ -53,7 +51,7 @@ def distrust(
         then = known["places"].get(name)
         if then != now:
             what = str(file) if name == "" else repr(name)
-            return f"{what} was {_told(then)} when this file was trusted, and is {_told(now)} now"
+            return f"{what} was {told_state(then)} when this file was trusted, and is {told_state(now)} now"
     return ""
 
 
@@ -102,38 +100,9 @@ def _places(file: Path, project_dir: Path, named: Sequence[str]) -> dict[str, An
     """What each place is now; the project file itself stands under no name."""
     texts = [text for text in dict.fromkeys(named) if "\0" not in text and len(text) < 4096]
     places = {text: os.path.join(project_dir, expand_root(text)) for text in texts}
-    return {"": _state(os.path.join(file.parent.resolve(), file.name))} | {
-        text: _state(place) for text, place in places.items()
+    return {"": state_of(os.path.join(file.parent.resolve(), file.name))} | {
+        text: state_of(place) for text, place in places.items()
     }
-
-
-def _state(place: str) -> dict[str, Any]:
-    resolved = os.path.realpath(place)
-    kind, owner, mounted = "not there", None, False
-    try:
-        status = os.stat(resolved)
-    except OSError:
-        pass
-    else:
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no file and no folder")
-        owner, mounted = status.st_uid, os.path.ismount(resolved)
-    return {
-        "leads_to": resolved,
-        "linked": resolved != os.path.normpath(place),
-        "kind": kind,
-        "owner": owner,
-        "mounted": mounted,
-    }
-
-
-def _told(state: Any) -> str:
-    if not isinstance(state, dict):
-        return "not known"
-    if state.get("linked"):
-        return f"a link to {state.get('leads_to')}"
-    kind = f"{state.get('kind')} at {state.get('leads_to')}" if state.get("kind") == "not there" else state.get("kind")
-    more = " on a file system of its own" if state.get("mounted") else ""
-    return f"{kind} of user {state.get('owner')}{more}" if state.get("owner") is not None else str(kind)
 
 
 def _store(environment: Mapping[str, str]) -> Path:

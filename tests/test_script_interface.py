@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell import Host
-from llmspell.scripting import Interface, Scope, load_globals
+from llmspell.scripting import Interface, Scope
 from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.globals import load_globals
 from llmspell_hookspecs.language import (
     HookAdapter,
     ScriptFunction,

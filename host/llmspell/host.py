@@ -36,7 +36,6 @@ from llmspell.scripting import ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
 from llmspell.services import (
     HookService,
-    HostClock,
     HostService,
     SettingsService,
 )
@@ -55,7 +54,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.script import ScriptRun, Scripts
-from llmspell_hookspecs.services import Clock, Hooks, Levels, Processes, ProjectFolder, SettingsAccess, Tools
+from llmspell_hookspecs.services import Hooks, Levels, Processes, ProjectFolder, SettingsAccess, Tools
 from llmspell_hookspecs.system import HostState
 from llmspell_hookspecs.topics import own_points
 from llmspell_hookspecs.trace import TraceRow
@@ -340,7 +339,6 @@ class Host:
         self._services.brought = registries.of("llmspell.services")
         offered: dict[type[Any], Any] = {
             Calls: self._addresses,
-            Clock: HostClock(),
             Events: self.events,
             FileAccess: self._policies,
             Hooks: self.hooks,

@@ -6,7 +6,6 @@ runner.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -29,23 +28,11 @@ from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.system import ConfigurationChange
 
-__all__ = ["HookService", "HostClock", "HostService", "SettingsService"]
+__all__ = ["HookService", "HostService", "SettingsService"]
 
 _KINDS: Final = 1024
 _FEW: Final = 32
 """How many entries of a setting are judged on the loop."""
-
-
-class HostClock:
-    """The time; monotonic time is trio's, so that a test's clock counts."""
-
-    def now_s(self) -> float:
-        """Return the seconds since the epoch."""
-        return time.time()
-
-    def monotonic_s(self) -> float:
-        """Return seconds that only grow."""
-        return trio.current_time()
 
 
 class HostService:

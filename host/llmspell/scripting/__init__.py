@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .interface import Interface
-from .loading import load_globals
 from .scope import Scope
 from .script_runner import ScriptRunner
 from .script_session import ScriptSession
@@ -13,5 +12,4 @@ __all__ = [
     "Scope",
     "ScriptRunner",
     "ScriptSession",
-    "load_globals",
 ]

@@ -21,6 +21,7 @@ from llmspell.policy import Policies
 from llmspell_hookspecs import InvalidInputError, Services
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.fit import bound, thaw_fields
+from llmspell_hookspecs.globals import GlobalFactory
 from llmspell_hookspecs.kind import CallOptions
 from llmspell_hookspecs.language import InteractiveLanguage, Language
 from llmspell_hookspecs.operation import Operation, OperationKind
@@ -29,7 +30,7 @@ from llmspell_hookspecs.script import ScriptResult, ScriptRun, ScriptsAround
 
 from .grants import Grants, acting_names, granted_globals
 from .interface import Interface
-from .loading import GlobalFactory, make_globals
+from .loading import make_globals
 from .scope import Scope
 from .script_session import ScriptSession, read_source
 

@@ -1,4 +1,4 @@
-"""Secrets in what models and agents are asked and answer: hidden before the first hook, revealed for whoever runs.
+"""Secrets in what models, agents and workflows are asked: hidden before the first hook, revealed for whoever runs.
 
 Invariant: no hook sees the text of a secret, and nothing but hooks sees a mask.
 """
@@ -15,11 +15,13 @@ from msgspec import Struct, structs
 
 from llmspell_hookspecs import AgentInput, AgentOutput, Message, ModelChunk, ModelRequest, ModelResponse
 from llmspell_hookspecs.agent import AgentChunk, AgentConfig, ToolRecord
+from llmspell_hookspecs.errors import InvalidInputError
 from llmspell_hookspecs.model import ToolUse
-from llmspell_hookspecs.secret import hide, reveal
-from llmspell_hookspecs.values import freeze
+from llmspell_hookspecs.secret import hide, hide_item, reveal
+from llmspell_hookspecs.values import freeze, restore
+from llmspell_hookspecs.workflow import BranchOutcome, ConditionEvaluation, LoopIteration, ParallelJoin
 
-__all__ = ["hide_fields", "reveal_fields"]
+__all__ = ["exact", "hide_fields", "hide_value", "reveal_fields"]
 
 T = TypeVar("T")
 
@@ -39,6 +41,10 @@ _FIELDS: Final[Mapping[type, tuple[str, ...]]] = {
     AgentOutput: ("tool_calls", "metadata"),
     AgentChunk: ("tool_use", "tool_result"),
     ToolRecord: ("parameters",),
+    LoopIteration: ("item", "output"),
+    ConditionEvaluation: ("inputs",),
+    ParallelJoin: ("outcomes",),
+    BranchOutcome: ("output",),
 }
 """Which fields of which structs may hold secrets; what a model or a person says is text, and as it is."""
 _HELD: Final[Mapping[type, Callable[[Any], tuple[Any, ...]]]] = {
@@ -63,6 +69,28 @@ def reveal_fields(value: T) -> T:
     """Return a struct with its secrets as they are."""
     revealed: T = _changed(value, reveal)
     return revealed
+
+
+def hide_value(value: Any, name: str = "") -> Any:
+    """Return a value of any type with its secrets hidden; itself if it has none, or cannot be shown to hooks.
+
+    Args:
+        value: What something is given.
+        name: Under which name it stands, if under one.
+    """
+    try:
+        frozen = value if type(value) is str else freeze(value)
+    except InvalidInputError:  # the operation says so, to those who watch it
+        return value
+    hidden = hide_item(name, frozen, "any") if name else hide(frozen, "any")
+    return value if hidden is frozen else hidden
+
+
+def exact(value: Any) -> Any:
+    """Return a value as it was before it was hidden; itself if nothing was."""
+    found: list[str] = []
+    real = reveal(value, found)
+    return restore(real) if found else value
 
 
 def _hidden(value: Any) -> Any:

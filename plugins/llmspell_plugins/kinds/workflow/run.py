@@ -35,6 +35,7 @@ from llmspell_hookspecs.workflow import (
     StateChange,
 )
 from llmspell_hookspecs.workflows import Stage, StageRecord, WorkflowDefinition
+from llmspell_plugins.kinds.hiding import hide_fields, hide_value, reveal_fields
 
 from .definition import CompiledStage, Plan, needed
 from .durable import Durable, copied, is_settled
@@ -220,7 +221,8 @@ class Run:
                 await durable.writer.flush()
             self.under_way[path] = compiled
             try:
-                output = (await self._operations.execute(self._operation(compiled, place, given, ran))).output
+                hidden = await self._operations.beside(given, hide_value, given)
+                output = (await self._operations.execute(self._operation(compiled, place, hidden, ran))).output
             except PausedError as error:
                 self.wait(compiled, path, error)
                 raise
@@ -361,7 +363,7 @@ class Run:
         if not self.asks(point):
             return subject
         await self._settle()
-        answer = self.choices[name] = await self._operations.ask(point, subject, self._component)
+        answer = self.choices[name] = await self._ask(point, subject)
         if self.durable is not None:
             self.durable.writer.choice(name, answer)
         return answer
@@ -370,7 +372,12 @@ class Run:
         """Give a notice."""
         if self.asks(point):
             await self._settle()
-            await self._operations.ask(point, subject, self._component)
+            await self._ask(point, subject)
+
+    async def _ask(self, point: str, subject: Any) -> Any:
+        """Ask a point whose hooks see no secret."""
+        hidden = await self._operations.beside(subject, hide_fields, subject)
+        return reveal_fields(await self._operations.ask(point, hidden, self._component))
 
     async def condition(self, condition: Any, path: str, locals: Mapping[str, Any] | None = None) -> bool:
         """Return whether a condition holds, asked once for each path."""
@@ -385,7 +392,7 @@ class Run:
             await self._settle()
             branch = path.rpartition("/")[2]
             subject = ConditionEvaluation(self.id, branch, compiled.text, inputs)
-            answer = await self._operations.ask("condition_evaluation", subject, self._component)
+            answer = await self._ask("condition_evaluation", subject)
             verdict, inputs = answer.verdict, answer.inputs
         if verdict is None and compiled.function is not None:
             await self._settle()

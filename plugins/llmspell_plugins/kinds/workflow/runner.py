@@ -40,6 +40,7 @@ from llmspell_hookspecs.runs import RunDetails, RunInfo, Verdict
 from llmspell_hookspecs.services import Calls, HookHandle, Hooks, Tools
 from llmspell_hookspecs.workflow import StageCall, WorkflowCall, WorkflowOutput
 from llmspell_hookspecs.workflows import Retries, WorkflowDefinition, WorkflowInfo, Workflows
+from llmspell_plugins.kinds.hiding import exact, hide_value
 
 from .archive import UNDER_WAY, Archive, no_run, output_of, print_of
 from .definition import CompiledStage, Plan, compile_definition, defined, to_dict
@@ -122,6 +123,7 @@ class Handle:
 
     Attributes:
         plan: What it runs.
+        shown: The definition as hooks see it, with its secrets hidden.
         scope: The script that it goes with; empty if it stays.
         runs: How often it ran.
         failed: How often it failed.
@@ -132,6 +134,7 @@ class Handle:
         self, runner: WorkflowRunner, plan: Plan, scope: str, hooks: Sequence[HookHandle], origin: str = ""
     ) -> None:
         self.plan, self.scope, self.origin = plan, scope, origin
+        self.shown = hide_value(plan.plain)
         self.runs = self.failed = 0
         self._runner, self._hooks = runner, hooks
 
@@ -315,7 +318,8 @@ class WorkflowRunner(ComponentKind):
     ) -> WorkflowOutput:
         plan = handle.plan
         definition = plan.definition
-        given = definition.name, run_id, definition.pattern, input, plan.plain
+        hidden = await self._operations.beside(input, hide_value, input)
+        given = definition.name, run_id, definition.pattern, hidden, handle.shown
         run: Run | None = None
 
         async def body(approved: WorkflowCall) -> WorkflowOutput:
@@ -324,9 +328,10 @@ class WorkflowRunner(ComponentKind):
                 message = f"workflow {definition.name}: a hook changed its name or run_id; leave them"
                 raise InvalidInputError(message, field="name")
             if run is None:
+                asked = exact(approved.input)
                 if durable is not None and kind is WORKFLOW:
-                    durable.writer.begin(plan.plain, approved.input, print_of(plan.plain))
-                run = Run(plan, run_id, approved.input, self._operations, self._calls, durable)
+                    durable.writer.begin(plan.plain, asked, print_of(plan.plain))
+                run = Run(plan, run_id, asked, self._operations, self._calls, durable)
             else:
                 run.begin_again()
             self._runs.append(run)

@@ -13,6 +13,7 @@ from llmspell_hookspecs.errors import InvalidInputError, OperationError
 from llmspell_hookspecs.operation import Operation, OperationKind, Operations
 from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflow import SharedAccess
+from llmspell_plugins.kinds.hiding import exact, hide_value
 from llmspell_plugins.services.state_value import encode
 
 __all__ = ["MAX_BYTES", "Shared", "copied"]
@@ -80,12 +81,12 @@ class Shared(MutableMapping[str, Any]):
     def _ask(self, mode: Literal["read", "write"], key: str, value: Any) -> Any:
         if not self._operations.asks((_POINT,), self._component.name):
             return value
-        access = SharedAccess(self._run_id, mode, key, value)
+        access = SharedAccess(self._run_id, mode, key, hide_value(value, key))
         asking: Any = self._operations.execute(Operation(_ACCESS, self._component, access, _same))
         try:
             asking.send(None)
         except StopIteration as stop:
-            return stop.value.value
+            return exact(stop.value.value)
         asking.close()
         raise OperationError(f"{_POINT}: a hook waits, and its hooks may not; make it sync")
 

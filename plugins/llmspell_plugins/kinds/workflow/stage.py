@@ -26,6 +26,7 @@ from llmspell_hookspecs.tool import ToolResult
 from llmspell_hookspecs.transaction import Transaction
 from llmspell_hookspecs.workflow import StageCall, StageOutput, WorkflowOutput
 from llmspell_hookspecs.workflows import Retries, StageRecord
+from llmspell_plugins.kinds.hiding import exact
 
 from .definition import CompiledStage
 
@@ -147,7 +148,7 @@ def body_of(stage: CompiledStage, place: Place, calls: Calls, ran: Callable[[], 
 
         async def call_function(approved: StageCall) -> StageOutput:
             ran()
-            place.input = approved.input
+            place.input = exact(approved.input)
             value = function(place)
             if isawaitable(value):
                 value = await value
@@ -159,7 +160,7 @@ def body_of(stage: CompiledStage, place: Place, calls: Calls, ran: Callable[[], 
     async def call_component(approved: StageCall) -> StageOutput:
         ran()
         with place.begin(stage):
-            result = await calls.call(address, approved.input, key=approved.key)
+            result = await calls.call(address, exact(approved.input), key=approved.key)
         if isinstance(result, ToolResult):
             if not result.success:
                 told = result.message or str((result.error or {}).get("message") or "it says that it failed")

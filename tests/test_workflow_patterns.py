@@ -156,7 +156,7 @@ async def test_a_hook_at_the_fork_leaves_some_out(number: int, left: Any) -> Non
 
 
 @pytest.mark.parametrize("pattern", ["map_reduce", "pipeline"])
-@pytest.mark.parametrize(("items", "told"), [("text", "is no list"), ([1, 2, 3], "the most is 2")])
+@pytest.mark.parametrize(("items", "told"), [("text", "give a list"), ([1, 2, 3], "the most is 2")])
 async def test_items_are_a_list_of_bounded_length(pattern: str, items: Any, told: str) -> None:
     definition = {
         "pattern": pattern,

@@ -40,7 +40,7 @@ Strategy = Literal["", "fail_fast", "continue", "retry", "compensate"]
 
 
 class Retries(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a stage that fails is tried again.
+    """How often a stage that fails is tried again; these defaults hold where only ``on_error`` says ``retry``.
 
     Attributes:
         attempts: How often it runs in all, from 1.
@@ -115,7 +115,7 @@ class WorkflowDefinition(Struct, frozen=True, eq=False):
         description: For people and models.
         stages: What it runs.
         branches: What it runs beside, or instead of, each other.
-        reduce: What makes one of the results, for patterns that take one; those of the box refuse it.
+        reduce: What makes one of the results, for patterns that take one, such as ``map_reduce``.
         options: The pattern's own.
         shared: What its stages share when it begins.
         on_error: What becomes of a run if a stage fails.

@@ -481,10 +481,11 @@ class Runner:
         if self.refusal:
             return PluginRequiredError(f"{component}: {self.refusal}")
         if frame.hops > self.limits.hops:
-            what, limit = "redirected", self.limits.hops
+            what, limit, culprit = "redirected", self.limits.hops, "a hook that redirects what it redirected"
         else:  # or as deep as Python's stack carries
             what, limit = "nested", min(frame.nested - 1, self.limits.depth)
-        message = f"{component}: it is {what} more than {limit} times; look for a hook that matches its own call"
+            culprit = "what calls itself, or a hook that matches its own call"
+        message = f"{component}: it is {what} more than {limit} times; look for {culprit}"
         return DepthLimitError(message, operation=frame.id, component=component)
 
     def _crowded(self, frame: Frame) -> Exception:

@@ -20,7 +20,7 @@ from llmspell_hookspecs.errors import ComponentNotFoundError, line_of_error
 from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.runs import RunDetails, RunInfo, Verdict
 from llmspell_hookspecs.spelling import one_line
-from llmspell_hookspecs.workflows import Workflows
+from llmspell_hookspecs.workflows import Retries, Workflows
 from llmspell_plugins.commands.meant import meant
 
 if TYPE_CHECKING:
@@ -251,15 +251,20 @@ def _warnings(host: CommandHost, definition: Any) -> Iterator[str]:
     from llmspell_hookspecs.services import Tools
 
     tools = host.get(Tools)
-    for stage in [*definition.stages, *(stage for branch in definition.branches for stage in branch.stages)]:
+    stages = [*definition.stages, *(stage for branch in definition.branches for stage in branch.stages)]
+    for stage in stages if definition.reduce is None else [*stages, definition.reduce]:
         kind, _, name = stage.address.partition(":")
+        if stage.address == f"workflow:{definition.name}":
+            yield f"stage {stage.name}: the workflow calls itself; it ends only if a condition leaves this out"
         if kind != "tool" or stage.repeatable is not None:
             continue
         described = tools.describe(name)
-        if described["repeatable"] or described["effects"] == "keyed":
+        if described["repeatable"] or described["effects"] in ("keyed", "transactional"):
             continue
-        if stage.retry is not None:
-            yield f"stage {stage.name}: it is tried again, and {name} does not say that it may run twice"
+        again = stage.retry or (Retries() if (stage.on_error or definition.on_error) == "retry" else None)
+        if again is not None and again.attempts > 1:
+            times = f"tried {again.attempts} times in all"
+            yield f"stage {stage.name}: it is {times} if it fails, and {name} does not say that it may run twice"
         elif definition.durable:
             yield f"stage {stage.name}: a crash within it interrupts the run; {name} does not say that it may run twice"
 

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from llmspell_hookspecs.errors import InvalidInputError
 from llmspell_hookspecs.workflow import LoopIteration, LoopTermination
 from llmspell_hookspecs.workflows import WorkflowDefinition, WorkflowRun
+
+from .items import listed
 
 __all__ = ["Loop", "LoopOptions", "Span"]
 
@@ -107,11 +108,7 @@ async def _items(run: WorkflowRun, options: LoopOptions) -> Any:
         return range(options.range.start, options.range.end, options.range.step)
     if options.items is None:
         return None
-    items = await run.value(options.items)
-    if not isinstance(items, list | tuple):
-        message = f"workflow {run.definition.name}: items is a {type(items).__name__}; give a list"
-        raise InvalidInputError(message, field="items")
-    return items
+    return listed(await run.value(options.items), run)
 
 
 async def _iteration(run: WorkflowRun, index: int, item: Any, total: int | None, previous: Any) -> Any:

@@ -33,6 +33,8 @@ class Parallel:
     description: ClassVar[str] = "Branches beside each other."
     Options: ClassVar[type[BaseModel] | None] = ParallelOptions
     ordered: ClassVar[bool] = True
+    apart: ClassVar[bool] = True
+    """Its stages, without branches, are a branch each: none is there for another."""
 
     def __init__(self, settings: Any = None, services: Any = None) -> None:
         """Take no settings."""

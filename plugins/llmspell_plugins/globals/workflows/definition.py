@@ -71,6 +71,10 @@ def read_workflow(where: str, pattern: str, given: Mapping[str, Any], name: str)
     for word in table:
         if word not in known and pattern in PATTERN_WORDS.keys() | {"sequential"}:
             _warn(where, "a workflow", word, known)
+    said = table.get("type")
+    if said not in (None, pattern):
+        message = "%s: type = %s changes nothing, it is %s; call Workflow.create, or what is called as the pattern is"
+        _log.warning(message, where, told(said), pattern)
     made: dict[str, Any] = {"name": name, "pattern": pattern}
     made |= {key: table[key] for key in (*_SAME, *PATTERN_WORDS.get(pattern, ())) if table.get(key) is not None}
     if pattern not in PATTERN_WORDS and pattern != "sequential":
@@ -228,6 +232,9 @@ class _Reader:
 
     def stage(self, given: Any, default: str) -> dict[str, Any]:
         """Return a stage."""
+        if callable(given):
+            message = f"{self._where}: {default}: a function is no step; give a table with name and execute"
+            raise InvalidInputError(message, field="steps")
         step = _mapping(given, f"{self._where}: {default}")
         name = name_of(step.get("name") or step.get("id") or default)
         where = f"{self._where}: step {name}"
@@ -261,6 +268,10 @@ class _Reader:
         """Return what runs."""
         function = step.get("execute", step.get("function"))
         rescue = step.get("on_error")
+        named = [word for word in (*_KINDS, "address") if step.get(word) is not None]
+        if len(named) + callable(function) > 1:
+            words = " and ".join([*named, *(["execute"] if callable(function) else [])])
+            raise InvalidInputError(f"{where}: it has {words}; give one of them", field="type")
         if callable(function):
             return {"function": stage_function(function, name, self._steps, rescue if callable(rescue) else None)}
         if callable(rescue):
@@ -356,7 +367,7 @@ def _mapping(given: Any, where: str) -> Mapping[str, Any]:
         return given
     if given in ((), []):
         return {}
-    raise InvalidInputError(f"{where}: {told(given)} is no table; give one", field=where)
+    raise InvalidInputError(f"{where}: {_shown(given)} is no table; give one", field=where)
 
 
 def _list(given: Any, where: str) -> Sequence[Any]:
@@ -364,7 +375,11 @@ def _list(given: Any, where: str) -> Sequence[Any]:
         return given
     if isinstance(given, Mapping) and not given:
         return ()
-    raise InvalidInputError(f"{where}: {told(given)} is no list; give one", field=where)
+    raise InvalidInputError(f"{where}: {_shown(given)} is no list; give one", field=where)
+
+
+def _shown(given: Any) -> str:
+    return "a function" if callable(given) else told(given)
 
 
 def _warn(where: str, what: str, word: Any, known: frozenset[str]) -> None:

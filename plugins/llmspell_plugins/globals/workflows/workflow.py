@@ -90,7 +90,7 @@ class WorkflowGlobal(ScriptGlobal):
 
         Raises:
             InvalidInputError: Something of it is wrong.
-            ComponentNotFoundError: There is no such pattern, or no tool that it names.
+            ComponentNotFoundError: There is no such pattern; what its steps name is looked for when they run.
         """
         table = dict(config)
         pattern = table.pop("pattern", None) or table.pop("type", None)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +31,7 @@ from llmspell_hookspecs.workflows import Branch, Pattern, Retries, Stage, Workfl
 from .conditions import Condition, compile_condition
 from .reference import Resolve, compile_value, references_of
 
-__all__ = ["CompiledStage", "Plan", "compile_definition", "defined", "needed", "stages_of", "to_dict"]
+__all__ = ["CompiledStage", "Plan", "compile_definition", "defined", "endless", "needed", "stages_of", "to_dict"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,99}")
 _KINDS: Final = ("tool", "agent", "workflow", "model")
@@ -37,6 +39,15 @@ _STRATEGIES: Final = ("", "fail_fast", "continue", "retry", "compensate")
 _STAGE: Final = frozenset(Stage.__struct_fields__)
 _BRANCH: Final = frozenset(Branch.__struct_fields__)
 _DEFINITION: Final = frozenset(WorkflowDefinition.__struct_fields__)
+_OTHERWISE: Final = {
+    **dict.fromkeys(("steps", "step", "stage", "tasks", "body"), "stages"),
+    **dict.fromkeys(("type", "kind", "mode"), "pattern"),
+    **dict.fromkeys(("timeout", "timeout_ms", "deadline", "deadline_s"), "timeout_s"),
+    **dict.fromkeys(("error_strategy", "strategy"), "on_error"),
+    **dict.fromkeys(("concurrency", "max_parallel"), "max_concurrency"),
+    **dict.fromkeys(("while_condition", "condition"), "while"),
+}
+"""What people call a field of a workflow, that spelling alone would not find."""
 _MOST: Final = 1e13
 """What is no number of seconds, nor of attempts, any more."""
 _TEXT: Final = ((str,), "a text")
@@ -295,6 +306,19 @@ def compile_definition(definition: WorkflowDefinition, pattern: Pattern) -> Plan
     return Plan(definition, pattern, options, stages, conditions, to_dict(definition), names)
 
 
+def endless(plan: Plan) -> Iterator[str]:
+    """Yield a line for each stage whose ``timeout_s`` bounds nothing, since a sync function cannot be cut off."""
+    for stage in stages_of(plan.definition):
+        function: Any = stage.function
+        if function is None or stage.timeout_s is None:
+            continue
+        while isinstance(function, partial):
+            function = function.func
+        if not iscoroutinefunction(function) and not iscoroutinefunction(type(function).__call__):
+            told = f"workflow {plan.definition.name}: stage {stage.name}: timeout_s cannot cut off a sync function"
+            yield f"{told}, which holds up all else meanwhile; make it async, and await a thread in it"
+
+
 def stages_of(definition: WorkflowDefinition) -> Iterator[Stage]:
     """Yield every stage."""
     yield from definition.stages
@@ -320,10 +344,8 @@ def _compile_stage(definition: WorkflowDefinition, stage: Stage) -> CompiledStag
         _check_time(stage.timeout_s, where)
     strategy = stage.on_error or definition.on_error or "fail_fast"
     retry = stage.retry or (Retries() if strategy == "retry" else None)
-    if retry is not None and not _is_possible(retry):
-        raise InvalidInputError(
-            f"{where}: {told(retry, 150)} cannot be; give attempts and backoff from 1, jitter up to 1", field="retry"
-        )
+    if retry is not None:
+        _check_retry(retry, where)
     name = f"{definition.name}.{stage.name}"
     return CompiledStage(
         stage,
@@ -338,12 +360,14 @@ def _compile_stage(definition: WorkflowDefinition, stage: Stage) -> CompiledStag
     )
 
 
-def _is_possible(retry: Retries) -> bool:
-    numbers = (retry.attempts, retry.delay_s, retry.backoff, retry.max_delay_s, retry.jitter)
-    if not all(isinstance(each, int | float) and abs(each) < _MOST for each in numbers):
-        return False
-    grows = retry.attempts >= 1 and retry.backoff >= 1 and retry.delay_s >= 0 and retry.max_delay_s >= 0
-    return grows and 0 <= retry.jitter <= 1
+def _check_retry(retry: Retries, where: str) -> None:
+    for name in Retries.__struct_fields__:
+        value, least = getattr(retry, name), 1 if name in ("attempts", "backoff") else 0
+        most = 1 if name == "jitter" else _MOST
+        if not isinstance(value, int | float) or not least <= value <= most or value == _MOST:
+            wanted = "from 0 to 1" if name == "jitter" else f"from {least}"
+            message = f"{where}: retry.{name} is {told(value, 40)}; give a number {wanted}"
+            raise InvalidInputError(message, field="retry")
 
 
 def needed(value: Any) -> Iterator[str]:
@@ -391,17 +415,28 @@ def _options(definition: WorkflowDefinition, pattern: Pattern, where: str) -> An
     if pattern.Options is None:
         if definition.options:
             first = next(iter(definition.options))
-            message = f"{where}: there is no {first!r}; the pattern {pattern.name} takes no options"
-            raise InvalidInputError(message, field=str(first))
+            raise _no_option(first, pattern, (), where)
         return None
     try:
         return pattern.Options.model_validate(dict(definition.options))
     except ValidationError as error:
         wrong = error.errors()[0]
         field = ".".join(map(str, wrong["loc"]))
-        known = ", ".join(pattern.Options.model_fields)
-        message = f"{where}: {field}: {wrong['msg']}; the pattern {pattern.name} takes {known}"
+        known = [given.alias or name for name, given in pattern.Options.model_fields.items()]
+        if wrong["type"] == "extra_forbidden" and len(wrong["loc"]) == 1:
+            raise _no_option(field, pattern, known, where) from None
+        message = f"{where}: {field}: {wrong['msg']}; the pattern {pattern.name} takes {', '.join(known)}"
         raise InvalidInputError(message, field=field) from None
+
+
+def _no_option(name: Any, pattern: Pattern, known: Sequence[str], where: str) -> InvalidInputError:
+    fields = {*_DEFINITION, *known} - {"options"}
+    meant = _OTHERWISE.get(name) if _OTHERWISE.get(name) in fields else None
+    close = [meant] if meant else difflib.get_close_matches(str(name), sorted(fields), 1)
+    advice = f"did you mean {close[0]}? " if close else ""
+    takes = f"takes {', '.join(known)}" if known else "takes no options"
+    message = f"{where}: there is no {told(name)}; {advice}the pattern {pattern.name} {takes}"
+    return InvalidInputError(message, field=str(name))
 
 
 def _compile_conditions(definition: WorkflowDefinition, options: Any, where: str) -> dict[int, Condition]:
@@ -425,12 +460,16 @@ def _check_references(
 ) -> None:
     branches = {branch.name: [stage.name for stage in branch.stages] for branch in definition.branches}
     above = [stage.name for stage in definition.stages]
+    apart = getattr(pattern, "apart", False) and not definition.branches
+    if apart:  # each is a branch of its own
+        branches = {name: [name] for name in above}
+        _check_apart(definition.stages, where)
     for row in (definition.stages, *(branch.stages for branch in definition.branches)):
         order = [stage.name for stage in row]
         names = list(dict.fromkeys([*order, *above]))  # of another branch it says branch:NAME:
         for place, stage in enumerate(row):
             at = f"{where}: stage {stage.name}"
-            late = order[place:] if pattern.ordered else ()
+            late = order[place:] if pattern.ordered and not apart else ()
             _check_input(stage.input, at, names, branches, late)
             if stage.compensate is not None:
                 _check_input(stage.compensate.input, f"{at}: compensate", names, branches, ())
@@ -456,6 +495,23 @@ def _check_input(
             _check_step(step, f"{where}: {{{{{reference.text}}}}}", branches[branch], ())
 
 
+def _check_apart(stages: Sequence[Stage], where: str) -> None:
+    """Check that no stage names one that runs beside it as if that came before."""
+    names = {stage.name for stage in stages}
+    for stage in stages:
+        steps = [each for each in references_of(stage.input) if each.root == "step" and each.names[0] in names]
+        needs = [need for need in stage.needs if need in names]
+        if steps:
+            other, said = steps[0].names[0], f"{{{{{steps[0].text}}}}}"
+            remedy = f"write {{{{branch:{other}:{other}}}}} with a default, or choose the pattern graph"
+        elif needs:
+            other, said, remedy = needs[0], "needs", "choose the pattern graph"
+        else:
+            continue
+        message = f"{where}: stage {stage.name}: {said}: {other!r} runs beside it, in a branch of its own; {remedy}"
+        raise InvalidInputError(message, field="input")
+
+
 def _check_step(name: str, where: str, names: Sequence[str], late: Sequence[str]) -> None:
     if name not in names:
         raise _unknown(where, "stage", name, names)
@@ -464,8 +520,9 @@ def _check_step(name: str, where: str, names: Sequence[str], late: Sequence[str]
 
 
 def _unknown(where: str, what: str, name: str, known: Iterable[str]) -> InvalidInputError:
-    close = ", ".join(difflib.get_close_matches(name, list(known), 3, 0.0)) or "none"
-    return InvalidInputError(f"{where}: there is no {what} {told(name)}; the nearest are {close}", field="input")
+    close = ", ".join(difflib.get_close_matches(name, list(known), 3, 0.0))
+    advice = f"the nearest are {close}" if close else f"it has no {what} that could be named here; leave that out"
+    return InvalidInputError(f"{where}: there is no {what} {told(name)}; {advice}", field="input")
 
 
 def _check_name(name: Any, where: str, field: str) -> None:

@@ -7,6 +7,7 @@ It is longer than most because how a run begins, goes on and ends is one story.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -43,7 +44,7 @@ from llmspell_hookspecs.workflows import Retries, WorkflowDefinition, WorkflowIn
 from llmspell_plugins.kinds.hiding import exact, hide_value
 
 from .archive import UNDER_WAY, Archive, no_run, output_of, print_of
-from .definition import CompiledStage, Plan, compile_definition, defined, to_dict
+from .definition import CompiledStage, Plan, compile_definition, defined, endless, to_dict
 from .durable import Durable
 from .group import PATTERNS
 from .reading import Loaded
@@ -83,6 +84,7 @@ RESUMED: Final = OperationKind(
     facts=_facts,
 )
 """A durable run that goes on: it began before."""
+_log: Final = logging.getLogger("llmspell.workflow")
 _LAST_MOMENTS_S: Final = 0.1
 _UNDOING_S: Final = 5.0
 
@@ -219,6 +221,8 @@ class WorkflowRunner(ComponentKind):
         given = defined(definition)
         plan = compile_definition(given, await self._patterns.enter(given.pattern))
         self._check_room(given.name, scope)
+        for line in endless(plan):
+            _log.warning("%s", line)
         handle = Handle(self, plan, scope, self._retries(plan), origin)
         self._handles[given.name] = handle
         return handle
@@ -541,9 +545,9 @@ async def _fail(run: Run, error: Exception, began: float) -> NoReturn:
         raise error
     output = _output(run, status, None, text_of_error(error), began)
     where = f"workflow {run.definition.name}"
-    told = (
-        f"{where}: stage {run.culprit}: {text_of_error(error)}" if run.culprit else f"{where}: {line_of_error(error)}"
-    )
+    told = f"{where}: {line_of_error(error).removeprefix(f'{where}: ')}"
+    if run.culprit:
+        told = f"{where}: stage {run.culprit}: {text_of_error(error)}"
     if status != "failed":
         told = f"{told} ({status.replace('_', ' ')})"
     raise WorkflowError(told, stage=run.culprit, output=output, component=f"workflow:{run.definition.name}") from error

@@ -46,6 +46,25 @@ _OPENS = ("__aenter__", "__aexit__", "__call__")
 _NOTE = "<!-- Written by docs/generate.py; edit the docstrings instead. -->"
 
 
+_MATCHES = """## What match fits
+
+The pattern `match` of a hook is held against the name of the component alone, without its kind; `*`, `?` and
+`[...]` are wildcards, and all letters count as they are written. What can be told to fit nothing is warned of.
+
+| points of the topic | what `match` fits | such as |
+|---|---|---|
+| tool | the tool's name, never an alias; at the points of discovery `tools` | `calculator`, `file_*` |
+| agent | the agent's name | `writer` |
+| model | the provider and the model | `openai/*` |
+| workflow | the workflow's name, also at conditions, loops, forks and what is shared | `order` |
+| workflow, where a stage runs: `..._workflow_stage` | the workflow, a dot, the stage | `order.charge`, `order.*` |
+| workflow: `workflow_error` | either, for a stage that failed or the workflow | `order*` |
+| state | the scope | `session:*` |
+| script | the file's name without its folder | `*.lua` |
+| event | the event's type | `workflow.*` |
+| plugin | the plugin's name | `rate_limit` |"""
+
+
 def references() -> dict[str, str]:
     """Return every reference page by its file name."""
     return {
@@ -70,7 +89,7 @@ def _page(title: str, *parts: str) -> str:
 
 
 def _points() -> str:
-    parts = ["Any of the names may be used. `custom:<name>` is there for points of your own."]
+    parts = ["Any of the names may be used. `custom:<name>` is there for points of your own.", _MATCHES]
     topic = ""
     for point in own_points():
         if point.topic != topic:

@@ -13,6 +13,7 @@ from .order import Placed
 
 __all__ = ["Asked", "unmatched", "unordered"]
 
+_WILD: Final = frozenset("*?.")
 _FEW: Final = 256
 """Among more names the nearest one is not looked for: that takes up to 20 us for each."""
 
@@ -32,11 +33,23 @@ class Asked(Placed, Protocol):
 
 
 def unmatched(hook: Asked, components: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """Yield a line if the pattern of a hook fits no component of its point's topic, where all of those are known."""
+    """Yield a line if the pattern of a hook fits no component of its point's topic, where that can be told."""
     match, there = hook.options.match, components.get(hook.point.topic)
-    if hook.fits is not None and match is not None and there and not any(map(hook.fits, there)):
+    if match is not None and (meant := _misformed(match, hook.point.form)):
+        what = f"match={match[:80]!r} fits none, for names at this point are formed as {hook.point.form}"
+        yield f"{hook.where}: {what}, so it is not asked; did you mean {meant}?"
+    elif hook.fits is not None and match is not None and there and not any(map(hook.fits, there)):
         what = f"match={match[:80]!r} fits no {hook.point.topic} that there is"
         yield f"{hook.where}: {what}, so it is not asked; {_advice(match, there)}"
+
+
+def _misformed(match: str, form: str) -> str:
+    """Return what was meant by a pattern that no name of this form fits, an empty text if one may."""
+    if not form or "[" in match:
+        return ""
+    if ":" in match and ":" not in form:
+        return match.rpartition(":")[2][:80] or "*"
+    return f"{match[:80]}.*" if "." in form and not _WILD.intersection(match) else ""
 
 
 def unordered(hook: Asked, there: Collection[str]) -> Iterator[str]:

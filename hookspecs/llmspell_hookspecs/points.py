@@ -69,6 +69,7 @@ class HookPoint(Struct, frozen=True):
         accepts: The names of the results it accepts.
         doc: Its docstring.
         sync_only: Whether it is asked without waiting, so that its hooks must be sync.
+        form: How the names of its components are formed, which ``match`` is held against; empty for any text.
     """
 
     name: str
@@ -82,6 +83,7 @@ class HookPoint(Struct, frozen=True):
     accepts: frozenset[str]
     doc: str
     sync_only: bool = False
+    form: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ class _Declaration(Struct, frozen=True):
     aliases: tuple[str, ...]
     accepts: frozenset[str]
     sync_only: bool
+    form: str
 
 
 def hookpoint(
@@ -111,6 +114,7 @@ def hookpoint(
     aliases: Sequence[str] = (),
     accepts: Sequence[str] | None = None,
     sync_only: bool = False,
+    form: str = "",
 ) -> Callable[[F], F]:
     """Declare the function below as a hook point.
 
@@ -121,6 +125,8 @@ def hookpoint(
         aliases: Further names under which scripts may know it.
         accepts: The names of the results it accepts, of those of its phase; all of them if None.
         sync_only: Whether it is asked without waiting, so that its hooks must be sync.
+        form: How the names of its components are formed, such as ``workflow.stage``: a pattern with a colon that this
+            has not, or without wildcards and a dot that this has, fits none, and whoever registers it is warned.
 
     Raises:
         ValueError: Its phase does not honour a result that it would accept.
@@ -131,7 +137,7 @@ def hookpoint(
         raise ValueError(f"hook point: {phase.value} points do not accept {more}")
 
     def declare(function: F) -> F:
-        setattr(function, _ATTRIBUTE, _Declaration(phase, topic, value, tuple(aliases), chosen, sync_only))
+        setattr(function, _ATTRIBUTE, _Declaration(phase, topic, value, tuple(aliases), chosen, sync_only, form))
         return _spec(function)
 
     return declare
@@ -165,6 +171,7 @@ def _point(name: str, function: Callable[..., object], declaration: _Declaration
         accepts=declaration.accepts,
         doc=inspect.getdoc(function) or "",
         sync_only=declaration.sync_only,
+        form=declaration.form,
     )
 
 

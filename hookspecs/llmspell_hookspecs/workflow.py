@@ -378,7 +378,7 @@ class ParallelSynchronization(Struct, frozen=True):
     of: int = 0
 
 
-@hookpoint(phase=Phase.BEFORE, topic="workflow", aliases=("workflow_start", "WorkflowStart"))
+@hookpoint(phase=Phase.BEFORE, topic="workflow", form="workflow", aliases=("workflow_start", "WorkflowStart"))
 def before_workflow_start(context: HookContext[WorkflowCall]) -> HookResult | None:
     """A workflow is about to run.
 
@@ -387,7 +387,7 @@ def before_workflow_start(context: HookContext[WorkflowCall]) -> HookResult | No
     """
 
 
-@hookpoint(phase=Phase.AROUND, topic="workflow")
+@hookpoint(phase=Phase.AROUND, topic="workflow", form="workflow")
 def around_workflow(context: HookContext[WorkflowCall]) -> HookResult | None:
     """A workflow runs.
 
@@ -396,7 +396,7 @@ def around_workflow(context: HookContext[WorkflowCall]) -> HookResult | None:
     """
 
 
-@hookpoint(phase=Phase.AFTER, topic="workflow", aliases=("workflow_complete", "WorkflowComplete"))
+@hookpoint(phase=Phase.AFTER, topic="workflow", form="workflow", aliases=("workflow_complete", "WorkflowComplete"))
 def after_workflow_complete(context: HookContext[WorkflowOutput]) -> HookResult | None:
     """A workflow has ended.
 
@@ -405,26 +405,26 @@ def after_workflow_complete(context: HookContext[WorkflowOutput]) -> HookResult 
     """
 
 
-@hookpoint(phase=Phase.ERROR, topic="workflow", value=WorkflowOutput)
+@hookpoint(phase=Phase.ERROR, topic="workflow", form="workflow", value=WorkflowOutput)
 def workflow_error(context: HookContext[Failure]) -> HookResult | None:
     """A stage has failed, or the workflow.
 
     When: once for each attempt of a stage that failed, and again if the workflow fails; ``context.component.kind`` is
-        ``workflow_stage`` or ``workflow``.
+        ``workflow_stage`` or ``workflow``, and ``match`` fits ``workflow.stage`` or the workflow's name.
     Subject: the failure; ``Replace`` recovers with an output of the stage, or of the workflow.
     """
 
 
-@hookpoint(phase=Phase.BEFORE, topic="workflow")
+@hookpoint(phase=Phase.BEFORE, topic="workflow", form="workflow.stage")
 def before_workflow_stage(context: HookContext[StageCall]) -> HookResult | None:
     """A stage is about to run.
 
-    When: once for each attempt. Its component is called ``workflow.stage``.
+    When: once for each attempt. Its component is called ``workflow.stage``, as ``order.charge`` or ``order.*``.
     Subject: the call; ``Redirect`` gives its input to another component.
     """
 
 
-@hookpoint(phase=Phase.AROUND, topic="workflow")
+@hookpoint(phase=Phase.AROUND, topic="workflow", form="workflow.stage")
 def around_workflow_stage(context: HookContext[StageCall]) -> HookResult | None:
     """A stage runs.
 
@@ -433,7 +433,7 @@ def around_workflow_stage(context: HookContext[StageCall]) -> HookResult | None:
     """
 
 
-@hookpoint(phase=Phase.AFTER, topic="workflow")
+@hookpoint(phase=Phase.AFTER, topic="workflow", form="workflow.stage")
 def after_workflow_stage(context: HookContext[StageOutput]) -> HookResult | None:
     """A stage has completed.
 
@@ -442,7 +442,7 @@ def after_workflow_stage(context: HookContext[StageOutput]) -> HookResult | None
     """
 
 
-@hookpoint(phase=Phase.DECISION, topic="workflow")
+@hookpoint(phase=Phase.DECISION, topic="workflow", form="workflow")
 def workflow_stage_transition(context: HookContext[StageTransition]) -> HookResult | None:
     """A stage has ended, and another follows; in the pattern adaptive, what follows may be another plan.
 
@@ -451,7 +451,7 @@ def workflow_stage_transition(context: HookContext[StageTransition]) -> HookResu
     """
 
 
-@hookpoint(phase=Phase.NOTICE, topic="workflow")
+@hookpoint(phase=Phase.NOTICE, topic="workflow", form="workflow")
 def workflow_state_change(context: HookContext[StateChange]) -> HookResult | None:
     """A run is in another state.
 
@@ -460,7 +460,7 @@ def workflow_state_change(context: HookContext[StateChange]) -> HookResult | Non
     """
 
 
-@hookpoint(phase=Phase.NOTICE, topic="workflow")
+@hookpoint(phase=Phase.NOTICE, topic="workflow", form="workflow")
 def workflow_checkpoint(context: HookContext[Checkpoint]) -> HookResult | None:
     """What became of stages of a durable run is written.
 
@@ -472,6 +472,7 @@ def workflow_checkpoint(context: HookContext[Checkpoint]) -> HookResult | None:
 @hookpoint(
     phase=Phase.DECISION,
     topic="workflow",
+    form="workflow",
     accepts=("Continue", "Modified", "Cancel", "Skipped"),
     sync_only=True,
 )
@@ -483,7 +484,9 @@ def workflow_shared_data(context: HookContext[SharedAccess]) -> HookResult | Non
     """
 
 
-@hookpoint(phase=Phase.DECISION, topic="workflow", accepts=("Continue", "Modified", "Cancel", "Skipped"))
+@hookpoint(
+    phase=Phase.DECISION, topic="workflow", form="workflow", accepts=("Continue", "Modified", "Cancel", "Skipped")
+)
 def workflow_rollback(context: HookContext[Rollback]) -> HookResult | None:
     """A run has failed, and what completed is to be undone.
 
@@ -492,7 +495,7 @@ def workflow_rollback(context: HookContext[Rollback]) -> HookResult | None:
     """
 
 
-@hookpoint(phase=Phase.DECISION, topic="workflow")
+@hookpoint(phase=Phase.DECISION, topic="workflow", form="workflow")
 def condition_evaluation(context: HookContext[ConditionEvaluation]) -> HookResult | None:
     """A condition is to be evaluated.
 
@@ -501,7 +504,7 @@ def condition_evaluation(context: HookContext[ConditionEvaluation]) -> HookResul
     """
 
 
-@hookpoint(phase=Phase.DECISION, topic="workflow")
+@hookpoint(phase=Phase.DECISION, topic="workflow", form="workflow")
 def branch_selection(context: HookContext[BranchSelection]) -> HookResult | None:
     """The branches that run are known.
 
@@ -510,7 +513,7 @@ def branch_selection(context: HookContext[BranchSelection]) -> HookResult | None
     """
 
 
-@hookpoint(phase=Phase.DECISION, topic="workflow")
+@hookpoint(phase=Phase.DECISION, topic="workflow", form="workflow")
 def loop_iteration_start(context: HookContext[LoopIteration]) -> HookResult | None:
     """An iteration is about to begin.
 
@@ -519,7 +522,9 @@ def loop_iteration_start(context: HookContext[LoopIteration]) -> HookResult | No
     """
 
 
-@hookpoint(phase=Phase.DECISION, topic="workflow", accepts=("Continue", "Modified", "Cancel", "Skipped"))
+@hookpoint(
+    phase=Phase.DECISION, topic="workflow", form="workflow", accepts=("Continue", "Modified", "Cancel", "Skipped")
+)
 def loop_iteration_complete(context: HookContext[LoopIteration]) -> HookResult | None:
     """An iteration has ended.
 
@@ -528,7 +533,7 @@ def loop_iteration_complete(context: HookContext[LoopIteration]) -> HookResult |
     """
 
 
-@hookpoint(phase=Phase.DECISION, topic="workflow")
+@hookpoint(phase=Phase.DECISION, topic="workflow", form="workflow")
 def loop_termination(context: HookContext[LoopTermination]) -> HookResult | None:
     """A loop would end.
 
@@ -537,7 +542,9 @@ def loop_termination(context: HookContext[LoopTermination]) -> HookResult | None
     """
 
 
-@hookpoint(phase=Phase.DECISION, topic="workflow", accepts=("Continue", "Modified", "Cancel", "Skipped"))
+@hookpoint(
+    phase=Phase.DECISION, topic="workflow", form="workflow", accepts=("Continue", "Modified", "Cancel", "Skipped")
+)
 def parallel_fork(context: HookContext[ParallelFork]) -> HookResult | None:
     """Branches are about to run beside each other.
 
@@ -546,7 +553,9 @@ def parallel_fork(context: HookContext[ParallelFork]) -> HookResult | None:
     """
 
 
-@hookpoint(phase=Phase.DECISION, topic="workflow", accepts=("Continue", "Modified", "Cancel", "Skipped"))
+@hookpoint(
+    phase=Phase.DECISION, topic="workflow", form="workflow", accepts=("Continue", "Modified", "Cancel", "Skipped")
+)
 def parallel_join(context: HookContext[ParallelJoin]) -> HookResult | None:
     """All branches have ended.
 
@@ -555,7 +564,7 @@ def parallel_join(context: HookContext[ParallelJoin]) -> HookResult | None:
     """
 
 
-@hookpoint(phase=Phase.NOTICE, topic="workflow")
+@hookpoint(phase=Phase.NOTICE, topic="workflow", form="workflow")
 def parallel_synchronization(context: HookContext[ParallelSynchronization]) -> HookResult | None:
     """A branch has ended, and waits for the others.
 

@@ -51,6 +51,7 @@ from .reading import Loaded
 from .records import ENDED, Head, Records
 from .run import Run
 from .stage import PausedError, again
+from .unasked import unasked
 
 __all__ = ["WORKFLOW", "Handle", "WorkflowRunner", "WorkflowSettings"]
 
@@ -221,7 +222,7 @@ class WorkflowRunner(ComponentKind):
         given = defined(definition)
         plan = compile_definition(given, await self._patterns.enter(given.pattern))
         self._check_room(given.name, scope)
-        for line in endless(plan):
+        for line in (*endless(plan), *unasked(plan, self._hooks)):
             _log.warning("%s", line)
         handle = Handle(self, plan, scope, self._retries(plan), origin)
         self._handles[given.name] = handle

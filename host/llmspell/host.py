@@ -307,7 +307,8 @@ class Host:
         self.events.check()
         for info in self.plugins.infos:
             if info.error:
-                _log.warning("%s", info.error)
+                stopped = info.error.partition(".")[0] in settings.sections()  # a fault of settings reads as a detail
+                _log.warning("%s%s", info.error, f" (so {info.name} does not run)" if stopped else "")
             await self._tell(info)
         loader.failed = self._lifespans.failed = partial(self._lose, nursery)
         await self._runner.notify("system_startup", self._state())

@@ -101,12 +101,14 @@ def unknown_names(
             ]
     named += [("storage.backend", settings.storage.backend, there.get("storage", set()))]
     named += [("default_language", settings.default_language, there.get("languages", set()))]
-    problems = []
+    problems = _misplaced(settings, infos)
     for key, name, wanted in named:
         if name not in wanted:
             hint = _hint(name, wanted, "take it out, or install it")
-            text = f"{one_line(key, 150)}: nothing called {one_line(name, 100)!r} is installed; {hint}"
-            problems.append((key, one_line(text)))
+            what = f"nothing called {one_line(name, 100)!r} is installed"
+            if key.endswith("s.disabled") and key not in ("plugins.disabled", "hooks.disabled"):
+                what = f"nothing is named {one_line(name, 100)!r}, unless it is an alias"
+            problems.append((key, one_line(f"{one_line(key, 150)}: {what}; {hint}")))
     if hooks is not None:
         hooks = list(hooks)
         present = [f"{hook.plugin}.{hook.name}" for hook in hooks]
@@ -119,6 +121,20 @@ def unknown_names(
         for name in (name for order in settings.hooks.orders for name in order if name not in words):
             hint = _hint(name, words, _SEE_HOOKS)
             problems.append(("hooks.order", one_line(f"hooks.order: no plugin or hook is called {name!r}; {hint}")))
+    return problems
+
+
+def _misplaced(settings: Settings, infos: Collection[PluginInfo]) -> list[tuple[str, str]]:
+    """Return the tables of ``[plugins]`` with settings for what has its table in another section."""
+    problems = []
+    for name in settings.tables("plugins"):
+        own = settings.plugin(name).own
+        groups = {info.group.removeprefix("llmspell.") for info in infos if name in info.spellings} if own else set()
+        if groups and groups <= set(settings.sections()) - {"plugins"}:
+            section = min(groups)
+            key = f"plugins.{name}.{next(iter(own))}"
+            what = f"{name} is no plugin of hooks or services but one of {section}, so nobody reads this"
+            problems.append((key, one_line(f"{one_line(key, 150)}: {what}; write it in [{section}.{name}]")))
     return problems
 
 

@@ -140,7 +140,8 @@ class _House(Struct, frozen=True):
             SecurityError: It may not run.
         """
         self.levels.check(f"tool:{tool.name}", tool.level)
-        if tool.name in self.settings.section("tools").disabled:
+        disabled = self.settings.section("tools").disabled
+        if disabled and not {tool.name, *tool.aliases}.isdisjoint(disabled):
             message = f"tool:{tool.name}: settings disable it; take it out of tools.disabled"
             raise SecurityError(message, rule="tool")
 

@@ -94,6 +94,41 @@ async def test_what_is_denied_stays_denied_and_is_answered_once(tmp_path: Path) 
     assert desk.done == []
 
 
+async def test_an_answer_is_taken_back_and_given_otherwise(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    async with desk.host() as host:
+        with pytest.raises(OperationCancelledError):
+            await host.call("tool:risky", {"name": "a"})
+        (asked,) = await pending(host)
+        with pytest.raises(InvalidInputError, match="it is open; answer it"):
+            await host.get(Approvals).reopen(asked.id)
+        await host.get(Approvals).deny(asked.id)
+        with pytest.raises(InvalidInputError, match=f"'llmspell approval reopen {asked.id}' takes that back"):
+            await host.get(Approvals).allow(asked.id)
+        reopened = await host.get(Approvals).reopen(asked.id, by="Ada")
+        await host.get(Approvals).allow(asked.id)
+        await host.call("tool:risky", {"name": "a"})
+        with pytest.raises(InvalidInputError, match="it was allowed and is used up; make the call again"):
+            await host.get(Approvals).reopen(asked.id)
+
+    assert (reopened.status, reopened.by) == ("pending", "Ada")
+    assert desk.done == ["a"]
+
+
+async def test_what_was_allowed_is_taken_back_before_it_is_used(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    async with desk.host() as host:
+        with pytest.raises(OperationCancelledError):
+            await host.call("tool:risky", {"name": "a"})
+        (asked,) = await pending(host)
+        await host.get(Approvals).allow(asked.id)
+        await host.get(Approvals).reopen(asked.id)
+        with pytest.raises(OperationCancelledError):
+            await host.call("tool:risky", {"name": "a"})
+
+    assert desk.done == []
+
+
 async def test_every_other_guard_judges_what_was_allowed(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     async with desk.host() as host:

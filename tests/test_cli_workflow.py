@@ -152,11 +152,21 @@ def test_what_waits_for_a_person_is_listed_and_allowed_from_the_command_line(
 
     llmspell("workflow", "run", "sum.toml", "--input", '{"a": 20}', "--durable", "--id", "r1")
     (asked,) = json.loads(llmspell("approval", "list", "--output", "json")[1])
+    waits = llmspell("workflow", "show", "r1")
+    denied = llmspell("approval", "deny", asked["id"])
+    refused = llmspell("approval", "allow", asked["id"])
+    reopened = llmspell("approval", "reopen", asked["id"])
     allowed = llmspell("approval", "allow", asked["id"], "--by", "Ada")
+    goes_on = llmspell("workflow", "show", "r1")
     resumed = llmspell("workflow", "resume", "r1", "--output", "json")
     shown = json.loads(llmspell("approval", "show", asked["id"], "--output", "json")[1])
 
     assert (asked["run_id"], asked["path"], asked["address"]) == ("r1", "add", "tool:calculator")
+    assert f"add waits for an answer: llmspell approval show|allow|deny {asked['id']}" in waits[1]
+    assert "--stage" not in waits[1] + goes_on[1]
+    assert (denied[0], refused[0] > 0, reopened[0]) == (0, True, 0)
+    assert f"approval reopen {asked['id']}" in refused[2]
+    assert "add is allowed: llmspell workflow resume r1" in goes_on[1]
     assert "workflow resume r1" in allowed[1]
     assert json.loads(resumed[1])["outputs"]["add"]["result"] == 21
     assert (shown["status"], shown["by"]) == ("consumed", "Ada")

@@ -76,6 +76,13 @@ class Approvals(Protocol):
             InvalidInputError: There is no such question, it is answered, or its time is over.
         """
 
+    async def reopen(self, id: str, /, *, by: str = "", note: str = "") -> Approval:
+        """Take an answer back, so that the question is open again until its time is over.
+
+        Raises:
+            InvalidInputError: There is no such question, it is open, what was allowed is used up, or its time is over.
+        """
+
     async def appeal(self, hook: str, cancel: Cancel, context: HookContext[Any], /) -> Cancel | None:
         """Return None if a person has allowed exactly this, which is used up by that; else keep the question.
 

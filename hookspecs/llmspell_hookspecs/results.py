@@ -93,6 +93,10 @@ class Replace(Struct, frozen=True):
 class Retry(Struct, frozen=True):
     """Wait, then run again.
 
+    At after and error points it counts only where what ran says that it may run twice, such as a tool that is
+    ``repeatable``, or a stage with ``retry``. Else it is passed over: the result, or the error, goes on as it was, and
+    only the trace (``--explain``) tells that it was not honoured.
+
     Attributes:
         delay_s: The wait, from 0.
         max_attempts: How many attempts the operation may have in all, from 1; the smallest one asked for counts.

@@ -89,6 +89,21 @@ def approval_deny(invocation: Invocation, id: str, by: str, note: str) -> None:
     invocation.show(_row(found), f"{found.address} is denied")
 
 
+@approval.command("reopen")
+@click.argument("id")
+@_BY
+@_NOTE
+@click.pass_obj
+def approval_reopen(invocation: Invocation, id: str, by: str, note: str) -> None:
+    """Take the answer to ID back, so that it can be answered otherwise."""
+
+    async def use(host: CommandHost) -> Approval:
+        return await (await host.enter(Approvals)).reopen(id, by=by or getpass.getuser(), note=note)
+
+    found = invocation.run(use)
+    invocation.show(_row(found), f"{found.address} is asked again; 'llmspell approval allow {id}' lets it pass, once")
+
+
 def _row(found: Approval) -> dict[str, Any]:
     row = {name: getattr(found, name) for name in found.__struct_fields__}
     row["asked"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.asked_s))

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from llmspell_hookspecs.approvals import Approval, Approvals
 from llmspell_hookspecs.commands import CommandError
 from llmspell_hookspecs.errors import ComponentNotFoundError, line_of_error
 from llmspell_hookspecs.regular import read_regular
-from llmspell_hookspecs.runs import RunDetails, RunInfo, Verdict
+from llmspell_hookspecs.runs import RunInfo, Verdict
 from llmspell_hookspecs.spelling import one_line
 from llmspell_hookspecs.workflows import Retries, Workflows
+from llmspell_plugins.commands.diagram import diagram_of, stages_in
 from llmspell_plugins.commands.meant import meant
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def workflow_list(invocation: Invocation, unfinished: bool, patterns: bool, limi
 @click.pass_obj
 def workflow_show(invocation: Invocation, run: str, diagram: str | None) -> None:
     """Show the run RUN with its stages; or, of a file, what the workflow in it is made of."""
+    asked: list[Approval] = []
 
     async def use(host: CommandHost) -> Any:
         if _is_file(run):
@@ -73,11 +76,13 @@ def workflow_show(invocation: Invocation, run: str, diagram: str | None) -> None
         found = await host.get(Workflows).run_details(run)
         if found is None:
             raise ComponentNotFoundError(_missing(run), address=run)
+        if found.info.waiting:
+            asked.extend([each for each in await (await host.enter(Approvals)).list() if each.run_id == run])
         return found
 
     found = invocation.run(use)
     if diagram:
-        text = _diagram(found, diagram)
+        text = diagram_of(found, diagram)
         invocation.show(text, *text.splitlines())
         return
     if isinstance(found, Mapping):
@@ -97,9 +102,7 @@ def workflow_show(invocation: Invocation, run: str, diagram: str | None) -> None
     rows = [{**_plain(stage), "elapsed_ms": f"{stage.elapsed_ms:.0f}"} for stage in found.stages]
     invocation.show_rows(rows, _STAGE, empty="no stage has begun")
     for path in info.waiting:
-        invocation.say(
-            f"say what became of {path}: llmspell workflow resume {info.run_id} --stage {path}=again|skip|done"
-        )
+        invocation.say(_remedy(info.run_id, path, [each for each in asked if each.path == path]))
 
 
 @workflow.command("validate")
@@ -116,7 +119,7 @@ def workflow_validate(invocation: Invocation, file: str) -> None:
     for warning in warnings:
         invocation.warn(warning)
     name, pattern = plain["name"], plain["pattern"]
-    stages = sum(1 for _ in _stages(plain))
+    stages = sum(1 for _ in stages_in(plain))
     told = {"name": name, "pattern": pattern, "stages": stages, "warnings": warnings}
     invocation.show(told, f"{name} is in order: {pattern}, {stages} stages")
 
@@ -272,6 +275,16 @@ def _warnings(host: CommandHost, definition: Any) -> Iterator[str]:
 # What is shown.
 
 
+def _remedy(run: str, path: str, asked: Sequence[Approval]) -> str:
+    """Say what a person does about a stage that waits: answer what is asked, or say what became of it."""
+    open_ = [each.id for each in asked if each.status == "pending"]
+    if open_:
+        return f"{path} waits for an answer: llmspell approval show|allow|deny {open_[-1]}"
+    if any(each.status == "allowed" for each in asked):
+        return f"{path} is allowed: llmspell workflow resume {run}"
+    return f"say what became of {path}: llmspell workflow resume {run} --stage {path}=again|skip|done"
+
+
 def _row(info: RunInfo) -> dict[str, Any]:
     row = _plain(info)
     for name in ("began", "changed"):
@@ -332,66 +345,6 @@ def _progress(invocation: Invocation, host: CommandHost) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.unregister()
-
-
-def _stages(plain: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each stage of a definition with the branch that it stands in."""
-    for stage in plain.get("stages", ()):
-        yield "", stage
-    for branch in plain.get("branches", ()):
-        for stage in branch.get("stages", ()):
-            yield branch["name"], stage
-
-
-def _target(stage: Mapping[str, Any]) -> str:
-    return str(stage.get("address") or stage.get("function") or "")
-
-
-def _diagram(found: RunDetails | Mapping[str, Any], how: str) -> str:
-    """Draw a run's stages with what became of them, or a definition's."""
-    rows: list[tuple[str, str, str]]  # branch, stage, what is told of it
-    if isinstance(found, RunDetails):
-        name, pattern = found.info.name, found.pattern
-        rows = [(*_split(stage.path), f"{stage.kind}:{stage.target}, {stage.status}") for stage in found.stages]
-    else:
-        name, pattern = str(found["name"]), str(found["pattern"])
-        rows = [(branch, str(stage["name"]), _target(stage)) for branch, stage in _stages(found)]
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for branch, stage, told in rows:
-        groups.setdefault(branch, []).append((stage, told))
-    return _text(name, pattern, groups) if how == "text" else _mermaid(name, groups, beside=pattern == "parallel")
-
-
-def _split(path: str) -> tuple[str, str]:
-    branch, _, stage = path.rpartition("/")
-    return branch.removeprefix("branch."), stage
-
-
-def _text(name: str, pattern: str, groups: Mapping[str, Sequence[tuple[str, str]]]) -> str:
-    lines = [f"{name} ({pattern})"]
-    for branch, stages in groups.items():
-        if branch:
-            lines.append(f"  {branch}")
-        lines += [f"  {'  ' if branch else ''}- {stage}: {told}".rstrip(": ") for stage, told in stages]
-    return "\n".join(lines)
-
-
-def _mermaid(name: str, groups: Mapping[str, Sequence[tuple[str, str]]], *, beside: bool) -> str:
-    lines, number, last = ["flowchart TD", f"  start([{_label(name)}])"], 0, "start"
-    for branch, stages in groups.items():
-        before = "start" if branch or beside else last
-        for place, (stage, told) in enumerate(stages):
-            lines.append(f"  n{number}[{_label(f'{stage}: {told}'.rstrip(': '))}]")
-            edge = f"-->|{_label(branch)}|" if branch and place == 0 else "-->"
-            lines.append(f"  {'start' if beside and not branch else before} {edge} n{number}")
-            before, number = f"n{number}", number + 1
-        last = before
-    return "\n".join(lines)
-
-
-def _label(text: str) -> str:
-    quoted = one_line(text).replace("#", "#35;").replace('"', "#quot;")
-    return f'"{quoted}"'
 
 
 def _missing(run: str) -> str:

@@ -98,7 +98,11 @@ class ApprovalService:
         """Refuse the call for good."""
         return await self._decide(id, "denied", by, note)
 
-    async def _decide(self, id: str, status: Literal["allowed", "denied"], by: str, note: str) -> Approval:
+    async def reopen(self, id: str, /, *, by: str = "", note: str = "") -> Approval:
+        """Take an answer back, so that the question is open again."""
+        return await self._decide(id, "pending", by, note)
+
+    async def _decide(self, id: str, status: Literal["allowed", "denied", "pending"], by: str, note: str) -> Approval:
         while True:
             found, version = await self._read(_checked(id))
             if found is None:
@@ -106,10 +110,9 @@ class ApprovalService:
                     f"approval {id}: there is none; 'llmspell approval list' shows what is asked", field="id"
                 )
             now_s = self._services.get(Clock).now_s()
-            if found.status != "pending":
-                raise InvalidInputError(f"approval {id}: it is {found.status}; let the call be asked again", field="id")
-            if found.expires_s < now_s:
-                raise InvalidInputError(f"approval {id}: its time is over; let the call be asked again", field="id")
+            problem = _undecidable(found, status, now_s)
+            if problem:
+                raise InvalidInputError(f"approval {id}: {problem}", field="id")
             decided = structs.replace(found, status=status, decided_s=now_s, by=by, note=note)
             if await self._write(decided, version):
                 return decided
@@ -224,6 +227,19 @@ def _checked(id: str) -> str:
     if len(id) != 32 or not _IDS.issuperset(id):
         raise InvalidInputError(f"approval {id!r:.60}: it is no id; 'llmspell approval list' shows them", field="id")
     return id
+
+
+def _undecidable(found: Approval, status: str, now_s: float) -> str:
+    """Return why a question cannot be answered so, an empty text if it can."""
+    if found.status == "consumed":
+        return "it was allowed and is used up; make the call again, which asks again"
+    if found.expires_s < now_s:
+        return "its time is over; make the call again, which asks again"
+    if status == "pending":
+        return "it is open; answer it" if found.status == "pending" else ""
+    if found.status == "pending":
+        return ""
+    return f"it is {found.status}; 'llmspell approval reopen {found.id}' takes that back"
 
 
 def _phase(hooks: Hooks, point: str) -> Phase:

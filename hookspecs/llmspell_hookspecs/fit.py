@@ -5,7 +5,7 @@ Invariant: what is answered here is frozen all the way down and of the type aske
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from .bounds import ATOMS, FEW, LARGEST, TooManyItemsError, check_bounds, too_deep
 from .errors import InvalidInputError
 from .secret import keep_hidden
+from .spelling import told
 from .values import freeze, is_kept, restore
 
 __all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "renew", "thaw_fields", "without_refused"]
@@ -123,10 +124,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Struct):
         return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_text(key, str): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, str | int | float | bool | bytes) else repr(value)
+    if value is None or isinstance(value, str | int | float | bool | bytes):
+        return value
+    return _text(value, repr)
+
+
+def _text(value: Any, spell: Callable[[Any], str]) -> str:
+    """Return what stands for a value in plain data; its own code may fail at it."""
+    try:
+        return spell(value)
+    except Exception:
+        return told(value)
 
 
 def fit(value: Any, wanted: type, where: str, current: Any = None) -> Any:

@@ -16,13 +16,14 @@ from msgspec import msgpack
 
 from llmspell_hookspecs.errors import ComponentNotFoundError, InvalidInputError, WorkflowError, line_of_error
 from llmspell_hookspecs.fit import plain
+from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.plugin import Services
 from llmspell_hookspecs.runs import RunDetails, RunInfo
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.storage import Storage, Storages
 from llmspell_hookspecs.workflow import WorkflowOutput
 
-from .reading import Loaded, check_id, claim, delete, load, open_runs, read_head
+from .reading import Loaded, check_id, claim, delete, head_to_forget, load, open_runs, read_head
 from .records import DELETED, ENDED, PATIENCE_S, Head, Records
 
 __all__ = ["UNDER_WAY", "Archive", "no_run", "output_of", "print_of"]
@@ -50,6 +51,10 @@ class Archive:
         if self._opened is None:
             self._opened = await self._services.get(Storages).open()
         return self._opened
+
+    def _told(self, error: Exception) -> None:
+        """Name a run that cannot be read; it hides no other."""
+        self._services.get(Operations).problem(error)
 
     @property
     def _clock(self) -> Clock:
@@ -94,7 +99,7 @@ class Archive:
     async def list(self, limit: int, unfinished: bool) -> Sequence[RunInfo]:
         """Return what is known of runs, at most so many."""
         found: builtins.list[RunInfo] = []
-        async for run_id, head in open_runs(await self._storage(), unfinished):
+        async for run_id, head in open_runs(await self._storage(), unfinished, self._told):
             if len(found) >= limit:
                 break
             if head.status == DELETED:
@@ -130,7 +135,11 @@ class Archive:
             return
         self._tidied_s = now_s
         storage = await self._storage()
-        ended = [(head.changed_s, run_id) async for run_id, head in open_runs(storage, False) if head.status in ENDED]
+        ended = [
+            (head.changed_s, run_id)
+            async for run_id, head in open_runs(storage, False, self._told)
+            if head.status in ENDED
+        ]
         ended.sort(reverse=True)
         for place, (changed_s, run_id) in enumerate(ended):
             found = await read_head(storage, run_id)
@@ -147,7 +156,7 @@ class Archive:
         """
         check_id(run_id)
         storage = await self._storage()
-        while (found := await read_head(storage, run_id)) is not None:
+        while (found := await head_to_forget(storage, run_id)) is not None:
             if found[0].info(run_id, self._clock.now_s()).live:
                 raise WorkflowError(f"workflow run {run_id}: somebody runs it; cancel it first")
             if await delete(storage, run_id, *found):

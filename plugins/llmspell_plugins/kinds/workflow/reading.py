@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
 
 import msgspec
 import trio
 from msgspec import Struct, structs
 
-from llmspell_hookspecs.errors import InvalidInputError, WorkflowError
+from llmspell_hookspecs.errors import InvalidInputError, StorageError, WorkflowError
 from llmspell_hookspecs.runs import StageInfo
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.storage import Storage
 from llmspell_plugins.services.state_value import decode
 
-from .records import DELETED, ENDED, PATIENCE_S, Head, Records
+from .records import DELETED, ENDED, FORMAT, PATIENCE_S, Head, Records
 
-__all__ = ["Loaded", "check_id", "claim", "delete", "load", "open_runs", "read_head"]
+__all__ = ["Loaded", "check_id", "claim", "delete", "head_to_forget", "load", "open_runs", "read_head"]
+
+
+ODD: Final = "odd"
+"""The code of the error of a run that cannot be read."""
+_LONGEST_LEASE_S: Final = 3600.0
+"""What the setting lease_s may be; who is said to have a run for longer had another clock."""
 
 
 class Loaded(Struct):
@@ -47,6 +53,34 @@ class Loaded(Struct):
     result: dict[str, Any]
 
 
+class _Definition(Struct):
+    """What a run runs, as it is kept."""
+
+    definition: dict[str, Any]
+    input: Any
+    hash: str
+
+
+class _Choice(Struct):
+    """What was decided, as it is kept."""
+
+    name: str
+    value: Any
+
+
+class _Shared(Struct):
+    """What stages share, as it is kept; its value, if it has one, is left where it is."""
+
+    key: str
+
+
+class _Result(Struct):
+    """What a run yielded, as it is kept."""
+
+    output: Any = None
+    details: dict[str, Any] = {}
+
+
 async def read_head(storage: Storage, run_id: str) -> tuple[Head, int] | None:
     """Return what a run is, and the version of that."""
     entry = await storage.get(f"workflow/{run_id}/head")
@@ -56,7 +90,30 @@ async def read_head(storage: Storage, run_id: str) -> tuple[Head, int] | None:
 
 
 def _head(run_id: str, encoded: bytes) -> Head:
-    return msgspec.convert(decode(f"workflow run {run_id}", encoded), Head)
+    """Return a run's head.
+
+    Raises:
+        StorageError: It is none of ours (its code is `ODD`), or one of a later version.
+    """
+    where = f"workflow run {run_id}"
+    try:
+        value = decode(where, encoded)
+        format = value.get("format", FORMAT) if isinstance(value, dict) else FORMAT
+        if type(format) is int and format > FORMAT:
+            told = f"{where}: a later version keeps it (format {format}, and this one knows {FORMAT})"
+            raise StorageError(f"{told}; use that version for it", code="later")
+        return msgspec.convert(value, Head)
+    except msgspec.ValidationError as error:
+        raise _odd(run_id, "its head") from error
+    except StorageError as error:
+        if error.code == "later":
+            raise
+        raise _odd(run_id, "its head") from error
+
+
+def _odd(run_id: str, what: str) -> StorageError:
+    told = f"workflow run {run_id}: what is kept of it is none of ours ({what:.120})"
+    return StorageError(f"{told}; restore the storage, or forget it: llmspell workflow delete {run_id}", code=ODD)
 
 
 async def claim(
@@ -75,8 +132,7 @@ async def claim(
         now_s = clock.now_s()
         if head.lease_s > now_s and not take_over:
             left = head.lease_s - now_s
-            told = f"workflow run {run_id}: somebody runs it, or did {lease_s - left:.0f} s ago"
-            raise WorkflowError(f"{told}; wait {left:.0f} s to see, or take it over")
+            raise WorkflowError(f"workflow run {run_id}: {_belongs(left, lease_s)}")
         becomes = status or ("compensating" if head.status == "compensating" else "running")
         changes = {"status": becomes, "owner": secrets.token_hex(8), "fence": head.fence + 1, "waiting": ()}
         lease = 0.0 if status else now_s + lease_s
@@ -89,35 +145,66 @@ async def claim(
         await trio.sleep(PATIENCE_S)
 
 
+def _belongs(left_s: float, lease_s: float) -> str:
+    """Return what is said of a run that belongs to somebody for so long."""
+    if left_s > _LONGEST_LEASE_S:
+        return "whoever ran it last had a clock that is ahead of this one; if nobody runs it, take it over"
+    ago = f" {lease_s - left_s:.0f} s ago" if left_s <= lease_s else ", with a longer lease"
+    return f"somebody runs it, or did{ago}; wait {left_s:.0f} s to see, or take it over"
+
+
 async def load(storage: Storage, run_id: str) -> Loaded:
     """Read all that is kept of a run."""
     prefix = f"workflow/{run_id}/"
     loaded = Loaded({}, None, "", {}, {}, {}, {})
     where = f"workflow run {run_id}"
     async for key, entry in storage.scan(prefix, limit=sys.maxsize):
-        what = key.removeprefix(prefix).partition("/")[0]
-        value = decode(where, entry.value)
-        if what == "definition":
-            loaded.definition, loaded.input, loaded.print_ = value["definition"], value["input"], value["hash"]
-        elif what == "stage":
-            loaded.stages[value["path"]] = msgspec.convert(value, StageInfo)
-        elif what == "choice":
-            loaded.choices[value["name"]] = value["value"]
-        elif what == "shared":
-            loaded.shared[value["key"]] = value
-        elif what == "result":
-            loaded.result = value
+        what = key.removeprefix(prefix)
+        try:
+            _take(loaded, what.partition("/")[0], decode(where, entry.value))
+        except (msgspec.ValidationError, StorageError) as error:
+            raise _odd(run_id, what) from error
     return loaded
 
 
-async def open_runs(storage: Storage, unfinished: bool) -> AsyncIterator[tuple[str, Head]]:
-    """Yield every run, in order of ids; only those that have not ended for good, if that is asked."""
+def _take(loaded: Loaded, what: str, value: Any) -> None:
+    """Take one entry of a run.
+
+    Raises:
+        msgspec.ValidationError: It is none of ours.
+    """
+    if what == "definition":
+        kept = msgspec.convert(value, _Definition)
+        loaded.definition, loaded.input, loaded.print_ = kept.definition, kept.input, kept.hash
+    elif what == "stage":
+        info = msgspec.convert(value, StageInfo)
+        loaded.stages[info.path] = info
+    elif what == "choice":
+        choice = msgspec.convert(value, _Choice)
+        loaded.choices[choice.name] = choice.value
+    elif what == "shared":
+        loaded.shared[msgspec.convert(value, _Shared).key] = value
+    elif what == "result":
+        msgspec.convert(value, _Result)
+        loaded.result = value
+
+
+async def open_runs(
+    storage: Storage, unfinished: bool, told: Callable[[Exception], None]
+) -> AsyncIterator[tuple[str, Head]]:
+    """Yield every run, in order of ids.
+
+    Args:
+        storage: Where they are kept.
+        unfinished: Whether only those that have not ended for good.
+        told: Called with the error of each that cannot be read; the others are.
+    """
     if unfinished:
         ids = [key.partition("/")[2] async for key, _ in storage.scan("workflow-open/", limit=sys.maxsize)]
         for run_id in ids:
-            found = await read_head(storage, run_id)
+            found = await _readable(storage, run_id, told)
             if found is not None:
-                yield run_id, found[0]
+                yield run_id, found
         return
     after = ""
     while True:  # from one head to the next, past the stages between them
@@ -126,10 +213,32 @@ async def open_runs(storage: Storage, unfinished: bool) -> AsyncIterator[tuple[s
             found_id = key.split("/")[1]
         if not found_id:
             return
-        head = await read_head(storage, found_id)
+        head = await _readable(storage, found_id, told)
         if head is not None:
-            yield found_id, head[0]
+            yield found_id, head
         after = f"workflow/{found_id}0"  # "0" follows "/"
+
+
+async def _readable(storage: Storage, run_id: str, told: Callable[[Exception], None]) -> Head | None:
+    try:
+        found = await read_head(storage, run_id)
+    except StorageError as error:
+        if error.code not in (ODD, "later"):
+            raise
+        told(error)
+        return None
+    return None if found is None else found[0]
+
+
+async def head_to_forget(storage: Storage, run_id: str) -> tuple[Head, int] | None:
+    """Return what a run is, and the version of that; an odd one is nobody's."""
+    try:
+        return await read_head(storage, run_id)
+    except StorageError as error:
+        if error.code != ODD:
+            raise
+        entry = await storage.get(f"workflow/{run_id}/head")
+        return None if entry is None else (Head(""), entry.version)
 
 
 def check_id(run_id: str) -> None:

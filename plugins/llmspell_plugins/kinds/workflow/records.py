@@ -38,6 +38,7 @@ from .shared import MAX_BYTES
 __all__ = [
     "DELETED",
     "ENDED",
+    "FORMAT",
     "PATIENCE_S",
     "Head",
     "Records",
@@ -50,6 +51,8 @@ DELETED: Final = "deleted"
 """What a run is while it is being deleted, so that nobody takes it up; if that was cut off, it is deleted again."""
 ENDED: Final = frozenset({"completed", "partial", "compensated", "compensation_failed", DELETED})
 """What a run is when it has ended for good."""
+FORMAT: Final = 1
+"""Of what is kept of a run; what a later version keeps is left as it is."""
 PATIENCE_S: Final = 0.002
 """Longer than a storage may miss what another process wrote."""
 
@@ -82,7 +85,7 @@ class Head(Struct, frozen=True):
     changed_s: float = 0.0
     error: str = ""
     waiting: tuple[str, ...] = ()
-    format: int = 1
+    format: int = FORMAT
     origin: str = ""
 
     def info(self, run_id: str, now_s: float) -> RunInfo:

@@ -32,7 +32,8 @@ WARM = """
 Tool.invoke('calculator', {input = '1'}) Tool.invoke('csv_analyzer', {input = 'a\\n1'})
 Tool.invoke('text_manipulator', {operation = 'uppercase', input = 'x'}) Tool.invoke('json_processor', {input = '1'})
 pcall(Tool.invoke, 'http_request', {input = 'http://127.0.0.1:1/'}) State.set('a', 1) Event.publish('a.b', {})
-Agent.create{model = 'offline/rules'}:invoke('hi') Hook.list() Config.get() JSON.parse('1') Debug.dump(1)
+Agent.create{model = 'offline/rules'}:invoke('hi') Workflow.sequential{name = 'w', steps = {{name = 'a', tool = 'calculator', input = {input = '1'}}}}:execute({})
+Hook.list() Config.get() JSON.parse('1') Debug.dump(1)
 """
 
 FLAT = "local t = {} for i = 1, 8e5 do t[i] = i end "
@@ -43,6 +44,15 @@ SCRIPTS = {
     "a list for a query": FLAT + CALL + "'json_processor', {operation = 'query', input = t, query = 'length'})",
     "a list in a parameter that there is not": FLAT + CALL + "'calculator', {input = '1', x = t})",
     "variables by the thousand": TEXTS + CALL + "'calculator', {input = '1', variables = t})",
+    "workflows of many stages": (
+        "for i = 1, 50 do local s = {} for j = 1, 300 do "
+        "s[j] = {name = 's' .. j, tool = 'calculator', input = {input = '{{input.a}}'}} end "
+        "Workflow.sequential{name = 'w' .. i, steps = s} end"
+    ),
+    "a workflow over many items": (
+        "local t = {} for i = 1, 1000 do t[i] = i end Workflow.map_reduce{name = 'w', items = t, "
+        "max_concurrency = 128, steps = {{name = 'a', tool = 'calculator', input = {input = '1'}}}}:execute({})"
+    ),
     "an event of numbers": FLAT + "Event.subscribe('a.*') Event.publish('a.b', t)",
     "an event of tables": NESTED + "Event.subscribe('a.*') Event.publish('a.b', t)",
     "an event of text": "Event.subscribe('a.*') Event.publish('a.b', {x = ('x '):rep(2e6)})",

@@ -203,6 +203,7 @@ WRONG_TYPES: dict[str, Any] = {
     "a description that is a number": {"description": 10**5000},
     "a switch that is a text": {"durable": "yes"},
     "shared that is a list": {"shared": [1]},
+    "more at once than there may be": {"pattern": "map_reduce", "items": [1], "max_concurrency": 129},
     "a range without end": {"pattern": "loop", "range": {"end": 10**30}},
     "a branch that is a text": {"pattern": "parallel", "stages": [], "branches": ["a"]},
     "a condition that is deep": {

@@ -286,7 +286,10 @@ class Pattern(Protocol):
     ordered: ClassVar[bool]
 
     def problem(self, definition: WorkflowDefinition, options: Any, /) -> str:
-        """Return what is wrong with a definition, an empty text if nothing is."""
+        """Return what is wrong with a definition, an empty text if nothing is.
+
+        It looks at the definition only, since a long one is checked in a worker thread.
+        """
 
     async def run(self, run: WorkflowRun, /) -> Any:
         """Order the stages, and return what the run yields."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -15,7 +15,11 @@ from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflow import BranchOutcome, ParallelFork, ParallelJoin, ParallelSynchronization
 from llmspell_hookspecs.workflows import Branch, WorkflowRun
 
-__all__ = ["join", "named_once", "run_branches"]
+__all__ = ["MOST_AT_ONCE", "join", "named_once", "run_branches"]
+
+
+MOST_AT_ONCE: Final = 128
+"""How many run beside each other; more would hold the loop for 20 ms, since each may take a step before it is asked."""
 
 
 def named_once(run: WorkflowRun, point: str, names: Sequence[str], known: Collection[str]) -> list[str]:
@@ -24,14 +28,14 @@ def named_once(run: WorkflowRun, point: str, names: Sequence[str], known: Collec
     Raises:
         InvalidInputError: It named one twice, or one that there is not.
     """
-    left: list[str] = []
+    left: dict[str, None] = {}
     for name in names:
         if name not in known or name in left:
             problem = "twice" if name in known else f"though there are {', '.join(known)[:200]}"
             where = f"workflow {run.definition.name}: a hook of {point}"
             raise InvalidInputError(f"{where} names {told(name, 80)} {problem}; leave out or reorder", field="branches")
-        left.append(name)
-    return left
+        left[name] = None
+    return list(left)
 
 
 async def run_branches(run: WorkflowRun, branches: Sequence[Branch], limit: int, fail_fast: bool) -> Sequence[Any]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmspell_hookspecs.workflows import Stage, WorkflowDefinition, WorkflowRun
 from llmspell_plugins.kinds.workflow.reference import references_of
 
-from .beside import join
+from .beside import MOST_AT_ONCE, join
 
 __all__ = ["Graph", "GraphOptions"]
 
@@ -26,7 +26,7 @@ class GraphOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_concurrency: int = Field(default=16, ge=1, description="How many stages run at once.")
+    max_concurrency: int = Field(default=16, ge=1, le=MOST_AT_ONCE, description="How many stages run at once.")
     fail_fast: bool = Field(default=True, description="Whether a stage that fails cuts off the others.")
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs.workflows import WorkflowDefinition, WorkflowRun
 
-from .beside import join
+from .beside import MOST_AT_ONCE, join
 from .items import items_of, place_of
 
 __all__ = ["MapReduce", "MapReduceOptions"]
@@ -26,7 +26,9 @@ class MapReduceOptions(BaseModel):
 
     items: Any = Field(description="A list, or a reference to one.")
     max_items: int = Field(default=10_000, ge=1, le=100_000, description="How many items there may be.")
-    max_concurrency: int = Field(default=16, ge=1, description="How many items are dealt with at once.")
+    max_concurrency: int = Field(
+        default=16, ge=1, le=MOST_AT_ONCE, description="How many items are dealt with at once."
+    )
     fail_fast: bool = Field(default=True, description="Whether an item that fails cuts off the others.")
 
 

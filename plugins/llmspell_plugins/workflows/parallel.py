@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs.workflows import Branch, WorkflowDefinition, WorkflowRun
 
-from .beside import run_branches
+from .beside import MOST_AT_ONCE, run_branches
 
 __all__ = ["Parallel", "ParallelOptions"]
 
@@ -22,7 +22,7 @@ class ParallelOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_concurrency: int = Field(default=16, ge=1, description="How many branches run at once.")
+    max_concurrency: int = Field(default=16, ge=1, le=MOST_AT_ONCE, description="How many branches run at once.")
     fail_fast: bool = Field(default=True, description="Whether a required branch that fails cuts off the others.")
 
 

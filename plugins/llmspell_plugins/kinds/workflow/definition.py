@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
@@ -274,9 +274,10 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _defaults(kind: type[Struct]) -> Iterator[tuple[str, Any]]:
-    for field in structs.fields(kind):
-        yield field.name, {} if field.default_factory is not msgspec.NODEFAULT else field.default
+@cache  # 0.3 ms each time
+def _defaults(kind: type[Struct]) -> tuple[tuple[str, Any], ...]:
+    fields = structs.fields(kind)
+    return tuple((each.name, {} if each.default_factory is not msgspec.NODEFAULT else each.default) for each in fields)
 
 
 # Compiled.

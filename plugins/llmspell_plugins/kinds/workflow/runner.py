@@ -44,7 +44,7 @@ from llmspell_hookspecs.workflows import Retries, WorkflowDefinition, WorkflowIn
 from llmspell_plugins.kinds.hiding import exact, hide_value
 
 from .archive import UNDER_WAY, Archive, no_run, output_of, print_of
-from .definition import CompiledStage, Plan, compile_definition, defined, endless, to_dict
+from .definition import CompiledStage, Plan, compile_definition, defined, endless, stages_of, to_dict
 from .durable import Durable
 from .group import PATTERNS
 from .reading import Loaded
@@ -86,6 +86,8 @@ RESUMED: Final = OperationKind(
 )
 """A durable run that goes on: it began before."""
 _log: Final = logging.getLogger("llmspell.workflow")
+_LONG: Final = 100
+"""How many stages are compiled on the loop, at 50 us each."""
 _LAST_MOMENTS_S: Final = 0.1
 _UNDOING_S: Final = 5.0
 
@@ -220,13 +222,20 @@ class WorkflowRunner(ComponentKind):
     ) -> Handle:
         """Make a workflow; see the contract's `Workflows`."""
         given = defined(definition)
-        plan = compile_definition(given, await self._patterns.enter(given.pattern))
+        plan = await self._compiled(given)
         self._check_room(given.name, scope)
         for line in (*endless(plan), *unasked(plan, self._hooks)):
             _log.warning("%s", line)
         handle = Handle(self, plan, scope, self._retries(plan), origin)
         self._handles[given.name] = handle
         return handle
+
+    async def _compiled(self, given: WorkflowDefinition) -> Plan:
+        """Return a definition as it runs, made beside the loop if it is long."""
+        pattern = await self._patterns.enter(given.pattern)
+        if sum(1 for _ in stages_of(given)) > _LONG:
+            return await trio.to_thread.run_sync(compile_definition, given, pattern)
+        return compile_definition(given, pattern)
 
     def get(self, name: str, /) -> Handle | None:
         """Return the workflow of this name, or None."""
@@ -435,7 +444,7 @@ class WorkflowRunner(ComponentKind):
                 return handle
         try:
             given = defined(loaded.definition)
-            plan = compile_definition(given, await self._patterns.enter(given.pattern))
+            plan = await self._compiled(given)
         except InvalidInputError as error:
             if handle is not None and handle.origin == head.origin:
                 raise _changed(run_id, head.name) from error

@@ -32,7 +32,8 @@ WARM = """
 Tool.invoke('calculator', {input = '1'}) Tool.invoke('csv_analyzer', {input = 'a\\n1'})
 Tool.invoke('text_manipulator', {operation = 'uppercase', input = 'x'}) Tool.invoke('json_processor', {input = '1'})
 pcall(Tool.invoke, 'http_request', {input = 'http://127.0.0.1:1/'}) State.set('a', 1) Event.publish('a.b', {})
-Agent.create{model = 'offline/rules'}:invoke('hi') Workflow.sequential{name = 'w', steps = {{name = 'a', tool = 'calculator', input = {input = '1'}}}}:execute({})
+Agent.create{model = 'offline/rules'}:invoke('hi')
+Workflow.sequential{name = 'w', steps = {{name = 'a', tool = 'calculator', input = {input = '1'}}}}:execute()
 Hook.list() Config.get() JSON.parse('1') Debug.dump(1)
 """
 

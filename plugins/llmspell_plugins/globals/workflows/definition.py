@@ -55,7 +55,13 @@ _OWN: Final = frozenset(
 
 
 def name_of(given: Any) -> str:
-    """Return a name that fits, for people's names may hold anything."""
+    """Return a name that fits, for people's names may hold anything.
+
+    Raises:
+        InvalidInputError: It is a function.
+    """
+    if callable(given):
+        raise InvalidInputError("workflow: its name, or that of a step, is a function; give a text", field="name")
     return _ODD.sub("_", str(given)).strip()[:100].lstrip(" .-") or "unnamed"
 
 

@@ -143,6 +143,8 @@ def stage_function(
 
 
 def _output(answer: Any, name: str) -> Any:
+    if callable(answer) or (isinstance(answer, Mapping) and any(map(callable, answer.values()))):
+        raise OperationError(f"{name}: its function answers a function, which no later step can use; answer a value")
     if not isinstance(answer, Mapping) or not isinstance(answer.get("success"), bool):
         return answer
     if answer["success"]:

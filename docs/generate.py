@@ -81,6 +81,7 @@ def references() -> dict[str, str]:
         "entry-points.md": _entry_points(),
         "events.md": _events(),
         "script-hooks.md": _script_hooks(),
+        "workflow-patterns.md": _patterns(),
     }
 
 
@@ -177,6 +178,20 @@ def _plugin_settings() -> str:
             if fields:
                 parts.append(f"## [{section}.{point.name}]\n\n{fields}")
     return _page("Settings of plugins", *parts)
+
+
+def _patterns() -> str:
+    parts = ["What orders the stages of [a workflow](../write-a-workflow.md), and the options that stand beside them."]
+    for point in sorted(_own("llmspell.workflows"), key=lambda point: point.name):
+        kind = point.load()
+        rows = ["| option | type | default | meaning |", "|---|---|---|---|"]
+        for row in parameter_rows(kind.Options.model_json_schema()) if kind.Options is not None else ():
+            default = "required" if row["required"] else f"`{json.dumps(row['default'])}`"
+            told = f"{row['description']} One of {row['allowed']}." if row["allowed"] else row["description"]
+            rows.append(f"| `{row['parameter']}` | {row['type'] or 'any'} | {default} | {told} |".replace("  ", " "))
+        table = "\n".join(rows) if len(rows) > 2 else "It takes no options."
+        parts.append(f"## {kind.name}\n\n{kind.description}\n\n{table}")
+    return _page("Workflow patterns", *parts)
 
 
 def _globals() -> str:

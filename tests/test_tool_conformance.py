@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from kernel import opened
 from llmspell_hookspecs import InvalidInputError, ToolExample, tool
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
 from llmspell_hookspecs.services import Tools
-from llmspell_testing import ToolConformance
+from llmspell_testing import HostOpener, ToolConformance
 
 
 @tool(examples=[ToolExample("twice", {"text": "a", "times": 2}, "aa")])
@@ -71,3 +72,21 @@ def test_an_example_fits_what_has_its_fields_and_maybe_others() -> None:
     assert not example.fits({"a": [1, {"b": 3}]})
     assert not example.fits({"a": [1]})
     assert ToolExample("y").fits(object())
+
+
+async def test_a_tool_without_an_example_is_told_to_write_one_whatever_else_is_asked(
+    llmspell_open: HostOpener, tmp_path: Path
+) -> None:
+    @tool
+    def bare(text: str) -> str:
+        """Return a text.
+
+        Args:
+            text: What.
+        """
+        return text
+
+    suite = type("Bare", (ToolConformance,), {"plugins": (bare,), "name": "bare"})()
+
+    with pytest.raises(pytest.fail.Exception, match="tool bare has no example to call it with; write a ToolExample"):
+        await suite.test_a_misspelt_parameter_is_refused_by_its_name(llmspell_open, tmp_path)

@@ -179,7 +179,10 @@ class ToolConformance:
 
     def _sound(self, host: Host) -> dict[str, Any]:
         """The first example that needs nothing, or else the first."""
-        examples = sorted(host.get(Tools).describe(self.name)["examples"], key=lambda each: bool(each["needs"]))
+        told = host.get(Tools).describe(self.name)
+        examples = sorted(told["examples"], key=lambda each: bool(each["needs"]))
+        if not examples and told["schema"].get("required"):
+            pytest.fail(f"tool {self.name} has no example to call it with; write a ToolExample", pytrace=False)
         return dict(examples[0]["parameters"]) if examples else {}
 
     async def _end(self, host: Host, parameters: Any, **options: Any) -> LlmspellError | None:

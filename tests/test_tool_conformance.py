@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from kernel import opened
 from llmspell_hookspecs import InvalidInputError, ToolExample, tool
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
 from llmspell_hookspecs.services import Tools
-from llmspell_testing import HostOpener, ToolConformance
+from llmspell_testing import ToolConformance
 
 
 @tool(examples=[ToolExample("twice", {"text": "a", "times": 2}, "aa")])
@@ -74,9 +73,7 @@ def test_an_example_fits_what_has_its_fields_and_maybe_others() -> None:
     assert ToolExample("y").fits(object())
 
 
-async def test_a_tool_without_an_example_is_told_to_write_one_whatever_else_is_asked(
-    llmspell_open: HostOpener, tmp_path: Path
-) -> None:
+async def test_a_tool_without_an_example_is_told_to_write_one_whatever_else_is_asked() -> None:
     @tool
     def bare(text: str) -> str:
         """Return a text.
@@ -86,7 +83,8 @@ async def test_a_tool_without_an_example_is_told_to_write_one_whatever_else_is_a
         """
         return text
 
-    suite = type("Bare", (ToolConformance,), {"plugins": (bare,), "name": "bare"})()
-
-    with pytest.raises(pytest.fail.Exception, match="tool bare has no example to call it with; write a ToolExample"):
-        await suite.test_a_misspelt_parameter_is_refused_by_its_name(llmspell_open, tmp_path)
+    async with opened(bare) as host:
+        with pytest.raises(
+            pytest.fail.Exception, match="tool bare has no example to call it with; write a ToolExample"
+        ):
+            type("Bare", (ToolConformance,), {"name": "bare"})()._sound(host)

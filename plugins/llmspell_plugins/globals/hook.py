@@ -5,7 +5,7 @@ Invariant: a script changes only hooks that it registered itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 import trio
@@ -24,8 +24,6 @@ __all__ = ["Hook", "ScriptHook"]
 
 Rows: TypeAlias = list[dict[str, Any]]
 _MOST: Final = 1_000
-_ROW: Final = 100
-"""So many hooks are described before others get their turn."""
 
 
 class ScriptHook(ScriptObject):
@@ -177,17 +175,15 @@ class Hook(ScriptGlobal):
                 language, priority, tag, name, kind, plugin, enabled, all. Those of plugins and of others are listed
                 only if it says ``all = true``, or names a language or a plugin.
         """
-        hooks = self._hooks
         mine = {each.handle.id: each.options for each in self._mine if each.live}
+        return await trio.to_thread.run_sync(self._listed, filters, mine)  # there may be very many
+
+    def _listed(self, filters: Any, mine: Mapping[str, ScriptHookOptions]) -> Rows:
+        hooks = self._hooks
         found = select(hooks, filters)
         if not wants_others(filters):
             found = [info for info in found if info.id in mine]
-        listed: Rows = []
-        for info in found:
-            if len(listed) % _ROW == _ROW - 1:
-                await trio.lowlevel.checkpoint()
-            listed.append(describe_hook(info, hooks.point(info.point), mine.get(info.id)))
-        return listed
+        return [describe_hook(info, hooks.point(info.point), mine.get(info.id)) for info in found]
 
     @script_method()
     def points(self) -> Sequence[dict[str, Any]]:

@@ -27,6 +27,7 @@ from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import InvalidInputError, line_of_error, text_of_error
 from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflows import Branch, Pattern, Retries, Stage, WorkflowDefinition
+from llmspell_plugins.kinds.hiding import hide_value
 
 from .conditions import Condition, compile_condition
 from .reference import Resolve, compile_value, references_of
@@ -104,6 +105,7 @@ class Plan(Struct, eq=False):
         stages: Every stage, by the id of its definition.
         conditions: Every condition, by the id of what it was made from.
         plain: The definition as plain data.
+        shown: The same as hooks see it, with its secrets hidden.
         names: The names of its stages.
     """
 
@@ -113,6 +115,7 @@ class Plan(Struct, eq=False):
     stages: dict[int, CompiledStage]
     conditions: dict[int, Condition]
     plain: Mapping[str, Any]
+    shown: Mapping[str, Any]
     names: tuple[str, ...]
 
     def compiled(self, stage: Stage) -> CompiledStage:
@@ -304,7 +307,8 @@ def compile_definition(definition: WorkflowDefinition, pattern: Pattern) -> Plan
         raise InvalidInputError(message, field="stages") from None
     names = tuple(dict.fromkeys(stage.name for stage in stages_of(definition)))
     _check_references(definition, pattern, conditions, where)
-    return Plan(definition, pattern, options, stages, conditions, to_dict(definition), names)
+    plain = to_dict(definition)
+    return Plan(definition, pattern, options, stages, conditions, plain, hide_value(plain), names)
 
 
 def endless(plan: Plan) -> Iterator[str]:

@@ -128,7 +128,6 @@ class Handle:
 
     Attributes:
         plan: What it runs.
-        shown: The definition as hooks see it, with its secrets hidden.
         scope: The script that it goes with; empty if it stays.
         runs: How often it ran.
         failed: How often it failed.
@@ -139,7 +138,6 @@ class Handle:
         self, runner: WorkflowRunner, plan: Plan, scope: str, hooks: Sequence[HookHandle], origin: str = ""
     ) -> None:
         self.plan, self.scope, self.origin = plan, scope, origin
-        self.shown = hide_value(plan.plain)
         self.runs = self.failed = 0
         self._runner, self._hooks = runner, hooks
 
@@ -333,7 +331,7 @@ class WorkflowRunner(ComponentKind):
         plan = handle.plan
         definition = plan.definition
         hidden = await self._operations.beside(input, hide_value, input)
-        given = definition.name, run_id, definition.pattern, hidden, handle.shown
+        given = definition.name, run_id, definition.pattern, hidden, handle.plan.shown
         run: Run | None = None
 
         async def body(approved: WorkflowCall) -> WorkflowOutput:

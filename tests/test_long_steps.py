@@ -46,7 +46,7 @@ SCRIPTS = {
     "a list in a parameter that there is not": FLAT + CALL + "'calculator', {input = '1', x = t})",
     "variables by the thousand": TEXTS + CALL + "'calculator', {input = '1', variables = t})",
     "workflows of many stages": (
-        "for i = 1, 50 do local s = {} for j = 1, 300 do "
+        "for i = 1, 8 do local s = {} for j = 1, 300 do "
         "s[j] = {name = 's' .. j, tool = 'calculator', input = {input = '{{input.a}}'}} end "
         "Workflow.sequential{name = 'w' .. i, steps = s} end"
     ),

@@ -117,6 +117,32 @@ async def test_a_run_that_was_undone_runs_what_was_undone_when_it_is_tried_again
         assert [run.status for run in await host.get(Workflows).runs()] == ["completed"] * durable
 
 
+@both
+async def test_what_is_undone_is_decided_anew_when_a_run_is_tried_again(durable: bool) -> None:
+    log: list[str] = []
+    asked: list[tuple[str, ...]] = []
+
+    def act(context: Any) -> None:
+        name = context.path
+        log.append(name)
+        if (name == "b" and log.count("b") == 1) or name == "c":
+            raise ValueError("declined")
+
+    def stage(name: str) -> dict[str, Any]:
+        return {"name": name, "function": act, "compensate": {"function": lambda c: log.append(f"un{name}")}}
+
+    async with opened(settings=MEMORY) as host:
+        host.hooks.register("WorkflowRollback", lambda c: asked.append(tuple(c.subject.paths)))
+        host.hooks.register("WorkflowError", lambda c: Retry(0, 2) if c.component.kind == "workflow" else None)
+        definition = {"name": "w", "on_error": "compensate", "stages": [stage(name) for name in "abc"]}
+        handle = await host.get(Workflows).create(definition)
+        with pytest.raises(WorkflowError, match="declined"):
+            await handle.run(durable=durable, run_id="r")
+
+    assert asked == [("a",), ("b", "a")]
+    assert log == ["a", "b", "una", "a", "b", "c", "unb", "una"]
+
+
 async def test_a_run_that_is_tried_again_and_cut_off_goes_on_from_there() -> None:
     log: list[str] = []
     scope = trio.CancelScope()

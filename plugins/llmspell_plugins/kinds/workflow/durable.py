@@ -176,9 +176,15 @@ class Durable:
         self.undoes = True
         self.writer.become("compensating", error=error)
 
-    def begin_again(self, undone: Iterable[str]) -> None:
-        """Note that stages which were undone, and what undid them, are to run again."""
+    def begin_again(self, undone: Iterable[str], choice: str) -> None:
+        """Note that stages which were undone, and what undid them, are to run again.
+
+        Args:
+            undone: The paths of both.
+            choice: The decision about what was undone; the next time more may have completed.
+        """
         self.undoes = False
+        self.writer.forget_choice(choice)
         for path in undone:
             self.writer.stage(StageInfo(path, "undone"))
 

@@ -157,6 +157,11 @@ class Records:
         """Note what was decided."""
         self._note(place_of("choice", name), {"name": name, "value": plain(value)})
 
+    def forget_choice(self, name: str) -> None:
+        """Note that something is to be decided anew."""
+        self._pending[f"{self._prefix}{place_of('choice', name)}"] = None
+        self._put("", b"")
+
     def become(self, status: str, **changes: Any) -> None:
         """Note what it is now."""
         before, self.head = self.head.status, structs.replace(self.head, status=status, **changes)

@@ -48,6 +48,8 @@ __all__ = ["Run", "check_plan"]
 _DONE: Final = "done"
 _ROLLBACK: Final = "rollback/"
 """What the paths of undoings begin with; the rest is the path of what they undo."""
+_ROLLBACK_CHOICE: Final = "workflow_rollback:rollback"
+"""The decision about what is undone, as `Run.decide` keeps it."""
 _INTERRUPTED: Final = "it was under way when the run was cut off, and nobody said that it may run twice"
 Undo = tuple[int, str, CompiledStage, Mapping[str, Any] | None]
 
@@ -471,8 +473,9 @@ class Run:
         undone += [path.removeprefix(_ROLLBACK) for path in undone]
         for path in undone:
             del self.records[path]
+        self.choices.pop(_ROLLBACK_CHOICE, None)
         if self.durable is not None:
-            self.durable.begin_again(undone)
+            self.durable.begin_again(undone, _ROLLBACK_CHOICE)
         self.failed, self.skipped, self._undo = [], [], []
         self.ran, self.culprit, self.failure = 0, "", None
         self.details.clear()

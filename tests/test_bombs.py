@@ -22,6 +22,7 @@ from llmspell import Host
 from llmspell.settings import load_settings
 from llmspell_hookspecs import InvalidInputError, LlmspellError, ToolError
 from llmspell_hookspecs.errors import OperationTimeoutError, ResourceLimitError, SecurityError
+from llmspell_hookspecs.payload import payload_of
 from loopback import serve
 from tool_calls import lay_out, tools_settings
 from waiting import PATIENCE_S
@@ -263,6 +264,8 @@ async def test_an_answer_that_unpacks_to_much_ends_in_one_clear_error_or_is_cut(
         with trio.fail_after(PATIENCE_S):
             async with Host.open(loaded, discover=False) as host:
                 try:
-                    await host.call(f"tool:{name}", given)
+                    result = await host.call(f"tool:{name}", given)
                 except LlmspellError as error:
                     judged(error)
+                else:
+                    assert len(repr(payload_of(result))) < 20 * MB, "what was cut is small"

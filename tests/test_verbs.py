@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -9,10 +10,11 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from llmspell.cli.main import main
-from llmspell.cli.root import COMMANDS
+from llmspell.cli.root import COMMANDS, NOUNS
 from packages import install
 from test_typing import PACKAGES
 
@@ -346,6 +348,70 @@ def test_the_doctor_and_the_list_know_verbs(site: Path, run: Run) -> None:
 
     assert {"broken", "state", "tool"} <= {row["name"] for row in listed}
     assert "no click command" in told["error"]
+
+
+# Verbs below nouns
+
+
+@pytest.mark.parametrize(
+    "place", ["hook", "plugin", "config", "tool", "state", "notes", "hook.point"], ids=lambda place: f"below {place}"
+)
+def test_a_package_adds_a_verb_to_any_noun(place: str, notes: Path, site: Path, run: Run) -> None:
+    noun = place.split(".")
+    marker = bring(site, "acme-hello", f"{place}.greet", summary="Say good morning.")
+
+    helped = run(*noun, "--help"), run("--help")
+    imported = marker.exists()
+    typed, plural = run(*noun, "greet"), run(*noun[:-1], f"{noun[-1].removesuffix('s')}s", "greets")
+
+    assert "greet" in helped[0][1].partition("Commands of plugins:")[2]
+    assert "Say good morning." in helped[0][1]
+    assert "greet" not in helped[1][1]
+    assert not imported
+    assert typed == plural == (0, "good morning\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "below", "said"),
+    [
+        ("hook.list", "hook", "hook has a command of that name"),
+        ("hook.points", "hook", "hook has a command of that name"),
+        ("hook.Greet", "hook", "'Greet' is no name for a command"),
+        ("hook.nothing.greet", "hook", "there is no noun 'hook nothing' that it could stand below"),
+        ("nothing.greet", "", "there is no noun 'nothing' that it could stand below"),
+        ("run.greet", "", "there is no noun 'run' that it could stand below"),
+    ],
+)
+def test_a_verb_below_a_noun_that_cannot_be_used_is_told_in_its_help_and_takes_nobody_elses(
+    name: str, below: str, said: str, site: Path, run: Run
+) -> None:
+    before = run("hook", "list"), run("hook", "point", "list")
+    marker = bring(site, "acme-wrong", name)
+
+    _, helped, _ = run(*filter(None, [below]), "--help")
+
+    assert f"cannot be used: {said}" in " ".join(helped.split())
+    assert (run("hook", "list"), run("hook", "point", "list")) == before
+    assert run(*name.split("."))[0] == (0 if name in ("hook.list", "hook.points") else 2 if "G" not in name else 1)
+    assert not marker.exists()
+
+
+def test_a_verb_below_a_noun_is_switched_off_and_named_when_it_is_broken(site: Path, run: Run) -> None:
+    bring(site, "acme-hello", "hook.hello")
+    bring(site, "acme-broken", "hook.broken", "raise SystemExit(4)")
+
+    broken, off = run("hook", "broken"), run("hook", "hello", "--set", 'plugins.disabled=["commands:hook.hello"]')
+
+    assert broken[:2] == off[:2] == (1, "")
+    assert "SystemExit: 4" in broken[2]
+    assert "'llmspell plugin enable commands:hook.hello' lets it be used" in off[2]
+    assert run("hook", "hello") == (0, "good morning\n", "")
+
+
+def test_help_knows_which_of_the_hosts_own_commands_are_nouns(run: Run) -> None:
+    for name, (path, _) in COMMANDS.items():
+        module, _, attribute = path.partition(":")
+        assert isinstance(getattr(importlib.import_module(module), attribute), click.Group) is (name in NOUNS), name
 
 
 def test_our_own_verbs_give_help_and_tell_wrong_usage_where_settings_are_wrong(site: Path, run: Run) -> None:

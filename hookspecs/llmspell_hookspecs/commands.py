@@ -1,9 +1,9 @@
 """The topic commands: what a verb of the command line is given, so that it needs nothing of the host's own.
 
-A verb is an entry point in ``llmspell.commands`` that names a click command or group; the host imports it when it is
-typed and gives it, and whatever stands below it, the options that all commands take (``--output``, ``--project``,
-``--set``, ``--debug`` ...), but for those whose names it has taken for its own. Its functions ask for the `Invocation`
-with ``click.pass_obj``::
+A verb is an entry point in ``llmspell.commands`` that names a click command or group; ``hook.graph`` is the verb
+``graph`` of the noun ``hook``. The host imports it when it is typed and gives it, and whatever stands below it, the
+options that all commands take (``--output``, ``--project``, ``--set``, ``--debug`` ...), but for those whose names it
+has taken for its own. Its functions ask for the `Invocation` with ``click.pass_obj``::
 
     @click.command()
     @click.argument("expression")

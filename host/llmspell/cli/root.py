@@ -2,21 +2,26 @@
 
 Invariant: help lists every command and imports none. Every command takes the options that all take, but for those whose
 names it has taken for its own; every group answers to plurals, and to no misspelling without naming the nearest. An
-option of its own that takes one value is refused the second time.
+option of its own that takes one value is refused the second time. Below every noun stand the verbs that packages add
+to it, behind its own, whose names none of them takes.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection, Sequence
 from gettext import gettext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .invocation import OPTIONS, Invocation
 from .outlet import say
 
-__all__ = ["COMMANDS", "cli", "version"]
+if TYPE_CHECKING:
+    from .verbs import Verb
+
+__all__ = ["COMMANDS", "NOUNS", "cli", "version"]
 
 COMMANDS = {
     "run": ("llmspell.cli.run:run", "Run a script."),
@@ -28,12 +33,19 @@ COMMANDS = {
     "untrust": ("llmspell.cli.trust:untrust", "Let it only tighten policy again."),
     "version": ("llmspell.cli.root:version", "Print the version."),
 }
+NOUNS = ("plugin", "hook", "config")
+"""Those of them below which others stand; help imports none to find out."""
 _REST = "llmspell.rest"
 _PARTS = ("llmspell", "trio", "pluggy", "pydantic", "msgspec", "lupa")
 
 
-def _adopt(command: click.Command) -> click.Command:
-    """Return a command as one of ours; click makes plain ones, and a package knows nothing of our classes."""
+def _adopt(command: click.Command, place: str) -> click.Command:
+    """Return a command as one of ours; click makes plain ones, and a package knows nothing of our classes.
+
+    Args:
+        command: It.
+        place: Where it stands: ``hook``, ``hook.point``.
+    """
     taken = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
     command.params += [option for option in OPTIONS if taken.isdisjoint(option.opts)]
     ours = _Noun if isinstance(command, click.Group) else _Verb
@@ -41,6 +53,8 @@ def _adopt(command: click.Command) -> click.Command:
         command.__class__ = type(
             ours.__name__.strip("_"), (ours, type(command)), {}
         )  # its own methods go on below ours
+    if isinstance(command, _Noun):
+        command.place = place
     return command
 
 
@@ -73,12 +87,44 @@ class _Verb(click.Command):
 
 
 class _Noun(click.Group):
-    """A group that answers to each name and to its plural."""
+    """A group that answers to each name and to its plural.
+
+    Attributes:
+        place: Where it stands, for the verbs that packages add; empty for the root.
+    """
+
+    place: str = ""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, without importing a package's command."""
+        return [*super().list_commands(ctx), *(verb.name for verb in self._added(ctx) if not verb.problem)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name or plural, None if there is none."""
-        found = super().get_command(ctx, cmd_name) or super().get_command(ctx, cmd_name.removesuffix("s"))
-        return found and _adopt(found)
+        """Return the command of this name or plural, imported; None if there is none.
+
+        Raises:
+            PluginError: A package adds it, and it cannot be used.
+        """
+        for name in (cmd_name, cmd_name.removesuffix("s")):
+            found = super().get_command(ctx, name)
+            if found is not None:
+                return _adopt(found, f"{self.place}.{name}")
+        return self._load(ctx, cmd_name, super().list_commands(ctx))
+
+    def _load(self, ctx: click.Context, typed: str, staying: Collection[str]) -> click.Command | None:
+        """Return the command of this name or plural that a package brings."""
+        from .verbs import load
+
+        rest = ctx.meta.get(_REST, [])
+        found = load((typed.removesuffix("s"), typed), staying, ctx.ensure_object(Invocation), rest, self.place)
+        return found and _adopt(found[1], ".".join(filter(None, (self.place, found[0]))))
+
+    def _added(self, ctx: click.Context) -> list[Verb]:
+        """Return what packages add, without importing it."""
+        from .verbs import listed
+
+        own = {name: super(_Noun, self).get_command(ctx, name) for name in super().list_commands(ctx)}
+        return listed(own, [name for name, each in own.items() if isinstance(each, click.Group)], self.place)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -136,9 +182,10 @@ class _Noun(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands."""
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        commands = [(name, super(_Noun, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, each.get_short_help_str(limit=100)) for name, each in commands if each])
+        _write_added(formatter, self._added(ctx))
 
 
 class _Root(_Noun):
@@ -146,9 +193,7 @@ class _Root(_Noun):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, without importing a command."""
-        from .verbs import listed
-
-        return [*COMMANDS, *(verb.name for verb in listed(COMMANDS) if not verb.problem)]
+        return [*COMMANDS, *(verb.name for verb in self._added(ctx) if not verb.problem)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name or plural, imported; None if there is none.
@@ -156,25 +201,29 @@ class _Root(_Noun):
         Raises:
             PluginError: A plugin brings it, and it cannot be used.
         """
-        names = (cmd_name.removesuffix("s"), cmd_name)
-        for name in names:
+        for name in (cmd_name.removesuffix("s"), cmd_name):
             if name in COMMANDS:
                 module, _, attribute = COMMANDS[name][0].partition(":")
-                return _adopt(getattr(importlib.import_module(module), attribute))
-        from .verbs import load
-
-        verb = load(names, COMMANDS, ctx.ensure_object(Invocation), ctx.meta.get(_REST, []))
-        return verb and _adopt(verb)
+                return _adopt(getattr(importlib.import_module(module), attribute), name)
+        return self._load(ctx, cmd_name, COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
-        from .verbs import listed
-
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-        if rows := [(verb.name, verb.text) for verb in listed(COMMANDS)]:
-            with formatter.section("Commands of plugins"):
-                formatter.write_dl(rows)
+        _write_added(formatter, self._added(ctx))
+
+    def _added(self, ctx: click.Context) -> list[Verb]:
+        """Return what packages bring, without importing it."""
+        from .verbs import listed
+
+        return listed(COMMANDS, NOUNS)
+
+
+def _write_added(formatter: click.HelpFormatter, verbs: Sequence[Verb]) -> None:
+    if rows := [(verb.name, verb.text) for verb in verbs]:
+        with formatter.section("Commands of plugins"):
+            formatter.write_dl(rows)
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -1,7 +1,8 @@
 """The verbs that plugins bring by entry points in ``llmspell.commands``: listed from metadata, imported when typed.
 
-Help reads the packages' metadata by itself, since to import `importlib.metadata` takes as long as all the rest of help;
-what is typed goes through discovery and the settings like any other plugin.
+An entry point ``NOUN.VERB`` adds a verb below a noun, the host's own or a package's: ``hook.graph`` is
+``llmspell hook graph``. Help reads the packages' metadata by itself, since to import `importlib.metadata` takes as long
+as all the rest of help; what is typed goes through discovery and the settings like any other plugin.
 
 Invariant: help imports nothing of a package's. A verb that is disabled, not trusted or refused is not imported, and no
 verb takes a name away from another.
@@ -51,14 +52,20 @@ class _Found(NamedTuple):
     package: str
 
 
-def listed(staying: Collection[str]) -> list[Verb]:
+def listed(staying: Collection[str], groups: Collection[str], noun: str = "") -> list[Verb]:
     """Return the verbs of all installed packages, in order of name, without importing any.
 
     Args:
-        staying: The names of the host's own commands.
+        staying: The names that the noun has of its own.
+        groups: Those of them that are nouns; what is to stand below any other is told of.
+        noun: Below which they stand, such as ``hook``; empty for the root.
     """
-    found = list(_scan())
+    below = f"{noun}." if noun else ""
+    every = [each for each in _scan() if each.name.startswith(below)]
+    found = [each for each in every if _noun_of(each.name) == noun]
     names = {each.name for each in found}
+    nouns = {below + group for group in groups} | names
+    found += [each for each in every if _noun_of(each.name) != noun and _first(each.name, below) not in nouns]
     verbs = {}
     for each in found:
         packages = sorted({other.package for other in found if other.name == each.name})
@@ -69,20 +76,21 @@ def listed(staying: Collection[str]) -> list[Verb]:
             text = f"{' and '.join(packages)} both bring it; settings say which wins: plugins.prefer"
         else:
             text = _line_of(each, alone=sum(other.folder == each.folder for other in found) == 1)
-        verbs[each.name] = Verb(clean(each.name), clean(text), bool(problem))
+        verbs[each.name] = Verb(clean(each.name.removeprefix(below)), clean(text), bool(problem))
     return [verbs[name] for name in sorted(verbs)]
 
 
 def load(
-    names: Sequence[str], staying: Collection[str], invocation: Invocation, rest: Sequence[str]
-) -> click.Command | None:
-    """Return the verb of the first of these names that a package brings, imported; None if none is brought.
+    names: Sequence[str], staying: Collection[str], invocation: Invocation, rest: Sequence[str], noun: str = ""
+) -> tuple[str, click.Command] | None:
+    """Return the verb of the first of these names that a package brings, and that name; None if none is brought.
 
     Args:
         names: What was typed may stand for them.
-        staying: The names of the host's own commands.
+        staying: The names that the noun has of its own.
         invocation: Gives the settings.
         rest: What stands behind the verb, for there may be options that say which settings count.
+        noun: Below which it stands; empty for the root.
 
     Raises:
         PluginError: It cannot be used; says why.
@@ -95,8 +103,9 @@ def load(
     from llmspell_hookspecs.errors import PluginError, SettingsError
 
     installed = invocation.installed
-    infos = [candidate.info for candidate in installed.of(_GROUP)]
-    name = next((name for name in names if any(info.name == name for info in infos)), None)
+    infos = [each.info for each in installed.of(_GROUP) if _noun_of(each.info.name) == noun]
+    below = f"{noun}." if noun else ""
+    name = next((below + name for name in names if any(info.name == below + name for info in infos)), None)
     if name is None:
         return None
     packages = sorted({info.distribution for info in infos if info.name == name})
@@ -113,19 +122,32 @@ def load(
             command: click.Command = import_plugin(candidate).target
             if problem := Groups().row(_GROUP).problem(command, name):
                 raise PluginError(f"command {name}: {candidate.info.module} {problem}", plugin=name)
-            return command
+            return name.removeprefix(below), command
     message = f"command {name}: settings disable it; 'llmspell plugin enable commands:{name}' lets it be used"
     raise PluginError(message, plugin=name)
 
 
+def _noun_of(name: str) -> str:
+    """Return the noun below which a verb stands; empty for the root."""
+    return name.rpartition(".")[0]
+
+
+def _first(name: str, below: str) -> str:
+    """Return the name of what stands at this level, and below which a verb of that name stands."""
+    return below + name.removeprefix(below).partition(".")[0]
+
+
 def _problem(name: str, names: Collection[str], staying: Collection[str]) -> str:
     """Return why no verb may be called so; empty if one may."""
-    if not _NAME.fullmatch(name):
-        return f"{name!r} is no name for a command; write lower-case letters, digits, - and _"
-    if name in staying or name.removesuffix("s") in staying:
-        return "llmspell itself has a command of that name; ask its author to rename it"
-    if name.endswith("s") and name[:-1] in names:
-        return f"it is the plural of {name[:-1]}, which answers to it; ask its author to rename it"
+    noun, _, verb = name.rpartition(".")
+    if not _NAME.fullmatch(verb):
+        return f"{verb!r} is no name for a command; write lower-case letters, digits, - and _"
+    if name not in names:
+        return f"there is no noun {noun.replace('.', ' ')!r} that it could stand below; ask its author to rename it"
+    if verb in staying or verb.removesuffix("s") in staying:
+        return f"{noun or 'llmspell itself'} has a command of that name; ask its author to rename it"
+    if verb.endswith("s") and name[:-1] in names:
+        return f"it is the plural of {verb[:-1]}, which answers to it; ask its author to rename it"
     return ""
 
 

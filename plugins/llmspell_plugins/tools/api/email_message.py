@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs import InvalidInputError
 
-__all__ = ["TOOL", "Attachment", "Draft", "addresses", "message_id", "written"]
+__all__ = ["TOOL", "Attachment", "Draft", "addresses", "file_name", "media_type", "message_id", "sendable", "written"]
 
 TOOL = "email-sender"
 _POLICY: Final = email.policy.SMTP.clone(cte_type="7bit")
@@ -131,22 +131,35 @@ def written(draft: Draft, key: str) -> bytes:
             field = name.lower().replace("-", "_")
             what = f"{TOOL}: {field}: it holds a line break; write it in one line"
             raise InvalidInputError(what, field=field) from None
-    message.set_content(_sendable(draft.body), subtype="html" if draft.html else "plain", charset="utf-8")
+    message.set_content(sendable(draft.body), subtype="html" if draft.html else "plain", charset="utf-8")
     for each in draft.attachments:
         _attach(message, each)
     return message.as_bytes()
 
 
-def _attach(message: EmailMessage, attachment: Attachment) -> None:
+def media_type(attachment: Attachment) -> str:
+    """Return the media type of what goes along.
+
+    Raises:
+        InvalidInputError: What was given is none.
+    """
     kind = (attachment.kind or mimetypes.guess_type(attachment.name)[0] or "application/octet-stream").lower()
     if not _KIND.fullmatch(kind) or kind.startswith(("multipart/", "message/")):
         what = f"{TOOL}: attachments: {kind[:80]!r} is no media type of a file; write one such as text/csv"
         raise InvalidInputError(what, field="attachments")
-    main, _, sub = kind.partition("/")
-    name = re.sub(r"[\x00-\x1f\x7f/\\]", "_", _sendable(attachment.name)) or "file"
-    message.add_attachment(attachment.content, maintype=main, subtype=sub, filename=name)
+    return kind
 
 
-def _sendable(text: str) -> str:
-    """The text without halves of letters, which no encoding carries."""
+def file_name(attachment: Attachment) -> str:
+    """Return the name that the reader sees: no folder, and nothing that ends a header."""
+    return re.sub(r"[\x00-\x1f\x7f/\\]", "_", sendable(attachment.name)) or "file"
+
+
+def _attach(message: EmailMessage, attachment: Attachment) -> None:
+    main, _, sub = media_type(attachment).partition("/")
+    message.add_attachment(attachment.content, maintype=main, subtype=sub, filename=file_name(attachment))
+
+
+def sendable(text: str) -> str:
+    """Return the text without halves of letters, which no encoding carries."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""The email-sender tool: writes an e-mail and hands it to a server that trusted settings name.
+"""The email-sender tool: writes an e-mail and hands it to a server or service that trusted settings name.
 
 Invariant: settings say by which server, from whom and to whom mail may go; a script chooses among them, and gives no
 host and no password. Sizes in bytes, durations in seconds.
@@ -11,15 +11,14 @@ import binascii
 from collections.abc import Sequence
 from email.headerregistry import Address
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import trio
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llmspell_hookspecs import (
     FileAccess,
     InvalidInputError,
-    Policy,
     SecurityLevel,
     Tool,
     ToolContext,
@@ -35,10 +34,10 @@ from llmspell_plugins.tools.server import located, run_interruptible, secret_of,
 
 from .email_delivery import Account, Delivery
 from .email_message import TOOL, Attachment, Draft, addresses, message_id, written
+from .email_servers import EmailSettings, MailServer
+from .email_services import Handover, service_of
 
-__all__ = ["EmailParameters", "EmailSender", "EmailSettings", "MailServer"]
-
-_PORTS = {"starttls": 587, "tls": 465, "none": 25}
+__all__ = ["EmailParameters", "EmailSender"]
 
 
 class AttachedFile(BaseModel):
@@ -85,49 +84,8 @@ class EmailParameters(BaseModel):
     )
 
 
-class MailServer(BaseModel):
-    """``[tools.email-sender.servers.NAME]``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = Field(min_length=1, description="The server.")
-    port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 for 587, 465 with tls, 25 with none.")
-    security: Literal["starttls", "tls", "none"] = Field(
-        default="starttls", description="TLS after the greeting, TLS from the start, or none and no login."
-    )
-    ca_file: str = Field(default="", description="Certificates that are trusted; the system's if left out.")
-    user: str = Field(default="", description="Who logs in; nobody if left out.")
-    password: SecretStr | None = Field(default=None, description="The password; better kept in the environment.")
-    password_env: str = Field(default="", description="The environment variable that has the password.")
-    sender: str = Field(description="Whom mail is from if the call does not say.")
-    senders: tuple[str, ...] = Field(default=(), description="Whom else it may be from, such as *@example.com.")
-    recipients: tuple[str, ...] = Field(default=("*",), description="Who may get it, such as *@example.com.")
-    helo: str = Field(default="localhost", pattern=r"^[A-Za-z0-9.:\[\]-]{1,253}$", description="Our name for it.")
-
-    @model_validator(mode="after")
-    def _is_safe(self) -> MailServer:
-        if self.user and self.security == "none":
-            raise ValueError("user needs TLS, which a password is sent over; set security to starttls or tls")
-        return self
-
-
-class EmailSettings(BaseModel):
-    """``[tools.email-sender]``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    servers: Annotated[dict[str, MailServer], Policy.LOCKED] = Field(
-        default={}, description="By the names that scripts use."
-    )
-    timeout_s: Annotated[float, Policy.LOWER_ONLY] = Field(default=30.0, gt=0, description="How long sending may take.")
-    max_recipients: Annotated[int, Policy.LOWER_ONLY] = Field(default=50, ge=1, description="The most who get one.")
-    max_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=10 * 1024 * 1024, ge=1024, description="The largest e-mail, with its attachments as they are sent."
-    )
-
-
 class EmailSender(Tool[EmailParameters]):
-    """Send an e-mail by a server that settings name, with attachments; or check or show it without sending."""
+    """Send an e-mail by a server or service that settings name, with attachments; or check or show it unsent."""
 
     name = TOOL
     aliases = ("email_sender", "email-sender-tool")
@@ -170,9 +128,12 @@ class EmailSender(Tool[EmailParameters]):
     async def run(self, parameters: EmailParameters, context: ToolContext) -> ToolResult:
         """Return ``{status, message_id, accepted, refused, ...}``, ``{message, ...}`` or ``{valid, errors}``.
 
+        A service's answer has ``provider_id``, too: what it calls the e-mail.
+
         Raises:
             InvalidInputError: An address or a header cannot be sent.
-            ToolError: ``not_configured``, ``connection``, ``tls``, ``auth``, ``refused``, ``timeout`` or ``not_found``.
+            ToolError: ``not_configured``, ``connection``, ``tls``, ``auth``, ``refused``, ``rate_limited``,
+                ``http_status``, ``timeout`` or ``not_found``.
             SecurityError: Settings do not let it go from there or to there, or a file may not be read.
             ResourceLimitError: It is too large, or goes to too many.
         """
@@ -197,6 +158,21 @@ class EmailSender(Tool[EmailParameters]):
     async def _sent(self, parameters: EmailParameters, context: ToolContext) -> dict[str, Any]:
         name, server = self._server(parameters.provider)
         draft, content = await self._written(parameters, context)
+        refused: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        if server.kind == "smtp":
+            refused = await self._by_smtp(server, draft, content, context)
+        else:
+            handover = Handover(draft, content, context.key)
+            own = {"provider_id": await service_of(server).deliver(handover, self.settings.timeout_s, context)}
+        accepted = [address for address in draft.recipients if address not in refused]
+        told = _told(draft, content, context.key)
+        return {"status": "sent", "provider": name, "accepted": accepted, "refused": refused, **own, **told}
+
+    async def _by_smtp(
+        self, server: MailServer, draft: Draft, content: bytes, context: ToolContext
+    ) -> dict[str, dict[str, Any]]:
+        """Hand it over, and return who was refused, and why."""
         account = Account(
             server.security,
             await context.run_thread(trusting, TOOL, server.ca_file) if server.security != "none" else None,
@@ -205,17 +181,16 @@ class EmailSender(Tool[EmailParameters]):
             server.helo,
         )
         timeout_s = self.settings.timeout_s
-        place = await located(TOOL, context, server.host, server.port or _PORTS[server.security])
+        place = await located(TOOL, context, server.host, server.usual_port)
         delivery = Delivery(place, account, timeout_s)
         arguments = (draft.sender.addr_spec, draft.recipients, content)
+        refused: dict[str, dict[str, Any]] = {}
         with trio.move_on_after(timeout_s) as scope:
             refused = await run_interruptible(context, delivery.interrupt, delivery.deliver, *arguments)
         if scope.cancelled_caught:
             message = f"{TOOL}: {place.host}:{place.port}: it took longer than {timeout_s:g} s; try again"
             raise ToolError(message, code="timeout")
-        accepted = [address for address in draft.recipients if address not in refused]
-        told = _told(draft, content, context.key)
-        return {"status": "sent", "provider": name, "accepted": accepted, "refused": refused, **told}
+        return refused
 
     async def _written(self, parameters: EmailParameters, context: ToolContext) -> tuple[Draft, bytes]:
         """The e-mail, and its bytes; it is within the limits, and goes from and to where settings allow."""

@@ -92,15 +92,19 @@ class Violation(Struct, frozen=True):
 
 
 class SlowOperation(Struct, frozen=True):
-    """An operation took longer than the threshold in settings.
+    """An operation, or most of the last ones of a component, took longer than the threshold in settings.
 
     Attributes:
-        elapsed_ms: How long it took.
+        elapsed_ms: How long it took; of many, what all but the slowest twentieth took at most.
         threshold_ms: How long it should take at most.
+        component: Of many, whose they are, as ``kind:name``; empty for one operation, which the context tells of.
+        calls: How many they are.
     """
 
     elapsed_ms: float
     threshold_ms: float
+    component: str = ""
+    calls: int = 1
 
 
 class LoadSample(Struct, frozen=True):
@@ -176,10 +180,10 @@ def security_violation(context: HookContext[Violation]) -> HookResult | None:
 
 @hookpoint(phase=Phase.NOTICE, topic="system")
 def performance_threshold_exceeded(context: HookContext[SlowOperation]) -> HookResult | None:
-    """An operation took longer than ``performance.slow_operation_ms``.
+    """An operation took longer than ``performance.slow_operation_ms``, or many of a component's than ``slow_p95_ms``.
 
-    When: when it ends.
-    Subject: how long it took.
+    When: when it ends; for those of a component once when they have become slow, and again after they were quick.
+    Subject: how long it took, or they took.
     """
 
 
@@ -187,7 +191,7 @@ def performance_threshold_exceeded(context: HookContext[SlowOperation]) -> HookR
 def memory_usage_high(context: HookContext[LoadSample]) -> HookResult | None:
     """The process's memory rose above ``performance.memory_high_bytes``.
 
-    When: once for each crossing.
+    When: once for each crossing, and again after it fell to ``performance.rearm_percent`` of that.
     Subject: the sample.
     """
 
@@ -196,6 +200,6 @@ def memory_usage_high(context: HookContext[LoadSample]) -> HookResult | None:
 def cpu_usage_high(context: HookContext[LoadSample]) -> HookResult | None:
     """The process's processor use rose above ``performance.cpu_high_percent``.
 
-    When: once for each crossing.
+    When: once for each crossing, and again after it fell to ``performance.rearm_percent`` of that.
     Subject: the sample.
     """

@@ -1,6 +1,12 @@
-"""The plugin monitor: the process's memory and processor use, sampled, with a notice at each crossing of a threshold.
+"""The plugin monitor: memory and processor use of the process and times of components, with a notice where they rise.
 
-Invariant: nothing is sampled unless a threshold is set; a notice comes once for each crossing, not for each sample.
+Each measure is looked at once in ``performance.sample_interval_s``. A notice comes when a measure rises above its
+threshold, and again only after it has fallen to ``performance.rearm_percent`` of it: one that swings around its
+threshold is told once. Times are judged by what all but the slowest twentieth of a component's newest calls took, so
+one slow call among them is not told; ``performance.slow_operation_ms`` is for that.
+
+Invariant: no hook stands and no memory is read where there is no threshold; what settings say counts from the next
+sample on.
 """
 
 from __future__ import annotations
@@ -9,19 +15,37 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import Literal
+from collections import deque
+from typing import Any, ClassVar, Final, Literal
 
 import trio
 
-from llmspell_hookspecs import Services
+from llmspell_hookspecs import HookContext, Services
 from llmspell_hookspecs.operation import Operations
-from llmspell_hookspecs.services import SettingsAccess
-from llmspell_hookspecs.system import LoadSample
+from llmspell_hookspecs.services import Clock, HookHandle, Hooks, SettingsAccess
+from llmspell_hookspecs.system import LoadSample, SlowOperation
 
-__all__ = ["Monitor", "memory_bytes"]
+__all__ = ["Load", "Monitor", "Threshold", "memory_bytes"]
 
-Notify = Callable[[str, LoadSample], Awaitable[None]]
+Resource = Literal["memory_bytes", "cpu_percent"]
+_ENDS: Final = (
+    "after_tool_execution",
+    "tool_error",
+    "after_model_call",
+    "model_error",
+    "after_agent_execution",
+    "agent_error",
+    "after_workflow_complete",
+    "workflow_error",
+    "after_script_run",
+    "script_error",
+)
+_COMPONENTS: Final = 1000
+_CALLS: Final = 100
+"""How many of a component's newest calls are judged together."""
+_LEAST: Final = 20
+"""How many it takes to judge at all: the slowest of fewer is no twentieth."""
+_AT_ONCE: Final = 32
 
 
 def memory_bytes() -> int:
@@ -34,49 +58,133 @@ def memory_bytes() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-class Monitor:
-    """Samples while the host runs; gives ``memory_usage_high`` and ``cpu_usage_high``."""
+class Load:
+    """Where the measures come from; a test gives others."""
 
-    def __init__(self, settings: None, services: Services) -> None:
+    def memory_bytes(self) -> int:
+        """Return the memory that the process holds now."""
+        return memory_bytes()
+
+    def processor_s(self) -> float:
+        """Return how long the process has kept processors busy since it began."""
+        return time.process_time()
+
+    def took_ns(self, context: HookContext[Any]) -> int:
+        """Return how long an operation took that has ended."""
+        return context.elapsed_ns
+
+
+class Threshold:
+    """Which side of a threshold a measure is on, with a gap between rising above it and having fallen below it."""
+
+    __slots__ = ("above",)
+
+    def __init__(self) -> None:
+        self.above = False
+
+    def rises(self, value: float, threshold: float | None, rearm_percent: float) -> bool:
+        """Take a measure in; return whether it has risen above the threshold since it was last below the gap."""
+        if threshold is None or value <= threshold * rearm_percent / 100:
+            self.above = False
+            return False
+        risen = value > threshold and not self.above
+        self.above = self.above or risen
+        return risen
+
+
+class _Times:
+    """The newest calls of one component."""
+
+    __slots__ = ("fresh", "side", "took_ns")
+
+    def __init__(self) -> None:
+        self.took_ns: deque[int] = deque(maxlen=_CALLS)
+        self.side = Threshold()
+        self.fresh = False
+
+    def p95_ms(self) -> float:
+        """Return what all but the slowest twentieth took at most; 0 where there are too few to tell."""
+        if len(self.took_ns) < _LEAST:
+            return 0.0
+        ordered = sorted(self.took_ns)
+        return ordered[-(-len(ordered) * 95 // 100) - 1] / 1e6
+
+
+class Monitor:
+    """Gives ``memory_usage_high``, ``cpu_usage_high``, and ``performance_threshold_exceeded`` of many calls.
+
+    Args:
+        settings: None; it heeds ``[performance]``, as it is at each sample.
+        services: What it may use of the host.
+        load: Where the measures come from; the process if left out.
+    """
+
+    name: ClassVar[str] = "monitor"
+
+    def __init__(self, settings: None, services: Services, load: Load | None = None) -> None:
+        self._load = Load() if load is None else load
         self._settings = services.get(SettingsAccess)
         self._notify = services.get(Operations).notify
+        self._hooks = services.get(Hooks)
+        self._clock = services.get(Clock)
+        self._memory, self._processor = Threshold(), Threshold()
+        self._times: dict[str, _Times] = {}
+        self._handles: list[HookHandle] = []
 
-    async def run(self) -> None:
-        """Sample until cancelled, if there is a threshold."""
-        wanted = self._settings.plain("performance")
-        if wanted["memory_high_bytes"] is None and wanted["cpu_high_percent"] is None:
-            return
-        memory = _Threshold("memory_usage_high", "memory_bytes", wanted["memory_high_bytes"], self._notify)
-        processor = _Threshold("cpu_usage_high", "cpu_percent", wanted["cpu_high_percent"], self._notify)
-        busy_s, at_s = time.process_time(), time.monotonic()
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Sample until cancelled; where there is no threshold a sample measures nothing."""
+        wanted = self._settings.section("performance")
+        self._heed_times(wanted.slow_p95_ms)
+        task_status.started()
+        busy_s, at_s = self._load.processor_s(), self._clock.monotonic_s()
         while True:
-            await memory.sample(memory_bytes())
-            await trio.sleep(wanted["sample_interval_s"])
-            then_busy_s, then_s = time.process_time(), time.monotonic()
-            await processor.sample(100 * (then_busy_s - busy_s) / max(then_s - at_s, 1e-9))
+            memory = self._load.memory_bytes() if wanted.memory_high_bytes is not None else 0
+            await self._judge(self._memory, "memory_bytes", memory, wanted.memory_high_bytes, wanted.rearm_percent)
+            await trio.sleep(wanted.sample_interval_s)
+            wanted = self._settings.section("performance")
+            then_busy_s, then_s = self._load.processor_s(), self._clock.monotonic_s()
+            percent = 100 * (then_busy_s - busy_s) / max(then_s - at_s, 1e-9)
             busy_s, at_s = then_busy_s, then_s
+            await self._judge(self._processor, "cpu_percent", percent, wanted.cpu_high_percent, wanted.rearm_percent)
+            self._heed_times(wanted.slow_p95_ms)
+            await self._judge_times(wanted.slow_p95_ms, wanted.rearm_percent)
 
-
-class _Threshold:
-    """One threshold; remembers on which side of it the last sample was."""
-
-    def __init__(
-        self,
-        point: str,
-        resource_name: Literal["memory_bytes", "cpu_percent"],
-        threshold: float | None,
-        notify: Notify,
+    async def _judge(
+        self, side: Threshold, measure: Resource, value: float, threshold: float | None, rearm_percent: float
     ) -> None:
-        self._point = point
-        self._resource: Literal["memory_bytes", "cpu_percent"] = resource_name
-        self._threshold = threshold
-        self._notify = notify
-        self._above = False
+        if side.rises(value, threshold, rearm_percent):
+            point = "memory_usage_high" if measure == "memory_bytes" else "cpu_usage_high"
+            await self._notify(point, LoadSample(measure, value, threshold or 0.0))
 
-    async def sample(self, value: float) -> None:
-        """Give notice if the value has risen above the threshold."""
-        if self._threshold is None:
-            return
-        was_above, self._above = self._above, value > self._threshold
-        if self._above and not was_above:
-            await self._notify(self._point, LoadSample(self._resource, value, self._threshold))
+    # Times: an observer keeps each in a row of its component's, the loop judges those rows that have grown.
+
+    def _heed_times(self, threshold_ms: float | None) -> None:
+        """Watch operations end while there is a threshold, and only then."""
+        if threshold_ms is not None and not self._handles:
+            options: dict[str, Any] = {"kind": "observe", "plugin": self.name}
+            self._handles = [self._hooks.register(point, self._keep, name="time", **options) for point in _ENDS]
+        elif threshold_ms is None and self._handles:
+            for handle in self._handles:
+                handle.unregister()
+            self._handles, self._times = [], {}
+
+    def _keep(self, context: HookContext[Any]) -> None:
+        component = f"{context.component.kind}:{context.component.name}"
+        times = self._times.get(component)
+        if times is None:
+            if len(self._times) >= _COMPONENTS:
+                del self._times[next(iter(self._times))]
+            times = self._times[component] = _Times()
+        times.took_ns.append(self._load.took_ns(context))
+        times.fresh = True
+
+    async def _judge_times(self, threshold_ms: float | None, rearm_percent: float) -> None:
+        fresh = [(name, times) for name, times in self._times.items() if times.fresh]
+        for number, (component, times) in enumerate(fresh):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await trio.lowlevel.checkpoint()
+            times.fresh = False
+            p95_ms = times.p95_ms()
+            if times.side.rises(p95_ms, threshold_ms, rearm_percent):
+                slow = SlowOperation(p95_ms, threshold_ms or 0.0, component, len(times.took_ns))
+                await self._notify("performance_threshold_exceeded", slow)

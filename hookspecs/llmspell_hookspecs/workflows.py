@@ -242,6 +242,9 @@ class WorkflowRun(Protocol):
     async def decide(self, point: str, subject: Any, path: str, /) -> Any:
         """Ask a decision point, once for each path, and return the subject as its hooks leave it."""
 
+    def asks(self, point: str) -> bool:
+        """Return whether anybody stands at a point, so that a subject need not be made for nobody."""
+
     async def notice(self, point: str, subject: Any, /) -> None:
         """Give a notice."""
 

@@ -432,7 +432,11 @@ class Runner:
 
     def asks(self, points: Iterable[str], component: str, /) -> bool:
         """Return whether anybody stands at any of these points for a component."""
-        return any(map(self.registry.chain, points, itertools.repeat(component)))
+        chain = self.registry.chain
+        for point in points:  # noqa: SIM110 - half of what any() costs, at every stage and event
+            if chain(point, component):
+                return True
+        return False
 
     def settles(self, kind: OperationKind, component: str, /) -> bool:
         """Return whether anybody may change or withhold what an operation of this kind yields."""

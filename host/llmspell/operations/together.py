@@ -60,8 +60,12 @@ class Together:
         if self._root.branches + count <= _FEW:
             async with trio.open_nursery() as nursery:
                 self._all = nursery.cancel_scope
-                for _ in range(count):
-                    nursery.start_soon(self._work)
+                if count == len(self._calls):
+                    for place in range(count):
+                        nursery.start_soon(self._one, place)
+                else:
+                    for _ in range(count):
+                        nursery.start_soon(self._work)
             return self._ended
         async with trio.open_nursery() as nursery:
             try:
@@ -87,8 +91,6 @@ class Together:
         first = True
         try:
             for place in self._waiting:  # shared by all workers
-                if self._stopped:
-                    return
                 await self._one(place, first)
                 first = False
         finally:
@@ -96,7 +98,9 @@ class Together:
             if not self._workers:
                 self._changed.unpark_all()
 
-    async def _one(self, place: int, begins: bool) -> None:
+    async def _one(self, place: int, begins: bool = True) -> None:
+        if self._stopped:
+            return
         root = self._root
         root.branches += 1
         try:

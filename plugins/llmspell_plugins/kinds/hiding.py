@@ -88,6 +88,8 @@ def hide_value(value: Any, name: str = "") -> Any:
 
 def exact(value: Any) -> Any:
     """Return a value as it was before it was hidden; itself if nothing was."""
+    if value is None:
+        return None
     found: list[str] = []
     real = reveal(value, found)
     return restore(real) if found else value

@@ -44,7 +44,7 @@ async def run_branches(run: WorkflowRun, branches: Sequence[Branch], limit: int,
     Raises:
         Exception: A required branch failed.
     """
-    calls = {branch.name: partial(_branch, run, branch) for branch in branches}
+    calls = {branch.name: _branch(run, branch) for branch in branches}
     optional = frozenset(branch.name for branch in branches if not branch.required)
     return await join(run, "", calls, limit, fail_fast, optional)
 
@@ -72,8 +72,9 @@ async def join(
     Raises:
         Exception: One that may not failed.
     """
-    fork = await run.decide("parallel_fork", ParallelFork(run.id, tuple(calls), limit), f"{path}fork")
-    names = named_once(run, "parallel_fork", fork.branches, calls)
+    asked = ParallelFork(run.id, tuple(calls), limit)
+    fork = await run.decide("parallel_fork", asked, f"{path}fork")
+    names = list(calls) if fork is asked else named_once(run, "parallel_fork", fork.branches, calls)
     arrived = 0
     errors: dict[str, Exception] = {}
 
@@ -99,8 +100,9 @@ async def join(
                 raise
         finally:
             arrived += 1
-            here = ParallelSynchronization(run.id, name, arrived, len(names))
-            await run.notice("parallel_synchronization", here)
+            if run.asks("parallel_synchronization"):
+                here = ParallelSynchronization(run.id, name, arrived, len(names))
+                await run.notice("parallel_synchronization", here)
             if name in ends:
                 ends[name].set()
 
@@ -114,16 +116,17 @@ async def join(
     )
     joined = await run.decide("parallel_join", ParallelJoin(run.id, outcomes), f"{path}join")
     joins = joined.outcomes
+    statuses = [outcome.status for outcome in joins]
     run.details.update(
         {
             "total_branches": len(joins),
-            "successful_branches": sum(outcome.status == "completed" for outcome in joins),
-            "failed_branches": sum(outcome.status == "failed" for outcome in joins),
-            "stopped_early": any(outcome.status == "cancelled" for outcome in joins),
+            "successful_branches": statuses.count("completed"),
+            "failed_branches": statuses.count("failed"),
+            "stopped_early": "cancelled" in statuses,
         }
     )
     for outcome in joins:
-        if outcome.required and outcome.status == "failed" and outcome.name in errors:
+        if outcome.status == "failed" and outcome.required and outcome.name in errors:
             raise errors[outcome.name]
     return tuple(joins)
 
@@ -136,14 +139,17 @@ def _outcome(name: str, ended: Ended, error: Exception | None, required: bool) -
     return BranchOutcome(name, "completed", ended.value, "", required)
 
 
-async def _branch(run: WorkflowRun, branch: Branch) -> Any:
+def _branch(run: WorkflowRun, branch: Branch) -> Callable[[], Awaitable[Any]]:
+    """Return what runs the stages of a branch."""
+    stages = partial(run.sequence, branch.stages, f"branch.{branch.name}/")
+    return stages if branch.timeout_s is None else partial(_in_time, stages, branch.name, branch.timeout_s)
+
+
+async def _in_time(stages: Callable[[], Awaitable[Any]], name: str, limit_s: float) -> Any:
     """Run the stages of a branch within its time."""
-    prefix = f"branch.{branch.name}/"
-    if branch.timeout_s is None:
-        return await run.sequence(branch.stages, prefix)
-    with trio.move_on_after(branch.timeout_s) as scope:
-        return await run.sequence(branch.stages, prefix)
+    with trio.move_on_after(limit_s) as scope:
+        return await stages()
     if scope.cancelled_caught:
-        message = f"branch {branch.name}: it took longer than {branch.timeout_s:g} s; give it more time, or less to do"
-        raise OperationTimeoutError(message, limit_s=branch.timeout_s)
+        message = f"branch {name}: it took longer than {limit_s:g} s; give it more time, or less to do"
+        raise OperationTimeoutError(message, limit_s=limit_s)
     return None

@@ -223,7 +223,7 @@ class Run:
                 await durable.writer.flush()
             self.under_way[path] = compiled
             try:
-                hidden = await self._operations.beside(given, hide_value, given)
+                hidden = given if given is None else await self._operations.beside(given, hide_value, given)
                 output = (await self._operations.execute(self._operation(compiled, place, hidden, ran))).output
             except PausedError as error:
                 self.wait(compiled, path, error)
@@ -458,7 +458,7 @@ class Run:
         previous, self.status = self.status, status
         if self.durable is not None:
             self.durable.become(status, output, self.details, error, tuple(self.waiting))
-        if status != "running":  # a run that begins is written with its first stage
+        if self.durable is not None and status != "running":  # a run that begins is written with its first stage
             with trio.CancelScope(shield=True):  # else a run that has ended would be taken for one that goes on
                 await self._settle()
         await self.notice("workflow_state_change", StateChange(self.id, previous, status, resumed))

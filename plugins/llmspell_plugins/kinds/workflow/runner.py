@@ -330,7 +330,7 @@ class WorkflowRunner(ComponentKind):
     ) -> WorkflowOutput:
         plan = handle.plan
         definition = plan.definition
-        hidden = await self._operations.beside(input, hide_value, input)
+        hidden = input if input is None else await self._operations.beside(input, hide_value, input)
         given = definition.name, run_id, definition.pattern, hidden, handle.plan.shown
         run: Run | None = None
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from inspect import isawaitable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
@@ -150,7 +151,7 @@ def body_of(stage: CompiledStage, place: Place, calls: Calls, ran: Callable[[], 
             ran()
             place.input = exact(approved.input)
             value = function(place)
-            if isawaitable(value):
+            if type(value) is CoroutineType or isawaitable(value):
                 value = await value
             return value if type(value) is StageOutput else StageOutput(value)
 

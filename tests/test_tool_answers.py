@@ -109,6 +109,29 @@ def test_records_beside_facts_are_a_table_below_them(desk: Desk) -> None:
     assert "never written" in shown[-1]
 
 
+def test_a_text_that_is_the_json_of_records_is_a_table_and_scripts_get_the_text(desk: Desk) -> None:
+    pytest.importorskip("jq", reason="jq comes with the extra data")
+    call = {"input": {"people": RECORDS}, "query": ".people"}
+    (desk.folder / "a.lua").write_text(f"print(Tool.invoke('json_processor', JSON.parse([[{json.dumps(call)}]])).text)")
+
+    shown = desk.invoke("json_processor", call)
+    other = desk.invoke("json_processor", {**call, "query": ".people[0]"})
+    told = json.loads(desk.invoke("json_processor", call, "--output", "json"))
+    script = subprocess.run(
+        [sys.executable, "-m", "llmspell", "run", "a.lua"],
+        cwd=desk.folder, env=desk.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert [line.split() for line in shown.splitlines()] == [
+        ["name", "born", "field"],
+        ["ada", "1815"],
+        ["alan", "logic"],
+    ]
+    assert json.loads(other) == RECORDS[0]
+    assert told["result"] == RECORDS
+    assert json.loads(script.stdout) == json.loads(told["text"]) == RECORDS
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

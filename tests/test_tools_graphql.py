@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
+import threading
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from graphql import build_schema, graphql_sync, print_schema
+import trio
+from graphql import ExecutionResult, build_schema, graphql_sync, parse, print_schema, subscribe, validate
 
 from kernel import opened
 from llmspell_hookspecs import ToolError, ToolResult
 from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_plugins.tools.api.graphql_query import GraphqlQuery
 from loopback import LOOPBACK, serve
+from waiting import PATIENCE_S
 
 SCHEMA = build_schema(
-    "type Query { add(a: Int!, b: Int = 1): Int! self: Query } type Mutation { set(to: String): String }"
+    "type Query { add(a: Int!, b: Int = 1): Int! self: Query } type Mutation { set(to: String): String } "
+    "type Subscription { count(to: Int!): Int! }"
 )
 
 
@@ -27,6 +35,10 @@ class Root:
 
     def set(self, info: Any, to: str) -> str:
         return to.upper()
+
+    async def count(self, info: Any, to: int) -> AsyncIterator[dict[str, int]]:
+        for number in range(1, to + 1):
+            yield {"count": number}
 
 
 def answer(handler: Any, count: int) -> None:
@@ -106,3 +118,149 @@ async def test_other_answers_private_hosts_and_large_answers_are_refused() -> No
             await _call({"max_response_bytes": 5}, endpoint=server.url, input="{ add(a: 1) }")
         with pytest.raises(SecurityError):
             await _call(endpoint=server.url.replace("127.0.0.1", "127.0.0.2"), input="{ a }")
+
+
+def tell(handler: Any, count: int) -> None:
+    """What graphql-core makes of a subscription, as server-sent events in "distinct connections" mode."""
+    seen = handler.server.seen[-1]
+    asked = json.loads(seen.body)
+    handler.close_connection = True
+    if "text/event-stream" not in seen.headers["accept"]:
+        handler.reply(b"{}", 406)
+        return
+    handler.send_response(200)
+    handler.send_header("content-type", "text/event-stream; charset=utf-8")
+    handler.end_headers()
+
+    async def run() -> None:
+        document = parse(asked["query"])
+        wrong = validate(SCHEMA, document)
+        told: Any = ExecutionResult(None, wrong) if wrong else None
+        told = told or subscribe(SCHEMA, document, Root(), None, asked.get("variables"))
+        told = await told if inspect.isawaitable(told) else told
+        results = [told] if isinstance(told, ExecutionResult) else [each async for each in told]
+        for each in results:
+            handler.wfile.write(b": a comment\n\n\nevent: next\ndata: " + json.dumps(each.formatted).encode() + b"\n\n")
+            handler.wfile.flush()
+        handler.wfile.write(b"event: complete\ndata: \n\n")
+
+    asyncio.run(run())
+
+
+COUNT = "subscription C($n: Int!) { count(to: $n) }"
+
+
+async def test_a_subscription_is_heard_to_its_end() -> None:
+    with serve(tell) as server:
+        answered = await _call(
+            endpoint=f"{server.url}/?k=s3cret", operation="subscription", input=COUNT, variables={"n": 3}
+        )
+
+    assert answered.result["endpoint"] == f"{server.url}/"
+    assert answered.result["result"] == {
+        "events": [{"data": {"count": number}} for number in (1, 2, 3)],
+        "count": 3,
+        "ended": "complete",
+    }
+
+
+async def test_errors_within_a_subscription_are_no_success() -> None:
+    with serve(tell) as server:
+        answered = await _call(
+            endpoint=server.url, operation="subscription", input="subscription { count(to: 1, x: 2) }"
+        )
+
+    assert not answered.success
+    assert answered.error == {"message": "Unknown argument 'x' on field 'Subscription.count'.", "code": "graphql"}
+
+
+def endless(silence_after: int, gone: threading.Event) -> Any:
+    def tell(handler: Any, count: int) -> None:
+        handler.close_connection = True
+        handler.send_response(200)
+        handler.send_header("content-type", "text/event-stream")
+        handler.end_headers()
+        try:
+            number = 0
+            while True:
+                if number < silence_after:
+                    number += 1
+                    handler.wfile.write(b'event: next\r\ndata: {"data": {"count": %d}}\r\n\r\n' % number)
+                else:
+                    time.sleep(0.01)
+                    handler.wfile.write(b": still here\n\n")
+                handler.wfile.flush()
+        except OSError:
+            gone.set()
+
+    return tell
+
+
+@pytest.mark.parametrize(("bound", "ended", "count"), [({"max_events": 5}, "max_events", 5), ({}, "timeout", 20)])
+async def test_a_subscription_without_end_is_left_and_the_server_sees_it(bound: Any, ended: str, count: int) -> None:
+    gone = threading.Event()
+    with serve(endless(20, gone)) as server:
+        asked = {"max_events": 100, "timeout_seconds": 0.5, **bound}
+        answered = await _call(endpoint=server.url, operation="subscription", input="subscription { count }", **asked)
+        assert await trio.to_thread.run_sync(gone.wait, PATIENCE_S)
+
+    found = answered.result["result"]
+    assert (found["ended"], found["count"]) == (ended, count)
+    assert found["events"] == [{"data": {"count": number}} for number in range(1, count + 1)]
+
+
+async def test_a_subscription_that_is_too_large_or_never_begins_is_one_error() -> None:
+    with serve(endless(10**9, threading.Event())) as server, pytest.raises(ResourceLimitError):
+        asked: dict[str, Any] = {"operation": "subscription", "input": "subscription { a }", "max_events": 10_000}
+        await _call({"max_response_bytes": 2000}, endpoint=server.url, **asked)
+
+    def silent(handler: Any, count: int) -> None:
+        handler.close_connection = True
+        handler.connection.recv(1)
+
+    with serve(silent) as server, pytest.raises(ToolError, match="did not answer within") as caught:
+        await _call(endpoint=server.url, **asked, timeout_seconds=0.3)
+    assert caught.value.code == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "code"),
+    [
+        (200, "application/json", b'{"errors": [{"message": "over\\nWebSocket\\u001b only"}]}', "invalid_answer"),
+        (405, "text/html", b"<h1>no</h1>", "http_status"),
+        (302, "text/event-stream", b"", "http_status"),
+        (200, "text/event-stream", b"event: next\ndata: [1]\n\n", "invalid_answer"),
+        (200, "text/event-stream", b'event: next\ndata: {"data"\n\n', "invalid_answer"),
+    ],
+)
+async def test_what_is_no_stream_of_graphql_is_told_in_a_line(status: int, kind: str, body: bytes, code: str) -> None:
+    with (
+        serve(lambda handler, count: handler.reply(body, status, kind, Location="http://127.0.0.1:1/")) as server,
+        pytest.raises(ToolError, match="check that") as caught,
+    ):
+        await _call(endpoint=server.url, operation="subscription", input="subscription { a }")
+
+    assert caught.value.code == code
+    assert str(caught.value).isprintable()
+
+
+async def test_a_subscription_shows_no_credentials_and_goes_to_no_private_host() -> None:
+    def echo(handler: Any, count: int) -> None:
+        token = handler.server.seen[-1].headers["authorization"]
+        handler.reply(b'event: next\ndata: {"data": {"a": "%s"}}\n\n' % token.encode(), 200, "text/event-stream")
+
+    asked: dict[str, Any] = {"operation": "subscription", "input": "subscription { a }"}
+    with serve(echo) as server:
+        answered = await _call(endpoint=server.url, **asked, auth={"type": "bearer", "token": "s3cret-token"})
+        with pytest.raises(SecurityError):
+            await _call(endpoint=server.url.replace("127.0.0.1", "127.0.0.2"), **asked)
+
+    assert answered.result["result"]["events"] == [{"data": {"a": "[redacted]"}}]
+    assert answered.result["result"]["ended"] == "complete"
+
+
+async def test_a_query_is_no_subscription_and_is_not_sent() -> None:
+    with serve(tell) as server:
+        with pytest.raises(ToolError, match="it is a query and no subscription"):
+            await _call(endpoint=server.url, operation="subscription", input="{ add(a: 1) }")
+        assert not server.seen

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ import click
 
 from llmspell_hookspecs import ToolResult
 from llmspell_hookspecs.spelling import spell_out
+from llmspell_hookspecs.values import thaw
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import Invocation
@@ -67,7 +69,7 @@ def show_answer(invocation: Invocation, result: ToolResult, *, pages: bool = Tru
 def _show(invocation: Invocation, result: ToolResult, value: Any) -> None:
     tables = _tables(value)
     told = result.text if value is result.result else None  # where bytes were saved, it would show them
-    if told is not None and not (tables and told == result.message):
+    if told is not None and not (tables and (told == result.message or _is_json_of(told, value))):
         invocation.show(told)
         return
     if not tables:
@@ -84,6 +86,14 @@ def _show(invocation: Invocation, result: ToolResult, value: Any) -> None:
         if len(tables) > 1:
             invocation.say(f"{name.replace('_', ' ')}:")
         invocation.show_rows(records, dict.fromkeys(key for record in records for key in record))
+
+
+def _is_json_of(text: str, value: Any) -> bool:
+    """Whether a text is the value and nothing more, so that it says no more than tables of it."""
+    try:
+        return bool(text.startswith(("[", "{")) and json.loads(text) == thaw(value))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _tables(value: Any) -> dict[str, _Records]:

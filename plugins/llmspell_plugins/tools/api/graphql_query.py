@@ -1,6 +1,6 @@
 """The graphql_query tool: asks a GraphQL server, by GraphQL over HTTP, and tells its schema.
 
-Invariant: a document is read and bounded here before it is sent; a mutation is sent once.
+Invariant: a document is read and bounded here before it is sent; a mutation is sent once; a subscription ends.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from llmspell_plugins.tools.child import run_child
 from . import graphql_document
 from .credentials import Authentication, Headers, auth_headers, secrets_in
 from .exchange import Request, encoded_body, merged, payload, send, without_query
+from .graphql_subscription import listen
 
 __all__ = ["GraphqlQuery", "GraphqlQueryParameters", "GraphqlQuerySettings"]
 
@@ -28,8 +29,9 @@ class GraphqlQueryParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    operation: Literal["query", "mutation", "introspection", "validate"] = Field(
-        default="query", description="query, mutation, introspection (the schema), validate (nothing is sent)."
+    operation: Literal["query", "mutation", "subscription", "introspection", "validate"] = Field(
+        default="query",
+        description="query, mutation, subscription (over SSE), introspection (the schema), validate (nothing is sent).",
     )
     endpoint: str | None = Field(default=None, min_length=1, description="The server's URL; not for validate.")
     input: str = Field(default="", max_length=500_000, description="The GraphQL document.")
@@ -38,6 +40,8 @@ class GraphqlQueryParameters(BaseModel):
     headers: Headers = Field(default={}, description="To send.")
     auth: Authentication | None = Field(default=None, description="The credentials.")
     sdl: str = Field(default="", max_length=2_000_000, description="The schema, in SDL, for validate.")
+    max_events: int = Field(default=10, ge=1, le=10_000, description="For subscription: after so many it is left.")
+    timeout_seconds: float = Field(default=10, gt=0, le=600, description="For subscription: after which it is left.")
 
 
 class GraphqlQuerySettings(BaseModel):
@@ -45,13 +49,15 @@ class GraphqlQuerySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    timeout_s: float = Field(default=30, gt=0, le=600, description="How long an answer may take.")
+    timeout_s: float = Field(default=30, gt=0, le=600, description="How long an answer, or a subscription, may take.")
     max_depth: int = Field(default=10, ge=1, le=100, description="How many levels of fields a document may have.")
-    max_response_bytes: int = Field(default=10 * 1024 * 1024, ge=0, description="The largest answer that is read.")
+    max_response_bytes: int = Field(
+        default=10 * 1024 * 1024, ge=0, description="The largest answer that is read, or events together."
+    )
 
 
 class GraphqlQuery(Tool[GraphqlQueryParameters]):
-    """Ask a GraphQL server with a query or mutation, tell its schema, and check documents."""
+    """Ask a GraphQL server with a query, mutation or subscription, tell its schema, and check documents."""
 
     name = "graphql_query"
     aliases = ("graphql-query", "graphql-query-tool")
@@ -75,6 +81,8 @@ class GraphqlQuery(Tool[GraphqlQueryParameters]):
     async def run(self, parameters: GraphqlQueryParameters, context: ToolContext) -> ToolResult:
         """Return ``{operation, endpoint, result}``, for validate ``{valid, errors}``.
 
+        The result of a subscription is ``{events, count, ended}``: by ``complete``, ``max_events`` or ``timeout``.
+
         Errors of the server are no success.
 
         Raises:
@@ -94,6 +102,8 @@ class GraphqlQuery(Tool[GraphqlQueryParameters]):
             document = parameters.input
             asked = (document, operation, parameters.operation_name, self.settings.max_depth)
             await self._child(context, graphql_document.check, *asked)
+        if operation == "subscription":
+            return await self._subscribed(parameters, context)
         answer = await self._answer(parameters, document, context)
         errors = answer.get("errors")
         result: Any = answer
@@ -109,24 +119,45 @@ class GraphqlQuery(Tool[GraphqlQueryParameters]):
             result={"operation": operation, "endpoint": shown, "result": result},
         )
 
-    async def _answer(self, parameters: GraphqlQueryParameters, document: str, context: ToolContext) -> dict[str, Any]:
+    async def _subscribed(self, parameters: GraphqlQueryParameters, context: ToolContext) -> ToolResult:
+        """What a subscription tells until it ends, or until a bound."""
+        # Before the call's own limit, which would leave nothing of what came.
+        time_s = min(parameters.timeout_seconds, self.settings.timeout_s, 0.9 * context.limits.time_s)
+        request = await self._request(parameters, parameters.input, "text/event-stream", time_s, context)
+        heard = await listen(request, parameters.max_events, secrets_in(request.headers, parameters.auth), context)
+        errors = next((each["errors"] for each in heard.events if each.get("errors")), None)
+        found = {"events": heard.events, "count": len(heard.events), "ended": heard.ended}
+        return ToolResult(
+            operation="subscription",
+            success=not errors,
+            message="the server told of errors" if errors else f"{len(heard.events)} events, ended by {heard.ended}",
+            error={"message": _first(errors), "code": "graphql"} if errors else None,
+            result={"operation": "subscription", "endpoint": without_query(request.url), "result": found},
+        )
+
+    async def _request(
+        self, parameters: GraphqlQueryParameters, document: str, accept: str, time_s: float, context: ToolContext
+    ) -> Request:
         asked: dict[str, Any] = {"query": document}
         if parameters.operation != "introspection":
             asked |= {"variables": parameters.variables} if parameters.variables else {}
             asked |= {"operationName": parameters.operation_name} if parameters.operation_name else {}
         content, kind = await context.run_thread(encoded_body, asked, self.name)
-        own = {"User-Agent": "llmspell", "Content-Type": kind}
-        own["Accept"] = "application/graphql-response+json, application/json;q=0.9"
-        request = Request(
+        own = {"User-Agent": "llmspell", "Content-Type": kind, "Accept": accept}
+        return Request(
             self.name,
             "POST",
             parameters.endpoint or "",
             merged(own, parameters.headers, auth_headers(parameters.auth)),
             content,
-            min(self.settings.timeout_s, context.limits.time_s),
+            min(time_s, context.limits.time_s),
             self.settings.max_response_bytes,
             context.call.addresses.get("endpoint", ()),
         )
+
+    async def _answer(self, parameters: GraphqlQueryParameters, document: str, context: ToolContext) -> dict[str, Any]:
+        accept = "application/graphql-response+json, application/json;q=0.9"
+        request = await self._request(parameters, document, accept, self.settings.timeout_s, context)
         response = await send(request, context)
         context.charge(2 * len(response.body))
         body = (await context.run_thread(payload, response, secrets_in(request.headers, parameters.auth)))["body"]

@@ -1,0 +1,140 @@
+"""A GraphQL subscription over server-sent events: what a server tells until it ends, or until it was enough.
+
+Source: the GraphQL over SSE protocol, "distinct connections" mode: one POST, answered by events ``next`` and
+``complete``. Invariant: events, time and bytes are bounded, and leaving closes the connection, which ends the
+subscription on the server. Durations in seconds, sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from llmspell_hookspecs import NetworkAccess, ToolContext, ToolError
+from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.network import HttpStream
+from llmspell_plugins.providers.event_stream import EventStream
+
+from .credentials import redact, revealed
+from .exchange import Request, without_query
+
+__all__ = ["Heard", "listen"]
+
+_SHOWN = "graphql_query: subscription"
+Ended: TypeAlias = Literal["complete", "max_events", "timeout"]
+
+
+class Heard(Struct):
+    """What came.
+
+    Attributes:
+        events: Each is a GraphQL answer with ``data`` or ``errors``.
+        ended: By whom: the server, or one of the bounds.
+        size_bytes: Of all events together.
+    """
+
+    events: list[dict[str, Any]] = []
+    ended: Ended = "complete"
+    size_bytes: int = 0
+
+
+async def listen(request: Request, most: int, secrets: Sequence[bytes], context: ToolContext) -> Heard:
+    """Return the events of a subscription.
+
+    Args:
+        request: What asks for it; its time and size bound the whole.
+        most: How many events are waited for.
+        secrets: What must not come back.
+        context: The call's.
+
+    Raises:
+        ToolError: ``http_status``, ``invalid_answer``, ``connection`` or ``timeout``: nothing began in time.
+        SecurityError: The host is not allowed.
+        ResourceLimitError: The events are too large together.
+    """
+    heard = Heard()
+    began = False
+    stream = context.services.get(NetworkAccess).stream(
+        request.method,
+        request.url,
+        headers=revealed(request.headers),
+        content=request.content or b"",
+        read_timeout_s=request.timeout_s + 1,
+        max_bytes=request.max_bytes,
+    )
+    with trio.move_on_after(request.timeout_s) as scope:
+        async with stream as answer:
+            await _check(answer, secrets)
+            began = True
+            await _gather(answer, heard, most, secrets, context)
+    if scope.cancelled_caught:
+        if not began:
+            message = f"{_SHOWN}: {without_query(request.url)} did not answer within {request.timeout_s:g} s; try later"
+            raise ToolError(message, code="timeout")
+        heard.ended = "timeout"
+    return heard
+
+
+async def _check(answer: HttpStream, secrets: Sequence[bytes]) -> None:
+    """Refuse an answer that is no stream of events."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if answer.status == 200 and kind == "text/event-stream":
+        return
+    said = _first_error(_decoded(redact(await answer.read(), secrets)[:65_536]))
+    what = f"the server answered {answer.status}{f' ({said})' if said else ''} and no stream of events"
+    message = f"{_SHOWN}: {what}; check that it speaks GraphQL over SSE (WebSocket is not spoken here)"
+    code = "http_status" if answer.status != 200 else "invalid_answer"
+    raise ToolError(message, code=code, details={"status": answer.status})
+
+
+def _first_error(told: Any) -> str:
+    """The words of a GraphQL answer's first error; empty if it has none."""
+    errors = told.get("errors") if isinstance(told, Mapping) else None
+    first = errors[0] if isinstance(errors, list) and errors else None
+    return (
+        line_of_error(ValueError(str(first["message"])[:200]))
+        if isinstance(first, Mapping) and "message" in first
+        else ""
+    )
+
+
+async def _gather(answer: HttpStream, heard: Heard, most: int, secrets: Sequence[bytes], context: ToolContext) -> None:
+    events = EventStream()
+    async for piece in answer:
+        if await _take(list(events.feed(piece)), heard, most, secrets, context):
+            return
+    await _take(list(events.end()), heard, most, secrets, context)
+
+
+async def _take(
+    events: Sequence[tuple[bytes, bytes]], heard: Heard, most: int, secrets: Sequence[bytes], context: ToolContext
+) -> bool:
+    """Keep the events; return whether it was the last one."""
+    for name, data in events:
+        await trio.lowlevel.checkpoint()
+        if name == b"complete":
+            return True
+        if name != b"next":
+            continue
+        context.charge(2 * len(data))
+        told = _decoded(redact(data, secrets))
+        if not (isinstance(told, dict) and ("data" in told or "errors" in told)):
+            message = f"{_SHOWN}: an event has neither data nor errors; check that the endpoint speaks GraphQL over SSE"
+            raise ToolError(message, code="invalid_answer")
+        heard.events.append(told)
+        heard.size_bytes += len(data)
+        if len(heard.events) >= most:
+            heard.ended = "max_events"
+            return True
+    return False
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None

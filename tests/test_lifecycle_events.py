@@ -148,6 +148,27 @@ def test_events_and_their_handlers_tell_of_no_events() -> None:
     assert in_host(main) == ["user.created", "user.created"]
 
 
+def test_what_a_handler_sets_off_names_its_event_as_the_parent() -> None:
+    bench = Bench()
+
+    async def main(host: Host) -> tuple[Event, list[Event]]:
+        async with host.events.subscribe("{tool.started,said}") as events:
+
+            async def handle(event: Event) -> None:
+                await host.call("tool:echo", {})
+                host.events.publish_nowait("said")
+
+            host.events.on("user.created", handle)
+            event = host.events.publish_nowait("user.created")
+            await trio.testing.wait_all_tasks_blocked()
+            return event, heard(events)
+
+    event, (started, said) = in_host(main, *bench.plugins)
+
+    assert started.data["parent_id"] == said.causation_id == event.id
+    assert started.correlation_id == said.correlation_id == event.correlation_id
+
+
 def test_a_handler_that_does_what_it_handles_does_not_keep_itself_going() -> None:
     bench = Bench()
 

@@ -54,7 +54,7 @@ class OperationRef(Struct, frozen=True, gc=False):
     Attributes:
         id: Unique within the host.
         correlation_id: Shared by all that one cause set off.
-        parent_id: The operation around it, empty at the root.
+        parent_id: The operation around it, or the event whose handler it runs in; empty at the root.
         root_id: The outermost one.
         session_id: The ``session`` of the baggage; empty outside one.
         attempt: From 1.

@@ -33,7 +33,7 @@ from llmspell_hookspecs.overflow import read_options
 from llmspell_hookspecs.trie import Topics
 from llmspell_hookspecs.values import thaw
 
-from .handling import Handling, emptied, run_handler, waits_on
+from .handling import emptied, run_handler, waits_on
 from .mailbox import COUNTS, EVERY, Held, Mailbox
 from .subscription import Subscription
 
@@ -177,8 +177,7 @@ class Bus:
         frame = CURRENT.get()
         if frame is None or frame.owner is not self._runner:
             return "python", "", ""
-        cause = frame.event.id if isinstance(frame, Handling) and frame.event is not None else frame.id
-        return frame.language, frame.correlation_id, cause
+        return frame.language, frame.correlation_id, frame.id
 
     def _draft(self, event: Event | str, data: Any, fields: dict[str, Any]) -> Event:
         """Return the event as hooks see it, all but the sequence filled in."""

@@ -43,6 +43,11 @@ class Handling(Frame, eq=False):
     event: Event | None = None
     mailbox: Mailbox | None = None
 
+    @property
+    def id(self) -> str:
+        """The event's: it is what operations within were set off by, and no operation of its own is told of."""
+        return super().id if self.event is None else self.event.id
+
 
 async def run_handler(runner: Runner, subscription: Subscription, handler: Callable[[Event], Any]) -> None:
     """Call the handler with each event until the subscription is closed."""

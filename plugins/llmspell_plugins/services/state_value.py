@@ -95,11 +95,13 @@ def _plain(where: str, value: Any, depth: int) -> Any:
         return value
     if depth == 0:
         raise _wrong(where, f"it is nested more than {_DEEPEST} deep, or holds itself", "keep less in one value")
-    if isinstance(value, Mapping):
-        for key in value:
+    if kind is dict or isinstance(value, Mapping):
+        plain = {}
+        for key, item in value.items():
             if type(key) is not str:
                 raise _wrong(where, f"it has the key {key!r}, a {type(key).__name__}", "use texts as keys")
-        return {key: _plain(where, item, depth - 1) for key, item in value.items()}
+            plain[key] = item if type(item) in _ATOMS else _plain(where, item, depth - 1)
+        return plain
     if isinstance(value, list | tuple):
         return [_plain(where, item, depth - 1) for item in value]
     raise _wrong(where, f"it has a {kind.__name__}", "give texts, numbers, booleans, bytes, lists and tables")

@@ -24,6 +24,7 @@ import trio
 from blake3 import blake3
 from msgspec import Struct, structs
 
+from llmspell_hookspecs.bounds import ATOMS
 from llmspell_hookspecs.errors import StorageError, WorkflowError
 from llmspell_hookspecs.fit import plain
 from llmspell_hookspecs.runs import RunInfo, StageInfo
@@ -184,7 +185,9 @@ class Records:
         for key, value in (shared or {}).items():
             entries[place_of("shared", key)] = self._encode(f"shared {key}", {"key": key, **value})
         entries[place_of("stage", info.path)] = encoded
-        return entries, decode(self._where, encoded).get("output")
+        if type(info.output) in ATOMS:
+            return entries, info.output
+        return entries, decode(self._where, encoded)["output"]
 
     def _encode(self, what: str, value: Any) -> bytes:
         return encode(f"{self._where}: {what}", value, MAX_BYTES)
@@ -214,6 +217,7 @@ class Records:
                 raise self.reason()
             if self._written < wanted:
                 await self._write()
+        self._stir()
 
     async def commit(self, info: StageInfo, shared: Mapping[str, Any] | None, transaction: Transaction) -> Any:
         """Write that a stage is done together with what its transaction keeps back; returns its output, as `stage`.
@@ -237,6 +241,7 @@ class Records:
                 self.head = structs.replace(self.head, ended=self.head.ended - 1)
                 told = "somebody else wrote meanwhile what it expected as it was, so nothing of it is written"
                 raise StorageError(f"{self._where}: stage {info.path}: {told}; run it again", code="conflict")
+        self._stir()
         return output
 
     async def _write(
@@ -303,8 +308,12 @@ class Records:
             scope: What is cancelled when the run is taken over.
         """
         while True:
-            with trio.move_on_after(self._lease_s / 3):
+            with trio.move_on_after(self._lease_s / 3) as patience:
                 await self._stirred.wait()
+                while self._lock.locked():  # whoever writes stirs again, if it has not written all of it
+                    self._stirred = trio.Event()
+                    patience.deadline = trio.current_time() + self._lease_s / 3
+                    await self._stirred.wait()
             if not self._stirred.is_set():
                 self._put("", b"")
             self._stirred = trio.Event()
@@ -313,6 +322,11 @@ class Records:
             except Exception:
                 scope.cancel()
                 return
+
+    def _stir(self) -> None:
+        """Let what nobody waits for be written."""
+        if self._written < self._noted:
+            self._stirred.set()
 
 
 def place_of(what: str, name: str) -> str:

@@ -106,6 +106,13 @@ async def test_what_is_not_allowed_is_refused(tmp_path: Path, executable: str, a
     assert (tmp_path / "a.txt").exists()
 
 
+async def test_half_a_letter_is_no_argument(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="holds half of a letter; leave it out") as caught:
+        await told(tmp_path, executable="echo", arguments=["\ud800"])
+
+    assert caught.value.code == "invalid_input"
+
+
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "PATH", "PYTHONPATH", "BASH_ENV", "a=b", "", "ld_preload"])
 async def test_variables_that_change_what_runs_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SecurityError, match="may not be set"):

@@ -96,6 +96,11 @@ async def run_program(
                 cwd=folder,
                 start_new_session=True,
             )
+    except UnicodeEncodeError as error:
+        message = (
+            f"process_executor: {command[0]!r:.100} cannot be given {error.object!r:.100}, which holds half of a letter"
+        )
+        raise ToolError(f"{message}; leave it out", code="invalid_input") from None
     except (OSError, ValueError) as error:
         message = (
             f"process_executor: {command[0]!r:.100} cannot be started ({line_of_error(error)}); check its arguments"

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from .tera import shown
+from .tera_filters import shown
 
 __all__ = ["TemplateError", "filled", "parsed"]
 

@@ -63,9 +63,9 @@ def validate(text: str, engine: str) -> dict[str, Any]:
 
 def _pieces(text: str, engine: str, values: dict[str, Any], escape: bool) -> Iterator[str]:
     if engine == "tera":
-        from .tera import environment
+        from .tera import environment, values_for
 
-        return iter(environment(escape=escape).from_string(text).generate(values))
+        return iter(environment(escape=escape).from_string(text).generate(values_for(values)))
     from .handlebars import filled
 
     return filled(text, values, escape=escape)

@@ -1,8 +1,8 @@
-"""Tera's templates as Jinja2 reads them: its filters, tests and functions, and what differs in loops and values.
+"""Tera's templates as Jinja2 reads them, and what differs in expressions, texts, loops and values.
 
 Invariant: a template reaches keys and items of the values, and nothing else of Python: no attribute, no method, no
 other template, no environment, no clock. Sources: the documentation of Tera 1 and of Jinja2 3.1. It does not read
-``set_global``, backquoted texts, ``include`` and ``extends``.
+``include``, ``extends`` and ``import``, and has no ``now``, ``get_env`` and ``get_random``.
 """
 
 from __future__ import annotations
@@ -12,26 +12,37 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
-from jinja2 import StrictUndefined, Undefined, nodes
-from jinja2.ext import Extension
+from jinja2 import StrictUndefined, Undefined, nodes, pass_context
+from jinja2.ext import Extension, LoopControlExtension
 from jinja2.lexer import Token, TokenStream
-from jinja2.runtime import LoopContext, Macro
+from jinja2.parser import Parser
+from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import SandboxedEnvironment
-from markupsafe import Markup, escape
+from jinja2.utils import Namespace
+from jinja2.visitor import NodeTransformer
+from markupsafe import Markup
 
-__all__ = ["environment", "shown"]
+from .tera_filters import FILTERS, TESTS, NotANumber, escaped, joinable, shown
+
+__all__ = ["environment", "shown", "values_for"]
 
 _LOOP: Final = frozenset({"index", "index0", "first", "last"})
 _MOST: Final = 100_000
+_GLOBALS: Final = "__tera_globals"
+_CONTEXT: Final = "__tera_context"
 _SIGNS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "+": lambda left, right: left + right,
     "-": lambda left, right: left - right,
     "*": lambda left, right: left * right,
-    "/": lambda left, right: left / right,
-    "%": math.fmod,
+    "/": lambda left, right: left / right if right else NotANumber(),
+    "%": lambda left, right: math.fmod(left, right) if right else NotANumber(),
 }
+_NODES: Final = {"add": nodes.Add, "sub": nodes.Sub, "mul": nodes.Mul, "div": nodes.Div, "mod": nodes.Mod}
+_LOOSE: Final = ("add", "sub")
+_OPENING: Final = re.compile(r"\{%-?\s*raw\s*-?%\}|\{[{%#]")
+_ENDRAW: Final = re.compile(r"\{%-?\s*endraw\s*-?%\}")
+_INNER: Final = re.compile(r"""(["'`])(.*?)\1|[%}]\}""", re.DOTALL)
 
 
 def environment(*, escape: bool) -> SandboxedEnvironment:
@@ -43,31 +54,32 @@ def environment(*, escape: bool) -> SandboxedEnvironment:
     made = _Tera(
         autoescape=escape,
         undefined=_Missing,
-        finalize=_kept,
+        finalize=_safe if escape else _kept,
         keep_trailing_newline=True,
-        extensions=[_Macros],
+        extensions=[_Language, LoopControlExtension],
     )
     made.globals = {"range": _range, "throw": _throw}
-    made.filters = dict(_FILTERS)
-    made.tests = dict(_TESTS)
+    made.filters = {**FILTERS, "pairs": _pairs, "items": _items, "truth": bool, "joinable": joinable}
+    made.tests = dict(TESTS)
     return made
 
 
-def shown(value: Any) -> str:
-    """Return how a value is written: ``true``, nothing for null, ``[1, 2]``, ``[object]``."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(shown, value))}]"
-    return "[object]" if isinstance(value, Mapping) else str(value)
+def values_for(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a template is rendered with: the values, also as those it sets for all of it, and as a text."""
+    whole = Markup(json.dumps(values, ensure_ascii=False, indent=2))  # noqa: S704  # Tera does not escape it either
+    return {**values, _GLOBALS: Namespace(values), _CONTEXT: whole}
 
 
 def _kept(value: Any) -> Any:
     return value if isinstance(value, str | Undefined | Macro) else shown(value)
+
+
+@pass_context  # so that Jinja2 does not escape literals in its own way beforehand
+def _safe(_: Context, value: Any) -> Any:
+    """The value, escaped as Tera does it, which also hides ``/``."""
+    kept = _kept(value)
+    marked = isinstance(kept, Markup) or not isinstance(kept, str)
+    return kept if marked else Markup(escaped(kept))  # noqa: S704  # it has just been escaped
 
 
 class _Missing(StrictUndefined):
@@ -79,31 +91,142 @@ class _Missing(StrictUndefined):
         return False
 
 
-class _Macros(Extension):
-    """Reads ``self::name(...)`` as ``name(...)``."""
+class _Language(Extension):
+    """Reads what Tera writes otherwise: backquoted texts without escapes, ``self::name(...)``, ``set_global``."""
+
+    tags = {"set_global"}  # noqa: RUF012  # as its base class has it
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """Return the source with its texts as Jinja2 reads them; nothing else in it is touched."""
+        return "".join(_with_texts(source))
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        """Yield the tokens without ``self::``, and without the name behind ``endmacro``."""
         for token in stream:
             if token.type == "name" and token.value == "self" and stream.current.type == "colon":
                 next(stream)
                 stream.expect("colon")
                 continue
             yield token
+            if token.type == "name" and token.value == "endmacro":
+                stream.skip_if("name")
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """Read ``set_global name = value``."""
+        line = next(parser.stream).lineno
+        name = parser.stream.expect("name").value
+        parser.stream.expect("assign")
+        return nodes.Assign(nodes.NSRef(_GLOBALS, name, lineno=line), parser.parse_expression(), lineno=line)
+
+
+def _with_texts(source: str) -> Iterator[str]:
+    """The source piece by piece, in one walk: what is no tag as it is, and the texts within tags anew."""
+    at = 0
+    while opening := _OPENING.search(source, at):
+        yield source[at : opening.end()]
+        at = opening.end()
+        if opening[0][1] == "#" or opening[0].endswith("}"):
+            end = source.find("#}", at) if opening[0][1] == "#" else getattr(_ENDRAW.search(source, at), "start", int)()
+            yield source[at : max(at, end)]
+            at = max(at, end)
+            continue
+        while inner := _INNER.search(source, at):
+            yield source[at : inner.start()]
+            at = inner.end()
+            yield _text_of(inner) if inner[1] else inner[0]
+            if not inner[1]:
+                break
+        else:
+            break  # it is never closed, which Jinja2 tells
+    yield source[at:]
+
+
+def _text_of(text: re.Match[str]) -> str:
+    """A text as Jinja2 reads it: with a quote that it does not hold, and its backslashes as they are."""
+    held = text[2].replace("\\", "\\\\")
+    if text[1] != "`":
+        return f"{text[1]}{held}{text[1]}"
+    return '"' + held.replace('"', '\\"') + '"'
+
+
+class _Parser(Parser):
+    """Reads expressions as Tera does: a filter takes all of the arithmetic before it, and not its last value only."""
+
+    def parse_unary(self, with_filter: bool = True) -> nodes.Expr:
+        return super().parse_unary(with_filter=False)
+
+    def parse_math1(self) -> nodes.Expr:
+        """Read parts that end with their filters, and the signs between them."""
+        terms, signs = [self.parse_filter_expr(super().parse_math1())], []
+        while self.stream.current.type in _NODES:
+            signs.append(next(self.stream).type)
+            terms.append(self.parse_filter_expr(super().parse_math1()))
+        for loose in (False, True):
+            at = 0
+            while at < len(signs):
+                if (signs[at] in _LOOSE) == loose:
+                    line = terms[at].lineno
+                    terms[at : at + 2] = [_NODES[signs.pop(at)](terms[at], terms[at + 1], lineno=line)]
+                else:
+                    at += 1
+        return terms[0]
+
+
+class _Meaning(NodeTransformer):
+    """Gives ``and``, ``or``, ``~``, loops and names that are set for all of a template the meaning that they have."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+
+    def visit_And(self, node: nodes.And) -> nodes.Node:  # noqa: N802
+        """Make it true or false, not one of its sides."""
+        return _filtered(self.generic_visit(node), "truth")
+
+    visit_Or = visit_And  # noqa: N815
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        """Let only texts and numbers be joined."""
+        made: Any = self.generic_visit(node)
+        made.nodes = [_filtered(each, "joinable") for each in made.nodes]
+        return made  # type: ignore[no-any-return]
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
+        """Let one name stand for items, and two for keys and values."""
+        made: Any = self.generic_visit(node)
+        made.iter = _filtered(made.iter, "pairs" if isinstance(made.target, nodes.Tuple) else "items")
+        return made  # type: ignore[no-any-return]
+
+    def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802
+        """Ask for a name that is set for all of the template each time anew."""
+        if node.name not in self._names or node.ctx == "param":
+            return node
+        if node.ctx == "store":
+            return nodes.NSRef(_GLOBALS, node.name, lineno=node.lineno)
+        return nodes.Getattr(nodes.Name(_GLOBALS, "load", lineno=node.lineno), node.name, "load", lineno=node.lineno)
+
+
+def _filtered(node: Any, name: str) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
 class _Tera(SandboxedEnvironment):
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "**", "%"})
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree = super()._parse(source, name, filename)
-        for loop in tree.find_all(nodes.For):
-            if isinstance(loop.target, nodes.Tuple):  # ``for key, value in map``
-                loop.iter = nodes.Filter(loop.iter, "pairs", [], [], None, None, lineno=loop.lineno)
-        return tree
+        tree = _Parser(self, source, name, filename).parse()
+        names = frozenset(each.attr for each in tree.find_all(nodes.NSRef))
+        meant: nodes.Template = _Meaning(names).visit(tree)
+        meant.set_environment(self)
+        return meant
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, LoopContext) and attribute in _LOOP:
             return getattr(obj, attribute)
+        if isinstance(obj, Namespace):
+            try:
+                return getattr(obj, attribute)
+            except AttributeError:
+                return self.undefined(name=attribute)
         return self.getitem(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -123,12 +246,15 @@ class _Tera(SandboxedEnvironment):
         if operator not in _SIGNS:
             raise ValueError(f"there is no {operator}")
         for value in (left, right):
+            if isinstance(value, Undefined):
+                str(value)  # raises that it is not there
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"{operator} needs numbers; ~ joins texts")
         if abs(left) > 1 << 63 or abs(right) > 1 << 63:
             raise ValueError(f"{operator}: a number is too large")
         result = _SIGNS[operator](left, right)
-        return int(result) if operator == "%" and isinstance(left, int) and isinstance(right, int) else result
+        whole = operator == "%" and isinstance(result, float) and isinstance(left, int) and isinstance(right, int)
+        return int(result) if whole else result
 
 
 def _range(end: int, start: int = 0, step_by: int = 1) -> list[int]:
@@ -142,165 +268,15 @@ def _throw(message: str) -> str:
     raise ValueError(str(message))
 
 
-def _pairs(value: Any) -> Any:
-    return list(value.items()) if isinstance(value, Mapping) else value
+def _pairs(value: Any) -> list[tuple[Any, Any]]:
+    if isinstance(value, Undefined) or not isinstance(value, Mapping):
+        raise ValueError("for with two names takes an object; with one it takes an array or a text")
+    return list(value.items())
 
 
-def _default(value: Any, value_: Any = "", /, **given: Any) -> Any:
-    return given.get("value", value_) if isinstance(value, Undefined) else value
-
-
-def _replace(text: str, /, *both: str, **named: str) -> str:
-    old, new = both or (named["from"], named["to"])
-    return str(text).replace(old, new)
-
-
-def _truncate(text: str, length: int = 255, end: str = "…") -> str:
-    return text if len(text) <= length else text[:length] + end
-
-
-def _slugify(text: str) -> str:
-    import unicodedata
-
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-
-
-def _round(value: float, method: str = "common", precision: int = 0) -> float | int:
-    by = 10**precision
-    scaled = value * by
-    whole = {"ceil": math.ceil, "floor": math.floor}.get(method)
-    rounded = whole(scaled) if whole else math.floor(abs(scaled) + 0.5) * (1 if scaled >= 0 else -1)
-    return rounded / by if precision else rounded
-
-
-def _at(item: Any, path: str | None) -> Any:
-    for part in path.split(".") if path else ():
-        item = item[int(part) if isinstance(item, list) else part]
-    return item
-
-
-def _unique(items: list[Any], attribute: str | None = None, case_sensitive: bool = False) -> list[Any]:
-    seen: dict[str, Any] = {}
-    for item in items:
-        key = _at(item, attribute)
-        folded = key.lower() if isinstance(key, str) and not case_sensitive else key
-        seen.setdefault(json.dumps(folded, sort_keys=True), item)
-    return list(seen.values())
-
-
-def _group_by(items: list[Any], attribute: str) -> dict[str, list[Any]]:
-    groups: dict[str, list[Any]] = {}
-    for item in items:
-        groups.setdefault(shown(_at(item, attribute)), []).append(item)
-    return groups
-
-
-def _chosen(items: list[Any], attribute: str, value: Any = None) -> list[Any]:
-    return [item for item in items if (_at(item, attribute) == value if value is not None else _at(item, attribute))]
-
-
-def _concat(items: list[Any], /, **named: Any) -> list[Any]:
-    other = named["with"]
-    return [*items, *(other if isinstance(other, list) else [other])]
-
-
-def _pluralize(number: float, singular: str = "", plural: str = "s") -> str:
-    return singular if abs(number) == 1 else plural
-
-
-def _json(value: Any, pretty: bool = False) -> Markup:
-    marks = None if pretty else (",", ":")
-    text = json.dumps(value, ensure_ascii=False, indent=2 if pretty else None, separators=marks)
-    return Markup(text)  # noqa: S704  # as Tera: JSON is not escaped, so that scripts can hold it
-
-
-def _get(value: Mapping[str, Any], key: str, **more: Any) -> Any:
-    if key in value or "default" not in more:
-        return value[key]
-    return more["default"]
-
-
-def _int(value: Any, default: int = 0, base: int = 10) -> int:
-    try:
-        return int(value, base) if isinstance(value, str) else int(value)
-    except ValueError:
-        return default
-
-
-def _float(value: Any, default: float = 0.0) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return default
-
-
-def _indent(text: str, prefix: str = "    ", first: bool = False, blank: bool = False) -> str:
-    lines = text.split("\n")
-    put = (prefix + line if (at or first) and (line or blank) else line for at, line in enumerate(lines))
-    return "\n".join(put)
-
-
-_FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    "pairs": _pairs,
-    "lower": lambda text: text.lower(),
-    "upper": lambda text: text.upper(),
-    "capitalize": lambda text: text.capitalize(),
-    "title": lambda text: re.sub(r"\S+", lambda word: word[0][0].upper() + word[0][1:].lower(), text),
-    "wordcount": lambda text: len(text.split()),
-    "replace": _replace,
-    "addslashes": lambda text: re.sub(r"([\\\"'])", r"\\\1", text),
-    "slugify": _slugify,
-    "trim": lambda text: text.strip(),
-    "trim_start": lambda text: text.lstrip(),
-    "trim_end": lambda text: text.rstrip(),
-    "trim_start_matches": lambda text, pat: re.sub(f"^(?:{re.escape(pat)})+", "", text),
-    "trim_end_matches": lambda text, pat: re.sub(f"(?:{re.escape(pat)})+$", "", text),
-    "truncate": _truncate,
-    "linebreaksbr": lambda text: text.replace("\r\n", "<br>").replace("\n", "<br>"),
-    "striptags": lambda text: re.sub(r"<[^>]*>", "", text),
-    "spaceless": lambda text: re.sub(r">\s+<", "><", text),
-    "indent": _indent,
-    "split": lambda text, pat: text.split(pat),
-    "urlencode": lambda text: quote(text, safe="/"),
-    "urlencode_strict": lambda text: quote(text, safe=""),
-    "escape": escape,
-    "safe": Markup,
-    "first": lambda items: items[0] if items else "",
-    "last": lambda items: items[-1] if items else "",
-    "nth": lambda items, n: items[n] if n < len(items) else "",
-    "join": lambda items, sep="": sep.join(map(shown, items)),
-    "length": len,
-    "reverse": lambda items: items[::-1],
-    "sort": lambda items, attribute=None: sorted(items, key=lambda item: _at(item, attribute)),
-    "unique": _unique,
-    "slice": lambda items, start=0, end=None: items[start:end],
-    "group_by": _group_by,
-    "filter": _chosen,
-    "map": lambda items, attribute: [_at(item, attribute) for item in items],
-    "concat": _concat,
-    "abs": abs,
-    "round": _round,
-    "pluralize": _pluralize,
-    "json_encode": _json,
-    "as_str": shown,
-    "get": _get,
-    "default": _default,
-    "int": _int,
-    "float": _float,
-}
-_TESTS: Final[dict[str, Callable[..., bool]]] = {
-    "defined": lambda value: not isinstance(value, Undefined),
-    "undefined": lambda value: isinstance(value, Undefined),
-    "odd": lambda number: number % 2 == 1,
-    "even": lambda number: number % 2 == 0,
-    "string": lambda value: isinstance(value, str),
-    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    "object": lambda value: isinstance(value, Mapping),
-    "iterable": lambda value: isinstance(value, list | tuple | Mapping),
-    "divisibleby": lambda number, by: number % by == 0,
-    "starting_with": lambda text, start: text.startswith(start),
-    "ending_with": lambda text, end: text.endswith(end),
-    "containing": lambda value, item: item in value,
-    "matching": lambda text, pattern: re.search(pattern, text) is not None,
-}
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, Undefined):
+        str(value)  # raises that it is not there
+    if not isinstance(value, list | tuple | str):
+        raise ValueError("for with one name takes an array or a text; with two it takes an object")
+    return list(value)

@@ -17,7 +17,17 @@ import trio.testing
 import llmspell_hookspecs
 from kernel import Bench, make_tool, opened
 from llmspell import Host
-from llmspell_hookspecs import Fork, HookContext, Message, ModelRequest, ModelResponse, NetworkAccess, Replace, State
+from llmspell_hookspecs import (
+    Event,
+    Fork,
+    HookContext,
+    Message,
+    ModelRequest,
+    ModelResponse,
+    NetworkAccess,
+    Replace,
+    State,
+)
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import DepthLimitError, OperationTimeoutError, ResourceLimitError, ScriptError
 from llmspell_hookspecs.model import ToolUse
@@ -367,12 +377,22 @@ async def agent_run(host: Host) -> Any:
     return await agent.run("hi")
 
 
+async def asked(host: Host) -> Event:
+    """Make a request that a handler answers at once."""
+    answers = host.events.on("a.b", lambda event: host.events.respond(event))
+    try:
+        return await host.events.request("a.b")
+    finally:
+        answers.close()
+
+
 PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
     "call of a tool": lambda host: host.call("tool:echo"),
     "call of a point": lambda host: host.call("custom:thing", 1),
     "call of a script": lambda host: host.run_source("plain", "mini"),
     "state.get": lambda host: host.state.get("a"),
     "events.publish": lambda host: host.events.publish("a.b", 1),
+    "events.request": asked,
     "hooks.fire": lambda host: host.hooks.fire("thing", 1),
     "tools.discover": lambda host: host.tools.discover(),
     "settings.change": lambda host: host.settings.change("limits.hops", 8),
@@ -402,6 +422,7 @@ NAMED_ELSE = {
     "Agents.create": "agents.create and run",
     "Agents.close_scope": "an end, which goes on though cancelled; each agent in it is closed by an operation",
     "Events.publish": "events.publish",
+    "Events.request": "events.request",
     "Models.complete": "models.complete",
     "Calls.call": "call of a tool",
     "Hooks.fire": "hooks.fire",

@@ -533,7 +533,7 @@ class Grumpy:
         ({"key": SecretStr("hidden")}, {"key": "**********"}),
         (Grumpy(), "<left out: ValueError>"),
         ("\ud800", "<left out: UnicodeEncodeError>"),
-        ("x" * LINE_BYTES, f"<left out: {LINE_BYTES + 214} bytes>"),
+        ("x" * LINE_BYTES, f"<left out: {LINE_BYTES + 231} bytes>"),
     ],
 )
 def test_data_of_any_kind_are_sent_or_named(data: Any, written: Any) -> None:

@@ -19,6 +19,7 @@ from llmspell_hookspecs.overflow import read_options
 
 COUNTS = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending")
 OVERFLOWS = ("drop_oldest", "drop_newest", "block", "reject", "sample(0.4)")
+PRIORITIES = (0, 0, 0, -5, -1, 1, 7)
 
 
 def account(mailbox: Mailbox) -> dict[str, int]:
@@ -26,12 +27,12 @@ def account(mailbox: Mailbox) -> dict[str, int]:
 
 
 class MailboxMachine(RuleBasedStateMachine):
-    """Puts, takes, withdrawals and a close in any order."""
+    """Puts, takes, withdrawals and a close in any order; the model is one list, sorted by priority."""
 
-    @initialize(capacity=st.integers(1, 12), overflow=st.sampled_from(OVERFLOWS))
-    def begin(self, capacity: int, overflow: str) -> None:
+    @initialize(capacity=st.integers(1, 12), overflow=st.sampled_from(OVERFLOWS), as_published=st.booleans())
+    def begin(self, capacity: int, overflow: str, as_published: bool) -> None:
         self.marks: list[str] = []
-        self.options = read_options(capacity, overflow, None)
+        self.options = read_options(capacity, overflow, None, as_published)
         self.mailbox = Mailbox(self.options, lambda event: True, lambda mailbox, mark: self.marks.append(mark))
         self.queue: list[Event] = []
         self.waiting: list[tuple[Event, Held]] = []
@@ -41,22 +42,26 @@ class MailboxMachine(RuleBasedStateMachine):
         self.expected_marks: list[str] = []
         self.made = 0
 
-    @rule(count=st.integers(1, 8), old=st.booleans())
-    def put_some(self, count: int, old: bool) -> None:
-        for _ in range(count):
-            self.put(old)
+    @rule(priorities=st.lists(st.sampled_from(PRIORITIES), min_size=1, max_size=8), old=st.booleans())
+    def put_some(self, priorities: list[int], old: bool) -> None:
+        for priority in priorities:
+            self.put(priority, old)
 
-    def put(self, old: bool) -> None:
+    def rank(self, event: Event) -> int:
+        return 0 if self.options.as_published else event.priority
+
+    def put(self, priority: int, old: bool) -> None:
         self.made += 1
-        event = Event("a", self.made, timestamp=1.0, ttl_s=0.5 if old else None)
+        event = Event("a", self.made, timestamp=1.0, ttl_s=0.5 if old else None, priority=priority)
         if self.mailbox.closed:
             return
-        full = self.mailbox.put(event)
+        full = self.mailbox.put_ranked(event) if priority else self.mailbox.put(event)
         self.count["matched"] += 1
         refused = self.model_put(event)
         assert full == refused
         if full and self.options.overflow == "block":
             self.waiting.append((event, self.mailbox.hold(event)))
+            self.waiting.sort(key=lambda each: self.rank(each[0]))
         elif full:
             self.mailbox.reject()
             self.count["rejected"] += 1
@@ -78,11 +83,18 @@ class MailboxMachine(RuleBasedStateMachine):
             if overflow in ("block", "reject"):
                 return True
             self.count["dropped"] += 1
-            if overflow == "drop_newest":
+            last = max(map(self.rank, [*self.queue, event]))
+            least = [each for each in [*self.queue, event] if self.rank(each) == last]
+            gone = least[-1 if overflow == "drop_newest" else 0]
+            if gone is event:
                 return False
-            self.queue.pop(0)
-        self.queue.append(event)
+            self.queue.remove(gone)
+        self.insert(event)
         return False
+
+    def insert(self, event: Event) -> None:
+        self.queue.append(event)
+        self.queue.sort(key=self.rank)
 
     @rule(count=st.integers(1, 12))
     def take_some(self, count: int) -> None:
@@ -100,11 +112,11 @@ class MailboxMachine(RuleBasedStateMachine):
         while self.queue:
             event = self.queue.pop(0)
             if self.high and self.waiting:
-                self.queue.append(self.waiting.pop(0)[0])
+                self.insert(self.waiting.pop(0)[0])
             elif self.high and len(self.queue) <= self.options.capacity // 5:
                 self.high = False
                 self.expected_marks.append("low")
-            if event.ttl_s is None:
+            if event.ttl_s is None or self.options.as_published:
                 self.count["delivered"] += 1
                 return event
             self.count["expired"] += 1

@@ -18,6 +18,7 @@
     │   ├── DepthLimitError           operations are nested too deeply, or redirected too often
     │   └── WorkflowError             a stage of a workflow failed: stage, output
     ├── ComponentNotFoundError    nothing has this address
+    ├── NoResponseError           nobody answered a request: topic, limit_s
     ├── InvalidInputError         a value does not fit: field
     ├── SecurityError             a rule forbids it: rule
     ├── ResourceLimitError        a limit is exceeded: resource, limit
@@ -28,7 +29,7 @@
     └── CommandError              a verb of the command line did not succeed: it ends with 1
 
 Invariant: a message is one line of at most 500 characters, ``<where>: <what was wrong>; <what to do>``, whatever
-foreign text was put into it, and the same facts are attributes.
+foreign text was put into it, and the same facts are attributes. It is longer than most because the tree is one.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ __all__ = [
     "HookTimeoutError",
     "InvalidInputError",
     "LlmspellError",
+    "NoResponseError",
     "OperationCancelledError",
     "OperationError",
     "OperationTimeoutError",
@@ -233,6 +235,22 @@ class ComponentNotFoundError(LlmspellError):
     def __init__(self, message: str, *, address: str = "") -> None:
         super().__init__(message)
         self.address = address
+
+
+class NoResponseError(LlmspellError):
+    """Nobody answered a request.
+
+    Attributes:
+        topic: What was asked.
+        limit_s: How long an answer could take, in seconds.
+    """
+
+    code = "no_response"
+
+    def __init__(self, message: str, *, topic: str, limit_s: float) -> None:
+        super().__init__(message)
+        self.topic = topic
+        self.limit_s = limit_s
 
 
 class InvalidInputError(LlmspellError):

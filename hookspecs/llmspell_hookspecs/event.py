@@ -4,9 +4,10 @@ A topic is a name of segments, ``user.created`` or ``user:created``; both separa
 stands for one segment, at the end for all that follow, ``**`` for any number of them, ``?`` for a character, ``[abc]``
 for one of these, ``{a,b}`` for one of these texts.
 
-Invariant: each subscription has a bounded mailbox of its own, receives in the order of publishing, and accounts for
-every event that its patterns matched: matched = delivered + dropped + rejected + sampled + expired + discarded +
-pending. Everything here is called on the host's trio thread. Durations in seconds.
+Invariant: each subscription has a bounded mailbox of its own, receives the more urgent event first and those of one
+priority in the order of publishing, and accounts for every event that its patterns and its filter matched: matched =
+delivered + dropped + rejected + sampled + expired + discarded + pending. Everything here is called on the host's trio
+thread. Durations in seconds.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Any, Protocol, runtime_checkable
 from msgspec import Struct
 
 from .context import Failure, HookContext
+from .durations import Percentiles
 from .points import Phase, hookpoint
 from .results import HookResult
+from .selection import EventFilter
 
 __all__ = [
     "Event",
@@ -49,9 +52,11 @@ class Event(Struct, frozen=True):
         source: Who published it.
         target: Whom it is for.
         tags: For selecting.
-        priority: The smaller is the more urgent; told, never used for the order.
+        priority: The smaller is the more urgent: it leaves a mailbox before what waits there and is less urgent, and
+            is the last to be dropped.
         ttl_s: How long after its timestamp it is delivered; None for ever.
         schema_version: Of this struct.
+        replayed: Whether it was published before, and comes from a record of that.
     """
 
     type: str
@@ -68,6 +73,7 @@ class Event(Struct, frozen=True):
     priority: int = 0
     ttl_s: float | None = None
     schema_version: str = "1.0"
+    replayed: bool = False
 
 
 class HandlerFailure(Struct, frozen=True):
@@ -105,6 +111,9 @@ class SubscriptionInfo(Struct, frozen=True):
         discarded: How many were waiting when it was closed.
         pending: How many are waiting.
         failed: How many its handler failed with.
+        delivery: How long events took from publishing to their consumer, by one in 1 to 512 of them; none that was
+            replayed is among these.
+        handling: How long its handler took with each.
     """
 
     id: str
@@ -122,6 +131,8 @@ class SubscriptionInfo(Struct, frozen=True):
     discarded: int
     pending: int
     failed: int
+    delivery: Percentiles = Percentiles()
+    handling: Percentiles = Percentiles()
 
 
 class EventStats(Struct, frozen=True):
@@ -146,6 +157,8 @@ class EventStats(Struct, frozen=True):
     discarded: int
     pending: int
     failed: int
+    delivery: Percentiles = Percentiles()
+    handling: Percentiles = Percentiles()
 
 
 class Subscription(Protocol):
@@ -170,6 +183,17 @@ class Subscription(Protocol):
 
     async def receive(self, timeout_s: float | None = None, /) -> Event | None:
         """Return the next event, or None if none came within the time or the subscription is closed."""
+
+    def batches(self, count: int = 256, within_s: float = 0.0, /) -> AsyncIterator[Sequence[Event]]:
+        """Return an iterator over what comes, several at a time, until the subscription is closed.
+
+        Args:
+            count: How many at most.
+            within_s: How long after a batch's first event others are waited for; 0 for those that wait already.
+
+        Raises:
+            InvalidInputError: The count is below 1, or the time below 0.
+        """
 
     async def __aenter__(self) -> Subscription: ...
 
@@ -205,6 +229,33 @@ class Events(Protocol):
     async def publish(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
         """As `publish_nowait`, but wait until there is room in every mailbox whose overflow is ``block``."""
 
+    async def request(self, topic: str, data: Any = None, /, *, timeout_s: float = 5.0, **fields: Any) -> Event:
+        """Publish an event and return the answer to it: the first ``<topic>.response`` that it is the cause of.
+
+        Args:
+            topic: The request's.
+            data: Its data.
+            timeout_s: How long it may take in all.
+            fields: Further fields of `Event`.
+
+        Raises:
+            NoResponseError: Nobody is subscribed to the topic, or none of them answered within the time.
+            OperationCancelledError: A hook cancelled it.
+            ResourceLimitError: As with `publish`.
+        """
+
+    def respond(self, request: Event, data: Any = None, /, **fields: Any) -> Event:
+        """Answer a request: publish ``<its type>.response`` with its correlation, caused by it.
+
+        Args:
+            request: The event that was received.
+            data: The answer.
+            fields: Further fields of `Event`.
+
+        Returns:
+            The answer as it was published; raises as `publish_nowait` does.
+        """
+
     def subscribe(
         self,
         patterns: str | Sequence[str],
@@ -213,6 +264,8 @@ class Events(Protocol):
         capacity: int = 1024,
         overflow: str = "drop_oldest",
         block_s: float | None = None,
+        where: EventFilter | None = None,
+        as_published: bool = False,
         owner: str = "code",
         language: str = "python",
     ) -> Subscription:
@@ -222,8 +275,12 @@ class Events(Protocol):
             patterns: One or several.
             capacity: How many events its mailbox holds.
             overflow: ``drop_oldest``, ``drop_newest``, ``block``, ``reject``, or ``sample(0.1)``: from four fifths of
-                the capacity on take this share of the events, in place of the oldest if it is full.
+                the capacity on take this share of the events, in place of the oldest if it is full. What is dropped is
+                the least urgent.
             block_s: With ``block``, how long a publisher waits before it is refused; None for ever.
+            where: Which of the events that match it takes; all if None.
+            as_published: Whether events come in the order of publishing whatever their priority, and however old, as
+                who records them wants it.
             owner: Who subscribes.
             language: Where.
 

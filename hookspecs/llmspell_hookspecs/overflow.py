@@ -25,12 +25,14 @@ class MailboxOptions(Struct, frozen=True):
         overflow: What becomes of those that find it full.
         rate: With ``sample``, the share that is taken in from the high mark on.
         block_s: With ``block``, how long a publisher waits; None for ever.
+        as_published: Whether neither priority nor age counts.
     """
 
     capacity: int = 1024
     overflow: Overflow = "drop_oldest"
     rate: float = 1.0
     block_s: float | None = None
+    as_published: bool = False
 
     @property
     def spelled(self) -> str:
@@ -38,7 +40,7 @@ class MailboxOptions(Struct, frozen=True):
         return f"sample({self.rate:g})" if self.overflow == "sample" else self.overflow
 
 
-def read_options(capacity: int, overflow: str, block_s: float | None) -> MailboxOptions:
+def read_options(capacity: int, overflow: str, block_s: float | None, as_published: bool = False) -> MailboxOptions:
     """Return how a mailbox is bounded; the arguments are those of `Events.subscribe`.
 
     Raises:
@@ -50,9 +52,9 @@ def read_options(capacity: int, overflow: str, block_s: float | None) -> Mailbox
         raise InvalidInputError(f"event: block_s must be 0 or more, not {block_s!r}", field="block_s")
     sample = _SAMPLE.fullmatch(overflow)
     if sample is not None and 0 < float(sample[1]) <= 1:
-        return MailboxOptions(capacity, "sample", float(sample[1]))
+        return MailboxOptions(capacity, "sample", float(sample[1]), as_published=as_published)
     for known in _OVERFLOWS:
         if overflow == known:
-            return MailboxOptions(capacity, known, block_s=block_s)
+            return MailboxOptions(capacity, known, block_s=block_s, as_published=as_published)
     message = f"event: overflow {overflow!r} is none; use {', '.join(_OVERFLOWS)} or sample(0.1)"
     raise InvalidInputError(message, field="overflow")

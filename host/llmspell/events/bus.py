@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -30,12 +30,14 @@ from llmspell_hookspecs.event import EventStats, SubscriptionInfo
 from llmspell_hookspecs.fit import bound, fit
 from llmspell_hookspecs.operation import Operation, OperationKind
 from llmspell_hookspecs.overflow import read_options
+from llmspell_hookspecs.selection import EventFilter
 from llmspell_hookspecs.trie import Topics
 from llmspell_hookspecs.values import thaw
 
 from .handling import emptied, run_handler, waits_on
-from .mailbox import COUNTS, EVERY, Held, Mailbox
-from .subscription import Subscription
+from .mailbox import EVERY, Held, Mailbox, Sieve
+from .request import Requests, response_to
+from .subscription import Account, Subscription
 
 __all__ = ["Bus"]
 
@@ -85,7 +87,7 @@ class Bus:
         self._topics: Topics[Mailbox] = Topics()
         self._routes = self._topics.routes
         self._open: dict[Mailbox, Subscription] = {}
-        self._past = Counter(dict.fromkeys((*COUNTS, "failed"), 0))
+        self._past = Account()
         self._marks: list[tuple[Mailbox, str]] = []
         self._full: list[Mailbox] = []
         self._sequence = 0
@@ -94,6 +96,8 @@ class Bus:
         self._limited = 0
         self._awaited = 0
         self._prefix = f"{secrets.token_hex(4)}-"
+        self._requests = Requests(self, self._topics.route, self._prefix)
+        self._asked = self._requests.open
         self._hooked = False
         runner.events = self
         registry.on_change.append(self._changed)
@@ -147,6 +151,15 @@ class Bus:
             await trio.lowlevel.checkpoint()
         return made
 
+    async def request(self, topic: str, data: Any = None, /, *, timeout_s: float = 5.0, **fields: Any) -> Event:
+        """Publish an event and return the answer to it; see the contract's `Events`."""
+        return await self._requests.ask(topic, data, timeout_s, fields)
+
+    def respond(self, request: Event, data: Any = None, /, **fields: Any) -> Event:
+        """Answer a request; see the contract's `Events`."""
+        given = {"correlation_id": request.correlation_id, "target": request.source, **fields}
+        return self.publish_nowait(response_to(request.type), data, **given, causation_id=request.id)
+
     def listens(self, topic: str, /) -> bool:
         """Return whether anybody would see an event of this topic: a subscription, or a hook."""
         return self._hooked or bool(self._topics.route(topic))
@@ -165,6 +178,8 @@ class Bus:
         else:
             language, correlation, causation = self._cause()
             made = Event(event, data, id, language, self._now_s(), sequence, correlation or id, causation)
+            if causation in self._asked:
+                self._requests.see(made)
         for mailbox in route:
             if mailbox.put(made):
                 self._full.append(mailbox)
@@ -220,7 +235,9 @@ class Bus:
             self._sequence += 1
             event = structs.replace(approved, sequence=self._sequence, data=thaw(approved.data))
             self._ages.note(event)
-            self._full += [mailbox for mailbox in route if mailbox is not skipped and mailbox.put(event)]
+            self._full += [mailbox for mailbox in route if mailbox is not skipped and mailbox.put_ranked(event)]
+            if event.causation_id in self._asked:
+                self._requests.see(event)
             return event
 
         if not self._hooked and not self._runner.refusal:
@@ -290,15 +307,18 @@ class Bus:
         capacity: int = 1024,
         overflow: str = "drop_oldest",
         block_s: float | None = None,
+        where: EventFilter | None = None,
+        as_published: bool = False,
         owner: str = "code",
         language: str = "python",
     ) -> Subscription:
         """Return a subscription; see the contract's `Events`."""
         chosen = (patterns,) if isinstance(patterns, str) else tuple(patterns)
-        options = read_options(capacity, overflow, block_s)
+        options = read_options(capacity, overflow, block_s, as_published)
         Topics[None]().add(chosen, None)  # so that a wrong pattern is told here
         self._subscribed += 1
-        mailbox = Mailbox(options, self._ages.is_over, self._marked)
+        box: Callable[..., Mailbox] = Mailbox if where is None else partial(Sieve, where)
+        mailbox = box(options, self._ages.is_over, self._marked, self._now_s)
         return Subscription(f"sub-{self._subscribed}", chosen, mailbox, (owner, language), self._enter)
 
     def on(self, patterns: str | Sequence[str], handler: Callable[[Event], Any], /, **options: Any) -> Subscription:
@@ -314,10 +334,10 @@ class Bus:
 
     def stats(self) -> EventStats:
         """Return what became of all events so far."""
-        counts = self._past.copy()
+        account = self._past.copy()
         for subscription in self._open.values():
-            counts.update(subscription.counts)
-        return EventStats(self._sequence, self._limited, len(self._open), **counts)
+            account.add(subscription)
+        return EventStats(self._sequence, self._limited, len(self._open), **account.facts)
 
     def close(self) -> None:
         """Close every subscription."""
@@ -333,7 +353,7 @@ class Bus:
             self._topics.remove(number)
             del self._open[subscription.mailbox]
             self._runner.look_again()
-            self._past.update(subscription.counts)
+            self._past.add(subscription)
 
         return leave
 

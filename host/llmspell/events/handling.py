@@ -1,7 +1,8 @@
 """Handlers: functions called with the events of a subscription, one after the other.
 
 Invariant: a handler that fails goes on with the next event, and its failure is told. What it does is caused by its
-event and shares that one's correlation. It yields to the scheduler at least every 64 events, and every 5 ms.
+event and shares that one's correlation. It yields to the scheduler at least every 64 events and every 5 ms, or every
+10 ms while its mailbox is about to overflow.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
-
-import trio
 
 from llmspell.operations import Runner
 from llmspell.operations.correlation import CURRENT, Frame
@@ -52,7 +51,8 @@ class Handling(Frame, eq=False):
 async def run_handler(runner: Runner, subscription: Subscription, handler: Callable[[Event], Any]) -> None:
     """Call the handler with each event until the subscription is closed."""
     component = ComponentRef("event", subscription.patterns[0], subscription.id)
-    began = time.perf_counter()
+    box = subscription.mailbox
+    turn, began, thread_s = -1, 0.0, 0.0
     async for event in subscription:
         CURRENT.set(
             Handling(
@@ -66,6 +66,9 @@ async def run_handler(runner: Runner, subscription: Subscription, handler: Calla
                 mailbox=subscription.mailbox,
             )
         )
+        started = time.perf_counter()
+        if box.turns != turn:
+            turn, began, thread_s = box.turns, started, time.thread_time()
         try:
             answer = handler(event)
             if answer is not None and inspect.isawaitable(answer):
@@ -73,8 +76,10 @@ async def run_handler(runner: Runner, subscription: Subscription, handler: Calla
         except BaseException as error:
             let_pass(error)
             await _tell(runner, subscription, event, error)
-        if time.perf_counter() - began > _SLICE_S:
-            await trio.lowlevel.checkpoint()
+        ended = time.perf_counter()
+        subscription.handling.note(ended - started)
+        if ended - began > _SLICE_S:
+            await box.turn(time.thread_time() - thread_s)
             began = time.perf_counter()
 
 

@@ -6,19 +6,21 @@ Invariant: its consumer yields to the scheduler at least every 64 events. Whoeve
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any
 
 import trio
 
 from llmspell_hookspecs import Event, InvalidInputError
+from llmspell_hookspecs.durations import Durations
 from llmspell_hookspecs.event import SubscriptionInfo
 from llmspell_hookspecs.tally import Tally
 
 from .mailbox import COUNTS, EVERY, Mailbox
 
-__all__ = ["Subscription"]
+__all__ = ["Account", "Subscription"]
 
 _log = logging.getLogger("llmspell.events")
 
@@ -36,6 +38,7 @@ class Subscription:
 
     Attributes:
         failed: How many events its handler failed with.
+        handling: How long its handler took with each.
         tally: What a script's handler did wrong already; None of another one.
     """
 
@@ -52,6 +55,7 @@ class Subscription:
         self.mailbox = mailbox
         self.owner, self.language = origin
         self.failed = 0
+        self.handling = Durations()
         self.tally = (
             Tally(_log, f"event handler {id} of {self.owner}: it failed") if self.language != "python" else None
         )
@@ -59,11 +63,6 @@ class Subscription:
         self._end: Callable[[], None] | None = None
         self._iteration: Any = None  # an async generator; its attributes are in no type
         self._taken = 0
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """What became of its events so far."""
-        return {**{name: getattr(self.mailbox, name) for name in COUNTS}, "failed": self.failed}
 
     @property
     def info(self) -> SubscriptionInfo:
@@ -76,7 +75,7 @@ class Subscription:
             language=self.language,
             capacity=box.options.capacity,
             overflow=box.options.spelled,
-            **self.counts,
+            **Account().add(self).facts,
         )
 
     def open(self) -> None:
@@ -110,7 +109,7 @@ class Subscription:
         self._check()
         self._taken += 1
         if self._taken % EVERY == 0:
-            await trio.lowlevel.checkpoint()
+            await self.mailbox.turn()
         event = self.mailbox.take()
         if event is None and not self.mailbox.closed:
             with trio.CancelScope(deadline=trio.current_time() + (float("inf") if timeout_s is None else timeout_s)):
@@ -118,6 +117,15 @@ class Subscription:
                     await self.mailbox.wait()
                     event = self.mailbox.take()
         return event
+
+    def batches(self, count: int = 256, within_s: float = 0.0, /) -> AsyncIterator[Sequence[Event]]:
+        """Return an iterator over what comes, several at a time; see the contract's `Subscription`."""
+        self._check()
+        if count < 1:
+            raise InvalidInputError(f"event: a batch has 1 or more events, not {count!r}", field="count")
+        if not within_s >= 0:
+            raise InvalidInputError(f"event: a batch takes 0 s or more, not {within_s!r}", field="within_s")
+        return _Batches(self, count, within_s)
 
     async def __aenter__(self) -> Subscription:
         self.open()
@@ -149,3 +157,72 @@ class Subscription:
         if self._end is None:
             message = f"subscription {self.id}: it is not open; receive within 'async with'"
             raise InvalidInputError(message, field="subscription")
+
+
+class Account:
+    """What became of the events of several subscriptions."""
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys((*COUNTS, "failed"), 0)
+        self._delivery, self._handling = Durations(), Durations()
+
+    def add(self, subscription: Subscription) -> Account:
+        """Add one subscription's, and return the account."""
+        box, counts = subscription.mailbox, self._counts
+        for name in COUNTS:
+            counts[name] += getattr(box, name)
+        counts["failed"] += subscription.failed
+        self._delivery.merge(box.delivery)
+        self._handling.merge(subscription.handling)
+        return self
+
+    def copy(self) -> Account:
+        """Return one that begins with what stands in this."""
+        copied = Account()
+        copied._counts = self._counts.copy()
+        copied._delivery.merge(self._delivery)
+        copied._handling.merge(self._handling)
+        return copied
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The counts, and the percentiles of ``delivery`` and ``handling``."""
+        return {
+            **self._counts,
+            "delivery": self._delivery.percentiles,
+            "handling": self._handling.percentiles,
+        }
+
+
+class _Batches:
+    """Iterates over a subscription's events, several at a time."""
+
+    def __init__(self, subscription: Subscription, count: int, within_s: float) -> None:
+        self._subscription = subscription
+        self._count = count
+        self._within_s = within_s
+        self._begun = False
+
+    def __aiter__(self) -> _Batches:
+        return self
+
+    async def __anext__(self) -> Sequence[Event]:
+        if self._begun:
+            await self._subscription.mailbox.turn()
+        self._begun = True
+        first = await self._subscription.receive()
+        if first is None:
+            raise StopAsyncIteration
+        batch = [first]
+        self._gather(batch)
+        with trio.move_on_after(self._within_s) if self._within_s else nullcontext():
+            while self._within_s and len(batch) < self._count and (event := await self._subscription.receive()):
+                batch.append(event)
+                self._gather(batch)
+        return batch
+
+    def _gather(self, batch: list[Event]) -> None:
+        """Take what waits already."""
+        take = self._subscription.mailbox.take
+        while len(batch) < self._count and (event := take()) is not None:
+            batch.append(event)

@@ -61,7 +61,7 @@ def tail(
 
     async def use(host: CommandHost) -> Any:
         try:
-            events = host.get(Events).subscribe(patterns, capacity=_CAPACITY, owner="tail")
+            events = host.get(Events).subscribe(patterns, capacity=_CAPACITY, owner="tail", as_published=True)
         except InvalidInputError as error:
             raise click.UsageError(str(error), context) from error
         if script is None:

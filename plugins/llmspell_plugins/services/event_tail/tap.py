@@ -165,7 +165,7 @@ class EventTap:
         _log.debug("event tail %s: it cannot be served: %s", name, line_of_error(error))
 
     def _serve(self, name: str, request: Request) -> None:
-        events = self._events.subscribe(request.patterns, capacity=request.capacity, owner="tail")
+        events = self._events.subscribe(request.patterns, capacity=request.capacity, owner="tail", as_published=True)
         meeting = Meeting(self._folder)
         try:
             connection = meeting.connect(name)

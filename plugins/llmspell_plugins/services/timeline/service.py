@@ -39,7 +39,9 @@ class TimelineService:
     def __init__(self, settings: TimelineSettings, services: Services) -> None:
         self._record = Record(settings.events, settings.size_bytes, settings.event_bytes)
         self._events = services.get(Events)
-        self._incoming = self._events.subscribe(settings.patterns, capacity=_WAITING, owner="timeline")
+        self._incoming = self._events.subscribe(
+            settings.patterns, capacity=_WAITING, as_published=True, owner="timeline"
+        )
 
     async def __aenter__(self) -> Self:
         """Record from now on."""

@@ -10,7 +10,8 @@ import pytest
 
 from kernel import opened
 from llmspell.cli.main import main
-from llmspell_hookspecs.errors import InvalidInputError, ScriptError, WorkflowError
+from llmspell_hookspecs import Redirect
+from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, ScriptError, WorkflowError
 from llmspell_hookspecs.workflows import Workflows
 from llmspell_testing.isolation import isolate
 
@@ -83,6 +84,25 @@ def plain(context: Any) -> int:
 
 async def waits(context: Any) -> int:
     return 1
+
+
+async def test_an_error_that_leads_back_to_the_workflow_ends_soon() -> None:
+    """The stage and the workflow both fail, so that each redirect could set off two more without end."""
+    ran = 0
+
+    def fail(context: Any) -> None:
+        nonlocal ran
+        ran += 1
+        raise ValueError("it is broken")
+
+    async with opened() as host:
+        await host.get(Workflows).create({"name": "w", "stages": [{"name": "s", "function": fail}]})
+        host.hooks.register("workflow_error", lambda context: Redirect("workflow:w"))
+        await host.settings.change("limits.hops", 4)
+        with pytest.raises(LlmspellError, match="redirected more than 4 times"):
+            await host.call("workflow:w", {})
+
+    assert ran == 2**5 - 1
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class OperationRef(Struct, frozen=True, gc=False):
         root_id: The outermost one.
         session_id: The ``session`` of the baggage; empty outside one.
         attempt: From 1.
-        hops: How often it was redirected.
+        hops: How often it, and what it runs within, was redirected.
         depth: How many operations are around it.
         baggage: What those around it gave all within them to carry: ``session``, ``user`` and the like, as texts.
     """

@@ -32,7 +32,7 @@ class Frame(Struct, eq=False):
         owner: The runner; frames of another host do not count.
         parent: The operation around it.
         component: What runs.
-        hops: How often it was redirected.
+        hops: How often it, and what it runs within, was redirected.
         language: Where it was asked for.
         depth: How many operations are around it.
         scopes: The runs of scripts that it descends from.

@@ -145,6 +145,7 @@ class Runner:
             frame = Frame(self, None, component, hops, operation.language or "python")
         else:
             nested = around.nested + 1
+            hops = hops or around.hops  # else each redirected one could have what it calls redirected as often again
             if around.owner is not self:
                 frame = Frame(self, None, component, hops, operation.language or "python", 0, (), nested)
             else:

@@ -248,7 +248,7 @@ class LimitSettings(Section):
         description="How deep operations may nest; above 34 Python's stack may end some ways of nesting sooner.",
     )
     hops: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=8, ge=0, le=1000, description="How often one may be redirected."
+        default=8, ge=0, le=1000, description="How often one may be redirected, what it runs within counted with it."
     )
     forks: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=64, ge=0, le=10_000, description="How many forks one operation may start."

@@ -10,6 +10,7 @@ import inspect
 import json
 import pkgutil
 import re
+import runpy
 import textwrap
 from collections.abc import Container, Iterator
 from enum import Enum
@@ -71,6 +72,7 @@ def references() -> dict[str, str]:
         "hook-points.md": _points(),
         "results.md": _results(),
         "tools.md": _tools(),
+        "tool-oracles.md": _tool_oracles(),
         "settings.md": _settings(),
         "plugin-settings.md": _plugin_settings(),
         "script-globals.md": _globals(),
@@ -135,6 +137,21 @@ def _examples(kind: type[Tool[Any]]) -> Iterator[str]:
         answer = "" if each.result is None else f"\n{json.dumps(each.result, ensure_ascii=False)}"
         given = json.dumps(each.parameters, ensure_ascii=False)
         yield f"\n\n{each.name}{needs}:\n\n```json\n{given}{answer}\n```"
+
+
+def _tool_oracles() -> str:
+    table = runpy.run_path(str(FOLDER.parents[1] / "tests" / "tool_oracles.py"))
+    rows = [f"| {tool} | {operation} | {held.oracle} | `{held.test}` |" for tool, operation, held in table["pairs"]()]
+    text = (
+        "Each operation of each tool has a test that holds its answer against a program, a library or a server that "
+        f"is none of ours; there are {len(rows)}. A guard test fails if one is missing. A tool of one operation has "
+        "`run`. The programs are Debian's, as `.ci/run` installs them."
+    )
+    return _page(
+        "What tools are held against",
+        text,
+        "\n".join(["| tool | operation | held against | test |", "|---|---|---|---|", *rows]),
+    )
 
 
 def _fields(model: type[BaseModel]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from waiting import PATIENCE_S
 __all__ = ["called", "oracle"]
 
 _PACKAGES = {
+    "bc": "bc",
     "convert": "imagemagick",
     "identify": "imagemagick",
     "compare": "imagemagick",
@@ -30,6 +31,8 @@ _PACKAGES = {
     "pdftoppm": "poppler-utils",
     "qpdf": "qpdf",
     "pandoc": "pandoc",
+    "jq": "jq",
+    "lua5.4": "lua5.4",
     "lynx": "lynx",
     "mariadb": "mariadb-client",
     "munpack": "mpack",
@@ -43,6 +46,10 @@ _PACKAGES = {
     "gc": "graphviz",
     "tred": "graphviz",
     "ccomps": "graphviz",
+    "dijkstra": "graphviz",
+    "perl": "perl",
+    "uuidparse": "uuid-runtime",
+    "yq": "yq",
 }
 """Which Debian package has the program; `.ci/run` installs them all."""
 
@@ -51,7 +58,7 @@ def oracle(program: str, *arguments: str | Path, codes: tuple[int, ...] = (0,), 
     """Run a program and return what it printed; skips the test where there is no such program."""
     found = shutil.which(program)
     if found is None:
-        pytest.skip(f"there is no {program}; apt-get install {_PACKAGES[program]}")
+        pytest.skip(f"there is no {program}; apt-get install {_PACKAGES.get(program, 'it')}")
     stdin = given.encode() if isinstance(given, str) else given
     done = subprocess.run(
         [found, *map(str, arguments)], input=stdin, capture_output=True, timeout=PATIENCE_S, check=False

@@ -240,7 +240,12 @@ def handlebars_js(template: str) -> str:
     if shutil.which("node") is None:
         pytest.skip("node is not installed; .ci/run installs it")
     given = json.dumps([template, VALUES])
-    done = subprocess.run(["node", "-e", script], input=given, capture_output=True, text=True, timeout=60, check=False)
+    paths = f"{os.environ.get('NODE_PATH', '')}:/usr/share/nodejs"  # there Debian's own node looks anyway
+    environment = {**os.environ, "NODE_PATH": paths}
+    command = ["node", "-e", script]
+    done = subprocess.run(
+        command, input=given, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     if "Cannot find module 'handlebars'" in done.stderr:
         pytest.skip("node has no handlebars; apt-get install node-handlebars")
     assert done.returncode == 0, done.stderr

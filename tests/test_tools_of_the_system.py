@@ -50,6 +50,7 @@ async def test_the_disk_is_that_of_df(tmp_path: Path) -> None:
 
 async def test_processes_and_interfaces_are_those_of_proc(tmp_path: Path) -> None:
     everything = await _figures(tmp_path, "stats")
+    assert set(await _figures(tmp_path, "all")) == set(everything)
     pids = [path for path in Path("/proc").iterdir() if path.name.isdigit()]
     names = [line.partition(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]]
 
@@ -79,7 +80,8 @@ async def test_a_port_that_listens_is_available_and_one_that_is_closed_is_not(tm
 async def test_a_web_address_is_available_unless_its_server_fails(tmp_path: Path, status: int, available: bool) -> None:
     with serve(lambda handler, count: handler.reply(b"", status)) as server:
         told = await _checked(tmp_path, target=server.url, check_type="http")
-    assert (told["available"], told["metadata"]) == (available, {"status_code": status})
+        found = oracle("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", server.url)
+    assert (told["available"], told["metadata"]) == (available, {"status_code": int(found)})
 
 
 async def test_a_name_is_looked_up_by_the_same_rules(tmp_path: Path) -> None:
@@ -124,6 +126,89 @@ async def test_a_certificate_is_told_as_by_openssl_if_it_is_trusted(tmp_path: Pa
         end,
     )
     assert (strange["available"], "not trusted" in strange["error"]) == (False, True)
+
+
+class Page(BaseHTTPRequestHandler):
+    """Answers with a status that the path names, or leads to where its query says."""
+
+    def do_GET(self) -> None:
+        path, _, place = self.path.partition("?")
+        self.send_response(int(path.strip("/") or 200))
+        if place:
+            self.send_header("location", place)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments: Any) -> None:
+        """Keep the tests' output clean."""
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where a server over TLS is; its certificate is for the name that the test gives, and trusted."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(getattr(request, "param", "127.0.0.1")).configure_cert(context)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    yield f"https://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+async def test_an_address_over_https_is_available_as_curl_finds_it(tmp_path: Path, pages: str, status: int) -> None:
+    told = await _checked(tmp_path, target=f"{pages}/{status}", check_type="https")
+
+    found = oracle(
+        "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", tmp_path / "ca.pem", f"{pages}/{status}"
+    )
+    assert (told["available"], told["metadata"], told["error"]) == (status < 500, {"status_code": int(found)}, None)
+
+
+async def test_an_address_over_https_that_nobody_vouches_for_is_unavailable_as_for_curl(
+    tmp_path: Path, pages: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+
+    told = await _checked(tmp_path, target=pages, check_type="https")
+
+    code = oracle("curl", "-s", "-o", "/dev/null", "-w", "%{exitcode}", pages, codes=(60,))
+    assert (told["available"], "certificate" in told["error"].lower(), code) == (False, True, "60")
+
+
+@pytest.mark.parametrize("pages", ["example.com"], indirect=True)
+async def test_a_certificate_of_another_name_makes_an_address_unavailable(tmp_path: Path, pages: str) -> None:
+    told = await _checked(tmp_path, target=pages, check_type="https")
+
+    code = oracle("curl", "-s", "-w", "%{exitcode}", "--cacert", tmp_path / "ca.pem", pages, codes=(60,))
+    assert (told["available"], "127.0.0.1" in told["error"], code) == (False, True, "60")
+
+
+async def test_https_is_not_what_a_plain_server_or_a_plain_url_speaks(tmp_path: Path, pages: str) -> None:
+    with serve(lambda handler, count: handler.reply(b"")) as server:
+        told = await _checked(tmp_path, target=server.url.replace("http://", "https://"), check_type="https")
+        with pytest.raises(InvalidInputError, match="https needs a URL with https"):
+            await _checked(tmp_path, target=server.url, check_type="https")
+        assert server.seen == []
+
+    assert (told["available"], bool(told["error"])) == (False, True)
+
+
+async def test_a_redirect_of_https_is_followed_and_leads_to_no_host_that_is_not_allowed(
+    tmp_path: Path, pages: str
+) -> None:
+    followed = await _checked(tmp_path, target=f"{pages}/302?{pages}/404", check_type="https")
+    with pytest.raises(SecurityError):
+        await _checked(tmp_path, target=f"{pages}/302?https://127.0.0.2:1/", check_type="https")
+
+    assert followed["metadata"] == {"status_code": 404}
 
 
 async def test_values_of_tools_are_kept_in_the_state_of_their_scope() -> None:

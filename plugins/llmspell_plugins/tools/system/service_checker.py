@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import trio
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llmspell_hookspecs import (
     NetworkAccess,
@@ -42,6 +42,12 @@ class ServiceCheckerParameters(BaseModel):
     )
     check_type: Literal["tcp", "tls", "http", "https", "dns"] = Field(description="What is tried.")
     timeout_seconds: float = Field(default=5, gt=0, le=60, description="How long the service may take.")
+
+    @model_validator(mode="after")
+    def _is_secured(self) -> ServiceCheckerParameters:
+        if self.check_type == "https" and not self.target.lower().startswith("https://"):
+            raise ValueError("https needs a URL with https; correct the target, or check http")
+        return self
 
 
 class ServiceCheckerSettings(BaseModel):

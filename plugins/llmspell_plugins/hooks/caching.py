@@ -13,15 +13,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, ClassVar, Final, Literal
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs import Cache, Failure, HookContext, ModelRequest, ModelResponse, Policy, Services, hookimpl
+from llmspell_hookspecs.stateful import plain_state, state_of
 
 from .call_match import KeyPart, address_of, fits, key_of
 
 __all__ = ["Caching", "CachingSettings"]
 
 _PRIORITY: Final = 100_000
+_ADDRESSES: Final = 1000
 _POINTS: Final = {
     "tool": ("before_tool_execution", "after_tool_execution", "tool_error"),
     "model": ("before_model_call", "after_model_call", "model_error"),
@@ -49,6 +52,15 @@ class CachingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rules: Annotated[tuple[CacheRule, ...], Policy.LOCKED] = Field(default=(), description="What is kept.")
+
+
+class _State(Struct, frozen=True):
+    """What outlives the plugin; the answers are kept by the host."""
+
+    counts: dict[str, int]
+    saved_ns: int
+    saved_usd: float
+    took_ns: dict[str, tuple[int, int]]
 
 
 class Caching:
@@ -92,6 +104,19 @@ class Caching:
             "saved_usd": self._saved_usd,
         }
 
+    async def dump_state(self) -> Any:
+        """Return the counts, and how long calls took; see the contract's `Stateful`."""
+        took_ns = {address: (took[0], took[1]) for address, took in self._took_ns.items()}
+        return plain_state(_State(dict(self._counts), self._saved_ns, self._saved_usd, took_ns))
+
+    async def load_state(self, state: Any, /) -> None:
+        """Take that over."""
+        given = state_of(state, _State, self.name)
+        self._counts.update(given.counts)
+        self._saved_ns += given.saved_ns
+        self._saved_usd += given.saved_usd
+        self._took_ns.update({address: [*took] for address, took in list(given.took_ns.items())[:_ADDRESSES]})
+
     def _rule(self, context: HookContext[Any]) -> CacheRule | None:
         address = address_of(context)
         return next((rule for rule in self._rules if fits(rule.match, address)), None)
@@ -118,7 +143,7 @@ class Caching:
         rule = self._rule(context)
         if rule is None:
             return
-        took = self._took_ns.setdefault(address_of(context), [0, 0]) if len(self._took_ns) < 1000 else [0, 0]
+        took = self._took_ns.setdefault(address_of(context), [0, 0]) if len(self._took_ns) < _ADDRESSES else [0, 0]
         if context.elapsed_ns:  # it ran
             took[0], took[1] = took[0] + 1, took[1] + context.elapsed_ns
             return

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmspell_hookspecs import Failure, HookContext, OperationCancelledError, Policy, Retry, Services, hookimpl
 from llmspell_hookspecs.errors import ProviderError, SecurityError
 from llmspell_hookspecs.services import Clock
+from llmspell_hookspecs.stateful import plain_state, state_of
 
 from .call_match import address_of, fits, provider_of
 
@@ -77,14 +78,29 @@ class _Course(Struct):
     last_s: float = 0.0
 
 
+class _LoadState(Struct, frozen=True):
+    """Calls and retries of one provider, tool or agent: ages in seconds, and how many."""
+
+    calls: list[tuple[float, int]]
+    retries: list[tuple[float, int]]
+
+
+class _State(Struct, frozen=True):
+    """What outlives the plugin."""
+
+    at_s: float
+    loads: dict[str, _LoadState]
+    counts: dict[str, int]
+
+
 class _Load:
     """Calls and retries of the last minute, of one provider, tool or agent."""
 
     __slots__ = ("_calls", "_retries")
 
     def __init__(self) -> None:
-        self._calls: deque[list[float]] = deque()
-        self._retries: deque[list[float]] = deque()
+        self._calls: deque[list[Any]] = deque()  # time and count
+        self._retries: deque[list[Any]] = deque()
 
     def call(self, now_s: float) -> None:
         """Count a call."""
@@ -97,17 +113,28 @@ class _Load:
         self._count(self._retries, now_s)
         return True
 
+    def state(self, now_s: float) -> _LoadState:
+        """Return both, by age."""
+        self._sum(self._calls, now_s), self._sum(self._retries, now_s)
+        calls, retries = ([(now_s - at_s, count) for at_s, count in row] for row in (self._calls, self._retries))
+        return _LoadState(calls, retries)
+
+    def load(self, state: _LoadState, then_s: float) -> None:
+        """Take both over."""
+        self._calls.extend([then_s - age_s, count] for age_s, count in state.calls)
+        self._retries.extend([then_s - age_s, count] for age_s, count in state.retries)
+
     @staticmethod
-    def _count(row: deque[list[float]], now_s: float) -> None:
+    def _count(row: deque[list[Any]], now_s: float) -> None:
         if not row or now_s - row[-1][0] >= 1:
             row.append([now_s, 0])
         row[-1][1] += 1
 
     @staticmethod
-    def _sum(row: deque[list[float]], now_s: float) -> float:
+    def _sum(row: deque[list[Any]], now_s: float) -> int:
         while row and row[0][0] <= now_s - _WINDOW_S:
             row.popleft()
-        return sum(count for _, count in row)
+        return sum(int(count) for _, count in row)
 
 
 class RetryHook:
@@ -146,6 +173,20 @@ class RetryHook:
     def stats(self) -> dict[str, int]:
         """Return how many retries were asked for, and how many were not because of attempts, time or budget."""
         return dict(self._counts)
+
+    async def dump_state(self) -> Any:
+        """Return the calls and retries of the last minute, and the counts; see the contract's `Stateful`."""
+        now_s = self._clock.monotonic_s()
+        loads = {key: load.state(now_s) for key, load in self._loads.items()}
+        return plain_state(_State(self._clock.now_s(), loads, dict(self._counts)))
+
+    async def load_state(self, state: Any, /) -> None:
+        """Take that over; a clock that was set back frees no retry."""
+        given = state_of(state, _State, self.name)
+        then_s = self._clock.monotonic_s() - max(0.0, self._clock.now_s() - given.at_s)
+        for key, each in list(given.loads.items())[-_KEPT:]:
+            self._loads.setdefault(key, _Load()).load(each, then_s)
+        self._counts.update(given.counts)
 
     def _completed(self, context: HookContext[Any]) -> None:
         self._load(context).call(self._clock.monotonic_s())

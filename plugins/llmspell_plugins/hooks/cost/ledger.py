@@ -21,7 +21,7 @@ from msgspec import Struct
 from llmspell_hookspecs import Storage
 from llmspell_hookspecs.errors import StorageError, text_of_error
 
-__all__ = ["PREFIX", "Account", "Amount", "Ledger", "read_accounts"]
+__all__ = ["PREFIX", "Account", "Amount", "Ledger", "Stored", "read_accounts"]
 
 PREFIX: Final = "cost/"
 _BATCH: Final = 256
@@ -56,7 +56,7 @@ class Amount(Struct, frozen=True):
         )
 
 
-class _Stored(Struct, frozen=True):
+class Stored(Struct, frozen=True):
     """An account as the storage has it."""
 
     budget: str
@@ -255,12 +255,12 @@ async def read_accounts(storage: Storage) -> Any:
 
 
 def _encode(account: Account) -> bytes:
-    return msgspec.json.encode(_Stored(account.budget, account.window, account.since_s, account.key, account.amount))
+    return msgspec.json.encode(Stored(account.budget, account.window, account.since_s, account.key, account.amount))
 
 
-def _decode(value: bytes) -> _Stored:
+def _decode(value: bytes) -> Stored:
     try:
-        return msgspec.json.decode(value, type=_Stored)
+        return msgspec.json.decode(value, type=Stored)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise StorageError(
             f"the ledger: an entry is damaged: {text_of_error(error)}; delete it with its key below {PREFIX}"

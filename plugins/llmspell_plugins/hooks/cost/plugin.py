@@ -35,11 +35,12 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.errors import InvalidInputError, ProviderError, StorageError, text_of_error
 from llmspell_hookspecs.model import ModelUsage
 from llmspell_hookspecs.services import Clock
+from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.storage import Storages
 from llmspell_plugins.hooks.call_match import address_of, fits, input_tokens, key_of, provider_of
 
 from .budget import holds, left_of, room_of, used_of, window_start
-from .ledger import Account, Amount, Ledger
+from .ledger import Account, Amount, Ledger, Stored
 from .prices import PICO, Prices, TokenPrice, read_list, token_price
 from .settings import Budget, BudgetKey, CostSettings
 
@@ -67,6 +68,14 @@ class _Held(Struct):
     price: TokenPrice
 
 
+class _State(Struct, frozen=True):
+    """What outlives the plugin: its counts, the alerts that were told, and the accounts that no storage keeps."""
+
+    counts: dict[str, int]
+    told: list[tuple[Stored, float]]
+    accounts: list[Stored]
+
+
 class Cost:
     """The plugin; the host makes one.
 
@@ -88,6 +97,7 @@ class Cost:
         self._agents: OrderedDict[str, str] = OrderedDict()
         self._counts: Counter[str] = Counter()
         self._told_unwritten = False
+        self._inherited = _State({}, [], [])
         self._by_name: dict[tuple[str, str], Budget] = {(each.title, each.window): each for each in settings.budgets}
         take = self._take_strictly if settings.ledger == "strict" else self._take
         if any("agent" in budget.key for budget in settings.budgets):
@@ -130,6 +140,7 @@ class Cost:
         if self._settings.ledger != "memory":
             self._ledger = Ledger(await self._services.get(Storages).open())
             await self._ledger.load(self._clock.now_s() - self._settings.keep_days * 86_400)
+            self._inherit()
         return self
 
     async def run(self) -> None:
@@ -153,6 +164,29 @@ class Cost:
             "taken_usd": taken.pico_usd / PICO,
             "unwritten": self._ledger.lost,
         }
+
+    async def dump_state(self) -> Any:
+        """Return what was spent, and what is taken and not settled as spent; see the contract's `Stateful`."""
+        accounts = [(_stored(account), account.told) for account in self._ledger.accounts()]
+        unkept = [stored for stored, _ in accounts] if self._settings.ledger == "memory" else []
+        return plain_state(_State(dict(self._counts), [row for row in accounts if row[1]], unkept))
+
+    async def load_state(self, state: Any, /) -> None:
+        """Take that over; what a storage keeps is read from there when the plugin opens."""
+        given = state_of(state, _State, self.name)
+        self._counts.update(given.counts)
+        self._inherited = given
+        self._inherit()
+
+    def _inherit(self) -> None:
+        """Add what another one of this plugin has spent, once, and what it told of."""
+        given = self._inherited
+        for stored in given.accounts if self._settings.ledger == "memory" else ():
+            self._ledger.account(stored.budget, stored.window, stored.since_s, stored.key).amount += stored.amount
+        for stored, told in given.told:
+            account = self._ledger.account(stored.budget, stored.window, stored.since_s, stored.key)
+            account.told = max(account.told, told)
+        self._inherited = msgspec.structs.replace(given, accounts=[])
 
     def headroom(self) -> dict[str, dict[str, float]]:
         """Return what is left of each budget that something was spent of, by its name and key."""
@@ -366,6 +400,10 @@ class Cost:
         self._agents[context.operation.id] = context.component.name
         if len(self._agents) > _HELD:
             self._agents.popitem(last=False)
+
+
+def _stored(account: Account) -> Stored:
+    return Stored(account.budget, account.window, account.since_s, account.key, account.amount)
 
 
 def _billed(usage: ModelUsage, price: TokenPrice) -> int:

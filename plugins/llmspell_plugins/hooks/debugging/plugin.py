@@ -10,6 +10,7 @@ first, and counted. Whatever becomes of the file, operations go on.
 
 from __future__ import annotations
 
+import os
 import time
 import tracemalloc
 from collections import deque
@@ -22,6 +23,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 from weakref import WeakKeyDictionary
 
 import trio
+from msgspec import Struct, structs
 from pydantic import BaseModel, ConfigDict, Field
 from trio.lowlevel import current_task
 
@@ -32,6 +34,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.regular import replace_regular
 from llmspell_hookspecs.services import ProjectFolder
 from llmspell_hookspecs.spelling import spelled_path
+from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_plugins.hooks.security.secrets import Redactor
 
 from .chrome import chrome_trace
@@ -87,6 +90,16 @@ class DebuggingSettings(BaseModel):
     format: Literal["chrome", "json"] = Field(
         default="chrome", description="Of that file: the trace format of Chrome, which Perfetto shows, or the spans."
     )
+
+
+class _State(Struct, frozen=True):
+    """What outlives the plugin; a span's times are of a clock of this process that showed 0 at ``epoch_ns``."""
+
+    process: int
+    epoch_ns: int
+    dropped: int
+    short: int
+    spans: list[Span]
 
 
 class Debugging:
@@ -183,6 +196,23 @@ class Debugging:
         return await trio.to_thread.run_sync(
             lambda: {**facts, "spans": [span.plain() for span in widened(spans)]}, abandon_on_cancel=True
         )
+
+    async def dump_state(self) -> Any:
+        """Return the operations that are kept; see the contract's `Stateful`. What runs still is not among them."""
+        spans, facts = await self._so_far()
+        state = _State(os.getpid(), self._epoch_ns, facts["dropped"], self._short, spans)
+        return await trio.to_thread.run_sync(plain_state, state)
+
+    async def load_state(self, state: Any, /) -> None:
+        """Take them over, as many as there is room for."""
+        given = await trio.to_thread.run_sync(state_of, state, _State, self.name)
+        shift_ns = 0 if given.process == os.getpid() else given.epoch_ns - self._epoch_ns
+        for span in given.spans:
+            begin_ns, end_ns = span.begin_ns + shift_ns, span.end_ns + shift_ns
+            self._spans.append(structs.replace(span, begin_ns=begin_ns, end_ns=end_ns))
+        self._noted += given.dropped + len(given.spans)
+        self._short += given.short
+        self._numbers = count(1 + max((span.task for span in given.spans), default=0))
 
     async def chrome(self) -> dict[str, Any]:
         """Return the operations that are kept in the trace format of Chrome."""

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
 import trio
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from llmspell_hookspecs import Events, FileAccess, HookContext, ModelResponse, Policy, Services, hookimpl
 from llmspell_hookspecs.errors import InvalidInputError, PluginError, text_of_error
 from llmspell_hookspecs.regular import replace_regular
 from llmspell_hookspecs.services import Hooks
+from llmspell_hookspecs.stateful import plain_state, state_of
 
-from .series import OTHER, Counter, Histogram, cumulative
+from .series import BOUNDS_S, OTHER, Counter, Histogram, Times, cumulative
 from .text import render, serve
 
 __all__ = ["Metrics", "MetricsSettings"]
@@ -57,6 +59,14 @@ class MetricsSettings(BaseModel):
         if listen and not (host and colon and port.isdigit() and int(port) < 65_536):
             raise ValueError(f"{listen!r} is no address; write host:port, such as 127.0.0.1:9464")
         return listen
+
+
+class _State(Struct, frozen=True):
+    """What outlives the plugin: labels and sum of each series."""
+
+    sums: dict[str, list[tuple[tuple[str, ...], float]]]
+    took: list[tuple[tuple[str, ...], Times]]
+    unwritten: int = 0
 
 
 class Metrics:
@@ -177,6 +187,26 @@ class Metrics:
                 {f"p{part}_s": round(times.quantile_s(part / 100), 6) for part in (50, 95, 99)}
             )
         return counts
+
+    async def dump_state(self) -> Any:
+        """Return all sums, which never become smaller; see the contract's `Stateful`."""
+        sums = {name: list(counter.rows()) for name, counter in self._counters().items()}
+        return plain_state(_State(sums, list(self._took.rows()), self._unwritten))
+
+    async def load_state(self, state: Any, /) -> None:
+        """Add them."""
+        given = state_of(state, _State, self.name)
+        if any(len(times.buckets) != len(BOUNDS_S) + 1 for _, times in given.took):
+            raise InvalidInputError(f"plugin {self.name}: this state has other buckets; begin without it")
+        for name, counter in self._counters().items():
+            for labels, amount in given.sums.get(name, ()):
+                counter.add(labels, amount)
+        for labels, times in given.took:
+            self._took.merge(labels, times)
+        self._unwritten += given.unwritten
+
+    def _counters(self) -> dict[str, Counter]:
+        return {"ended": self._ended, "attempts": self._attempts, "tokens": self._tokens, "usd": self._usd}
 
     def text(self) -> bytes:
         """Return all of it in the text format of Prometheus."""

@@ -89,6 +89,13 @@ class Histogram:
         times.total_ns += took_ns
         times.buckets[bisect_left(_BOUNDS_NS, took_ns)] += 1
 
+    def merge(self, labels: tuple[str, ...], more: Times) -> None:
+        """Add the times of another histogram's series."""
+        times = self._series.get(labels) or self._make(labels)
+        times.count += more.count
+        times.total_ns += more.total_ns
+        times.buckets = [one + other for one, other in zip(times.buckets, more.buckets, strict=True)]
+
     def rows(self) -> Iterator[tuple[tuple[str, ...], Times]]:
         """Return labels and times of each series."""
         return iter(sorted(self._series.items(), key=lambda row: row[0]))

@@ -16,6 +16,9 @@ from typing import Protocol
 
 __all__ = ["FixedWindow", "Limiter", "SlidingWindow", "TokenBucket"]
 
+_LONG_AGO = -(1 << 100)
+"""Before any time; 0 is none, for what was taken before this clock began may count here, too."""
+
 
 class Limiter(Protocol):
     """One limit for one key."""
@@ -38,6 +41,9 @@ class Limiter(Protocol):
     def is_idle(self, now_ns: int) -> bool:
         """Return whether it is as it was when it was new, so that it may be forgotten."""
 
+    def taken(self, now_ns: int) -> list[tuple[int, int]]:
+        """Return times and counts which, taken by a new one, leave no more room than there is here."""
+
 
 class TokenBucket:
     """So many in the long run, and so many at once.
@@ -53,7 +59,7 @@ class TokenBucket:
     def __init__(self, rate: int, per_ns: int, burst: int) -> None:
         self._rate, self._per_ns = rate, per_ns
         self._room = burst * per_ns
-        self._full_at = 0  # in units of a nanosecond / rate, in which everything is a whole number
+        self._full_at = _LONG_AGO  # in units of a nanosecond / rate, in which everything is a whole number
 
     def earliest(self, count: int, now_ns: int) -> int:
         """Return the first time at which so many more may go."""
@@ -84,6 +90,11 @@ class TokenBucket:
     def is_idle(self, now_ns: int) -> bool:
         """Return whether it is full."""
         return self._full_at <= now_ns * self._rate
+
+    def taken(self, now_ns: int) -> list[tuple[int, int]]:
+        """Return what is missing as taken now, rounded up."""
+        missing = max(0, self._full_at - now_ns * self._rate)
+        return [(now_ns, -(-missing // self._per_ns))] if missing else []
 
 
 class SlidingWindow:
@@ -145,6 +156,11 @@ class SlidingWindow:
         self._forget(now_ns)
         return not self._taken
 
+    def taken(self, now_ns: int) -> list[tuple[int, int]]:
+        """Return what is remembered."""
+        self._forget(now_ns)
+        return [(at_ns, count) for at_ns, count in self._taken]
+
     def _forget(self, now_ns: int) -> None:
         while self._taken and self._taken[0][0] + self._per_ns <= now_ns:
             self._count -= self._taken.popleft()[1]
@@ -198,6 +214,14 @@ class FixedWindow:
     def is_idle(self, now_ns: int) -> bool:
         """Return whether its window is over and nothing is owed."""
         return self._at(now_ns) > self._window + self._used // self._rate
+
+    def taken(self, now_ns: int) -> list[tuple[int, int]]:
+        """Return what counts in this window as taken now, or in a later one in the middle of that."""
+        this = self._at(now_ns)
+        window = max(this, self._window)
+        used = self._used_in(window)
+        at_ns = now_ns if window == this else self._start(window) + self._per_ns // 2  # no edge: clocks are rounded
+        return [(at_ns, used)] if used else []
 
     def _used_in(self, window: int) -> int:
         """What counts in a window that is not before the last one; what is owed is paid off by those between."""

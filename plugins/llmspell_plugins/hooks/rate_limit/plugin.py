@@ -31,6 +31,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.errors import ProviderError
 from llmspell_hookspecs.services import Clock
+from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_plugins.hooks.call_match import KeyPart, address_of, fits, input_tokens, key_of, provider_of
 
 from .limiter import FixedWindow, Limiter, SlidingWindow, TokenBucket
@@ -97,6 +98,28 @@ class _Held(Struct):
     places: list[_Place]
 
 
+class _LimiterState(Struct, frozen=True):
+    """A limiter: which of the limits, whose, and what was taken, each with its age in nanoseconds."""
+
+    name: str
+    match: str
+    key: tuple[str, ...]
+    unit: str
+    per_s: float
+    of: tuple[str, ...]
+    taken: list[tuple[int, int]]
+
+
+class _State(Struct, frozen=True):
+    """What outlives the plugin; how long providers are left alone in nanoseconds from then on."""
+
+    at_s: float
+    limiters: list[_LimiterState]
+    back_in: dict[str, int]
+    counts: dict[str, int]
+    waited_s: float
+
+
 class RateLimit:
     """The plugin; the host makes one.
 
@@ -144,6 +167,32 @@ class RateLimit:
             )
             for (number, *key), limiter in self._limiters.items()
         }
+
+    async def dump_state(self) -> Any:
+        """Return what was taken of each limit, and which providers are left alone; see the contract's `Stateful`."""
+        now_ns = self._now_ns()
+        limiters = []
+        for (number, *key), limiter in self._limiters.items():
+            if taken := limiter.taken(now_ns):
+                ages = [(now_ns - at_ns, count) for at_ns, count in taken]
+                limiters.append(_LimiterState(*_identity(self._settings.limits[number]), tuple(key), ages))
+        back_in = {provider: at_ns - now_ns for provider, at_ns in self._back_at.items() if at_ns > now_ns}
+        return plain_state(_State(self._clock.now_s(), limiters, back_in, dict(self._counts), self._waited_s))
+
+    async def load_state(self, state: Any, /) -> None:
+        """Take that over: of a limit that is still there, whatever its rate is now. A clock set back frees nothing."""
+        given = state_of(state, _State, self.name)
+        then_ns = self._now_ns() - max(0, round((self._clock.now_s() - given.at_s) * _NS))
+        numbers = {_identity(limit): number for number, limit in enumerate(self._settings.limits)}
+        for each in given.limiters[:_KEPT]:
+            number = numbers.get((each.name, each.match, each.key, each.unit, each.per_s))
+            if number is not None:
+                limiter = self._limiters[(number, *each.of)] = self._make(self._settings.limits[number])
+                for age_ns, count in each.taken:
+                    limiter.take(count, then_ns - age_ns)
+        self._back_at.update({provider: then_ns + wait_ns for provider, wait_ns in given.back_in.items()})
+        self._counts.update(given.counts)
+        self._waited_s += given.waited_s
 
     async def _take(self, context: HookContext[Any]) -> Cancel | Redirect | None:
         return await self._acquire(context)
@@ -291,3 +340,8 @@ class RateLimit:
             until_ns = self._now_ns() + round(min(error.retry_after_s, 3600) * _NS)
             provider = provider_of(context)
             self._back_at[provider] = max(self._back_at.get(provider, 0), until_ns)
+
+
+def _identity(limit: Limit) -> tuple[str, str, tuple[str, ...], str, float]:
+    """What makes a limit the same one, though it may have become tighter."""
+    return limit.name, limit.match, limit.key, limit.unit, limit.per_s

@@ -397,6 +397,8 @@ def test_the_report_sums_by_component_and_budget(tmp_path: Path) -> None:
     assert [row["component"] for row in rows if row["component"].startswith("model:")] == ["model:offline/rules"]
     assert rows[0]["calls"] >= 1
     assert rows[0]["usd"] == pytest.approx(rows[0]["tokens"] / 1e6)
+    (model,) = json.loads(llmspell("cost", "report", "--by", "model", "--output", "json"))
+    assert (model["model"], model["calls"]) == ("offline/rules", rows[0]["calls"])
     assert json.loads(llmspell("cost", "report", "--by", "budget", "--output", "json"))[0]["budget"] == "all"
 
 

@@ -21,7 +21,10 @@ def cost() -> None:
 
 @cost.command("report")
 @click.option(
-    "--by", type=click.Choice(["budget", "component", "provider", "session", "day"]), default="component", help="Whose."
+    "--by",
+    type=click.Choice(["budget", "component", "model", "provider", "session", "day"]),
+    default="component",
+    help="Whose.",
 )
 @click.option("--since", default="", help="Only what was spent from this day on, such as 2026-11-01.")
 @click.pass_obj
@@ -45,6 +48,8 @@ def cost_report(invocation: Invocation, by: str, since: str) -> None:
                 add(account, account.budget, "/".join(account.key), _since(account.since_s))
             elif by == "day" and not account.budget:
                 add(account, _since(account.since_s))
+            elif by == "model" and not account.budget and account.key[0].startswith("model:"):
+                add(account, account.key[0].removeprefix("model:"))
             elif by in _PARTS and not account.budget:
                 add(account, account.key[_PARTS[by]])
         heads = ("budget", "key", "since") if by == "budget" else (by,)

@@ -7,13 +7,17 @@ cut short.
 
 Invariant: what is spent and taken together exceeds no budget by a call that keeps to its ``max_tokens``, however many
 callers there are. A provider that bills more is told of by an event, and the budget is closed. Time is counted when a
-call ends, so a call that began in time may end above it.
+call ends, so a call that began in time may end above it. Where a person is asked, and allows it, a call passes a budget
+by as much as it costs.
+
+It is longer than most because what is taken, settled and given back is one story.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from typing import Any, ClassVar, Final, Self
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final, Literal, Self, overload
 
 import msgspec
 import trio
@@ -32,17 +36,19 @@ from llmspell_hookspecs import (
     Services,
     hookimpl,
 )
+from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
 from llmspell_hookspecs.errors import InvalidInputError, ProviderError, StorageError, text_of_error
 from llmspell_hookspecs.model import ModelUsage
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.storage import Storages
-from llmspell_plugins.hooks.call_match import address_of, fits, input_tokens, key_of, provider_of
+from llmspell_plugins.hooks.call_match import address_of, fits, input_tokens, provider_of
 
+from .around import POINTS, Around
 from .budget import holds, left_of, room_of, used_of, window_start
 from .ledger import Account, Amount, Ledger, Stored
 from .prices import PICO, Prices, TokenPrice, read_list, token_price
-from .settings import Budget, BudgetKey, CostSettings
+from .settings import Budget, CostSettings
 
 __all__ = ["Cost"]
 
@@ -94,14 +100,14 @@ class Cost:
         self._prices = Prices(settings.prices, {})
         self._ledger = Ledger(None)
         self._held: OrderedDict[str, _Held] = OrderedDict()
-        self._agents: OrderedDict[str, str] = OrderedDict()
+        self._around = Around()
         self._counts: Counter[str] = Counter()
         self._told_unwritten = False
         self._inherited = _State({}, [], [])
         self._by_name: dict[tuple[str, str], Budget] = {(each.title, each.window): each for each in settings.budgets}
         take = self._take_strictly if settings.ledger == "strict" else self._take
-        if any("agent" in budget.key for budget in settings.budgets):
-            self._stand("before_agent_execution", self._remember_agent, kind="observe")
+        if any({"agent", "workflow"}.intersection(budget.key) for budget in settings.budgets):
+            self._stand_around()
         for kind, (before, after, error) in _POINTS.items():
             if kind == "model":
                 self._stand(before, self._fit, priority=_LAST)
@@ -112,6 +118,12 @@ class Cost:
             self._stand(error, self._settle_failure, priority=_FIRST)
             self._stand(after, self._end, kind="observe")
             self._stand(error, self._end, kind="observe")
+
+    def _stand_around(self) -> None:
+        for before, ends in POINTS.items():
+            self._stand(before, self._around.begin, kind="observe")
+            for end in ends:
+                self._stand(end, self._around.end, kind="observe", priority=_LAST)
 
     def _stand(self, point: str, function: Any, **options: Any) -> None:
         if function == self._take_strictly:
@@ -210,13 +222,13 @@ class Cost:
         asked = input_tokens(request)
         longest = request.max_tokens or price.max_output_tokens or self._settings.max_output_tokens
         most = longest
-        for budget in budgets:
-            spent = self._account(budget, context).amount
-            room = room_of(budget, spent, asked, price)
-            if room is not None and room < most:
-                most = room
-            if most < 1:
-                return self._exceeded(budget, context, redirects=True)
+        for budget, account in self._charged(budgets, context):
+            room = room_of(budget, account.amount, asked, price)
+            if room is None or room >= most or (room < 1 and budget.on_exceed == "ask"):
+                continue
+            if room < 1:
+                return self._exceeded(budget, account, context, redirects=True)
+            most = room
         if most == request.max_tokens:
             return None
         if most < longest:
@@ -238,25 +250,24 @@ class Cost:
             if isinstance(found, Cancel):
                 return found
             price, amount = found, self._most(context.subject, found)
-        budgets = self._budgets(context)
-        accounts = [self._account(budget, context) for budget in budgets]
-        for budget, account in zip(budgets, accounts, strict=True):
-            if not holds(budget, account.amount, amount):
-                refusal = self._exceeded(budget, context, redirects=False)
-                assert isinstance(refusal, Cancel)
-                return refusal
-        accounts.append(self._total(context))
-        self._ledger.take(accounts, amount)
+        charged = self._charged(self._budgets(context), context)
+        exceeded = [(budget, account) for budget, account in charged if not holds(budget, account.amount, amount)]
+        exceeded.sort(key=lambda pair: pair[0].on_exceed == "ask")
+        refusal = self._exceeded(*exceeded[0], context, redirects=False) if exceeded else None
+        if refusal is not None and refusal.code != APPROVAL_REQUIRED:
+            return refusal
+        accounts = [*(account for _, account in charged), self._total(context)]
+        self._ledger.take(accounts, amount)  # also where a person is asked: it is given back if that is no yes
         self._held[operation.id] = _Held(operation.attempt, accounts, amount, price)
         if len(self._held) > _HELD:
             self._held.popitem(last=False)
-        return None
+        return refusal
 
     async def _take_strictly(self, context: HookContext[Any]) -> Cancel | None:
         """Take it, and go on when it is written: what other hosts of this storage spent counts, too."""
         refusal = self._take(context)
         held = self._held.get(context.operation.id)
-        if refusal is not None or held is None:
+        if held is None:
             return refusal
         try:
             await self._ledger.flush(held.accounts)
@@ -268,11 +279,11 @@ class Cost:
         except (trio.Cancelled, BaseExceptionGroup):  # a group where the storage waits in a nursery
             self._give_back(context, held)
             raise
-        for budget, account in zip(self._budgets(context), held.accounts, strict=False):
-            if not holds(budget, account.amount, Amount()):
+        for budget, account in self._charged(self._budgets(context), context):
+            if not holds(budget, account.amount, Amount()) and budget.on_exceed != "ask":
                 self._give_back(context, held)
-                return self._exceeded(budget, context, redirects=False)  # type: ignore[return-value]
-        return None
+                return self._exceeded(budget, account, context, redirects=False)
+        return refusal
 
     def _give_back(self, context: HookContext[Any], held: _Held) -> None:
         self._held.pop(context.operation.id, None)
@@ -297,25 +308,37 @@ class Cost:
         advice = f'give [plugins.cost.prices."{model}"], or unknown_model = "zero" or "estimate"'
         return Cancel(f"model:{model}: nobody knows its price, and a budget limits money; {advice}", "price_unknown")
 
-    def _exceeded(self, budget: Budget, context: HookContext[Any], *, redirects: bool) -> Cancel | Redirect:
-        if redirects and budget.redirect and budget.redirect != address_of(context):
+    @overload
+    def _exceeded(
+        self, budget: Budget, account: Account, context: HookContext[Any], *, redirects: Literal[False]
+    ) -> Cancel: ...
+
+    @overload
+    def _exceeded(
+        self, budget: Budget, account: Account, context: HookContext[Any], *, redirects: Literal[True]
+    ) -> Cancel | Redirect: ...
+
+    def _exceeded(
+        self, budget: Budget, account: Account, context: HookContext[Any], *, redirects: bool
+    ) -> Cancel | Redirect:
+        if redirects and budget.on_exceed == "redirect" and budget.redirect != address_of(context):
             self._counts["redirected"] += 1
             return Redirect(budget.redirect)
-        self._counts["refused"] += 1
-        account = self._account(budget, context)
+        asks = budget.on_exceed == "ask"
+        self._counts["asked" if asks else "refused"] += 1
         left = ", ".join(f"{value:.6g} {unit}" for unit, value in left_of(budget, account.amount).items())
         whose = f" of {'/'.join(account.key)}" if account.key else ""
         until = "" if budget.window == "none" else f"; it begins anew each {budget.window}"
         what = f"the budget {budget.title}{whose} has {left} left, which is too little for this call"
-        return Cancel(f"{address_of(context)}: {what}{until}", "budget_exceeded")
+        return Cancel(f"{address_of(context)}: {what}{until}", APPROVAL_REQUIRED if asks else "budget_exceeded")
 
     # After: settle.
 
-    def _settle_result(self, context: HookContext[Any]) -> None:
-        """Put what was used in place of what was taken."""
+    def _settle_result(self, context: HookContext[Any]) -> Modified | None:
+        """Put what was used in place of what was taken, and tell what it cost where the provider has not."""
         held = self._held.pop(context.operation.id, None)
         if held is None:
-            return
+            return None
         usage = context.subject.usage if isinstance(context.subject, ModelResponse) else ModelUsage()
         if not isinstance(context.subject, ModelResponse):
             spent = Amount(calls=1, ns=context.elapsed_ns)
@@ -324,6 +347,15 @@ class Cost:
         else:
             spent = Amount(_billed(usage, held.price), usage.input_tokens + usage.output_tokens, 1, context.elapsed_ns)
         self._settle(held, spent, context)
+        if not isinstance(context.subject, ModelResponse):
+            return None
+        usd = spent.pico_usd / PICO
+        context.metadata[self.name]["usd"] = usd
+        is_told = usage.cost_usd == usd or (usage.cost_usd is not None and not held.price.own)
+        if held.price is _FREE or is_told or not (usage.input_tokens or usage.output_tokens):
+            return None
+        told = msgspec.structs.replace(usage, cost_usd=usd)
+        return Modified(msgspec.structs.replace(context.subject, usage=told))
 
     def _settle_failure(self, context: HookContext[Failure]) -> None:
         """Give back what a refused call did not use; what failed midway is spent as it was taken."""
@@ -336,7 +368,6 @@ class Cost:
         held = self._held.pop(context.operation.id, None)
         if held is not None:
             self._settle(held, self._failed(held, context) if context.elapsed_ns else Amount(), context)
-        self._agents.pop(context.operation.id, None)
 
     def _failed(self, held: _Held, context: HookContext[Any]) -> Amount:
         error = getattr(context.subject, "error", None)
@@ -379,27 +410,19 @@ class Cost:
         address = address_of(context)
         return [budget for budget in self._settings.budgets if fits(budget.match, address)]
 
-    def _account(self, budget: Budget, context: HookContext[Any]) -> Account:
-        since_s = window_start(budget.window, self._clock.now_s())
-        key = tuple(self._part(part, context) for part in budget.key)
-        return self._ledger.account(budget.title, budget.window, since_s, key)
+    def _charged(self, budgets: Iterable[Budget], context: HookContext[Any]) -> list[tuple[Budget, Account]]:
+        """Return the accounts that a call is spent of, with their budgets."""
+        now_s = self._clock.now_s()
+        return [
+            (budget, self._ledger.account(budget.title, budget.window, window_start(budget.window, now_s), key))
+            for budget in budgets
+            for key in self._around.keys(budget.key, context)
+        ]
 
     def _total(self, context: HookContext[Any]) -> Account:
         """The account that the report of components is made of."""
         key = (address_of(context), provider_of(context), context.operation.session_id)
         return self._ledger.account("", "day", window_start("day", self._clock.now_s()), key)
-
-    def _part(self, part: BudgetKey, context: HookContext[Any]) -> str:
-        if part == "agent":
-            if context.component.kind == "agent":
-                return context.component.name
-            return self._agents.get(context.operation.parent_id, "")
-        return key_of((part,), context)[0]
-
-    def _remember_agent(self, context: HookContext[Any]) -> None:
-        self._agents[context.operation.id] = context.component.name
-        if len(self._agents) > _HELD:
-            self._agents.popitem(last=False)
 
 
 def _stored(account: Account) -> Stored:

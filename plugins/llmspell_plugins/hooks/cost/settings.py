@@ -11,7 +11,7 @@ from llmspell_hookspecs import Policy
 
 __all__ = ["Budget", "BudgetKey", "CostSettings", "Price"]
 
-BudgetKey: TypeAlias = Literal["host", "provider", "component", "session", "user", "language", "agent"]
+BudgetKey: TypeAlias = Literal["host", "provider", "component", "session", "user", "language", "agent", "workflow"]
 
 
 class Price(BaseModel):
@@ -38,7 +38,9 @@ class Budget(BaseModel):
     calls: int | None = Field(default=None, ge=0, description="How many; each attempt is one.")
     seconds: float | None = Field(default=None, ge=0, description="What calls took together; told when they end.")
     alerts: tuple[float, ...] = Field(default=(0.5, 0.8), description="At which parts used an event tells of it, once.")
-    on_exceed: Literal["refuse", "redirect"] = Field(default="refuse", description="What becomes of one too many.")
+    on_exceed: Literal["refuse", "ask", "redirect"] = Field(
+        default="refuse", description="What becomes of one too many; ask lets a person allow it, once."
+    )
     redirect: str = Field(default="", description="For redirect, what runs instead: model:ollama/llama3.")
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from typing import Any, Final
 from .crowd import CONTENDERS
 from .timing import Run, Timing
 
-__all__ = ["measure_agents"]
+__all__ = ["chat_server", "measure_agents"]
 
 _AGENTS: Final = 200
 _TURNS: Final = 10
@@ -34,7 +34,7 @@ async def measure_agents(rounds: int) -> Run:
     absent = [name for name, module in _MODULES.items() if find_spec(module) is None]
     present = [name for name in CONTENDERS if name not in absent]
     found = defaultdict[str, list[dict[str, Any]]](list)
-    with _server() as url:
+    with chat_server() as url:
         for number in range(rounds):
             start = number % len(present)
             for name in [*present[start:], *present[:start]]:
@@ -45,7 +45,8 @@ async def measure_agents(rounds: int) -> Run:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def chat_server() -> Iterator[str]:
+    """Run the server in a process of its own for the block; yields its URL."""
     with subprocess.Popen([sys.executable, str(_SERVER)], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -27,7 +27,7 @@ from llmspell_hookspecs.model import ChunkSink, Endpoint, ModelUsage, ToolUse
 
 from .turn_peers import USE, Turn
 
-__all__ = ["Add", "open_agent"]
+__all__ = ["Add", "Fake", "open_agent"]
 
 
 class _Parameters(BaseModel):
@@ -49,7 +49,7 @@ class _Settings(BaseModel):
     """None."""
 
 
-class _Fake:
+class Fake:
     """Implements the contract's `Provider`."""
 
     name = "fake"
@@ -82,7 +82,7 @@ class _Fake:
 @asynccontextmanager
 async def open_agent(hooks: int = 0, *, tool: bool = False) -> AsyncIterator[Turn]:
     """Open a host with one agent, and so many hooks before a model call, that do nothing."""
-    async with Host.open(False, plugins=[Add, _Fake], discover=False) as host:
+    async with Host.open(False, plugins=[Add, Fake], discover=False) as host:
         for number in range(hooks):
             host.hooks.register("before_model_call", _nothing, name=f"nothing_{number}")
         agent = await host.agents.create(name="writer", model="fake/echo", tools=["add"] if tool else [])

@@ -16,7 +16,7 @@ from .report import ratios, to_json, to_table
 from .timing import Run
 
 GROUPS: Final = {"hooks": 201, "operations": 201, "events": 51, "storage": 101, "turns": 51, "agents": 3, "startup": 11}
-GROUPS |= {"workflows": 31, "built_in": 5}
+GROUPS.update(workflows=31, built_in=5)
 """The groups and how often each is timed if nothing else is said."""
 
 

@@ -18,15 +18,15 @@ from .agents import chat_server
 from .built_in_turns import EIGHT
 from .timing import OURS, Run, Timing
 
-__all__ = ["measure_built_in"]
+__all__ = ["measure_built_in", "run_turns"]
 
 _NONE: Final = "floor: none of them"
 _TURNS: Final = {"in process": 3000, "over HTTP": 300}
 _ROOT: Final = Path(__file__).parent.parent
 
 
-async def measure_built_in(rounds: int, scale: float = 1.0) -> Run:
-    """Time the rows of the group; ``scale`` is for tests, which take fewer turns."""
+async def measure_built_in(rounds: int) -> Run:
+    """Time the rows of the group."""
     contenders = {_NONE: "none", OURS: ",".join(EIGHT), **{f"only {name}": name for name in EIGHT}}
     timings, notes = list[Timing](), list[str]()
     with chat_server() as url:
@@ -38,8 +38,8 @@ async def measure_built_in(rounds: int, scale: float = 1.0) -> Run:
                     names = list(contenders)
                     start = number % len(names)
                     for name in [*names[start:], *names[:start]]:
-                        count = max(1, round(turns * scale))
-                        found[name].append(_run(contenders[name], count, tool, url if where == "over HTTP" else ""))
+                        at = url if where == "over HTTP" else ""
+                        found[name].append(run_turns(contenders[name], turns, tool, at))
                 medians = {name: statistics.median(found[name]) for name in contenders}
                 timings += [Timing(row, name, medians[name]) for name in contenders]
                 more = (medians[OURS] / medians[_NONE] - 1) * 100
@@ -47,7 +47,8 @@ async def measure_built_in(rounds: int, scale: float = 1.0) -> Run:
     return Run(tuple(timings), notes=tuple(notes))
 
 
-def _run(plugins: str, turns: int, tool: bool, url: str) -> float:
+def run_turns(plugins: str, turns: int, tool: bool, url: str) -> float:
+    """Return how long a turn took, in nanoseconds."""
     command = [sys.executable, "-m", "benchmarks.built_in_turns", plugins, str(turns), str(int(tool))]
     done = subprocess.run([*command, *([url] if url else [])], cwd=_ROOT, capture_output=True, text=True)
     if done.returncode:

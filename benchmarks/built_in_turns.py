@@ -33,9 +33,10 @@ _WARM: Final = 50
 def settings_of(names: tuple[str, ...], folder: Path) -> dict[str, Any]:
     """Return the settings of a host with these plugins."""
     free = {"input_usd": 1.0, "output_usd": 1.0, "max_output_tokens": 100}
+    budgets = [{"usd": 1e6}, {"match": "*", "calls": 10**9}]
     tables: dict[str, dict[str, Any]] = {
         "caching": {"rules": [{"match": "tool:nothing"}, {"match": "model:nothing/*"}]},
-        "cost": {"budgets": [{"usd": 1e6}, {"match": "*", "calls": 10**9}], "prices": {"*": free}, "price_list": "none"},
+        "cost": {"budgets": budgets, "prices": {"*": free}, "price_list": "none"},
         "debugging": {},
         "logging": {"path": str(folder / "operations.log")},
         "metrics": {"path": str(folder / "metrics.prom")},

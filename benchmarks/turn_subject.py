@@ -60,12 +60,15 @@ class Fake:
         pass
 
     def info(self) -> ProviderInfo:
+        """Return that it takes tools."""
         return ProviderInfo("fake", tools=True)
 
     def at(self, endpoint: Endpoint, /) -> Provider:
+        """Return itself."""
         return self
 
     async def complete(self, model: str, request: ModelRequest, sink: ChunkSink | None, /) -> ModelResponse:
+        """Answer by the rule."""
         last, usage = request.messages[-1], ModelUsage(1, 1)
         if last.role == "tool":
             return ModelResponse(f"tool said: {last.content}", usage=usage)
@@ -76,7 +79,8 @@ class Fake:
         return ModelResponse(last.content, usage=usage)
 
     async def close(self) -> None:
-        return None
+        """Do nothing."""
+        return
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks import built_in
+from benchmarks.built_in_turns import EIGHT
 
 from chat_server import ChatServer
 
@@ -187,3 +189,30 @@ def test_a_word_that_is_no_group_and_a_file_without_a_run_are_wrong_usage(tmp_pa
     assert run("speed").returncode == 2
     assert "there is no group 'speed'" in run("speed").stderr
     assert run("compare", str(wrong)).returncode == 2
+
+
+@pytest.mark.parametrize("plugins", ["none", ",".join(EIGHT)])
+@pytest.mark.parametrize("tool", ["0", "1"])
+def test_the_turns_with_built_in_hooks_say_the_same_with_all_of_them(plugins: str, tool: str) -> None:
+    with ChatServer() as server:
+        for url in ([], [server.url]):
+            command = [sys.executable, "-m", "benchmarks.built_in_turns", plugins, "3", tool, *url]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["turns"] == 3
+
+
+async def test_built_in_yields_its_rows_with_each_plugin_alone_and_says_what_part_of_a_turn_they_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        built_in, "run_turns", lambda plugins, turns, tool, url: 1000.0 if plugins == "none" else 1100.0
+    )
+
+    run = await built_in.measure_built_in(1)
+
+    assert len({timing.row for timing in run.timings}) == len(run.notes) == 4
+    assert {timing.contender for timing in run.timings} == {"floor: none of them", "llmspell"} | {
+        f"only {name}" for name in EIGHT
+    }
+    assert run.notes[0] == "text turn, eight hooks, in process: all eight cost 10.0 % of a turn (+0.1 us)"

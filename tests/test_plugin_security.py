@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 import sys
+import time
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -192,6 +193,21 @@ async def test_a_secret_is_taken_out_of_a_stream_and_of_what_the_model_is_asked(
     assert len(texts) > 10
     assert response.text.startswith(" ".join(words))
     assert response.text.endswith(" ".join(words))
+
+
+async def test_a_redactor_that_is_slow_on_a_busy_machine_is_not_left_out_of_a_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feed, words = StreamRedactor.feed, "one two three four five six"
+
+    def slowly(self: StreamRedactor, text: str, *, final: bool) -> str:
+        time.sleep(0.055)  # a breaker calls 50 ms slow
+        return feed(self, text, final=final)
+
+    monkeypatch.setattr(StreamRedactor, "feed", slowly)
+    texts, response = await streamed(ScriptedModel(says(words)), security())
+
+    assert "".join(texts) == response.text == words
 
 
 async def test_a_transform_that_puts_a_secret_into_a_stream_in_two_parts_is_stopped() -> None:

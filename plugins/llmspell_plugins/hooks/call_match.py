@@ -8,9 +8,10 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
-from llmspell_hookspecs import HookContext, ModelRequest
+from llmspell_hookspecs import HookContext, Message, ModelRequest
+from llmspell_hookspecs.model import ToolSpec
 
-__all__ = ["KeyPart", "address_of", "fits", "input_tokens", "key_of", "provider_of"]
+__all__ = ["KeyPart", "TokenCount", "address_of", "fits", "input_tokens", "key_of", "provider_of"]
 
 KeyPart: TypeAlias = Literal["host", "provider", "component", "session", "user", "language"]
 _BYTES_PER_TOKEN = 3
@@ -39,11 +40,33 @@ def key_of(parts: Sequence[KeyPart], context: HookContext[Any]) -> tuple[str, ..
 
 def input_tokens(request: ModelRequest) -> int:
     """Return about how many tokens a request has, rather too many: one for each three bytes, and some for each part."""
-    size_bytes = sum(len(tool.name) + len(tool.description) + len(str(tool.schema)) + 24 for tool in request.tools)
-    for message in request.messages:
-        uses = sum(len(use.name) + len(str(use.parameters)) + 24 for use in message.tool_uses)
-        size_bytes += len(message.content.encode(errors="replace")) + uses + 12
-    return -(-size_bytes // _BYTES_PER_TOKEN)
+    return TokenCount()(request)
+
+
+class TokenCount:
+    """Counts the tokens of requests as `input_tokens` does; what was counted last is not counted again."""
+
+    def __init__(self) -> None:
+        self._tools: tuple[tuple[ToolSpec, ...], int] = ((), 0)
+        self._messages: tuple[tuple[Message, ...], int] = ((), 0)
+
+    def __call__(self, request: ModelRequest) -> int:
+        """Return about how many there are."""
+        if request.tools is not self._tools[0]:
+            self._tools = request.tools, sum(map(_bytes_of_tool, request.tools))
+        if request.messages is not self._messages[0]:
+            self._messages = request.messages, sum(map(_bytes_of_message, request.messages))
+        return -(-(self._tools[1] + self._messages[1]) // _BYTES_PER_TOKEN)
+
+
+def _bytes_of_tool(tool: ToolSpec) -> int:
+    return len(tool.name) + len(tool.description) + len(str(tool.schema)) + 24
+
+
+def _bytes_of_message(message: Message) -> int:
+    content = message.content
+    size_bytes = len(content) if content.isascii() else len(content.encode(errors="replace"))
+    return size_bytes + sum(len(use.name) + len(str(use.parameters)) + 24 for use in message.tool_uses) + 12
 
 
 def _part(part: KeyPart, context: HookContext[Any]) -> str:

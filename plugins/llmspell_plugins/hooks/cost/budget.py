@@ -5,13 +5,53 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from msgspec import Struct
+
 from .ledger import Amount
 from .prices import PICO, TokenPrice
-from .settings import Budget
+from .settings import Budget, BudgetKey
 
-__all__ = ["holds", "left_of", "room_of", "used_of", "window_start"]
+__all__ = ["Rule", "holds", "left_of", "room_of", "rule_of", "used_of", "window_start"]
 
 _NS: Final = 1_000_000_000
+
+
+class Rule(Struct, frozen=True):
+    """A budget of the settings, in whole numbers; asked for at each call."""
+
+    title: str
+    match: str
+    key: tuple[BudgetKey, ...]
+    window: str
+    pico_usd: int | None
+    tokens: int | None
+    calls: int | None
+    ns: int | None
+    alerts: tuple[float, ...]
+    on_exceed: str
+    redirect: str
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the answer of a model may have to be shorter for it."""
+        return self.pico_usd is not None or self.tokens is not None
+
+
+def rule_of(budget: Budget) -> Rule:
+    """Return a budget of the settings as a rule."""
+    return Rule(
+        budget.title,
+        budget.match,
+        budget.key,
+        budget.window,
+        None if budget.usd is None else round(budget.usd * PICO),
+        budget.tokens,
+        budget.calls,
+        None if budget.seconds is None else round(budget.seconds * _NS),
+        tuple(sorted(budget.alerts)),
+        budget.on_exceed,
+        budget.redirect,
+    )
 
 
 def window_start(window: str, now_s: float) -> int:
@@ -25,13 +65,13 @@ def window_start(window: str, now_s: float) -> int:
     return int(now_s // length_s) * length_s
 
 
-def room_of(budget: Budget, spent: Amount, asked: int, price: TokenPrice) -> int | None:
+def room_of(rule: Rule, spent: Amount, asked: int, price: TokenPrice) -> int | None:
     """Return how many tokens of an answer the budget has room for; None for any number."""
     rooms = []
-    if budget.tokens is not None:
-        rooms.append(budget.tokens - spent.tokens - asked)
-    if budget.usd is not None:
-        left = round(budget.usd * PICO) - spent.pico_usd - asked * price.input_pico
+    if rule.tokens is not None:
+        rooms.append(rule.tokens - spent.tokens - asked)
+    if rule.pico_usd is not None:
+        left = rule.pico_usd - spent.pico_usd - asked * price.input_pico
         if price.output_pico:
             rooms.append(left // price.output_pico)
         elif left < 0:
@@ -39,36 +79,36 @@ def room_of(budget: Budget, spent: Amount, asked: int, price: TokenPrice) -> int
     return min(rooms, default=None)
 
 
-def holds(budget: Budget, spent: Amount, amount: Amount) -> bool:
+def holds(rule: Rule, spent: Amount, amount: Amount) -> bool:
     """Return whether the budget holds so much more."""
     return (
-        (budget.usd is None or spent.pico_usd + amount.pico_usd <= round(budget.usd * PICO))
-        and (budget.tokens is None or spent.tokens + amount.tokens <= budget.tokens)
-        and (budget.calls is None or spent.calls + amount.calls <= budget.calls)
-        and (budget.seconds is None or spent.ns < round(budget.seconds * _NS))
+        (rule.pico_usd is None or spent.pico_usd + amount.pico_usd <= rule.pico_usd)
+        and (rule.tokens is None or spent.tokens + amount.tokens <= rule.tokens)
+        and (rule.calls is None or spent.calls + amount.calls <= rule.calls)
+        and (rule.ns is None or spent.ns < rule.ns)
     )
 
 
-def left_of(budget: Budget, spent: Amount) -> dict[str, float]:
+def left_of(rule: Rule, spent: Amount) -> dict[str, float]:
     """Return what is left, by unit."""
     left: dict[str, float] = {}
-    if budget.usd is not None:
-        left["usd"] = max(0.0, (round(budget.usd * PICO) - spent.pico_usd) / PICO)
-    if budget.tokens is not None:
-        left["tokens"] = max(0, budget.tokens - spent.tokens)
-    if budget.calls is not None:
-        left["calls"] = max(0, budget.calls - spent.calls)
-    if budget.seconds is not None:
-        left["seconds"] = max(0.0, budget.seconds - spent.ns / _NS)
+    if rule.pico_usd is not None:
+        left["usd"] = max(0.0, (rule.pico_usd - spent.pico_usd) / PICO)
+    if rule.tokens is not None:
+        left["tokens"] = max(0, rule.tokens - spent.tokens)
+    if rule.calls is not None:
+        left["calls"] = max(0, rule.calls - spent.calls)
+    if rule.ns is not None:
+        left["seconds"] = max(0.0, (rule.ns - spent.ns) / _NS)
     return left
 
 
-def used_of(budget: Budget, spent: Amount) -> float:
+def used_of(rule: Rule, spent: Amount) -> float:
     """Return which part is used, of what is used most."""
     parts = [
-        spent.pico_usd / (budget.usd * PICO) if budget.usd else 0.0,
-        spent.tokens / budget.tokens if budget.tokens else 0.0,
-        spent.calls / budget.calls if budget.calls else 0.0,
-        spent.ns / _NS / budget.seconds if budget.seconds else 0.0,
+        spent.pico_usd / rule.pico_usd if rule.pico_usd else 0.0,
+        spent.tokens / rule.tokens if rule.tokens else 0.0,
+        spent.calls / rule.calls if rule.calls else 0.0,
+        spent.ns / rule.ns if rule.ns else 0.0,
     ]
     return max(parts)

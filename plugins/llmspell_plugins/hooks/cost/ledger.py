@@ -77,6 +77,7 @@ class Account(Struct, eq=False):
         amount: What was spent, and what is taken and not settled.
         taken: What of it is taken by this host and not settled.
         told: The highest part that was told as used.
+        place: Its key in the storage.
     """
 
     budget: str
@@ -88,12 +89,11 @@ class Account(Struct, eq=False):
     told: float = 0.0
     base: Amount = Amount()
     version: int = 0
+    place: str = ""
 
-    @property
-    def place(self) -> str:
-        """Its key in the storage."""
+    def __post_init__(self) -> None:
         name = msgspec.json.encode([self.budget, self.window, self.since_s, self.key])
-        return PREFIX + blake3(name).hexdigest()[:32]
+        self.place = PREFIX + blake3(name).hexdigest()[:32]
 
 
 class Ledger:
@@ -154,8 +154,9 @@ class Ledger:
 
     def settle(self, accounts: Iterable[Account], taken: Amount, spent: Amount) -> None:
         """Put what was really spent in place of what was taken."""
+        more = spent - taken
         for account in accounts:
-            account.amount += spent - taken
+            account.amount += more
             account.taken -= taken
             self._touch(account)
 
@@ -218,7 +219,8 @@ class Ledger:
     def _touch(self, account: Account) -> None:
         if self._storage is not None:
             self._dirty[account.place] = account
-            self._wake.set()
+            if not self._wake.is_set():
+                self._wake.set()
 
     def _forget(self) -> None:
         """Drop accounts that are written and settled, of past windows and of components; at most half of all."""

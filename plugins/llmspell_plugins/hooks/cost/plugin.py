@@ -42,19 +42,21 @@ from llmspell_hookspecs.model import ModelUsage
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.storage import Storages
-from llmspell_plugins.hooks.call_match import address_of, fits, input_tokens, provider_of
+from llmspell_plugins.hooks.call_match import TokenCount, address_of, fits, provider_of
 
 from .around import POINTS, Around
-from .budget import holds, left_of, room_of, used_of, window_start
+from .budget import Rule, holds, left_of, room_of, rule_of, used_of, window_start
 from .ledger import Account, Amount, Ledger, Stored
 from .prices import PICO, Prices, TokenPrice, read_list, token_price
-from .settings import Budget, CostSettings
+from .settings import CostSettings
 
 __all__ = ["Cost"]
 
 _LAST: Final = 2_000_000
 _FIRST: Final = -2_000_000
 _HELD: Final = 100_000
+_KEPT: Final = 4096
+_NOBODYS: Final[tuple[tuple[str, ...], ...]] = ((),)
 _POINTS: Final = {
     "model": ("before_model_call", "after_model_call", "model_error"),
     "tool": ("before_tool_execution", "after_tool_execution", "tool_error"),
@@ -101,10 +103,13 @@ class Cost:
         self._ledger = Ledger(None)
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._around = Around()
+        self._tokens = TokenCount()
         self._counts: Counter[str] = Counter()
         self._told_unwritten = False
         self._inherited = _State({}, [], [])
-        self._by_name: dict[tuple[str, str], Budget] = {(each.title, each.window): each for each in settings.budgets}
+        self._rules = tuple(map(rule_of, settings.budgets))
+        self._by_name = {(rule.title, rule.window): rule for rule in self._rules}
+        self._by_component: dict[tuple[str, str], tuple[str, tuple[Rule, ...]]] = {}
         take = self._take_strictly if settings.ledger == "strict" else self._take
         if any({"agent", "workflow"}.intersection(budget.key) for budget in settings.budgets):
             self._stand_around()
@@ -216,10 +221,10 @@ class Cost:
         request, price = context.subject, self._price(context)
         if isinstance(price, Cancel):
             return price
-        budgets = [each for each in self._budgets(context) if each.usd is not None or each.tokens is not None]
+        budgets = [each for each in self._budgets(context)[1] if each.cuts]
         if not budgets:
             return None
-        asked = input_tokens(request)
+        asked = self._tokens(request)
         longest = request.max_tokens or price.max_output_tokens or self._settings.max_output_tokens
         most = longest
         for budget, account in self._charged(budgets, context):
@@ -250,13 +255,14 @@ class Cost:
             if isinstance(found, Cancel):
                 return found
             price, amount = found, self._most(context.subject, found)
-        charged = self._charged(self._budgets(context), context)
+        address, budgets = self._budgets(context)
+        charged = self._charged(budgets, context)
         exceeded = [(budget, account) for budget, account in charged if not holds(budget, account.amount, amount)]
         exceeded.sort(key=lambda pair: pair[0].on_exceed == "ask")
         refusal = self._exceeded(*exceeded[0], context, redirects=False) if exceeded else None
         if refusal is not None and refusal.code != APPROVAL_REQUIRED:
             return refusal
-        accounts = [*(account for _, account in charged), self._total(context)]
+        accounts = [*(account for _, account in charged), self._total(address, context)]
         self._ledger.take(accounts, amount)  # also where a person is asked: it is given back if that is no yes
         self._held[operation.id] = _Held(operation.attempt, accounts, amount, price)
         if len(self._held) > _HELD:
@@ -279,7 +285,7 @@ class Cost:
         except (trio.Cancelled, BaseExceptionGroup):  # a group where the storage waits in a nursery
             self._give_back(context, held)
             raise
-        for budget, account in self._charged(self._budgets(context), context):
+        for budget, account in self._charged(self._budgets(context)[1], context):
             if not holds(budget, account.amount, Amount()) and budget.on_exceed != "ask":
                 self._give_back(context, held)
                 return self._exceeded(budget, account, context, redirects=False)
@@ -290,7 +296,7 @@ class Cost:
         self._settle(held, Amount(), context)
 
     def _most(self, request: ModelRequest, price: TokenPrice) -> Amount:
-        asked = input_tokens(request)
+        asked = self._tokens(request)
         answered = request.max_tokens or price.max_output_tokens or self._settings.max_output_tokens
         return Amount(asked * price.input_pico + answered * price.output_pico, asked + answered, 1)
 
@@ -301,7 +307,7 @@ class Cost:
             return price
         if self._settings.unknown_model == "estimate":
             return token_price(self._settings.estimate)
-        limited = any(budget.usd is not None for budget in self._budgets(context))
+        limited = any(budget.pico_usd is not None for budget in self._budgets(context)[1])
         if self._settings.unknown_model == "zero" or not limited:
             return _FREE
         self._counts["refused"] += 1
@@ -310,16 +316,16 @@ class Cost:
 
     @overload
     def _exceeded(
-        self, budget: Budget, account: Account, context: HookContext[Any], *, redirects: Literal[False]
+        self, budget: Rule, account: Account, context: HookContext[Any], *, redirects: Literal[False]
     ) -> Cancel: ...
 
     @overload
     def _exceeded(
-        self, budget: Budget, account: Account, context: HookContext[Any], *, redirects: Literal[True]
+        self, budget: Rule, account: Account, context: HookContext[Any], *, redirects: Literal[True]
     ) -> Cancel | Redirect: ...
 
     def _exceeded(
-        self, budget: Budget, account: Account, context: HookContext[Any], *, redirects: bool
+        self, budget: Rule, account: Account, context: HookContext[Any], *, redirects: bool
     ) -> Cancel | Redirect:
         if redirects and budget.on_exceed == "redirect" and budget.redirect != address_of(context):
             self._counts["redirected"] += 1
@@ -391,9 +397,11 @@ class Cost:
         if self._ledger.lost and not self._told_unwritten:
             self._tell_unwritten(self._ledger.error)
 
-    def _alert(self, budget: Budget, account: Account) -> None:
+    def _alert(self, budget: Rule, account: Account) -> None:
+        if not budget.alerts or account.told >= budget.alerts[-1]:
+            return
         used = used_of(budget, account.amount)
-        for part in sorted(budget.alerts):
+        for part in budget.alerts:
             if account.told < part <= used:
                 account.told = part
                 told = {"budget": budget.title, "key": list(account.key), "used": round(used, 4), "at": part}
@@ -406,22 +414,31 @@ class Cost:
 
     # Whose.
 
-    def _budgets(self, context: HookContext[Any]) -> list[Budget]:
-        address = address_of(context)
-        return [budget for budget in self._settings.budgets if fits(budget.match, address)]
+    def _budgets(self, context: HookContext[Any]) -> tuple[str, tuple[Rule, ...]]:
+        """Return the address of what runs, and the budgets that are about it."""
+        component = context.component
+        name = component.kind, component.name
+        found = self._by_component.get(name)
+        if found is None:
+            address = address_of(context)
+            found = address, tuple(rule for rule in self._rules if fits(rule.match, address))
+            if len(self._by_component) >= _KEPT:
+                self._by_component.clear()
+            self._by_component[name] = found
+        return found
 
-    def _charged(self, budgets: Iterable[Budget], context: HookContext[Any]) -> list[tuple[Budget, Account]]:
+    def _charged(self, budgets: Iterable[Rule], context: HookContext[Any]) -> list[tuple[Rule, Account]]:
         """Return the accounts that a call is spent of, with their budgets."""
         now_s = self._clock.now_s()
         return [
             (budget, self._ledger.account(budget.title, budget.window, window_start(budget.window, now_s), key))
             for budget in budgets
-            for key in self._around.keys(budget.key, context)
+            for key in (self._around.keys(budget.key, context) if budget.key else _NOBODYS)
         ]
 
-    def _total(self, context: HookContext[Any]) -> Account:
+    def _total(self, address: str, context: HookContext[Any]) -> Account:
         """The account that the report of components is made of."""
-        key = (address_of(context), provider_of(context), context.operation.session_id)
+        key = (address, provider_of(context), context.operation.session_id)
         return self._ledger.account("", "day", window_start("day", self._clock.now_s()), key)
 
 

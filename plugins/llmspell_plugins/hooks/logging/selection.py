@@ -95,7 +95,9 @@ class Selection:
         if self._no_points is not None and any(map(self._no_points.match, names)):
             return False
         rank = _RANKS[level_of(point)]
-        return rank >= self._least or (point.phase is Phase.AFTER and self._least <= _WARNING)
+        if rank >= self._least:
+            return True  # where events are told, each is made, though nobody listens: no refusal is worth that
+        return point.phase is Phase.AFTER and self._least <= _WARNING and not point.sync_only
 
     def takes(self, level: Level, context: HookContext[Any]) -> bool:
         """Return whether a record of this level is logged; asked in the hook itself."""

@@ -1,8 +1,9 @@
 """The plugin: each attempt of a call takes a place of every limit that is about it, or of none, and waits for it.
 
 A transform takes the place, behind all others that are not as late, so that what a cache answers takes none; a guard
-takes it for further attempts, before which no transform is asked. What is asked and what is taken have no await in
-between.
+behind all others waits for it, and takes one for further attempts, before which no transform is asked. What is asked
+and what is taken have no await in between. Where no limit lets anybody wait the guard is sync, too, for every async
+hook costs each call a scope.
 
 Invariant: no limit is exceeded, however many callers there are, and whatever becomes of them. The waits are declared,
 so no breaker counts them. Durations in seconds.
@@ -10,6 +11,7 @@ so no breaker counts them. Durations in seconds.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter, OrderedDict
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -32,7 +34,7 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.errors import ProviderError
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
-from llmspell_plugins.hooks.call_match import KeyPart, address_of, fits, input_tokens, key_of, provider_of
+from llmspell_plugins.hooks.call_match import KeyPart, TokenCount, address_of, fits, key_of, provider_of
 
 from .limiter import FixedWindow, Limiter, SlidingWindow, TokenBucket
 
@@ -91,11 +93,12 @@ class _Place(Struct, frozen=True):
 
 
 class _Held(Struct):
-    """What an operation has taken: for which attempt, when, and where."""
+    """What an operation has taken: for which attempt, when it may go, where, and the tickets."""
 
     attempt: int
     at_ns: int
     places: list[_Place]
+    tickets: list[int]
 
 
 class _LimiterState(Struct, frozen=True):
@@ -142,14 +145,25 @@ class RateLimit:
         self._warned: set[tuple[Any, ...]] = set()
         self._counts: Counter[str] = Counter()
         self._waited_s = 0.0
-        longest_s = max((limit.max_wait_s for limit in settings.limits), default=0.0) + 60
+        self._tokens = TokenCount()
+        self._by_component: dict[tuple[str, str], list[tuple[int, Limit]]] = {}
+        longest_s = max((limit.max_wait_s for limit in settings.limits if limit.action == "wait"), default=0.0)
         for point in _POINTS if settings.limits else ():
-            self._stand(point, self._take, waits=True, timeout_s=longest_s, priority=_PRIORITY)
-            self._stand(point, self._take_again, kind="guard", timeout_s=longest_s)
+            self._stand(point, self._take, priority=_PRIORITY)
+            if longest_s:
+                self._stand(point, self._go, kind="guard", priority=_PRIORITY, timeout_s=longest_s + 60)
+            else:
+                self._stand(point, self._take_again, kind="guard", priority=_PRIORITY)
 
     def _stand(self, point: str, function: Any, **options: Any) -> None:
-        async def hook(context: HookContext[Any]) -> Any:
-            return await function(context)
+        if inspect.iscoroutinefunction(function):
+
+            async def hook(context: HookContext[Any]) -> Any:
+                return await function(context)
+        else:
+
+            def hook(context: HookContext[Any]) -> Any:  # type: ignore[misc]
+                return function(context)
 
         name = f"{function.__name__.strip('_')}_{point}"
         setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
@@ -194,37 +208,46 @@ class RateLimit:
         self._counts.update(given.counts)
         self._waited_s += given.waited_s
 
-    async def _take(self, context: HookContext[Any]) -> Cancel | Redirect | None:
-        return await self._acquire(context)
-
-    async def _take_again(self, context: HookContext[Any]) -> Cancel | None:
-        """Take a place for an attempt for which no transform was asked."""
-        held = self._held.get(context.operation.id)
-        if held is not None and held.attempt == context.operation.attempt:
-            return None
-        answer = await self._acquire(context)
-        if isinstance(answer, Redirect):
-            return Cancel(f"{address_of(context)}: the limit is used up by further attempts", "rate_limited")
-        return answer
-
-    async def _acquire(self, context: HookContext[Any]) -> Cancel | Redirect | None:
+    def _take(self, context: HookContext[Any]) -> Cancel | Redirect | None:
+        """Take a place, now or to be waited for by the guard."""
         places = self._places(context)
         if not places:
             return None
         now_ns = self._now_ns()
-        at_ns = max(now_ns, self._back_at.get(provider_of(context), 0) if context.component.kind == "model" else 0)
+        at_ns = max(now_ns, self._back_at.get(provider_of(context), 0)) if self._back_at else now_ns
         for place in places:
             earliest_ns = place.limiter.earliest(place.count, at_ns)
-            refusal = self._refusal(place.limit, earliest_ns - now_ns, context)
-            if refusal is not None:
-                return refusal
-            at_ns = earliest_ns
+            if earliest_ns > now_ns:
+                refusal = self._refusal(place.limit, earliest_ns - now_ns, context)
+                if refusal is not None:
+                    return refusal
+                at_ns = earliest_ns
         tickets = [place.limiter.take(place.count, at_ns) for place in places]
-        self._hold(context, _Held(context.operation.attempt, at_ns, places))
-        if at_ns > now_ns:
-            await self._wait(list(zip(places, tickets, strict=True)), at_ns, context)
-        self._counts["granted"] += 1
+        self._hold(context, _Held(context.operation.attempt, at_ns, places, tickets))
+        if at_ns <= now_ns:
+            self._counts["granted"] += 1
         return None
+
+    def _take_again(self, context: HookContext[Any]) -> Cancel | None:
+        """Take a place for an attempt for which no transform was asked."""
+        held = self._held.get(context.operation.id)
+        if held is not None and held.attempt == context.operation.attempt:
+            return None
+        if context.outcome is not None and context.outcome.decision is not None:
+            return None  # a hook has the result; nothing is asked for
+        answer = self._take(context)
+        if isinstance(answer, Redirect):
+            return Cancel(f"{address_of(context)}: the limit is used up by further attempts", "rate_limited")
+        return answer
+
+    async def _go(self, context: HookContext[Any]) -> Cancel | None:
+        """Wait for the place that was taken."""
+        refusal = self._take_again(context)
+        held = self._held.get(context.operation.id)
+        if refusal is None and held is not None and held.at_ns > self._now_ns():
+            await self._wait(held, context)
+            self._counts["granted"] += 1
+        return refusal
 
     def _refusal(self, limit: Limit, wait_ns: int, context: HookContext[Any]) -> Cancel | Redirect | None:
         if wait_ns <= 0 or (limit.action == "wait" and wait_ns <= limit.max_wait_s * _NS):
@@ -237,13 +260,13 @@ class RateLimit:
         what = f"{limit.name or limit.match}: {limit.rate} {limit.unit} in {each}s are used up"
         return Cancel(f"{address_of(context)}: {what}; try again in {wait_ns / _NS:.3g} s", "rate_limited")
 
-    async def _wait(self, places: list[tuple[_Place, int]], at_ns: int, context: HookContext[Any]) -> None:
+    async def _wait(self, held: _Held, context: HookContext[Any]) -> None:
         self._counts["waited"] += 1
         began_s = trio.current_time()
         try:
-            await trio.sleep((at_ns - self._now_ns()) / _NS)
+            await trio.sleep((held.at_ns - self._now_ns()) / _NS)
         except trio.Cancelled:
-            for place, ticket in places:
+            for place, ticket in zip(held.places, held.tickets, strict=True):
                 place.limiter.give_back(place.count, ticket)
             self._held.pop(context.operation.id, None)
             self._counts["left"] += 1
@@ -252,18 +275,31 @@ class RateLimit:
             self._waited_s += trio.current_time() - began_s
 
     def _places(self, context: HookContext[Any]) -> list[_Place]:
-        address = address_of(context)
+        component = context.component
+        limits = self._by_component.get((component.kind, component.name))
+        if limits is None:
+            limits = self._limits_of(context)
+        asks = isinstance(context.subject, ModelRequest)
         return [
             _Place(limit, self._limiter(number, limit, context), self._count(limit, context))
-            for number, limit in enumerate(self._settings.limits)
-            if fits(limit.match, address) and (limit.unit == "calls" or isinstance(context.subject, ModelRequest))
+            for number, limit in limits
+            if limit.unit == "calls" or asks
         ]
+
+    def _limits_of(self, context: HookContext[Any]) -> list[tuple[int, Limit]]:
+        """Return the limits that are about a component, to be asked for once."""
+        address = address_of(context)
+        limits = [(number, limit) for number, limit in enumerate(self._settings.limits) if fits(limit.match, address)]
+        if len(self._by_component) >= _KEPT:
+            self._by_component.clear()
+        self._by_component[(context.component.kind, context.component.name)] = limits
+        return limits
 
     def _count(self, limit: Limit, context: HookContext[Any]) -> int:
         request = context.subject
         if limit.unit == "calls" or not isinstance(request, ModelRequest):
             return 1
-        return max(1, input_tokens(request) + (request.max_tokens or 0))
+        return max(1, self._tokens(request) + (request.max_tokens or 0))
 
     def _limiter(self, number: int, limit: Limit, context: HookContext[Any]) -> Limiter:
         key = (number, *key_of(limit.key, context))

@@ -94,16 +94,19 @@ class Security:
                 "answers": ("model_chunk", self._redact_chunk),
             }
             for name in where:
-                self._stand(*transforms[name], priority=Priority.HIGHEST)
+                self._stand(*transforms[name], priority=Priority.HIGHEST, waits=True)
             if "results" in where:
-                self._stand("tool_error", self._redact_failure, priority=Priority.HIGHEST)
+                self._stand("tool_error", self._redact_failure, priority=Priority.HIGHEST, waits=True)
         if (looks and "results" in where) or settings.injection != "off":
             self._stand("after_tool_execution", self._check_result, kind="guard", priority=Priority.HIGHEST)
         if looks and "answers" in where:
             self._stand("model_chunk", self._check_chunk, kind="guard", priority=Priority.HIGHEST)
 
     def _stand(self, point: str, function: Any, **options: Any) -> None:
-        """Put a hook where the host finds it."""
+        """Put a hook where the host finds it.
+
+        None is left out for being slow (``waits``), as on a busy machine: what a redactor holds back would be lost.
+        """
         is_async = function in (self._judge_strictly, self._keep)
 
         if is_async:

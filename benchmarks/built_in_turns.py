@@ -28,6 +28,8 @@ __all__ = ["EIGHT", "settings_of"]
 
 EIGHT: Final = ("caching", "cost", "debugging", "logging", "metrics", "rate_limit", "retry", "security")
 _WARM: Final = 50
+_USE_BY_WIRE: Final = 'use add {"a": 2, "b": 2}'
+"""What the rule of the chat server takes for a call."""
 
 
 def settings_of(names: tuple[str, ...], folder: Path) -> dict[str, Any]:
@@ -55,7 +57,8 @@ async def _take(names: tuple[str, ...], turns: int, tool: bool, url: str, folder
     settings = settings_of(names, folder)
     if url:
         settings["providers"] = {"fake": {"type": "openai_compatible", "base_url": url}}
-    text = USE if tool else TEXT
+    text = (_USE_BY_WIRE if url else USE) if tool else TEXT
+    answer = ANSWERS[USE if tool else TEXT]
     async with Host.open(settings, plugins=[Add] if url else [Add, Fake], discover=False) as host:
         if problems := [info.name for info in host.plugins.infos if info.error]:
             raise RuntimeError(f"not loaded: {', '.join(problems)}")
@@ -65,8 +68,8 @@ async def _take(names: tuple[str, ...], turns: int, tool: bool, url: str, folder
                 started = perf_counter_ns()
             agent.forget()
             said = (await agent.run(text)).text
-            if said != ANSWERS[text]:
-                raise RuntimeError(f"turn: it said {said!r} instead of {ANSWERS[text]!r}")
+            if said != answer:
+                raise RuntimeError(f"turn: it said {said!r} instead of {answer!r}")
     return perf_counter_ns() - started
 
 

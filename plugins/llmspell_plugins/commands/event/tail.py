@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import trio
@@ -87,7 +87,19 @@ class Screen:
         self._invocation.warn(f"{process.name}[{process.pid}]: {message}")
 
 
-async def show_others(request: Request, folder: Path, screen: Screen) -> None:
+class Taker(Protocol):
+    """Takes what other processes tell: a `Screen`, or what gathers it."""
+
+    full: trio.Event
+
+    async def show(self, events: Iterable[Event], process: Process | None = None) -> None:
+        """Take events."""
+
+    def warn(self, process: Process, message: str) -> None:
+        """Hear something about a process."""
+
+
+async def show_others(request: Request, folder: Path, screen: Taker) -> None:
     """Show the events of the user's other processes until the screen is full."""
     meeting = Meeting(folder, create=True)
     name = ""
@@ -104,7 +116,7 @@ async def show_others(request: Request, folder: Path, screen: Screen) -> None:
         meeting.close()
 
 
-async def _receive(stream: trio.SocketStream, screen: Screen) -> None:
+async def _receive(stream: trio.SocketStream, screen: Taker) -> None:
     """Show what one host sends."""
     if not is_ours(stream.socket):
         return
@@ -140,7 +152,7 @@ class _Losses:
         problem: What was wrong with what it sent.
     """
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Taker) -> None:
         self._screen = screen
         self.process = Process("llmspell", 0)
         self.problem = ""

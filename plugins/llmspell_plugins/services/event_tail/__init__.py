@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from .hook_stats import HOOK_STATS
 from .meeting import Meeting, Request, is_ours
 from .tap import LINE_BYTES, EventTap, Message, Process, encode_event
 
-__all__ = ["LINE_BYTES", "EventTap", "Meeting", "Message", "Process", "Request", "encode_event", "is_ours"]
+__all__ = [
+    "HOOK_STATS",
+    "LINE_BYTES",
+    "EventTap",
+    "Meeting",
+    "Message",
+    "Process",
+    "Request",
+    "encode_event",
+    "is_ours",
+]

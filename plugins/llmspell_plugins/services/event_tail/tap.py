@@ -2,7 +2,8 @@
 
 Tails listen and hosts connect, not the other way round. So a host finds every tail that waits as it opens, by one
 listing of a folder (see `meeting`), and has subscribed for it before anything was published: nothing of a process that
-starts after its tail is lost. Hosts that run already look for new tails once a second. Without a tail there is neither
+starts after its tail is lost. Hosts that run already look for new tails once a second. A tail that names
+``llmspell.hook_stats`` is told first what has become of the hooks so far. Without a tail there is neither
 a socket nor a subscription.
 
 A process is shown under the command of llmspell's that it runs, or under the name that settings give it; a program that
@@ -19,6 +20,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +31,9 @@ from pydantic import BaseModel, Field
 from llmspell_hookspecs import Event, Events, LlmspellError, Services
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.event import Subscription
-from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
+from llmspell_hookspecs.services import Hooks, ProjectFolder, SettingsAccess
 
+from .hook_stats import HOOK_STATS, stats_of
 from .meeting import Meeting, Request
 
 __all__ = ["LINE_BYTES", "EventTap", "Message", "Process", "encode_event"]
@@ -86,6 +89,7 @@ class EventTap:
     def __init__(self, settings: TapSettings, services: Services) -> None:
         self._events = services.get(Events)
         self._settings = services.get(SettingsAccess)
+        self._hooks = services.get(Hooks)
         self._folder = services.get(ProjectFolder).runtime()
         self._process = Process(settings.name or _command(), os.getpid())
         self._served: dict[str, _Client] = {}
@@ -172,7 +176,10 @@ class EventTap:
         finally:
             meeting.close()
         events.open()
-        client = self._served[name] = _Client(events, connection, self._process)
+        first = _encode(Message(process=self._process))
+        if HOOK_STATS in request.patterns:
+            first += encode_event(Event(HOOK_STATS, stats_of(self._hooks.list()), "", "", time.time(), 0))
+        client = self._served[name] = _Client(events, connection, first)
         self._nursery.start_soon(self._run, name, client, name=f"tap of {name}")
 
     async def _run(self, name: str, client: _Client) -> None:
@@ -187,17 +194,22 @@ class EventTap:
 class _Client:
     """One tail that is served.
 
+    Args:
+        events: What it is to see.
+        connection: Where it listens.
+        first: The lines that it is sent before any event.
+
     Attributes:
         scope: Ends it at once; the host's own cancellation does not, so that its last events are seen.
         ended: Set when it has ended.
     """
 
-    def __init__(self, events: Subscription, connection: socket.socket, process: Process) -> None:
+    def __init__(self, events: Subscription, connection: socket.socket, first: bytes) -> None:
         self.scope = trio.CancelScope(shield=True)
         self.ended = trio.Event()
         self._events = events
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
-        self._process = process
+        self._first = first
         self._ending = False
         self._idle: trio.CancelScope | None = None
         self._told = 0
@@ -222,7 +234,7 @@ class _Client:
             self.ended.set()
 
     async def _send(self) -> None:
-        lines = _encode(Message(process=self._process))
+        lines = self._first
         try:
             while True:
                 if lines:

@@ -126,6 +126,10 @@ class Outcome(Struct, frozen=True):
     hook: str = ""
     error: Failure | None = None
 
+    def ended(self, status: Literal["completed", "failed", "cancelled"], error: Failure | None = None) -> Outcome:
+        """Return what was decided, and that the operation ended so."""
+        return Outcome(status, self.decision, self.hook, error)
+
 
 class HookContext(Struct, Generic[S_co], frozen=True):
     """What a hook is given. Subscript it in annotations only.

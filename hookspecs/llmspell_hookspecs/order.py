@@ -1,4 +1,4 @@
-"""The order of the hooks of one kind at one point.
+"""The hooks of one point: their order within a kind, and their names.
 
 Invariant: constraints first, then priority, then registration. A cycle is an error that prints it. What a registration
 costs does not grow with the number of hooks beside it: places are found by bisection, names by index, and who comes
@@ -8,16 +8,17 @@ before whom is worked out when somebody asks for the order.
 from __future__ import annotations
 
 import heapq
+import itertools
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
-from .errors import HookOrderError
-from .marker import HookOptions, Priority
+from .errors import HookOrderError, HookRegistrationError
+from .marker import HookKind, HookOptions, Priority
 from .points import HookPoint
 
-__all__ = ["Lineup", "Placed", "ordered", "reason"]
+__all__ = ["Lineup", "Placed", "Registered", "Row", "ordered", "reason"]
 
 _PRIORITIES: Final = {int(priority): priority.name.lower() for priority in Priority}
 
@@ -32,7 +33,18 @@ class Placed(Protocol):
     sequence: int
 
 
+class Registered(Placed, Protocol):
+    """What also has a name to itself, within its plugin and the run of a script that registered it."""
+
+    scope: str
+
+    @property
+    def where(self) -> str:
+        """How messages about it begin."""
+
+
 H = TypeVar("H", bound=Placed)
+R = TypeVar("R", bound=Registered)
 _Index = dict[str, dict[H, None]]
 
 
@@ -136,6 +148,54 @@ class Lineup(Generic[H]):
                         if other != mine:
                             later[other if first else mine][mine if first else other] = None
         return _sorted(self._plain, later)
+
+
+class Row(Generic[R]):
+    """The hooks of one point, by kind and in order, each under a name of its own; as `Lineup` otherwise."""
+
+    def __init__(self) -> None:
+        self._lineups: dict[HookKind, Lineup[R]] = {kind: Lineup() for kind in HookKind}
+        self._hooks: set[R] = set()
+        self._names: set[tuple[str, str, str]] = set()
+        self._numbers: dict[tuple[str, str, str], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._hooks)
+
+    def __iter__(self) -> Iterator[R]:
+        return (hook for lineup in self._lineups.values() for hook in lineup)
+
+    def free_name(self, hook: R, *, named: bool) -> str:
+        """Return the name of a hook, numbered if it was given none and another of its plugin has this one."""
+        taken = (hook.plugin, hook.scope, hook.name)
+        if taken not in self._names:
+            return hook.name
+        if named:
+            message = f"{hook.where}: the name is taken; choose another"
+            raise HookRegistrationError(message, hook=hook.name, point=hook.point.name)
+        for number in itertools.count(self._numbers.get(taken, 2)):
+            name = f"{hook.name}_{number}"
+            if (hook.plugin, hook.scope, name) not in self._names:
+                self._numbers[taken] = number + 1
+                break
+        return name
+
+    def add(self, hook: R) -> None:
+        """Take a hook in; raises `HookOrderError` if its constraints close a cycle."""
+        self._lineups[hook.options.kind].add(hook)
+        self._hooks.add(hook)
+        self._names.add((hook.plugin, hook.scope, hook.name))
+
+    def remove(self, hook: R) -> bool:
+        """Take a hook out; False if it was out already."""
+        if hook not in self._hooks:
+            return False
+        self._hooks.remove(hook)
+        self._lineups[hook.options.kind].remove(hook)
+        self._names.discard((hook.plugin, hook.scope, hook.name))
+        if not self._hooks:
+            self._numbers.clear()
+        return True
 
 
 def ordered(hooks: Iterable[H]) -> list[H]:

@@ -12,9 +12,10 @@ import json
 import os
 import re
 import reprlib
+from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["MESSAGE_CHARACTERS", "escaped", "one_line", "spell_out", "spelled_path", "told", "true_path"]
+__all__ = ["MESSAGE_CHARACTERS", "escaped", "meant", "one_line", "spell_out", "spelled_path", "told", "true_path"]
 
 MESSAGE_CHARACTERS: Final = 500
 """How long the message of an error may be."""
@@ -91,6 +92,22 @@ def one_line(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
     end = characters // 3
     mark = f" ... {more or len(text) - characters} characters more ... "
     return text[: characters - end - len(mark)] + mark + text[-end:]
+
+
+def meant(name: str, known: Iterable[str], otherwise: str, *, most: int = 1, cutoff: float = 0.6) -> str:
+    """Return advice about a name that is not known: ``did you mean X?`` if some are near, else what is said otherwise.
+
+    Args:
+        name: The name; of a long one the beginning counts.
+        known: Those that there are.
+        otherwise: What to do if none is near.
+        most: How many are named.
+        cutoff: How near they must be, from 0 to 1.
+    """
+    import difflib
+
+    near = difflib.get_close_matches(name[:80], sorted(known), most, cutoff)
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def told(value: object, characters: int = 60) -> str:

@@ -11,7 +11,8 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, Literal, get_args, get_origin
 
 from .errors import SettingsError, line_of_error
 from .keys import split
@@ -25,6 +26,7 @@ __all__ = [
     "plain_table",
     "read_settings",
     "switch_of",
+    "text_as",
     "value_of",
 ]
 
@@ -221,3 +223,20 @@ def value_of(text: str) -> Any:
     except (ValueError, RecursionError):  # no TOML, a number that is too long, or nested too deeply
         return text
     return parsed["value"] if len(parsed) == 1 else text
+
+
+def text_as(annotation: Any, text: str) -> Any:
+    """Return the value that a person means by a text, for a field of this type; None for what has a type of its own.
+
+    A list is a TOML array, or entries between commas; ``none`` stands for no limit. What has no plain type is TOML, or
+    else text.
+    """
+    options = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    if type(None) in options and text.strip().lower() in ("", "none"):
+        return None
+    if annotation is None or get_origin(annotation) not in (None, tuple, UnionType, Literal):
+        return value_of(text)
+    if get_origin(annotation) is tuple:
+        parsed = value_of(text) if text.strip().startswith("[") else text
+        return listed(parsed) if isinstance(parsed, str) else parsed
+    return text

@@ -1,21 +1,44 @@
 """The trace behind ``explain``: which hooks fired, in what order, what each answered and changed, how long it took.
 
 Invariant: secrets do not enter: values are shown as far as a change needs, cut to 200 characters, with secret-looking
-fields masked.
+fields masked. Tracing is put around a hook once, when it is registered; where it is off it costs nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter_ns
+from typing import Any, Final, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from .context import HookContext
 from .difference import difference
 from .errors import text_of_error
+from .marker import HookKind, HookOptions
 from .results import Modified, Replace
 
-__all__ = ["TraceRow", "row_of"]
+__all__ = ["TraceRow", "Tracer", "row_of"]
+
+
+_KEPT: Final = 100_000
+
+
+class Traced(Protocol):
+    """A hook that is traced.
+
+    Attributes:
+        invoke: Calls it with the context.
+        awaits: Whether what it answers must be awaited.
+    """
+
+    name: str
+    plugin: str
+    options: HookOptions
+    invoke: Callable[[HookContext[Any]], Any]
+    awaits: bool
 
 
 class TraceRow(Struct, frozen=True):
@@ -79,3 +102,52 @@ def _detail(answer: Any) -> str:
             return f"{field} {value}" if field in ("key", "delay_s") else str(value)
     calls = getattr(answer, "calls", None)
     return ", ".join(call.address for call in calls) if calls else ""
+
+
+class Tracer:
+    """Records rows, the newest 100,000 at most.
+
+    Attributes:
+        rows: What was recorded, in order.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[TraceRow] = []
+
+    def note(self, point: str, result: str, detail: str, *, component: str = "", operation: str = "") -> None:
+        """Record what the runner itself did."""
+        self._add(TraceRow(point, "", "", "runner", result, detail, component=component, operation=operation))
+
+    def around(self, hook: Traced) -> Callable[[HookContext[Any]], Any]:
+        """Return the hook's invocation with a record around it; of a wrap it is recorded that it was entered."""
+        inner = hook.invoke
+
+        async def waiting(context: HookContext[Any]) -> Any:
+            with self._recorded(hook, context) as answers:
+                answers.append(await inner(context))
+            return answers[0]
+
+        def direct(context: HookContext[Any]) -> Any:
+            with self._recorded(hook, context) as answers:
+                answers.append(inner(context))
+            return answers[0]
+
+        return waiting if hook.awaits else direct
+
+    @contextmanager
+    def _recorded(self, hook: Traced, context: HookContext[Any]) -> Iterator[list[Any]]:
+        """Record the call of the block, which puts what the hook answered into the list."""
+        started_ns, answers = perf_counter_ns(), list[Any]()
+        try:
+            yield answers
+        finally:
+            wraps = hook.options.kind is HookKind.WRAP
+            error = sys.exception() if not answers else None
+            answer = None if wraps or not answers else answers[0]
+            row = row_of(context, answer, error, perf_counter_ns() - started_ns)
+            self._add(structs.replace(row, hook=hook.name, plugin=hook.plugin, kind=hook.options.kind.value))
+
+    def _add(self, row: TraceRow) -> None:
+        if len(self.rows) >= _KEPT:
+            del self.rows[: _KEPT // 10]
+        self.rows.append(row)

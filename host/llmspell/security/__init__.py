@@ -1,16 +1,11 @@
-"""Security: paths, hosts, child processes and limits, by plain rules that the host makes of its settings."""
+"""Security: the judge of hosts, and child processes with limits; the contract has the judge of paths."""
 
 from __future__ import annotations
 
-from .hosts import HostJudge, HostRules
-from .paths import DATA_FOLDER, PathJudge, PathRules
+from .hosts import HostJudge
 from .process import ProcessPool
 
 __all__ = [
-    "DATA_FOLDER",
     "HostJudge",
-    "HostRules",
-    "PathJudge",
-    "PathRules",
     "ProcessPool",
 ]

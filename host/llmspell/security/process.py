@@ -121,14 +121,13 @@ class ProcessPool:
             if child.process.poll() is None:
                 return child
             await self._end(child)
-        if self._closed:
-            raise ToolError(f"{name}: the pool of child processes is closed; open the host again", code="process")
-        child = await _Child.start()
-        if self._closed:
+        if not self._closed:
+            child = await _Child.start()
+            if not self._closed:
+                self._children.add(child)
+                return child
             await child.end()
-            raise ToolError(f"{name}: the pool of child processes is closed; open the host again", code="process")
-        self._children.add(child)
-        return child
+        raise ToolError(f"{name}: the pool of child processes is closed; open the host again", code="process")
 
     async def _end(self, child: _Child) -> int:
         self._children.discard(child)

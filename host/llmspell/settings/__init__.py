@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .layers import LoadedSettings, change, load_settings
+from .layers import change, load_settings
 from .model import PluginTable, Settings
-from .origin import Origin
-from .view import plain, rows
+from .schema import Origin
+from .view import LoadedSettings, plain, rows
 
 __all__ = [
     "LoadedSettings",

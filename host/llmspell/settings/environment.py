@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import difflib
 import re
-import types
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmspell_hookspecs.errors import SettingsError, line_of_error
-from llmspell_hookspecs.toml import listed, number_of, switch_of, value_of
+from llmspell_hookspecs.spelling import one_line
+from llmspell_hookspecs.toml import listed, number_of, switch_of, text_as
 
-from .schema import annotation_of, is_known, known_keys
+from .schema import SCHEMA
 
-__all__ = ["PREFIX", "from_environment", "parse_text", "suspicious"]
+__all__ = ["PREFIX", "from_environment", "suspicious"]
 
 PREFIX: Final = "LLMSPELL_"
 _PLACES: Final = frozenset({"CONFIG", "CONFIG_HOME", "DATA_HOME"})
@@ -63,23 +62,24 @@ def from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, tupl
                 raise SettingsError(f"{name}: {line_of_error(error)}", origin=name) from None
     for name in names:
         path = tuple(name.removeprefix(PREFIX).lower().split("__"))
-        if not is_known(path) and (right := _respelled(name)):
+        if not SCHEMA.is_known(path) and (right := _respelled(name)):
             raise SettingsError(f"{name}: there is no such setting; write {right}", origin=name)
-        if len(path) > 1 or path in known_keys():
-            yield name, path, parse_text(path, environment[name])
+        if len(path) > 1 or path in SCHEMA.keys:
+            field = SCHEMA.field(path)
+            yield name, path, text_as(field and field.annotation, environment[name])
 
 
 def suspicious(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a warning for each flat variable that is no setting."""
     known = {name: name for name in (*_FLAT, *_PLACES)} | {
-        _joined(path): "__".join(path).upper() for path in known_keys()
+        _joined(path): "__".join(path).upper() for path in SCHEMA.keys
     }
     for name in sorted(environment):
         rest = name.removeprefix(PREFIX)
         if rest != name and rest not in known and "__" not in rest:
             near = difflib.get_close_matches(rest.upper(), known, 1, 0.85)
             remedy = f"did you mean {PREFIX}{known[near[0]]}?" if near else "unset it, unless a plugin reads it"
-            yield f"{_shown(name)}: there is no such setting; {remedy}"
+            yield f"{one_line(name, 100)}: there is no such setting; {remedy}"
 
 
 def _respelled(name: str) -> str:
@@ -87,7 +87,7 @@ def _respelled(name: str) -> str:
     rest = _joined(name.removeprefix(PREFIX).split("_"))
     if rest in _FLAT or rest in _PLACES:
         return f"{PREFIX}{rest}" if f"{PREFIX}{rest}" != name else ""
-    for path in known_keys():
+    for path in SCHEMA.keys:
         if _joined(path) == rest:
             return PREFIX + "__".join(path).upper()
     table = _TABLE.fullmatch(rest)
@@ -96,26 +96,3 @@ def _respelled(name: str) -> str:
 
 def _joined(parts: Sequence[str]) -> str:
     return "_".join(part for part in parts if part).upper()
-
-
-def _shown(name: str) -> str:
-    text = name if name.isprintable() else name.encode("unicode_escape", "backslashreplace").decode("ascii")
-    return text if len(text) <= 100 else text[:100] + "..."
-
-
-def parse_text(path: tuple[str, ...], text: str) -> Any:
-    """Return the value that a person means by this text, for the key's type.
-
-    A list is a TOML array, or entries between commas; ``none`` stands for no limit; keys of plugins and tools hold
-    TOML, or else text.
-    """
-    annotation = annotation_of(path)
-    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    if type(None) in options and text.strip().lower() in ("", "none"):
-        return None
-    if annotation is None or typing.get_origin(annotation) not in (None, tuple, types.UnionType, typing.Literal):
-        return value_of(text)
-    if typing.get_origin(annotation) is tuple:
-        parsed = value_of(text) if text.strip().startswith("[") else text
-        return listed(parsed) if isinstance(parsed, str) else parsed
-    return text

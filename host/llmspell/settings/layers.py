@@ -10,12 +10,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from pydantic import ValidationError
 
 from llmspell_hookspecs import Policy
@@ -24,47 +22,19 @@ from llmspell_hookspecs.keys import flatten, join, merge, nest, shown_key, shown
 from llmspell_hookspecs.masking import conceal, mask
 from llmspell_hookspecs.paths import expand_root, home_folder
 from llmspell_hookspecs.secret import is_secret_name
-from llmspell_hookspecs.toml import parse_settings, plain_table, read_settings
+from llmspell_hookspecs.toml import parse_settings, plain_table, read_settings, text_as
 
-from .diagnosis import diagnose
-from .environment import from_environment, parse_text, suspicious
-from .lock import check_locks, hold_locks
+from .environment import from_environment, suspicious
 from .model import PluginTable, Settings
-from .origin import DEFAULT, Origin
 from .place import MACHINE_FILE, current_dir, find_project, own_folders, project_dir_of, project_file_in, user_file
-from .schema import field_of, policy_of
-from .tighten import Judges, OwnModels, Violation, value_at, violations
-from .trust import distrust, known_before, named_places, trust
+from .schema import DEFAULT, SCHEMA, Origin, diagnose
+from .tighten import Judges, OwnModels, Violation, check_locks, hold_locks, value_at, violations
+from .trust import distrust, known_before, trust
+from .view import LoadedSettings
 
-__all__ = ["LoadedSettings", "change", "is_trusted", "load_settings", "trust_project"]
+__all__ = ["change", "is_trusted", "load_settings", "trust_project"]
 
 TRUSTED_ORIGINS: Final = frozenset({"code", "user", "command line"})
-
-
-class LoadedSettings(Struct, frozen=True):
-    """The settings, and where each came from.
-
-    Attributes:
-        settings: What counts.
-        origins: For each dotted key that is set, where; `origin` answers for all.
-        project_dir: What relative paths are relative to.
-        judges: Who judges paths and hosts by them.
-        warnings: What looks wrong and is no error.
-        tables: The settings as they were written, merged.
-        files: The files that were read, by layer.
-    """
-
-    settings: Settings
-    origins: Mapping[str, Origin]
-    project_dir: Path
-    judges: Judges
-    warnings: tuple[str, ...] = ()
-    tables: Mapping[str, Any] = {}
-    files: Mapping[str, Path] = {}
-
-    def origin(self, key: str) -> Origin:
-        """Return where a key's value came from."""
-        return self.origins.get(join(split(key)), DEFAULT)
 
 
 class _Layer(Struct, frozen=True):
@@ -75,45 +45,52 @@ class _Layer(Struct, frozen=True):
     origins: Mapping[tuple[str, ...], Origin] = {}
 
 
-class _Stack:
+class _Stack(Struct):
     """The layers so far."""
 
-    def __init__(self, project_dir: Path, own: Sequence[str] = (), models: OwnModels | None = None) -> None:
-        self._models = models
-        self.project_dir = project_dir
-        self.tables: dict[str, Any] = {}
-        self.origins: dict[str, Origin] = {}
-        self.places: dict[tuple[str, ...], Origin] = {}
-        self.settings = Settings()
-        self.judges = Judges.of(self.settings, project_dir, own)
-        self.files: dict[str, Path] = {}
-        self.warnings: list[str] = []
+    loaded: LoadedSettings
+    models: OwnModels | None = None
+    places: dict[tuple[str, ...], Origin] = {}
+    warnings: list[str] = []
 
-    def lay(self, layer: _Layer, *, follows: bool = False) -> list[Violation]:
-        """Lay a layer on the others; returns what it loosens. Links are followed only where that is looked at."""
+    def lay(self, layer: _Layer, *, follows: bool = False, at_start: bool = True) -> list[Violation]:
+        """Lay a layer on the others; returns what it loosens. Links are followed only where that is looked at.
+
+        Whoever changes settings later is neither the machine nor the project, whatever it calls itself.
+        """
+        before, name = self.loaded, layer.name if at_start else ""
         leaves = [path for path, _ in flatten(layer.table)]
         found = {path: _nearest(layer.origins, path) or Origin(layer.name) for path in leaves}
-        self.origins |= {join(path): origin for path, origin in found.items()}
         self.places |= {**layer.origins, **found}
-        table = _grown(layer.table, self.settings) if layer.name == "project" else layer.table
-        self.tables = merge(self.tables, _hidden(table))
-        before, self.settings = (self.settings, self.judges), _validated(self.tables, self.places)
-        self.judges = self.judges.by(self.settings, follows=follows)
-        locate = partial(_located, found, Origin(layer.name))
-        if layer.name == "machine":
-            check_locks(self.settings, locate)
-        else:
-            hold_locks(before[0], self.settings, locate, str(self.files.get("machine", MACHINE_FILE)))
-        models = self._models if layer.name == "project" else None
-        return violations(before, (self.settings, self.judges), leaves, models)
+        table = _grown(layer.table, before.settings) if name == "project" else layer.table
+        tables = merge(before.tables, _hidden(table))
+        settings = _validated(tables, self.places)
+        judges = before.judges.by(settings, follows=follows)
 
-    def loaded(self) -> LoadedSettings:
+        def locate(path: Sequence[str]) -> Origin:  # of any of the layer's keys if it changes the key by another one
+            return _nearest(found, path) or _nearest(found, path[:1]) or Origin(layer.name)
+
+        if name == "machine":
+            check_locks(settings, locate)
+        else:
+            hold_locks(before.settings, settings, locate, str(before.files.get("machine", MACHINE_FILE)))
+        origins = {**before.origins, **{join(path): origin for path, origin in found.items()}}
+        self.loaded = structs.replace(before, settings=settings, origins=origins, judges=judges, tables=tables)
+        return violations(before, self.loaded, leaves, self.models if name == "project" else None)
+
+    def read(self, file: Path, layer: str) -> tuple[_Layer, bytes]:
+        """Return the layer in a file, and the very bytes that it was read from."""
+        self.loaded = structs.replace(self.loaded, files={**self.loaded.files, layer: file})
+        content = read_settings(file)
+        table, lines = parse_settings(file, content)
+        return _Layer(layer, table, {path: Origin(layer, str(file), line) for path, line in lines.items()}), content
+
+    def finished(self) -> LoadedSettings:
         """Return what counts."""
-        judges = self.judges.by(self.settings, settings_files=[str(file) for file in self.files.values()])
-        warnings = (*self.warnings, *_doubtful(self), *_linked(self))
-        return LoadedSettings(
-            self.settings, self.origins, self.project_dir, judges, warnings, self.tables, dict(self.files)
-        )
+        loaded = self.loaded
+        judges = loaded.judges.by(loaded.settings, settings_files=[str(file) for file in loaded.files.values()])
+        loaded = structs.replace(loaded, judges=judges)
+        return structs.replace(loaded, warnings=(*self.warnings, *_doubtful(loaded), *_linked(loaded)))
 
 
 def load_settings(
@@ -147,7 +124,7 @@ def load_settings(
     environment = os.environ if environment is None else environment
     stack, file = _begin(cwd, environment, config, project, machine, models)
     if overrides is False:
-        return stack.loaded()
+        return stack.finished()
     _lay_file(stack, user_file(environment), "user")
     if file is not None:
         _lay_project(stack, file, environment, trusted=config is not None)
@@ -155,7 +132,7 @@ def load_settings(
     stack.lay(_command_line_layer(command_line or {}))
     stack.lay(_Layer("code", plain_table(overrides or {}, "code")))
     stack.warnings += suspicious(environment)
-    return stack.loaded()
+    return stack.finished()
 
 
 def change(loaded: LoadedSettings, key: str, value: Any, origin: str) -> LoadedSettings:
@@ -170,22 +147,16 @@ def change(loaded: LoadedSettings, key: str, value: Any, origin: str) -> LoadedS
     Raises:
         SettingsError: The key or value is wrong, it is locked, or it loosens policy and the one who asks may not.
     """
+    stack, trusted = _Stack(loaded), origin in TRUSTED_ORIGINS
     table = plain_table(nest(split(key), value), origin)
-    tables = merge(loaded.tables, _hidden(table))
-    leaves = [path for path, _ in flatten(table)]
-    origins = {**loaded.origins, **{join(path): Origin(origin) for path in leaves}}
-    settings = _validated(tables, {path: Origin(origin) for path in leaves})
-    machine = str(loaded.files.get("machine", MACHINE_FILE))
-    hold_locks(loaded.settings, settings, lambda path: Origin(origin), machine)
-    judges = loaded.judges.by(settings, follows=origin not in TRUSTED_ORIGINS)
-    loosened = violations((loaded.settings, loaded.judges), (settings, judges), leaves)
-    if loosened and origin not in TRUSTED_ORIGINS:
+    loosened = stack.lay(_Layer(origin, table), follows=not trusted, at_start=False)
+    if loosened and not trusted:
         raise SettingsError(
             f"{origin}: {_refused(loosened[0])}; change it in the user's settings or on the command line",
             origin=origin,
             key=join(loosened[0].path),
         )
-    return msgspec.structs.replace(loaded, settings=settings, judges=judges, origins=origins, tables=tables)
+    return stack.loaded
 
 
 def trust_project(
@@ -203,9 +174,9 @@ def trust_project(
     """
     stack, _ = _begin(cwd, environment, file, None, machine, models)
     _lay_file(stack, user_file(environment), "user")
-    layer, content = _read(file, "project")
+    layer, content = stack.read(file, "project")
     loosened = [_assignment(violation) for violation in stack.lay(layer, follows=True)]
-    trust(file, content, stack.project_dir, list(named_places(layer.table)), environment)
+    trust(file, content, stack.loaded.project_dir, layer.table, environment)
     return loosened
 
 
@@ -216,8 +187,8 @@ def is_trusted(file: Path, *, cwd: Path, environment: Mapping[str, str], machine
         SettingsError: It cannot be read.
     """
     stack, _ = _begin(cwd, environment, file, None, machine)
-    layer, content = _read(file, "project")
-    return not distrust(file, content, stack.project_dir, list(named_places(layer.table)), environment)
+    layer, content = stack.read(file, "project")
+    return not distrust(file, content, stack.loaded.project_dir, layer.table, environment)
 
 
 def _begin(
@@ -236,7 +207,9 @@ def _begin(
     else:
         cwd = folder = _named_folder(project)
         file = project_file_in(folder) if config is None else config
-    stack = _Stack(folder, own_folders(environment), models)
+    settings = Settings()
+    judges = Judges.of(settings, folder, own_folders(environment))
+    stack = _Stack(LoadedSettings(settings, {}, folder, judges), models)
     if project is None and cwd.parent == cwd:
         stack.warnings.append(f"the folder {cwd} is no project, and nothing in it may be touched; give --project DIR")
     if home_folder() is None and not environment.get("LLMSPELL_CONFIG_HOME"):
@@ -267,22 +240,20 @@ def _lay_file(stack: _Stack, file: Path, layer: str) -> None:
             f"{file}: it cannot be read: {error.strerror}; allow it, or let LLMSPELL_CONFIG_HOME name another folder"
         )
         raise SettingsError(message, origin=str(file)) from error
-    stack.files[layer] = file
-    stack.lay(_read(file, layer)[0])
+    stack.lay(stack.read(file, layer)[0])
 
 
 def _lay_project(stack: _Stack, file: Path, environment: Mapping[str, str], *, trusted: bool) -> None:
-    stack.files["project"] = file
-    layer, content = _read(file, "project")
-    loosened = stack.lay(layer, follows=not trusted)
+    layer, content = stack.read(file, "project")
+    loosened, project_dir = stack.lay(layer, follows=not trusted), stack.loaded.project_dir
     if not loosened or trusted:
         return
-    reason = distrust(file, content, stack.project_dir, list(named_places(layer.table)), environment)
+    reason = distrust(file, content, project_dir, layer.table, environment)
     if not reason:
         return
     key = join(loosened[0].path)
-    origin = stack.origins[key]
-    folder = stack.project_dir if find_project(stack.project_dir) == file else file.parent
+    origin = stack.loaded.origins[key]
+    folder = project_dir if find_project(project_dir) == file else file.parent
     trusting = f"run 'llmspell trust {folder}' if you trust it"
     elsewhere = f"set it in {user_file(environment)}, in the environment or with --set, or "
     raise SettingsError(
@@ -299,15 +270,8 @@ def _refused(violation: Violation) -> str:
 
 
 def _assignment(violation: Violation) -> str:
-    secret = policy_of(violation.path) is Policy.LOCKED and is_secret_name(violation.path[-1])
+    secret = SCHEMA.policy(violation.path) is Policy.LOCKED and is_secret_name(violation.path[-1])
     return f"{shown_key(violation.path)} = {shown_value(mask(conceal(violation.new, secret=secret)))}"
-
-
-def _read(file: Path, layer: str) -> tuple[_Layer, bytes]:
-    """The layer in a file, and the very bytes that it was read from."""
-    content = read_settings(file)
-    table, lines = parse_settings(file, content)
-    return _Layer(layer, table, {path: Origin(layer, str(file), line) for path, line in lines.items()}), content
 
 
 def _environment_layer(environment: Mapping[str, str]) -> _Layer:
@@ -324,7 +288,8 @@ def _command_line_layer(values: Mapping[str, Any]) -> _Layer:
     origins = {}
     for key, value in values.items():
         path = split(key)
-        read = parse_text(path, value) if isinstance(value, str) else value
+        field = SCHEMA.field(path)
+        read = text_as(field and field.annotation, value) if isinstance(value, str) else value
         table = merge(table, plain_table(nest(path, read), f"--set {key}"))
         origins[path] = Origin("command line", f"--set {key}")
     return _Layer("command line", table, origins)
@@ -333,7 +298,7 @@ def _command_line_layer(values: Mapping[str, Any]) -> _Layer:
 def _grown(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The table with what stands added to each list that only grows."""
     for path, value in flatten(table):
-        stands = value_at(settings, path) if policy_of(path) is Policy.SUPERSET_ONLY else None
+        stands = value_at(settings, path) if SCHEMA.policy(path) is Policy.SUPERSET_ONLY else None
         if isinstance(value, list) and isinstance(stands, tuple):  # what lies below a list is for the check to refuse
             table = merge(table, nest(path, [*(item for item in stands if item not in value), *value]))
     return dict(table)
@@ -357,11 +322,6 @@ def _validated(tables: Mapping[str, Any], places: Mapping[tuple[str, ...], Origi
         raise diagnose(error, lambda path: _nearest(places, path) or DEFAULT) from None
 
 
-def _located(origins: Mapping[tuple[str, ...], Origin], default: Origin, path: Sequence[str]) -> Origin:
-    """The origin of the key in this layer; of any of its keys if it changes the key by another one."""
-    return _nearest(origins, path) or _nearest(origins, path[:1]) or default
-
-
 def _nearest(origins: Mapping[tuple[str, ...], Origin], path: Sequence[str]) -> Origin | None:
     """The origin of the key, or of the nearest table around it, or of the first key in it."""
     for length in range(len(path), 0, -1):
@@ -370,22 +330,23 @@ def _nearest(origins: Mapping[tuple[str, ...], Origin], path: Sequence[str]) -> 
     return next((origin for inner, origin in origins.items() if inner[: len(path)] == tuple(path)), None)
 
 
-def _doubtful(stack: _Stack) -> Iterator[str]:
+def _doubtful(loaded: LoadedSettings) -> Iterator[str]:
     """Warnings about keys of a plugin's own that look like one of the host's, mistyped."""
-    for path, _ in flatten(stack.tables):
-        if len(path) == 3 and path[0] == "plugins" and field_of(path) is None:
+    for path, _ in flatten(loaded.tables):
+        if len(path) == 3 and path[0] == "plugins" and SCHEMA.field(path) is None:
             near = difflib.get_close_matches(path[2], PluginTable.model_fields, 1, 0.8)
             if near:
-                yield f"{stack.origins[join(path)]}: {join(path)} is taken as the plugin's own; did you mean {near[0]}?"
+                key = join(path)
+                yield f"{loaded.origin(key)}: {key} is taken as the plugin's own; did you mean {near[0]}?"
 
 
-def _linked(stack: _Stack) -> Iterator[str]:
+def _linked(loaded: LoadedSettings) -> Iterator[str]:
     """Warnings about allowed folders that a link in the project would lead elsewhere, so that they are none."""
     for mode in ("read", "write"):
         key = f"security.paths.{mode}"
-        for entry in stack.judges.files.linked(mode):
-            target = os.path.realpath(os.path.join(stack.project_dir, expand_root(entry)))
-            origin = stack.origins.get(key, DEFAULT)
+        for entry in loaded.judges.files.linked(mode):
+            target = os.path.realpath(os.path.join(loaded.project_dir, expand_root(entry)))
+            origin = loaded.origin(key)
             yield (
                 f"{origin}: {key} names {entry!r}, which a link in the project leads to {target}, "
                 "so it opens nothing; name that folder itself if you mean it"

@@ -9,7 +9,6 @@ is longer than most because every key of the host stands here.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from fnmatch import fnmatchcase
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -18,44 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from llmspell.version import DISTRIBUTION
 from llmspell_hookspecs import Policy
-from llmspell_hookspecs.addresses import host_entry
+from llmspell_hookspecs.host_rules import HostRules
 from llmspell_hookspecs.keys import spelled_names, split
 from llmspell_hookspecs.masking import conceal, revealed
-from llmspell_hookspecs.secret import is_secret_name
-from llmspell_hookspecs.sections import GROUP, Names, Section, TableSection
+from llmspell_hookspecs.path_rules import PathRules
+from llmspell_hookspecs.sections import GROUP, Names, Section
 
-__all__ = [
-    "EventSettings",
-    "HookSettings",
-    "HostRules",
-    "LimitSettings",
-    "LoggingSettings",
-    "PathRules",
-    "PerformanceSettings",
-    "PluginSettings",
-    "PluginTable",
-    "PolicySettings",
-    "ScriptSettings",
-    "SecuritySettings",
-    "Settings",
-    "StorageSettings",
-]
-
-DENIED_PATHS: Names = (
-    ".ssh",
-    ".gnupg",
-    ".aws",
-    ".kube",
-    ".docker/config.json",
-    ".netrc",
-    ".pgpass",
-    ".env",
-    ".env.*",
-    "id_rsa*",
-    "id_ed25519*",
-    "*.pem",
-)
-ENVIRONMENT: Names = ("HOME", "USER", "LOGNAME", "LANG", "LC_*", "PATH", "PWD", "SHELL", "TERM", "TZ", "LLMSPELL_*")
+__all__ = ["PluginSettings", "PluginTable", "Settings"]
 
 
 class PolicySettings(Section):
@@ -167,57 +135,6 @@ class HookSettings(Section):
         return tuple(tuple(name.strip() for name in entry.split("<")) for entry in self.order)
 
 
-class PathRules(Section):
-    """``[security.paths]``: what scripts and tools may touch. Relative to the project's folder."""
-
-    read: Annotated[Names, Policy.PATHS_WITHIN] = Field(default=(".", "<tmp>"), description="Folders that may be read.")
-    write: Annotated[Names, Policy.PATHS_WITHIN] = Field(
-        default=(".", "<tmp>"), description="Folders that may be written."
-    )
-    denied: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
-        default=DENIED_PATHS,
-        description="Globs of names, or of paths, that are refused wherever they lie; a project file adds to them.",
-    )
-
-    @field_validator("read", "write")
-    @classmethod
-    def _are_paths(cls, value: Names) -> Names:
-        for name in value:
-            if not name or "\0" in name or not _is_encodable(name):
-                raise ValueError("should hold paths: none is empty, holds a NUL or half a sign")
-        return value
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-class HostRules(Section):
-    """``[security.hosts]``: which hosts scripts and tools may talk to."""
-
-    allowed: Annotated[Names, Policy.SUBSET_ONLY] = Field(
-        default=("*",), description="Globs of host names, or networks."
-    )
-    denied: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
-        default=(), description="Globs of host names, or networks; win over allowed, and a project file adds to them."
-    )
-    private: Annotated[Names, Policy.SUBSET_ONLY] = Field(
-        default=(), description="Globs of hosts, addresses or networks that may be reached though they are private."
-    )
-    allow_private: Annotated[bool, Policy.OFF_ONLY] = Field(
-        default=False, description="Whether loopback, link-local and private addresses may be reached."
-    )
-
-    @field_validator("allowed", "denied", "private")
-    @classmethod
-    def _are_hosts(cls, value: Names) -> Names:
-        return tuple(map(host_entry, value))
-
-
 class SecuritySettings(Section):
     """``[security]``: what may be touched."""
 
@@ -226,16 +143,6 @@ class SecuritySettings(Section):
     )
     paths: PathRules = PathRules()
     hosts: HostRules = HostRules()
-    environment: Annotated[Names, Policy.VARIABLES_WITHIN] = Field(
-        default=ENVIRONMENT,
-        description="Globs of variables that scripts may read; a secret's name must be spelled out.",
-    )
-
-    def reads_variable(self, name: str) -> bool:
-        """Return whether scripts may read this environment variable."""
-        if is_secret_name(name):
-            return name in self.environment
-        return any(fnmatchcase(name, pattern) for pattern in self.environment)
 
 
 class LimitSettings(Section):
@@ -258,11 +165,6 @@ class LimitSettings(Section):
         ge=1,
         le=100_000,
         description="How many operations may run at once within one outermost operation, forks among them.",
-    )
-    cache_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
-        default=64 * 1024 * 1024,
-        ge=0,
-        description="How much the results that hooks ask to keep may hold together; the least recently used go first.",
     )
     operation_time_s: Annotated[float | None, Policy.LOWER_ONLY] = Field(
         default=None, gt=0, description="The deadline of every operation; none if it is left out."
@@ -321,14 +223,6 @@ class EventSettings(Section):
     )
 
 
-class StorageSettings(TableSection):
-    """``[storage]``: where what is to last is kept; ``[storage.NAME]`` holds a backend's own keys."""
-
-    backend: Annotated[str, Policy.LOCKED] = Field(
-        default="sqlite", min_length=1, description="The backend: sqlite, lmdb, memory, or one that a plugin brings."
-    )
-
-
 class LoggingSettings(Section):
     """``[logging]``: what the command line logs; who embeds the host sets up Python's logging."""
 
@@ -360,7 +254,6 @@ class _Own(Section):
     scripts: ScriptSettings = ScriptSettings()
     performance: PerformanceSettings = PerformanceSettings()
     events: EventSettings = EventSettings()
-    storage: StorageSettings = StorageSettings()
     logging: LoggingSettings = LoggingSettings()
 
     def plugin(self, name: str, group: str = "", *, optional: bool = False) -> PluginTable:

@@ -2,11 +2,14 @@
 
 Invariant: of several files in one folder the first of `PROJECT_FILES` is read. The search upward ends at the
 repository's root, below the home folder (whose ``.config`` is the user's own), or at the root of the file system. The
-root of the file system is no project unless a person names it. Every place is absolute.
+root of the file system is no project unless a person names it. Every place is absolute. The hidden folder for the
+host's own files is made by its first use where that is allowed, for its owner only, and holds a ``.gitignore`` that
+leaves it out. A project's own folder is never made, but the one in the user's data that stands for it in ``/`` is.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import warnings
@@ -14,12 +17,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from llmspell_hookspecs.errors import SettingsError
+from llmspell_hookspecs.errors import SettingsError, StorageError
+from llmspell_hookspecs.path_rules import DATA_FOLDER
 from llmspell_hookspecs.paths import expand_root, home_folder
 
 __all__ = [
     "MACHINE_FILE",
     "PROJECT_FILES",
+    "HostFolder",
     "current_dir",
     "data_dir",
     "find_project",
@@ -169,3 +174,43 @@ def _folders(cwd: Path) -> Iterator[Path]:
         yield folder
         if os.path.exists(folder / ".git") or folder == home:
             return
+
+
+class HostFolder:
+    """The project's folder, as the host's own files see it; implements the contract's `ProjectFolder`.
+
+    Args:
+        path: The project's folder, absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def place(self, path: str | os.PathLike[str], /) -> Path:
+        """Return where a path of settings leads."""
+        return self._path / Path(path).expanduser()
+
+    def data(self, name: str, /) -> Path:
+        """Return where a file of this name lies; see the contract's `ProjectFolder`."""
+        folder = self._path / DATA_FOLDER
+        try:
+            folder.mkdir(mode=0o700, parents=self._path.is_relative_to(data_dir(os.environ)), exist_ok=True)
+            if folder.is_symlink():
+                raise StorageError(f"{folder}: it is a link; make it a folder, or name another path in [storage]")
+            ignore = folder / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", encoding="ascii")
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                return folder / name  # who only reads is not kept from it; who writes is told by what it cannot write
+            message = f"{folder}: {error.strerror}; let it be made, or name another path in [storage]"
+            raise StorageError(message) from error
+        return folder / name
+
+    def runtime(self) -> Path:
+        """Return where the user's running processes meet."""
+        return runtime_dir(os.environ)
+
+    def cache(self, name: str, /) -> Path:
+        """Return where a file of this name lies that can be made again."""
+        return data_dir(os.environ) / "cache" / name

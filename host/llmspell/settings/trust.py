@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,13 +23,13 @@ from llmspell_hookspecs.regular import read_regular, replace_regular
 from .model import Settings
 from .place import data_dir
 
-__all__ = ["distrust", "known_before", "named_places", "trust", "untrust"]
+__all__ = ["distrust", "known_before", "trust", "untrust"]
 
 _OF_PLACES: Final = ("path", "file", "dir", "folder", "directory", "root", "socket", "database", "log")
 
 
 def distrust(
-    file: Path, content: bytes, project_dir: Path, named: Sequence[str], environment: Mapping[str, str]
+    file: Path, content: bytes, project_dir: Path, table: Mapping[str, Any], environment: Mapping[str, str]
 ) -> str:
     """Return why a project file with this content is not trusted; empty if a person trusted it, and all is as it was.
 
@@ -37,7 +37,7 @@ def distrust(
         file: The project file.
         content: What was read from it.
         project_dir: What the places are relative to.
-        named: The places that it names; see `named_places`.
+        table: The settings in it, which name places.
         environment: Says where the store is.
     """
     known = _read(_store(environment)).get(_name(file))
@@ -47,7 +47,7 @@ def distrust(
         return "it was trusted by an older version, which did not keep what its paths led to"
     if known.get("hash") != _hash(content):
         return "the file has changed since it was trusted"
-    for name, now in _places(file, project_dir, named).items():
+    for name, now in _places(file, project_dir, table).items():
         then = known["places"].get(name)
         if then != now:
             what = str(file) if name == "" else repr(name)
@@ -55,14 +55,16 @@ def distrust(
     return ""
 
 
-def trust(file: Path, content: bytes, project_dir: Path, named: Sequence[str], environment: Mapping[str, str]) -> None:
+def trust(
+    file: Path, content: bytes, project_dir: Path, table: Mapping[str, Any], environment: Mapping[str, str]
+) -> None:
     """Trust a project file as it is now; the arguments are those of `distrust`.
 
     Raises:
         SettingsError: The store cannot be read or written.
     """
     store = _store(environment)
-    entry = {"hash": _hash(content), "places": _places(file, project_dir, named)}
+    entry = {"hash": _hash(content), "places": _places(file, project_dir, table)}
     _write(store, {**_read(store), _name(file): entry})
 
 
@@ -81,24 +83,26 @@ def untrust(file: Path, environment: Mapping[str, str]) -> bool:
     return True
 
 
-def named_places(table: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what settings name as files and folders: allowed folders, and what plugins keep under such keys."""
+def _named(table: Mapping[str, Any]) -> Iterator[str]:
+    """What settings name as files and folders: allowed folders, and what plugins keep under such keys."""
     for path, value in flatten(table):
         texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
         if path[:2] == ("security", "paths"):
             yield from texts if path[-1] != "denied" else ()
         elif path[0] in Settings.sections() and len(path) > 2:
             key = path[-1].lower()
-            yield from (text for text in texts if _is_place(text) or any(word in key for word in _OF_PLACES))
+            yield from (
+                text
+                for text in texts
+                if text.startswith((".", "~", "/"))
+                or ("/" in text and "://" not in text)
+                or any(word in key for word in _OF_PLACES)
+            )
 
 
-def _is_place(text: str) -> bool:
-    return text.startswith((".", "~", "/")) or ("/" in text and "://" not in text)
-
-
-def _places(file: Path, project_dir: Path, named: Sequence[str]) -> dict[str, Any]:
+def _places(file: Path, project_dir: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     """What each place is now; the project file itself stands under no name."""
-    texts = [text for text in dict.fromkeys(named) if "\0" not in text and len(text) < 4096]
+    texts = [text for text in dict.fromkeys(_named(table)) if "\0" not in text and len(text) < 4096]
     places = {text: os.path.join(project_dir, expand_root(text)) for text in texts}
     return {"": state_of(os.path.join(file.parent.resolve(), file.name))} | {
         text: state_of(place) for text, place in places.items()

@@ -1,11 +1,12 @@
-"""The settings as plain values for people, scripts and programs: secrets masked.
+"""The settings as they were loaded, where each value came from, and all of it as plain values: secrets masked.
 
-Invariant: nothing that leaves here holds a secret.
+Invariant: no plain value that leaves here holds a secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -13,10 +14,37 @@ from msgspec import Struct
 from llmspell_hookspecs.keys import flatten, join, split
 from llmspell_hookspecs.masking import mask
 
-from .layers import LoadedSettings
-from .origin import Origin
+from .model import Settings
+from .schema import DEFAULT, Origin
+from .tighten import Judges
 
-__all__ = ["SettingRow", "plain", "rows"]
+__all__ = ["LoadedSettings", "SettingRow", "plain", "rows"]
+
+
+class LoadedSettings(Struct, frozen=True):
+    """The settings, and where each came from.
+
+    Attributes:
+        settings: What counts.
+        origins: For each dotted key that is set, where; `origin` answers for all.
+        project_dir: What relative paths are relative to.
+        judges: Who judges paths and hosts by them.
+        warnings: What looks wrong and is no error.
+        tables: The settings as they were written, merged.
+        files: The files that were read, by layer.
+    """
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+    project_dir: Path
+    judges: Judges
+    warnings: tuple[str, ...] = ()
+    tables: Mapping[str, Any] = {}
+    files: Mapping[str, Path] = {}
+
+    def origin(self, key: str) -> Origin:
+        """Return where a key's value came from."""
+        return self.origins.get(join(split(key)), DEFAULT)
 
 
 class SettingRow(Struct, frozen=True):

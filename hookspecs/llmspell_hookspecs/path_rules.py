@@ -1,4 +1,6 @@
-"""Which files may be touched: judges paths by the rules of ``security.paths``.
+"""Which files may be touched: the rules of ``security.paths``, and who judges paths by them.
+
+The host's `FileAccess` asks such a judge; give one in its place to a tool that is tested without a host.
 
 Invariant: an answered path is absolute, holds no link and no ``..``, and lies below an allowed folder; the judgement is
 on what the path resolves to, never on how it is spelled. Whoever opens it later must follow no link on the way, since
@@ -12,13 +14,15 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from copy import copy
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import Struct
+from pydantic import Field, field_validator
 
-from llmspell_hookspecs.errors import SecurityError
-from llmspell_hookspecs.globs import Globs
-from llmspell_hookspecs.paths import expand_root, fold_path, goes_in_a_circle, is_below, links_on, shown_path, upward
+from .errors import SecurityError
+from .globs import Globs
+from .paths import expand_root, fold_path, goes_in_a_circle, is_below, links_on, shown_path, upward
+from .policy import Policy
+from .sections import Names, Section
 
 __all__ = ["DATA_FOLDER", "PathJudge", "PathRules"]
 
@@ -35,19 +39,53 @@ _MAX_PATH_BYTES = 4096
 _MODES: Final[tuple[Mode, Mode]] = ("read", "write")
 
 
-class PathRules(Struct, frozen=True):
-    """Which folders may be touched.
+DENIED_PATHS: Names = (
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".kube",
+    ".docker/config.json",
+    ".netrc",
+    ".pgpass",
+    ".env",
+    ".env.*",
+    "id_rsa*",
+    "id_ed25519*",
+    "*.pem",
+)
 
-    Attributes:
-        read: Folders that may be read; ``~`` is the home folder, ``<tmp>`` the one for temporary files.
-        write: Folders that may be written.
-        denied: Globs that are refused wherever they lie, with all that is below; without a ``/`` they match any name
-            on the way. Upper and lower case are the same.
+
+class PathRules(Section):
+    """``[security.paths]``: what scripts and tools may touch. Relative to the project's folder.
+
+    ``~`` is the home folder, ``<tmp>`` the one for temporary files. What is denied goes with all that is below it, and
+    a glob without a ``/`` matches any name on the way; upper and lower case are the same.
     """
 
-    read: tuple[str, ...] = ()
-    write: tuple[str, ...] = ()
-    denied: tuple[str, ...] = ()
+    read: Annotated[Names, Policy.PATHS_WITHIN] = Field(default=(".", "<tmp>"), description="Folders that may be read.")
+    write: Annotated[Names, Policy.PATHS_WITHIN] = Field(
+        default=(".", "<tmp>"), description="Folders that may be written."
+    )
+    denied: Annotated[Names, Policy.SUPERSET_ONLY] = Field(
+        default=DENIED_PATHS,
+        description="Globs of names, or of paths, that are refused wherever they lie; a project file adds to them.",
+    )
+
+    @field_validator("read", "write")
+    @classmethod
+    def _are_paths(cls, value: Names) -> Names:
+        for name in value:
+            if not name or "\0" in name or not _is_encodable(name):
+                raise ValueError("should hold paths: none is empty, holds a NUL or half a sign")
+        return value
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class PathJudge:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .beside import beside
-from .correlation import CURRENT, Frame
+from .correlation import CURRENT, Frame, RunnerLimits
 from .course import Chains, Course
-from .limits import RunnerLimits
 from .runner import Runner
 from .steps import propose
 

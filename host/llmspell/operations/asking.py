@@ -168,8 +168,7 @@ async def _tell(chain: Chain, context: HookContext[Any], until_s: float, limit_s
 
 def _ended(outcome: Outcome | None, error: Exception) -> Outcome:
     status: Literal["cancelled", "failed"] = "cancelled" if isinstance(error, OperationCancelledError) else "failed"
-    decided = outcome or Outcome()
-    return Outcome(status, decided.decision, decided.hook, failure_of(error))
+    return (outcome or Outcome()).ended(status, failure_of(error))
 
 
 async def _transforms(chain: Chain, context: HookContext[Any], answer: Answer) -> tuple[Hook, HookResult] | None:

@@ -1,4 +1,4 @@
-"""Which operation is running: frames that follow tasks and threads by a context variable.
+"""Which operation is running: frames that follow tasks and threads by a context variable; and how far they may go.
 
 Invariant: a frame knows the one around it, so depth, root and correlation come from the running operation and never
 from an argument. Ids are made when they are first read.
@@ -18,11 +18,35 @@ from msgspec import Struct
 
 from llmspell_hookspecs.context import ComponentRef, OperationRef
 
-__all__ = ["CURRENT", "Frame"]
+__all__ = ["CURRENT", "Frame", "RunnerLimits"]
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _AGES_S: Final = 1e9
 """Longer than any operation."""
+
+
+class RunnerLimits(Struct, frozen=True):
+    """How far operations may go.
+
+    Attributes:
+        depth: How many operations may be around one.
+        hops: How often one may be redirected.
+        slow_ms: From how long on an operation is reported as slow; None for never.
+        operation_time_s: How long any operation may take; None for no limit.
+        forks: How many forks one operation may start.
+        descendants: How many operations may run at once within one root operation, and how many forks.
+        final_s: How long each hook may wait once an operation ends, or its deadline has passed.
+        script_delay_s: The longest wait before a retry that a script's hook asks for.
+    """
+
+    depth: int = 32
+    hops: int = 8
+    slow_ms: float | None = None
+    operation_time_s: float | None = None
+    forks: int = 64
+    descendants: int = 1000
+    final_s: float = 5.0
+    script_delay_s: float = 60.0
 
 
 class Frame(Struct, eq=False):
@@ -103,30 +127,26 @@ class Frame(Struct, eq=False):
         root = self.root
         return root.correlation or f"c-{root.id}"
 
-    def leads(self, key: Any) -> bool:
-        """Return whether this operation, or one around it, leads the flight of this cache key."""
+    def upward(self) -> Iterator[Frame]:
+        """Yield this operation and those around it, the nearest first."""
         frame: Frame | None = self
         while frame is not None:
-            if key in frame.flights:
-                return True
+            yield frame
             frame = frame.parent
-        return False
+
+    def leads(self, key: Any) -> bool:
+        """Return whether this operation, or one around it, leads the flight of this cache key."""
+        return any(key in frame.flights for frame in self.upward())
 
     def hurry(self, last_moments_s: float) -> float:
         """Return until when it may take now that it is cancelled: no longer than an operation around it."""
-        frame: Frame | None = self
-        self.until_s = min(self.until_s, trio.current_time() + last_moments_s)
-        while frame is not None:
-            self.until_s = min(self.until_s, frame.until_s)
-            frame = frame.parent
+        self.until_s = min(trio.current_time() + last_moments_s, *(frame.until_s for frame in self.upward()))
         return self.until_s
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let the time of a block count against no deadline, of this operation or of one around it."""
-        frames, now_s = [self], trio.current_time()
-        while (around := frames[-1].parent) is not None:
-            frames.append(around)
+        frames, now_s = list(self.upward()), trio.current_time()
         for frame in frames:
             frame.pauses += 1
             if frame.pauses == 1:
@@ -159,16 +179,12 @@ class Frame(Struct, eq=False):
 
     def ref(self) -> OperationRef:
         """Return what hooks are told of it."""
-        own, baggage = self.id, self.baggage
-        session = baggage.get("session", "") if baggage else ""
-        if self.parent is None:
-            correlation = self.correlation or f"c-{own}"
-            return OperationRef(own, correlation, "", own, session, self.attempt, self.hops, self.depth, baggage)
-        root = self.root
-        root_id = root.id
+        own, root, parent, baggage = self.id, self.top or self, self.parent, self.baggage
+        root_id = own if root is self else root.id
         correlation = root.correlation or f"c-{root_id}"
-        parent_id = self.parent.id
-        return OperationRef(own, correlation, parent_id, root_id, session, self.attempt, self.hops, self.depth, baggage)
+        session = baggage.get("session", "") if baggage else ""
+        above = "" if parent is None else parent.id
+        return OperationRef(own, correlation, above, root_id, session, self.attempt, self.hops, self.depth, baggage)
 
 
 CURRENT: Final[ContextVar[Frame | None]] = ContextVar("llmspell_operation", default=None)

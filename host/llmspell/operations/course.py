@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from llmspell.hooks import FOR_ALL, Chain, Hook, observe, still_judging
 from llmspell_hookspecs import Cancel, Failure, Fork, HookContext, OperationCancelledError, Phase
@@ -81,7 +81,7 @@ NO_CHAINS: Final = Chains(None, None, None, None)
 """Around what nobody is asked about."""
 
 
-class Course:
+class Course(Struct, eq=False):
     """The state of one operation.
 
     Attributes:
@@ -103,73 +103,47 @@ class Course:
         wanted: The forks that transforms asked for and guards have not let pass yet.
         stores: What goes into the cache when it completes.
         questions: About which subject each cache was asked.
+        attempts_allowed: How often it may run in all.
+        began_s: Since when it runs, on trio's clock; None for now.
         deadline: How long it may take in all.
+        forks: Those that were started, if any were.
+        held: What hooks of scripts are still to be asked, or told.
         until_s: Until when what is left may take, once the caller has cancelled it.
     """
 
-    __slots__ = (
-        "_forks",
-        "_generation",
-        "_held",
-        "_metadata",
-        "_ref",
-        "approved",
-        "body_value",
-        "cancelled",
-        "chains",
-        "deadline",
-        "elapsed_ns",
-        "ended_after",
-        "ending",
-        "frame",
-        "house",
-        "next",
-        "offered",
-        "operation",
-        "outcome",
-        "proposed",
-        "questions",
-        "stores",
-        "subject",
-        "until_s",
-        "wanted",
-    )
+    house: Runner
+    operation: Operation
+    frame: Frame
+    chains: Chains
+    _generation: object
+    began_s: float | None = None
+    next: Any = NOTHING
+    subject: Any = None
+    offered: Any = None
+    proposed: Any = None
+    approved: Any = NOTHING
+    body_value: Any = NOTHING
+    elapsed_ns: int = 0
+    outcome: Outcome | None = None
+    cancelled: OperationCancelledError | None = None
+    ended_after: bool = False
+    ending: bool = False
+    wanted: list[Fork] = []
+    stores: list[ToKeep] = []
+    questions: dict[tuple[str, str, str], Any] = {}
+    attempts_allowed: int = 1 << 31
+    until_s: float = inf
+    forks: Forks | None = None
+    deadline: Deadline = NOTHING
+    _ref: OperationRef | None = None
+    _metadata: Metadata = field(default_factory=Metadata)
+    held: list[_Held] = []
 
-    def __init__(
-        self,
-        house: Runner,
-        operation: Operation,
-        frame: Frame,
-        chains: Chains,
-        generation: object,
-        began_s: float | None = None,
-    ) -> None:
-        self.house = house
-        self._generation = generation
-        self.operation = operation
-        self.frame = frame
-        self.chains = chains
-        self._ref: OperationRef | None = None
-        self.next: Any = NOTHING
-        self.subject: Any = operation.subject
-        self.offered: Any = operation.subject
-        self.proposed: Any = operation.subject
-        self.approved: Any = NOTHING
-        self.body_value: Any = NOTHING
-        self.elapsed_ns = 0
-        self.outcome: Outcome | None = None
-        self.cancelled: OperationCancelledError | None = None
-        self.ended_after = False
-        self.ending = False
-        self.wanted: list[Fork] = []
-        self.stores: list[ToKeep] = []
-        self.questions: dict[tuple[str, str, str], Any] = {}
-        self.until_s = inf
-        limit_s = _least(operation.deadline_s, house.limits.operation_time_s)
-        self.deadline = Deadline(limit_s, frame, began_s)
-        self._metadata = Metadata()
-        self._forks: Forks | None = None
-        self._held: list[_Held] = []
+    def __post_init__(self) -> None:
+        self.subject = self.offered = self.proposed = self.operation.subject
+        limits_s = (self.operation.deadline_s, self.house.limits.operation_time_s)
+        limit_s = min((each_s for each_s in limits_s if each_s is not None), default=None)
+        self.deadline = Deadline(limit_s, self.frame, self.began_s)
 
     @property
     def limit_s(self) -> float | None:
@@ -221,11 +195,6 @@ class Course:
     def component(self) -> str:
         """The component as ``kind:name``."""
         return self.frame.address
-
-    @property
-    def forks(self) -> Forks | None:
-        """The forks that were started, if any were."""
-        return self._forks
 
     def context(
         self, chain: Chain, subject: Any, outcome: Outcome | None = None, forks: tuple[ForkOutcome, ...] = ()
@@ -289,7 +258,7 @@ class Course:
         if settle is not None:
             settle(answer.subject)
         if scripts is not None and held:
-            self._held.append(_Held(chain, scripts, answer.subject, settle))
+            self.held.append(_Held(chain, scripts, answer.subject, settle))
         await self.start_forks(answer.forks)
         return answer.subject
 
@@ -299,7 +268,7 @@ class Course:
 
     async def ask_held(self) -> None:
         """Ask the hooks of scripts about what they were not asked about before the guards let the call pass."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for each in held:
             context = self.context(each.scripts, each.subject)
             answer = await self._answered(
@@ -311,19 +280,14 @@ class Course:
 
     def forget_held(self) -> None:
         """Ask hooks of scripts no more about what is void by now."""
-        self._held = []
+        self.held = []
 
     async def tell_held(self, failure: Failure) -> None:
         """Tell the observers of scripts that what they were to be asked about came to nothing."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for each in held:
             context = self.context(each.scripts, failure, Outcome("failed", error=failure))
             await observe(each.scripts.observers, context, self.limit_s)
-
-    @property
-    def holds(self) -> bool:
-        """Whether hooks of scripts are still to be asked, or told."""
-        return bool(self._held)
 
     async def _answered(self, asking: Awaitable[Answer]) -> Answer:
         try:
@@ -341,16 +305,12 @@ class Course:
         """Start these forks; they end with the operation."""
         if not forks:
             return
-        if self._forks is None:
-            self._forks = self.house.forks(self.frame)
-        await self._forks.start(forks)
+        if self.forks is None:
+            self.forks = self.house.forks(self.frame)
+        await self.forks.start(forks)
 
     def note(self, hook: Hook | None, result: str, detail: str) -> None:
         """Record what the runner did, if the host traces."""
         if self.house.tracer is not None:
             point = hook.point.name if hook is not None else ""
             self.house.tracer.note(point, result, detail, component=self.component, operation=self.frame.id)
-
-
-def _least(first: float | None, second: float | None) -> float | None:
-    return second if first is None else first if second is None else min(first, second)

@@ -29,8 +29,6 @@ class Deadline:
         passed: The error of the deadline, once it has passed.
     """
 
-    __slots__ = ("_at_s", "_began_s", "_frame", "_limit_s", "_scope", "is_set", "passed")
-
     def __init__(self, limit_s: float | None, frame: Frame, began_s: float | None = None) -> None:
         """Begin; raises `InvalidInputError` for what is no number."""
         if limit_s != limit_s:  # NaN, which passes every check of bounds
@@ -72,17 +70,17 @@ class Deadline:
         """Return whether so much time is left."""
         return self._at_s is None or trio.current_time() + time_s <= self._at_s
 
-    async def over(self, step: Callable[[Any], Awaitable[Any]], argument: Any) -> Any:
+    async def over(self, step: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         """Run a step within what is left and return its result.
 
         Raises:
             OperationTimeoutError: The deadline passed.
         """
         if self._at_s is None:
-            return await step(argument)
+            return await step(*arguments)
         self._scope = trio.CancelScope(deadline=self._at_s)
         with self._scope:
-            return await step(argument)
+            return await step(*arguments)
         raise self.error()
 
     @property

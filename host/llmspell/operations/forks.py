@@ -6,10 +6,11 @@ guards, so what is denied is denied at once. When the operation ends, forks that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import trio
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from llmspell_hookspecs import Failure, Fork
 from llmspell_hookspecs.context import ForkOutcome
@@ -17,9 +18,8 @@ from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.failure import failure_of
 from llmspell_hookspecs.results import Call
 
-from .correlation import Frame
-from .limits import Caller, RunnerLimits
-from .turns import AT_ONCE, turns_of
+from .correlation import Frame, RunnerLimits
+from .together import AT_ONCE, turns_of
 from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Forks", "on_behalf"]
@@ -32,24 +32,15 @@ def on_behalf(fork: Fork, scope: str) -> Fork:
     return structs.replace(fork, calls=tuple(structs.replace(call, scope=scope) for call in fork.calls))
 
 
-def _stands_in(frame: Frame | None, around: Frame) -> bool:
-    while frame is not None and frame is not around:
-        frame = frame.parent
-    return frame is around
-
-
-class _Running:
-    __slots__ = ("begun", "call", "done", "frame", "join", "outcome", "scope", "swept")
-
-    def __init__(self, call: Call, join: bool, frame: Frame) -> None:
-        self.call = call
-        self.frame = frame
-        self.join = join
-        self.begun = False
-        self.swept = False
-        self.scope = trio.CancelScope()
-        self.done = trio.Event()
-        self.outcome = ForkOutcome(call, "cancelled")
+class _Running(Struct, eq=False):
+    call: Call
+    join: bool
+    frame: Frame
+    outcome: ForkOutcome
+    begun: bool = False
+    swept: bool = False
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    done: trio.Event = field(default_factory=trio.Event)
 
 
 class Forks:
@@ -62,7 +53,9 @@ class Forks:
         limits: How many there may be.
     """
 
-    def __init__(self, nursery: trio.Nursery, call: Caller, frame: Frame, limits: RunnerLimits) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, call: Callable[..., Awaitable[Any]], frame: Frame, limits: RunnerLimits
+    ) -> None:
         self._nursery = nursery
         self._frame = frame
         self._root = frame.root
@@ -74,7 +67,7 @@ class Forks:
         """Start every call of these forks; those above a limit have failed instead."""
         for fork in forks:
             for call in fork.calls:
-                running = _Running(call, fork.join, self._frame)
+                running = _Running(call, fork.join, self._frame, ForkOutcome(call, "cancelled"))
                 refusal = self._refusal()
                 self._running.append(running)
                 if refusal is not None:
@@ -155,7 +148,7 @@ class Forks:
             everything = self._frame is self._root
             self._root.exhausted = self._root.exhausted or everything
             for each in self._root.forks or ():
-                if not each.swept and (everything or _stands_in(each.frame, self._frame)):
+                if not each.swept and (everything or self._frame in each.frame.upward()):
                     each.swept = True
                     left.append(each)
         if self._root.turns is not None or len(left) > AT_ONCE:

@@ -1,7 +1,7 @@
 """The runner: the only place that runs operations.
 
 Invariant: an operation without hooks costs two look-ups and a frame, then its body. Everything else goes through
-`Execution`. Nothing runs while a required plugin is missing. What is kept of a kind's chains lies in a dict of that
+`steps`. Nothing runs while a required plugin is missing. What is kept of a kind's chains lies in a dict of that
 kind's own, which every change at one of its points throws away: what was compiled meanwhile goes with it.
 
 It is longer than most because the straight path stands here, beside the course of which it is the short form.
@@ -23,7 +23,7 @@ from typing import Any, Final
 import trio
 from msgspec import structs
 
-from llmspell.hooks import Chain, HookRegistry, Tracer, advance, advance_waiting, judge, observe
+from llmspell.hooks import Chain, HookRegistry, advance, advance_waiting, judge, observe
 from llmspell_hookspecs import Events, HookContext, InvalidInputError
 from llmspell_hookspecs.bounds import FEW, LARGEST, TooManyItemsError
 from llmspell_hookspecs.context import ComponentRef, Metadata, OperationRef, Outcome
@@ -39,14 +39,14 @@ from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_re
 from llmspell_hookspecs.operation import Ended, EndedOperation, Operation, OperationKind, same
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.tally import Tally
+from llmspell_hookspecs.trace import Tracer
 
 from .asking import ask_chain
 from .beside import beside, frozen, renewed
-from .correlation import CURRENT, Frame
+from .correlation import CURRENT, Frame, RunnerLimits
 from .course import NO_CHAINS, NOTHING, Chains, Course
 from .forks import Forks
-from .limits import Caller, RunnerLimits
-from .steps import Execution, is_heard
+from .steps import decide, go_on, go_on_after, is_heard, lose, rest_before, run, run_told
 from .together import Together
 
 __all__ = ["Runner"]
@@ -102,7 +102,7 @@ class Runner:
         registry: HookRegistry,
         limits: RunnerLimits,
         nursery: trio.Nursery,
-        call: Caller,
+        call: Callable[..., Awaitable[Any]],
         tracer: Tracer | None = None,
     ) -> None:
         self.registry = registry
@@ -189,7 +189,7 @@ class Runner:
                     failure = error
                 subject = operation.subject
                 course = await self._go_on(operation, frame, NO_CHAINS, generation, None, subject, subject, None, False)
-                return await (Execution(course).complete(value) if failure is None else Execution(course).fail(failure))
+                return await go_on_after(course, value, failure)
             if (
                 (chains is None or chains.straight)
                 and (operation.prepare is None or (operation.ready is not None and operation.as_of is generation))
@@ -198,7 +198,7 @@ class Runner:
                 and not self._measured
             ):
                 return await self._go_straight(operation, frame, chains or NO_CHAINS, generation)
-            return await Execution(Course(self, operation, frame, chains or NO_CHAINS, generation)).run()
+            return await run(Course(self, operation, frame, chains or NO_CHAINS, generation))
         finally:
             _leave(token)
             if frame.top is not None:
@@ -269,7 +269,7 @@ class Runner:
                 verdict = await judge(chain.guards, context)  # type: ignore[arg-type]
         except TooManyItemsError:
             if context is None:  # nobody has been asked about it yet
-                return await Execution(Course(self, operation, frame, chains, generation, began_s)).run()
+                return await run(Course(self, operation, frame, chains, generation, began_s))
             too_many = True
         except BaseException as error:
             failure = error
@@ -281,14 +281,10 @@ class Runner:
             or self.as_of is not generation
         ):
             course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
-            execution = Execution(course)
             if verdict is not None:
                 failure = course.cancel(verdict[0], verdict[1], subject, verdict[2])
-            if failure is not None:
-                return await execution.refuse(failure)
-            if answered is not None:
-                return await execution.answer(answered)
-            return await (execution.begin() if judged else execution.judge() if is_ready else execution.prepare())
+            rest = rest_before(course, answered, failure, ready=is_ready, judged=judged)
+            return await go_on(course, decide, rest)
         if chain is not None and chain.observers and context is not None:
             interrupt: BaseException | None = None
             try:
@@ -299,8 +295,7 @@ class Runner:
                 course = await self._go_on(
                     operation, frame, chains, generation, began_s, asked, subject, context, is_ready
                 )
-                execution = Execution(course)
-                return await (execution.run_body() if interrupt is None else execution.interrupt(interrupt))
+                return await (go_on(course, run_told, None) if interrupt is None else go_on(course, lose, interrupt))
         started_ns = perf_counter_ns()
         value: Any = NOTHING
         shown: Any = NOTHING
@@ -341,9 +336,9 @@ class Runner:
         course.elapsed_ns = elapsed_ns
         if limit is not None and isinstance(failure, Exception) and limit.cancel_called:
             failure = course.deadline.instead_of(failure)
-        if failure is None and value is not NOTHING:
-            return await Execution(course).complete(value)
-        return await Execution(course).fail(failure or course.deadline.error())
+        if failure is None and value is NOTHING:
+            failure = course.deadline.error()
+        return await go_on_after(course, value, failure)
 
     def _is_awaited(self, operation: Operation) -> bool:
         """Whether anybody is to be asked or told now that the body of an operation on the straight path has ended."""
@@ -441,10 +436,7 @@ class Runner:
 
     def settles(self, kind: OperationKind, component: str, /) -> bool:
         """Return whether anybody may change or withhold what an operation of this kind yields."""
-        try:
-            chains = self._kept[kind][component]
-        except KeyError:
-            chains = self._compile(kind, component)
+        chains = self.chains(kind, component)
         chain = None if chains is None else chains.after
         return chain is not None and bool(chain.transforms or chain.guards or chain.scripts)
 
@@ -475,32 +467,27 @@ class Runner:
         return compiled
 
     def _refused(self, frame: Frame) -> Exception:
-        error = self._refusal_of(frame)
+        component, operation = frame.address, frame.id
+        error: Exception
+        if self._closed:
+            error = OperationError(f"{component}: {self.refusal}", operation=operation, component=component)
+        elif self.refusal:
+            error = PluginRequiredError(f"{component}: {self.refusal}")
+        else:
+            what, limit = "nested", min(frame.nested - 1, self.limits.depth)  # or as deep as Python's stack carries
+            culprit = "what calls itself, or a hook that matches its own call"
+            if frame.hops > self.limits.hops:
+                what, limit, culprit = "redirected", self.limits.hops, "a hook that redirects what it redirected"
+            message = f"{component}: it is {what} more than {limit} times; look for {culprit}"
+            error = DepthLimitError(message, operation=operation, component=component)
         _log.info("%s", error)
         return error
-
-    def _refusal_of(self, frame: Frame) -> Exception:
-        component = frame.address
-        if self._closed:
-            return OperationError(f"{component}: {self.refusal}", operation=frame.id, component=component)
-        if self.refusal:
-            return PluginRequiredError(f"{component}: {self.refusal}")
-        if frame.hops > self.limits.hops:
-            what, limit, culprit = "redirected", self.limits.hops, "a hook that redirects what it redirected"
-        else:  # or as deep as Python's stack carries
-            what, limit = "nested", min(frame.nested - 1, self.limits.depth)
-            culprit = "what calls itself, or a hook that matches its own call"
-        message = f"{component}: it is {what} more than {limit} times; look for {culprit}"
-        return DepthLimitError(message, operation=frame.id, component=component)
 
     def _crowded(self, frame: Frame) -> Exception:
         limit = self.limits.descendants
         message = f"{frame.address}: within its outermost operation {limit} others run, the most that"
-        return ResourceLimitError(
-            f"{message} limits.descendants allows; look for a hook that matches its own call, or do less at once",
-            resource="descendants",
-            limit=limit,
-        )
+        message += " limits.descendants allows; look for a hook that matches its own call, or do less at once"
+        return ResourceLimitError(message, resource="descendants", limit=limit)
 
     def forks(self, frame: Frame) -> Forks:
         """Return room for the forks of an operation."""

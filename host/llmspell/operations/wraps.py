@@ -76,7 +76,8 @@ async def _leave_all(entered: list[_Entered], error: BaseException | None, value
             if limit_s is None:
                 await _leave(hook, generator, error, value)
             else:
-                await _leave_in_time(limit_s, hook, generator, error, value)
+                told = f"it took longer than {limit_s:g} s to leave; see hooks.final_s"
+                await _leave_within(trio.move_on_after(limit_s), hook, generator, error, value, told)
             left = True
         finally:
             if not left:
@@ -85,29 +86,28 @@ async def _leave_all(entered: list[_Entered], error: BaseException | None, value
         await _leave_shielded(entered, error)
 
 
-async def _leave_in_time(
-    limit_s: float, hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseException | None, value: Any
-) -> None:
-    with trio.move_on_after(limit_s) as scope:
-        await _leave(hook, generator, error, value)
-    if scope.cancelled_caught:
-        _misbehaved(hook, f"it took longer than {limit_s:g} s to leave; see hooks.final_s")
-
-
 async def _leave_shielded(entered: list[_Entered], error: BaseException | None) -> None:
     """Leave the rest; each wrap throws the cancellation back, which goes on once all of them are left."""
     deadline = trio.current_time() + LAST_MOMENTS_S
     async with AsyncExitStack() as stack:
         for hook, generator in entered:
-            stack.push_async_callback(_leave_within, deadline, hook, generator, error)
+            scope = trio.CancelScope(shield=True, deadline=deadline)
+            stack.push_async_callback(_leave_within, scope, hook, generator, error, None)
         entered.clear()
 
 
 async def _leave_within(
-    deadline: float, hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseException | None
+    scope: trio.CancelScope,
+    hook: Hook,
+    generator: AsyncGenerator[Any, Any],
+    error: BaseException | None,
+    value: Any,
+    told: str = "",
 ) -> None:
-    with trio.CancelScope(shield=True, deadline=deadline):
-        await _leave(hook, generator, error, None)
+    with scope:
+        await _leave(hook, generator, error, value)
+    if told and scope.cancelled_caught:
+        _misbehaved(hook, told)
 
 
 async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseException | None, value: Any) -> None:
@@ -129,10 +129,6 @@ async def _leave(hook: Hook, generator: AsyncGenerator[Any, Any], error: BaseExc
     finally:
         hook.total_s += perf_counter() - before
     _misbehaved(hook, "it yielded twice; yield once")
-    await _close(hook, generator)
-
-
-async def _close(hook: Hook, generator: AsyncGenerator[Any, Any]) -> None:
     try:
         await generator.aclose()
     except BaseException as own:

@@ -3,7 +3,5 @@
 from __future__ import annotations
 
 from .bus import Bus
-from .mailbox import Mailbox
-from .subscription import Subscription
 
-__all__ = ["Bus", "Mailbox", "Subscription"]
+__all__ = ["Bus"]

@@ -13,18 +13,20 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from math import inf
+from operator import attrgetter
 from typing import Any, Final
 
 import trio
 from msgspec import structs
 
 from llmspell.hooks import HookRegistry
-from llmspell.operations import Runner, beside
-from llmspell.operations.correlation import CURRENT
+from llmspell.operations import CURRENT, Runner, beside
 from llmspell_hookspecs import Event, LlmspellError
+from llmspell_hookspecs.account import Account
 from llmspell_hookspecs.age import Ages
 from llmspell_hookspecs.bucket import TokenBuckets, TokenRate
 from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.durations import Durations
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.event import EventStats, SubscriptionInfo
 from llmspell_hookspecs.fit import bound, fit
@@ -35,9 +37,9 @@ from llmspell_hookspecs.trie import Topics
 from llmspell_hookspecs.values import thaw
 
 from .handling import emptied, run_handler, waits_on
-from .mailbox import EVERY, Held, Mailbox, Sieve
+from .mailbox import COUNTS, EVERY, Held, Mailbox, Sieve
 from .request import Requests, response_to
-from .subscription import Account, Subscription
+from .subscription import Subscription
 
 __all__ = ["Bus"]
 
@@ -46,16 +48,12 @@ _FEW: Final = 64
 """So many plain items need no look at how deep and how broad they are."""
 
 
-def _identity(event: Event) -> tuple[Any, ...]:
-    return event.type, event.data, event.source, event.target, event.tags
-
-
 _EVENT: Final = OperationKind(
     name="event",
     before="before_event_emit",
     after="after_event_emit",
     result=Event,
-    identity=_identity,
+    identity=attrgetter("type", "data", "source", "target", "tags"),
     sync=True,
 )
 
@@ -87,7 +85,7 @@ class Bus:
         self._topics: Topics[Mailbox] = Topics()
         self._routes = self._topics.routes
         self._open: dict[Mailbox, Subscription] = {}
-        self._past = Account()
+        self._past = Account(dict.fromkeys((*COUNTS, "failed"), 0), Durations(), Durations())
         self._marks: list[tuple[Mailbox, str]] = []
         self._full: list[Mailbox] = []
         self._sequence = 0
@@ -131,7 +129,9 @@ class Bus:
             bound(data, f"event {event}")
         made = self._publish(event, data, fields)
         if self._full:
-            self._refuse(made)
+            full = self._taken()
+            self._reject(full)
+            raise self._refusal(made, full[0])
         return made
 
     async def publish(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
@@ -256,11 +256,6 @@ class Bus:
         for mailbox in full:
             mailbox.reject()
 
-    def _refuse(self, event: Event) -> None:
-        full = self._taken()
-        self._reject(full)
-        raise self._refusal(event, full[0])
-
     def _refusal(self, event: Event, mailbox: Mailbox) -> ResourceLimitError:
         subscription = self._open.get(mailbox)
         who = "a subscription" if subscription is None else f"subscription {subscription.id} of {subscription.owner}"
@@ -336,7 +331,7 @@ class Bus:
         """Return what became of all events so far."""
         account = self._past.copy()
         for subscription in self._open.values():
-            account.add(subscription)
+            account.add(subscription.account)
         return EventStats(self._sequence, self._limited, len(self._open), **account.facts)
 
     def close(self) -> None:
@@ -353,7 +348,7 @@ class Bus:
             self._topics.remove(number)
             del self._open[subscription.mailbox]
             self._runner.look_again()
-            self._past.add(subscription)
+            self._past.add(subscription.account)
 
         return leave
 

@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from llmspell.operations import Runner
-from llmspell.operations.correlation import CURRENT, Frame
+from llmspell.operations import CURRENT, Frame, Runner
 from llmspell_hookspecs import Event
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import text_of_error
@@ -98,9 +97,8 @@ async def _tell(runner: Runner, subscription: Subscription, event: Event, error:
 def emptied() -> Mailbox | None:
     """Return the mailbox that the running handler empties, if one runs."""
     frame = CURRENT.get()
-    while frame is not None and not isinstance(frame, Handling):
-        frame = frame.parent
-    return None if frame is None else frame.mailbox
+    frames = () if frame is None else frame.upward()
+    return next((each.mailbox for each in frames if isinstance(each, Handling)), None)
 
 
 def waits_on(mailbox: Mailbox, own: Mailbox) -> bool:

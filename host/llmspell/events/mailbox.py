@@ -14,7 +14,7 @@ import time
 from bisect import insort
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from typing import Final
+from typing import Any, Final
 
 import trio
 from msgspec import Struct
@@ -62,40 +62,6 @@ class Mailbox:
         turns: How many turns its consumer had.
         waits_for: The mailboxes for which this one's handler waits.
     """
-
-    __slots__ = (
-        "_admits",
-        "_by_priority",
-        "_credit",
-        "_held",
-        "_high",
-        "_high_mark",
-        "_is_over",
-        "_lanes",
-        "_lot",
-        "_low_mark",
-        "_marked",
-        "_now_s",
-        "_order",
-        "_queue",
-        "_ranked",
-        "_seen",
-        "_sleeping",
-        "_until_s",
-        "_watched",
-        "closed",
-        "delivered",
-        "delivery",
-        "discarded",
-        "dropped",
-        "expired",
-        "matched",
-        "options",
-        "rejected",
-        "sampled",
-        "turns",
-        "waits_for",
-    )
 
     def __init__(
         self,
@@ -364,17 +330,8 @@ class Sieve(Mailbox):
         rest: What a `Mailbox` takes.
     """
 
-    __slots__ = ("_accepts",)
-
-    def __init__(
-        self,
-        accepts: EventFilter,
-        options: MailboxOptions,
-        is_over: Callable[[Event], bool],
-        marked: Callable[[Mailbox, str], None],
-        now_s: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(options, is_over, marked, now_s)
+    def __init__(self, accepts: EventFilter, *rest: Any) -> None:
+        super().__init__(*rest)
         self._accepts = accepts.accepts
 
     def put(self, event: Event) -> bool:

@@ -14,13 +14,14 @@ from typing import Any
 import trio
 
 from llmspell_hookspecs import Event, InvalidInputError
+from llmspell_hookspecs.account import Account
 from llmspell_hookspecs.durations import Durations
 from llmspell_hookspecs.event import SubscriptionInfo
 from llmspell_hookspecs.tally import Tally
 
 from .mailbox import COUNTS, EVERY, Mailbox
 
-__all__ = ["Account", "Subscription"]
+__all__ = ["Subscription"]
 
 _log = logging.getLogger("llmspell.events")
 
@@ -75,8 +76,14 @@ class Subscription:
             language=self.language,
             capacity=box.options.capacity,
             overflow=box.options.spelled,
-            **Account().add(self).facts,
+            **self.account.facts,
         )
+
+    @property
+    def account(self) -> Account:
+        """What became of its events."""
+        counts = {name: getattr(self.mailbox, name) for name in COUNTS}
+        return Account({**counts, "failed": self.failed}, self.mailbox.delivery, self.handling)
 
     def open(self) -> None:
         """Receive events from now on.
@@ -157,41 +164,6 @@ class Subscription:
         if self._end is None:
             message = f"subscription {self.id}: it is not open; receive within 'async with'"
             raise InvalidInputError(message, field="subscription")
-
-
-class Account:
-    """What became of the events of several subscriptions."""
-
-    def __init__(self) -> None:
-        self._counts = dict.fromkeys((*COUNTS, "failed"), 0)
-        self._delivery, self._handling = Durations(), Durations()
-
-    def add(self, subscription: Subscription) -> Account:
-        """Add one subscription's, and return the account."""
-        box, counts = subscription.mailbox, self._counts
-        for name in COUNTS:
-            counts[name] += getattr(box, name)
-        counts["failed"] += subscription.failed
-        self._delivery.merge(box.delivery)
-        self._handling.merge(subscription.handling)
-        return self
-
-    def copy(self) -> Account:
-        """Return one that begins with what stands in this."""
-        copied = Account()
-        copied._counts = self._counts.copy()
-        copied._delivery.merge(self._delivery)
-        copied._handling.merge(self._handling)
-        return copied
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The counts, and the percentiles of ``delivery`` and ``handling``."""
-        return {
-            **self._counts,
-            "delivery": self._delivery.percentiles,
-            "handling": self._handling.percentiles,
-        }
 
 
 class _Batches:

@@ -37,21 +37,6 @@ class Chain:
         scripted: Whether it is such a chain.
     """
 
-    __slots__ = (
-        "_of_scripts",
-        "guards",
-        "late",
-        "name",
-        "observer_steps",
-        "observers",
-        "point",
-        "scripted",
-        "scripts",
-        "transforms",
-        "waits",
-        "wraps",
-    )
-
     def __init__(self, point: HookPoint, hooks: Iterable[Hook], *, scripted: bool = False) -> None:
         kinds: dict[HookKind, list[Hook]] = {kind: [] for kind in HookKind}
         scripts: list[Hook] = []
@@ -109,7 +94,11 @@ def compile_chain(point: HookPoint, hooks: Iterable[Hook], component: str) -> Ch
     if point.topic == "event":  # a topic may be spelled with dots or colons
         component = component.replace(":", ".")
     called = [
-        hook for hook in hooks if (hook.fits is None or hook.fits(component)) and hook.enabled and not _is_open(hook)
+        hook
+        for hook in hooks
+        if (hook.fits is None or hook.fits(component))
+        and hook.enabled
+        and (hook.breaker is None or hook.breaker.state != "open")
     ]
     return Chain(point, called) if called else None
 
@@ -126,7 +115,3 @@ def still_judging(old: Chain | None, new: Chain | None) -> Chain | None:
     if not left:
         return new
     return Chain(old.point, left if new is None else (*new.hooks, *left))
-
-
-def _is_open(hook: Hook) -> bool:
-    return hook.breaker is not None and hook.breaker.state == "open"

@@ -6,13 +6,16 @@ trace is put around it once, here, and never asked about per call.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from fnmatch import translate
+from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -25,7 +28,10 @@ from llmspell_hookspecs.services import Appeal, HookInfo
 from llmspell_hookspecs.signature import check_place, is_async, name_of
 from llmspell_hookspecs.tally import Tally
 
-__all__ = ["FOR_ALL", "Hook"]
+if TYPE_CHECKING:
+    from .registry import HookRegistry
+
+__all__ = ["FOR_ALL", "BreakerTimer", "Hook"]
 
 _log = logging.getLogger("llmspell.hooks")
 FOR_ALL: Final = ("system", "plugin")
@@ -36,7 +42,7 @@ _PACE: Final = BreakerProfile(failures=1, slow_calls=3, slow_s=_BLOCKING_S, wind
 
 
 class Hook:
-    """One function at one point.
+    """One function at one point; keeps the contract's `HookHandle`.
 
     Attributes:
         invoke: What the chain calls with the context.
@@ -51,31 +57,6 @@ class Hook:
         everywhere: Whether one of a script is asked about what others do, too.
     """
 
-    __slots__ = (
-        "appeals",
-        "awaits",
-        "breaker",
-        "calls",
-        "enabled",
-        "everywhere",
-        "failures",
-        "fits",
-        "function",
-        "id",
-        "invoke",
-        "language",
-        "name",
-        "options",
-        "pace",
-        "plugin",
-        "point",
-        "scope",
-        "sequence",
-        "slow_s",
-        "tally",
-        "total_s",
-    )
-
     def __init__(
         self,
         point: HookPoint,
@@ -86,7 +67,9 @@ class Hook:
         plugin: str,
         language: str = "python",
         scope: str = "",
+        registry: HookRegistry | None = None,
     ) -> None:
+        self._registry = registry
         self.point = point
         self.function = function
         self.options = options
@@ -108,7 +91,11 @@ class Hook:
         self.tally: Tally | None = None
         check_place(function, options, point, self.where, self.name)
         self.awaits = options.thread or is_async(function)
-        self.invoke: Callable[[HookContext[Any]], Any] = self._invocation()
+        self.invoke: Callable[[HookContext[Any]], Any] = function
+        if options.thread:
+            self.invoke = partial(trio.to_thread.run_sync, function, abandon_on_cancel=True)
+        if options.timeout_s is not None:
+            self.invoke = self._timed(self.invoke, options.timeout_s)
         self.slow_s = math.inf
         self.mind()
 
@@ -137,6 +124,21 @@ class Hook:
     def where(self) -> str:
         """How messages about it begin."""
         return f"hook {self.plugin}.{self.name} at {self.point.name}"
+
+    def unregister(self) -> bool:
+        """Take it out; False if it was out already."""
+        return self._registry is not None and self._registry.remove(self)
+
+    def enable(self, enabled: bool = True, /) -> None:
+        """Call it, or call it no longer."""
+        self.enabled = enabled
+        if self._registry is not None:
+            self._registry.changed(self.point.name)
+
+    def reset_breaker(self) -> None:
+        """Close its breaker by hand."""
+        if self.breaker is not None:
+            self.breaker.reset()
 
     def tell(self, problem: str) -> None:
         """Log a failure; of a script's hook, what it did already is only counted."""
@@ -186,15 +188,6 @@ class Hook:
         else:
             self.invoke = _goes_on_waiting if self.awaits else _goes_on
 
-    def _invocation(self) -> Callable[[HookContext[Any]], Any]:
-        function: Callable[[HookContext[Any]], Any] = self.function
-        if self.options.thread:
-            function = self._threaded
-        return function if self.options.timeout_s is None else self._timed(function, self.options.timeout_s)
-
-    async def _threaded(self, context: HookContext[Any]) -> Any:
-        return await trio.to_thread.run_sync(self.function, context, abandon_on_cancel=True)
-
     def _timed(self, function: Callable[..., Any], limit_s: float) -> Callable[[HookContext[Any]], Any]:
         async def within(context: HookContext[Any]) -> Any:
             with trio.move_on_after(limit_s) as scope:
@@ -225,3 +218,28 @@ async def _goes_on_waiting(context: HookContext[Any]) -> None:
 
 async def _encloses_nothing(context: HookContext[Any]) -> AsyncIterator[None]:
     yield
+
+
+class BreakerTimer:
+    """Brings hooks with an open breaker back, half open, when their time is up; one task of the host's nursery."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Breaker, int]] = []
+        self._ties = itertools.count()
+        self._news = trio.Event()
+
+    def schedule(self, breaker: Breaker) -> None:
+        """Probe this breaker when its ``open_s`` have passed."""
+        heapq.heappush(self._due, (trio.current_time() + breaker.open_s, next(self._ties), breaker, breaker.openings))
+        self._news.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            self._news = trio.Event()
+            with trio.CancelScope(deadline=self._due[0][0] if self._due else math.inf):
+                await self._news.wait()
+            while self._due and self._due[0][0] <= trio.current_time():
+                _, _, breaker, opening = heapq.heappop(self._due)
+                if breaker.openings == opening:  # or it was reset meanwhile, and has a later date
+                    breaker.probe()

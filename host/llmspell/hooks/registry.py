@@ -2,8 +2,8 @@
 
 Invariant: one registry per host. Whatever changes the hooks of a point drops that point's compiled chains and no
 others; nothing is compiled twice, at most 1024 chains are kept. The chains of a point lie in a dict that is replaced by
-each change: what was compiled meanwhile, from the hooks as they were, goes into the old one and is not kept. A handle
-that is dropped does not unregister.
+each change: what was compiled meanwhile, from the hooks as they were, goes into the old one and is not kept. A hook
+that its registrar drops stays.
 """
 
 from __future__ import annotations
@@ -26,61 +26,22 @@ from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.errors import HookRegistrationError
 from llmspell_hookspecs.idle import unmatched, unordered
 from llmspell_hookspecs.marker import HookOptions, hook_options
-from llmspell_hookspecs.order import Lineup, reason
+from llmspell_hookspecs.order import Row, reason
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.services import Appeal, HookInfo
 from llmspell_hookspecs.signature import check_signature, name_of
 from llmspell_hookspecs.spelling import told
+from llmspell_hookspecs.trace import Tracer
 
 from .chain import Chain, compile_chain
 from .hook import FOR_ALL, Hook
-from .trace import Tracer
 
-__all__ = ["Handle", "HookRegistry"]
+__all__ = ["HookRegistry"]
 
 _KEPT: Final = 1024
 _LINES: Final = 8
 """Of so many orders that name nobody it is told when their hooks go."""
 _log = logging.getLogger("llmspell.hooks")
-
-
-class Handle:
-    """A registration; see the contract's `HookHandle`."""
-
-    __slots__ = ("_hook", "_registry")
-
-    def __init__(self, registry: HookRegistry, hook: Hook) -> None:
-        self._registry = registry
-        self._hook = hook
-
-    @property
-    def id(self) -> str:
-        """Unique within the host."""
-        return self._hook.id
-
-    @property
-    def point(self) -> HookPoint:
-        """Where it is registered."""
-        return self._hook.point
-
-    @property
-    def info(self) -> HookInfo:
-        """What is known of it now."""
-        return self._hook.info
-
-    def unregister(self) -> bool:
-        """Take it out; False if it was out already."""
-        return self._registry.remove(self._hook)
-
-    def enable(self, enabled: bool = True, /) -> None:
-        """Call it, or call it no longer."""
-        self._hook.enabled = enabled
-        self._registry.changed(self._hook.point.name)
-
-    def reset_breaker(self) -> None:
-        """Close its breaker by hand."""
-        if self._hook.breaker is not None:
-            self._hook.breaker.reset()
 
 
 class HookRegistry:
@@ -97,7 +58,7 @@ class HookRegistry:
     Attributes:
         catalog: The points.
         on_change: Called with the point whose chains have changed.
-        on_breaker: Told a hook and its breaker's new state.
+        on_open: Told a breaker that has opened.
         appeals: Asked about each Cancel of a guard that wants a person asked.
         components: By topic, the names of components where all of them are known; those of plugins under ``plugin``.
     """
@@ -114,7 +75,7 @@ class HookRegistry:
     ) -> None:
         self.catalog = catalog
         self.on_change: list[Callable[[str], object]] = []
-        self.on_breaker: Callable[[Hook, BreakerState], None] = lambda hook, state: None
+        self.on_open: Callable[[Breaker], None] = lambda breaker: None
         self.components: Mapping[str, Collection[str]] = {}
         self.appeals: list[Appeal] = []
         self._profile = profile
@@ -123,7 +84,7 @@ class HookRegistry:
         self._orders = orders
         self._tracer = tracer
         self._lock = RLock()  # hooks with thread=True may register hooks
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, Row[Hook]] = {}
         self._scopes: dict[str, dict[Hook, None]] = {}
         self._chains: dict[str, dict[str, Chain | None]] = {}
         self._sequence = itertools.count(1)
@@ -167,15 +128,14 @@ class HookRegistry:
             HookRegistrationError: It cannot stand there, or its name is taken.
             HookOrderError: Its constraints close a cycle.
         """
-        hook = Hook(
-            point, function, options, sequence=next(self._sequence), plugin=plugin, language=language, scope=scope
-        )
+        known: dict[str, Any] = {"plugin": plugin, "language": language, "scope": scope, "registry": self}
+        known["sequence"] = next(self._sequence)
+        hook = Hook(point, function, options, **known)
         if hook.awaits and options.timeout_s is None and self._timeout_s is not None:
-            options = structs.replace(options, timeout_s=self._timeout_s)
-            hook = Hook(point, function, options, sequence=hook.sequence, plugin=plugin, language=language, scope=scope)
+            hook = Hook(point, function, structs.replace(options, timeout_s=self._timeout_s), **known)
         hook.appeals = self.appeals
         with self._lock:
-            row = self._rows.setdefault(point.name, _Row())
+            row = self._rows.setdefault(point.name, Row())
             hook.name = row.free_name(hook, named=bool(options.name))
             if later := self._later(hook):
                 hook.options = structs.replace(hook.options, before=(*hook.options.before, *later))
@@ -198,7 +158,7 @@ class HookRegistry:
         language: str = "python",
         scope: str = "",
         **options: Any,
-    ) -> Handle:
+    ) -> Hook:
         """Register a hook at run time; see the contract's `Hooks`."""
         texts = {"point": point, "plugin": plugin, "language": language, "scope": scope}
         wrong = next((what for what, text in texts.items() if not isinstance(text, str)), "")
@@ -219,7 +179,7 @@ class HookRegistry:
         hook = self.add(resolved, function, checked, plugin=plugin, language=language, scope=scope)
         for line in unmatched(hook, self.components):
             _log.warning("%s", line)
-        return Handle(self, hook)
+        return hook
 
     def remove(self, hook: Hook) -> bool:
         """Take a hook out; False if it was out already."""
@@ -324,8 +284,12 @@ class HookRegistry:
             def told(state: BreakerState) -> None:
                 hook.mind()
                 self.changed(hook.point.name)
-                _tell_breaker(hook, breaker)
-                self.on_breaker(hook, state)
+                if state == "open":
+                    message = "%s: its breaker is open for %g s, and it is left out: %s; fix it, or see hooks.breaker"
+                    _log.warning(message, hook.where, breaker.open_s, breaker.cause)
+                    self.on_open(breaker)
+                else:
+                    _log.info("%s: its breaker is %s", hook.where, state)
 
             waits = hook.options.waits
             profile = structs.replace(self._profile, slow_s=math.inf) if waits else self._profile
@@ -334,61 +298,3 @@ class HookRegistry:
             hook.mind()
         if self._tracer is not None:
             hook.invoke = self._tracer.around(hook)
-
-
-def _tell_breaker(hook: Hook, breaker: Breaker) -> None:
-    if breaker.state == "open":
-        message = "%s: its breaker is open for %g s, and it is left out: %s; fix it, or see hooks.breaker"
-        _log.warning(message, hook.where, breaker.open_s, breaker.cause)
-    else:
-        _log.info("%s: its breaker is %s", hook.where, breaker.state)
-
-
-class _Row:
-    """The hooks of one point."""
-
-    __slots__ = ("_hooks", "_lineups", "_names", "_numbers")
-
-    def __init__(self) -> None:
-        self._lineups: dict[HookKind, Lineup[Hook]] = {kind: Lineup() for kind in HookKind}
-        self._hooks: set[Hook] = set()
-        self._names: set[tuple[str, str, str]] = set()
-        self._numbers: dict[tuple[str, str, str], int] = {}
-
-    def __len__(self) -> int:
-        return len(self._hooks)
-
-    def __iter__(self) -> Iterator[Hook]:
-        return (hook for lineup in self._lineups.values() for hook in lineup)
-
-    def free_name(self, hook: Hook, *, named: bool) -> str:
-        """Return the name of a hook, numbered if it was given none and another of its plugin has this one."""
-        taken = (hook.plugin, hook.scope, hook.name)
-        if taken not in self._names:
-            return hook.name
-        if named:
-            message = f"{hook.where}: the name is taken; choose another"
-            raise HookRegistrationError(message, hook=hook.name, point=hook.point.name)
-        for number in itertools.count(self._numbers.get(taken, 2)):
-            name = f"{hook.name}_{number}"
-            if (hook.plugin, hook.scope, name) not in self._names:
-                self._numbers[taken] = number + 1
-                break
-        return name
-
-    def add(self, hook: Hook) -> None:
-        """Take a hook in; raises `HookOrderError` if its constraints close a cycle."""
-        self._lineups[hook.options.kind].add(hook)
-        self._hooks.add(hook)
-        self._names.add((hook.plugin, hook.scope, hook.name))
-
-    def remove(self, hook: Hook) -> bool:
-        """Take a hook out; False if it was out already."""
-        if hook not in self._hooks:
-            return False
-        self._hooks.remove(hook)
-        self._lineups[hook.options.kind].remove(hook)
-        self._names.discard((hook.plugin, hook.scope, hook.name))
-        if not self._hooks:
-            self._numbers.clear()
-        return True

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from .discovery import OWN, Candidate, Installed, choose, scan_all
-from .groups import OWN_GROUPS, Groups
+from .discovery import OWN, Installed
+from .groups import Groups
 from .lifespan import Lifespans, open_lifespans
-from .loading import Loader, load
+from .loading import Loader
 from .plugins import Plugins
-from .registrar import Registrar
-from .registries import PluginRegistries
-from .registry import LazyRegistry
-from .services import ServiceRegistry
+from .registry import LazyRegistry, PluginRegistries, ServiceRegistry
 
 __all__ = [
     "OWN",
-    "OWN_GROUPS",
-    "Candidate",
     "Groups",
     "Installed",
     "LazyRegistry",
@@ -23,10 +18,6 @@ __all__ = [
     "Loader",
     "PluginRegistries",
     "Plugins",
-    "Registrar",
     "ServiceRegistry",
-    "choose",
-    "load",
     "open_lifespans",
-    "scan_all",
 ]

@@ -9,7 +9,6 @@ reason, never imported.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path, PurePath
 from typing import Any, Final
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from llmspell.settings import PluginTable, Settings
 from llmspell.version import VERSION
@@ -26,11 +25,11 @@ from llmspell_hookspecs.groups import KINDS, PLUGINS, name_problem
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.sections import GROUP
-from llmspell_hookspecs.spelling import one_line
+from llmspell_hookspecs.spelling import meant, one_line
 
-from .groups import OWN_GROUPS, Groups
+from .groups import OWN_GROUPS, Candidate, Groups
 
-__all__ = ["OWN", "Candidate", "Installed", "canonical", "choose", "scan_all"]
+__all__ = ["OWN", "Installed", "canonical", "choose", "scan_all"]
 
 OWN: Final = "llmspell"
 """The distribution whose plugins are built in."""
@@ -38,20 +37,6 @@ _PREFIX: Final = "llmspell."
 _OPTIONAL: Final = "optional"
 """What an entry point says in brackets behind its value if it is off until settings enable it."""
 _VALUE: Final = re.compile(r"\s*[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\]\s*)?$")
-
-
-class Candidate(Struct, frozen=True):
-    """What may be loaded, or why not.
-
-    Attributes:
-        info: What is known of it; ``info.error`` says why it is refused.
-        point: The entry point; None for what was handed over in code.
-        target: What was handed over.
-    """
-
-    info: PluginInfo
-    point: EntryPoint | None = None
-    target: Any = None
 
 
 class Installed:
@@ -71,7 +56,10 @@ class Installed:
                 info = candidate.info
                 each = found.setdefault(info.group, {})
                 each.setdefault((info.name, canonical(info.distribution), info.module), candidate)
-        self._found = {group: sorted(each.values(), key=_place) for group, each in found.items()}
+        self._found = {
+            group: sorted(each.values(), key=lambda item: (item.info.name, item.info.distribution))
+            for group, each in found.items()
+        }
         self._refuse_unknown()
         infos = [candidate.info for each in self._found.values() for candidate in each]
         self.foreign = [info for info in infos if info.distribution != OWN]
@@ -87,8 +75,7 @@ class Installed:
             if any(canonical(candidate.info.distribution) in makers for candidate in candidates)
         }
         for group in sorted(self._found.keys() - known):
-            near = difflib.get_close_matches(group, sorted(known), 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+            hint = meant(group, known, f"there are {', '.join(sorted(known))}")
             problem = f"there is no group of entry points {group!r}; {hint}"
             self.problems += [_refused(candidate.info, problem) for candidate in self._found.pop(group)]
 
@@ -250,10 +237,6 @@ def _unreadable(name: str, what: str, error: BaseException) -> str:
 
 def _stem(folder: PurePath) -> str:
     return canonical(folder.stem.partition("-")[0]) or folder.name
-
-
-def _place(candidate: Candidate) -> tuple[str, str]:
-    return candidate.info.name, candidate.info.distribution
 
 
 def _objection(info: PluginInfo, rivals: Sequence[Candidate], settings: Settings, said: PluginTable | None) -> str:

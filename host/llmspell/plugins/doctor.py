@@ -24,8 +24,8 @@ from llmspell_hookspecs.outside import NoServices, needs_a_host
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.topics import own_points
 
-from .discovery import Candidate, Installed, choose, scan_all
-from .groups import Groups
+from .discovery import Installed, choose, scan_all
+from .groups import Candidate, Groups
 from .lifespan import Lifespans
 from .loading import Loader, load
 from .plugins import register
@@ -69,7 +69,7 @@ def examine(settings: Settings, installed: Installed | None = None) -> list[Find
         if (info.group, info.name) not in seen
     ]
     for spelled in settings.required_plugins():
-        if not any(_is_called(finding, spelled) for finding in findings):
+        if not any(each.status != "disabled" and spelled in each.plugin.spellings for each in findings):
             message = f"required plugin {spelled} is not installed or disabled; install it, or change plugins.required"
             findings.append(Finding(PluginInfo(spelled, required=True), "failed", message))
     registered = [info for info, _ in registry.order()]
@@ -135,11 +135,6 @@ def _setting(loaded: LoadedSettings, key: str, field: FieldInfo) -> dict[str, An
         "origin": str(loaded.origins.get(key, "default")),
         "description": field.description or "",
     }
-
-
-def _is_called(finding: Finding, spelled: str) -> bool:
-    """Whether it is an enabled plugin of the name that settings require."""
-    return finding.status != "disabled" and spelled in finding.plugin.spellings
 
 
 class _Examination:

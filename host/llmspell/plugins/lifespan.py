@@ -21,7 +21,7 @@ from math import inf
 from typing import Any, Final
 
 import trio
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import PluginError, text_of_error
@@ -36,7 +36,7 @@ _LEAVING_ALL_S: Final = 30.0
 _log = logging.getLogger("llmspell.plugins")
 
 
-class _Life:
+class _Life(Struct, eq=False):
     """One time that something is entered, or tried.
 
     Attributes:
@@ -47,17 +47,14 @@ class _Life:
         scope: Bounds how long it takes to enter and to leave.
     """
 
-    __slots__ = ("error", "leave", "left", "scope", "settled")
-
-    def __init__(self) -> None:
-        self.settled = trio.Event()
-        self.error: Exception | None = None
-        self.leave = trio.Event()
-        self.left = trio.Event()
-        self.scope = trio.CancelScope(shield=True)
+    settled: trio.Event = field(default_factory=trio.Event)
+    error: Exception | None = None
+    leave: trio.Event = field(default_factory=trio.Event)
+    left: trio.Event = field(default_factory=trio.Event)
+    scope: trio.CancelScope = field(default_factory=partial(trio.CancelScope, shield=True))
 
 
-class _Held:
+class _Held(Struct, eq=False):
     """One thing that has a lifespan, or needs what has one.
 
     Attributes:
@@ -66,14 +63,11 @@ class _Held:
         life: Its life, once somebody has asked for it; None again when that is over.
     """
 
-    __slots__ = ("info", "life", "name", "needs", "thing")
-
-    def __init__(self, name: str, info: PluginInfo, thing: Any, needs: list[_Held]) -> None:
-        self.name = name
-        self.info = info
-        self.thing = thing
-        self.needs = needs
-        self.life: _Life | None = None
+    name: str
+    info: PluginInfo
+    thing: Any
+    needs: list[_Held]
+    life: _Life | None = None
 
     @property
     def at_once(self) -> bool:
@@ -118,7 +112,7 @@ class Lifespans:
 
     def keep(self, info: PluginInfo, thing: Any, needs: list[_Held], word: str = "plugin") -> None:
         """Take over what was constructed, to be entered with what it needs when it is first used."""
-        if needs or _has_lifespan(thing):
+        if needs or _is_context(thing) or _task_of(thing) is not None:
             self._held.setdefault(id(thing), _Held(f"{word} {info.name}", info, thing, needs))
 
     def is_open(self, thing: Any) -> bool:
@@ -145,22 +139,17 @@ class Lifespans:
             LlmspellError: Its own reason why it could not be entered.
         """
         held = self._held.get(id(thing))
-        if held is not None and not held.entered:
-            await self._enter(held)
+        await self.enter_all(() if held is None else (held,))
 
     async def enter_all(self, needs: Iterable[_Held]) -> None:
         """Enter what something needs that is not kept itself; raises as `enter` does."""
-        for held in needs:
-            if not held.entered:
-                await self._enter(held)
-
-    async def _enter(self, held: _Held) -> None:
-        if held.life is None and (self.closing or self._nursery is None):
-            raise _too_late(held)
-        life = held.life or self._begin(held)
-        await life.settled.wait()
-        if life.error is not None:
-            raise life.error
+        for held in (each for each in needs if not each.entered):
+            if held.life is None and (self.closing or self._nursery is None):
+                raise _too_late(held)
+            life = held.life or self._begin(held)
+            await life.settled.wait()
+            if life.error is not None:
+                raise life.error
 
     def _begin(self, held: _Held) -> _Life:
         life = held.life = _Life()
@@ -273,10 +262,6 @@ def _failed(held: _Held, error: BaseException) -> PluginError:
     if held.life is not None and held.life.leave.is_set():
         what = "it did not end in order"
     return PluginError(f"{held.name}: {what}: {text_of(error)}; repair it, or disable it", plugin=held.info.name)
-
-
-def _has_lifespan(thing: Any) -> bool:
-    return _is_context(thing) or _task_of(thing) is not None
 
 
 def _is_context(thing: Any) -> bool:

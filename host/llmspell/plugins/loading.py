@@ -26,8 +26,7 @@ from llmspell_hookspecs.foreign import Blamed
 from llmspell_hookspecs.loading import LoadingStep, settings_of, shown_plugin
 from llmspell_hookspecs.plugin import PluginInfo
 
-from .discovery import Candidate
-from .groups import Groups
+from .groups import Candidate, Groups
 from .lifespan import Lifespans
 
 __all__ = ["Loader", "load"]

@@ -23,12 +23,11 @@ from llmspell_hookspecs.groups import KINDS, PLUGINS
 from llmspell_hookspecs.kind import ComponentKind
 from llmspell_hookspecs.plugin import PluginInfo
 
-from .discovery import OWN, Candidate
-from .groups import OWN_GROUPS, Groups
+from .discovery import OWN
+from .groups import OWN_GROUPS, Candidate, Groups
 from .loading import Loader, load
 from .registrar import Registrar
-from .registries import PluginRegistries
-from .registry import LazyRegistry
+from .registry import LazyRegistry, PluginRegistries
 
 __all__ = ["Plugins", "register"]
 
@@ -80,7 +79,8 @@ class Plugins:
         """Load what was handed over, and then what discovery chose."""
         for candidate in candidates:
             info = candidate.info
-            if not info.error and candidate.point is not None and self._is_loaded(PLUGINS, info.name):
+            loaded = (each for each in self.infos if (each.name, each.group, each.error) == (info.name, PLUGINS, ""))
+            if not info.error and candidate.point is not None and any(loaded):
                 error = f"plugin {info.name}: one of this name was handed over in code; rename one of them"
                 info = structs.replace(info, error=error)
             self.infos.append(info if info.error else await self._take(structs.replace(candidate, info=info)))
@@ -143,9 +143,6 @@ class Plugins:
         broken = next((info for info in self.infos if info.required and info.error), None)
         return "" if broken is None else _refusal(broken.name, broken.error)
 
-    def _is_loaded(self, group: str, name: str) -> bool:
-        return any(info.name == name and info.group == group and not info.error for info in self.infos)
-
     async def _take(self, candidate: Candidate) -> PluginInfo:
         """Load one, and return what became of it."""
         info = candidate.info
@@ -193,7 +190,12 @@ def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any, g
             raise PluginError(message, plugin=info.name)
         points, hooks = registrar.take(plugin, info.name)
         group = groups.of(target).name
-        if not points and not hooks and (group != PLUGINS or not _does_without(target)):
+        # One whose constructor is given services may do its work with them, without a hook.
+        if (
+            not points
+            and not hooks
+            and not (group == PLUGINS and inspect.isclass(target) and inspect.signature(target).parameters)
+        ):
             hint = "mark its functions with @hookimpl"
             if inspect.isfunction(target):
                 hint = "mark it with @tool, or with @hookimpl"
@@ -202,11 +204,6 @@ def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any, g
             message = f"plugin {info.name}: it brings no hook and no point; {hint}"
             raise PluginError(message, plugin=info.name)
         return hooks
-
-
-def _does_without(target: Any) -> bool:
-    """Whether its constructor is given services, with which it may do its work without a hook."""
-    return inspect.isclass(target) and bool(inspect.signature(target).parameters)
 
 
 def _refusal(name: str, why: str) -> str:

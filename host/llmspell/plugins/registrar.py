@@ -65,7 +65,9 @@ class Registrar(pluggy.PluginManager):
             found = find_hooks(plugin, name, [point.name for point in catalog])
             for each in found:
                 added.append(self._add(each, name))  # noqa: PERF401 - what was added before a failure is taken out
-            self.register(_Hooks(**{each.attribute: _routine(each.function) for each in found}), name=name)
+            routines = {each.attribute: each.function for each in found if inspect.isroutine(each.function)}
+            stands = dict.fromkeys((each.attribute for each in found), _stands_in)
+            self.register(_Hooks(**{**stands, **routines}), name=name)
         except Exception:
             for hook in added:
                 self._registry.remove(hook)
@@ -84,9 +86,8 @@ class Registrar(pluggy.PluginManager):
         return self._registry.add(point, found.function, options, plugin=plugin)
 
 
-def _routine(function: Any) -> Any:
-    """Return what pluggy takes for a function; for an object that can be called something stands in."""
-    return function if inspect.isroutine(function) else lambda context: None
+def _stands_in(context: object) -> None:
+    """Stands in for an object that can be called, which pluggy takes for no function."""
 
 
 class _Hooks(SimpleNamespace):

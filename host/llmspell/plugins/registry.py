@@ -1,25 +1,35 @@
-"""The plugins of one group, loaded by name on first use: tools, languages, globals, services, storages.
+"""The plugins of each group, handed over or installed and chosen by settings; loaded by name on first use.
 
-Invariant: a plugin is imported when it is first asked for by name, and once.
+Invariant: a plugin is imported when it is first asked for by name, and once. What was handed over and what was found go
+the same way. A service that implements another protocol than was asked for, or is not open yet, is not handed out.
+
+The entry point of a service is named as its protocol is, in snake case: ``state`` implements ``State``, so that one
+look-up finds it and nothing else is imported. The class says so too: ``provides = State``.
 """
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+import trio
 from msgspec import structs
 
+from llmspell.settings import Settings
 from llmspell_hookspecs import LlmspellError
-from llmspell_hookspecs.errors import ComponentNotFoundError
+from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
+from llmspell_hookspecs.groups import KINDS, PLUGINS, service_name
+from llmspell_hookspecs.kind import ComponentGroup
 from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_hookspecs.spelling import meant
 
-from .discovery import Candidate
+from .discovery import Installed, choose
+from .groups import Candidate, sort_handed
+from .lifespan import Lifespans
 from .loading import Loader
 
-__all__ = ["LazyRegistry"]
+__all__ = ["LazyRegistry", "PluginRegistries", "ServiceRegistry"]
 
 _FEW: Final = 12
 """How many names are listed where nobody can guess which was meant."""
@@ -55,17 +65,14 @@ class LazyRegistry(Generic[T]):
         for candidate in candidates:
             first = self.candidates.setdefault(candidate.info.name, candidate)
             if first is not candidate:
-                self._tell_second(first.info, candidate.info)
+                source = candidate.info.distribution
+                whose = f"the one of {source}" if source else "another that was handed over"
+                told = f"the one that was handed over is used, {whose} is not; give it another name if both are needed"
+                _log.warning("%s %s: %s", self._word, first.info.name, told)
         self._loader = loader
         self._made: dict[str, T] = {}
         self._apart = {info.name for info in apart if info.group == group}
         self._told: set[str] = set()
-
-    def _tell_second(self, first: PluginInfo, second: PluginInfo) -> None:
-        """Say that of two of one name the second is not used."""
-        whose = f"the one of {second.distribution}" if second.distribution else "another that was handed over"
-        told = f"the one that was handed over is used, {whose} is not; give it another name if both are needed"
-        _log.warning("%s %s: %s", self._word, first.name, told)
 
     def names(self) -> tuple[str, ...]:
         """Return all names, in order, without importing anything."""
@@ -162,11 +169,136 @@ class LazyRegistry(Generic[T]):
 
     def missing(self, name: str) -> ComponentNotFoundError:
         """Return the error for a name that is not here."""
-        near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.4)
         there = self.names()
         told = ", ".join(there[:_FEW]) or "none"
         told += f" and {len(there) - _FEW} more" if len(there) > _FEW else ""
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {told}"
+        hint = meant(name, there, f"there are {told}", most=3, cutoff=0.4)
         if name in self._apart:
             hint = "it is installed, but this host loads what it is handed: plugins=[...], or discover=True"
         return ComponentNotFoundError(f"{self._word} {name!r}: there is none; {hint}", address=f"{self._word}:{name}")
+
+
+class PluginRegistries:
+    """The plugins of one host; implements the contract's `Registries`.
+
+    Args:
+        plugins: What was handed over in code.
+        settings: Say what is loaded.
+        loader: Makes plugins.
+        installed: What is installed.
+        discover: Whether packages other than llmspell itself count.
+
+    Attributes:
+        installed: What is installed.
+        apart: What of it is not loaded, since the host does not look for packages.
+        handed: What was handed over, by group, also what settings disable.
+    """
+
+    def __init__(
+        self, plugins: Iterable[Any], settings: Settings, loader: Loader, installed: Installed, *, discover: bool
+    ) -> None:
+        self.installed = installed
+        self.apart = () if discover else installed.foreign
+        self._plugins = plugins
+        self._settings = settings
+        self._loader = loader
+        self._discover = discover
+        self._made: dict[str, LazyRegistry[Any]] = {}
+        self.handed = sort_handed(self._plugins, settings, loader.groups)
+
+    def candidates(self, group: str) -> list[Candidate]:
+        """Return what may be loaded of a group, and what is refused with the reason."""
+        handed = self.handed.get(group, ())
+        chosen = choose(group, self._settings, self.installed, discover=self._discover)
+        return [*(each for each in handed if self._settings.plugin(each.info.name, group).enabled), *chosen]
+
+    def of(self, group: str) -> LazyRegistry[Any]:
+        """Return the plugins of a group."""
+        made = self._made.get(group)
+        if made is None:
+            made = LazyRegistry(group, self.candidates(group), self._loader, self.apart)
+            self._made[group] = made
+        return made
+
+    def others(self) -> Iterator[LazyRegistry[Any]]:
+        """Yield the plugins of each group but hook plugins and kinds, which the host loads itself."""
+        for group in dict.fromkeys((*self.installed.groups, *self.handed)):
+            if group not in (PLUGINS, KINDS):
+                yield self.of(group)
+
+    def know(self, row: ComponentGroup) -> None:
+        """Take in the group of a kind's components.
+
+        Raises:
+            PluginError: Another kind has brought this group.
+        """
+        self._loader.groups.add(row)
+        self.handed = sort_handed(self._plugins, self._settings, self._loader.groups)
+
+
+class ServiceRegistry:
+    """Services by protocol; implements the contract's `Services`.
+
+    Args:
+        lifespans: Open what plugins bring.
+        plugin_settings: Returns a plugin's own table.
+
+    Attributes:
+        brought: The services of plugins, by name; None until plugins are known.
+    """
+
+    def __init__(self, lifespans: Lifespans, plugin_settings: Callable[[str], dict[str, Any]]) -> None:
+        self.brought: LazyRegistry[Any] | None = None
+        self._lifespans = lifespans
+        self._plugin_settings = plugin_settings
+        self._offered: dict[type[Any], Any] = {}
+        self._found_before: dict[Any, Any] = {}
+
+    def offer(self, protocol: type[Any], service: Any) -> None:
+        """Offer a service under its protocol."""
+        self._offered[protocol] = service
+
+    def get(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that implements this protocol; see the contract's `Services`."""
+        service: T = self._found(protocol)
+        if not self._lifespans.ask(service):
+            name = getattr(protocol, "__name__", str(protocol))
+            message = (
+                f"service {name}: it is not open yet; ask for it in a constructor, or await services.enter({name})"
+            )
+            raise PluginError(message, plugin=service_name(type(service)))
+        return service
+
+    async def enter(self, protocol: Callable[..., T], /) -> T:
+        """Return the service that implements this protocol, opened if need be."""
+        await trio.lowlevel.checkpoint()
+        service: T = self._found(protocol)
+        await self._lifespans.enter(service)
+        return service
+
+    def settings(self, plugin: str, /) -> dict[str, Any]:
+        """Return the plain settings of a plugin."""
+        return self._plugin_settings(plugin)
+
+    def _found(self, protocol: Any) -> Any:
+        service = self._offered.get(protocol)
+        if service is None:
+            service = self._found_before.get(protocol)
+        if service is None and self.brought is not None:
+            service = self._found_before[protocol] = self._brought_by(protocol, self.brought)
+        if service is None:
+            known = ", ".join(offered.__name__ for offered in self._offered)
+            name = getattr(protocol, "__name__", str(protocol))
+            raise ComponentNotFoundError(f"service {name}: nothing offers it; there are {known}", address=name)
+        return service
+
+    def _brought_by(self, protocol: Any, brought: LazyRegistry[Any]) -> Any:
+        name = service_name(protocol)
+        if name not in brought.candidates:
+            return None
+        service = brought.get(name)
+        if service.provides is not protocol:
+            given = f"{service.provides.__module__}.{service.provides.__name__}"
+            wanted = f"{protocol.__module__}.{protocol.__name__}"
+            raise PluginError(f"service {name}: it implements {given}, not {wanted}; rename one", plugin=name)
+        return service

@@ -6,7 +6,6 @@ imported, and no disabled one.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ from pydantic import BaseModel
 
 from llmspell.hooks import HookRegistry
 from llmspell.settings import LoadedSettings, Settings
-from llmspell.settings.tighten import OwnModel
+from llmspell.settings.tighten import OwnModel, value_at
 from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import SettingsError
 from llmspell_hookspecs.groups import KINDS
@@ -27,15 +26,22 @@ from llmspell_hookspecs.kind import ComponentKind
 from llmspell_hookspecs.loading import settings_of
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.services import HookInfo
-from llmspell_hookspecs.spelling import one_line
+from llmspell_hookspecs.spelling import meant, one_line
 
-from .discovery import OWN, Candidate, Installed, canonical, choose, scan_all
-from .groups import Groups
-from .handed import sort_handed
+from .discovery import OWN, Installed, canonical, choose, scan_all
+from .groups import Candidate, Groups, sort_handed
 from .loading import load
-from .registries import PluginRegistries
+from .registry import PluginRegistries
 
-__all__ = ["TableModels", "components_in", "known_groups", "table_problems", "tell_unknown", "unknown_names"]
+__all__ = [
+    "TableModels",
+    "components_in",
+    "known_groups",
+    "origin_of",
+    "table_problems",
+    "tell_unknown",
+    "unknown_names",
+]
 
 _log = logging.getLogger("llmspell.plugins")
 _SEE_HOOKS: Final = "take it out ('llmspell hook list' shows what there is)"
@@ -51,13 +57,8 @@ def table_problems(loaded: LoadedSettings, installed: Installed) -> list[Setting
             _check(section, name, table, candidate)
         except LlmspellError as error:
             key = str(error).partition(": ")[0]
-            origin = _origin(loaded, key, f"{section}.{name}")
+            origin = origin_of(loaded, key, f"{section}.{name}")
             problems.append(SettingsError(f"{origin}: {error}", origin=origin, key=key))
-    told = {problem.key for problem in problems}
-    for key, text in unknown_names(loaded.settings, scan_all(installed)):
-        if key not in told:
-            origin = _origin(loaded, key, key)
-            problems.append(SettingsError(f"{origin}: {text}", origin=origin, key=key))
     return problems
 
 
@@ -99,12 +100,12 @@ def unknown_names(
                 (f"{section}.{name}", str(table.get("type", name)) if mine.typed else name, known_here)
                 for name, table in settings.tables(section).items()
             ]
-    named += [("storage.backend", settings.storage.backend, there.get("storage", set()))]
+    named += [("storage.backend", value_at(settings, ("storage", "backend")), there.get("storage", set()))]
     named += [("default_language", settings.default_language, there.get("languages", set()))]
     problems = _misplaced(settings, infos)
     for key, name, wanted in named:
         if name not in wanted:
-            hint = _hint(name, wanted, "take it out, or install it")
+            hint = meant(name, wanted, "take it out, or install it")
             what = f"nothing called {one_line(name, 100)!r} is installed"
             if key.endswith("s.disabled") and key not in ("plugins.disabled", "hooks.disabled"):
                 what = f"nothing is named {one_line(name, 100)!r}, unless it is an alias"
@@ -114,12 +115,12 @@ def unknown_names(
         present = [f"{hook.plugin}.{hook.name}" for hook in hooks]
         for pattern in settings.hooks.disabled:
             if not any(fnmatchcase(name, pattern) for name in present):
-                hint = _hint(pattern, set(present), _SEE_HOOKS)
+                hint = meant(pattern, set(present), _SEE_HOOKS)
                 text = f"hooks.disabled: no hook is called {pattern!r}; {hint}"
                 problems.append(("hooks.disabled", one_line(text)))
         words = {word for hook in hooks for word in (hook.plugin, hook.name, f"{hook.plugin}.{hook.name}")}
         for name in (name for order in settings.hooks.orders for name in order if name not in words):
-            hint = _hint(name, words, _SEE_HOOKS)
+            hint = meant(name, words, _SEE_HOOKS)
             problems.append(("hooks.order", one_line(f"hooks.order: no plugin or hook is called {name!r}; {hint}")))
     return problems
 
@@ -136,11 +137,6 @@ def _misplaced(settings: Settings, infos: Collection[PluginInfo]) -> list[tuple[
             what = f"{name} is no plugin of hooks or services but one of {section}, so nobody reads this"
             problems.append((key, one_line(f"{one_line(key, 150)}: {what}; write it in [{section}.{name}]")))
     return problems
-
-
-def _hint(name: str, known: Collection[str], otherwise: str) -> str:
-    near = difflib.get_close_matches(name, sorted(known), 1)
-    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def tell_unknown(settings: Settings, registries: PluginRegistries, groups: Groups, registry: HookRegistry) -> None:
@@ -181,11 +177,11 @@ def components_in(known: Iterable[PluginInfo], groups: Groups) -> Mapping[str, C
     return found
 
 
-def _origin(loaded: LoadedSettings, key: str, table: str) -> str:
-    """Where the key stands, or else the first key of its table."""
+def origin_of(loaded: LoadedSettings, key: str, table: str = "") -> str:
+    """Return where a key stands, or else the first key of its table."""
     found = loaded.origins.get(key)
     if found is None:
-        found = next((each for path, each in loaded.origins.items() if path.startswith(table)), None)
+        found = next((each for path, each in loaded.origins.items() if path.startswith(table or key)), None)
     return "default" if found is None else str(found)
 
 

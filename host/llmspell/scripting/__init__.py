@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from .interface import Interface
-from .scope import Scope
-from .script_runner import ScriptRunner
-from .script_session import ScriptSession
+from .scope import Interface, Scope
+from .script_runner import ScriptRunner, ScriptSession
 
 __all__ = [
     "Interface",

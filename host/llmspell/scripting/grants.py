@@ -85,14 +85,10 @@ class Grants:
         return most
 
     def _around(self, frame: Frame | None) -> Iterator[Grant]:
-        """Yield what the runs have been given that a frame descends from."""
-        seen: set[str] = set()
-        while frame is not None:  # each of them: one that is apart from scripts names no scopes
-            for scope in frame.scopes:
-                if scope in self._given and scope not in seen:
-                    seen.add(scope)
-                    yield self._given[scope]
-            frame = frame.parent
+        """Return what the runs have been given that a frame descends from."""
+        frames = () if frame is None else frame.upward()  # each of them: one that is apart from scripts names no scopes
+        scopes = dict.fromkeys(scope for each in frames for scope in each.scopes)
+        return (self._given[scope] for scope in scopes if scope in self._given)
 
 
 def acting_names(script: ScriptRun, language: Language, grant: Grant) -> frozenset[str]:

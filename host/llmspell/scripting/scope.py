@@ -1,11 +1,16 @@
-"""One run of a script: where it writes to and reads from, and what is to be undone when it ends.
+"""One run of a script: where it writes to and reads from, what is to be undone when it ends, and what it is given.
 
-Invariant: every callback given to `on_close` runs exactly once, the last one first, whatever the others do; one that
-comes when the scope is closed already runs at once.
+The interface that a language adapter is given is language-neutral: the same call of a global's method, with the same
+plain arguments, comes from Lua, JavaScript and Python.
+
+Invariant: only methods marked with ``script_method`` can be reached, under their marked spellings, with arguments that
+fit their signatures. Every callback given to `on_close` runs exactly once, the last one first, whatever the others do;
+one that comes when the scope is closed already runs at once.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import threading
@@ -13,13 +18,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import trio
+from msgspec import Struct
 
+from llmspell.operations import CURRENT, Frame
+from llmspell_hookspecs import Services
+from llmspell_hookspecs.binding import binding_of
 from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
-from llmspell_hookspecs.language import HookAdapter
+from llmspell_hookspecs.language import HookAdapter, ScriptLimits, ScriptObject, ScriptScope
 from llmspell_hookspecs.script import ScriptRun
 from llmspell_hookspecs.spelling import spell_out
 
-__all__ = ["Scope"]
+__all__ = ["Interface", "Scope"]
 
 _CLOSING_S: Final = 5.0
 Closer = Callable[[], Awaitable[None] | None]
@@ -134,3 +143,49 @@ def _read_stdin() -> str | None:
         message = f"standard input: a line of more than {_LINE_CHARACTERS} characters; end it earlier"
         raise ResourceLimitError(message, resource="line", limit=_LINE_CHARACTERS)
     return line.removesuffix("\n") if line else None
+
+
+class Interface(Struct, frozen=True, eq=False):
+    """The script interface of one run; implements the contract's ``ScriptInterface``.
+
+    Attributes:
+        scope: The run.
+        services: What the adapter may use of the host.
+        limits: What the script may use.
+        globals: The globals by name: script objects and plain values.
+        home: Stands for the run: what the script does where others run, such as in a hook about a notice, descends
+            from it.
+        granted: What the script may see of what its language brings itself and acts by; None for all.
+    """
+
+    scope: ScriptScope
+    services: Services
+    limits: ScriptLimits
+    globals: Mapping[str, Any]
+    home: Frame | None = None
+    granted: frozenset[str] | None = None
+
+    async def call(self, target: ScriptObject, method: str, arguments: Sequence[Any], /) -> Any:
+        """Call a method of a script object as a script does.
+
+        Raises:
+            InvalidInputError: There is no such method, or the arguments do not fit.
+        """
+        binding, frame = binding_of(target, method), CURRENT.get()
+        outside = self.home is not None and (frame is None or self.scope.id not in frame.scopes)
+        token = CURRENT.set(self.home.within(frame)) if self.home is not None and outside else None
+        try:
+            answer = binding.function(target, *binding.bind(target, method, arguments))
+            return await answer if inspect.isawaitable(answer) else answer
+        finally:
+            if token is not None:
+                CURRENT.reset(token)
+
+    def call_pure(self, target: ScriptObject, method: str, arguments: Sequence[Any], /) -> Any:
+        """Call a pure method, on whatever thread.
+
+        Raises:
+            InvalidInputError: There is no such method, it is not pure, or the arguments do not fit.
+        """
+        binding = binding_of(target, method, pure=True)
+        return binding.function(target, *binding.bind(target, method, arguments))

@@ -1,6 +1,8 @@
-"""Running scripts, whole or chunk by chunk: the operation around each, their interface and their end.
+"""Running scripts, whole, or chunk by chunk in a session: the operation around each, their interface and their end.
 
-Invariant: a script's hooks and other leavings go when its run or session ends, whatever ended it.
+Invariant: a script's hooks and other leavings go when its run or session ends, whatever ended it. Its globals are made
+for each run, one object for each, and of the host's own none that the script cannot reach is imported. Of a session one
+chunk runs at a time.
 """
 
 from __future__ import annotations
@@ -8,33 +10,33 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
 import trio
+from msgspec import structs
 
 from llmspell.operations import CURRENT, Frame, Runner
-from llmspell.plugins import LazyRegistry
-from llmspell.policy import Policies
+from llmspell.plugins import OWN, LazyRegistry
+from llmspell.services import Policies
 from llmspell_hookspecs import InvalidInputError, Services
 from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import ScriptError
 from llmspell_hookspecs.fit import bound, thaw_fields
-from llmspell_hookspecs.globals import GlobalFactory
+from llmspell_hookspecs.globals import GlobalFactory, load_globals
 from llmspell_hookspecs.kind import CallOptions
-from llmspell_hookspecs.language import InteractiveLanguage, Language
+from llmspell_hookspecs.language import InteractiveLanguage, Language, LanguageSession, ScriptScope
 from llmspell_hookspecs.operation import Operation, OperationKind
 from llmspell_hookspecs.payload import payload_of
+from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.script import ScriptResult, ScriptRun, ScriptsAround
 
 from .grants import Grants, acting_names, granted_globals
-from .interface import Interface
-from .loading import make_globals
-from .scope import Scope
-from .script_session import ScriptSession, read_source
+from .scope import Interface, Scope
 
-__all__ = ["SCRIPT", "ScriptRunner"]
+__all__ = ["SCRIPT", "ScriptRunner", "ScriptSession"]
 
 SCRIPT: Final = OperationKind(
     name="script",
@@ -48,6 +50,7 @@ SCRIPT: Final = OperationKind(
     events=True,
 )
 _WORD: Final = re.compile(r"[^\W\d]\w*")
+_Body = Callable[[ScriptRun], Awaitable[ScriptResult]]
 _LOOKED_THROUGH: Final = 65536
 """How many characters of a source are looked through for words, on the loop."""
 
@@ -96,7 +99,7 @@ class ScriptRunner:
             ScriptError: It cannot be read, or it failed.
         """
         name = os.fspath(path)
-        source = await read_source(name)
+        source = await _read_source(name)
         resolved = str(await trio.Path(name).resolve())
         script = ScriptRun(source, self._language_of(name), name, resolved, tuple(arguments))
         return await self.run_script(script, options)
@@ -155,7 +158,7 @@ class ScriptRunner:
     async def _operate(
         self,
         script: ScriptRun,
-        body: Callable[[ScriptRun], Awaitable[ScriptResult]],
+        body: _Body,
         options: CallOptions,
         *,
         scope: str,
@@ -202,7 +205,7 @@ class ScriptRunner:
         words: frozenset[str] | None,
         write: Callable[[str], object] | None,
     ) -> AsyncIterator[Interface]:
-        """Return the interface of one run or session, whose scope closes behind it; words as `make_globals` has it."""
+        """Return the interface of one run or session, whose scope closes behind it; words as `_make_globals` has it."""
         grant = self._grants.grant(script, self._policies.script_limits, CURRENT.get())
         acting = acting_names(script, language, grant)
         read_line = self._read_line if write is None else _read_nothing
@@ -210,11 +213,36 @@ class ScriptRunner:
         home = Frame(self._runner, None, _component(script), 0, script.language, 0, (id,))
         with self._grants.kept(id, grant):
             try:
-                made = await make_globals(self._globals, self._services, scope, words, grant.globals)
+                made = await _make_globals(self._globals, self._services, scope, words, grant.globals)
                 offered = granted_globals(script, grant, made, {*self._globals.names(), *acting})
                 yield Interface(scope, self._services, grant.limits, offered, home, grant.globals)
             finally:
                 await scope.close()
+
+
+async def _make_globals(
+    shelf: LazyRegistry[GlobalFactory],
+    services: Services,
+    scope: ScriptScope,
+    words: Collection[str] | None,
+    granted: Set[str] | None = None,
+) -> dict[str, Any]:
+    """Construct the globals of a run; see `load_globals`.
+
+    Args:
+        shelf: The plugins of the group.
+        services: What the globals may use of the host.
+        scope: The run.
+        words: All by which the script can reach a global; None for all there are. The host's own globals have the
+            names of their entry points, and only those among the words are imported.
+        granted: The names that the script may see, None for all; of the host's own no others are imported.
+    """
+    own = {name for name in shelf.names() if shelf.info(name).distribution == OWN}
+    unnamed = own.difference(words) if words is not None else set()
+    unnamed |= own.difference(granted) if granted is not None else set()
+    names = sorted(set(shelf.names()).difference(unnamed), key=lambda name: (name not in own, name))
+    found = list(shelf.loadable(names))
+    return await shelf.build(lambda: load_globals(found, services, scope, unnamed))
 
 
 def _read_nothing() -> str | None:
@@ -232,3 +260,99 @@ def _words(script: ScriptRun, language: Language) -> frozenset[str] | None:
 
 def _component(script: ScriptRun) -> ComponentRef:
     return ComponentRef("script", os.path.basename(script.name), f"script:{script.name}")
+
+
+class ScriptSession:
+    """A session; open it with `Host.session`.
+
+    Args:
+        inner: The language's session.
+        script: Its language, its name and its arguments.
+        operate: Runs a chunk, whose body is given, as an operation.
+    """
+
+    def __init__(
+        self,
+        inner: LanguageSession,
+        script: ScriptRun,
+        operate: Callable[[ScriptRun, _Body, CallOptions], Awaitable[ScriptResult]],
+    ) -> None:
+        self._inner = inner
+        self._script = script
+        self._operate = operate
+        self._busy = False
+
+    @property
+    def language(self) -> str:
+        """The language's name."""
+        return self._script.language
+
+    async def evaluate(self, source: str, *, name: str = "", deadline_s: float | None = None) -> Any:
+        """Run a chunk and return its value, an expression's too; plain.
+
+        Args:
+            source: Its text.
+            name: What its errors call it; the session's name if empty.
+            deadline_s: How long it may take.
+
+        Raises:
+            ScriptError: It failed; with the code ``ended`` if the session is over.
+            OperationCancelledError: A hook cancelled it.
+            OperationTimeoutError: A deadline passed.
+        """
+        script = structs.replace(self._script, source=source, name=name or self._script.name)
+        return await self._run(script, deadline_s)
+
+    async def load(self, path: str | os.PathLike[str]) -> Any:
+        """Run a file as a chunk and return its value, plain.
+
+        Raises:
+            ScriptError: It cannot be read, or it failed.
+            OperationCancelledError: A hook cancelled it.
+        """
+        name = os.fspath(path)
+        source = await _read_source(name)
+        resolved = str(await trio.Path(name).resolve())
+        return await self._run(structs.replace(self._script, source=source, name=name, path=resolved), None)
+
+    async def _run(self, script: ScriptRun, deadline_s: float | None) -> Any:
+        if self._busy:
+            raise InvalidInputError(f"{script.name}: a chunk of this session runs already; wait until it has ended")
+        self._busy = True
+        try:
+            result = await self._operate(script, self._body, CallOptions(deadline_s=deadline_s))
+        finally:
+            self._busy = False
+        return result.value
+
+    async def _body(self, script: ScriptRun) -> ScriptResult:
+        if script.language != self.language:
+            message = f"{script.name}: a session of {self.language} cannot run {script.language}; open another"
+            raise InvalidInputError(message, field="language")
+        return ScriptResult(await self._inner.evaluate(script.source, script.name))
+
+    async def is_incomplete(self, source: str) -> bool:
+        """Return whether the text ends too early to be a chunk, so that another line may complete it."""
+        return await self._inner.is_incomplete(source)
+
+    async def complete(self, text: str) -> Sequence[str]:
+        """Return what the end of the text may become, sorted: ``print(Tool.inv`` may end with ``Tool.invoke``."""
+        return await self._inner.complete(text)
+
+    async def globals(self) -> Mapping[str, str]:
+        """Return the names that chunks see, sorted, each with the type of what stands there."""
+        return await self._inner.globals()
+
+
+async def _read_source(name: str) -> str:
+    """Return what a script file holds.
+
+    Raises:
+        ScriptError: It cannot be read.
+    """
+    try:
+        return (await trio.to_thread.run_sync(read_regular, name)).decode("utf-8-sig")
+    except OSError as error:
+        raise ScriptError(f"{name}: it cannot be read: {error.strerror}; name a file that can", file=name) from error
+    except UnicodeDecodeError as error:
+        raise ScriptError(f"{name}: it is not UTF-8; save it as UTF-8", file=name) from error

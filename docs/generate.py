@@ -391,7 +391,7 @@ are masked and control characters spelled out. Settings: `[logging]`."""
 
 
 def _command_line() -> str:
-    codes = ["| code | meaning |", "|---|---|", *(f"| {code} | {text} |" for code, text in EXIT_CODES.items())]
+    codes = ["| code | meaning |", "|---|---|", *(f"| {code} | {text} |" for code, text in sorted(EXIT_CODES.items()))]
     variables = [
         "| variable | meaning |",
         "|---|---|",

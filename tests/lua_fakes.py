@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import trio
 
 from llmspell_hookspecs import Calls, FileAccess, InvalidInputError, script_method
-from llmspell_hookspecs.errors import ComponentNotFoundError, SecurityError
+from llmspell_hookspecs.errors import ComponentNotFoundError
 from llmspell_hookspecs.language import ScriptLimits, ScriptObject, script_methods
+from llmspell_hookspecs.path_rules import PathJudge, PathRules
 from llmspell_hookspecs.script import ScriptRun
 from llmspell_hookspecs.services import SettingsAccess
 from llmspell_hookspecs.tool import PathAccess
@@ -49,24 +49,10 @@ class Scope:
         pass
 
 
-class Files:
-    def __init__(self, root: str) -> None:
-        self.root = os.path.realpath(root)
-
-    def resolve(self, path: str, mode: str) -> str:
-        resolved = os.path.realpath(os.path.join(self.root, path))
-        if not resolved.startswith(self.root + os.sep):
-            raise SecurityError(f"path: {path} is outside {self.root}; allow it", rule="path")
-        return resolved
-
-    def roots(self, mode: str) -> tuple[str, ...]:
-        return (self.root,)
-
-
 class FileCalls:
     """Calls of the file tool, without a host."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: PathJudge) -> None:
         self._files = files
 
     async def call(
@@ -228,7 +214,7 @@ class Run:
         self.script = ScriptRun(source, "lua", name)
         self.scope = Scope(self.script, lines)
         self.host = Host()
-        files = Files(root)
+        files = PathJudge(PathRules(read=(".",), write=(".",)), root)
         known: dict[type, Any] = {Calls: FileCalls(files), FileAccess: files, SettingsAccess: Settings(environment)}
         services = Services(known)
         offered = {"Host": self.host, "print": Print(self.scope), **(globals or {})}

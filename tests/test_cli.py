@@ -336,11 +336,11 @@ def test_config_show_says_where_each_value_came_from(here: Any, machine: Machine
     assert code == 0
     assert [line.split() for line in out.splitlines()] == [
         ["key", "value", "origin"],
+        ["limits.cache_bytes", "67108864", "default"],
         ["limits.depth", "5", "--set", "limits.depth"],
         ["limits.hops", "3", f"{machine.user_file}:2"],
         ["limits.forks", "64", "default"],
         ["limits.descendants", "1000", "default"],
-        ["limits.cache_bytes", "67108864", "default"],
         ["limits.operation_time_s", "none", "default"],
     ]
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from kernel import opened
 from llmspell import Host
 from llmspell.cli.main import main
-from llmspell.security import PathJudge, PathRules
 from llmspell_hookspecs import Cancel, HookContext, LlmspellError, ModelRequest, ModelResponse, ToolCall, hookimpl
 from llmspell_hookspecs.errors import SecurityError
+from llmspell_hookspecs.path_rules import PathJudge, PathRules
 from llmspell_hookspecs.spelling import spell_out, spelled_path, true_path
 from scripted_model import ScriptedModel, asks, says
 

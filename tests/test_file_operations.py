@@ -18,9 +18,9 @@ import trio
 from pydantic import ValidationError
 
 from kernel import opened
-from llmspell.security import PathJudge, PathRules
 from llmspell_hookspecs import FileAccess, InvalidInputError, LlmspellError, Tool, ToolError, ToolResult
 from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
+from llmspell_hookspecs.path_rules import PathJudge, PathRules
 from llmspell_plugins.kinds.tool.account import MemoryAccount
 from llmspell_plugins.tools.filesystem import content as content_module
 from llmspell_plugins.tools.filesystem.archive_handler import ArchiveHandler

@@ -16,9 +16,9 @@ import pytest
 import trio
 from pydantic import ValidationError
 
-from llmspell.security import HostRules
 from llmspell_hookspecs import InvalidInputError, NetworkAccess, SecurityLevel, ToolCall, ToolError, ToolResult
 from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
+from llmspell_hookspecs.host_rules import HostRules
 from llmspell_hookspecs.tool import HostAccess, ToolLimits
 from llmspell_plugins.kinds.tool.account import MemoryAccount
 from llmspell_plugins.tools.api.http_request import HttpRequest, HttpRequestParameters, HttpRequestSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.policy import Policies
+from llmspell.services import Policies
 from llmspell.settings import load_settings
 from llmspell_hookspecs import InvalidInputError, SecurityLevel
 from llmspell_hookspecs.errors import ResourceLimitError, SecurityError

@@ -22,9 +22,10 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell.security.hosts import BLOCKED_PORTS, HostJudge, HostRules
+from llmspell.security import HostJudge
 from llmspell_hookspecs import InvalidInputError, ToolError
 from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
+from llmspell_hookspecs.host_rules import BLOCKED_PORTS, HostRules
 from networks import PinnedNetwork, network_of
 from waiting import PATIENCE_S
 

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel import opened, run
-from llmspell.security import HostJudge, HostRules
-from llmspell.services import HostService
+from llmspell.security import HostJudge
 from llmspell_hookspecs import InvalidInputError, NetworkAccess, ToolError
 from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
+from llmspell_hookspecs.host_rules import HostRules
 from networks import ConnectionPool, PinnedNetwork, network_of
 from test_network import names, serve
 
@@ -287,8 +287,12 @@ def test_each_new_connection_is_resolved_and_judged_anew() -> None:
 def test_connections_made_under_old_rules_serve_no_more() -> None:
     judges = [HostJudge(ALLOWED)]
 
+    class Latest:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(judges[-1], name)
+
     async def main() -> None:
-        pool = ConnectionPool(PinnedNetwork(HostService(lambda: judges[-1])))
+        pool = ConnectionPool(PinnedNetwork(Latest()))
         await get(pool, server.url)
         async with pool.stream("GET", server.url) as answer:
             judges.append(HostJudge(ALLOWED))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmspell.security.paths import PathJudge, PathRules
 from llmspell_hookspecs import FileAccess
 from llmspell_hookspecs.errors import SecurityError
+from llmspell_hookspecs.path_rules import PathJudge, PathRules
 
 
 def _judge(base: Path, *, denied: tuple[str, ...] = (), **options: object) -> PathJudge:
@@ -176,7 +176,7 @@ def test_settings_files_are_neither_read_nor_written(tmp_path: Path) -> None:
 
 def test_without_rules_nothing_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(SecurityError, match="no folder"):
-        PathJudge(PathRules(), str(tmp_path)).resolve("a", "read")
+        PathJudge(PathRules(read=()), str(tmp_path)).resolve("a", "read")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
@@ -208,7 +208,7 @@ def test_a_link_that_is_gone_when_it_is_read_is_refused(tmp_path: Path, monkeypa
         raise FileNotFoundError(2, "No such file or directory", path)
 
     (tmp_path / "link").symlink_to("file")
-    judge = PathJudge(PathRules((".",), (".",)), str(tmp_path))
+    judge = PathJudge(PathRules(read=(".",), write=(".",)), str(tmp_path))
     monkeypatch.setattr("os.readlink", gone)
 
     with pytest.raises(SecurityError, match="it changed while it was looked at"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmspell.settings import LoadedSettings, Settings, change, load_settings, plain, rows
 from llmspell.settings.document import set_plugin_enabled
-from llmspell.settings.schema import known_keys
+from llmspell.settings.schema import SCHEMA
 from llmspell_hookspecs.errors import SettingsError
 from llmspell_hookspecs.keys import join, split
 from llmspell_hookspecs.toml import lines_of
@@ -270,7 +270,7 @@ def test_tables_in_a_circle_are_refused(folders: Folders) -> None:
         ("LLMSPELL_PLUGINS_AUDIT_ENABLED", "LLMSPELL_PLUGINS__AUDIT__ENABLED"),
         *(
             ("LLMSPELL_" + "_".join(path).upper(), "LLMSPELL_" + "__".join(path).upper())
-            for path in known_keys()
+            for path in SCHEMA.keys
             if len(path) > 1
         ),
     ],
@@ -383,8 +383,8 @@ def test_a_plugins_own_switch_wins_over_the_lists(folders: Folders, table: Any, 
 
 
 def test_scripts_read_no_secret_variable_unless_it_is_spelled_out(folders: Folders) -> None:
-    default = folders.load().settings.security
-    spelled = folders.load({"security": {"environment": ["LLMSPELL_API_KEY"]}}).settings.security
+    default: Any = folders.load().settings.security
+    spelled: Any = folders.load({"security": {"environment": ["LLMSPELL_API_KEY"]}}).settings.security
 
     assert default.reads_variable("HOME")
     assert default.reads_variable("LLMSPELL_LIMITS__DEPTH")

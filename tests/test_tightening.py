@@ -10,18 +10,31 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmspell.security import PathJudge, PathRules
-from llmspell.security.hosts import HostJudge, HostRules
+from llmspell.security import HostJudge
 from llmspell.settings import change, load_settings
-from llmspell.settings.model import SecuritySettings
 from llmspell_hookspecs import Policy
 from llmspell_hookspecs.errors import SecurityError, SettingsError
 from llmspell_hookspecs.globs import Globs
+from llmspell_hookspecs.host_rules import HostRules
 from llmspell_hookspecs.network import Target
+from llmspell_hookspecs.path_rules import PathJudge, PathRules
 from llmspell_hookspecs.policy import loosens
+from llmspell_plugins.settings.variables import VariableSettings
 
 FEW = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def path_rules(read: tuple[str, ...], write: tuple[str, ...], denied: tuple[str, ...]) -> PathRules:
+    """Rules as they are, without what settings refuse or spell anew."""
+    return PathRules.model_construct(read=read, write=write, denied=denied)
+
+
+def host_rules(
+    allowed: tuple[str, ...], denied: tuple[str, ...], private: tuple[str, ...], allow_private: bool
+) -> HostRules:
+    return HostRules.model_construct(allowed=allowed, denied=denied, private=private, allow_private=allow_private)
+
 
 SIGNS = st.sampled_from(["a", "b", "c", ".", "*", "?", "[ab]", "[!a]", "[corp]", "[", "]", "-", "!"])
 GLOBS = st.lists(SIGNS, max_size=6).map("".join)
@@ -31,7 +44,7 @@ PARTS = st.sampled_from(["work", ".git", "hooks", "id_rsa", "sub", "link", "..",
 PLACES = st.lists(PARTS, max_size=5).map("/".join) | st.sampled_from(["/", "<tmp>", "/etc", "/proc", ".", "link/"])
 DENIED = st.sampled_from(["id_rsa*", "*.pem", "sub/*", "**/hooks", "ID_*", "*", "id_rsa", "work", "[iw]d*"])
 PATH_RULES = st.builds(
-    lambda read, write, denied: PathRules(tuple(read), tuple(write), tuple(denied)),
+    lambda read, write, denied: path_rules(tuple(read), tuple(write), tuple(denied)),
     st.lists(PLACES, max_size=3),
     st.lists(PLACES, max_size=3),
     st.lists(DENIED, max_size=2),
@@ -58,7 +71,7 @@ ENTRIES = st.sampled_from(
     ]
 )
 HOST_RULES = st.builds(
-    lambda allowed, denied, private, on: HostRules(tuple(allowed), tuple(denied), on, tuple(private)),
+    lambda allowed, denied, private, on: host_rules(tuple(allowed), tuple(denied), tuple(private), on),
     st.lists(ENTRIES, max_size=3),
     st.lists(ENTRIES, max_size=2),
     st.lists(ENTRIES, max_size=2),
@@ -115,7 +128,7 @@ def check_hosts(old: HostRules, new: HostRules, host: str, addresses: list[str])
 
 def check_variables(old: list[str], new: list[str], name: str) -> None:
     if not loosens(Policy.VARIABLES_WITHIN, tuple(old), tuple(new)):
-        before, after = (SecuritySettings(environment=tuple(names)) for names in (old, new))
+        before, after = (VariableSettings(environment=tuple(names)) for names in (old, new))
         assert before.reads_variable(name) or not after.reads_variable(name)
 
 
@@ -127,12 +140,12 @@ def _near(entries: st.SearchStrategy[str], old: tuple[str, ...]) -> st.SearchStr
 
 def _paths_after(old: PathRules) -> st.SearchStrategy[PathRules]:
     denied = st.lists(DENIED, max_size=1).map(lambda more: (*old.denied, *more))
-    return st.builds(PathRules, _near(PLACES, old.read), _near(PLACES, old.write), denied)
+    return st.builds(path_rules, _near(PLACES, old.read), _near(PLACES, old.write), denied)
 
 
 def _hosts_after(old: HostRules) -> st.SearchStrategy[HostRules]:
     denied = st.lists(ENTRIES, max_size=1).map(lambda more: (*old.denied, *more))
-    return st.builds(HostRules, _near(ENTRIES, old.allowed), denied, st.booleans(), _near(ENTRIES, old.private))
+    return st.builds(host_rules, _near(ENTRIES, old.allowed), denied, _near(ENTRIES, old.private), st.booleans())
 
 
 GLOB_CASES = st.tuples(st.lists(GLOBS, max_size=2), st.lists(GLOBS, max_size=2), TEXTS)

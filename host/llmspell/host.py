@@ -15,9 +15,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import trio
 
-from llmspell.addresses import Addresses
 from llmspell.events import Bus
-from llmspell.hooks import BreakerTimer, Hook, HookRegistry, Tracer
+from llmspell.hooks import BreakerTimer, HookRegistry
 from llmspell.operations import Runner
 from llmspell.plugins import (
     Groups,
@@ -30,20 +29,15 @@ from llmspell.plugins import (
     open_lifespans,
 )
 from llmspell.plugins.tables import TableModels, tell_unknown
-from llmspell.policy import Policies, flow_limit, runner_limits
-from llmspell.project import HostFolder
 from llmspell.scripting import ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
-from llmspell.services import (
-    HookService,
-    HostService,
-    SettingsService,
-)
+from llmspell.services import Addresses, HookService, Latest, Policies, SettingsService, flow_limit, runner_limits
 from llmspell.settings import LoadedSettings, Settings, load_settings
+from llmspell.settings.place import HostFolder
 from llmspell.version import VERSION
 from llmspell_hookspecs import Calls, Events, FileAccess, State
 from llmspell_hookspecs.agents import Agents
-from llmspell_hookspecs.breaker import PROFILES, BreakerState
+from llmspell_hookspecs.breaker import PROFILES
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.groups import PLUGINS
@@ -57,7 +51,7 @@ from llmspell_hookspecs.script import ScriptRun, Scripts
 from llmspell_hookspecs.services import Hooks, Levels, Processes, ProjectFolder, SettingsAccess, Tools
 from llmspell_hookspecs.system import HostState
 from llmspell_hookspecs.topics import own_points
-from llmspell_hookspecs.trace import TraceRow
+from llmspell_hookspecs.trace import Tracer, TraceRow
 
 __all__ = ["Host"]
 
@@ -277,12 +271,8 @@ class Host:
             orders=hooks.orders,
             tracer=self._tracer,
         )
-        registry.on_breaker = self._breaker_changed
+        registry.on_open = self._timer.schedule
         return registry
-
-    def _breaker_changed(self, hook: Hook, state: BreakerState) -> None:
-        if state == "open" and hook.breaker is not None:
-            self._timer.schedule(hook.breaker)
 
     async def _start(
         self, plugins: Iterable[Any], installed: Installed, *, discover: bool, nursery: trio.Nursery
@@ -341,9 +331,9 @@ class Host:
         offered: dict[type[Any], Any] = {
             Calls: self._addresses,
             Events: self.events,
-            FileAccess: self._policies,
+            FileAccess: Latest(lambda: self._policies.files),
             Hooks: self.hooks,
-            Hosts: HostService(lambda: self._policies.hosts),
+            Hosts: Latest(lambda: self._policies.hosts),
             Levels: self._policies,
             Operations: self._runner,
             Processes: self._processes,

@@ -1,73 +1,43 @@
 """The services that the host offers to plugins, scripts and the people who embed it, each by its protocol.
 
-Invariant: a service judges by the settings of the moment, and whatever it does on someone's behalf goes through the
-runner.
+Invariant: a service judges by the settings of the moment: one value holds the judges that these ask for, a change
+makes a new one, and whoever judges asks for it at each call. Whatever a service does on someone's behalf goes through
+the runner. Whatever can be called has an address, ``kind:name``, and that leads to one runner of components.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 import trio
-from msgspec import structs
+from msgspec import convert
 
 from llmspell.hooks import HookRegistry
-from llmspell.operations import Runner, beside
-from llmspell.security import HostJudge, HostRules
-from llmspell.settings import LoadedSettings, change, plain
-from llmspell_hookspecs import Failure, LlmspellError, Phase, custom_point
+from llmspell.operations import Runner, RunnerLimits, beside
+from llmspell.security import HostJudge
+from llmspell.settings import LoadedSettings, Settings, change, plain
+from llmspell_hookspecs import Failure, LlmspellError, Phase, SecurityLevel, custom_point
+from llmspell_hookspecs.bucket import TokenRate
 from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.errors import ComponentNotFoundError, SecurityError
 from llmspell_hookspecs.fit import bound, fit
 from llmspell_hookspecs.fit import plain as plain_fields
 from llmspell_hookspecs.kind import CallOptions
-from llmspell_hookspecs.network import Target
+from llmspell_hookspecs.language import ScriptLimits
 from llmspell_hookspecs.operation import Operation, OperationKind
+from llmspell_hookspecs.path_rules import PathJudge
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.points import HookPoint
+from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.system import ConfigurationChange
 
-__all__ = ["HookService", "HostService", "SettingsService"]
+__all__ = ["Addresses", "HookService", "Latest", "Policies", "SettingsService", "flow_limit", "runner_limits"]
 
 _KINDS: Final = 1024
 _FEW: Final = 32
 """How many entries of a setting are judged on the loop."""
-
-
-class HostService:
-    """Judges hosts by the settings of the moment.
-
-    Args:
-        judge: Returns who judges now.
-    """
-
-    def __init__(self, judge: Callable[[], HostJudge]) -> None:
-        self._judge_now = judge
-        self._trusting: HostJudge | None = None
-        self._made_of: HostRules | None = None
-
-    @property
-    def rules(self) -> HostRules:
-        """The rules of now."""
-        return self._judge_now().rules
-
-    def locate(self, url: str, /, *, trusted: bool = False, schemes: Sequence[str] = ("http", "https")) -> Target:
-        """Return where a URL leads; see the contract's `Hosts`."""
-        return self._judge(trusted).locate(url, schemes)
-
-    def judge(self, target: Target, addresses: Sequence[str], /, *, trusted: bool = False) -> tuple[str, ...]:
-        """Return the addresses of what `locate` found, all of them judged."""
-        return self._judge(trusted).judge(target, addresses)
-
-    def _judge(self, trusted: bool) -> HostJudge:
-        judge = self._judge_now()
-        if not trusted:
-            return judge
-        if self._trusting is None or self._made_of is not judge.rules:
-            self._made_of = judge.rules
-            self._trusting = judge.with_rules(structs.replace(judge.rules, allowed=("*",), allow_private=True))
-        return self._trusting
 
 
 class HookService:
@@ -194,3 +164,123 @@ class SettingsService:
         if isinstance(value, Sequence | Mapping) and len(value) > _FEW:
             return await trio.to_thread.run_sync(change, self.loaded, key, value, origin)
         return change(self.loaded, key, value, origin)
+
+
+class Latest:
+    """A service that the judge of the moment keeps.
+
+    Args:
+        judge: Returns who judges now.
+    """
+
+    def __init__(self, judge: Callable[[], Any]) -> None:
+        self._judge = judge
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._judge(), name)
+
+
+class Policies:
+    """The judges of one host; implements the contract's `Levels`.
+
+    Args:
+        loaded: The settings.
+
+    Attributes:
+        level: The highest level of a component that runs.
+        files: Judges paths.
+        hosts: Judges hosts; its rules are the same object as long as nothing changed.
+        script_limits: What a script may use.
+    """
+
+    level: SecurityLevel
+    files: PathJudge
+    hosts: HostJudge
+    script_limits: ScriptLimits
+
+    def __init__(self, loaded: LoadedSettings) -> None:
+        self.hosts = loaded.judges.hosts
+        self.apply(loaded)
+
+    def apply(self, loaded: LoadedSettings) -> None:
+        """Judge by these settings from now on."""
+        settings = loaded.settings
+        self.level = SecurityLevel[settings.security.level.upper()]
+        self.files = loaded.judges.files
+        if self.hosts.rules != loaded.judges.hosts.rules:
+            self.hosts = loaded.judges.hosts
+        self.script_limits = convert(settings.scripts, ScriptLimits, from_attributes=True)
+
+    def check(self, component: str, level: SecurityLevel, /) -> None:
+        """Refuse a component whose level is too high; see the contract's `Levels`."""
+        if level > self.level:
+            message = (
+                f"{component}: its level is {level.name.lower()}, and the highest that runs here is "
+                f"{self.level.name.lower()}; the setting security.level allows more"
+            )
+            raise SecurityError(message, rule="level")
+
+
+def runner_limits(loaded: LoadedSettings) -> RunnerLimits:
+    """Return how far operations may go by these settings."""
+    limits, performance = loaded.settings.limits, loaded.settings.performance
+    return RunnerLimits(
+        limits.depth,
+        limits.hops,
+        performance.slow_operation_ms,
+        limits.operation_time_s,
+        limits.forks,
+        limits.descendants,
+        loaded.settings.hooks.final_s,
+        loaded.settings.scripts.retry_delay_s,
+    )
+
+
+def flow_limit(settings: Settings) -> TokenRate | None:
+    """Return how fast a source may publish by these settings; None for as fast as it likes."""
+    rate = settings.events.source_rate
+    return None if rate is None else TokenRate(rate, settings.events.source_burst)
+
+
+Run = Callable[[str, Any, CallOptions], Awaitable[Any]]
+"""Runs the component of a name, as the contract's `ComponentKind` does."""
+
+
+class Addresses:
+    """The kinds of component there are."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+
+    def add(self, kind: str, run: Run) -> None:
+        """Let a kind be called."""
+        self._runs[kind] = run
+
+    def call(
+        self,
+        address: str,
+        input: Any = None,
+        /,
+        *,
+        deadline_s: float | None = None,
+        apart: bool = False,
+        lenient: bool = False,
+        key: str = "",
+    ) -> Coroutine[Any, Any, Any]:
+        """Run any component by its address; see the contract's `Calls`."""
+        return self._call(address, input, CallOptions(deadline_s, apart=apart, lenient=lenient, key=key))
+
+    def __call__(
+        self, call: Call, /, *, hops: int = 0, started: Callable[[], None] | None = None
+    ) -> Coroutine[Any, Any, Any]:
+        """Run a call for a hook: the runner's way in."""
+        return self._call(call.address, call.input, CallOptions(None, hops, started, call.scope))
+
+    async def _call(self, address: str, given: Any, options: CallOptions) -> Any:
+        kind, separator, name = address.partition(":")
+        run = self._runs.get(kind)
+        if run is None or not separator or not name:
+            kinds = ", ".join(f"{known}:<name>" for known in sorted(self._runs))
+            message = f"address {address!r}: it leads nowhere; write {kinds}"
+            raise ComponentNotFoundError(message, address=address)
+        return await run(name, given, options)

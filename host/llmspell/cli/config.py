@@ -1,8 +1,9 @@
-"""``llmspell config``: what counts, where it came from, and whether it is right."""
+"""``llmspell config``, ``trust`` and ``untrust``: what counts, where it came from, whether it is right or trusted."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +11,9 @@ import click
 from .invocation import Invocation
 from .outlet import tell
 
-__all__ = ["config"]
+__all__ = ["config", "trust", "untrust"]
+
+_DIRECTORY = click.argument("directory", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
 @click.group()
@@ -24,19 +27,22 @@ def config() -> None:
 @click.pass_obj
 def config_show(invocation: Invocation, section: str, origin: bool) -> None:
     """Show the settings that count, all or those of SECTION; secrets are masked."""
+    from msgspec.structs import asdict
+
     from llmspell.settings import plain, rows
+    from llmspell.settings.schema import SCHEMA
     from llmspell_hookspecs.keys import split
 
     loaded = invocation.load_settings()
     value = plain(loaded, section)
-    if value is None and not _is_key(section):
+    if value is None and SCHEMA.field(split(section)) is None:
         raise click.UsageError(f"there is no section {section!r}; 'llmspell config show' lists all")
     above = split(section) if section else ()
     found = [row for row in rows(loaded) if split(row.key)[: len(above)] == above]
     if not origin:
         invocation.show(value, *([f"{row.key} = {_toml(row.value)}" for row in found] or ["nothing is set"]))
     elif invocation.json:
-        invocation.show([{"key": row.key, "value": row.value, "origin": _described(row.origin)} for row in found])
+        invocation.show([{"key": row.key, "value": row.value, "origin": asdict(row.origin)} for row in found])
     else:
         lines = [{"key": row.key, "value": _toml(row.value), "origin": str(row.origin)} for row in found]
         invocation.show_rows(lines, ("key", "value", "origin"), empty="nothing is set")
@@ -62,26 +68,23 @@ def config_validate(invocation: Invocation) -> None:
     package or hook that nobody has, or require a plugin that is missing. Hooks that nobody will ask are named, too.
     """
     from llmspell.plugins.doctor import examine
-    from llmspell.plugins.tables import table_problems
+    from llmspell.plugins.tables import origin_of, table_problems
 
     from .failure import Exit
 
-    loaded = invocation.load_settings()
-    installed = invocation.installed
-    problems = table_problems(loaded, installed)
-    findings = examine(loaded.settings, installed)
-    unknown = {finding.message for finding in findings if finding.plugin.group == "settings"}
-    wrong = [problem for problem in problems if not str(problem).endswith(tuple(unknown))]
-    if wrong:
+    loaded, installed = invocation.load_settings(), invocation.installed
+    if wrong := table_problems(loaded, installed):
         raise wrong[0]
-    lines = [str(problem) for problem in problems]
-    lines += [f"{_where(loaded, told)}: {told}" for told in sorted(unknown) if not any(told in line for line in lines)]
-    required = f"{_where(loaded, 'plugins.required: ')}: plugins.required"
-    for finding in findings:
-        if finding.status == "failed" and finding.plugin.group != "settings":
-            mine = f"plugin {finding.plugin.name}"
-            told = finding.message if finding.message.startswith(mine) else f"{mine}: {finding.message}"
-            lines.append(told if finding.plugin.distribution else f"{required}: {finding.message}")
+    findings = examine(loaded.settings, installed)
+    lines = []
+    for finding in (each for each in findings if each.status == "failed"):
+        name, told = finding.plugin.name, finding.message
+        if finding.plugin.group == "settings":
+            lines.append(f"{origin_of(loaded, name)}: {told}")
+        elif not finding.plugin.distribution:
+            lines.append(f"{origin_of(loaded, 'plugins.required')}: plugins.required: {told}")
+        else:
+            lines.append(told if told.startswith(f"plugin {name}") else f"plugin {name}: {told}")
     if lines:
         if invocation.json:
             invocation.show({"valid": False, "problems": lines})
@@ -96,22 +99,6 @@ def config_validate(invocation: Invocation) -> None:
     invocation.show({"valid": True, "files": files, "warnings": [*loaded.warnings, *doubtful]}, line)
 
 
-def _where(loaded: Any, told: str) -> str:
-    """Where the key stands with which a message begins."""
-    return str(loaded.origin(told.partition(": ")[0]))
-
-
-def _is_key(section: str) -> bool:
-    from llmspell.settings.schema import field_of
-    from llmspell_hookspecs.keys import split
-
-    return field_of(split(section)) is not None
-
-
-def _described(origin: Any) -> dict[str, Any]:
-    return {"layer": origin.layer, "source": origin.source, "line": origin.line}
-
-
 def _toml(value: Any) -> str:
     """A value as one would write it."""
     import json
@@ -121,3 +108,44 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+@click.command()
+@_DIRECTORY
+@click.pass_obj
+def trust(invocation: Invocation, directory: Path) -> None:
+    """Let the settings file of DIRECTORY loosen policy, as it is now.
+
+    Once it changes, or a folder that it names leads elsewhere, trust it again.
+    """
+    from llmspell.settings.layers import trust_project
+    from llmspell.settings.place import current_dir
+
+    directory = current_dir() / directory
+    file = _project_file(directory)
+    loosened = trust_project(file, cwd=directory, environment=os.environ, models=invocation.own_model)
+    lines = (f"{file} is trusted until it changes", *(f"  it sets {line}" for line in loosened))
+    invocation.show({"file": str(file), "loosens": loosened}, *lines)
+
+
+@click.command()
+@_DIRECTORY
+@click.pass_obj
+def untrust(invocation: Invocation, directory: Path) -> None:
+    """Let the settings file of DIRECTORY only tighten policy again."""
+    from llmspell.settings.place import current_dir
+    from llmspell.settings.trust import untrust as forget
+
+    file = _project_file(current_dir() / directory)
+    known = forget(file, os.environ)
+    line = f"{file} is trusted no longer" if known else f"{file} was not trusted"
+    invocation.show({"file": str(file), "was_trusted": known}, line)
+
+
+def _project_file(directory: Path) -> Path:
+    from llmspell.settings.place import PROJECT_FILES, find_project
+
+    file = find_project(directory.resolve())
+    if file is None:
+        raise click.UsageError(f"{directory}: there is no settings file; write one of {', '.join(PROJECT_FILES)}")
+    return file

@@ -17,24 +17,22 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from .outlet import is_used, let_go, say_error, tell
+from .signals import ENDINGS, code_of
 
 if TYPE_CHECKING:
     from .invocation import Invocation
 
 __all__ = ["EXIT_CODES", "NOBODY_READS", "Exit", "Reporting", "Stray", "report", "single"]
 
+NOBODY_READS: Final = 141
 EXIT_CODES: Final = {
     0: "done",
     1: "a script, a tool or an operation failed, was denied, or ran out of a limit",
     2: "wrong usage, wrong settings, or a name that there is none of",
-    129: "hung up (SIGHUP)",
-    130: "interrupted (SIGINT, Ctrl-C)",
-    131: "quit (SIGQUIT, Ctrl-\\)",
-    141: "nobody reads the output any more",
-    143: "terminated (SIGTERM)",
+    NOBODY_READS: "nobody reads the output any more",
+    **{code_of(number): f"{word} (by a signal: {number})" for number, word in ENDINGS.items()},
 }
 """What each code means."""
-NOBODY_READS: Final = 141
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\(.*\)", re.DOTALL)
 _FACTS: Final = ("hook", "point", "reason", "field", "file", "line", "origin", "key", "address", "rule", "resource")
 

@@ -110,17 +110,6 @@ def write_log(settings: Settings) -> None:
     for before in own.handlers:
         before.close()
     own.handlers[:] = [log]
-    others = _Others(max(level, logging.WARNING), log)
-    root.handlers[:] = [*(handler for handler in root.handlers if not isinstance(handler, _Others)), others]
-
-
-class _Others(logging.Handler):
-    """Hands what loggers other than llmspell's write to the log."""
-
-    def __init__(self, level: int, log: _Log) -> None:
-        super().__init__(level)
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Hand on one."""
-        self._log.handle(record)
+    of_others = max(level, logging.WARNING)
+    log.addFilter(lambda record: record.levelno >= of_others or record.name.partition(".")[0] == own.name)
+    root.handlers[:] = [*(handler for handler in root.handlers if not isinstance(handler, _Log)), log]

@@ -57,7 +57,10 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, emp
     if sys.stdout.isatty():
         _print_styled(headings, cells)
     else:
-        _print_aligned([headings, *cells])
+        lines = [headings, *cells]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 def trace_rows(trace: Sequence[TraceRow]) -> list[dict[str, Any]]:
@@ -95,12 +98,6 @@ def _print_styled(headings: Iterable[str], cells: Iterable[Sequence[str]]) -> No
     for row in cells:
         table.add_row(*(Text(text) for text in row))
     Console(file=own_stream(sys.stdout)).print(table)
-
-
-def _print_aligned(lines: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    for line in lines:
-        say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 def cell(value: Any) -> str:

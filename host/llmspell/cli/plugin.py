@@ -6,7 +6,6 @@ itself, inside a guard. So they work however broken one is.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -229,8 +228,7 @@ def _warn_if_overruled(
 
 
 def _unknown(name: str, infos: Sequence[PluginInfo]) -> click.UsageError:
+    from llmspell_hookspecs.spelling import meant
 
-    installed = {each for info in infos for each in info.spellings}
-    near = difflib.get_close_matches(name, sorted(installed), 1)
-    hint = f"did you mean {near[0]}?" if near else "'llmspell plugin list' shows what is"
+    hint = meant(name, {each for info in infos for each in info.spellings}, "'llmspell plugin list' shows what is")
     return click.UsageError(f"plugin {name!r} is not installed; {hint}")

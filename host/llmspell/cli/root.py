@@ -29,8 +29,8 @@ COMMANDS = {
     "plugin": ("llmspell.cli.plugin:plugin", "List, switch and examine plugins."),
     "hook": ("llmspell.cli.hook:hook", "List hook points and hooks, and show their order."),
     "config": ("llmspell.cli.config:config", "Show and check the settings."),
-    "trust": ("llmspell.cli.trust:trust", "Let a project's settings file loosen policy."),
-    "untrust": ("llmspell.cli.trust:untrust", "Let it only tighten policy again."),
+    "trust": ("llmspell.cli.config:trust", "Let a project's settings file loosen policy."),
+    "untrust": ("llmspell.cli.config:untrust", "Let it only tighten policy again."),
     "version": ("llmspell.cli.root:version", "Print the version."),
 }
 NOUNS = ("plugin", "hook", "config")
@@ -59,11 +59,7 @@ def _adopt(command: click.Command, place: str) -> click.Command:
 
 
 def _check_once(command: click.Command, ctx: click.Context, args: list[str]) -> None:
-    """Refuse an option of the command's own that is given twice and holds one value: one of them would be lost.
-
-    Raises:
-        UsageError: One is.
-    """
+    """Refuse an option of the command's own that is given twice and holds one value: one of them would be lost."""
     given: set[str | None] = set()
     for each in command.make_parser(ctx).parse_args(list(args))[2]:
         if not isinstance(each, click.Option) or each in OPTIONS or each.multiple or each.is_flag or each.count:
@@ -77,11 +73,6 @@ class _Verb(click.Command):
     """A command that takes each of its own options once."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the arguments in.
-
-        Raises:
-            UsageError: They do not fit.
-        """
         _check_once(self, ctx, args)
         return super().parse_args(ctx, args)
 
@@ -96,15 +87,9 @@ class _Noun(click.Group):
     place: str = ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all names, without importing a package's command."""
         return [*super().list_commands(ctx), *(verb.name for verb in self._added(ctx) if not verb.problem)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name or plural, imported; None if there is none.
-
-        Raises:
-            PluginError: A package adds it, and it cannot be used.
-        """
         for name in (cmd_name, cmd_name.removesuffix("s")):
             found = super().get_command(ctx, name)
             if found is not None:
@@ -129,31 +114,20 @@ class _Noun(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name.
-
-        Raises:
-            UsageError: There is none.
-        """
         if ctx.parent is None:
             ctx.meta[_REST] = args[1:]
         command = self.get_command(ctx, args[0])
         if command is None and not args[0].startswith("-"):
-            import difflib
+            from llmspell_hookspecs.spelling import meant
 
             names = self.list_commands(ctx)
-            near = difflib.get_close_matches(args[0], names, 3)
             # What a noun can do fits on the line; what the root has is a page of its own.
             there = "" if ctx.parent is None else f"there are {', '.join(names)}; "
-            hint = f"did you mean {' or '.join(near)}?" if near else f"{there}see {ctx.command_path} --help"
+            hint = meant(args[0], names, f"{there}see {ctx.command_path} --help", most=3)
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return (args[0], command, args[1:]) if command else super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the arguments in; without any, those that print the help.
-
-        Raises:
-            UsageError: They do not fit.
-        """
         _check_once(self, ctx, args)
         return super().parse_args(ctx, args or ["--help"])
 
@@ -181,7 +155,6 @@ class _Noun(click.Group):
             raise Stray from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands."""
         commands = [(name, super(_Noun, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, each.get_short_help_str(limit=100)) for name, each in commands if each])
@@ -192,15 +165,9 @@ class _Root(_Noun):
     """The host's own commands, then those of plugins, none of which takes the name of one of the host's."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all names, without importing a command."""
         return [*COMMANDS, *(verb.name for verb in self._added(ctx) if not verb.problem)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name or plural, imported; None if there is none.
-
-        Raises:
-            PluginError: A plugin brings it, and it cannot be used.
-        """
         for name in (cmd_name.removesuffix("s"), cmd_name):
             if name in COMMANDS:
                 module, _, attribute = COMMANDS[name][0].partition(":")
@@ -208,13 +175,11 @@ class _Root(_Noun):
         return self._load(ctx, cmd_name, COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
         _write_added(formatter, self._added(ctx))
 
     def _added(self, ctx: click.Context) -> list[Verb]:
-        """Return what packages bring, without importing it."""
         from .verbs import listed
 
         return listed(COMMANDS, NOUNS)

@@ -7,14 +7,10 @@ value: what the script answered, or the error. With ``--explain`` the trace foll
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from .invocation import Invocation
-
-if TYPE_CHECKING:
-    from llmspell.host import Host
 
 __all__ = ["exec_", "run"]
 
@@ -28,11 +24,7 @@ _EXPLAIN = click.option("--explain", is_flag=True, help="Show which hooks fired,
 @click.pass_obj
 def run(invocation: Invocation, file: Path, arguments: tuple[str, ...], explain: bool) -> None:
     """Run the script FILE; what stands behind -- are its arguments."""
-
-    async def use(host: Host) -> Any:
-        return await host.run_script(file, arguments=list(arguments))
-
-    invocation.run(use, show=lambda value: None, explain=explain)
+    invocation.run(lambda host: host.run_script(file, list(arguments)), show=lambda value: None, explain=explain)
 
 
 @click.command("exec")
@@ -42,8 +34,4 @@ def run(invocation: Invocation, file: Path, arguments: tuple[str, ...], explain:
 @click.pass_obj
 def exec_(invocation: Invocation, code: str, language: str | None, explain: bool) -> None:
     """Run CODE and print what it returns."""
-
-    async def use(host: Host) -> Any:
-        return await host.run_source(code, language=language)
-
-    invocation.run(use, show=invocation.show, explain=explain)
+    invocation.run(lambda host: host.run_source(code, language), show=invocation.show, explain=explain)

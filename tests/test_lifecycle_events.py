@@ -169,6 +169,37 @@ def test_what_a_handler_sets_off_names_its_event_as_the_parent() -> None:
     assert started.correlation_id == said.correlation_id == event.correlation_id
 
 
+def test_what_a_scripts_handler_sets_off_names_its_event_as_the_parent_too() -> None:
+    bench = Bench()
+    script = 'Event.on("user.created", function() Tool.invoke("echo", {}) Event.publish("said") end)'
+
+    async def main(host: Host) -> list[Event]:
+        async with host.events.subscribe("{tool.started,said,user.created}") as events:
+            await host.run_source(script + ' Event.publish("user.created")', "lua")
+            return heard(events)
+
+    event, started, said = in_host(main, *bench.plugins)
+
+    assert started.data["parent_id"] == said.causation_id == event.id
+
+
+def test_what_a_scripts_hook_calls_belongs_to_the_operation_that_it_is_asked_about() -> None:
+    bench = Bench()
+    script = (
+        'Hook.register("BeforeToolExecution", function(c) if c.data.parameters.x then Tool.invoke("echo", {}) end end)'
+        ' Tool.invoke("echo", {x = 1})'
+    )
+
+    async def main(host: Host) -> list[Event]:
+        async with host.events.subscribe("tool.started") as events:
+            await host.run_source(script, "lua")
+            return heard(events)
+
+    outer, inner = in_host(main, *bench.plugins)
+
+    assert inner.data["parent_id"] == outer.data["operation_id"]
+
+
 def test_a_handler_that_does_what_it_handles_does_not_keep_itself_going() -> None:
     bench = Bench()
 

@@ -363,11 +363,13 @@ def test_a_package_adds_a_verb_to_any_noun(place: str, notes: Path, site: Path, 
     helped = run(*noun, "--help"), run("--help")
     imported = marker.exists()
     typed, plural = run(*noun, "greet"), run(*noun[:-1], f"{noun[-1].removesuffix('s')}s", "greets")
+    elsewhere = run(f"{place}.greet"), run("greet")
 
     assert "greet" in helped[0][1].partition("Commands of plugins:")[2]
     assert "Say good morning." in helped[0][1]
     assert "greet" not in helped[1][1]
     assert not imported
+    assert [code for code, _, _ in elsewhere] == [2, 2]
     assert typed == plural == (0, "good morning\n", "")
 
 

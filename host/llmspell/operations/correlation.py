@@ -171,7 +171,7 @@ class Frame(Struct, eq=False):
         if around is None or around.owner is not self.owner:
             return self
         scopes = (*around.scopes, *self.scopes)
-        frame = Frame(
+        frame = _Within(
             self.owner, around, self.component, 0, self.language, around.depth, scopes, around.nested, around.root
         )
         frame.baggage = around.baggage
@@ -185,6 +185,19 @@ class Frame(Struct, eq=False):
         session = baggage.get("session", "") if baggage else ""
         above = "" if parent is None else parent.id
         return OperationRef(own, correlation, above, root_id, session, self.attempt, self.hops, self.depth, baggage)
+
+
+class _Within(Frame, eq=False):
+    """A frame as it stands within another: a script's, while a function of its runs. It is told of as that other."""
+
+    @property
+    def id(self) -> str:
+        """That of the operation around it, or of the event that is handled; nobody is told of one of its own."""
+        return super().id if self.parent is None else self.parent.id
+
+    def ref(self) -> OperationRef:
+        """Return what hooks are told of the operation around it."""
+        return super().ref() if self.parent is None else self.parent.ref()
 
 
 CURRENT: Final[ContextVar[Frame | None]] = ContextVar("llmspell_operation", default=None)

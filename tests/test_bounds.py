@@ -490,6 +490,7 @@ NO_SERVICE = {
     "ResultStore": "each of its calls waits for the storage",
     "WorkflowHandle": "a workflow's runs are operations",
     "WorkflowRun": "asked by a pattern, within an operation",
+    "Dependencies": "its question waits for a thread",
     "Timeline": "each of its questions waits for a thread",
     "Workflows": "one is made of a definition, once",
     "ScriptInterface": "each call is one of another service",

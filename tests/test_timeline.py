@@ -143,6 +143,16 @@ def test_what_one_asks_for_is_found_by_correlation_topic_component_time_and_tag(
     ]
 
 
+def test_urgent_and_old_events_stand_where_they_were_published() -> None:
+    async def main(host: Host, timeline: Timeline) -> Any:
+        host.events.publish_nowait("first")
+        host.events.publish_nowait("old", ttl_s=0.0)
+        host.events.publish_nowait("urgent", priority=-10)
+        return [entry.event.type for entry in await timeline.entries()]
+
+    assert with_timeline(main) == ["first", "old", "urgent"]
+
+
 def test_a_pattern_that_is_none_is_refused() -> None:
     async def main(host: Host, timeline: Timeline) -> Any:
         with pytest.raises(InvalidInputError, match=r"event pattern '\{a'"):
@@ -371,8 +381,10 @@ def test_rings_that_a_file_claims_are_cut_once_each_and_told(claimed: list[int])
     rings = [tuple(map(int, ring)) for ring in selection.stats().cycles]
 
     assert {frozenset(ring) for ring in rings} == {frozenset(map(int, ring)) for ring in networkx.simple_cycles(graph)}
+    uncaused = {int(entry.event.id) for entry in selection.entries if not entry.cause}
     for ring in rings:
         assert ring[0] == min(ring)
+        assert uncaused.intersection(ring) == {ring[0]}
         assert all(graph.has_edge(str(a), str(b)) for a, b in zip(ring, (*ring[1:], ring[0]), strict=True))
     forest: networkx.DiGraph[str] = networkx.DiGraph(
         [(entry.cause, entry.event.id) for entry in selection.entries if entry.cause]

@@ -7,7 +7,7 @@ around them, and makes an operation of each call, which the host's one runner ru
 from __future__ import annotations
 
 import abc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from math import isnan
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -20,7 +20,7 @@ from .operation import Operation, OperationKind
 from .plugin import PluginInfo
 from .spelling import told
 
-__all__ = ["CallOptions", "ComponentGroup", "ComponentKind", "Registries", "Registry"]
+__all__ = ["CallOptions", "ComponentGroup", "ComponentKind", "Declared", "Registries", "Registry"]
 
 T_co = TypeVar("T_co", covariant=True)
 Made = TypeVar("Made")
@@ -129,6 +129,18 @@ class ComponentGroup(Struct, frozen=True):
     besides: tuple[str, ...] = ()
 
 
+class Declared(Struct, frozen=True):
+    """A part of a component, as that was made.
+
+    Attributes:
+        address: What it calls; empty if that is code of its own.
+        place: What the part is called, if it has a name: a stage of a workflow.
+    """
+
+    address: str = ""
+    place: str = ""
+
+
 class ComponentKind(abc.ABC):
     """A kind of component; its class is the plugin, constructed with ``(settings, services)`` as the host starts.
 
@@ -158,6 +170,14 @@ class ComponentKind(abc.ABC):
         Raises:
             ComponentNotFoundError: There is none.
         """
+
+    def declared(self) -> Mapping[str, Iterable[Declared]] | None:
+        """Return what each of its components says that it calls, by name; None if it cannot list them.
+
+        For `Dependencies`, which asks the kinds that are services. Nothing may be imported for it; what is answered is
+        gone through in a thread.
+        """
+        return None
 
 
 class Registry(Protocol[T_co]):

@@ -34,6 +34,7 @@ class TimelineQuery(Struct, frozen=True):
         only: ``roots``: what nothing recorded set off; ``leaves``: what set off nothing.
         depth: With so many causes above it at most.
         after: As if the record began behind this sequence number: what lies before is nobody's cause either.
+        besides: The correlation id of what counts all the same, though it lies before that.
         sort: ``sequence``: as they were published; ``time``; ``depth``: those with the fewest causes first;
             ``correlation``: by that id.
         descending: Whether in reverse.
@@ -50,6 +51,7 @@ class TimelineQuery(Struct, frozen=True):
     only: Literal["", "roots", "leaves"] = ""
     depth: int | None = None
     after: int = 0
+    besides: str = ""
     sort: Literal["sequence", "time", "depth", "correlation"] = "sequence"
     descending: bool = False
     limit: int | None = None

@@ -21,10 +21,10 @@ from llmspell_hookspecs.agents import Agents, Turn
 from llmspell_hookspecs.context import ComponentRef, OperationRef
 from llmspell_hookspecs.errors import ComponentNotFoundError, ResourceLimitError, text_of_error
 from llmspell_hookspecs.fit import fit, thaw_fields
-from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
+from llmspell_hookspecs.kind import CallOptions, ComponentKind, Declared, Registries
 from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operations, RunningOperation, same
 from llmspell_hookspecs.payload import question_of
-from llmspell_hookspecs.services import SettingsAccess
+from llmspell_hookspecs.services import SettingsAccess, Tools
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 
 from .group import AGENTS
@@ -99,6 +99,7 @@ class AgentRunner(ComponentKind):
 
     def __init__(self, settings: None, services: Services) -> None:
         self._registry = AgentRegistry(services.get(Registries).of(AGENTS.name), services)
+        self._services = services
         self._operations = services.get(Operations)
         self._settings = services.get(SettingsAccess)
         self._handles: dict[str, Handle] = {}
@@ -142,6 +143,27 @@ class AgentRunner(ComponentKind):
     def kinds(self) -> Sequence[AgentKind]:
         """Return the kinds that can be made; loads them."""
         return self._registry.kinds()
+
+    def declared(self) -> Mapping[str, Sequence[Declared]]:
+        """Return what each agent may use, and its model; see `ComponentKind`."""
+        uses: dict[str, Declared] = {}
+        declared = {}
+        for name, handle in self._handles.items():
+            config = handle.config
+            for tool in config.tools:
+                if tool not in uses:
+                    uses[tool] = Declared(self._address(tool))
+            model = [Declared(f"model:{config.model}")] if config.model else []
+            declared[name] = [*(uses[tool] for tool in config.tools), *model]
+        return declared
+
+    def _address(self, tool: str) -> str:
+        """Return the address of what an agent names as its tool."""
+        kind, colon, name = tool.partition(":")
+        if colon and kind != "tool":
+            return tool
+        name = name if colon else tool
+        return f"tool:{self._services.get(Tools).canonical(name) or name}"
 
     def _reserve(self, name: str, scope: str) -> None:
         if name in self._handles or name in self._making:

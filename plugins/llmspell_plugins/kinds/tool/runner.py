@@ -35,7 +35,7 @@ from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_hookspecs.fit import freeze_fields, plain
 from llmspell_hookspecs.foreign import Blamed, let_pass, passes, remedy, text_of
-from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
+from llmspell_hookspecs.kind import CallOptions, ComponentKind, Declared, Registries
 from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operations
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, validate, without_keys, written_names, written_path
 from llmspell_hookspecs.payload import payload_of
@@ -313,6 +313,10 @@ class ToolRunner(ComponentKind):
     def names(self) -> tuple[str, ...]:
         """Return the canonical names, without importing anything."""
         return self._tools.names()
+
+    def declared(self) -> Mapping[str, Sequence[Declared]]:
+        """Return every tool; see `ComponentKind`. What a tool calls, its code alone knows."""
+        return dict.fromkeys(self.names(), ())
 
     def canonical(self, name: str, /) -> str | None:
         """Return the canonical name for a name or alias, or None."""

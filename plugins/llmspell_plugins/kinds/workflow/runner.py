@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Annotated, Any, ClassVar, Final, NoReturn
@@ -33,7 +33,7 @@ from llmspell_hookspecs.errors import (
 from llmspell_hookspecs.event import Events
 from llmspell_hookspecs.fit import plain
 from llmspell_hookspecs.foreign import Blamed, as_error, passes
-from llmspell_hookspecs.kind import CallOptions, ComponentKind, Registries
+from llmspell_hookspecs.kind import CallOptions, ComponentKind, Declared, Registries
 from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.plugin import Services
 from llmspell_hookspecs.policy import Policy
@@ -242,6 +242,10 @@ class WorkflowRunner(ComponentKind):
     def list(self) -> Sequence[WorkflowInfo]:
         """Return what is known of each, in the order in which they were made."""
         return [handle.info for handle in self._handles.values()]
+
+    def declared(self) -> Mapping[str, Iterator[Declared]]:
+        """Return what the stages of each workflow call, and what undoes them; see `ComponentKind`."""
+        return {name: _declared(handle.plan.definition) for name, handle in self._handles.items()}
 
     def patterns(self) -> Mapping[str, str]:
         """Return what each pattern is, by name."""
@@ -473,6 +477,13 @@ class WorkflowRunner(ComponentKind):
 def _changed(run_id: str, name: str) -> WorkflowError:
     told = f"workflow run {run_id}: {name} is another one than it was; bring the old one back, or accept that"
     return WorkflowError(f"{told} (accept_changed)")
+
+
+def _declared(definition: WorkflowDefinition) -> Iterator[Declared]:
+    for stage in stages_of(definition):
+        yield Declared(stage.address, stage.name)
+        if stage.compensate is not None:
+            yield Declared(stage.compensate.address, stage.compensate.name)
 
 
 async def _go_durably(run: Run, durable: Durable, resumed: bool) -> WorkflowOutput:

@@ -70,7 +70,7 @@ class Causes:
                 starts.setdefault(operation, place)
         for place, operation in enumerate(self.operations):
             if operation and starts.setdefault(operation, place) != place and _moment(self.events[place]) != _START:
-                self.ends.setdefault(starts[operation], place)
+                self.ends[starts[operation]] = place  # the last is the host's: a script may forge one only before it
         return starts
 
     def _cause(self, place: int, told: tuple[str, str] | None, ids: Mapping[str, int]) -> int | None:

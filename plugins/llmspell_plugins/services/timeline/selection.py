@@ -38,7 +38,7 @@ class Selection:
         topics: Topics[None] = Topics()
         if query.patterns:
             topics.add(query.patterns, None)
-        row = [event for event in events if event.sequence > query.after] if query.after else events
+        row = [event for event in events if _counts(event, query)] if query.after else events
         self.causes = Causes(row)
         found = [place for place in range(len(row)) if self._fits(place, query, topics)]
         found.sort(key=self._key(query.sort), reverse=query.descending)
@@ -48,7 +48,7 @@ class Selection:
     @property
     def entries(self) -> list[TimelineEntry]:
         """What is asked for."""
-        return [self._entry(place) for place in self.places]
+        return [self.entry(place) for place in self.places]
 
     @property
     def nearest(self) -> dict[int, int | None]:
@@ -74,7 +74,7 @@ class Selection:
         while here is not None:
             chain.append(here)
             here = nearest[here]
-        return [self._entry(place) for place in reversed(chain)]
+        return [self.entry(place) for place in reversed(chain)]
 
     def stats(self, **record: Any) -> TimelineStats:
         """Return counts of what fits; ``record`` are further fields of the answer."""
@@ -135,7 +135,8 @@ class Selection:
         }
         return keys[sort]
 
-    def _entry(self, place: int) -> TimelineEntry:
+    def entry(self, place: int) -> TimelineEntry:
+        """Return the event of a place, and where it stands."""
         causes, event = self.causes, self.causes.events[place]
         cause, root = causes.causes[place], causes.events[causes.roots[place]]
         return TimelineEntry(
@@ -149,6 +150,10 @@ class Selection:
             elapsed_ms=(event.timestamp - root.timestamp) * 1000,
             operation=causes.operations[place],
         )
+
+
+def _counts(event: Event, query: TimelineQuery) -> bool:
+    return event.sequence > query.after or (query.besides != "" and event.correlation_id == query.besides)
 
 
 def _is_of(event: Event, pattern: str) -> bool:

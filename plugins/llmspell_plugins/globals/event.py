@@ -18,7 +18,9 @@ from llmspell_hookspecs import Event, Events, InvalidInputError, ScriptGlobal, S
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.event import Subscription
 from llmspell_hookspecs.language import ScriptFunction, ScriptScope
+from llmspell_hookspecs.timeline import TimelineEntry
 from llmspell_hookspecs.values import thaw
+from llmspell_plugins.globals.event_timeline import Lookback, counted, placed
 
 from .event_options import SubscribeRequest, read_batch, read_publish, read_subscribe
 
@@ -46,6 +48,7 @@ class EventGlobal(ScriptGlobal):
         self._mine: dict[str, Subscription] = {}
         self._handlers: dict[str, _Handler] = {}
         self._published = 0
+        self._lookback = Lookback(services)
         scope.on_end(self._drain)
         scope.on_close(self._leave)
 
@@ -192,6 +195,65 @@ class EventGlobal(ScriptGlobal):
                 "subscriptions_by_language": dict(languages),
             },
         }
+
+    @script_method("query_timeline")
+    async def timeline(self, query: Any = None) -> Sequence[dict[str, Any]]:
+        """Return past events with what each came of: cause, effects, root, depth, elapsed_ms, position, operation.
+
+        There are those since the script began, and those of the cause that it runs for; the plugin timeline records
+        them, where ``plugins.timeline.enabled`` is true.
+
+        Args:
+            query: A pattern; or a table: event_type (patterns), correlation_id, source or target (components),
+                language, tags, start_time and end_time (seconds, or ISO 8601), last_seconds, roots, leaves, max_depth,
+                sort (sequence, time, depth, correlation; with - before it the other way round), limit (1000), or
+                these under filters.
+
+        Raises:
+            ComponentNotFoundError: Nobody records events.
+            InvalidInputError: An option is wrong.
+        """
+        return await self._look("timeline", query)
+
+    @script_method("get_root_causes")
+    async def root_causes(self, query: Any = None) -> Sequence[dict[str, Any]]:
+        """Return the past events that nothing recorded set off; as ``timeline``."""
+        return await self._look("root_causes", query, only="roots")
+
+    @script_method("get_leaf_effects")
+    async def leaf_effects(self, query: Any = None) -> Sequence[dict[str, Any]]:
+        """Return the past events that set off nothing; as ``timeline``."""
+        return await self._look("leaf_effects", query, only="leaves")
+
+    @script_method("by_correlation")
+    async def get_events_by_correlation_id(self, correlation_id: str, query: Any = None) -> Sequence[dict[str, Any]]:
+        """Return the past events of one correlation id; as ``timeline``."""
+        return await self._look("get_events_by_correlation_id", query, correlation_ids=(correlation_id,))
+
+    @script_method("causal_chain", "longest_causal_chain")
+    async def longest_chain(self, query: Any = None) -> Sequence[dict[str, Any]]:
+        """Return the longest chain of causes among what is asked for, the root first; as ``timeline``."""
+        wanted = self._lookback.query("longest_chain", query)
+        return await self._placed(await self._lookback.timeline("longest_chain").longest_chain(wanted))
+
+    @script_method("get_timeline_stats")
+    async def timeline_stats(self, query: Any = None) -> dict[str, Any]:
+        """Return counts of the past events that are asked for, and of what was recorded; as ``timeline``."""
+        wanted = self._lookback.query("timeline_stats", query)
+        return counted(await self._lookback.timeline("timeline_stats").stats(wanted))
+
+    async def _look(self, method: str, query: Any, **fields: Any) -> Sequence[dict[str, Any]]:
+        wanted = self._lookback.query(method, query, **fields)
+        return await self._placed(await self._lookback.timeline(method).entries(wanted))
+
+    async def _placed(self, entries: Sequence[TimelineEntry]) -> Sequence[dict[str, Any]]:
+        """Return the tables of past events, made in a thread, since they may be many."""
+        language = self.scope.language
+
+        def tables() -> list[dict[str, Any]]:
+            return [placed(entry, _table(entry.event, language)) for entry in entries]
+
+        return await trio.to_thread.run_sync(tables, abandon_on_cancel=True)
 
     @property
     def _events(self) -> Events:

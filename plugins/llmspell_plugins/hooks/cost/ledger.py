@@ -10,7 +10,7 @@ what the call had taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -105,12 +105,12 @@ class Ledger:
 
     Attributes:
         lost: How often they could not be written.
-        error: Why the last time.
+        on_lost: Told each time why.
     """
 
     def __init__(self, storage: Storage | None, most: int = 100_000) -> None:
         self.lost = 0
-        self.error = ""
+        self.on_lost: Callable[[StorageError], object] = lambda error: None
         self._storage = storage
         self._most = most
         self._accounts: dict[tuple[str, str, int, tuple[str, ...]], Account] = {}
@@ -185,7 +185,7 @@ class Ledger:
                     await self._write(batch)
                 except StorageError as error:
                     self.lost += 1
-                    self.error = str(error)
+                    self.on_lost(error)
                     raise
             if not self._dirty:
                 self._wake = trio.Event()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, ClassVar, Final, Literal, Self, overload
 
 import msgspec
@@ -37,8 +38,9 @@ from llmspell_hookspecs import (
     hookimpl,
 )
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
-from llmspell_hookspecs.errors import InvalidInputError, ProviderError, StorageError, text_of_error
+from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, ProviderError, StorageError, text_of_error
 from llmspell_hookspecs.model import ModelUsage
+from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.storage import Storages
@@ -156,6 +158,7 @@ class Cost:
             self._prices = Prices(self._settings.prices, listed)
         if self._settings.ledger != "memory":
             self._ledger = Ledger(await self._services.get(Storages).open())
+            self._ledger.on_lost = self._tell_unwritten
             await self._ledger.load(self._clock.now_s() - self._settings.keep_days * 86_400)
             self._inherit()
         return self
@@ -167,10 +170,8 @@ class Cost:
     async def __aexit__(self, *error: object) -> None:
         """Write what is not written yet."""
         with trio.move_on_after(2):
-            try:
+            with suppress(StorageError):  # which has been told
                 await self._ledger.flush()
-            except StorageError as problem:
-                self._tell_unwritten(problem)
 
     def stats(self) -> dict[str, float]:
         """Return what was spent and refused, and what is taken by calls under way."""
@@ -394,8 +395,6 @@ class Cost:
         if over:
             told = {"component": address_of(context), "expected_tokens": held.amount.tokens, "tokens": spent.tokens}
             self._services.get(Events).publish_nowait("cost.overshoot", told)
-        if self._ledger.lost and not self._told_unwritten:
-            self._tell_unwritten(self._ledger.error)
 
     def _alert(self, budget: Rule, account: Account) -> None:
         if not budget.alerts or account.told >= budget.alerts[-1]:
@@ -407,10 +406,15 @@ class Cost:
                 told = {"budget": budget.title, "key": list(account.key), "used": round(used, 4), "at": part}
                 self._services.get(Events).publish_nowait("cost.alert", told)
 
-    def _tell_unwritten(self, problem: object) -> None:
+    def _tell_unwritten(self, problem: StorageError) -> None:
+        """Tell that the ledger cannot be written, the first time."""
+        if self._told_unwritten:
+            return
         self._told_unwritten = True
-        told = {"plugin": self.name, "error": f"the ledger cannot be written: {problem}"}
-        self._services.get(Events).publish_nowait("cost.unwritten", told)
+        error = f"the ledger cannot be written: {problem}"
+        self._services.get(Operations).problem(StorageError(f"plugin {self.name}: {error}"))
+        with suppress(LlmspellError):  # a hook may refuse it; the host's problems tell of it all the same
+            self._services.get(Events).publish_nowait("cost.unwritten", {"plugin": self.name, "error": error})
 
     # Whose.
 

@@ -33,28 +33,30 @@ async def measure_built_in(rounds: int) -> Run:
         for where, turns in _TURNS.items():
             for tool in (False, True):
                 row = f"{'one-tool' if tool else 'text'} turn, eight hooks, {where}"
-                found = defaultdict[str, list[float]](list)
+                found = defaultdict[str, list[tuple[float, float]]](list)
                 for number in range(rounds):
                     names = list(contenders)
                     start = number % len(names)
                     for name in [*names[start:], *names[:start]]:
                         at = url if where == "over HTTP" else ""
                         found[name].append(run_turns(contenders[name], turns, tool, at))
-                medians = {name: statistics.median(found[name]) for name in contenders}
+                medians = {name: statistics.median(took for took, _ in found[name]) for name in contenders}
+                busy = {name: statistics.median(busy for _, busy in found[name]) for name in (_NONE, OURS)}
                 timings += [Timing(row, name, medians[name]) for name in contenders]
                 more = (medians[OURS] / medians[_NONE] - 1) * 100
-                notes.append(f"{row}: all eight cost {more:.1f} % of a turn ({_us(medians[OURS] - medians[_NONE])})")
+                took, works = _us(medians[OURS] - medians[_NONE]), _us(busy[OURS] - busy[_NONE])
+                notes.append(f"{row}: all eight cost {more:.1f} % of a turn ({took}; {works} of processors)")
     return Run(tuple(timings), notes=tuple(notes))
 
 
-def run_turns(plugins: str, turns: int, tool: bool, url: str) -> float:
-    """Return how long a turn took, in nanoseconds."""
+def run_turns(plugins: str, turns: int, tool: bool, url: str) -> tuple[float, float]:
+    """Return how long a turn took, and how long it kept processors busy, in nanoseconds."""
     command = [sys.executable, "-m", "benchmarks.built_in_turns", plugins, str(turns), str(int(tool))]
     done = subprocess.run([*command, *([url] if url else [])], cwd=_ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{plugins}: it exited with {done.returncode}: {done.stderr.strip()[-500:]}")
     found = json.loads(done.stdout)
-    return float(found["took_ns"]) / float(found["turns"])
+    return found["took_ns"] / found["turns"], found["busy_ns"] / found["turns"]
 
 
 def _us(ns: float) -> str:

@@ -1,8 +1,9 @@
 """One agent's turns with built-in hooks on: ``python -m benchmarks.built_in_turns PLUGINS TURNS TOOL [URL]``.
 
 PLUGINS is a list with commas, or ``none``. With a URL the model is behind a chat server there, without one it is in the
-process and answers at once. TOOL is 1 if each turn uses a tool. Prints JSON: how many turns, and how long they took,
-with all that the plugins do beside them: the time runs until their files and ledgers are written.
+process and answers at once. TOOL is 1 if each turn uses a tool. Prints JSON: how many turns, how long they took and
+how long they kept processors busy, with all that the plugins do beside them: the time runs until their files and
+ledgers are written.
 
 Invariant: each plugin has settings under which its hooks stand and answer nothing that changes a turn, and writes to a
 folder of its own: what is timed is what it costs to have it, not what it does for a call that it refuses.
@@ -14,7 +15,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Any, Final
 
 import trio
@@ -53,7 +54,7 @@ def settings_of(names: tuple[str, ...], folder: Path) -> dict[str, Any]:
     }
 
 
-async def _take(names: tuple[str, ...], turns: int, tool: bool, url: str, folder: Path) -> int:
+async def _take(names: tuple[str, ...], turns: int, tool: bool, url: str, folder: Path) -> tuple[int, int]:
     settings = settings_of(names, folder)
     if url:
         settings["providers"] = {"fake": {"type": "openai_compatible", "base_url": url}}
@@ -65,12 +66,12 @@ async def _take(names: tuple[str, ...], turns: int, tool: bool, url: str, folder
         agent = await host.agents.create(name="writer", model="fake/echo", tools=["add"] if tool else [])
         for number in range(turns + _WARM):
             if number == _WARM:
-                started = perf_counter_ns()
+                started, busy = perf_counter_ns(), process_time_ns()
             agent.forget()
             said = (await agent.run(text)).text
             if said != answer:
                 raise RuntimeError(f"turn: it said {said!r} instead of {answer!r}")
-    return perf_counter_ns() - started
+    return perf_counter_ns() - started, process_time_ns() - busy
 
 
 def main(arguments: list[str]) -> None:
@@ -78,8 +79,8 @@ def main(arguments: list[str]) -> None:
     plugins, turns, tool, *url = arguments
     names = () if plugins == "none" else tuple(plugins.split(","))
     with tempfile.TemporaryDirectory() as folder:
-        took_ns = trio.run(_take, names, int(turns), tool == "1", "".join(url), Path(folder))
-    print(json.dumps({"turns": int(turns), "took_ns": took_ns}))
+        took_ns, busy_ns = trio.run(_take, names, int(turns), tool == "1", "".join(url), Path(folder))
+    print(json.dumps({"turns": int(turns), "took_ns": took_ns, "busy_ns": busy_ns}))
 
 
 if __name__ == "__main__":

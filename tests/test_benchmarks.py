@@ -215,4 +215,7 @@ async def test_built_in_yields_its_rows_with_each_plugin_alone_and_says_what_par
     assert {timing.contender for timing in run.timings} == {"floor: none of them", "llmspell"} | {
         f"only {name}" for name in EIGHT
     }
-    assert run.notes[0] == "text turn, eight hooks, in process: all eight cost 10.0 % of a turn (+0.1 us)"
+    assert (
+        run.notes[0]
+        == "text turn, eight hooks, in process: all eight cost 10.0 % of a turn (+0.1 us; +0.2 us of processors)"
+    )

@@ -21,7 +21,7 @@ from .timing import OURS, Run, Timing
 __all__ = ["measure_built_in", "run_turns"]
 
 _NONE: Final = "floor: none of them"
-_TURNS: Final = {"in process": 3000, "over HTTP": 300}
+_TURNS: Final = {"in process": 1000, "over HTTP": 200}
 _ROOT: Final = Path(__file__).parent.parent
 
 

@@ -24,6 +24,7 @@ __all__ = ["NO_SECRET", "Walk", "cut_bytes", "redacted"]
 NO_SECRET: Final = 8
 """A text of fewer letters holds none that could be told from a word."""
 _DEPTH: Final = 12
+_PLAIN: Final = frozenset({str, int, float, bool})
 _MASK: Final = "**********"
 _CUT: Final = "..."
 
@@ -71,6 +72,7 @@ class Walk:
         about = getattr(value, "key", "") if isinstance(value, Struct) else ""
         if self._redactor is not None and isinstance(about, str) and _tells(about):
             hidden = True  # what is kept under that key, or set
+        is_struct = isinstance(value, Struct)
         for key, item in _pairs(value):
             if self._room <= 0:
                 found[_CUT] = _CUT
@@ -81,7 +83,11 @@ class Walk:
                 tells = hidden or _tells(name)
                 if type(item) is str and not tells:
                     item = self._redactor.named(name, item)
-            shown = self._text(name, hidden=False)
+            if is_struct:  # a name that its author gave, in code
+                shown = name
+                self._room -= len(name) + 4
+            else:
+                shown = self._text(name, hidden=False)
             found[shown] = self.value(item, depth + 1, hidden=tells)
         return found
 
@@ -102,6 +108,9 @@ class Walk:
         return self._text(_spelled(value), hidden=hidden)
 
     def _text(self, text: str, *, hidden: bool) -> str:
+        if len(text) < NO_SECRET and not hidden and self._room >= 4 * NO_SECRET and text.isascii():
+            self._room -= len(text) + 4
+            return text
         if hidden and text:
             text = _MASK
         most = max(self._room, 0)
@@ -128,12 +137,14 @@ def _pairs(value: Any) -> Iterator[tuple[Any, Any]]:
         return
     for name in value.__struct_fields__:
         item = getattr(value, name)
-        if not isinstance(item, BaseException) and item not in (None, "") and not _is_empty(item):
+        if item is None or (type(item) in _PLAIN and item == ""):
+            continue
+        if type(item) in _PLAIN or not (isinstance(item, BaseException) or _is_empty(item)):
             yield name, item
 
 
 def _is_empty(item: Any) -> bool:
-    return isinstance(item, Mapping | tuple | list) and not item
+    return (isinstance(item, Mapping | tuple | list) and not item) or item == ""
 
 
 def _number(value: int | float) -> Any:

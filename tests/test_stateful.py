@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -23,9 +24,11 @@ from llmspell_hookspecs.stateful import Stateful
 from llmspell_plugins.hooks.caching import Caching
 from llmspell_plugins.hooks.cost import Cost
 from llmspell_plugins.hooks.debugging import Debugging
+from llmspell_plugins.hooks.logging import Logging
 from llmspell_plugins.hooks.metrics import Metrics
 from llmspell_plugins.hooks.rate_limit import FixedWindow, Limiter, RateLimit, SlidingWindow, TokenBucket
 from llmspell_plugins.hooks.retry import RetryHook
+from llmspell_plugins.hooks.security import Security
 from scripted_model import ScriptedModel, says
 
 S = 1_000_000_000
@@ -42,6 +45,8 @@ SETTINGS: dict[Any, dict[str, Any]] = {
             {"match": "tool:*", "rate": 9, "per_s": 86_400, "action": "refuse", "algorithm": "fixed", "key": ["host"]},
         ]
     },
+    Logging: {"path": "seen.log", "level": "info"},
+    Security: {"rules": [], "audit": "off"},
     RetryHook: {"budget": 0, "budget_least": 3, "jitter": "none", "base_s": 0.1, "max_s": 10},
 }
 
@@ -116,7 +121,7 @@ def lives(plugin: Any, count: int, *, load: bool = True, between_s: float = 0.0)
             found.append((ended, tools.tries, stats))
             SameClock.at_s += between_s
 
-    run(main, virtual=True)
+    run(main, virtual=plugin is not Logging)  # which writes in a thread, and no clock of tests waits for that
     return found
 
 
@@ -160,15 +165,16 @@ def test_a_budget_of_retries_is_used_up_though_its_plugin_was_away() -> None:
     assert [life[1] for life in lives(RetryHook, 2, between_s=61)] == [3, 3]
 
 
-@pytest.mark.parametrize("plugin", [Caching, Metrics, Debugging, Cost, RateLimit, RetryHook])
-def test_counts_go_on(plugin: Any) -> None:
+@pytest.mark.parametrize("plugin", SETTINGS)
+def test_counts_go_on(plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SETTINGS[Logging], "path", str(tmp_path / "seen.log"))
     once, twice = lives(plugin, 2)
 
     def counts(life: Any) -> dict[str, float]:
         flat = {}
         for name, value in life[2].items():
             for key, count in value.items() if isinstance(value, dict) else [("", value)]:
-                if not str(key).startswith("p") and name not in ("keys", "waited_s", "taken_usd"):
+                if not str(key).startswith("p") and name not in ("keys", "waited_s", "taken_usd", "size_bytes"):
                     flat[f"{name} {key}"] = count
         return flat
 

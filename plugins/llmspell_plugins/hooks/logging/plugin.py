@@ -25,6 +25,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.services import Clock, Hooks, ProjectFolder
 from llmspell_hookspecs.spelling import spelled_path, told
+from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.system import HostState
 from llmspell_plugins.hooks.security.secrets import Redactor
 
@@ -110,6 +111,19 @@ class Logging:
             "size_bytes": 0 if file is None else file.size_bytes,
             "rotations": 0 if file is None else file.rotations,
         }
+
+    async def dump_state(self) -> Any:
+        """Return the counts, with what is not written yet as lost; see the contract's `Stateful`."""
+        while self._pending and self._file is not None:
+            await self._flush()
+        return plain_state(_State(dict(self._counts), self._selection.left_out, self._missing))
+
+    async def load_state(self, state: Any, /) -> None:
+        """Take that over; what is missing from the log is told in it as it would have been."""
+        given = state_of(state, _State, self.name)
+        self._counts.update(given.counts)
+        self._selection.left_out += given.left_out
+        self._missing += given.missing
 
     @hookimpl(kind="observe", specname="system_startup")
     def look_again(self, context: HookContext[HostState]) -> None:
@@ -201,6 +215,14 @@ class Logging:
         self._services.get(Operations).problem(StorageError(message))
         with suppress(LlmspellError):  # a hook may refuse it, or a mailbox; the host's problems tell of it all the same
             self._services.get(Events).publish_nowait("logging.unwritten", {"path": path, "error": problem})
+
+
+class _State(Struct, frozen=True):
+    """What outlives the plugin."""
+
+    counts: dict[str, int]
+    left_out: int
+    missing: int
 
 
 class _Written(Struct):

@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict
 from typing import Any, ClassVar, Final, Self
 
 import trio
+from msgspec import Struct
 from pydantic import BaseModel
 
 from llmspell_hookspecs import (
@@ -31,6 +32,7 @@ from llmspell_hookspecs import (
 from llmspell_hookspecs.errors import LlmspellError, StorageError, text_of_error
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
+from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.storage import Storages
 
 from .audit import AuditLog, AuditPlaces
@@ -50,6 +52,12 @@ _POINTS: Final = {"arguments": "tool", "results": "tool", "requests": "model", "
 def audit_places(folder: ProjectFolder, head: str) -> AuditPlaces:
     """Return where the log's key and head are."""
     return AuditPlaces(folder.data("audit.key"), folder.place(head) if head else folder.data("audit.head"))
+
+
+class _State(Struct, frozen=True):
+    """What outlives the plugin."""
+
+    counts: dict[str, int]
 
 
 class Security:
@@ -167,6 +175,14 @@ class Security:
         log = self._log
         kept = {} if log is None else {"audit_written": log.written, "audit_lost": log.lost}
         return {**self._counts, **kept}
+
+    async def dump_state(self) -> Any:
+        """Return the counts; see the contract's `Stateful`. The log is in the storage, and no tag is handed on."""
+        return plain_state(_State(dict(self._counts)))
+
+    async def load_state(self, state: Any, /) -> None:
+        """Take them over."""
+        self._counts.update(state_of(state, _State, self.name).counts)
 
     # Judging calls.
 

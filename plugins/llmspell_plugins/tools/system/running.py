@@ -59,7 +59,13 @@ class Ended(Struct):
 
 
 async def run_program(
-    command: Sequence[str], environment: Mapping[str, str], folder: str, limits: Limits, given: bytes = b""
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str,
+    limits: Limits,
+    given: bytes = b"",
+    *,
+    who: str = "process_executor",
 ) -> Ended:
     """Run a program to its end.
 
@@ -69,13 +75,14 @@ async def run_program(
         folder: Where it runs.
         limits: What it may use.
         given: Its input.
+        who: For whom it runs, for messages.
 
     Raises:
         ToolError: It cannot be started.
     """
     holder = shutil.which("prlimit")
     if holder is None:
-        raise ToolError("process_executor: there is no prlimit to hold it; install util-linux", code="missing_program")
+        raise ToolError(f"{who}: there is no prlimit to hold it; install util-linux", code="missing_program")
     held = [
         holder,
         f"--as={limits.memory_bytes}",
@@ -102,9 +109,7 @@ async def run_program(
         )
         raise ToolError(f"{message}; leave it out", code="invalid_input") from None
     except (OSError, ValueError) as error:
-        message = (
-            f"process_executor: {command[0]!r:.100} cannot be started ({line_of_error(error)}); check its arguments"
-        )
+        message = f"{who}: {command[0]!r:.100} cannot be started ({line_of_error(error)}); check its arguments"
         raise ToolError(message, code="process") from error
     try:
         return await _to_its_end(process, limits, given)

@@ -34,6 +34,7 @@ from llmspell_plugins.hooks.security.settings import Rule
 from llmspell_plugins.hooks.security.stream import StreamRedactor
 from scripted_model import ScriptedModel, asks, says
 
+ONE = Redactor()
 TOKEN = "ghp_" + "a1B2c3D4e5" * 4
 REDACTED = "[REDACTED:github_token:"
 
@@ -409,3 +410,19 @@ REDACTOR = Redactor(b"k" * 32)
 def test_every_shape_is_one_that_the_library_takes() -> None:
     assert len(REDACTOR.find(" ".join(EXAMPLES.values()))) >= len(EXAMPLES) - 2
     assert set(EXAMPLES) - {"named"} <= set(SHAPES)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["an honest text", "a longer honest text " * 50]), st.booleans()), max_size=30)
+)
+def test_a_text_that_was_innocent_once_is_looked_at_anew_when_a_secret_is_in_it(asked: list[tuple[str, bool]]) -> None:
+    for text, holds in asked:
+        assert bool(ONE.find(f"{text} {TOKEN}" if holds else text)) is holds
+
+
+def test_of_innocent_texts_no_more_are_remembered_than_there_is_room_for() -> None:
+    redactor = Redactor()
+    for number in range(200):
+        assert redactor.find(f"text {number} " * 4000) == []
+
+    assert 0 < sum(map(len, redactor._innocent)) <= 2 << 20

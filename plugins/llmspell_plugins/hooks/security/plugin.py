@@ -252,7 +252,7 @@ class Security:
     def _secrets_in(self, where: str, value: Any) -> list[str]:
         if self._redactor is None or where not in self._settings.secrets_in:
             return []
-        found: Counter[str] = Counter()
+        found: dict[str, int] = {}
         self._redactor.clean(value, found)
         return sorted(found)
 
@@ -284,14 +284,11 @@ class Security:
     def _clean(self, value: Any) -> Any:
         if self._redactor is None:
             return value
-        found: Counter[str] = Counter()
+        found: dict[str, int] = {}
         cleaned = self._redactor.clean(value, found)
-        self._count_secrets(found)
-        return cleaned
-
-    def _count_secrets(self, found: Counter[str]) -> None:
         if found:
-            self._counts["redacted"] += found.total()
+            self._counts["redacted"] += sum(found.values())
+        return cleaned
 
     def _redact_call(self, context: HookContext[ToolCall]) -> Modified | None:
         given = context.subject.parameters
@@ -335,7 +332,8 @@ class Security:
                 self._streams.popitem(last=False)
         known = len(stream.found)
         text = stream.feed(chunk.text, final=chunk.final)
-        self._count_secrets(Counter(stream.found[known:]))
+        if len(stream.found) > known:
+            self._counts["redacted"] += len(stream.found) - known
         if chunk.final:
             del self._streams[key]
         return None if text == chunk.text else context.modify(text=text)

@@ -117,6 +117,10 @@ class Found(Struct, frozen=True):
     begin: int
 
 
+_REMEMBERED: Final = 2 << 20
+"""How many characters of texts without secrets are remembered, about."""
+
+
 class Redactor:
     """Finds secrets and replaces them.
 
@@ -137,6 +141,8 @@ class Redactor:
         options.max_mem = 64 << 20
         options.never_capture = False
         self._key = os.urandom(32) if key is None else key
+        self._innocent: set[str] = set()
+        self._room = _REMEMBERED
         self._types = [*SHAPES, "named"]
         self._set = re2.Set.SearchSet(options)
         for pattern in (*SHAPES.values(), _NAMED):
@@ -146,16 +152,28 @@ class Redactor:
 
     def find(self, text: str) -> list[Found]:
         """Return the secrets of a text, in order; none of them overlaps another."""
-        if len(text) < 8:
+        if len(text) < 8 or text in self._innocent:
             return []
-        text = text.encode(errors="replace").decode()
+        asked, text = text, text.encode(errors="replace").decode()
         found = [each for number in self._set.Match(text) or () for each in self._find(number, text)]
         found.sort(key=lambda each: (each.start, -each.end))
         apart: list[Found] = []
         for each in found:
             if not apart or each.start >= apart[-1].end:
                 apart.append(each)
+        if not apart and len(asked) <= _REMEMBERED // 16:
+            self._remember(asked)
         return apart
+
+    def _remember(self, text: str) -> None:
+        """Remember that a text holds none: a guard looks again at what a transform has seen, and each turn at the last.
+
+        It is looked up by what it says, so a text that was changed is looked at anew.
+        """
+        self._room -= len(text) + 64
+        if self._room < 0:
+            self._innocent, self._room = set(), _REMEMBERED
+        self._innocent.add(text)
 
     def redact(self, text: str, found: list[Found] | None = None) -> str:
         """Return the text without its secrets."""
@@ -180,7 +198,7 @@ class Redactor:
             return self._mask("named", text)
         return text
 
-    def clean(self, value: Any, types: Counter[str]) -> Any:
+    def clean(self, value: Any, types: dict[str, int]) -> Any:
         """Return a value without the secrets in its texts, keys among them; the same one if there are none.
 
         Args:
@@ -189,8 +207,11 @@ class Redactor:
         """
         if type(value) is str:
             found = self.find(value)
-            types.update(each.type for each in found)
-            return self.redact(value, found) if found else value
+            if not found:
+                return value
+            for each in found:
+                types[each.type] = types.get(each.type, 0) + 1
+            return self.redact(value, found)
         if isinstance(value, Mapping):
             return self._clean_mapping(value, types)
         if isinstance(value, list | tuple):
@@ -199,7 +220,7 @@ class Redactor:
             return value if same else changed
         return value
 
-    def _clean_mapping(self, value: Mapping[Any, Any], types: Counter[str]) -> Any:
+    def _clean_mapping(self, value: Mapping[Any, Any], types: dict[str, int]) -> Any:
         changed, same = {}, True
         for key, item in value.items():
             new_key = self.clean(key, types)
@@ -207,7 +228,7 @@ class Redactor:
             if new is item and type(item) is str:
                 new = self.named(key, item)
                 if new is not item:
-                    types["named"] += 1
+                    types["named"] = types.get("named", 0) + 1
             same = same and new is item and new_key is key
             changed[new_key] = new
         return value if same else changed

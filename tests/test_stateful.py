@@ -45,10 +45,15 @@ SETTINGS: dict[Any, dict[str, Any]] = {
             {"match": "tool:*", "rate": 9, "per_s": 86_400, "action": "refuse", "algorithm": "fixed", "key": ["host"]},
         ]
     },
-    Logging: {"path": "seen.log", "level": "info"},
+    Logging: {"level": "info"},
     Security: {"rules": [], "audit": "off"},
     RetryHook: {"budget": 0, "budget_least": 3, "jitter": "none", "base_s": 0.1, "max_s": 10},
 }
+
+
+@pytest.fixture(autouse=True)
+def _logs_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SETTINGS[Logging], "path", str(tmp_path / "seen.log"))
 
 
 def kept(plugin: Any) -> Any:
@@ -166,8 +171,7 @@ def test_a_budget_of_retries_is_used_up_though_its_plugin_was_away() -> None:
 
 
 @pytest.mark.parametrize("plugin", SETTINGS)
-def test_counts_go_on(plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SETTINGS[Logging], "path", str(tmp_path / "seen.log"))
+def test_counts_go_on(plugin: Any) -> None:
     once, twice = lives(plugin, 2)
 
     def counts(life: Any) -> dict[str, float]:

@@ -121,8 +121,9 @@ class Cost:
             elif not any(fits(budget.match.partition(":")[0], kind) for budget in settings.budgets):
                 continue
             self._stand(before, take, kind="guard", priority=_LAST)
-            self._stand(after, self._settle_result, priority=_FIRST)
-            self._stand(error, self._settle_failure, priority=_FIRST)
+            if kind == "model":  # of others only the time counts, which observers are told, too
+                self._stand(after, self._settle_result, priority=_FIRST)
+                self._stand(error, self._settle_failure, priority=_FIRST)
             self._stand(after, self._end, kind="observe")
             self._stand(error, self._end, kind="observe")
 
@@ -341,25 +342,21 @@ class Cost:
 
     # After: settle.
 
-    def _settle_result(self, context: HookContext[Any]) -> Modified | None:
+    def _settle_result(self, context: HookContext[ModelResponse]) -> Modified | None:
         """Put what was used in place of what was taken, and tell what it cost where the provider has not."""
         held = self._held.pop(context.operation.id, None)
         if held is None:
             return None
-        usage = context.subject.usage if isinstance(context.subject, ModelResponse) else ModelUsage()
-        if not isinstance(context.subject, ModelResponse):
-            spent = Amount(calls=1, ns=context.elapsed_ns)
-        elif not usage.input_tokens and not usage.output_tokens:
-            spent = held.amount + Amount(ns=context.elapsed_ns)
-        else:
+        usage = context.subject.usage
+        known = bool(usage.input_tokens or usage.output_tokens)
+        if known:
             spent = Amount(_billed(usage, held.price), usage.input_tokens + usage.output_tokens, 1, context.elapsed_ns)
+        else:
+            spent = held.amount + Amount(ns=context.elapsed_ns)
         self._settle(held, spent, context)
-        if not isinstance(context.subject, ModelResponse):
-            return None
-        usd = spent.pico_usd / PICO
-        context.metadata[self.name]["usd"] = usd
+        context.metadata[self.name]["usd"] = usd = spent.pico_usd / PICO
         is_told = usage.cost_usd == usd or (usage.cost_usd is not None and not held.price.own)
-        if held.price is _FREE or is_told or not (usage.input_tokens or usage.output_tokens):
+        if not known or held.price is _FREE or is_told:
             return None
         told = msgspec.structs.replace(usage, cost_usd=usd)
         return Modified(msgspec.structs.replace(context.subject, usage=told))

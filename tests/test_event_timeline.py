@@ -227,6 +227,9 @@ def test_a_line_that_is_no_event_is_named(content: str, said: str, run: Run) -> 
         (("--file", "events.jsonl", "a.lua"), "exclude each other"),
         (("--file", "events.jsonl", "--seconds", "1"), "exclude each other"),
         (("--file", "events.jsonl", "--since", "tomorrow"), "'tomorrow' is no time"),
+        (("--file", "events.jsonl", "--until", "inf"), "inf is no number of seconds"),
+        (("--file", "events.jsonl", "--last", "nan"), "nan is no number of seconds"),
+        (("--seconds", "nan"), "nan is no number of seconds"),
         (("--file", "events.jsonl", "--pattern", "{a"), "event pattern '{a'"),
     ],
 )

@@ -161,6 +161,43 @@ def test_a_pattern_that_is_none_is_refused() -> None:
     with_timeline(main)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"patterns": "user.*"}, "timeline query: patterns is 'user.*'; give a tuple of texts"),
+        ({"only": "root"}, "timeline query: only is 'root'; give roots, leaves or an empty text"),
+        ({"sort": "size"}, "timeline query: sort is 'size'; give sequence, time, depth, correlation"),
+        ({"limit": -1}, "timeline query: limit is -1; give 0 or more, or None"),
+    ],
+)
+def test_a_question_that_would_ask_for_something_else_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        TimelineQuery(**wrong)
+
+    assert str(caught.value) == said
+
+
+def test_others_run_while_many_events_are_looked_through() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async def main(host: Host, timeline: Timeline) -> int:
+        for number in range(9_000):
+            host.events.publish_nowait("tick", number)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            await timeline.entries()
+            nursery.cancel_scope.cancel()
+        return turns
+
+    assert with_timeline(main) > 9_000 // 64
+
+
 # Off, and its bounds.
 
 

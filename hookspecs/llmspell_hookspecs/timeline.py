@@ -11,13 +11,17 @@ timestamps are seconds since the epoch, durations milliseconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from .errors import InvalidInputError
 from .event import Event
+from .spelling import told
 
 __all__ = ["Timeline", "TimelineEntry", "TimelineQuery", "TimelineStats"]
+
+_SORTS: Final = ("sequence", "time", "depth", "correlation")
 
 
 class TimelineQuery(Struct, frozen=True):
@@ -39,6 +43,9 @@ class TimelineQuery(Struct, frozen=True):
             ``correlation``: by that id.
         descending: Whether in reverse.
         limit: So many of them; None for all.
+
+    Raises:
+        InvalidInputError: A field is not of its type.
     """
 
     correlation_ids: tuple[str, ...] = ()
@@ -55,6 +62,22 @@ class TimelineQuery(Struct, frozen=True):
     sort: Literal["sequence", "time", "depth", "correlation"] = "sequence"
     descending: bool = False
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what would else ask for something different, or fail in a thread."""
+        for name in ("correlation_ids", "patterns", "components", "languages", "tags"):
+            if isinstance(getattr(self, name), str):
+                raise _wrong(name, getattr(self, name), "give a tuple of texts")
+        if self.only not in ("", "roots", "leaves"):
+            raise _wrong("only", self.only, "give roots, leaves or an empty text")
+        if self.sort not in _SORTS:
+            raise _wrong("sort", self.sort, f"give {', '.join(_SORTS)}")
+        if self.limit is not None and self.limit < 0:
+            raise _wrong("limit", self.limit, "give 0 or more, or None")
+
+
+def _wrong(field: str, value: object, advice: str) -> InvalidInputError:
+    return InvalidInputError(f"timeline query: {field} is {told(value)}; {advice}", field=field)
 
 
 class TimelineEntry(Struct, frozen=True):

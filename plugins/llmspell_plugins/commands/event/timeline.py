@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["timeline"]
 
+_SECONDS = click.FloatRange(min=0)
 _WAITING = 10_000
 _SETTLE_S = 0.25
 """How long what was sent already may take to be read."""
@@ -28,7 +30,7 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
     if value is None:
         return None
     try:
-        return float(value)
+        return _finite(ctx, param, float(value))
     except ValueError:
         pass
     try:
@@ -37,11 +39,24 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
         raise click.BadParameter(f"{value!r} is no time; write 2026-11-29T15:04:05, or seconds since 1970") from None
 
 
+def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Return a number as it is; what is none, or has no end, is refused."""
+    if value is not None and not isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds; write one such as 60")
+    return value
+
+
 @click.command()
 @click.argument("script", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--file", metavar="FILE", help="Events that were exported, one on each line; - for standard input.")
-@click.option("--seconds", type=click.FloatRange(min=0), metavar="N", help="Gather for so long, not until Ctrl-C.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    callback=_finite,
+    metavar="N",
+    help="Gather for so long, not until Ctrl-C.",
+)
 @click.option("--correlation", "correlation_ids", multiple=True, metavar="ID", help="Only what one cause set off.")
 @click.option("--pattern", "patterns", multiple=True, help="Only these topics; may be repeated.")
 @click.option("--component", "components", multiple=True, metavar="GLOB", help="Only of or for these: 'tool:*'.")
@@ -49,7 +64,9 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
 @click.option("--tag", "tags", multiple=True, help="Only what has this tag.")
 @click.option("--since", "since_s", callback=_moment, metavar="TIME", help="Only from this time on.")
 @click.option("--until", "until_s", callback=_moment, metavar="TIME", help="Only up to this time.")
-@click.option("--last", "last_s", type=click.FloatRange(min=0), metavar="N", help="Only the last N seconds.")
+@click.option(
+    "--last", "last_s", type=click.FloatRange(min=0), callback=_finite, metavar="N", help="Only the last N seconds."
+)
 @click.option("--roots", "only", flag_value="roots", help="Only what nothing set off.")
 @click.option("--leaves", "only", flag_value="leaves", help="Only what set off nothing.")
 @click.option("--depth", type=click.IntRange(min=0), metavar="N", help="Only with N causes above it at most.")

@@ -24,15 +24,15 @@ _DATA_CHARACTERS: Final = 100
 
 def tree_lines(selection: Selection, to_json: Callable[[Any], str]) -> Iterator[str]:
     """Yield the trees of what is asked for; each stands below the nearest of its causes that is asked for, too."""
-    nearest, shown = selection.nearest, set(selection.places)
-    ends = {end: start for start, end in selection.causes.ends.items() if {start, end} <= nearest.keys()}
+    nearest = selection.nearest
+    ends = {end for start, end in selection.causes.ends.items() if {start, end} <= nearest.keys()}
+    drawn = set(selection.places) - ends  # the limit leaves some out, and an end shares the line of its start
+    above: dict[int, int | None] = {}
+    for place, cause in nearest.items():  # causes come first
+        above[place] = cause if cause is None or cause in drawn else above[cause]
     below: dict[int | None, list[int]] = {}
-    for place in sorted(nearest):
-        if place in shown and place not in ends:
-            cause = nearest[place]
-            while cause is not None and (cause not in shown or cause in ends):  # left out by the limit, or one line
-                cause = nearest[cause]
-            below.setdefault(cause, []).append(place)
+    for place in sorted(drawn):
+        below.setdefault(above[place], []).append(place)
     waiting = [(place, "", "", 0) for place in reversed(below.get(None, ()))]
     while waiting:
         place, mark, indent, depth = waiting.pop()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from llmspell_hookspecs.dependencies import AskedHook, DependencyGraph
+from llmspell_hookspecs.dependencies import AskedHook, ComponentCall, DependencyGraph
 from llmspell_hookspecs.spelling import escaped, one_line
 
 __all__ = ["draw_dot", "draw_mermaid", "draw_text"]
@@ -16,13 +16,15 @@ __all__ = ["draw_dot", "draw_mermaid", "draw_text"]
 
 def draw_text(graph: DependencyGraph) -> Iterator[str]:
     """Yield lines for people."""
+    calls: dict[str, list[ComponentCall]] = {}
+    for call in graph.calls:
+        calls.setdefault(call.caller, []).append(call)
     yield "Components, each behind what it calls"
     for node in graph.components:
         yield f"  {escaped(node.address)}" + ("  (not there)" if node.missing else "")
-        for call in graph.calls:
-            if call.caller == node.address:
-                where = f"  ({', '.join(map(escaped, call.places))})" if call.places else ""
-                yield f"    calls {escaped(call.callee)}{where}"
+        for call in calls.get(node.address, ()):
+            where = f"  ({', '.join(map(escaped, call.places))})" if call.places else ""
+            yield f"    calls {escaped(call.callee)}{where}"
     if not graph.components:
         yield "  none calls another, and no hook names one"
     yield ""

@@ -6,9 +6,9 @@ import itertools
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import networkx
 import pytest
@@ -21,6 +21,7 @@ from llmspell.cli.main import main as command
 from llmspell_hookspecs import HookContext
 from llmspell_hookspecs.dependencies import AskedHook, ComponentCall, ComponentNode, Dependencies, DependencyGraph
 from llmspell_hookspecs.errors import ComponentNotFoundError
+from llmspell_hookspecs.kind import CallOptions, ComponentKind, Declared
 from llmspell_hookspecs.workflows import Workflows
 from llmspell_plugins.commands.hook_graph.drawing import draw_dot, draw_mermaid, draw_text
 from llmspell_plugins.services.dependencies import arrange
@@ -148,6 +149,76 @@ def test_one_component_is_shown_with_its_neighbours() -> None:
         "workflow:outer",
     }
     assert "tool:calculator" in {node.address for node in every.components}
+
+
+class Deploys(Protocol):
+    """What the kind below is as a service."""
+
+
+class Deploy(ComponentKind):
+    """A kind of a third party, whose components declare what the test says."""
+
+    name = "deploy"
+    provides = Deploys
+    declares: ClassVar[Callable[[], Any]] = dict
+
+    def __init__(self, settings: None, services: Any) -> None:
+        pass
+
+    async def run(self, name: str, input: Any, options: CallOptions, /) -> Any:
+        return name
+
+    def declared(self) -> Any:
+        return type(self).declares()
+
+
+def broken() -> Any:
+    raise SystemExit(4)
+
+
+def halfway() -> Iterator[Declared]:
+    yield Declared("tool:echo")
+    raise RuntimeError("no more")
+
+
+def graph_with(declares: Callable[[], Any]) -> DependencyGraph:
+    kind = type("Deploy", (Deploy,), {"declares": staticmethod(declares)})
+
+    async def main() -> DependencyGraph:
+        async with opened(*Bench().plugins, kind) as host:
+            return await graph_of(host)
+
+    return run(main)
+
+
+def test_a_kind_of_a_third_party_is_in_the_graph() -> None:
+    graph = graph_with(lambda: {"web": [Declared("deploy:db", "first"), Declared("tool:echo")], "db": ()})
+
+    assert [node.address for node in graph.components] == ["deploy:db", "tool:echo", "deploy:web"]
+    assert graph.calls[0] == ComponentCall("deploy:web", "deploy:db", ("first",))
+
+
+@pytest.mark.parametrize(
+    ("declares", "said"),
+    [
+        (broken, "SystemExit: 4"),
+        (lambda: {"web": halfway()}, "RuntimeError: no more"),
+        (lambda: {"web": ["tool:echo"]}, "of 'web' it answers 'tool:echo', which is no Declared"),
+        (lambda: {1: ()}, "of 1 it answers 1, which is no Declared"),
+        (lambda: ["web"], "AttributeError"),
+    ],
+)
+def test_a_kind_that_declares_wrongly_is_named_and_harms_no_other(
+    declares: Callable[[], Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph = graph_with(declares)
+
+    told = [record.getMessage() for record in caplog.records if "declared()" in record.getMessage()]
+    assert graph.components == ()
+    assert len(told) == 1
+    assert told[0].startswith("component kind deploy: its declared() failed: ")
+    assert told[0].endswith("; repair it")
+    assert said in told[0]
 
 
 # What hooks are asked about.

@@ -7,9 +7,9 @@ may be long is worked out in a thread.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import translate
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import trio
 from msgspec import structs
@@ -23,10 +23,12 @@ from llmspell_hookspecs.dependencies import (
     Dependencies,
     DependencyGraph,
 )
-from llmspell_hookspecs.errors import ComponentNotFoundError
+from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError
+from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.groups import KINDS
 from llmspell_hookspecs.kind import ComponentKind, Registries
 from llmspell_hookspecs.services import HookInfo, Hooks
+from llmspell_hookspecs.spelling import told
 
 from .arrange import arrange
 
@@ -36,7 +38,7 @@ _STAGE: Final = "."
 _EITHER: Final = ("workflow_error",)
 _OTHERS: Final = ("custom", "script")
 """What has addresses, and is no kind of component."""
-Told = Mapping[str, Mapping[str, Iterable[Declared]] | None]
+T = TypeVar("T")
 Everything = Mapping[str, Mapping[str, Sequence[Declared]] | None]
 """By kind and name, what each component declares."""
 
@@ -55,16 +57,21 @@ class DependencyService:
         hooks = self._services.get(Hooks)
         forms = {point.name: point.form for point in hooks.points()}
         topics = {point.name: point.topic for point in hooks.points()}
-        infos, declared = hooks.list(), dict(self._declared())
+        failed: dict[str, PluginError] = {}
+        infos, told = hooks.list(), dict(self._told(failed))
 
         def graph() -> DependencyGraph:
             asked = [_Asked(info, topics.get(info.point, ""), forms.get(info.point, "")) for info in infos]
+            declared = {kind: _kept(kind, names, failed) for kind, names in told.items()}
             return _graph(declared, asked, every, component)
 
-        return await trio.to_thread.run_sync(graph, abandon_on_cancel=True)
+        found = await trio.to_thread.run_sync(graph, abandon_on_cancel=True)
+        for kind, error in failed.items():
+            self._services.get(Registries).of(KINDS).tell(kind, error)
+        return found
 
-    def _declared(self) -> Iterator[tuple[str, Mapping[str, Iterable[Declared]] | None]]:
-        """Yield what the components of each kind declare; None for a kind that cannot list them, or be asked."""
+    def _told(self, failed: dict[str, PluginError]) -> Iterator[tuple[str, Mapping[str, Iterable[Declared]] | None]]:
+        """Yield what each kind says of its components; None for one that cannot list them, or be asked."""
         yield from dict.fromkeys(_OTHERS, None).items()
         kinds = self._services.get(Registries).of(KINDS)
         for name in kinds.names():
@@ -73,7 +80,24 @@ class DependencyService:
                 kind = None if provides is None else self._services.get(provides)
             except LlmspellError:  # the host has told of it as it started
                 kind = None
-            yield name, kind.declared() if isinstance(kind, ComponentKind) else None
+            if isinstance(kind, ComponentKind):
+                yield name, _blaming(name, kind.declared, failed)
+            else:
+                yield name, None
+
+
+def _blaming(kind: str, function: Callable[[], T], failed: dict[str, PluginError]) -> T | None:
+    """Return what a kind's own code answers; None if it fails, and why is noted."""
+
+    def blame(error: BaseException) -> PluginError:
+        return PluginError(f"component kind {kind}: its declared() failed: {text_of(error)}; repair it", plugin=kind)
+
+    try:
+        with Blamed(blame):
+            return function()
+    except PluginError as error:
+        failed[kind] = error
+    return None
 
 
 class _Asked:
@@ -98,8 +122,7 @@ class _Asked:
         return self._matches is None or any(map(self._matches, names))
 
 
-def _graph(told: Told, asked: Sequence[_Asked], every: bool, component: str) -> DependencyGraph:
-    declared = {kind: _kept(names) for kind, names in told.items()}
+def _graph(declared: Everything, asked: Sequence[_Asked], every: bool, component: str) -> DependencyGraph:
     calls = list(_calls(declared))
     known = {f"{kind}:{name}" for kind, names in declared.items() for name in names or ()}
     edges: dict[str, list[str]] = {address: [] for address in sorted(known)}
@@ -121,8 +144,20 @@ def _graph(told: Told, asked: Sequence[_Asked], every: bool, component: str) -> 
     )
 
 
-def _kept(names: Mapping[str, Iterable[Declared]] | None) -> Mapping[str, Sequence[Declared]] | None:
-    return None if names is None else {name: tuple(parts) for name, parts in names.items()}
+def _kept(
+    kind: str, names: Mapping[str, Iterable[Declared]] | None, failed: dict[str, PluginError]
+) -> Mapping[str, Sequence[Declared]] | None:
+    """Return what a kind declares, gone through and looked at."""
+
+    def keep() -> Mapping[str, Sequence[Declared]] | None:
+        kept = None if names is None else {name: tuple(parts) for name, parts in names.items()}
+        for name, parts in (kept or {}).items():
+            wrong = [part for part in parts if not isinstance(part, Declared) or type(part.address) is not str]
+            if wrong or type(name) is not str:
+                raise TypeError(f"of {told(name)} it answers {told(wrong[0] if wrong else name)}, which is no Declared")
+        return kept
+
+    return _blaming(kind, keep, failed)
 
 
 def _calls(declared: Everything) -> Iterator[ComponentCall]:

@@ -13,7 +13,7 @@ __all__ = ["TimelinePlugin"]
 
 
 class TimelinePlugin:
-    """Asks for the service as the host starts, so that it is opened then."""
+    """Has the host's events recorded from its start, by the service that it asks for."""
 
     name: ClassVar[str] = "timeline"
     Settings: ClassVar[type[TimelineSettings]] = TimelineSettings

@@ -34,7 +34,7 @@ class PointCatalog:
         Raises:
             HookRegistrationError: One of its names belongs to another point.
         """
-        names = point.names
+        names = (point.name, point.script_name, point.alias, *point.aliases)
         for spelling in names:
             known = self._spellings.get(spelling)
             if known is not None and self._points[known] != point:

@@ -50,7 +50,7 @@ class Blamed:
         self._blame = blame
         self._spares = spares
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> object:
         """Begin."""
 
     def __exit__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,22 +16,27 @@ from .spelling import told
 __all__ = ["LoadingStep", "settings_of", "shown_plugin"]
 
 
-class LoadingStep:
-    """What is being done with a plugin; makes the error for what goes wrong meanwhile, for `Blamed`.
+class LoadingStep(Blamed):
+    """A block that does something with a plugin: what it raises leaves as an error that names the plugin.
 
     Args:
         info: The plugin.
         failure: What has failed if something is raised now; may be set anew.
+        spares: As of `Blamed`.
     """
 
     __slots__ = ("failure", "info")
 
-    def __init__(self, info: PluginInfo, failure: str) -> None:
+    def __init__(self, info: PluginInfo, failure: str, *, spares: type[Exception] | tuple[()] = ()) -> None:
         self.info = info
         self.failure = failure
+        self._blame = self._failed
+        self._spares = spares
 
-    def __call__(self, error: BaseException) -> PluginError:
-        """Return the error."""
+    def __enter__(self) -> Self:
+        return self
+
+    def _failed(self, error: BaseException) -> PluginError:
         message = f"{shown_plugin(self.info)}: {self.failure}: {text_of(error)}; repair it, or disable it"
         return PluginError(message, plugin=self.info.name)
 
@@ -54,7 +59,7 @@ def settings_of(info: PluginInfo, target: Any, table: dict[str, Any], section: s
     Raises:
         PluginError: They do not fit; names the key.
     """
-    with Blamed(LoadingStep(info, "its Settings cannot be used"), spares=PluginError):
+    with LoadingStep(info, "its Settings cannot be used", spares=PluginError):
         where = f"{section}.{info.name}"
         given = inspect.isclass(target) or inspect.ismodule(target)
         # a module that makes names on demand is asked for none that it lacks

@@ -169,8 +169,8 @@ class PathJudge:
         """Put these places out of reach, beside those that are, and the links that lead to them."""
         spelled = [os.path.abspath(os.path.join(self._base, expand_root(path))) for path in own]
         files = [os.path.abspath(os.path.join(self._base, name)) for name in settings_files]
-        self._own = frozenset(fold_path(path) for each in spelled for path in (each, os.path.realpath(each)))
-        self._settings_files = frozenset(fold_path(path) for each in files for path in (each, os.path.realpath(each)))
+        self._own = frozenset(map(fold_path, [*spelled, *map(os.path.realpath, spelled)]))
+        self._settings_files = frozenset(map(fold_path, [*files, *map(os.path.realpath, files)]))
         self._ways = tuple(dict.fromkeys(fold_path(link) for each in (*spelled, *files) for link in links_on(each)))
         if beside is not None:
             self._own |= beside._own
@@ -184,8 +184,8 @@ class PathJudge:
             "write": self._resolve_roots(rules.write),
         }
         self._root_sets = {mode: frozenset(roots) for mode, roots in self._roots.items()}
-        self._denied_names = Globs((pattern for pattern in rules.denied if "/" not in pattern), fold_path)
-        self._denied_paths = Globs((_anchored(pattern) for pattern in rules.denied if "/" in pattern), fold_path)
+        self._denied_names = Globs([pattern for pattern in rules.denied if "/" not in pattern], fold_path)
+        self._denied_paths = Globs([_anchored(pattern) for pattern in rules.denied if "/" in pattern], fold_path)
 
     def _resolve_roots(self, folders: Iterable[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(place for each in folders if (place := self._place(each)) is not None))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from itertools import chain
 from types import ModuleType
 from typing import Final
 
@@ -24,4 +25,4 @@ TOPICS: Final[tuple[ModuleType, ...]] = tuple(
 @functools.cache
 def own_points() -> tuple[HookPoint, ...]:
     """Return every point that llmspell declares, topic by topic, in order of declaration."""
-    return tuple(point for topic in TOPICS for point in points_of(topic))
+    return tuple(chain.from_iterable(map(points_of, TOPICS)))

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, Literal, TypeVar
 
 import trio
@@ -279,7 +280,9 @@ class Host:
     ) -> None:
         settings = self.settings.loaded.settings
         self._apply(self.settings.loaded)
-        loader = Loader(Groups(), lambda: self.settings.loaded.settings, self._services, self._lifespans)
+        loader = Loader(
+            Groups(), partial(attrgetter("settings.loaded.settings"), self), self._services, self._lifespans
+        )
         registries = PluginRegistries(plugins, settings, loader, installed, discover=discover)
         self.plugins = Plugins(self._registry, settings, loader)
         self._wire(registries)

@@ -22,7 +22,6 @@ from stevedore import ExtensionManager
 from llmspell.settings import Settings
 from llmspell_hookspecs import HOOK_API_VERSION, LlmspellError, Services
 from llmspell_hookspecs.errors import PluginError
-from llmspell_hookspecs.foreign import Blamed
 from llmspell_hookspecs.loading import LoadingStep, settings_of, shown_plugin
 from llmspell_hookspecs.plugin import PluginInfo
 
@@ -114,8 +113,7 @@ class Loader:
                 table.pop("type", None)
             settings = settings_of(info, target, table, row.section)
         made: Any = target
-        step = LoadingStep(info, "its constructor failed")
-        with Blamed(step):
+        with LoadingStep(info, "its constructor failed") as step:
             if constructs and inspect.isclass(target):
                 constructor: Any = target
                 with self.lifespans.collect() as needs:
@@ -146,8 +144,7 @@ def load(candidate: Candidate) -> Candidate:
         raise PluginError(info.error, plugin=info.name)
     wanted: Any = None
     unfit = False
-    step = LoadingStep(info, "it cannot be imported")
-    with Blamed(step):
+    with LoadingStep(info, "it cannot be imported") as step:
         if candidate.point is not None:
             target = _Single(candidate.point)[candidate.point.name].plugin
         elapsed_s = perf_counter() - started

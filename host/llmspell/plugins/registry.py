@@ -208,9 +208,8 @@ class PluginRegistries:
 
     def candidates(self, group: str) -> list[Candidate]:
         """Return what may be loaded of a group, and what is refused with the reason."""
-        handed = self.handed.get(group, ())
-        chosen = choose(group, self._settings, self.installed, discover=self._discover)
-        return [*(each for each in handed if self._settings.plugin(each.info.name, group).enabled), *chosen]
+        handed = [each for each in self.handed.get(group, ()) if self._settings.plugin(each.info.name, group).enabled]
+        return handed + choose(group, self._settings, self.installed, discover=self._discover)
 
     def of(self, group: str) -> LazyRegistry[Any]:
         """Return the plugins of a group."""

@@ -64,7 +64,7 @@ class PluginTable(BaseModel):
     @property
     def own(self) -> dict[str, Any]:
         """The plugin's own keys, secrets revealed: hand them to its Settings and to nobody else."""
-        own: dict[str, Any] = revealed(self.__pydantic_extra__ or {})
+        own: dict[str, Any] = revealed(self.__pydantic_extra__) if self.__pydantic_extra__ else {}
         return own
 
 

@@ -1,22 +1,24 @@
 """The globals of one run of a script, constructed of what plugins bring.
 
 Invariant: what goes wrong with one names its plugin and takes away nothing but that one; of two that bring one name the
-first stands.
+first stands. A script sees those that it was given, and is told of one that there is not.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from functools import partial
 from typing import Any
 
-from .errors import PluginError
+from .errors import InvalidInputError, PluginError
 from .foreign import Blamed, text_of
-from .language import ScriptGlobal, ScriptScope
+from .language import Language, ScriptGlobal, ScriptScope
 from .plugin import Services
+from .script import ScriptRun
+from .spelling import meant, told
 
-__all__ = ["GlobalFactory", "load_globals"]
+__all__ = ["GlobalFactory", "acting_names", "granted_globals", "load_globals"]
 
 GlobalFactory = Callable[[Services, ScriptScope], ScriptGlobal]
 _log = logging.getLogger("llmspell")
@@ -52,6 +54,46 @@ def load_globals(
             else:
                 origin[name], found[name] = plugin, value
     return found
+
+
+def acting_names(script: ScriptRun, language: Language, granted: Set[str] | None) -> frozenset[str]:
+    """Return the names of what a language brings itself and acts by.
+
+    Args:
+        script: Runs in it.
+        language: The language.
+        granted: The names that the script may see; None for all.
+
+    Raises:
+        InvalidInputError: It does not say, and the script is to have fewer globals than there are.
+    """
+    acting: frozenset[str] | None = getattr(language, "acting", None)
+    if acting is None and granted is not None:
+        message = f"script {script.name}: {language.name} can withhold no globals; run it without, or take another"
+        raise InvalidInputError(message, field="language")
+    return acting or frozenset()
+
+
+def granted_globals(
+    script: ScriptRun, granted: Set[str] | None, offered: Mapping[str, Any], others: Collection[str]
+) -> dict[str, Any]:
+    """Return those of the globals that a script has been given.
+
+    Args:
+        script: Asked for them.
+        granted: The names that it may see; None for all.
+        offered: Those that were made.
+        others: The names of all others that there are.
+
+    Raises:
+        InvalidInputError: It asks for one that there is not; the nearest is named.
+    """
+    if granted is None:
+        return dict(offered)
+    for name in sorted(set(script.globals or ()).difference(offered, others)):
+        advice = meant(name, {*offered, *others}, "leave it out")
+        raise InvalidInputError(f"script {script.name}: globals: there is no {told(name)}; {advice}", field="globals")
+    return {name: value for name, value in offered.items() if name in granted}
 
 
 def _failed(plugin: str, error: BaseException) -> PluginError:

@@ -90,6 +90,23 @@ class HookPoint(Struct, frozen=True):
         """Every spelling that a script may use."""
         return (self.name, self.script_name, self.alias, *self.aliases)
 
+    def plain(self) -> dict[str, Any]:
+        """Return what is known of it as plain values, for a listing."""
+        return {
+            "name": self.name,
+            "topic": self.topic,
+            "phase": self.phase.value,
+            "script_name": self.script_name,
+            "alias": self.alias,
+            "names": list(dict.fromkeys(self.names)),
+            "subject": self.subject.__name__,
+            "fields": inspect.getdoc(self.subject) or "",
+            "value": self.value.__name__,
+            "accepts": sorted(self.accepts),
+            "summary": self.summary,
+            "doc": self.doc,
+        }
+
     @property
     def summary(self) -> str:
         """The first line of its docstring."""

@@ -7,7 +7,7 @@ said of a value never shows a secret's.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,12 @@ class Schema:
         """The sections in which plugins have tables of their own."""
         kinds: dict[str, Any] = {name: field.annotation for name, field in self._model.model_fields.items()}
         return tuple(name for name, kind in kinds.items() if getattr(kind, "model_config", {}).get("extra") == "allow")
+
+    def keys_of(self, section: str) -> Collection[str]:
+        """Return the host's own keys in a section."""
+        kind: Any = self._model.model_fields[section].annotation
+        keys: Collection[str] = kind.model_fields
+        return keys
 
     @cached_property
     def keys(self) -> tuple[tuple[str, ...], ...]:

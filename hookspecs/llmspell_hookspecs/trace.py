@@ -7,7 +7,7 @@ fields masked. Tracing is put around a hook once, when it is registered; where i
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import Any, Final, Protocol
@@ -20,10 +20,12 @@ from .errors import text_of_error
 from .marker import HookKind, HookOptions
 from .results import Modified, Replace
 
-__all__ = ["TraceRow", "Tracer", "row_of"]
+__all__ = ["SHOWN", "TraceRow", "Tracer", "row_of", "shown_row", "trace_rows"]
 
 
 _KEPT: Final = 100_000
+SHOWN: Final = ("order", "point", "component", "hook", "kind", "answer", "time", "change")
+"""The columns of a table for people."""
 
 
 class Traced(Protocol):
@@ -151,3 +153,18 @@ class Tracer:
         if len(self.rows) >= _KEPT:
             del self.rows[: _KEPT // 10]
         self.rows.append(row)
+
+
+def trace_rows(trace: Sequence[TraceRow]) -> list[dict[str, Any]]:
+    """Return what every hook did as plain values, numbered."""
+    return [{"order": order, **structs.asdict(row)} for order, row in enumerate(trace, 1)]
+
+
+def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one of these rows for people, with the columns of `SHOWN`."""
+    return {
+        **row,
+        "time": f"{row['elapsed_ns'] / 1000:.1f} us",
+        "hook": f"{row['plugin']}.{row['hook']}" if row["hook"] else "(runner)",
+        "answer": " ".join(filter(None, (row["result"], row["detail"], row["error"]))),
+    }

@@ -33,7 +33,7 @@ from llmspell.plugins.tables import TableModels, tell_unknown
 from llmspell.scripting import ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
 from llmspell.services import Addresses, HookService, Latest, Policies, SettingsService, flow_limit, runner_limits
-from llmspell.settings import LoadedSettings, Settings, load_settings
+from llmspell.settings import SCHEMA, LoadedSettings, Settings, load_settings
 from llmspell.settings.place import HostFolder
 from llmspell.version import VERSION
 from llmspell_hookspecs import Calls, Events, FileAccess, State
@@ -300,7 +300,7 @@ class Host:
         self.events.check()
         for info in self.plugins.infos:
             if info.error:
-                stopped = info.error.partition(".")[0] in settings.sections()  # a fault of settings reads as a detail
+                stopped = info.error.partition(".")[0] in SCHEMA.sections  # a fault of settings reads as a detail
                 _log.warning("%s%s", info.error, f" (so {info.name} does not run)" if stopped else "")
             await self._tell(info)
         loader.failed = self._lifespans.failed = partial(self._lose, nursery)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -36,7 +35,7 @@ def point() -> None:
 def point_list(invocation: Invocation, topic: str) -> None:
     """List the hook points."""
     points = _asked(invocation, lambda host: host.hooks.points())
-    rows = [_described(item) for item in points if topic in ("", item.topic)]
+    rows = [item.plain() for item in points if topic in ("", item.topic)]
     invocation.show_rows(rows, ("name", "phase", "summary"), empty="there are no such points")
 
 
@@ -45,7 +44,7 @@ def point_list(invocation: Invocation, topic: str) -> None:
 @click.pass_obj
 def point_show(invocation: Invocation, name: str) -> None:
     """Describe the hook point NAME, in any of its spellings."""
-    row = _described(_asked(invocation, lambda host: host.hooks.point(name)))
+    row = _asked(invocation, lambda host: host.hooks.point(name)).plain()
     lines = [
         f"{row['name']}\n\n{row['doc']}\n",
         f"Names:    {', '.join(row['names'])}",
@@ -122,20 +121,3 @@ def _asked(invocation: Invocation, question: Callable[[Host], T]) -> T:
         return question(host)
 
     return invocation.run(use)
-
-
-def _described(item: Any) -> dict[str, Any]:
-    return {
-        "name": item.name,
-        "topic": item.topic,
-        "phase": item.phase.value,
-        "script_name": item.script_name,
-        "alias": item.alias,
-        "names": list(dict.fromkeys(item.names)),
-        "subject": item.subject.__name__,
-        "fields": inspect.getdoc(item.subject) or "",
-        "value": item.value.__name__,
-        "accepts": sorted(item.accepts),
-        "summary": item.summary,
-        "doc": item.doc,
-    }

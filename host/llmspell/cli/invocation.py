@@ -168,9 +168,10 @@ class Invocation:
         "trace": [...]}``, and ``{"error": ..., "trace": [...]}`` if it failed.
         """
         from llmspell.host import Host
+        from llmspell_hookspecs.trace import trace_rows
 
-        from .ending import run_cancellable
-        from .output import print_json, print_trace, trace_rows
+        from .output import print_json, print_trace
+        from .run import run_cancellable
 
         loaded = self.load_settings()
         write = outlet.write_error if self.json else None

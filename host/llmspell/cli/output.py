@@ -9,18 +9,16 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from llmspell_hookspecs.any_json import to_json
+from llmspell_hookspecs.trace import SHOWN, TraceRow, shown_row, trace_rows
 
 from .outlet import clean, own_stream, say, write
 
-if TYPE_CHECKING:
-    from llmspell_hookspecs.trace import TraceRow
-
-__all__ = ["cell", "print_json", "print_rows", "print_trace", "print_value", "trace_rows"]
+__all__ = ["cell", "print_json", "print_rows", "print_trace", "print_value"]
 
 
 def print_json(value: Any) -> None:
@@ -63,20 +61,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, emp
             say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
-def trace_rows(trace: Sequence[TraceRow]) -> list[dict[str, Any]]:
-    """Return what every hook did as rows."""
-    return [{"order": order, **msgspec.structs.asdict(row)} for order, row in enumerate(trace, 1)]
-
-
 def print_trace(trace: Sequence[TraceRow]) -> None:
     """Print what every hook did as a table."""
-    rows = trace_rows(trace)
-    for row in rows:
-        row["time"] = f"{row['elapsed_ns'] / 1000:.1f} us"
-        row["hook"] = f"{row['plugin']}.{row['hook']}" if row["hook"] else "(runner)"
-        row["answer"] = " ".join(filter(None, (row["result"], row["detail"], row["error"])))
-    columns = ("order", "point", "component", "hook", "kind", "answer", "time", "change")
-    print_rows(rows, columns, empty="no hook fired")
+    print_rows(list(map(shown_row, trace_rows(trace))), SHOWN, empty="no hook fired")
 
 
 def print_value(value: Any) -> None:

@@ -30,7 +30,7 @@ from llmspell_hookspecs.context import Outcome
 from llmspell_hookspecs.failure import failure_of
 from llmspell_hookspecs.fit import fit
 
-from .forks import on_behalf
+from .together import on_behalf
 from .wraps import LAST_MOMENTS_S
 
 __all__ = ["Answer", "ask_chain", "cancellation", "seen_by_scripts"]

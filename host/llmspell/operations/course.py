@@ -22,7 +22,7 @@ from .asking import Answer, ask_chain, cancellation, seen_by_scripts
 from .beside import beside, frozen
 from .correlation import Frame
 from .deadline import Deadline
-from .forks import Forks
+from .together import Forks
 
 if TYPE_CHECKING:
     from .runner import Runner

@@ -45,9 +45,8 @@ from .asking import ask_chain
 from .beside import beside, frozen, renewed
 from .correlation import CURRENT, Frame, RunnerLimits
 from .course import NO_CHAINS, NOTHING, Chains, Course
-from .forks import Forks
 from .steps import decide, go_on, go_on_after, is_heard, lose, rest_before, run, run_told
-from .together import Together
+from .together import Forks, Together
 
 __all__ = ["Runner"]
 

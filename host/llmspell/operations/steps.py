@@ -72,7 +72,7 @@ from llmspell_hookspecs.values import freeze
 
 from .asking import cancellation
 from .course import NOTHING, Course, ToKeep
-from .forks import on_behalf
+from .together import on_behalf
 from .wraps import LAST_MOMENTS_S, enclose
 
 __all__ = ["decide", "go_on", "go_on_after", "is_heard", "lose", "propose", "rest_before", "run", "run_told"]

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from llmspell.settings import PluginTable, Settings
+from llmspell.settings import SCHEMA, PluginTable, Settings
 from llmspell.version import VERSION
 from llmspell_hookspecs.foreign import let_pass, text_of
 from llmspell_hookspecs.groups import KINDS, PLUGINS, name_problem
@@ -133,7 +133,7 @@ class Installed:
             problem = f"an entry point in {point.group} has no name; ask its author to fix it"
         if not problem and info.distribution != OWN:  # the provider offline bears the name of its own switch
             section = Groups().row(point.group).section
-            problem = name_problem(point.name, section, Settings.keys_of(section or "plugins"))
+            problem = name_problem(point.name, section, SCHEMA.keys_of(section or "plugins"))
         if not problem and not _VALUE.match(point.value):
             problem = f"its entry point {point.value!r} names no module; ask its author to fix it"
         module, _, extras = point.value.partition("[")

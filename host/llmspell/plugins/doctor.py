@@ -28,8 +28,7 @@ from .discovery import Installed, choose, scan_all
 from .groups import Candidate, Groups
 from .lifespan import Lifespans
 from .loading import Loader, load
-from .plugins import register
-from .registrar import Registrar
+from .plugins import Registrar, register
 from .tables import components_in, known_groups, unknown_names
 
 __all__ = ["Finding", "examine", "explain"]

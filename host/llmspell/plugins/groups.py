@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from llmspell.settings import Settings
+from llmspell.settings import SCHEMA, Settings
 from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
@@ -66,7 +66,7 @@ class Groups:
         row = self._rows.get(name)
         if row is None:
             word = name.removeprefix("llmspell.")
-            section = word if word in Settings.sections() else "plugins"
+            section = word if word in SCHEMA.sections else "plugins"
             row = ComponentGroup(name, word.removesuffix("s").replace("_", " "), lambda item: False, section)
         return row
 
@@ -108,7 +108,7 @@ def _candidate(item: Any, settings: Settings, groups: Groups) -> Candidate:
     except PluginError as error:
         return Candidate(PluginInfo(error.plugin, PLUGINS, module=module, error=str(error)), target=item)
     group = row.name
-    problem = name_problem(name, row.section, Settings.keys_of(row.section or "plugins"))
+    problem = name_problem(name, row.section, SCHEMA.keys_of(row.section or "plugins"))
     if isinstance(given, bytes | int | float | list | tuple | dict | set):
         problem = f"its name is {told(given, 80)}, no text; give it one"
     if problem:

@@ -17,7 +17,7 @@ from msgspec import structs
 from pydantic import BaseModel
 
 from llmspell.hooks import HookRegistry
-from llmspell.settings import LoadedSettings, Settings
+from llmspell.settings import SCHEMA, LoadedSettings, Settings
 from llmspell.settings.tighten import OwnModel, value_at
 from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import SettingsError
@@ -92,7 +92,7 @@ def unknown_names(
         )
         if canonical(name) not in known_packages
     ]
-    for section in settings.sections():
+    for section in SCHEMA.sections:
         mine, known_here = getattr(settings, section), there.get(section, set())
         if section != "plugins":
             named += [(f"{section}.disabled", name, known_here) for name in getattr(mine, "disabled", ())]
@@ -131,7 +131,7 @@ def _misplaced(settings: Settings, infos: Collection[PluginInfo]) -> list[tuple[
     for name in settings.tables("plugins"):
         own = settings.plugin(name).own
         groups = {info.group.removeprefix("llmspell.") for info in infos if name in info.spellings} if own else set()
-        if groups and groups <= set(settings.sections()) - {"plugins"}:
+        if groups and groups <= set(SCHEMA.sections) - {"plugins"}:
             section = min(groups)
             key = f"plugins.{name}.{next(iter(own))}"
             what = f"{name} is no plugin of hooks or services but one of {section}, so nobody reads this"
@@ -158,7 +158,7 @@ def tell_unknown(settings: Settings, registries: PluginRegistries, groups: Group
         _log.log(logging.INFO if hook.plugin in owned and "did you mean" not in line else logging.WARNING, "%s", line)
     names = {info.name for info in given}
     missed = {info.name for info in registries.apart} - names
-    for section in Settings.sections():
+    for section in SCHEMA.sections:
         for name in sorted(missed & set(settings.tables(section))):
             near = next((other for other in names if other.casefold() == name.replace("_", "").casefold()), "")
             if near:
@@ -232,7 +232,7 @@ def _tables(settings: Settings, installed: Installed) -> Iterator[_Table]:
     groups = known_groups(settings, installed)
     rows = [groups.row(group) for group in installed.groups]
     found = {row.name: {each.info.name: each for each in choose(row.name, settings, installed)} for row in rows}
-    for section in Settings.sections():
+    for section in SCHEMA.sections:
         mine = [row for row in rows if row.section == section]
         for name in settings.tables(section):
             table = dict(settings.table(section, name))

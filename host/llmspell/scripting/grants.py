@@ -6,21 +6,18 @@ the other was not given, it is refused.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from msgspec import Struct, structs
 
 from llmspell.operations import Frame
-from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.errors import SecurityError
-from llmspell_hookspecs.language import Language, ScriptLimits
+from llmspell_hookspecs.language import ScriptLimits
 from llmspell_hookspecs.script import ScriptRun
 from llmspell_hookspecs.spelling import told
 
-__all__ = ["Grant", "Grants", "acting_names", "granted_globals"]
+__all__ = ["Grant", "Grants"]
 
 
 class Grant(Struct, frozen=True):
@@ -89,39 +86,3 @@ class Grants:
         frames = () if frame is None else frame.upward()  # each of them: one that is apart from scripts names no scopes
         scopes = dict.fromkeys(scope for each in frames for scope in each.scopes)
         return (self._given[scope] for scope in scopes if scope in self._given)
-
-
-def acting_names(script: ScriptRun, language: Language, grant: Grant) -> frozenset[str]:
-    """Return the names of what a language brings itself and acts by.
-
-    Raises:
-        InvalidInputError: It does not say, and the script is to have fewer globals than there are.
-    """
-    acting: frozenset[str] | None = getattr(language, "acting", None)
-    if acting is None and grant.globals is not None:
-        message = f"script {script.name}: {language.name} can withhold no globals; run it without, or take another"
-        raise InvalidInputError(message, field="language")
-    return acting or frozenset()
-
-
-def granted_globals(
-    script: ScriptRun, grant: Grant, offered: Mapping[str, Any], others: Collection[str]
-) -> dict[str, Any]:
-    """Return those of the globals that a script has been given.
-
-    Args:
-        script: Asked for them.
-        grant: What it was given.
-        offered: Those that were made.
-        others: The names of all others that there are.
-
-    Raises:
-        InvalidInputError: It asks for one that there is not; the nearest is named.
-    """
-    if grant.globals is None:
-        return dict(offered)
-    for name in sorted(set(script.globals or ()).difference(offered, others)):
-        near = difflib.get_close_matches(name[:80], sorted({*offered, *others}), 1)
-        advice = f"did you mean {near[0]!r}?" if near else "leave it out"
-        raise InvalidInputError(f"script {script.name}: globals: there is no {told(name)}; {advice}", field="globals")
-    return {name: value for name, value in offered.items() if name in grant.globals}

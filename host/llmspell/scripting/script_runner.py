@@ -25,7 +25,7 @@ from llmspell_hookspecs import InvalidInputError, Services
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import ScriptError
 from llmspell_hookspecs.fit import bound, thaw_fields
-from llmspell_hookspecs.globals import GlobalFactory, load_globals
+from llmspell_hookspecs.globals import GlobalFactory, acting_names, granted_globals, load_globals
 from llmspell_hookspecs.kind import CallOptions
 from llmspell_hookspecs.language import InteractiveLanguage, Language, LanguageSession, ScriptScope
 from llmspell_hookspecs.operation import Operation, OperationKind
@@ -33,7 +33,7 @@ from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.script import ScriptResult, ScriptRun, ScriptsAround
 
-from .grants import Grants, acting_names, granted_globals
+from .grants import Grants
 from .scope import Interface, Scope
 
 __all__ = ["SCRIPT", "ScriptRunner", "ScriptSession"]
@@ -207,14 +207,14 @@ class ScriptRunner:
     ) -> AsyncIterator[Interface]:
         """Return the interface of one run or session, whose scope closes behind it; words as `_make_globals` has it."""
         grant = self._grants.grant(script, self._policies.script_limits, CURRENT.get())
-        acting = acting_names(script, language, grant)
+        acting = acting_names(script, language, grant.globals)
         read_line = self._read_line if write is None else _read_nothing
         scope = Scope(id, script, language.hook_adapter, write=write or self._write, read_line=read_line)
         home = Frame(self._runner, None, _component(script), 0, script.language, 0, (id,))
         with self._grants.kept(id, grant):
             try:
                 made = await _make_globals(self._globals, self._services, scope, words, grant.globals)
-                offered = granted_globals(script, grant, made, {*self._globals.names(), *acting})
+                offered = granted_globals(script, grant.globals, made, {*self._globals.names(), *acting})
                 yield Interface(scope, self._services, grant.limits, offered, home, grant.globals)
             finally:
                 await scope.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from .layers import change, load_settings
 from .model import PluginTable, Settings
-from .schema import Origin
+from .schema import SCHEMA, Origin
 from .view import LoadedSettings, plain, rows
 
 __all__ = [
+    "SCHEMA",
     "LoadedSettings",
     "Origin",
     "PluginTable",

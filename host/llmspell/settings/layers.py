@@ -307,7 +307,7 @@ def _grown(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 def _hidden(table: Mapping[str, Any]) -> dict[str, Any]:
     """The table with the secrets of plugins hidden."""
     hidden = dict(table)
-    for section in Settings.sections():
+    for section in SCHEMA.sections:
         inner = hidden.get(section)
         if isinstance(inner, Mapping):
             tables = {name: conceal(item) for name, item in inner.items() if isinstance(item, Mapping)}

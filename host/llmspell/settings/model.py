@@ -8,7 +8,7 @@ is longer than most because every key of the host stands here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -283,19 +283,6 @@ class _Own(Section):
         """Return every name, with or without its group, under which something is said of a plugin."""
         tables = self.tables("plugins")
         return {*self.plugins.disabled, *self.plugins.required, *self.plugins.prefer, *tables}
-
-    @classmethod
-    def sections(cls) -> tuple[str, ...]:
-        """Return the sections in which plugins have tables of their own."""
-        kinds: dict[str, Any] = {name: field.annotation for name, field in cls.model_fields.items()}
-        return tuple(name for name, kind in kinds.items() if getattr(kind, "model_config", {}).get("extra") == "allow")
-
-    @classmethod
-    def keys_of(cls, section: str) -> Collection[str]:
-        """Return the host's own keys in a section."""
-        kind: Any = cls.model_fields[section].annotation
-        keys: Collection[str] = kind.model_fields
-        return keys
 
     def tables(self, section: str) -> Mapping[str, Any]:
         """Return the tables of plugins in a section by name: those that are spelled ``[tools.NAME]`` of ``tools``."""

@@ -127,7 +127,7 @@ def _own(
     old: Settings, new: Settings, path: Sequence[str], models: OwnModels
 ) -> tuple[Any, Any, FieldInfo | None] | None:
     """Return a plugin's own key before and after, and its field; None if that is not known."""
-    own = models(new, path[0], path[1]) if path[0] in Settings.sections() else None
+    own = models(new, path[0], path[1]) if path[0] in SCHEMA.sections else None
     field = None if own is None else own.model.model_fields.get(path[2])
     if own is None or rule_of(field) is None:
         return None
@@ -147,7 +147,7 @@ def value_at(settings: Settings, path: Sequence[str]) -> Any:
         table = dict(value) if isinstance(value, BaseModel) else value  # never an attribute that only Python knows
         value = table.get(name) if isinstance(table, dict) else None
     if value is None and len(path) == 2:  # A table that is not there says what an empty one says.
-        return PluginTable() if path[0] == "plugins" else {} if path[0] in Settings.sections() else None
+        return PluginTable() if path[0] == "plugins" else {} if path[0] in SCHEMA.sections else None
     return value
 
 

@@ -20,8 +20,8 @@ from llmspell_hookspecs.keys import flatten
 from llmspell_hookspecs.paths import expand_root, state_of, told_state
 from llmspell_hookspecs.regular import read_regular, replace_regular
 
-from .model import Settings
 from .place import data_dir
+from .schema import SCHEMA
 
 __all__ = ["distrust", "known_before", "trust", "untrust"]
 
@@ -89,7 +89,7 @@ def _named(table: Mapping[str, Any]) -> Iterator[str]:
         texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
         if path[:2] == ("security", "paths"):
             yield from texts if path[-1] != "denied" else ()
-        elif path[0] in Settings.sections() and len(path) > 2:
+        elif path[0] in SCHEMA.sections and len(path) > 2:
             key = path[-1].lower()
             yield from (
                 text

@@ -14,11 +14,24 @@ from .errors import HookRegistrationError
 from .finding import Found
 from .marker import HookKind, HookOptions
 from .points import HookPoint, Phase
-from .spelling import one_line
+from .spelling import one_line, told
 
-__all__ = ["check_declared", "check_place", "check_signature", "is_async", "name_of"]
+__all__ = ["check_declared", "check_names", "check_place", "check_signature", "is_async", "name_of"]
 
 _ANNOTATION = re.compile(r"HookContext\[(?:.*\.)?(\w+)\]$")
+
+
+def check_names(*, point: str, plugin: str, language: str, scope: str) -> None:
+    """Check by which names something is registered at run time.
+
+    Raises:
+        HookRegistrationError: One of them is no text, or the plugin's is none that can be printed.
+    """
+    texts = {"point": point, "plugin": plugin, "language": language, "scope": scope}
+    wrong = next((what for what, text in texts.items() if not isinstance(text, str)), "")
+    if wrong or not plugin.strip() or not (scope or plugin.isprintable()):  # a script's file may be called anything
+        what = f"the {wrong or 'plugin'} {told(texts[wrong or 'plugin'], 80)}"
+        raise HookRegistrationError(f"hook at {str(point)[:80]!r}: {what} is no name; give a text to be printed")
 
 
 def check_signature(function: Callable[..., Any], who: str, point: HookPoint) -> None:

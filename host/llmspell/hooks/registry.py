@@ -29,8 +29,7 @@ from llmspell_hookspecs.marker import HookOptions, hook_options
 from llmspell_hookspecs.order import Row, reason
 from llmspell_hookspecs.points import HookPoint
 from llmspell_hookspecs.services import Appeal, HookInfo
-from llmspell_hookspecs.signature import check_signature, name_of
-from llmspell_hookspecs.spelling import told
+from llmspell_hookspecs.signature import check_names, check_signature, name_of
 from llmspell_hookspecs.trace import Tracer
 
 from .chain import Chain, compile_chain
@@ -160,14 +159,7 @@ class HookRegistry:
         **options: Any,
     ) -> Hook:
         """Register a hook at run time; see the contract's `Hooks`."""
-        texts = {"point": point, "plugin": plugin, "language": language, "scope": scope}
-        wrong = next((what for what, text in texts.items() if not isinstance(text, str)), "")
-        if wrong or not plugin.strip() or not (scope or plugin.isprintable()):  # a script's file may be called anything
-            what = wrong or "plugin"
-            message = (
-                f"hook at {str(point)[:80]!r}: the {what} {told(texts[what], 80)} is no name; give a text to be printed"
-            )
-            raise HookRegistrationError(message)
+        check_names(point=point, plugin=plugin, language=language, scope=scope)
         resolved, pattern = self.catalog.resolve(point)
         if pattern is not None:
             options.setdefault("match", pattern)

@@ -89,13 +89,14 @@ class Lifespans:
     Attributes:
         failed: Told of each plugin that could not be entered, or whose ``run`` failed, with the reason.
         closing: Whether nothing is entered any more.
+        held: What has a lifespan, by its id; all else is open as it is.
     """
 
     def __init__(self, nursery: trio.Nursery | None) -> None:
         self.failed: Callable[[PluginInfo], None] = lambda info: None
         self._nursery = nursery
         self._context = contextvars.copy_context()
-        self._held: dict[int, _Held] = {}
+        self.held: dict[int, _Held] = {}
         self._order: list[_Held] = []
         self._collecting: list[list[_Held]] = []
         self.closing = False
@@ -113,22 +114,22 @@ class Lifespans:
     def keep(self, info: PluginInfo, thing: Any, needs: list[_Held], word: str = "plugin") -> None:
         """Take over what was constructed, to be entered with what it needs when it is first used."""
         if needs or _is_context(thing) or _task_of(thing) is not None:
-            self._held.setdefault(id(thing), _Held(f"{word} {info.name}", info, thing, needs))
+            self.held.setdefault(id(thing), _Held(f"{word} {info.name}", info, thing, needs))
 
     def is_open(self, thing: Any) -> bool:
         """Return whether something may be used as it is."""
-        held = self._held.get(id(thing))
+        held = self.held.get(id(thing))
         return held is None or held.entered or (held.at_once and not held.needs)
 
     def ask(self, thing: Any) -> bool:
         """Return whether something may be handed out: it is open, or a constructor asks for it."""
-        held = self._held.get(id(thing))
+        held = self.held.get(id(thing))
         if held is not None and held.life is None and held.at_once and not self.closing:
             self._begin(held)
         if not self.is_open(thing):
             if not self._collecting:
                 return False
-            self._collecting[-1].append(self._held[id(thing)])
+            self._collecting[-1].append(self.held[id(thing)])
         return True
 
     async def enter(self, thing: Any) -> None:
@@ -138,7 +139,7 @@ class Lifespans:
             PluginError: It could not be entered, or what it needs could not.
             LlmspellError: Its own reason why it could not be entered.
         """
-        held = self._held.get(id(thing))
+        held = self.held.get(id(thing))
         await self.enter_all(() if held is None else (held,))
 
     async def enter_all(self, needs: Iterable[_Held]) -> None:
@@ -177,7 +178,7 @@ class Lifespans:
 
     async def leave(self, thing: Any) -> None:
         """Leave something before the host closes, and let go of it; what leaves already, or was not entered, may."""
-        held = self._held.pop(id(thing), None)
+        held = self.held.pop(id(thing), None)
         if held is not None and held.life is not None and not held.life.leave.is_set():
             await self._end(held.life)
 
@@ -218,7 +219,7 @@ class Lifespans:
 
     def _leave_those_who_need(self, held: _Held) -> None:
         """Leave what still uses a thing that failed: the next who asks enters both again, in order."""
-        for each in self._held.values():
+        for each in self.held.values():
             if held in each.needs and each.entered and each.life is not None and self._nursery is not None:
                 self._nursery.start_soon(self._end, each.life)
 

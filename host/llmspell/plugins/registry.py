@@ -117,7 +117,8 @@ class LazyRegistry(Generic[T]):
 
     def is_open(self, made: T) -> bool:
         """Return whether a plugin that was loaded may be used as it is."""
-        return self._loader.lifespans.is_open(made)
+        lifespans = self._loader.lifespans
+        return id(made) not in lifespans.held or lifespans.is_open(made)
 
     def make(self, name: str, type_name: str) -> T:
         """Return a plugin constructed anew with the settings of a name, from the entry point that `type_name` names.
@@ -260,7 +261,7 @@ class ServiceRegistry:
     def get(self, protocol: Callable[..., T], /) -> T:
         """Return the service that implements this protocol; see the contract's `Services`."""
         service: T = self._found(protocol)
-        if not self._lifespans.ask(service):
+        if id(service) in self._lifespans.held and not self._lifespans.ask(service):
             name = getattr(protocol, "__name__", str(protocol))
             message = (
                 f"service {name}: it is not open yet; ask for it in a constructor, or await services.enter({name})"

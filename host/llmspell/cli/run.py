@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-import trio
 
 from .failure import Exit
 from .invocation import Invocation
@@ -55,6 +54,8 @@ def run_cancellable(
     Raises:
         Exit: A signal did.
     """
+    import trio  # what only prints help needs none
+
     answers: list[T] = []
 
     async def main() -> None:

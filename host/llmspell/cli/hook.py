@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from .invocation import Invocation
-from .plugin import FILE, switch
+from .plugin import plugin_disable, plugin_enable
 
 if TYPE_CHECKING:
     from llmspell.host import Host
@@ -70,22 +70,8 @@ def hook_list(invocation: Invocation, point: str) -> None:
     invocation.show_rows(rows, columns, empty="no hook is registered")
 
 
-@hook.command("enable")
-@click.argument("name")
-@FILE
-@click.pass_obj
-def hook_enable(invocation: Invocation, name: str, user: bool) -> None:
-    """Load the plugin of hooks NAME, such as security, from now on; as 'plugin enable' does."""
-    switch(invocation, name, enabled=True, user=user)
-
-
-@hook.command("disable")
-@click.argument("name")
-@FILE
-@click.pass_obj
-def hook_disable(invocation: Invocation, name: str, user: bool) -> None:
-    """Load the plugin of hooks NAME no longer; as 'plugin disable' does."""
-    switch(invocation, name, enabled=False, user=user)
+hook.add_command(plugin_enable)  # hooks come and go with their plugin
+hook.add_command(plugin_disable)
 
 
 @hook.command("order")

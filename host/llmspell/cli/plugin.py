@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from llmspell.settings import LoadedSettings, Settings
     from llmspell_hookspecs.plugin import PluginInfo
 
-__all__ = ["FILE", "plugin", "switch"]
+__all__ = ["plugin", "plugin_disable", "plugin_enable"]
 
-FILE = click.option(
+_FILE = click.option(
     "--user/--local",
     "user",
     default=True,
@@ -80,23 +80,23 @@ def plugin_info(invocation: Invocation, name: str) -> None:
 
 @plugin.command("enable")
 @click.argument("name")
-@FILE
+@_FILE
 @click.pass_obj
 def plugin_enable(invocation: Invocation, name: str, user: bool) -> None:
-    """Load the plugin NAME from now on."""
-    switch(invocation, name, enabled=True, user=user)
+    """Load the plugin NAME, with its hooks, from now on."""
+    _switch(invocation, name, enabled=True, user=user)
 
 
 @plugin.command("disable")
 @click.argument("name")
-@FILE
+@_FILE
 @click.pass_obj
 def plugin_disable(invocation: Invocation, name: str, user: bool) -> None:
-    """Do not even import the plugin NAME from now on.
+    """Do not even import the plugin NAME, with its hooks, from now on.
 
     The file stays as it is but for that, and a project's file stays trusted if it was.
     """
-    switch(invocation, name, enabled=False, user=user)
+    _switch(invocation, name, enabled=False, user=user)
 
 
 @plugin.command("doctor")
@@ -163,7 +163,7 @@ def _identity(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (row["group"], row["name"], row["distribution"], row["module"])
 
 
-def switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> None:
+def _switch(invocation: Invocation, name: str, *, enabled: bool, user: bool) -> None:
     """Switch a plugin on or off in a settings file, and say so."""
     from llmspell.plugins.discovery import scan_all
     from llmspell.settings.document import put_back, set_plugin_enabled

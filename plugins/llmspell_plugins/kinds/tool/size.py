@@ -28,8 +28,8 @@ def outgrows(result: ToolResult, limit_bytes: int, most: int = LARGEST) -> bool:
         TooManyItemsError: It holds more than ``most`` items, which are fewer than a value may hold.
     """
     held, text = result.result, result.text
-    if type(held) in _NUMBERS and not result.metadata:
-        return text is not None and len(text) + 4 > limit_bytes
+    if (type(held) is str or type(held) in _NUMBERS) and not result.metadata:  # as most results are
+        return (len(held) if type(held) is str else 4) + (4 if text is None else len(text)) > limit_bytes
     size, left, parts = 0, most, [iter((held, text, result.metadata))]
     while parts and size <= limit_bytes:
         for value in parts[-1]:

@@ -6,6 +6,7 @@ first stands. A script sees those that it was given, and is told of one that the
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from functools import partial
@@ -16,7 +17,7 @@ from .foreign import Blamed, text_of
 from .language import Language, ScriptGlobal, ScriptScope
 from .plugin import Services
 from .script import ScriptRun
-from .spelling import meant, told
+from .spelling import told
 
 __all__ = ["GlobalFactory", "acting_names", "granted_globals", "load_globals"]
 
@@ -91,7 +92,8 @@ def granted_globals(
     if granted is None:
         return dict(offered)
     for name in sorted(set(script.globals or ()).difference(offered, others)):
-        advice = meant(name, {*offered, *others}, "leave it out")
+        near = difflib.get_close_matches(name[:80], sorted({*offered, *others}), 1)
+        advice = f"did you mean {near[0]!r}?" if near else "leave it out"
         raise InvalidInputError(f"script {script.name}: globals: there is no {told(name)}; {advice}", field="globals")
     return {name: value for name, value in offered.items() if name in granted}
 

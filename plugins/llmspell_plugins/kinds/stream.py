@@ -10,9 +10,33 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-__all__ = ["Stream"]
+from llmspell_hookspecs.operation import Operations
+
+__all__ = ["Stream", "Watch"]
 
 Chunk = TypeVar("Chunk")
+
+
+class Watch:
+    """Who stands somewhere: asked anew only when somebody has come or gone, so that a chunk need not ask.
+
+    Args:
+        operations: Tell when that is.
+        question: Returns whether somebody stands there.
+    """
+
+    def __init__(self, operations: Operations, question: Callable[[], bool]) -> None:
+        self._operations = operations
+        self._question = question
+        self._as_of: object = None
+        self._answer = False
+
+    def __call__(self) -> bool:
+        """Return whether somebody stands there now."""
+        as_of = self._operations.as_of
+        if as_of is not self._as_of:
+            self._as_of, self._answer = as_of, self._question()
+        return self._answer
 
 
 class Stream(Generic[Chunk]):

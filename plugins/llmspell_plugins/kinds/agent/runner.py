@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operat
 from llmspell_hookspecs.payload import question_of
 from llmspell_hookspecs.services import SettingsAccess, Tools
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
+from llmspell_plugins.kinds.stream import Watch
 
 from .group import AGENTS
 from .handle import Handle
@@ -214,7 +216,8 @@ class AgentRunner(ComponentKind):
         if handle.closed:
             message = f"agent {handle.name}: it is shut down; make another"
             raise InvalidInputError(message, field="agent")
-        stream = None if sink is None else AgentStream(sink, lambda: self._operations.settles(AGENT, handle.name))
+        holds = Watch(self._operations, partial(self._operations.settles, AGENT, handle.name))
+        stream = None if sink is None else AgentStream(sink, holds)
         turn = Turn(handle.agent)
         output: AgentOutput | None = None
         error, began = "", perf_counter()

@@ -7,6 +7,7 @@ has them (see `stream`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from msgspec import structs
@@ -31,6 +32,7 @@ from llmspell_hookspecs.operation import Asker, OperationKind, Operations, same
 from llmspell_hookspecs.payload import question_of
 from llmspell_hookspecs.services import SettingsAccess
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
+from llmspell_plugins.kinds.stream import Watch
 
 from .group import PROVIDERS
 from .providers import ProviderRegistry
@@ -193,9 +195,8 @@ class _Call:
 
     def _streamed(self) -> ModelStream:
         name, operations = self._request.model, self._operations
-        return ModelStream(
-            self._sink or _nobody, lambda: operations.settles(MODEL, name), lambda: operations.asks(_CHUNKS, name)
-        )
+        holds = Watch(operations, partial(operations.settles, MODEL, name))
+        return ModelStream(self._sink or _nobody, holds, Watch(operations, partial(operations.asks, _CHUNKS, name)))
 
     async def prepare(self, request: ModelRequest, asker: Asker) -> ModelRequest:
         """Begin a stream anew."""

@@ -33,7 +33,7 @@ from llmspell.plugins.tables import TableModels, tell_unknown
 from llmspell.scripting import ScriptRunner, ScriptSession
 from llmspell.security import ProcessPool
 from llmspell.services import Addresses, HookService, Latest, Policies, SettingsService, flow_limit, runner_limits
-from llmspell.settings import SCHEMA, LoadedSettings, Settings, load_settings
+from llmspell.settings import SCHEMA, LoadedSettings, load_settings
 from llmspell.settings.place import HostFolder
 from llmspell.version import VERSION
 from llmspell_hookspecs import Calls, Events, FileAccess, State
@@ -97,7 +97,16 @@ class Host:
         self._services = ServiceRegistry(lifespans, lambda name: self.settings.loaded.settings.table("plugins", name))
         self._processes = processes
         self._write, self._read_line = write, read_line
-        self._registry = self._make_registry(loaded.settings)
+        hooks = loaded.settings.hooks
+        self._registry = HookRegistry(
+            PointCatalog(own_points()),
+            profile=PROFILES.get(hooks.breaker),
+            timeout_s=hooks.timeout_s,
+            disabled=hooks.disabled,
+            orders=hooks.orders,
+            tracer=self._tracer,
+        )
+        self._registry.on_open = self._timer.schedule
         self._runner = Runner(self._registry, runner_limits(loaded), nursery, self._addresses, self._tracer)
         self.hooks = HookService(self._registry, self._runner)
         self.events = Bus(self._registry, self._runner, nursery)
@@ -261,19 +270,6 @@ class Host:
     def problems(self) -> Sequence[Exception]:
         """What hooks answered wrongly at notices outside any operation."""
         return self._runner.problems
-
-    def _make_registry(self, settings: Settings) -> HookRegistry:
-        hooks = settings.hooks
-        registry = HookRegistry(
-            PointCatalog(own_points()),
-            profile=PROFILES.get(hooks.breaker),
-            timeout_s=hooks.timeout_s,
-            disabled=hooks.disabled,
-            orders=hooks.orders,
-            tracer=self._tracer,
-        )
-        registry.on_open = self._timer.schedule
-        return registry
 
     async def _start(
         self, plugins: Iterable[Any], installed: Installed, *, discover: bool, nursery: trio.Nursery

@@ -72,7 +72,9 @@ class Reporting:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: TracebackType | None) -> bool:
         if error is not None:
-            self._invocation.json = self._invocation.json or _wants_json(self._arguments)
+            words = list(self._arguments)  # of which the options could perhaps not be told apart
+            asked = any(words[at : at + 2] == ["--output", "json"] for at in range(len(words)))
+            self._invocation.json = self._invocation.json or asked or "--output=json" in words
             self.code = report(error, self._invocation)
         return True
 
@@ -154,9 +156,3 @@ def _usage(error: click.ClickException) -> str:
     if ";" in _QUOTED.sub("", message):
         return message
     return f"{message.rstrip('.')}; see {context.command_path if context else 'llmspell'} --help"
-
-
-def _wants_json(arguments: Sequence[str]) -> bool:
-    """Whether JSON was asked for on a line of which the options could not be told apart."""
-    words = list(arguments)
-    return "--output=json" in words or any(words[at : at + 2] == ["--output", "json"] for at in range(len(words)))

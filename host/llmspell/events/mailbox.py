@@ -92,7 +92,7 @@ class Mailbox:
         self._seen = self.turns = 0
         self._until_s: float | None = None
         self._lot = trio.lowlevel.ParkingLot()
-        self._is_over = _never if options.as_published else is_over
+        self._is_over = (lambda event: False) if options.as_published else is_over
         self._marked = marked
         self._now_s = now_s
 
@@ -341,7 +341,3 @@ class Sieve(Mailbox):
     def put_ranked(self, event: Event) -> bool:
         """As `Mailbox.put_ranked`, of an event that is accepted."""
         return self._accepts(event) and super().put_ranked(event)
-
-
-def _never(event: Event) -> bool:
-    return False

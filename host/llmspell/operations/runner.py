@@ -65,10 +65,6 @@ _current, _enter, _leave = CURRENT.get, CURRENT.set, CURRENT.reset
 """Bound once: Python 3.11 takes an imported name for a module, and would make a bound method at each call of one."""
 
 
-def _goes_on(error: Exception) -> bool:
-    return False
-
-
 def _no_cache() -> ResultCache:
     message = "service ResultCache: nothing offers it; run this within a host"
     raise ComponentNotFoundError(message, address="ResultCache")
@@ -544,7 +540,7 @@ class Runner:
         limit: int,
         /,
         *,
-        stops: Callable[[Exception], bool] = _goes_on,
+        stops: Callable[[Exception], bool] = lambda error: False,
     ) -> list[Ended]:
         """Run functions beside each other; see the contract's `Operations`."""
         frame = _current() or Frame(self, None, _HOST, 0, "python")

@@ -208,7 +208,7 @@ class ScriptRunner:
         """Return the interface of one run or session, whose scope closes behind it; words as `_make_globals` has it."""
         grant = self._grants.grant(script, self._policies.script_limits, CURRENT.get())
         acting = acting_names(script, language, grant.globals)
-        read_line = self._read_line if write is None else _read_nothing
+        read_line = self._read_line if write is None else lambda: None
         scope = Scope(id, script, language.hook_adapter, write=write or self._write, read_line=read_line)
         home = Frame(self._runner, None, _component(script), 0, script.language, 0, (id,))
         with self._grants.kept(id, grant):
@@ -243,10 +243,6 @@ async def _make_globals(
     names = sorted(set(shelf.names()).difference(unnamed), key=lambda name: (name not in own, name))
     found = list(shelf.loadable(names))
     return await shelf.build(lambda: load_globals(found, services, scope, unnamed))
-
-
-def _read_nothing() -> str | None:
-    return None
 
 
 def _words(script: ScriptRun, language: Language) -> frozenset[str] | None:

@@ -64,7 +64,10 @@ class _Stack(Struct):
         self.places |= {**layer.origins, **found}
         table = _grown(layer.table, before.settings) if name == "project" else layer.table
         tables = merge(before.tables, _hidden(table))
-        settings = _validated(tables, self.places)
+        try:
+            settings = Settings.model_validate(tables)
+        except ValidationError as error:
+            raise diagnose(error, lambda path: _nearest(self.places, path) or DEFAULT) from None
         judges = before.judges.by(settings, follows=follows)
 
         def locate(path: Sequence[str]) -> Origin:  # of any of the layer's keys if it changes the key by another one
@@ -313,13 +316,6 @@ def _hidden(table: Mapping[str, Any]) -> dict[str, Any]:
             tables = {name: conceal(item) for name, item in inner.items() if isinstance(item, Mapping)}
             hidden[section] = {**inner, **tables}
     return hidden
-
-
-def _validated(tables: Mapping[str, Any], places: Mapping[tuple[str, ...], Origin]) -> Settings:
-    try:
-        return Settings.model_validate(tables)
-    except ValidationError as error:
-        raise diagnose(error, lambda path: _nearest(places, path) or DEFAULT) from None
 
 
 def _nearest(origins: Mapping[tuple[str, ...], Origin], path: Sequence[str]) -> Origin | None:

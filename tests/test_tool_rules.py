@@ -32,7 +32,6 @@ from tool_calls import CALLS, EXTRAS, OURS, Person, filled, lay_out, site, tools
 APART = {
     "ask-user": "it asks a person",
     "calculator": "it computes",
-    "citation-formatter": "it computes",
     "data_validation": "it computes",
     "database-connector": "where it goes stands in settings, judged as their own: test_database_connector",
     "date_time_handler": "it computes",

@@ -37,6 +37,12 @@ _PAGE: Final = (
     "<a href='/next'>next</a></body></html>"
 )
 _MAIL: Final = {"from": "Ada <ada@example.com>", "to": "bob@example.com", "subject": "Lunch", "body": "At noon?"}
+_STYLE: Final = (
+    '<style xmlns="http://purl.org/net/xbiblio/csl" class="in-text" version="1.0"><info><title>Numbers</title></info>'
+    '<citation><layout prefix="[" suffix="]"><text variable="citation-number"/></layout></citation>'
+    '<bibliography><layout suffix="."><text variable="citation-number" suffix=". "/><names variable="author"/>'
+    '<text variable="title" font-style="italic"/></layout></bibliography></style>'
+)
 _ORDER: Final = {"type": "object", "properties": {"a": {"type": "array"}}, "required": ["a"]}
 
 CALLS: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
@@ -62,6 +68,7 @@ CALLS: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "citation-formatter": (
         {"input": [{"id": "k", "type": "book", "title": "A book", "author": ["Roe, Jo"], "issued": "2001"}]},
         {"input": "@book{k, title = {A book}, author = {Roe, Jo}, year = 2001}", "format": "bibtex", "style": "ieee"},
+        {"input": [{"id": "k", "type": "book", "title": "A book"}], "style": "numbers.csl"},
         {"operation": "convert", "input": "TY  - BOOK\nTI  - A book\nER  -\n", "format": "ris"},
     ),
     "csv_analyzer": (
@@ -189,6 +196,7 @@ def lay_out(folder: Path) -> None:
     (folder / "src").mkdir()
     (folder / "src" / "one.py").write_text("def one():\n    return 1\n")
     (folder / "notes.txt").write_text("teh notes\n")
+    (folder / "numbers.csl").write_text(_STYLE)
     (folder / "table.csv").write_text("name,age\nAda,36\nBob,x\n")
     for name, sample in (("photo.png", "photo.jpg"), ("song.wav", "song.mp3"), ("report.pdf", "report.pdf")):
         (folder / name).write_bytes(FILES[sample])

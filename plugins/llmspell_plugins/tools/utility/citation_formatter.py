@@ -1,18 +1,22 @@
-"""The citation-formatter tool: references in the styles of APA, MLA, Chicago and IEEE, from and to bibliographies.
+"""The citation-formatter tool: references in the styles of APA, MLA, Chicago, IEEE or a CSL file, of bibliographies.
 
-Invariant: a bibliography is strangers' work: all of it is read in a child process, for a bounded time. Nothing is
-looked up elsewhere, so what an entry lacks its reference lacks.
+Invariant: a bibliography and a style are strangers' work: both are read in a child process, for a bounded time.
+Nothing is looked up elsewhere, so what an entry lacks its reference lacks.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolExample, ToolResult
+from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs.spelling import spelled_path
+from llmspell_hookspecs.tool import Access, PathAccess
 from llmspell_plugins.tools.child import run_child
+from llmspell_plugins.tools.filesystem.content import read_file
 from llmspell_plugins.tools.library import require
 
 from . import citation_program
@@ -22,6 +26,7 @@ __all__ = ["CitationFormatter", "CitationFormatterParameters"]
 
 _TIME_S = 20.0
 _MOST_LETTERS = 2_000_000
+_MOST_STYLE_BYTES = 1_000_000
 _SPELLINGS = {
     "american-psychological-association": "apa",
     "apa7": "apa",
@@ -55,7 +60,11 @@ class CitationFormatterParameters(BaseModel):
     format: Literal["auto", "bibtex", "csl-json", "ris", "yaml"] = Field(
         default="auto", description="What the input is. YAML is Hayagriva's, or CSL's list of references."
     )
-    style: Literal["apa", "chicago", "ieee", "mla"] = Field(default="apa", description="For format_citation.")
+    style: str = Field(
+        default="apa",
+        max_length=4096,
+        description="For format_citation: apa, chicago, ieee, mla, or a file of the Citation Style Language (.csl).",
+    )
     cite_keys: list[str] = Field(
         default=[],
         max_length=5000,
@@ -75,7 +84,12 @@ class CitationFormatterParameters(BaseModel):
     @field_validator("style", mode="before")
     @classmethod
     def _by_other_names(cls, given: Any) -> Any:
-        return _SPELLINGS.get(given.lower(), given.lower()) if isinstance(given, str) else given
+        if not isinstance(given, str) or _is_file(given):
+            return given
+        name = _SPELLINGS.get(given.lower(), given.lower())
+        if name not in STYLES:
+            raise ValueError(f"there is no style {given[:80]!r}; take one of {', '.join(STYLES)}, or a .csl file")
+        return name
 
     @field_validator("format", "target_format", mode="before")
     @classmethod
@@ -91,6 +105,11 @@ class CitationFormatterParameters(BaseModel):
         return self
 
 
+def _is_file(style: str) -> bool:
+    """Whether it is a path: no style of our own has a dot or a folder in its name."""
+    return "." in style or "/" in style
+
+
 _TURING = (
     "@article{turing1950, author = {Turing, Alan M.}, title = {Computing Machinery and Intelligence}, "
     "journal = {Mind}, year = 1950, volume = 59, number = 236, pages = {433--460}}"
@@ -98,7 +117,7 @@ _TURING = (
 
 
 class CitationFormatter(Tool[CitationFormatterParameters]):
-    """Write references as APA, MLA, Chicago or IEEE do, from BibTeX, CSL-JSON, RIS or YAML; check and convert them."""
+    """Write references by APA, MLA, Chicago, IEEE or a CSL file, from BibTeX, CSL-JSON, RIS or YAML; check them."""
 
     name = "citation-formatter"
     aliases = ("citation_formatter",)
@@ -113,11 +132,20 @@ class CitationFormatter(Tool[CitationFormatterParameters]):
         ),
         ToolExample("from BibTeX", {"input": _TURING, "format": "bibtex", "style": "ieee"}, needs="pybtex"),
         ToolExample(
+            "in the style of a file",
+            {"input": [{"id": "k", "type": "book", "title": "A book"}], "style": "journal.csl"},
+            needs="a file of the Citation Style Language",
+        ),
+        ToolExample(
             "a check",
             {"operation": "validate_bibliography", "input": [{"id": "k", "type": "book", "title": "T", "ISBN": "1"}]},
             {"valid": False},
         ),
     )
+
+    def access(self, parameters: CitationFormatterParameters) -> Sequence[Access]:
+        """Return that a style may be a file."""
+        return (PathAccess("style", "read"),) if _is_file(parameters.style) else ()
 
     async def run(self, parameters: CitationFormatterParameters, context: ToolContext) -> ToolResult:
         """Return the references, the check, the other format or the styles; see the reference page.
@@ -140,10 +168,24 @@ class CitationFormatter(Tool[CitationFormatterParameters]):
         if operation == "convert":
             result = await self._child(context, citation_program.convert, *subject, parameters.target_format)
             return ToolResult(operation=operation, result=result, text=result["output"])
-        result = await self._child(
-            context, citation_program.format_items, *subject, parameters.style, parameters.markup
-        )
+        function: Any = citation_program.format_items
+        style = parameters.style
+        if _is_file(style):
+            function, style = citation_program.format_by_style, await context.run_thread(_style_of, style, context)
+        result = await self._child(context, function, *subject, style, parameters.markup)
         return ToolResult(operation=operation, result=result, text=result["bibliography"])
 
     async def _child(self, context: ToolContext, function: Any, *arguments: Any) -> Any:
         return await run_child(context, self.name, "citations", _TIME_S, function, *arguments)
+
+
+def _style_of(path: str, context: ToolContext) -> str:
+    """The text of a file with a style; for a thread."""
+    try:
+        return read_file(path, _MOST_STYLE_BYTES, lambda size_bytes: context.charge(8 * size_bytes)).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        message = f"citation-formatter: style: {spelled_path(path)} is no text of UTF-8; give a .csl file"
+        raise ToolError(message, code="invalid_input") from None
+    except OSError as error:
+        message = f"citation-formatter: style: {spelled_path(path)}: {error.strerror}; give a file that can be read"
+        raise ToolError(message, code="not_found") from error

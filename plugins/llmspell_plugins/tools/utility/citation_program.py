@@ -12,8 +12,10 @@ from llmspell_hookspecs import ToolError
 from .bibliography import faults, read, write
 from .citation_styles import STYLES, Style
 from .citation_text import inverted, rendered, sentence, sentence_case, unmarked, year_of
+from .csl_render import references
+from .csl_style import read_style
 
-__all__ = ["convert", "format_items", "validate"]
+__all__ = ["convert", "format_by_style", "format_items", "validate"]
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -32,8 +34,28 @@ def format_items(given: Any, form: str, keys: Sequence[str], style_name: str, ma
     marks = _numbers(items) if style.numbered else _letters(items) if style.lettered else [""] * len(items)
     before: list[Item] = [{}, *items]
     entries = [_entry(item, mark, style, markup, last) for item, mark, last in zip(items, marks, before, strict=False)]
+    return _answered(style_name, entries, markup)
+
+
+def format_by_style(given: Any, form: str, keys: Sequence[str], style_text: str, markup: str) -> dict[str, Any]:
+    """Return the same by a style of the Citation Style Language, whose title is the ``style``.
+
+    Raises:
+        ToolError: ``invalid_input``, ``not_found`` or ``limit_exceeded``.
+    """
+    try:
+        style = read_style(style_text)
+        return _answered(
+            style.title, references(style, [_untitled(item) for item in _chosen(given, form, keys)], markup), markup
+        )
+    except RecursionError:
+        message = "citation-formatter: style: its macros call each other without an end; correct it"
+        raise ToolError(message, code="invalid_input") from None
+
+
+def _answered(style: str, entries: Sequence[Mapping[str, str]], markup: str) -> dict[str, Any]:
     text = "\n".join(f"<p>{entry['reference']}</p>" if markup == "html" else entry["reference"] for entry in entries)
-    return {"style": style_name, "entry_count": len(entries), "entries": entries, "bibliography": text}
+    return {"style": style, "entry_count": len(entries), "entries": list(entries), "bibliography": text}
 
 
 def _entry(item: Item, mark: str, style: Style, markup: str, last: Item) -> dict[str, str]:

@@ -17,6 +17,7 @@ from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import line_of_error
 
 __all__ = [
+    "DATES",
     "MOST_ENTRIES",
     "NAMES",
     "OWN",
@@ -38,22 +39,62 @@ _TEXTS: Final = (
     "ISSN",
     "URL",
     "abstract",
+    "archive",
+    "archive_location",
+    "authority",
+    "call-number",
+    "chapter-number",
+    "collection-number",
     "collection-title",
     "container-title",
+    "container-title-short",
+    "dimensions",
     "edition",
+    "event",
+    "event-place",
+    "event-title",
     "genre",
     "issue",
     "language",
+    "medium",
     "note",
     "number",
+    "number-of-pages",
+    "number-of-volumes",
+    "original-publisher",
+    "original-title",
     "page",
+    "PMCID",
+    "PMID",
     "publisher",
     "publisher-place",
+    "references",
+    "scale",
+    "section",
+    "source",
+    "status",
     "title",
     "title-short",
+    "version",
     "volume",
+    "volume-title",
 )
-NAMES: Final = ("author", "editor", "translator")
+NAMES: Final = (
+    "author",
+    "editor",
+    "translator",
+    "collection-editor",
+    "composer",
+    "container-author",
+    "director",
+    "editorial-director",
+    "illustrator",
+    "interviewer",
+    "original-author",
+    "recipient",
+    "reviewed-author",
+)
+DATES: Final = ("issued", "accessed", "original-date", "event-date", "submitted")
 _NAME_PARTS: Final = ("family", "given", "literal", "suffix", "non-dropping-particle", "dropping-particle")
 OWN: Final = re.compile(r"[\ue000-\uf8ff\x00-\x08\x0b-\x1f]")
 
@@ -119,7 +160,7 @@ def csl_item(given: Any, number: int) -> dict[str, Any]:
         names = given.get(role)
         listed = names if isinstance(names, list) else [names] if names else []
         put(item, role, [made for made in map(_name_of, listed) if made])
-    for name in ("issued", "accessed"):
+    for name in DATES:
         put(item, name, _csl_date(given.get(name)))
     return cleaned(item)
 

@@ -144,6 +144,7 @@ async def test_two_that_would_be_cited_alike_are_told_apart_as_the_style_says(
 
 PARENT = '<link rel="independent-parent" href="http://www.zotero.org/styles/nature"/>'
 SPIRAL = '<macro name="a"><text macro="a"/></macro><macro name="b"><text macro="b"/></macro>'
+CHAIN = "".join(f'<macro name="c{n}"><text macro="c{n - 1}"/></macro>' for n in range(1, 2000))
 BUSH = "".join(f'<macro name="m{n}"><text macro="m{n - 1}"/><text macro="m{n - 1}"/></macro>' for n in range(1, 40))
 
 
@@ -164,6 +165,12 @@ BUSH = "".join(f'<macro name="m{n}"><text macro="m{n - 1}"/><text macro="m{n - 1
             ),
             "took longer than|memory",
         ),
+        (
+            OWN.format(more=f'<macro name="c0"><text value="x"/></macro>{CHAIN}', options="").replace(
+                'variable="title" quotes', 'macro="c1999" quotes'
+            ),
+            "too deeply",
+        ),
         ("<a" * 10_000, "it is no XML"),
     ],
 )
@@ -173,6 +180,27 @@ async def test_a_file_that_is_no_style_or_has_no_end_is_one_error(tmp_path: Path
 
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) <= 500
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('names variable="author"', 'names variable="title issued author"'),
+        ('date-part name="year"', "date-part"),
+        ('et-al-min="2"', 'et-al-min="two" initialize-with=""'),
+        ('date variable="issued"', 'date variable="issued" form="nothing" date-parts=""'),
+        ('key variable="title"', 'key macro="nothing"'),
+        ('text variable="title"', 'text variable="author" form="" text-case="odd" term=""'),
+        ("<group delimiter", '<choose><if variable="" match="odd"/><nothing/></choose><group delimiter'),
+    ],
+)
+async def test_what_a_style_says_that_means_nothing_is_left_out(tmp_path: Path, old: str, new: str) -> None:
+    text = OWN.format(more="", options="")
+    assert old in text
+
+    result = await told(tmp_path, written(tmp_path, text.replace(old, new)), ITEMS[:2])
+
+    assert result["entry_count"] == 2
 
 
 async def test_a_style_that_may_not_be_read_is_not_read(tmp_path: Path) -> None:

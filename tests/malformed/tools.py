@@ -34,7 +34,7 @@ _KEPT: Final = ("operation", "method", "format", "type")
 _SCHEMA: Final = {"type": "object", "properties": {"a": {"type": "array"}}, "required": ["a"]}
 _AS_IT_IS: Final = 0.1
 _FORBIDDEN: Final = 0.15
-_DAMAGED: Final = (*FILES, "photo.png", "song.wav", "photos.zip", "notes.tar.gz", "shop.db")
+_DAMAGED: Final = (*FILES, "photo.png", "song.wav", "photos.zip", "notes.tar.gz", "shop.db", "numbers.csl")
 
 SOUND: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("calculator", {"operation": "evaluate", "input": "2 * sqrt(x) + max(1, y) ** 2", "variables": {"x": 4, "y": 2}}),

@@ -49,7 +49,7 @@ def format_by_style(given: Any, form: str, keys: Sequence[str], style_text: str,
             style.title, references(style, [_untitled(item) for item in _chosen(given, form, keys)], markup), markup
         )
     except RecursionError:
-        message = "citation-formatter: style: its macros call each other without an end; correct it"
+        message = "citation-formatter: style: its macros call each other too deeply; make it simpler"
         raise ToolError(message, code="invalid_input") from None
 
 

@@ -385,7 +385,7 @@ class _Writer:
         shape = element if element.find("name") is not None or parent is None else parent
         parts, people = [], []
         for role in element.get("variable", "").split():
-            if role in cite.hidden or not cite.item.get(role):
+            if role in cite.hidden or role not in NAMES or not cite.item.get(role):
                 continue
             people.append(role)
             parts.append(self._role(role, element, shape, cite))
@@ -483,13 +483,13 @@ class _Writer:
     def _parts(self, element: Element) -> tuple[list[dict[str, str]], str]:
         """The parts of a date, and what stands between them: the style's own, or those of its form."""
         form = element.get("form")
-        own = {part.get("name", ""): part.attrib for part in element.findall("date-part")}
+        own = {part.get("name", ""): part.attrib for part in element.findall("date-part") if part.get("name")}
         if form is None:
             return [dict(attributes) for attributes in own.values()], element.get("delimiter", "")
         shape = self._style.dates.get(form)
         wanted = element.get("date-parts", "year-month-day").split("-")
         parts = [{**part.attrib, **own.get(part.get("name", ""), {})} for part in (shape if shape is not None else ())]
-        return [part for part in parts if part["name"] in wanted], shape.get(
+        return [part for part in parts if part.get("name") in wanted], shape.get(
             "delimiter", ""
         ) if shape is not None else ""
 

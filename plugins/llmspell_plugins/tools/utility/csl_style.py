@@ -158,9 +158,21 @@ def read_style(text: str) -> Style:
             american = option.get("punctuation-in-quote", str(american)).lower() == "true"
     title = root.findtext("info/title") or "a style"
     macros = {each.get("name", ""): each for each in root.findall("macro")}
+    _check_end(macros)
     return Style(
         " ".join(title.split())[:300], root, macros, citation, root.find("bibliography"), terms, dates, american
     )
+
+
+def _check_end(macros: Mapping[str, Element]) -> None:
+    """Refuse macros that call each other in a circle."""
+    called = {name: {each.get("macro", "") for each in macro.iter("text")} for name, macro in macros.items()}
+    while called:
+        done = {name for name, others in called.items() if not others & called.keys()}
+        if not done:
+            shown = ", ".join(sorted(called))[:80]
+            raise _refused(f"its macros call each other without an end ({shown})", "correct it")
+        called = {name: others for name, others in called.items() if name not in done}
 
 
 def _walk(element: Element, depth: int) -> Iterator[tuple[Element, int]]:

@@ -476,3 +476,14 @@ async def test_to_evaluate_only_lets_pass_what_cannot_be_shown_and_notes_it() ->
 async def test_a_verdict_that_talks_without_end_is_none(verdict: dict[str, Any]) -> None:
     async with asked_about(Asked(says_so(decision="allow", **verdict))) as host:
         assert "host_error:verdict_invalid" in (await denied(host)).reason
+
+
+async def test_each_asking_is_an_event_without_anything_of_what_was_shown() -> None:
+    heard: list[Any] = []
+    async with asked_about(Asked()) as host:
+        host.events.on("agent_hooks.record", lambda event: heard.append(event.data))
+        await host.call("tool:act", {"text": "confidential"})
+        await trio.sleep(0.05)
+
+    assert [each["interception_point"] for each in heard] == ["pre_tool_call", "post_tool_call"]
+    assert "confidential" not in str(heard)

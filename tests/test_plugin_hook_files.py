@@ -897,3 +897,19 @@ async def test_two_hosts_in_one_process_run_their_own_files(tmp_path: Path) -> N
         await denied(second, n=2)
 
     assert [[each["tool_input"]["n"] for each in desk.sent()] for desk in desks] == [[1], [2]]
+
+
+async def test_a_matcher_that_names_no_tool_of_ours_is_told_of(desk: Desk) -> None:
+    async with desk.host(desk.file(PreToolUse=[("Task|act", desk.command())])) as host:
+        told = " ".join(str(problem) for problem in host.problems)
+        await host.call("tool:act", {})
+
+    assert "hooks.PreToolUse[0].matcher: no tool here is Task" in told
+    assert len(desk.sent()) == 1
+
+
+@pytest.mark.parametrize("matcher", ["file-editor", "file_editor"])
+async def test_a_tool_is_named_with_either_line_between_its_words(desk: Desk, matcher: str) -> None:
+    (desk.folder / "a.txt").write_text("a")
+    async with desk.host(desk.file(PreToolUse=[(matcher, desk.command(exit=2))])) as host:
+        await denied(host, "file-editor", operation="view", path=str(desk.folder / "a.txt"))

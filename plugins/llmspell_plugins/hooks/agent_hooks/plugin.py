@@ -23,7 +23,8 @@ from pydantic import BaseModel
 
 from llmspell_hookspecs import Cancel, HookContext, Modified, Priority, Services, hookimpl
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
-from llmspell_hookspecs.errors import InvalidInputError, PluginError, line_of_error
+from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, PluginError, line_of_error
+from llmspell_hookspecs.event import Events
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.services import Clock, ProjectFolder, SettingsAccess
@@ -43,6 +44,7 @@ from .view import POINT_OF, View, view_of
 __all__ = ["AgentHooks", "AgentHooksSettings"]
 
 _SPEC: Final = "agent-hooks/0.1"
+_TOPIC: Final = "agent_hooks.record"
 _BOTH: Final = (
     "before_agent_execution",
     "before_model_call",
@@ -73,6 +75,7 @@ class AgentHooks:
     Settings: ClassVar[type[BaseModel]] = AgentHooksSettings
 
     def __init__(self, settings: AgentHooksSettings, services: Services) -> None:
+        self._services = services
         self._clock = services.get(Clock)
         self._sessions = Sessions()
         self._counts: Counter[str] = Counter()
@@ -213,7 +216,7 @@ class AgentHooks:
             view = await _beside(context, self._call_id(context, session))
         except InvalidInputError as error:
             emission = self._emitter.reject(self._envelope(context, session), line_of_error(error))
-            self._counts["deny"] += 1
+            self._note(emission)
             return None if emission.proceeds else _refused(emission.verdict)
         emission = await self._emit(context, session, view)
         context.metadata[self.name][_phase(context)] = _Memo(emission.target, emission)
@@ -239,8 +242,18 @@ class AgentHooks:
     async def _emit(self, context: HookContext[Any], session: Session, view: View, point: str = "") -> Emission:
         shown = {**self._envelope(context, session, point), "target": view.target, **view.members}
         emission = await self._emitter.emit(shown, view.taken)
-        self._counts[emission.verdict.decision] += 1
+        self._note(emission)
         return emission
+
+    def _note(self, emission: Emission) -> None:
+        """Count it, and tell whoever listens of its record, which holds nothing of what was shown."""
+        self._counts[emission.verdict.decision] += 1
+        events = self._services.get(Events)
+        if events.listens(_TOPIC):
+            try:
+                events.publish_nowait(_TOPIC, dict(emission.record))
+            except LlmspellError as error:
+                self._services.get(Operations).problem(error)
 
     def _envelope(self, context: HookContext[Any], session: Session, point: str = "") -> dict[str, Any]:
         return {

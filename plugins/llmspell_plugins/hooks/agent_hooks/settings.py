@@ -64,7 +64,7 @@ class AgentHooksSettings(BaseModel):
     max_context_bytes: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=1024 * 1024, ge=1024, le=16 * 1024 * 1024, description="How large a context may be; larger is denied."
     )
-    max_records: Annotated[int, Policy.FREE] = Field(
+    max_records: Annotated[int, Policy.LOCKED] = Field(
         default=1000, ge=1, le=1_000_000, description="How many records are kept in memory."
     )
 

@@ -48,8 +48,6 @@ _OWN: Final[Mapping[str, Mapping[str, type]]] = {
     "PostToolUse": {"additionalContext": str, "updatedToolOutput": object, "updatedMCPToolOutput": object},
     "UserPromptSubmit": {"additionalContext": str},
     "SessionStart": {"additionalContext": str},
-    "Stop": {"additionalContext": str},
-    "SubagentStop": {"additionalContext": str},
 }
 _WORDS: Final = {"PreToolUse": {"approve": "pass", "block": "deny"}}
 _PERMISSIONS: Final = {"allow": "pass", "deny": "deny", "ask": "ask", "defer": "ask"}

@@ -18,7 +18,8 @@ from msgspec import Struct
 from llmspell_hookspecs.errors import InvalidInputError, PluginError, line_of_error
 from llmspell_hookspecs.regular import read_regular
 
-from .matcher import check_matcher
+from .matcher import check_matcher, named
+from .tools import NONE_HERE
 
 __all__ = ["EVENTS", "Command", "HookFile", "read_hook_file"]
 
@@ -195,6 +196,9 @@ class _Reader:
             check_matcher(matcher)
         except InvalidInputError as error:
             raise InvalidInputError(f"{where}.matcher: {line_of_error(error)}") from None
+        if event in ("PreToolUse", "PostToolUse"):
+            for name in sorted(named(matcher) & NONE_HERE):
+                self.told.append(f"{where}.matcher: no tool here is {name}, so nothing is asked about it")
         items = _list(group.get("hooks"), f"{where}.hooks")
         return [self._command(event, matcher, item, f"{where}.hooks[{n}]") for n, item in enumerate(items)]
 

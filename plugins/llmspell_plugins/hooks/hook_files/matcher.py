@@ -14,7 +14,7 @@ from typing import Final
 
 from llmspell_hookspecs.errors import InvalidInputError
 
-__all__ = ["check_matcher", "matches"]
+__all__ = ["check_matcher", "matches", "named"]
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_|, -]*", re.ASCII)
 _LONGEST_PATTERN: Final = 500
@@ -51,6 +51,11 @@ def check_matcher(pattern: str) -> None:
         raise InvalidInputError(f"{pattern!r:.100} repeats {repeats} times; {_MOST_REPEATS} are read")
 
 
+def named(pattern: str) -> frozenset[str]:
+    """Return the names that a matcher spells out; none of a regular expression."""
+    return frozenset(each.strip() for each in re.split(r"[|,]", pattern)) if _is_plain(pattern) else frozenset()
+
+
 def matches(pattern: str, names: Iterable[str]) -> bool:
     """Return whether a matcher that was checked is about any of these names."""
     return pattern in ("", "*") or any(_fits(pattern, name) for name in names)
@@ -59,7 +64,7 @@ def matches(pattern: str, names: Iterable[str]) -> bool:
 @lru_cache(4096)
 def _fits(pattern: str, name: str) -> bool:
     if _is_plain(pattern):
-        return name in {each.strip() for each in re.split(r"[|,]", pattern)}
+        return name in named(pattern)
     return len(name) > _LONGEST_NAME or re.search(pattern, name) is not None
 
 

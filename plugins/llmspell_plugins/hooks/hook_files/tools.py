@@ -19,7 +19,7 @@ from msgspec import Struct
 from llmspell_hookspecs.errors import InvalidInputError
 from llmspell_hookspecs.secret import HiddenText
 
-__all__ = ["TABLE", "Shown", "shown_call"]
+__all__ = ["NONE_HERE", "TABLE", "Shown", "shown_call"]
 
 Parameters = Mapping[str, Any]
 
@@ -42,7 +42,7 @@ class Shown(Struct, frozen=True):
     @property
     def names(self) -> tuple[str, ...]:
         """What matchers may call it."""
-        return (self.name,) if self.name == self.own else (self.name, self.own)
+        return (self.name, self.own, self.own.replace("-", "_"), self.own.replace("_", "-"))
 
 
 class _Row(Struct, frozen=True):
@@ -88,6 +88,25 @@ TABLE: Final[Mapping[str, tuple[_Row, ...]]] = {
     "web_search": (_Row("WebSearch", {"query": "input"}),),
 }
 """The tools of the box that have a name there; of the rows whose operation it is all are shown, else the last."""
+NONE_HERE: Final = frozenset(
+    {
+        "Agent",
+        "AskUserQuestion",
+        "BashOutput",
+        "ExitPlanMode",
+        "Glob",
+        "KillShell",
+        "LSP",
+        "NotebookEdit",
+        "NotebookRead",
+        "Skill",
+        "SlashCommand",
+        "Task",
+        "TodoRead",
+        "TodoWrite",
+    }
+)
+"""The tools there that no tool here is: a matcher that names one is told of when its file is read."""
 _SHELL: Final = re.compile(r"[();<>|&`$*?\[\]{}~\\\n#!]")
 _ALIASES: Final = {"url": "input", "query": "input", "command": "executable", "args": "arguments"}
 """Under which names the parameters may be given here, before the tool has named them."""

@@ -118,6 +118,8 @@ ENDS: list[tuple[str, dict[str, Any], str]] = [
     ("block", {"say": '{"decision": "block", "reason": "so"}'}, "so"),
     ("stop", {"say": '{"continue": false, "stopReason": "enough"}'}, "enough"),
     ("no JSON", {"say": '{"decision": '}, "begins as JSON and is none"),
+    ("words before its JSON", {"say": 'loading...\n{"decision": "block"}'}, "words before its JSON"),
+    ("two objects of JSON", {"say": '{}\n{"decision": "block"}'}, "begins as JSON and is none"),
     ("a word that is none", {"say": '{"decision": "maybe"}'}, "its decision 'maybe' is none"),
     ("a permission that is none", {"say": '{"hookSpecificOutput": {"permissionDecision": "yes"}}'}, "'yes' is none"),
     ("a member of another type", {"say": '{"continue": "no"}'}, "its continue is a str"),

@@ -14,6 +14,7 @@ Invariant: only what was understood whole has an effect other than a denial.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -51,6 +52,7 @@ _OWN: Final[Mapping[str, Mapping[str, type]]] = {
 }
 _WORDS: Final = {"PreToolUse": {"approve": "pass", "block": "deny"}}
 _PERMISSIONS: Final = {"allow": "pass", "deny": "deny", "ask": "ask", "defer": "ask"}
+_ANSWERS: Final = re.compile(r'"(?:hookSpecificOutput|permissionDecision|decision|continue)"\s*:')
 _MOST_REASON: Final = 2000
 _MOST_CONTEXT: Final = 10_000
 
@@ -108,6 +110,8 @@ def read_answer(command: Command, ended: Ended, limits: tuple[float, int]) -> An
     except UnicodeDecodeError:
         return failed(command, "what it printed is not UTF-8")
     if not text.startswith("{"):
+        if command.event in DECIDING and _ANSWERS.search(text):
+            return failed(command, "it printed words before its JSON, so that nobody reads that")
         return Answer(context=text[:_MOST_CONTEXT] if command.event in _SAYS else "")
     try:
         return _understood(command, json.loads(text, object_pairs_hook=_once, parse_constant=_refuse))

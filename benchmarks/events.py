@@ -25,6 +25,8 @@ __all__ = ["measure_events"]
 
 _MANY: Final = 1000
 _FEW: Final = 10
+_SUSTAINED: Final = 30_000
+_PAUSE: Final = 64
 _TOPIC: Final = "user.created"
 _ALONE: Final = f"{OURS}, no other pattern"
 _BAR: Final = Bar("800,000 a second", plus_ns=_MANY * 1e9 / 800_000)
@@ -62,6 +64,7 @@ async def measure_events(rounds: int) -> Run:
             Row(f"{_MANY} events to one async subscriber", _many(nursery, alone, loop, absent), _BAR),
             Row(f"{_MANY} events, 1000 other patterns", _crowd(nursery, alone, crowded), _PATTERNS),
             Row(f"{_MANY} events, 50,000 topics", _topics(nursery, crowded)),
+            Row(f"{_SUSTAINED} events, a pause after every {_PAUSE}", _sustained(nursery, alone)),
             Row(f"{_FEW} events to one async subscriber", _few(nursery, alone, loop, absent)),
         ]
         run = await measure(rows, rounds)
@@ -113,6 +116,29 @@ def _crowd(nursery: trio.Nursery, alone: Host, crowded: Host) -> Sequence[Conten
         Contender(_ALONE, _publish_nowait(nursery, alone, "crowd"), waits=True),
         Contender(OURS, _publish_nowait(nursery, crowded, "crowd"), waits=True),
     ]
+
+
+def _sustained(nursery: trio.Nursery, host: Host) -> Sequence[Contender]:
+    """A stream: a publisher that lets others run after every 64 events, beside one subscriber."""
+    return [
+        Contender("floor: deque, batched wake-up", _deque_stream(nursery), waits=True),
+        Contender(OURS, _stream(nursery, host), waits=True),
+    ]
+
+
+def _stream(nursery: trio.Nursery, host: Host) -> Call:
+    finished = _receive(nursery, host, _SUSTAINED, "sustained.*")
+    publish = host.events.publish_nowait
+
+    async def call() -> None:
+        done = finished()
+        for number in range(_SUSTAINED):
+            publish("sustained.created", {"id": number})
+            if number % _PAUSE == _PAUSE - 1:
+                await trio.lowlevel.checkpoint()
+        await done.wait()
+
+    return call
 
 
 def _topics(nursery: trio.Nursery, host: Host) -> Sequence[Contender]:
@@ -177,9 +203,41 @@ def _receive(nursery: trio.Nursery, host: Host, count: int, topics: str) -> Call
 
 
 def _deque(nursery: trio.Nursery) -> Call:
+    waiting, lot, begin = _waiting(nursery, _MANY)
+
+    async def call() -> None:
+        done = begin()
+        for number in range(_MANY):
+            waiting.append(Event(_TOPIC, {"id": number}))
+        lot.unpark_all()
+        await done.wait()
+
+    return call
+
+
+def _deque_stream(nursery: trio.Nursery) -> Call:
+    waiting, lot, begin = _waiting(nursery, _SUSTAINED)
+
+    async def call() -> None:
+        done = begin()
+        for number in range(_SUSTAINED):
+            waiting.append(Event(_TOPIC, {"id": number}))
+            if number % _PAUSE == _PAUSE - 1:
+                lot.unpark_all()
+                await trio.lowlevel.checkpoint()
+        lot.unpark_all()
+        await done.wait()
+
+    return call
+
+
+def _waiting(
+    nursery: trio.Nursery, wanted: int
+) -> tuple[deque[Event], trio.lowlevel.ParkingLot, Callable[[], trio.Event]]:
+    """Return a deque with its consumer, what wakes that, and what begins a call."""
     waiting: deque[Event] = deque()
     lot = trio.lowlevel.ParkingLot()
-    count = _Count(_MANY, lambda: done[0].set())
+    count = _Count(wanted, lambda: done[0].set())
     done = [trio.Event()]
 
     async def consume() -> None:
@@ -189,16 +247,12 @@ def _deque(nursery: trio.Nursery) -> Call:
             waiting.popleft()
             count.one()
 
-    nursery.start_soon(consume)
-
-    async def call() -> None:
+    def begin() -> trio.Event:
         done[0] = trio.Event()
-        for number in range(_MANY):
-            waiting.append(Event(_TOPIC, {"id": number}))
-        lot.unpark_all()
-        await done[0].wait()
+        return done[0]
 
-    return call
+    nursery.start_soon(consume)
+    return waiting, lot, begin
 
 
 def _channel(nursery: trio.Nursery) -> Call:

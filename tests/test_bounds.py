@@ -486,6 +486,7 @@ NO_SERVICE = {
     "Pattern": "run by the runner",
     "Provider": "asked by the runner",
     "Approvals": "each of its calls waits for the storage",
+    "EventLog": "each of its calls waits for the storage",
     "ResultCache": "the runner alone asks it, where a hook of an operation wants a result kept",
     "ResultStore": "each of its calls waits for the storage",
     "WorkflowHandle": "a workflow's runs are operations",

@@ -178,6 +178,9 @@ async def test_a_request_that_nobody_answers_is_one_clear_error(autojump_clock: 
     async with opened() as host:
         with pytest.raises(NoResponseError) as unheard:
             await host.events.request("a")
+        async with host.events.subscribe("**", as_published=True):
+            with pytest.raises(NoResponseError, match="nobody is subscribed to it"):
+                await host.events.request("a")
         async with host.events.subscribe("a"):
             with pytest.raises(NoResponseError) as late:
                 await host.events.request("a", timeout_s=3)

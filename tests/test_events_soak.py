@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from benchmarks.soak import soak
 
 from kernel import opened
 from llmspell import Host
@@ -171,3 +172,13 @@ async def test_a_million_events_through_slow_fast_blocking_and_closing_subscribe
     assert sum(consumer.info.discarded for consumer in gone) > 0
     assert max(sizes) - sizes[1] < 20_000_000, sizes
     assert msgspec.json.encode(stats)
+
+
+@pytest.mark.long
+async def test_the_long_run_of_the_benchmarks_adds_up_over_three_hundred_thousand_events() -> None:
+    done = await soak(300_000)
+
+    assert done.problems == ()
+    assert done.stats.published == 300_000
+    assert {info.overflow for info in done.subscriptions} == {"block", "drop_oldest", "drop_newest", "sample(0.1)"}
+    assert min(done.stats.dropped, done.stats.expired, done.stats.sampled, done.stats.discarded) > 0

@@ -57,6 +57,28 @@ TOUR = """
   csv_analyzer     completed 3, refused 0, failed 0
   calculator       completed 5, refused 0, failed 0
 """
+EVENTS = """
+== 1. The more urgent comes first
+  -10  put out the fire
+    0  answer mail
+    0  answer the phone
+    5  tidy up
+
+== 2. A question and its answer
+  tea: 4.5
+  gold: false
+  weather: event weather.in: nobody is subscribed to it, so nobody answers
+
+== 3. Only what a filter accepts
+  alarm of sensor.door.3
+  alarm of sensor.door.6
+
+== 4. What became of them
+  matched 2, delivered 2, dropped 0
+  answers took a handler less than a second: true
+
+== 5. What is on record
+  events of jobs on record: """
 AGENT = (
     """
 > what is 120 * 4.5?
@@ -125,6 +147,14 @@ def test_the_tour_prints_what_each_tool_and_hook_did(examples: Path) -> None:
     printed = run("examples/tour.lua")
 
     assert printed.splitlines() == TOUR.splitlines()
+
+
+def test_the_events_come_in_the_order_that_is_said_and_are_on_record_where_that_is_wanted(examples: Path) -> None:
+    plain = run("examples/events.lua")
+    recorded = [run("--set", "plugins.event_log.enabled=true", "examples/events.lua") for _ in range(2)]
+
+    assert plain == f"{EVENTS.lstrip()}0\n"
+    assert recorded == [f"{EVENTS.lstrip()}4\n", f"{EVENTS.lstrip()}8\n"]
 
 
 def test_the_agent_uses_tools_over_the_files_and_is_denied_the_deletion(examples: Path) -> None:
@@ -215,7 +245,12 @@ def test_the_tour_explains_itself(examples: Path) -> None:
 
 
 def test_every_script_among_the_examples_is_run_here() -> None:
-    assert [path.name for path in sorted(EXAMPLES.glob("*.lua"))] == ["agent.lua", "tour.lua"]
+    assert [path.name for path in sorted(EXAMPLES.glob("*.lua"))] == [
+        "agent.lua",
+        "events.lua",
+        "timeline.lua",
+        "tour.lua",
+    ]
 
 
 def test_a_workflow_whose_process_died_is_resumed_and_nobody_is_charged_twice(

@@ -23,6 +23,7 @@ PLUGINS: dict[str, dict[str, Any]] = {
     "metrics": {},
     "debugging": {},
     "approval_gate": {},
+    "event_log": {},
     "timeline": {},
 }
 COMBINATIONS = [*[(name,) for name in PLUGINS], *itertools.combinations(PLUGINS, 2), tuple(PLUGINS)]

@@ -280,7 +280,7 @@ class Events(Protocol):
             block_s: With ``block``, how long a publisher waits before it is refused; None for ever.
             where: Which of the events that match it takes; all if None.
             as_published: Whether events come in the order of publishing whatever their priority, and however old, as
-                who records them wants it.
+                who records them wants it; who does so answers no request.
             owner: Who subscribes.
             language: Where.
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from .errors import InvalidInputError
 
-__all__ = ["MailboxOptions", "read_options"]
+__all__ = ["MailboxOptions", "Overflow", "read_options"]
 
 Overflow = Literal["drop_oldest", "drop_newest", "block", "reject", "sample"]
 _OVERFLOWS: Final = ("drop_oldest", "drop_newest", "block", "reject")

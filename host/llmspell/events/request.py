@@ -15,6 +15,8 @@ from msgspec import Struct
 from llmspell_hookspecs import Event, Events, InvalidInputError
 from llmspell_hookspecs.errors import NoResponseError
 
+from .mailbox import Mailbox
+
 __all__ = ["Requests", "response_to"]
 
 
@@ -38,7 +40,7 @@ class Requests:
         open: Those that wait, by the id of their event.
     """
 
-    def __init__(self, events: Events, route: Callable[[str], Sequence[object]], prefix: str) -> None:
+    def __init__(self, events: Events, route: Callable[[str], Sequence[Mailbox]], prefix: str) -> None:
         self.open: dict[str, _Request] = {}
         self._events = events
         self._route = route
@@ -49,7 +51,7 @@ class Requests:
         await trio.lowlevel.checkpoint()
         if not timeout_s >= 0:
             raise InvalidInputError(f"event {topic}: timeout_s must be 0 or more, not {timeout_s!r}", field="timeout_s")
-        if not self._route(topic):
+        if all(mailbox.options.as_published for mailbox in self._route(topic)):  # who records answers nothing
             message = f"event {topic}: nobody is subscribed to it, so nobody answers; subscribe who does before"
             raise NoResponseError(message, topic=topic, limit_s=timeout_s)
         id = next(self._ids)

@@ -8,21 +8,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 import msgspec
 import trio
 
-from llmspell_hookspecs import Event, Events, InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs import Events, InvalidInputError, ScriptGlobal, Services, script_method
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.event import Subscription
-from llmspell_hookspecs.language import ScriptFunction, ScriptScope
+from llmspell_hookspecs.event_log import EventLog, EventSelection
+from llmspell_hookspecs.language import ScriptScope
+from llmspell_hookspecs.services import SettingsAccess
 from llmspell_hookspecs.timeline import TimelineEntry
-from llmspell_hookspecs.values import thaw
 from llmspell_plugins.globals.event_timeline import Lookback, counted, placed
 
-from .event_options import SubscribeRequest, read_batch, read_publish, read_subscribe
+from .event_options import (
+    SubscribeRequest,
+    check_data,
+    read_ask,
+    read_batch,
+    read_publish,
+    read_query,
+    read_response,
+    read_subscribe,
+)
+from .event_query import find_recorded
+from .event_table import Handler, event_table
 
 __all__ = ["EventGlobal"]
 
@@ -33,8 +44,6 @@ _LOOK_EVERY: Final = 64
 """Once in so many of its publications the script's waiting events are counted."""
 _DRAIN_S: Final = 2.0
 """How long the end of a script waits for its handlers."""
-_SERIALIZATION: Final = "1.0"
-"""The form of this table, as the original counts it."""
 _LOOK_S: Final = 0.001
 
 
@@ -46,7 +55,7 @@ class EventGlobal(ScriptGlobal):
     def __init__(self, services: Services, scope: ScriptScope) -> None:
         super().__init__(services, scope)
         self._mine: dict[str, Subscription] = {}
-        self._handlers: dict[str, _Handler] = {}
+        self._handlers: dict[str, Handler] = {}
         self._published = 0
         self._lookback = Lookback(services)
         scope.on_end(self._drain)
@@ -59,8 +68,8 @@ class EventGlobal(ScriptGlobal):
         Args:
             type: The event's type, such as ``user.created``; or a table with event_type, data (or payload) and options.
             data: Any plain value.
-            options: A table: ttl_seconds, correlation_id, causation_id, source, target, tags, priority, language,
-                persistent (a tag), or these under metadata.
+            options: A table: ttl_seconds, correlation_id, causation_id, source, target, tags, priority (the smaller
+                comes first), language, persistent (a tag), or these under metadata.
 
         Raises:
             InvalidInputError: A part is missing or wrong.
@@ -76,6 +85,63 @@ class EventGlobal(ScriptGlobal):
         await trio.lowlevel.checkpoint()  # handlers in the same script have their turn
         return True
 
+    @script_method("ask")
+    async def request(self, type: Any, data: Any = None, options: Any = None) -> dict[str, Any]:
+        """Publish an event and return the answer to it: what a subscriber gives with ``respond``.
+
+        Args:
+            type: As with ``publish``.
+            data: Any plain value.
+            options: Those of ``publish``, and timeout_ms, which is 5000 if it is left out.
+
+        Raises:
+            InvalidInputError: A part is missing or wrong.
+            NoResponseError: Nobody is subscribed to it, or nobody answered within the time.
+            OperationCancelledError: A hook cancelled it.
+        """
+        asked = read_ask("Event.request", type, data, options)
+        request = asked.published
+        fields = request.options.fields(f"script:{self.scope.script.name}", self.scope.language)
+        answer = await self._events.request(request.type, request.data, timeout_s=asked.timeout_ms / 1000, **fields)
+        return event_table(answer, self.scope.language)
+
+    @script_method("reply")
+    def respond(self, event: Any, data: Any = None) -> bool:
+        """Answer a request: the event that was received, and any plain value.
+
+        Raises:
+            InvalidInputError: The event is missing, or the data is not plain.
+            OperationCancelledError: A hook cancelled the answer.
+        """
+        request = read_response("Event.respond", event)
+        check_data("Event.respond", data)
+        source, language = f"script:{self.scope.script.name}", self.scope.language
+        self._events.respond(request, data, source=source, language=language)
+        return True
+
+    @script_method()
+    async def query(self, options: Any = None) -> Sequence[dict[str, Any]]:
+        """Return events on record in the event log, the oldest first; see the plugin event_log.
+
+        They are those that scripts of this name published, or all where the setting ``scripts`` says so.
+
+        Args:
+            options: A pattern, or a table: event_type (or patterns), start_time and end_time (seconds, or as ISO 8601
+                writes them), after (a number in the log), limit (1000), filters (as with ``subscribe``).
+
+        Raises:
+            InvalidInputError: An option is wrong.
+        """
+        query = read_query("Event.query", options)
+        log = await self.services.enter(EventLog)
+        chosen = EventSelection(query.after, None, query.patterns, query.start, query.end)
+        tables = self.services.get(SettingsAccess).plain("plugins") or {}
+        owner = "" if tables.get("event_log", {}).get("scripts") == "all" else f"script:{self.scope.script.name}"
+        return [
+            {**event_table(each.event, self.scope.language), "number": each.number}
+            for each in await find_recorded(log, chosen, query.filter.chosen(), owner, query.limit)
+        ]
+
     @script_method()
     def subscribe(self, pattern: Any, handler: Any = None, options: Any = None) -> str:
         """Subscribe; returns the subscription's id.
@@ -85,7 +151,8 @@ class EventGlobal(ScriptGlobal):
             handler: Is called with each event, also with those that wait when the script ends, for at most 2 s;
                 without one, call ``receive``.
             options: A table: overflow or backpressure (drop_oldest, drop_newest, block, reject, sample(0.1)),
-                max_queue_size, block_timeout_ms, language.
+                max_queue_size, block_timeout_ms, language, filter (a table: source, target, correlation_id, tags,
+                language, priority).
 
         Raises:
             InvalidInputError: A pattern or an option is wrong.
@@ -112,7 +179,7 @@ class EventGlobal(ScriptGlobal):
             InvalidInputError: This script has no such subscription.
         """
         event = await self._find("receive", subscription).receive(max(0.0, timeout_ms) / 1000)
-        return None if event is None else _table(event, self.scope.language)
+        return None if event is None else event_table(event, self.scope.language)
 
     @script_method()
     async def receive_batch(self, subscription: Any, options: Any = None) -> Sequence[dict[str, Any]]:
@@ -120,7 +187,7 @@ class EventGlobal(ScriptGlobal):
 
         Args:
             subscription: What ``subscribe`` answered.
-            options: A table: max_events, timeout_ms; or how many.
+            options: A table: max_events, timeout_ms for the first, within_ms after it for more; or how many.
 
         Raises:
             InvalidInputError: This script has no such subscription.
@@ -128,10 +195,14 @@ class EventGlobal(ScriptGlobal):
         wanted = read_batch("Event.receive_batch", options)
         found = self._find("receive_batch", subscription)
         event = await found.receive(wanted.timeout_ms / 1000)
+        until_s = trio.current_time() + wanted.within_ms / 1000
         batch: list[dict[str, Any]] = []
         while event is not None:
-            batch.append(_table(event, self.scope.language))
+            batch.append(event_table(event, self.scope.language))
             event = found.receive_nowait() if len(batch) < wanted.max_events else None
+            left_s = until_s - trio.current_time()
+            if event is None and left_s > 0 and len(batch) < wanted.max_events:
+                event = await found.receive(left_s)
         return batch
 
     @script_method("off")
@@ -174,14 +245,14 @@ class EventGlobal(ScriptGlobal):
             InvalidInputError: This script has no such subscription.
         """
         info = self._find("subscription_stats", subscription).info
-        counts = thaw(msgspec.structs.asdict(info))
+        counts = msgspec.to_builtins(info)
         return {**counts, "pattern": info.patterns[0], "events_received": info.delivered, "queue_size": info.pending}
 
     @script_method("stats")
     def get_stats(self) -> dict[str, Any]:
         """Return what became of all events of the host, and how many subscriptions there are."""
         stats, languages = self._events.stats(), Counter(info.language for info in self._events.subscriptions())
-        bus = msgspec.structs.asdict(stats)
+        bus = msgspec.to_builtins(stats)
         return {
             "event_bus_stats": {
                 **bus,
@@ -251,7 +322,7 @@ class EventGlobal(ScriptGlobal):
         language = self.scope.language
 
         def tables() -> list[dict[str, Any]]:
-            return [placed(entry, _table(entry.event, language)) for entry in entries]
+            return [placed(entry, event_table(entry.event, language)) for entry in entries]
 
         return await trio.to_thread.run_sync(tables, abandon_on_cancel=True)
 
@@ -265,6 +336,7 @@ class EventGlobal(ScriptGlobal):
         given: dict[str, Any] = {
             "capacity": options.capacity,
             "overflow": options.overflow,
+            "where": options.filter.chosen(),
             "block_s": options.block_timeout_ms / 1000,
             "owner": f"script:{self.scope.script.name}",
             "language": options.language or self.scope.language,
@@ -273,7 +345,7 @@ class EventGlobal(ScriptGlobal):
             subscription = self._events.subscribe(request.patterns, **given)
             subscription.open()
         else:
-            handler = _Handler(request.function, self.scope.language)
+            handler = Handler(request.function, self.scope.language)
             subscription = self._events.on(request.patterns, handler, **given)
             self._handlers[subscription.id] = handler
         self._mine[subscription.id] = subscription
@@ -306,54 +378,3 @@ class EventGlobal(ScriptGlobal):
             )
             raise InvalidInputError(message, field="subscription")
         return found
-
-
-class _Handler:
-    """A function of the script that is called with events."""
-
-    def __init__(self, function: ScriptFunction, language: str) -> None:
-        self.running = False
-        self._language = language
-        self._function = function
-
-    async def __call__(self, event: Event) -> None:
-        self.running = True
-        try:
-            await self._function(_table(event, self._language))
-        finally:
-            self.running = False
-
-
-def _table(event: Event, language: str) -> dict[str, Any]:
-    """Return the event as scripts know it, under the original's names and ours.
-
-    Args:
-        event: The event.
-        language: That of the script that it is given to.
-    """
-    data = thaw(event.data)
-    metadata = {
-        "correlation_id": event.correlation_id,
-        "causation_id": event.causation_id,
-        "source": event.source,
-        "target": event.target,
-        "tags": list(event.tags),
-        "priority": event.priority,
-        "ttl": event.ttl_s,
-    }
-    return {
-        "id": event.id,
-        "event_type": event.type,
-        "type": event.type,
-        "topic": event.type,
-        "data": data,
-        "payload": data,
-        "language": event.language,
-        "timestamp": datetime.fromtimestamp(event.timestamp, UTC).isoformat(),
-        "sequence": event.sequence,
-        "schema_version": event.schema_version,
-        "serialization_version": _SERIALIZATION,
-        "target_language": language,
-        "metadata": metadata,
-        **metadata,
-    }

@@ -11,18 +11,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Struct
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs import Event, InvalidInputError
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.language import ScriptFunction
 from llmspell_hookspecs.parameters import written_names
+from llmspell_hookspecs.selection import EventFilter
 
-__all__ = ["BatchOptions", "PublishRequest", "SubscribeRequest", "read_batch", "read_publish", "read_subscribe"]
+__all__ = [
+    "AskRequest",
+    "BatchOptions",
+    "PublishRequest",
+    "QueryOptions",
+    "SubscribeRequest",
+    "check_data",
+    "read_ask",
+    "read_batch",
+    "read_publish",
+    "read_query",
+    "read_response",
+    "read_subscribe",
+]
 
 _DATA_BYTES: Final = 256 * 1024
 _TYPE: Final = ("event_type", "type", "topic")
@@ -45,6 +60,21 @@ def _strategy(value: Any) -> Any:
         return value
     word = _WORD.sub("_", value).lower()
     return "block" if word in ("backpressure", "back_pressure") else word
+
+
+def _table(value: Any) -> Any:
+    """An empty list, which is what an empty table is in some languages, stands for an empty table."""
+    return {} if isinstance(value, list | tuple) and not value else value
+
+
+def _moment(value: Any) -> Any:
+    """A time as ISO 8601 writes it stands for its seconds since the epoch."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except OverflowError as error:
+        raise ValueError(f"{value!r} is no time") from error
 
 
 class PublishOptions(BaseModel):
@@ -72,8 +102,28 @@ class PublishOptions(BaseModel):
         return given
 
 
+class FilterOptions(BaseModel):
+    """What an event must be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = ""
+    target: str = ""
+    correlation_id: str = ""
+    tags: Annotated[tuple[str, ...], BeforeValidator(_texts)] = Field(
+        default=(), validation_alias=AliasChoices("tags", "tag")
+    )
+    language: str = ""
+    priority: int | None = None
+
+    def chosen(self) -> EventFilter | None:
+        """Return the filter; None if nothing is said."""
+        wanted = EventFilter(**self.model_dump())
+        return None if wanted == EventFilter() else wanted
+
+
 class SubscribeOptions(BaseModel):
-    """How a subscription's mailbox is bounded."""
+    """How a subscription's mailbox is bounded, and what it takes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -85,6 +135,30 @@ class SubscribeOptions(BaseModel):
         default=1000, ge=1, le=10_000, validation_alias=AliasChoices("capacity", "max_queue_size", "queue_size")
     )
     block_timeout_ms: float = Field(default=5000, ge=0)
+    filter: Annotated[FilterOptions, BeforeValidator(_table)] = Field(
+        default=FilterOptions(), validation_alias=AliasChoices("filter", "filters", "where")
+    )
+
+
+class QueryOptions(BaseModel):
+    """Which events on record are asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patterns: Annotated[tuple[str, ...], BeforeValidator(_texts)] = Field(
+        default=("**",), validation_alias=AliasChoices(*_PATTERNS)
+    )
+    start: Annotated[float | None, BeforeValidator(_moment)] = Field(
+        default=None, validation_alias=AliasChoices("start_time", "since", "start")
+    )
+    end: Annotated[float | None, BeforeValidator(_moment)] = Field(
+        default=None, validation_alias=AliasChoices("end_time", "until", "end")
+    )
+    after: int = Field(default=0, ge=0)
+    limit: int = Field(default=1000, ge=1, le=10_000)
+    filter: Annotated[FilterOptions, BeforeValidator(_table)] = Field(
+        default=FilterOptions(), validation_alias=AliasChoices("filters", "filter", "where")
+    )
 
 
 class BatchOptions(BaseModel):
@@ -94,6 +168,7 @@ class BatchOptions(BaseModel):
 
     max_events: int = Field(default=100, ge=1, le=10_000)
     timeout_ms: float = Field(default=5000, ge=0)
+    within_ms: float = Field(default=0, ge=0)
 
 
 class PublishRequest(Struct, frozen=True):
@@ -102,6 +177,13 @@ class PublishRequest(Struct, frozen=True):
     type: str
     data: Any
     options: PublishOptions
+
+
+class AskRequest(Struct, frozen=True):
+    """What a script publishes and waits for an answer to."""
+
+    published: PublishRequest
+    timeout_ms: float
 
 
 class SubscribeRequest(Struct, frozen=True):
@@ -127,8 +209,51 @@ def read_publish(where: str, type: Any, data: Any, options: Any) -> PublishReque
         given = {**dict(given.get("metadata") or {}), **{key: v for key, v in given.items() if key != "metadata"}}
     if not isinstance(type, str) or not type:
         raise InvalidInputError(f"{where}: the event type is missing; give a text such as 'user.created'", field="type")
-    _check_data(where, data)
+    check_data(where, data)
     return PublishRequest(type, data, _validated(where, PublishOptions, given))
+
+
+def read_ask(where: str, type: Any, data: Any, options: Any) -> AskRequest:
+    """Return what the arguments of ``Event.request`` ask for: those of ``Event.publish``, and a time.
+
+    Raises:
+        InvalidInputError: As with `read_publish`, or the time is wrong.
+    """
+    timeout_ms: Any = 5000.0
+    if isinstance(type, Mapping):
+        type = dict(type)
+        timeout_ms = type.pop("timeout_ms", timeout_ms)
+    elif isinstance(options, Mapping):
+        options = dict(options)
+        timeout_ms = options.pop("timeout_ms", timeout_ms)
+    if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int | float) or not timeout_ms >= 0:
+        raise InvalidInputError(f"{where}: timeout_ms is {timeout_ms!r:.60}; give 0 or more", field="timeout_ms")
+    return AskRequest(read_publish(where, type, data, options), float(timeout_ms))
+
+
+def read_response(where: str, event: Any) -> Event:
+    """Return the request that an event table stands for, which a script has received.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    given = event if isinstance(event, Mapping) else {}
+    names = ("event_type", "id", "correlation_id", "source")
+    topic, id, correlation_id, source = (given.get(name) for name in names)
+    if not (isinstance(topic, str) and topic and isinstance(id, str) and id):
+        raise InvalidInputError(f"{where}: the event is missing; give the one that was received", field="event")
+    return Event(topic, id=id, correlation_id=str(correlation_id or ""), source=str(source or ""))
+
+
+def read_query(where: str, options: Any) -> QueryOptions:
+    """Return what the options of ``Event.query`` ask for; a bare text is a pattern.
+
+    Raises:
+        InvalidInputError: An option is wrong.
+    """
+    given = {"patterns": options} if isinstance(options, str) else options or {}
+    query: QueryOptions = _validated(where, QueryOptions, given)
+    return query
 
 
 def read_subscribe(where: str, patterns: Any, first: Any, second: Any) -> SubscribeRequest:
@@ -168,7 +293,12 @@ def _take(rest: dict[Any, Any], names: Sequence[str]) -> Any:
     return next((rest.pop(name) for name in names if name in rest), None)
 
 
-def _check_data(where: str, data: Any) -> None:
+def check_data(where: str, data: Any) -> None:
+    """Refuse data that is not plain, or too large.
+
+    Raises:
+        InvalidInputError: It is.
+    """
     try:
         size_bytes = len(msgspec.json.encode(data))
     except (TypeError, ValueError, RecursionError) as error:

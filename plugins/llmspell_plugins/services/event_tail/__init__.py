@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .hook_stats import HOOK_STATS
 from .meeting import Meeting, Request, is_ours
-from .tap import LINE_BYTES, EventTap, Message, Process, encode_event
+from .tap import LINE_BYTES, EventTap, Message, Process, command_name, encode_event
 
 __all__ = [
     "HOOK_STATS",
@@ -14,6 +14,7 @@ __all__ = [
     "Message",
     "Process",
     "Request",
+    "command_name",
     "encode_event",
     "is_ours",
 ]

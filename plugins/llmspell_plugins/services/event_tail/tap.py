@@ -36,7 +36,7 @@ from llmspell_hookspecs.services import Hooks, ProjectFolder, SettingsAccess
 from .hook_stats import HOOK_STATS, stats_of
 from .meeting import Meeting, Request
 
-__all__ = ["LINE_BYTES", "EventTap", "Message", "Process", "encode_event"]
+__all__ = ["LINE_BYTES", "EventTap", "Message", "Process", "command_name", "encode_event"]
 
 LINE_BYTES: Final = 1 << 20
 """The longest line that is sent; an event that needs more is sent without its data."""
@@ -91,7 +91,7 @@ class EventTap:
         self._settings = services.get(SettingsAccess)
         self._hooks = services.get(Hooks)
         self._folder = services.get(ProjectFolder).runtime()
-        self._process = Process(settings.name or _command(), os.getpid())
+        self._process = Process(settings.name or command_name(), os.getpid())
         self._served: dict[str, _Client] = {}
         self._refused: set[str] = set()
         self._nursery: trio.Nursery
@@ -282,7 +282,7 @@ class _Client:
         scope.cancel()
 
 
-def _command() -> str:
+def command_name() -> str:
     """Return which command of llmspell's this process runs; nothing if it is another program."""
     click: Any = sys.modules.get("click")  # who runs a command has imported it
     context = None if click is None else click.get_current_context(silent=True)

@@ -145,6 +145,7 @@ class HookInfo(Struct, frozen=True):
         failures: How often it failed.
         total_ns: How long its calls took together.
         scope: The id of the script that registered it, empty for plugins.
+        within: The composite that asks it, as ``plugin.hook``; empty if it is asked by itself.
     """
 
     id: str
@@ -162,6 +163,7 @@ class HookInfo(Struct, frozen=True):
     failures: int
     total_ns: int
     scope: str = ""
+    within: str = ""
 
 
 class HookHandle(Protocol):
@@ -205,7 +207,7 @@ class Hooks(Protocol):
 
         Args:
             point: Any spelling of a point, or ``custom:<name>``.
-            function: Takes the context; an async generator function for a wrap.
+            function: Takes the context; an async generator function for a wrap; or a composite, see `composites`.
             plugin: Who registers.
             language: What it is written in.
             scope: A script's id; its hooks go when it ends.

@@ -85,7 +85,7 @@ def hook_order(invocation: Invocation, point: str) -> None:
     called = itertools.count(1)
     rows = [
         {
-            "order": next(called) if info.enabled else None,
+            "order": next(called) if info.enabled and not info.within else None,
             "kind": info.kind,
             "plugin": info.plugin,
             "hook": info.name,

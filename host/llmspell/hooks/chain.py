@@ -15,7 +15,7 @@ from llmspell_hookspecs.points import HookPoint
 
 from .hook import Hook
 
-__all__ = ["Chain", "compile_chain", "still_judging"]
+__all__ = ["Chain", "compile_chain", "stands", "still_judging"]
 
 _KEPT: Final = 64
 
@@ -93,14 +93,22 @@ def compile_chain(point: HookPoint, hooks: Iterable[Hook], component: str) -> Ch
     """Return the chain of the hooks that are called for this component, or None if none are."""
     if point.topic == "event":  # a topic may be spelled with dots or colons
         component = component.replace(":", ".")
-    called = [
-        hook
-        for hook in hooks
-        if (hook.fits is None or hook.fits(component))
-        and hook.enabled
-        and (hook.breaker is None or hook.breaker.state != "open")
-    ]
+    called = [hook for hook in hooks if stands(hook, component) and not _is_held(hook, component)]
     return Chain(point, called) if called else None
+
+
+def stands(hook: Hook, component: str) -> bool:
+    """Return whether a hook is asked about a component, by the chain or by a composite."""
+    if ":" in component and hook.point.topic == "event":
+        component = component.replace(":", ".")
+    fits = hook.fits is None or bool(hook.fits(component))
+    return fits and hook.enabled and (hook.breaker is None or hook.breaker.state != "open")
+
+
+def _is_held(hook: Hook, component: str) -> bool:
+    """Return whether a composite asks a hook in place of the chain."""
+    holder = hook.holder
+    return holder is not None and (hook.is_part or stands(holder, component))
 
 
 def still_judging(old: Chain | None, new: Chain | None) -> Chain | None:

@@ -55,6 +55,10 @@ class Hook:
             thousands of patterns would hold the loop for long when a chain is compiled.
         appeals: Asked about its Cancel, if it is a guard that wants a person asked.
         everywhere: Whether one of a script is asked about what others do, too.
+        holder: The composite that asks it in place of the chain, if it is a transform of one.
+        is_part: Whether it was registered with a composite, and goes with it.
+        parts: Of a composite, what was registered with it.
+        held: Of a composite, the transforms that it only names, in order.
     """
 
     def __init__(
@@ -89,6 +93,10 @@ class Hook:
         self.appeals: Sequence[Appeal] = ()
         self.fits = _fitting(point, options.match)
         self.tally: Tally | None = None
+        self.holder: Hook | None = None
+        self.is_part = False
+        self.parts: list[Hook] = []
+        self.held: list[Hook] = []
         check_place(function, options, point, self.where, self.name)
         self.awaits = options.thread or is_async(function)
         self.invoke: Callable[[HookContext[Any]], Any] = function
@@ -118,7 +126,13 @@ class Hook:
             failures=self.failures,
             total_ns=int(self.total_s * 1e9),
             scope=self.scope,
+            within=f"{self.holder.plugin}.{self.holder.name}" if self.holder else "",
         )
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """What settings, orders and composites may call it."""
+        return self.name, self.plugin, f"{self.plugin}.{self.name}"
 
     @property
     def where(self) -> str:
@@ -130,9 +144,11 @@ class Hook:
         return self._registry is not None and self._registry.remove(self)
 
     def enable(self, enabled: bool = True, /) -> None:
-        """Call it, or call it no longer."""
+        """Call it, or call it no longer; of a composite all that came with it."""
         self.enabled = enabled
         if self._registry is not None:
+            for part in self.parts:
+                part.enabled = enabled and not self._registry.is_disabled(part)
             self._registry.changed(self.point.name)
 
     def reset_breaker(self) -> None:

@@ -23,6 +23,7 @@ from msgspec import structs
 from llmspell_hookspecs import HookKind
 from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
 from llmspell_hookspecs.catalog import PointCatalog
+from llmspell_hookspecs.composites import Composite
 from llmspell_hookspecs.errors import HookRegistrationError
 from llmspell_hookspecs.idle import unmatched, unordered
 from llmspell_hookspecs.marker import HookOptions, hook_options
@@ -33,6 +34,7 @@ from llmspell_hookspecs.signature import check_names, check_signature, name_of
 from llmspell_hookspecs.trace import Tracer
 
 from .chain import Chain, compile_chain
+from .composing import Composing
 from .hook import FOR_ALL, Hook
 
 __all__ = ["HookRegistry"]
@@ -88,6 +90,8 @@ class HookRegistry:
         self._chains: dict[str, dict[str, Chain | None]] = {}
         self._sequence = itertools.count(1)
         self._opened = False
+        self._composing = Composing(self)
+        self.names_others = self._composing.names_others
 
     def appeal(self, function: Appeal, /) -> Callable[[], None]:
         """Ask a function about each Cancel of a guard that wants a person asked; returns what takes it out."""
@@ -127,6 +131,23 @@ class HookRegistry:
             HookRegistrationError: It cannot stand there, or its name is taken.
             HookOrderError: Its constraints close a cycle.
         """
+        if isinstance(function, Composite):
+            return self._composing.add(point, function, options, plugin=plugin, language=language, scope=scope)
+        return self.enter(point, function, options, plugin=plugin, language=language, scope=scope)
+
+    def enter(
+        self,
+        point: HookPoint,
+        function: Callable[..., Any],
+        options: HookOptions,
+        *,
+        plugin: str,
+        language: str,
+        scope: str,
+        composite: Hook | None = None,
+        is_composite: bool = False,
+    ) -> Hook:
+        """Take one hook in: by itself, as a part of a composite, or what stands for one."""
         known: dict[str, Any] = {"plugin": plugin, "language": language, "scope": scope, "registry": self}
         known["sequence"] = next(self._sequence)
         hook = Hook(point, function, options, **known)
@@ -138,10 +159,11 @@ class HookRegistry:
             hook.name = row.free_name(hook, named=bool(options.name))
             if later := self._later(hook):
                 hook.options = structs.replace(hook.options, before=(*hook.options.before, *later))
-            hook.enabled = not any(fnmatchcase(f"{plugin}.{hook.name}", pattern) for pattern in self._disabled)
+            hook.enabled = not self.is_disabled(hook)
             hook.everywhere = hook.everywhere or self._opened
-            self._equip(hook)
+            self._equip(hook, breaks=not is_composite)
             row.add(hook)
+            self._composing.place(hook, composite)
             if scope:
                 self._scopes.setdefault(scope, {})[hook] = None
             self.changed(point.name)
@@ -174,8 +196,16 @@ class HookRegistry:
         return hook
 
     def remove(self, hook: Hook) -> bool:
-        """Take a hook out; False if it was out already."""
-        return self._remove([hook]) == 1
+        """Take a hook out, of a composite all that came with it; False if it was out already."""
+        return self._remove([hook]) > 0
+
+    def is_disabled(self, hook: Hook) -> bool:
+        """Return whether the settings say that a hook is not called."""
+        return any(fnmatchcase(f"{hook.plugin}.{hook.name}", pattern) for pattern in self._disabled)
+
+    def at(self, point: HookPoint) -> list[Hook]:
+        """Return the hooks at a point, each kind in order."""
+        return self._listed(point.name)
 
     def unregister_scope(self, scope: str, /) -> int:
         """Take out all hooks of a script; returns how many. What no script registered has no scope, and stays."""
@@ -193,18 +223,21 @@ class HookRegistry:
     def idle(self) -> list[tuple[Hook, str]]:
         """Return the hooks that nobody will ask, and those whose order names nobody, each with a line for people."""
         there = self._words()
-        return [(hook, line) for hook in self for line in (*unmatched(hook, self.components), *unordered(hook, there))]
+        lines = [(hook, line) for hook in self for line in (*unmatched(hook, self.components), *unordered(hook, there))]
+        return [*lines, *self._composing.idle()]
 
     def _words(self) -> set[str]:
         """What orders may name; what settings name is told as a fault of theirs."""
         words = {name for order in self._orders for name in order}.union(self.components.get("plugin", ()))
         for hook in self:
-            words.update((hook.plugin, hook.name, f"{hook.plugin}.{hook.name}"))
+            words.update(hook.words)
         return words
 
     def order(self, point: str = "") -> list[tuple[HookInfo, str]]:
         """Return the hooks of a point (or of all) in order, each with what settles its place."""
-        return [(hook.info, reason(hook)) for hook in self._listed(point)]
+        return [
+            (hook.info, f"asked by {hook.info.within}" if hook.holder else reason(hook)) for hook in self._listed(point)
+        ]
 
     def infos(self, point: str = "") -> list[HookInfo]:
         """Return what is known of the hooks of a point (or of all), in order."""
@@ -238,9 +271,11 @@ class HookRegistry:
             return [hook for row in rows for hook in row]
 
     def _remove(self, hooks: list[Hook]) -> int:
+        hooks = list(dict.fromkeys(each for hook in hooks for each in (hook, *hook.parts)))
         with self._lock:
             here = [hook for hook in hooks if self._rows[hook.point.name].remove(hook)]
             for hook in here:
+                self._composing.release(hook)
                 if hook.scope:
                     self._scopes[hook.scope].pop(hook)
                     if not self._scopes[hook.scope]:
@@ -252,7 +287,7 @@ class HookRegistry:
 
     def _later(self, hook: Hook) -> tuple[str, ...]:
         """What the settings want the hook to come before."""
-        mine = {hook.name, hook.plugin, f"{hook.plugin}.{hook.name}"}
+        mine = set(hook.words)
         return tuple(
             name for order in self._orders for place, name in enumerate(order) if mine.intersection(order[:place])
         )
@@ -270,8 +305,8 @@ class HookRegistry:
         kept[component] = compiled
         return compiled
 
-    def _equip(self, hook: Hook) -> None:
-        if self._profile is not None and hook.options.kind is HookKind.TRANSFORM:
+    def _equip(self, hook: Hook, *, breaks: bool) -> None:
+        if self._profile is not None and hook.options.kind is HookKind.TRANSFORM and breaks:
 
             def told(state: BreakerState) -> None:
                 hook.mind()

@@ -155,7 +155,8 @@ def tell_unknown(settings: Settings, registries: PluginRegistries, groups: Group
     owned = {info.name for info in known if info.distribution}
     registry.components = components_in(known, groups)
     for hook, line in registry.idle():
-        _log.log(logging.INFO if hook.plugin in owned and "did you mean" not in line else logging.WARNING, "%s", line)
+        quiet = hook.plugin in owned and "did you mean" not in line and not registry.names_others(hook)
+        _log.log(logging.INFO if quiet else logging.WARNING, "%s", line)
     names = {info.name for info in given}
     missed = {info.name for info in registries.apart} - names
     for section in SCHEMA.sections:

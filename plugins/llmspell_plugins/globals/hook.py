@@ -5,18 +5,19 @@ Invariant: a script changes only hooks that it registered itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 import trio
 
-from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs import HookKind, InvalidInputError, ScriptGlobal, Services, script_method
 from llmspell_hookspecs.errors import HookRegistrationError, ResourceLimitError
 from llmspell_hookspecs.language import ScriptObject, ScriptScope
 from llmspell_hookspecs.services import HookHandle, Hooks
 from llmspell_hookspecs.values import thaw
 
 from .hook_callback import callback_for
+from .hook_composite import read_composite
 from .hook_listing import describe_hook, describe_point, select, wants_others
 from .hook_options import ScriptHookOptions, read_request
 
@@ -29,9 +30,10 @@ _MOST: Final = 1_000
 class ScriptHook(ScriptObject):
     """A registration that a script made; dropping it does not unregister."""
 
-    def __init__(self, handle: HookHandle, options: ScriptHookOptions) -> None:
+    def __init__(self, handle: HookHandle, options: ScriptHookOptions, count: int = 1) -> None:
         self.handle = handle
         self.options = options
+        self.count = count
         self.live = True
 
     @script_method()
@@ -121,13 +123,30 @@ class Hook(ScriptGlobal):
             InvalidInputError: An option is unknown or wrong.
         """
         request = read_request(point, function, options)
-        self._forget()
-        if len(self._mine) >= _MOST:
-            message = f"Hook.register: this script has {_MOST} hooks, which is the most; unregister some"
-            raise ResourceLimitError(message, resource="hooks", limit=_MOST)
-        hook = ScriptHook(self._enter(request.point, request.function, request.options), request.options)
-        self._mine.append(hook)
-        return hook
+        self._make_room("register", 1)
+        language = self.scope.language
+        hook = callback_for(request.function, request.options.kind, self.scope, f"{language}_{self._made + 1}")
+        return self._enter(request.point, hook, request.options, 1)
+
+    @script_method()
+    def composite(self, point: Any, options: Any = None) -> ScriptHook:
+        """Register hooks at a point that answer as one.
+
+        Args:
+            point: Any spelling of a point (see ``points``), or a table with ``point`` and the options.
+            options: A table: mode (sequential, parallel, first_match, voting), children (functions; tables with a
+                handler, kind, name, match, timeout_ms, on_error; or tables with mode and children), threshold, tie,
+                prefer, on_error; and priority, name, match, timeout_ms, before, after, tags, enabled, description,
+                version as ``register`` takes them.
+
+        Raises:
+            HookRegistrationError: The point is unknown, or it is no composite that can stand there.
+            InvalidInputError: An option is unknown or wrong.
+        """
+        request = read_composite(point, options, self._child)
+        count = request.composite.leaves + 1
+        self._make_room("composite", count)
+        return self._enter(request.point, request.composite, request.options, count)
 
     @script_method()
     def unregister(self, hook: Any) -> bool:
@@ -175,14 +194,15 @@ class Hook(ScriptGlobal):
                 language, priority, tag, name, kind, plugin, enabled, all. Those of plugins and of others are listed
                 only if it says ``all = true``, or names a language or a plugin.
         """
-        mine = {each.handle.id: each.options for each in self._mine if each.live}
-        return await trio.to_thread.run_sync(self._listed, filters, mine)  # there may be very many
+        said = {each.handle.id: each.options for each in self._mine if each.live}
+        return await trio.to_thread.run_sync(self._listed, filters, said)  # there may be very many
 
-    def _listed(self, filters: Any, mine: Mapping[str, ScriptHookOptions]) -> Rows:
+    def _listed(self, filters: Any, said: Mapping[str, ScriptHookOptions]) -> Rows:
         hooks = self._hooks
         found = select(hooks, filters)
         if not wants_others(filters):
-            found = [info for info in found if info.id in mine]
+            found = [info for info in found if info.scope == self.scope.id]
+        mine = {info.id: said.get(info.id, ScriptHookOptions()) for info in found if info.scope == self.scope.id}
         return [describe_hook(info, hooks.point(info.point), mine.get(info.id)) for info in found]
 
     @script_method()
@@ -205,30 +225,37 @@ class Hook(ScriptGlobal):
     def _hooks(self) -> Hooks:
         return self.services.get(Hooks)
 
-    def _enter(self, point: str, function: Any, options: ScriptHookOptions) -> HookHandle:
+    def _child(self, function: Any, kind: HookKind, name: str) -> Callable[..., Any]:
+        return callback_for(function, kind, self.scope, name)
+
+    def _make_room(self, method: str, count: int) -> None:
+        self._mine = [mine for mine in self._mine if mine.live]
+        if sum(mine.count for mine in self._mine) + count > _MOST:
+            message = f"Hook.{method}: this script has {_MOST} hooks, which is the most; unregister some"
+            raise ResourceLimitError(message, resource="hooks", limit=_MOST)
+
+    def _enter(self, point: str, hook: Any, said: ScriptHookOptions, count: int) -> ScriptHook:
         if not self._made:
             self.scope.on_close(self._leave)
         self._made += 1
         language = self.scope.language
         handle = self._hooks.register(
             point,
-            callback_for(function, options.kind, self.scope, f"{language}_{self._made}"),
+            hook,
             plugin=f"script:{self.scope.script.name}",
             language=language,
             scope=self.scope.id,
-            tags=tuple(dict.fromkeys(("cross-language", language, *options.tags))),
-            **options.for_registry(),
+            tags=tuple(dict.fromkeys(("cross-language", language, *said.tags))),
+            **said.for_registry(),
         )
-        if not options.enabled:
+        if not said.enabled:
             handle.enable(False)
-        return handle
+        made = ScriptHook(handle, said, count)
+        self._mine.append(made)
+        return made
 
     def _leave(self) -> None:
         self._hooks.unregister_scope(self.scope.id)
-
-    def _forget(self) -> None:
-        """Drop what is unregistered."""
-        self._mine = [mine for mine in self._mine if mine.live]
 
     def _named(self, hook: Any, method: str) -> Sequence[ScriptHook]:
         """Return this script's hooks of a name or id."""

@@ -47,6 +47,7 @@ def describe_hook(info: HookInfo, point: HookPoint, options: ScriptHookOptions |
         "breaker": str(info.breaker),
         "calls": info.calls,
         "failures": info.failures,
+        "within": info.within,
         "mine": options is not None,
     }
 

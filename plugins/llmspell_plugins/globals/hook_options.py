@@ -20,7 +20,7 @@ from llmspell_hookspecs import HookKind, InvalidInputError, Priority
 from llmspell_hookspecs.language import ScriptFunction
 from llmspell_hookspecs.marker import priority_of
 
-__all__ = ["HookRequest", "ScriptHookOptions", "priority_from", "read_request"]
+__all__ = ["HookRequest", "ScriptHookOptions", "priority_from", "read_options", "read_request"]
 
 _WHERE: Final = "Hook.register"
 _POINT: Final = ("point", "hook_point")
@@ -121,12 +121,7 @@ def read_request(point: Any, function: Any, options: Any) -> HookRequest:
         raise InvalidInputError(f"{_WHERE}: the point is missing; name one, see Hook.points()", field="point")
     if not callable(function):
         raise InvalidInputError(f"{_WHERE}: the hook for {point} is no function; give one", field="handler")
-    read = _read_options(options)
-    if read.kind is HookKind.WRAP:
-        message = (
-            f"{_WHERE}: kind = 'wrap' stands inside of the guards, for plugins only; use a before and an after point"
-        )
-        raise InvalidInputError(message, field="kind")
+    read = read_options(options)
     return HookRequest(point, function, read)
 
 
@@ -136,17 +131,32 @@ def _take(rest: dict[str, Any], names: tuple[str, ...]) -> Any:
     return found[0] if found else None
 
 
-def _read_options(options: Mapping[str, Any]) -> ScriptHookOptions:
+def read_options(options: Mapping[str, Any], where: str = _WHERE) -> ScriptHookOptions:
+    """Return a script's options, checked.
+
+    Args:
+        options: As the script gave them.
+        where: How messages about them begin.
+
+    Raises:
+        InvalidInputError: One is unknown or wrong.
+    """
     known = ScriptHookOptions.model_fields
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
             advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise InvalidInputError(f"{_WHERE}: there is no option {name!r}; {advice}", field=str(name))
+            raise InvalidInputError(f"{where}: there is no option {name!r}; {advice}", field=str(name))
     try:
-        return ScriptHookOptions.model_validate(dict(options))
+        read = ScriptHookOptions.model_validate(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        message = f"{_WHERE}: {field} = {options[field]!r} is wrong: {first['msg']}; correct it"
+        message = f"{where}: {field} = {options[field]!r} is wrong: {first['msg']}; correct it"
         raise InvalidInputError(message, field=field) from error
+    if read.kind is HookKind.WRAP:
+        message = (
+            f"{where}: kind = 'wrap' stands inside of the guards, for plugins only; use a before and an after point"
+        )
+        raise InvalidInputError(message, field="kind")
+    return read

@@ -35,6 +35,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.services import AsyncioThread
 from llmspell_hookspecs.storage import Storages
+from llmspell_hookspecs.switching import PluginSwitch
 from llmspell_hookspecs.system import LoadSample
 from scripted_model import ScriptedModel
 
@@ -416,6 +417,7 @@ PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
     "Services.enter": lambda host: host._services.enter(State),
     "AsyncioThread.run": lambda host: reached(host, AsyncioThread, lambda thread: thread.run(answer)),
     "NetworkAccess.resolve": lambda host: reached(host, NetworkAccess, lambda net: net.resolve("http://1.1.1.1/")),
+    "PluginSwitch.enable": lambda host: reached(host, PluginSwitch, lambda plugins: plugins.enable("retry")),
     "Storages.open": lambda host: reached(host, Storages, lambda storages: storages.open()),
 }
 NAMED_ELSE = {
@@ -432,6 +434,7 @@ NAMED_ELSE = {
     "NetworkAccess.resolve_address": "NetworkAccess.resolve",
     "NetworkAccess.request": "it waits for a server each time",
     "Operations.execute": "call of a tool",
+    "PluginSwitch.reload": "it opens a plugin each time",
     "Processes.run": "it waits for a child each time",
     "StorageSnapshot.get": "it reads in a thread each time",
     "CommandHost.call": "call of a tool",

@@ -41,7 +41,6 @@ from llmspell_hookspecs.agents import Agents
 from llmspell_hookspecs.breaker import PROFILES
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.context import ComponentRef
-from llmspell_hookspecs.groups import PLUGINS
 from llmspell_hookspecs.kind import Registries
 from llmspell_hookspecs.model import Models
 from llmspell_hookspecs.network import Hosts
@@ -50,6 +49,7 @@ from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.script import ScriptRun, Scripts
 from llmspell_hookspecs.services import Hooks, Levels, Processes, ProjectFolder, SettingsAccess, Tools
+from llmspell_hookspecs.switching import HookSwitch, PluginSwitch
 from llmspell_hookspecs.system import HostState
 from llmspell_hookspecs.topics import own_points
 from llmspell_hookspecs.trace import Tracer, TraceRow
@@ -281,6 +281,7 @@ class Host:
         )
         registries = PluginRegistries(plugins, settings, loader, installed, discover=discover)
         self.plugins = Plugins(self._registry, settings, loader)
+        self.plugins.told = self._tell_switched
         self._wire(registries)
         nursery.start_soon(self._timer.run)
         kinds = self.plugins.load_kinds(registries)
@@ -288,7 +289,7 @@ class Host:
             self._addresses.add(name, kind.run)
             if kind.provides is not None:
                 self._services.offer(kind.provides, kind)
-        await self.plugins.load(registries.candidates(PLUGINS))
+        await self.plugins.load(registries)
         await self.plugins.start(registries.others(), registries.installed.problems if discover else ())
         await self.plugins.enter(kinds)
         self._runner.refusal = self.plugins.refusal()
@@ -305,6 +306,10 @@ class Host:
     async def _tell(self, info: PluginInfo) -> None:
         component = ComponentRef("plugin", info.name, f"plugin:{info.name}")
         await self._runner.notify("plugin_failed" if info.error else "plugin_loaded", info, component)
+
+    async def _tell_switched(self, info: PluginInfo) -> None:
+        self._runner.refusal = self.plugins.refusal()
+        await self._tell(info)
 
     def _lose(self, nursery: trio.Nursery, info: PluginInfo) -> None:
         """Give notice of a plugin that failed when it was first needed; operations end if it said it is required."""
@@ -331,10 +336,12 @@ class Host:
             Calls: self._addresses,
             Events: self.events,
             FileAccess: Latest(lambda: self._policies.files),
+            HookSwitch: self.hooks,
             Hooks: self.hooks,
             Hosts: Latest(lambda: self._policies.hosts),
             Levels: self._policies,
             Operations: self._runner,
+            PluginSwitch: self.plugins,
             Processes: self._processes,
             ProjectFolder: HostFolder(self.settings.loaded.project_dir),
             Registries: registries,

@@ -102,7 +102,7 @@ def stands(hook: Hook, component: str) -> bool:
     if ":" in component and hook.point.topic == "event":
         component = component.replace(":", ".")
     fits = hook.fits is None or bool(hook.fits(component))
-    return fits and hook.enabled and (hook.breaker is None or hook.breaker.state != "open")
+    return fits and hook.enabled and hook.is_on and (hook.breaker is None or hook.breaker.state != "open")
 
 
 def _is_held(hook: Hook, component: str) -> bool:

@@ -59,6 +59,8 @@ class Hook:
         is_part: Whether it was registered with a composite, and goes with it.
         parts: Of a composite, what was registered with it.
         held: Of a composite, the transforms that it only names, in order.
+        switched: Whether it is asked where nothing else was said of the session.
+        sessions: Whether it is asked in these sessions.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class Hook:
         self.is_part = False
         self.parts: list[Hook] = []
         self.held: list[Hook] = []
+        self.switched = True
+        self.sessions: dict[str, bool] = {}
         check_place(function, options, point, self.where, self.name)
         self.awaits = options.thread or is_async(function)
         self.invoke: Callable[[HookContext[Any]], Any] = function
@@ -119,7 +123,7 @@ class Hook:
             priority=self.options.priority,
             language=self.language,
             match=self.options.match,
-            enabled=self.enabled,
+            enabled=self.enabled and self.is_on,
             breaker=self.breaker.state if self.breaker else "none",
             tags=self.options.tags,
             calls=self.calls,
@@ -128,6 +132,11 @@ class Hook:
             scope=self.scope,
             within=f"{self.holder.plugin}.{self.holder.name}" if self.holder else "",
         )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is asked in any session."""
+        return self.switched or True in self.sessions.values()
 
     @property
     def words(self) -> tuple[str, str, str]:
@@ -190,6 +199,17 @@ class Hook:
         if self.breaker is not None:
             self.breaker.failed(error)
 
+    def switch(self, on: bool | None, session: str) -> None:
+        """Ask it from now on or no longer, in a session or for all; None takes back what was said."""
+        if not session:
+            self.switched = on is not False
+        elif on is None:
+            self.sessions.pop(session, None)
+        else:
+            if not self.sessions:
+                self.invoke = _selected(self, self.invoke)
+            self.sessions[session] = on
+
     def retire(self) -> None:
         """Call the function no longer, not even for operations whose chains still hold this hook.
 
@@ -214,6 +234,22 @@ class Hook:
             return None
 
         return within
+
+
+def _selected(hook: Hook, inner: Callable[..., Any]) -> Callable[[HookContext[Any]], Any]:
+    """Return an invocation that asks a hook in the sessions in which it is to be asked."""
+    if isinstance(getattr(inner, "llmspell_inner", None), Hook):
+        return inner
+    off: Callable[..., Any] = _goes_on_waiting if hook.awaits else _goes_on
+    if hook.options.kind is HookKind.WRAP:
+        off = _encloses_nothing
+
+    def selected(context: HookContext[Any]) -> Any:
+        on = hook.sessions.get(context.operation.session_id, hook.switched)
+        return inner(context) if on else off(context)
+
+    setattr(selected, "llmspell_inner", hook)  # noqa: B010 - so that it is put around once
+    return selected
 
 
 def _fitting(point: HookPoint, match: str | None) -> Callable[[str], object] | None:

@@ -24,7 +24,7 @@ from llmspell_hookspecs import HookKind
 from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.composites import Composite
-from llmspell_hookspecs.errors import HookRegistrationError
+from llmspell_hookspecs.errors import HookRegistrationError, ResourceLimitError
 from llmspell_hookspecs.idle import unmatched, unordered
 from llmspell_hookspecs.marker import HookOptions, hook_options
 from llmspell_hookspecs.order import Row, reason
@@ -40,6 +40,7 @@ from .hook import FOR_ALL, Hook
 __all__ = ["HookRegistry"]
 
 _KEPT: Final = 1024
+_SWITCHES: Final = 1_000
 _LINES: Final = 8
 """Of so many orders that name nobody it is told when their hooks go."""
 _log = logging.getLogger("llmspell.hooks")
@@ -90,6 +91,7 @@ class HookRegistry:
         self._chains: dict[str, dict[str, Chain | None]] = {}
         self._sequence = itertools.count(1)
         self._opened = False
+        self._switches: dict[tuple[str, str], bool] = {}
         self._composing = Composing(self)
         self.names_others = self._composing.names_others
 
@@ -162,6 +164,7 @@ class HookRegistry:
             hook.enabled = not self.is_disabled(hook)
             hook.everywhere = hook.everywhere or self._opened
             self._equip(hook, breaks=not is_composite)
+            self._apply_switches(hook)
             row.add(hook)
             self._composing.place(hook, composite)
             if scope:
@@ -198,6 +201,30 @@ class HookRegistry:
     def remove(self, hook: Hook) -> bool:
         """Take a hook out, of a composite all that came with it; False if it was out already."""
         return self._remove([hook]) > 0
+
+    def switch(self, pattern: str, on: bool | None, /, *, session: str = "") -> int:
+        """Ask the hooks of plugins that fit a pattern from now on, or no longer; see the contract's `HookSwitch`."""
+        key = (pattern, session)
+        if on is not None and key not in self._switches and len(self._switches) >= _SWITCHES:
+            message = f"hooks: {_SWITCHES} patterns and sessions are switched, which is the most; take some back"
+            raise ResourceLimitError(message, resource="switches", limit=_SWITCHES)
+        with self._lock:
+            self._switches.pop(key, None)
+            if on is not None:
+                self._switches[key] = on
+            fitting = [hook for hook in self if _is_meant(hook, pattern)]
+            for hook in fitting:
+                hook.switch(on, session)
+                if on is None:
+                    self._apply_switches(hook)
+            for point in {hook.point.name for hook in fitting}:
+                self.changed(point)
+        return len(fitting)
+
+    def _apply_switches(self, hook: Hook) -> None:
+        for (pattern, session), on in self._switches.items():
+            if _is_meant(hook, pattern):
+                hook.switch(on, session)
 
     def is_disabled(self, hook: Hook) -> bool:
         """Return whether the settings say that a hook is not called."""
@@ -325,3 +352,7 @@ class HookRegistry:
             hook.mind()
         if self._tracer is not None:
             hook.invoke = self._tracer.around(hook)
+
+
+def _is_meant(hook: Hook, pattern: str) -> bool:
+    return not hook.scope and fnmatchcase(f"{hook.plugin}.{hook.name}", pattern)

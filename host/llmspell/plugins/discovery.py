@@ -155,7 +155,9 @@ def scan_all(installed: Installed) -> list[PluginInfo]:
     return [*(candidate.info for group in installed.groups for candidate in installed.of(group)), *installed.problems]
 
 
-def choose(group: str, settings: Settings, installed: Installed, *, discover: bool = True) -> list[Candidate]:
+def choose(
+    group: str, settings: Settings, installed: Installed, *, discover: bool = True, asked: str = ""
+) -> list[Candidate]:
     """Return the plugins of a group that may be loaded, and those that are refused with ``info.error`` set.
 
     Args:
@@ -163,6 +165,7 @@ def choose(group: str, settings: Settings, installed: Installed, *, discover: bo
         settings: Say what is disabled, trusted and preferred.
         installed: What is installed.
         discover: Whether packages other than llmspell itself count.
+        asked: The name of one that somebody asks for, so that it may be optional; what settings disable stays so.
 
     Returns:
         In order of name; disabled ones are left out, and so are those that a preference outvotes.
@@ -172,9 +175,11 @@ def choose(group: str, settings: Settings, installed: Installed, *, discover: bo
     switches: dict[str, PluginTable] = {}
     wanted: dict[str, list[Candidate]] = {}
     for candidate in found:
-        info, enabled = candidate.info, not candidate.info.optional
+        info = candidate.info
+        optional = info.optional and info.name != asked
+        enabled = not optional
         if info.name in mentioned:
-            said = switches[info.name] = settings.plugin(info.name, group, optional=info.optional)
+            said = switches[info.name] = settings.plugin(info.name, group, optional=optional)
             enabled = bool(said.enabled)
         if enabled:
             wanted.setdefault(info.name, []).append(candidate)

@@ -5,31 +5,36 @@ attribute: what it is given has been found by `find_hooks`.
 
 Invariant: one that fails is named and leaves nothing behind, also nothing of others; it never stops the host. One is
 registered with all of its hooks or with none. While a required one is missing operations are refused with its name.
+It is longer than most because all that becomes of a plugin, from its loading to its being made anew, is told here.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any, Final
 
 import pluggy
+import trio
 from msgspec import structs
 
 from llmspell.hooks import Hook, HookRegistry
 from llmspell.settings import Settings
-from llmspell_hookspecs import LlmspellError
+from llmspell_hookspecs import HookContext, LlmspellError, Phase, Priority
 from llmspell_hookspecs.errors import HookRegistrationError, PluginError
 from llmspell_hookspecs.finding import Found, find_hooks
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.groups import KINDS, PLUGINS
 from llmspell_hookspecs.kind import ComponentKind
+from llmspell_hookspecs.marker import HookOptions
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.points import PROJECT, points_of
 from llmspell_hookspecs.signature import check_declared
+from llmspell_hookspecs.stateful import Stateful
 
 from .discovery import OWN
 from .groups import OWN_GROUPS, Candidate, Groups
@@ -38,6 +43,7 @@ from .registry import LazyRegistry, PluginRegistries
 
 __all__ = ["Plugins", "Registrar", "register"]
 
+_HANDING_ON_S: Final = 10.0
 _STARTED: Final = "llmspell.services"
 """The group of which one may say ``eager``: what packages bring there is imported at start."""
 
@@ -51,6 +57,7 @@ class Plugins:
         loader: Makes them.
 
     Attributes:
+        told: Told what became of one that is loaded while the host runs.
         infos: What became of each, in the order of loading, and of what is required in other groups; ``error`` is empty
             if it is loaded.
     """
@@ -61,6 +68,10 @@ class Plugins:
         self._loader = loader
         self._registry = registry
         self._registrar = Registrar(registry)
+        self._made: dict[str, tuple[Candidate, Any]] = {}
+        self._find: Callable[[str], Candidate | None] = lambda name: None
+        self._lock = trio.Lock()
+        self.told: Callable[[PluginInfo], Awaitable[None]] = _told_nobody
 
     def load_kinds(self, registries: PluginRegistries) -> dict[str, ComponentKind]:
         """Return the kinds of component that packages bring, made; from then on their groups and points are known."""
@@ -82,8 +93,9 @@ class Plugins:
                 self.infos.append(info)
         return made
 
-    async def load(self, candidates: Iterable[Candidate]) -> None:
+    async def load(self, registries: PluginRegistries) -> None:
         """Load what was handed over, and then what discovery chose."""
+        candidates, self._find = registries.candidates(PLUGINS), registries.optional
         for candidate in candidates:
             info = candidate.info
             loaded = (each for each in self.infos if (each.name, each.group, each.error) == (info.name, PLUGINS, ""))
@@ -91,6 +103,114 @@ class Plugins:
                 error = f"plugin {info.name}: one of this name was handed over in code; rename one of them"
                 info = structs.replace(info, error=error)
             self.infos.append(info if info.error else await self._take(structs.replace(candidate, info=info)))
+
+    # While the host runs; see the contract's `PluginSwitch`.
+
+    def known(self) -> Sequence[PluginInfo]:
+        """Return those of hooks that were loaded, or could not be."""
+        return [info for info in self.infos if info.group == PLUGINS]
+
+    def plugin(self, name: str, /) -> Any:
+        """Return the object of a plugin that is loaded; None if it is not."""
+        return self._made[name][1] if name in self._made else None
+
+    async def enable(self, name: str, /, *, session: str = "") -> None:
+        """Ask its hooks from now on, everywhere or in a session; an optional one is loaded if need be."""
+        async with self._lock:
+            if name not in self._made:
+                if session:  # silent elsewhere from its first hook on
+                    self._registry.switch(f"{name}.*", False)
+                await self._load_asked(name)
+        self._registry.switch(f"{name}.*", True, session=session)
+
+    def disable(self, name: str, /, *, session: str = "") -> None:
+        """Ask its hooks no longer, everywhere or in a session; it keeps what it knows."""
+        candidate, _ = self._loaded(name)
+        if candidate.info.required or name in map(_bare, self._settings.required_plugins()):
+            raise PluginError(f"plugin {name}: it is required; take it out of plugins.required first", plugin=name)
+        self._registry.switch(f"{name}.*", False, session=session)
+
+    async def reload(self, name: str, /) -> None:
+        """Make it anew with the settings as they are now, and hand on what it knows."""
+        async with self._lock:
+            candidate, old = self._loaded(name)
+            problem = "it is no class, so there is one of it" if not inspect.isclass(candidate.target) else ""
+            if not isinstance(old, Stateful) and hasattr(old, "stats"):
+                problem = "it counts and hands nothing on (dump_state), so it would forget"
+            if problem:
+                raise PluginError(f"plugin {name}: {problem}; start the host anew", plugin=name)
+            new = self._loader.make(candidate.info, candidate.target)
+            with trio.CancelScope(shield=True), self._gate(name):  # what opens and leaves has a time of its own
+                await self._replace(candidate, old, new)
+
+    async def _replace(self, candidate: Candidate, old: Any, new: Any) -> None:
+        """Put a new plugin in the place of an old one."""
+        info = candidate.info
+        self._registrar.give_back(info.name)
+        del self._made[info.name]
+        try:
+            with Blamed(partial(_problem, info), spares=LlmspellError):
+                with trio.fail_after(_HANDING_ON_S):
+                    state = await old.dump_state() if isinstance(old, Stateful) else None
+                await self._loader.lifespans.leave(old)
+                with trio.fail_after(_HANDING_ON_S):
+                    if isinstance(new, Stateful) and state is not None:
+                        await new.load_state(state)
+            await self._loader.lifespans.enter(new)
+            register(self._registrar, info, candidate.target, new, self._loader.groups)
+        except LlmspellError as error:
+            self._note(structs.replace(info, error=_told(info, error, "plugin")))
+            await self.told(self.infos[-1])
+            raise
+        self._made[info.name] = (candidate, new)
+
+    @contextmanager
+    def _gate(self, name: str) -> Iterator[None]:
+        """Let operations that begin wait where a plugin's hooks stand before them, so that none gets past its guards.
+
+        A guard that comes while they wait judges them.
+        """
+        opened = trio.Event()
+
+        async def gate(context: HookContext[Any]) -> None:
+            await opened.wait()
+
+        options = HookOptions(priority=Priority.HIGHEST, waits=True, name=f"until_{name}_is_back")
+        hooks = [hook for hook in self._registry if hook.plugin == name and not hook.scope]
+        points = {hook.point.name: hook.point for hook in hooks if hook.point.phase is Phase.BEFORE}
+        gates = [
+            self._registry.add(point, gate, options, plugin="llmspell")
+            for point in points.values()
+            if not point.sync_only
+        ]
+        try:
+            yield
+        finally:
+            for each in gates:
+                self._registry.remove(each)
+            opened.set()
+
+    def _note(self, info: PluginInfo) -> None:
+        self.infos = [known for known in self.infos if (known.group, known.name) != (info.group, info.name)]
+        self.infos.append(info)
+
+    def _loaded(self, name: str) -> tuple[Candidate, Any]:
+        if name not in self._made:
+            there = ", ".join(self._made) or "none"
+            raise PluginError(f"plugin {name[:80]}: it is not loaded; loaded are {there[:300]}", plugin=name)
+        return self._made[name]
+
+    async def _load_asked(self, name: str) -> None:
+        """Load one that is loaded only if somebody asks."""
+        candidate = self._find(name)
+        if candidate is None:
+            message = f"plugin {name[:80]}: none that may be switched on is called so, or the settings disable it"
+            raise PluginError(f"{message}; see 'llmspell plugin list'", plugin=name)
+        info = candidate.info if candidate.info.error else await self._take(candidate)
+        self._note(info)
+        await self.told(info)
+        if info.error:
+            raise PluginError(info.error, plugin=name)
 
     async def start(self, registries: Iterable[LazyRegistry[Any]], problems: Iterable[PluginInfo]) -> None:
         """Load what is required, eager or a component handed over in code; take over what is wrong with packages."""
@@ -160,12 +280,21 @@ class Plugins:
             plugin = self._loader.make(info, target)
             await self._loader.lifespans.enter(plugin)
             register(self._registrar, info, target, plugin, self._loader.groups)
+            self._made[info.name] = (candidate, plugin)
             self._loader.tell_loaded(info, perf_counter() - started)
         except LlmspellError as error:
             for hook in [hook for hook in self._registry if hook.plugin == info.name and hook.id not in before]:
                 self._registry.remove(hook)
             return structs.replace(info, error=_told(info, error, "plugin"))
         return info
+
+
+async def _told_nobody(info: PluginInfo) -> None:
+    return None
+
+
+def _bare(name: str) -> str:
+    return name.rpartition(":")[2]
 
 
 def _told(info: PluginInfo, error: LlmspellError, word: str) -> str:
@@ -278,6 +407,12 @@ class Registrar(pluggy.PluginManager):
                 catalog.remove(point)
             raise
         return len(points), len(added)
+
+    def give_back(self, name: str) -> None:
+        """Take a plugin's hooks out, so that another of its name may be registered; its points stay."""
+        for hook in [hook for hook in self._registry if hook.plugin == name and not hook.scope]:
+            self._registry.remove(hook)
+        self.unregister(name=name)
 
     def _add(self, found: Found, plugin: str) -> Hook:
         options = found.options

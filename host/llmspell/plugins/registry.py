@@ -212,6 +212,11 @@ class PluginRegistries:
         handed = [each for each in self.handed.get(group, ()) if self._settings.plugin(each.info.name, group).enabled]
         return handed + choose(group, self._settings, self.installed, discover=self._discover)
 
+    def optional(self, name: str) -> Candidate | None:
+        """Return the plugin of hooks of this name that is loaded only if somebody asks; None if there is none."""
+        chosen = choose(PLUGINS, self._settings, self.installed, discover=self._discover, asked=name)
+        return next((each for each in chosen if each.info.name == name and each.info.optional), None)
+
     def of(self, group: str) -> LazyRegistry[Any]:
         """Return the plugins of a group."""
         made = self._made.get(group)

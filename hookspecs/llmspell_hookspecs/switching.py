@@ -1,0 +1,69 @@
+"""Switching plugins of hooks and single hooks while the host runs, for all or for one session.
+
+Invariant: what settings disable stays disabled, and what they require stays on. A plugin that is switched off keeps its
+object, and with it all that it knows; one that is made anew hands its state on, or is not made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from .plugin import PluginInfo
+
+__all__ = ["HookSwitch", "PluginSwitch"]
+
+
+@runtime_checkable
+class HookSwitch(Protocol):
+    """Single hooks, by patterns of ``plugin.hook``."""
+
+    def switch(self, pattern: str, on: bool | None, /, *, session: str = "") -> int:
+        """Ask the hooks that fit from now on, or no longer; also those that are registered later.
+
+        Args:
+            pattern: A glob for ``plugin.hook``. Those of scripts are not meant.
+            on: Whether they are asked; None takes back what was said of this pattern and session.
+            session: Only in this session, whatever is said for all; for all if empty.
+
+        Returns:
+            How many there are now that fit.
+
+        Raises:
+            ResourceLimitError: A thousand patterns and sessions are spoken of already.
+        """
+
+
+@runtime_checkable
+class PluginSwitch(Protocol):
+    """The plugins of hooks of this host."""
+
+    def known(self) -> Sequence[PluginInfo]:
+        """Return those that were loaded, or could not be."""
+
+    def plugin(self, name: str, /) -> Any:
+        """Return the object of a plugin that is loaded; None if it is not."""
+
+    async def enable(self, name: str, /, *, session: str = "") -> None:
+        """Ask its hooks from now on; one that is optional is loaded first if need be.
+
+        Raises:
+            PluginError: There is none, the settings disable it, or it cannot be loaded.
+        """
+
+    def disable(self, name: str, /, *, session: str = "") -> None:
+        """Ask its hooks no longer; nothing that it knows is lost.
+
+        Raises:
+            PluginError: It is not loaded, or it is required.
+        """
+
+    async def reload(self, name: str, /) -> None:
+        """Make it anew with the settings as they are now, and hand on what it knows; see `Stateful`.
+
+        Operations that begin meanwhile wait where its hooks before them stand. If the settings do not fit the old one
+        stays; if the new one cannot be opened, or does not take over, it is a plugin that failed.
+
+        Raises:
+            PluginError: It is not loaded, hands nothing on though it counts, or cannot be made or opened.
+        """

@@ -32,6 +32,7 @@ from .results import (
     Retry,
     Skipped,
 )
+from .values import freeze
 
 __all__ = ["PRECEDENCE", "Answers", "Asking", "Wanted", "changed", "merged", "steps"]
 
@@ -142,7 +143,13 @@ def changed(subject: Any, value: Any, where: str) -> Any:
     """
     if isinstance(subject, Failure):
         return changed_failure(subject, value, where)
-    return fit(value, type(subject) if isinstance(subject, Struct) else object, where, subject)
+    if not isinstance(subject, Struct):
+        return fit(value, object, where, subject)
+    kind: Any = type(subject)
+    partial = isinstance(value, Mapping) and bool(value) and set(value) <= set(kind.__struct_fields__)
+    if hasattr(kind, "of") and not partial:  # a result may be given as the bare value that it carries
+        return fit(kind.of(freeze(value)), kind, where)
+    return fit(value, kind, where, subject)
 
 
 def _told(subject: Any) -> Any:

@@ -16,6 +16,7 @@ from llmspell_hookspecs.language import ScriptObject, ScriptScope
 from llmspell_hookspecs.services import HookHandle, Hooks
 from llmspell_hookspecs.values import thaw
 
+from .builtins import Builtins, builtin_name
 from .hook_callback import callback_for
 from .hook_composite import read_composite
 from .hook_listing import describe_hook, describe_point, select, wants_others
@@ -107,6 +108,7 @@ class Hook(ScriptGlobal):
         super().__init__(services, scope)
         self._mine: list[ScriptHook] = []
         self._made = 0
+        self._builtins = Builtins(services, scope)
 
     @script_method()
     def register(self, point: Any, function: Any = None, options: Any = None) -> ScriptHook:
@@ -221,6 +223,60 @@ class Hook(ScriptGlobal):
         """
         return thaw(await self._hooks.fire(name.removeprefix("custom:"), value))
 
+    @script_method()
+    async def enable_builtin(self, name: Any, settings: Mapping[str, Any] | None = None) -> bool:
+        """Enable a built-in plugin of hooks for what this script does, beside what the settings enable for all.
+
+        Args:
+            name: One of caching, cost, debugging, metrics, rate_limit, retry, security, or a name of the original; or a
+                list of them, without settings.
+            settings: Those that a script may give; they add to what holds for the script and lift nothing of it.
+
+        Raises:
+            InvalidInputError: There is none of the name, or it is enabled already.
+            SecurityError: It, or a setting, is not a script's to say.
+            PluginError: A setting does not fit, or the plugin cannot be made.
+        """
+        for each in self._named_builtins(name, "enable_builtin"):
+            self._make_room("enable_builtin", 1)
+            await self._builtins.enable(each, settings or {})
+        return True
+
+    @script_method()
+    async def disable_builtin(self, name: Any) -> bool:
+        """Disable a built-in plugin that this script has enabled, or a list of them; false if it has enabled none."""
+        return any([await self._builtins.disable(each) for each in self._named_builtins(name, "disable_builtin")])
+
+    @script_method()
+    async def disable_all_builtin(self) -> int:
+        """Disable all built-in plugins that this script has enabled; returns how many."""
+        return sum([await self._builtins.disable(each) for each in self._builtins.names])
+
+    @script_method()
+    def is_builtin_enabled(self, name: str) -> bool:
+        """Return whether this script has enabled a built-in plugin."""
+        return builtin_name(name, "is_builtin_enabled") in self._builtins.names
+
+    @script_method()
+    def stats(self, name: str | None = None) -> dict[str, Any]:
+        """Return what the built-in plugins count that this script has enabled: of one, or of each by its name.
+
+        Raises:
+            InvalidInputError: This script has not enabled it.
+        """
+        if name is None:
+            return {each: self._builtins.stats(each) for each in self._builtins.names}
+        return self._builtins.stats(builtin_name(name, "stats"))
+
+    @script_method()
+    def metrics(self) -> dict[str, Any]:
+        """Return, by component, how often what this script runs ended and how, and p50_s, p95_s and p99_s of its time.
+
+        Raises:
+            InvalidInputError: This script has not enabled the built-in plugin metrics.
+        """
+        return self._builtins.stats("metrics")
+
     @property
     def _hooks(self) -> Hooks:
         return self.services.get(Hooks)
@@ -228,9 +284,14 @@ class Hook(ScriptGlobal):
     def _child(self, function: Any, kind: HookKind, name: str) -> Callable[..., Any]:
         return callback_for(function, kind, self.scope, name)
 
+    @staticmethod
+    def _named_builtins(name: Any, method: str) -> Sequence[str]:
+        names = name if isinstance(name, list | tuple) else [name]
+        return [builtin_name(each, method) for each in names]
+
     def _make_room(self, method: str, count: int) -> None:
         self._mine = [mine for mine in self._mine if mine.live]
-        if sum(mine.count for mine in self._mine) + count > _MOST:
+        if sum(mine.count for mine in self._mine) + self._builtins.count + count > _MOST:
             message = f"Hook.{method}: this script has {_MOST} hooks, which is the most; unregister some"
             raise ResourceLimitError(message, resource="hooks", limit=_MOST)
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs import Cache, Failure, HookContext, ModelRequest, ModelResponse, Policy, Services, hookimpl
+from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.stateful import plain_state, state_of
 
 from .call_match import KeyPart, address_of, fits, key_of
@@ -73,6 +74,7 @@ class Caching:
 
     name = "caching"
     Settings: ClassVar[type[BaseModel]] = CachingSettings
+    borrowing = Borrowing(frozenset({"rules"}), withheld={"rules": frozenset({"persist", "scope"})})
 
     def __init__(self, settings: CachingSettings, services: Services) -> None:
         self._rules = settings.rules

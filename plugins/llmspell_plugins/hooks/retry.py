@@ -18,6 +18,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs import Failure, HookContext, OperationCancelledError, Policy, Retry, Services, hookimpl
+from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import ProviderError, SecurityError
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
@@ -147,6 +148,7 @@ class RetryHook:
 
     name = "retry"
     Settings: ClassVar[type[BaseModel]] = RetrySettings
+    borrowing = Borrowing(frozenset(RetrySettings.model_fields))
 
     def __init__(self, settings: RetrySettings, services: Services) -> None:
         self._settings = settings

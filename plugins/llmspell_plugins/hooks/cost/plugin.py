@@ -38,6 +38,7 @@ from llmspell_hookspecs import (
     hookimpl,
 )
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
+from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, ProviderError, StorageError, text_of_error
 from llmspell_hookspecs.model import ModelUsage
 from llmspell_hookspecs.operation import Operations
@@ -96,6 +97,9 @@ class Cost:
 
     name = "cost"
     Settings: ClassVar[type[BaseModel]] = CostSettings
+    borrowing = Borrowing(
+        frozenset({"budgets", "prices", "unknown_model", "estimate", "max_output_tokens"}), {"ledger": "memory"}
+    )
 
     def __init__(self, settings: CostSettings, services: Services) -> None:
         self._settings = settings

@@ -29,6 +29,7 @@ from trio.lowlevel import current_task
 
 from llmspell_hookspecs import HookContext, Priority, Services, hookimpl
 from llmspell_hookspecs.any_json import to_json
+from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import InvalidInputError, PluginError, StorageError, text_of_error
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.regular import replace_regular
@@ -115,6 +116,7 @@ class Debugging:
 
     name = "debugging"
     Settings: ClassVar[type[BaseModel]] = DebuggingSettings
+    borrowing = Borrowing(frozenset({"min_ms", "values"}), {"export": "", "memory": False, "buffer": 1000})
 
     def __init__(self, settings: DebuggingSettings, services: Services) -> None:
         if find_spec("re2") is None:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from llmspell_hookspecs import Events, HookContext, Priority, Services, hookimpl
+from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, PluginError, StorageError, line_of_error
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.points import HookPoint
@@ -61,6 +62,7 @@ class Logging:
 
     name = "logging"
     Settings: ClassVar[type[BaseModel]] = LoggingSettings
+    borrowing = Borrowing(refused="it writes a file that scripts cannot reach, with what they were given")
 
     def __init__(self, settings: LoggingSettings, services: Services) -> None:
         self.path = ""

@@ -17,6 +17,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from llmspell_hookspecs import Events, FileAccess, HookContext, ModelResponse, Policy, Services, hookimpl
+from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import InvalidInputError, PluginError, text_of_error
 from llmspell_hookspecs.regular import replace_regular
 from llmspell_hookspecs.services import Hooks
@@ -85,6 +86,7 @@ class Metrics:
 
     name = "metrics"
     Settings: ClassVar[type[BaseModel]] = MetricsSettings
+    borrowing = Borrowing(fixed={"listen": "", "path": "", "series": 1000})
 
     def __init__(self, settings: MetricsSettings, services: Services) -> None:
         if find_spec("prometheus_client") is None:

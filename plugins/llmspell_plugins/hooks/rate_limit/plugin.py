@@ -31,6 +31,7 @@ from llmspell_hookspecs import (
     Services,
     hookimpl,
 )
+from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import ProviderError
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
@@ -133,6 +134,7 @@ class RateLimit:
 
     name = "rate_limit"
     Settings: ClassVar[type[BaseModel]] = RateLimitSettings
+    borrowing = Borrowing(frozenset({"limits", "learn"}))
 
     def __init__(self, settings: RateLimitSettings, services: Services) -> None:
         self._settings = settings

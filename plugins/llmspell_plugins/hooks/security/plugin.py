@@ -29,6 +29,7 @@ from llmspell_hookspecs import (
     ToolResult,
     hookimpl,
 )
+from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import LlmspellError, StorageError, text_of_error
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
@@ -70,6 +71,7 @@ class Security:
 
     name = "security"
     Settings: ClassVar[type[BaseModel]] = SecurityPluginSettings
+    borrowing = Borrowing(frozenset({"rules", "default", "secrets", "secrets_in", "injection"}), {"audit": "off"})
 
     def __init__(self, settings: SecurityPluginSettings, services: Services) -> None:
         self._settings = settings

@@ -268,6 +268,30 @@ async def test_at_error_points_the_changes_of_a_failure_are_put_together() -> No
     assert getattr(caught.value, "code", "") == "mine"
 
 
+async def test_at_after_points_a_bare_value_is_the_result_that_the_next_child_sees() -> None:
+    def says(context: HookContext[Any]) -> HookResult:
+        return Modified({"text": "bare"})
+
+    def marks(context: HookContext[Any]) -> HookResult:
+        return context.modify(message=str(context.subject.result["text"]))
+
+    def seen(context: HookContext[Any]) -> HookResult:
+        return Modified({"metadata": {"mine": context.subject.success}})
+
+    bench = Bench()
+    async with opened(*bench.plugins) as host:
+        plain = lambda context: Modified(7)  # noqa: E731
+        handle = host.hooks.register("after_tool_execution", sequential(plain, seen))
+        one = await host.call("tool:echo", {"text": "x"})
+        handle.unregister()
+        host.hooks.register("after_tool_execution", parallel(sequential(says, marks), seen), name="all")
+        host.hooks.register("after_tool_execution", says, priority="high")
+        other = await host.call("tool:echo", {"text": "x"})
+
+    assert (one.result, one.metadata["mine"]) == (7, True)
+    assert (other.text, other.message, other.metadata["mine"]) == ("bare", "x", True)
+
+
 # Plugins.
 
 
@@ -315,6 +339,36 @@ async def test_named_hooks_are_asked_by_the_composite_once_and_by_the_chain_agai
     assert either == {"text": "x", "a": 1}
     assert within == {"one.add": "code.either", "two.add": "code.either", "code.either": ""}
     assert both == {"text": "x", "a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_guard_and_an_observer_that_are_named_stay_where_they_are(late: bool) -> None:
+    seen: list[Any] = []
+    bench = Bench()
+    async with opened(*bench.plugins) as host:
+        if late:
+            host.hooks.register(POINT, first_match("one"), name="both")
+        host.hooks.register(POINT, answering(None, seen=seen), plugin="one", name="watch", kind="observe")
+        host.hooks.register(POINT, adding(a=1), plugin="one", name="add")
+        host.hooks.register(POINT, lambda context: Cancel("no"), plugin="one", name="deny", kind="guard")
+        if not late:
+            host.hooks.register(POINT, first_match("one"), name="both")
+        within = {info.name: info.within for info in host.hooks.list(POINT)}
+
+        with pytest.raises(OperationCancelledError, match="no"):
+            await given(host, bench)
+
+    assert within == {"both": "", "add": "code.both", "watch": "", "deny": ""}
+    assert seen == [{"text": "x", "a": 1}]
+
+
+async def test_the_hooks_of_scripts_are_nobodys_children_by_name() -> None:
+    bench = Bench()
+    async with opened(*bench.plugins) as host, host.session("lua", name="mine") as session:
+        host.hooks.register(POINT, first_match("script:mine"), name="both")
+        await session.evaluate("Hook.register('BeforeToolExecution', function() end, {name = 'own'})")
+
+        assert {info.name: info.within for info in host.hooks.list(POINT)} == {"both": "", "own": ""}
 
 
 async def test_where_a_composite_is_not_asked_what_it_names_is_asked_by_itself() -> None:

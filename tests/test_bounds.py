@@ -499,6 +499,7 @@ NO_SERVICE = {
     "Workflows": "one is made of a definition, once",
     "ScriptInterface": "each call is one of another service",
     "ScriptScope": "ends once",
+    "Stateful": "asked once, as a plugin is made anew",
     "Storage": "listed as storage.get, storage.write and storage.scan",
     "Subscription": "tested on its own",
     "ToolContext": "waits for a thread or a process each time",

@@ -94,7 +94,7 @@ async def test_lists_are_put_together_by_place_and_one_is_not_true() -> None:
         host.hooks.register(POINT, adding(a=[1, 1]), priority="high")
         host.hooks.register(POINT, parallel(adding(a=[True, 1]), _second(a=[1, 2])))
 
-        assert (await given(host, bench))["a"] == [True, 2]
+        assert str(list((await given(host, bench))["a"])) == "[True, 2]"
 
 
 def _second(**parameters: Any) -> Any:

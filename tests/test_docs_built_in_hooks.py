@@ -39,11 +39,6 @@ def test_each_optional_plugin_has_a_section_or_a_page_with_a_table(name: str) ->
     assert f"\n[plugins.{name}]\n" in page
 
 
-def test_each_optional_plugin_has_a_section_and_a_table(name: str) -> None:
-    assert f"\n## {name}\n" in PAGE
-    assert any(name in table["plugins"] for table in TABLES)
-
-
 async def test_the_script_of_the_page_counts_what_it_was_refused() -> None:
     printed: list[str] = []
     (script,) = re.findall(r"```lua\n(.*?)```", PAGE, re.DOTALL)

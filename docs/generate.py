@@ -467,7 +467,8 @@ def _events() -> str:
         "What the host publishes by itself; what you publish has any topic of your own. Patterns: `*` one segment, a "
         "trailing `*` the rest, `**` any number, `?` one character, `{a,b}` one of these.",
         "\n".join(["| topic | when |", "|---|---|", *ends, *marks]),
-        "The data of an operation's event: `component` (`kind`, `name`, `id`), `operation_id`, `parent_id`; at its end "
+        "The data of an operation's event: `component` (`kind`, `name`, `id`), `operation_id`, `parent_id` (the "
+        "operation around it, or the event whose handler set it off: [what came of what](../timeline.md)); at its end "
         "also `duration_ms`, `attempts` and, where it failed, `error` (`type`, `code`, `message`, and `hook` and "
         "`point` if a hook cancelled). What a handler sets off is not told under the topic that it handles.",
     )

@@ -162,7 +162,8 @@ def _watch(invocation: Invocation, gathering: Gathering, seconds: float | None) 
     async def end() -> None:
         with trio.move_on_after(float("inf") if seconds is None else seconds):
             await interrupted.wait()
-        await trio.sleep(_SETTLE_S)
+        for _ in range(2):  # where a busy machine wakes this and the readers at once, they come in between
+            await trio.sleep(_SETTLE_S / 2)
         gathering.full.set()
 
     def stop() -> bool:

@@ -113,6 +113,20 @@ def test_they_are_read_from_standard_input_too(run: Run, monkeypatch: pytest.Mon
     assert without_times(out) == TREE.strip()
 
 
+@pytest.mark.long
+def test_the_log_of_events_gives_the_tree_of_a_process_that_has_ended(desk: Desk) -> None:
+    desk.run("hook", "enable", "event_log")
+    assert desk.run("run", desk.script(SCRIPT))[0] == 0
+    code, exported, err = desk.run("event", "export")
+    (desk.project / "events.jsonl").write_text(exported)
+
+    shown = desk.run("event", "timeline", "--file", "events.jsonl")
+
+    assert (code, err) == (0, "")
+    assert (shown[0], shown[2]) == (0, "")
+    assert without_times(shown[1]) == TREE.strip()
+
+
 QUERIES = {
     "--pattern user.*": ["user.created", "user.greeted"],
     "--pattern user.* --limit 1": ["user.created"],
@@ -217,7 +231,7 @@ def test_a_line_that_is_no_event_is_named(content: str, said: str, run: Run) -> 
 
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"events.jsonl: {said}" in err
-    assert "give what 'llmspell event tail --output json' writes" in err
+    assert "give what 'llmspell event export' writes" in err
 
 
 @pytest.mark.parametrize(

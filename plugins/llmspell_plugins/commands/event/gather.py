@@ -90,7 +90,7 @@ class Gathering:
 
 
 def read_events(text: str, where: str) -> list[Event]:
-    """Return the events of a text with one on each line, as ``event tail --output json`` writes them.
+    """Return the events of a text with one on each line, as ``event export`` and ``event tail`` write them.
 
     Raises:
         UsageError: A line is none.
@@ -105,6 +105,6 @@ def read_events(text: str, where: str) -> list[Event]:
             split_topic(event.type)
         except (msgspec.DecodeError, InvalidInputError, UnicodeError, RecursionError) as error:
             told = f"{where}: line {number} is no event: {line_of_error(error)}"
-            raise click.UsageError(f"{told}; give what 'llmspell event tail --output json' writes") from error
+            raise click.UsageError(f"{told}; give what 'llmspell event export' writes") from error
         found.append(event)
     return found

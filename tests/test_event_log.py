@@ -18,9 +18,10 @@ from msgspec import structs
 
 from kernel import make_plugin
 from llmspell import Host
+from llmspell.plugins.tables import TableModels
 from llmspell.settings import load_settings
 from llmspell_hookspecs import Cancel, Event, HookContext, InvalidInputError, Storage
-from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.errors import SettingsError, StorageError
 from llmspell_hookspecs.event_log import EventLog, EventSelection, Replayed
 from llmspell_hookspecs.services import ProjectFolder
 from llmspell_hookspecs.storage import Storages
@@ -203,6 +204,17 @@ async def test_events_are_selected_by_number_pattern_source_cause_and_time(tmp_p
         "since": [],
         "up to": [*range(6)],
     }
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["max_events = 5", "max_age_s = 9.0", 'patterns = ["a"]', 'scripts = "all"', 'head = "/tmp/x"', "pending = 1"],
+)
+def test_a_file_of_a_project_changes_nothing_about_what_is_recorded(tmp_path: Path, line: str) -> None:
+    (tmp_path / "llmspell.toml").write_text(f"[plugins.event_log]\nenabled = true\n{line}\n")
+
+    with pytest.raises(SettingsError, match=rf"plugins\.event_log\.{line.split(' ')[0]} = .* loosens policy"):
+        load_settings({}, environment={}, cwd=tmp_path, models=TableModels())
 
 
 # When things go wrong.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from inspect import signature
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
@@ -109,6 +109,14 @@ class FrozenMapping(Mapping[Any, Any]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def items(self) -> ItemsView[Any, Any]:
+        """Return the view of what it holds itself: that of `Mapping` asks for each key and value with calls of ours."""
+        return self._items.items()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the view of what it holds itself."""
+        return self._items.values()
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise TypeError(f"a read-only {self._kind.__name__} has no {name!r} to set")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -131,8 +131,8 @@ def load_settings(
     _lay_file(stack, user_file(environment), "user")
     if file is not None:
         _lay_project(stack, file, environment, trusted=config is not None)
-    stack.lay(_environment_layer(environment))
-    stack.lay(_command_line_layer(command_line or {}))
+    stack.lay(_layer("environment", from_environment(environment)))
+    stack.lay(_layer("command line", _from_command_line(command_line or {})))
     stack.lay(_Layer("code", plain_table(overrides or {}, "code")))
     stack.warnings += suspicious(environment)
     return stack.finished()
@@ -277,25 +277,21 @@ def _assignment(violation: Violation) -> str:
     return f"{shown_key(violation.path)} = {shown_value(mask(conceal(violation.new, secret=secret)))}"
 
 
-def _environment_layer(environment: Mapping[str, str]) -> _Layer:
+def _layer(name: str, given: Iterable[tuple[str, tuple[str, ...], Any]]) -> _Layer:
+    """The layer of values that were given one by one, each with its source and its path."""
     table: dict[str, Any] = {}
     origins = {}
-    for name, path, value in from_environment(environment):
-        table = merge(table, plain_table(nest(path, value), name))
-        origins[path] = Origin("environment", name)
-    return _Layer("environment", table, origins)
+    for source, path, value in given:
+        table = merge(table, plain_table(nest(path, value), source))
+        origins[path] = Origin(name, source)
+    return _Layer(name, table, origins)
 
 
-def _command_line_layer(values: Mapping[str, Any]) -> _Layer:
-    table: dict[str, Any] = {}
-    origins = {}
+def _from_command_line(values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     for key, value in values.items():
         path = split(key)
         field = SCHEMA.field(path)
-        read = text_as(field and field.annotation, value) if isinstance(value, str) else value
-        table = merge(table, plain_table(nest(path, read), f"--set {key}"))
-        origins[path] = Origin("command line", f"--set {key}")
-    return _Layer("command line", table, origins)
+        yield f"--set {key}", path, text_as(field and field.annotation, value) if isinstance(value, str) else value
 
 
 def _grown(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

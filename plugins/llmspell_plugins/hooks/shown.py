@@ -115,13 +115,11 @@ class Walk:
             text = _MASK
         most = max(self._room, 0)
         if len(text) < NO_SECRET and most >= 4 * NO_SECRET:
-            self._room -= len(text) + 4
-            return cut_bytes(text, most)
-        shown = text[:most]
-        if self._redactor is not None:
-            shown = redacted(self._redactor, text, most)
-        shown = cut_bytes(shown + _CUT if len(text) > most else shown, most + len(_CUT))
-        self._room -= len(shown) + 4
+            shown = cut_bytes(text, most)
+        else:
+            shown = text[:most] if self._redactor is None else redacted(self._redactor, text, most)
+            shown = cut_bytes(shown + _CUT if len(text) > most else shown, most + len(_CUT))
+        self._room -= 4 + (len(shown) if shown.isascii() else len(shown.encode()))
         return shown
 
 

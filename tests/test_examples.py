@@ -247,6 +247,7 @@ def test_the_tour_explains_itself(examples: Path) -> None:
 def test_every_script_among_the_examples_is_run_here() -> None:
     assert [path.name for path in sorted(EXAMPLES.glob("*.lua"))] == [
         "agent.lua",
+        "composites.lua",
         "events.lua",
         "timeline.lua",
         "tour.lua",

@@ -346,7 +346,13 @@ async def test_the_settings_that_the_how_to_shows_are_sound() -> None:
     page = (Path(__file__).parents[1] / "docs" / "how-to.md").read_text()
     tables = "".join(block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[tools." in block)
 
-    mail = {"operation": "preview", "to": "bob@example.org", "subject": "Lunch", "body": "At noon?"}
+    mail = {
+        "operation": "preview",
+        "provider": "office",
+        "to": "bob@example.org",
+        "subject": "Lunch",
+        "body": "At noon?",
+    }
     async with opened(EmailSender, DatabaseConnector, settings=tomllib.loads(tables)) as host:
         with pytest.raises(SecurityError, match="may not get mail"):
             await host.call("tool:email-sender", mail)

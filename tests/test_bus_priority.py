@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -301,3 +302,20 @@ def test_what_was_replayed_says_nothing_about_delivery() -> None:
     info = in_host(main)
 
     assert (info.delivered, info.delivery.count) == (1, 0)
+
+
+async def test_nobody_can_guess_the_id_of_a_request() -> None:
+    seen: list[str] = []
+
+    async with opened() as host:
+
+        def answer(event: Event) -> None:
+            seen.append(event.id)
+            host.events.publish_nowait(f"{event.type}.response", 1, causation_id=event.id)
+
+        host.events.on("ask", answer)
+        for _ in range(3):
+            await host.events.request("ask", timeout_s=5)
+
+    assert all(re.fullmatch(r"\w+-?r[0-9a-f]{16}", each) for each in seen), seen
+    assert len(set(seen)) == 3

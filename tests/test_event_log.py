@@ -551,6 +551,23 @@ async def test_a_kill_while_entries_are_taken_out_leaves_a_log_in_order(tmp_path
     assert (found.first, found.entries, found.problem) == (7, 5, None)
 
 
+async def test_a_log_that_was_cut_goes_on_behind_the_gap_which_stays_to_be_found(tmp_path: Path) -> None:
+    storage, places = await small_log(tmp_path)
+    await storage.write({places.key_of(number): None for number in range(FIRST + 2, FIRST + SIZE + 1)})
+
+    for _ in range(2):  # two processes that go on with it
+        log = ChainLog(storage, places)
+        await log.load()
+        for number in range(SIZE):
+            log.append(str(number))
+        await log.flush()
+    found = await verify(storage, places)
+
+    assert found.problem is not None
+    assert (found.entries, found.problem.number, found.problem.problem) == (1, FIRST + 2, "it is missing")
+    assert len(await kept_in(storage)) == 1 + 2 * SIZE
+
+
 # What comes again.
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kernel import opened
 from llmspell.cli.main import main
-from llmspell_hookspecs import Redirect
+from llmspell_hookspecs import HookContext, Modified, Redirect
 from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, ScriptError, WorkflowError
 from llmspell_hookspecs.workflows import Workflows
 from llmspell_testing.isolation import isolate
@@ -171,3 +172,26 @@ def test_validate_warns_of_what_will_run(
 
     assert out == "w is in order: sequential, 1 stages\n"
     assert told in err if told else err == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"status": "failed", "error": "judged bad"}, "branch b: judged bad"),
+        ({"status": "nonsense"}, "its status is 'nonsense'; give one of completed, failed, cancelled"),
+        ({"name": "nobody"}, "parallel_join names 'nobody' though there are a, b"),
+        ({"name": "a"}, "parallel_join names 'a' twice"),
+    ],
+)
+async def test_what_a_hook_makes_of_a_branch_counts_or_is_refused(changes: dict[str, Any], told: str) -> None:
+    def judge(context: HookContext[Any]) -> Modified:
+        first, second = context.subject.outcomes
+        return context.modify(outcomes=(first, structs.replace(second, **changes)))
+
+    async with opened() as host:
+        made = await host.get(Workflows).create({"name": "p", "pattern": "parallel", "stages": [A, {**A, "name": "b"}]})
+        host.hooks.register("parallel_join", judge)
+        with pytest.raises(LlmspellError) as caught:
+            await made.run()
+
+    assert told in str(caught.value)

@@ -8,11 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Final, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-__all__ = ["Hosts", "HttpResponse", "HttpStream", "NetworkAccess", "Target", "shown_url"]
+__all__ = ["CONNECTED", "Hosts", "HttpResponse", "HttpStream", "NetworkAccess", "Target", "shown_url"]
+
+CONNECTED: Final = MappingProxyType({"connected": True})
+"""The details of a `ToolError` where the request may have reached the server."""
 
 
 class HttpResponse(Struct, frozen=True):

@@ -5,7 +5,7 @@ Invariant: the answer is the first event of the request's topic with ``.response
 
 from __future__ import annotations
 
-import itertools
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,7 +44,7 @@ class Requests:
         self.open: dict[str, _Request] = {}
         self._events = events
         self._route = route
-        self._ids = (f"{prefix}r{number}" for number in itertools.count(1))
+        self._prefix = prefix
 
     async def ask(self, topic: str, data: Any, timeout_s: float, fields: dict[str, Any]) -> Event:
         """Publish an event and return the answer to it; see the contract's `Events`."""
@@ -54,7 +54,7 @@ class Requests:
         if all(mailbox.options.as_published for mailbox in self._route(topic)):  # who records answers nothing
             message = f"event {topic}: nobody is subscribed to it, so nobody answers; subscribe who does before"
             raise NoResponseError(message, topic=topic, limit_s=timeout_s)
-        id = next(self._ids)
+        id = f"{self._prefix}r{secrets.token_hex(8)}"  # so that nobody answers who was not asked
         request = self.open[id] = _Request(response_to(topic), trio.Event())
         try:
             with trio.move_on_after(timeout_s):

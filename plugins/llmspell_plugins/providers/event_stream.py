@@ -14,9 +14,14 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class EventStream:
-    """Reads events; a stream has one."""
+    """Reads events; a stream has one.
 
-    def __init__(self) -> None:
+    Args:
+        bare: The name of an event that counts without data, too; the standard lets such events fall.
+    """
+
+    def __init__(self, bare: bytes = b"") -> None:
+        self._bare = bare
         self._begun: list[bytes] = []
         self._begun_bytes = 0
         self._name = b""
@@ -74,5 +79,6 @@ class EventStream:
         elif not line:
             name, data = self._name, self._data
             self._name, self._data, self._data_bytes = b"", [], 0
-            return (name, data[0] if len(data) == 1 else b"\n".join(data)) if data else None
+            counts = data or (name and name == self._bare)
+            return (name, data[0] if len(data) == 1 else b"\n".join(data)) if counts else None
         return None

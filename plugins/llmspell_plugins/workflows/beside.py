@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import trio
 
-from llmspell_hookspecs.errors import InvalidInputError, OperationTimeoutError, text_of_error
+from llmspell_hookspecs.errors import InvalidInputError, OperationTimeoutError, WorkflowError, text_of_error
 from llmspell_hookspecs.operation import Ended
 from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflow import BranchOutcome, ParallelFork, ParallelJoin, ParallelSynchronization
@@ -18,6 +18,7 @@ from llmspell_hookspecs.workflows import Branch, WorkflowRun
 __all__ = ["MOST_AT_ONCE", "join", "named_once", "run_branches"]
 
 
+_STATUSES: Final = ("completed", "failed", "cancelled")
 MOST_AT_ONCE: Final = 128
 """How many run beside each other; more would hold the loop for 20 ms, since each may take a step before it is asked."""
 
@@ -114,8 +115,11 @@ async def join(
     outcomes = tuple(
         _outcome(name, each, errors.get(name), name not in optional) for name, each in zip(names, ended, strict=True)
     )
-    joined = await run.decide("parallel_join", ParallelJoin(run.id, outcomes), f"{path}join")
+    ran = ParallelJoin(run.id, outcomes)
+    joined = await run.decide("parallel_join", ran, f"{path}join")
     joins = joined.outcomes
+    if joined is not ran:
+        _check_join(run, joins, names)
     statuses = [outcome.status for outcome in joins]
     run.details.update(
         {
@@ -126,9 +130,21 @@ async def join(
         }
     )
     for outcome in joins:
-        if outcome.status == "failed" and outcome.required and outcome.name in errors:
-            raise errors[outcome.name]
+        if outcome.status == "failed" and outcome.required:
+            raise errors.get(outcome.name) or WorkflowError(
+                f"branch {outcome.name}: {outcome.error or 'a hook of parallel_join says that it failed'}"
+            )
     return tuple(joins)
+
+
+def _check_join(run: WorkflowRun, outcomes: Sequence[BranchOutcome], names: Sequence[str]) -> None:
+    """Check how a hook says that branches ended."""
+    named_once(run, "parallel_join", [outcome.name for outcome in outcomes], names)
+    for outcome in outcomes:
+        if outcome.status not in _STATUSES:
+            where = f"workflow {run.definition.name}: a hook of parallel_join: branch {outcome.name}"
+            message = f"{where}: its status is {told(outcome.status, 80)}; give one of {', '.join(_STATUSES)}"
+            raise InvalidInputError(message, field="outcomes")
 
 
 def _outcome(name: str, ended: Ended, error: Exception | None, required: bool) -> BranchOutcome:

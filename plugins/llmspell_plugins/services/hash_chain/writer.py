@@ -74,6 +74,8 @@ class ChainLog:
         self._key = await trio.to_thread.run_sync(read_key, self._places, newest.number == 0)
         if is_sealed(self._key, head):  # else nothing is known to be taken out, and `verify` says what is wrong
             newest = structs.replace(newest, base=head.base, base_hash=head.base_hash, seal=head.seal)
+        if head.number > newest.number:  # its end was cut: it goes on behind the gap, which so stays to be found
+            newest = structs.replace(newest, number=head.number, hash=head.hash)
         self._head = newest
 
     def append(self, record: str) -> int:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import line_of_error
-from llmspell_hookspecs.network import Target
+from llmspell_hookspecs.network import CONNECTED, Target
 
 from .pinned import connection_failed
 
@@ -153,15 +153,16 @@ class Connection:
         return event  # type: ignore[return-value]  # the loop leaves no NEED_DATA
 
     def _failed(self, error: Exception) -> ToolError:
-        return ToolError(f"{self._shown}: {connection_failed(error)}; ask again", code="connection")
+        return ToolError(
+            f"{self._shown}: {connection_failed(error)}; ask again", code="connection", details=dict(CONNECTED)
+        )
 
     def _broken(self, error: h11.RemoteProtocolError) -> ToolError:
         if self._http.trailing_data[1]:
             message = f"{self._shown}: the connection ended before the answer was whole; ask again"
-            return ToolError(message, code="connection")
-        return ToolError(
-            f"{self._shown}: what came is no HTTP ({line_of_error(error)}); check the URL", code="protocol"
-        )
+            return ToolError(message, code="connection", details=dict(CONNECTED))
+        message = f"{self._shown}: what came is no HTTP ({line_of_error(error)}); check the URL"
+        return ToolError(message, code="protocol", details=dict(CONNECTED))
 
 
 async def connect(target: Target, addresses: Sequence[str], tls: ssl.SSLContext | None, timeout_s: float) -> Connection:

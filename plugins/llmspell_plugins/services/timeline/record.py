@@ -1,7 +1,8 @@
 """The record: the last events, so many and so many bytes of them at most. Sizes in bytes, estimated.
 
 Invariant: neither bound is ever exceeded, whatever is published: what is larger than one event may be is kept without
-its data, and counted. To take an event in costs a bounded time, since its data is looked at no further than that size.
+its data, and counted; no text under the name of a secret is shown. To take an event in costs a bounded time, since its
+data is looked at no further than that size.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, Final
 from msgspec import structs
 
 from llmspell_hookspecs import Event
+from llmspell_hookspecs.secret import hide
+from llmspell_hookspecs.values import freeze
 
 __all__ = ["Record", "size_within"]
 
@@ -76,6 +79,9 @@ class Record:
         if held_bytes is None:
             self.without_data += 1
             return structs.replace(event, data=_outline(event.data)), size_bytes + _EVENT_BYTES
+        hidden = hide(freeze(event.data)) if held_bytes else None
+        if hidden is not event.data:
+            event = structs.replace(event, data=hidden)
         return event, size_bytes + held_bytes
 
 

@@ -6,12 +6,12 @@ Invariant: a secret is a `SecretStr` from the moment it is read, and is shown in
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-__all__ = ["Authentication", "Headers", "auth_headers", "redact", "revealed", "secrets_in"]
+__all__ = ["Authentication", "Headers", "auth_headers", "redact", "redact_value", "revealed", "secrets_in"]
 
 _TELLING = ("authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "api_key", "credential")
 _REDACTED = b"[redacted]"
@@ -116,3 +116,23 @@ def redact(data: bytes, secrets: Iterable[bytes]) -> bytes:
     for secret in secrets:
         data = data.replace(secret, _REDACTED)
     return data
+
+
+def redact_value(value: Any, secrets: Sequence[bytes]) -> Any:
+    """Return what was decoded without the secrets: JSON may spell each of their letters in several ways."""
+    try:
+        return _redacted(value, [secret.decode("utf-8", "replace") for secret in secrets]) if secrets else value
+    except RecursionError:
+        return _REDACTED.decode()
+
+
+def _redacted(value: Any, secrets: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, _REDACTED.decode())
+        return value
+    if isinstance(value, dict):
+        return {_redacted(name, secrets): _redacted(item, secrets) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item, secrets) for item in value]
+    return value

@@ -21,11 +21,12 @@ from msgspec import Struct
 from pydantic import SecretStr
 
 from llmspell_hookspecs import NetworkAccess, ToolContext, ToolError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
+from llmspell_hookspecs.network import CONNECTED, HttpStream
 from llmspell_plugins.tools.server import secret_of
 
 from .aws_signature import Credentials, Scope, signed_headers
-from .credentials import redact
+from .credentials import redact_value
 from .email_message import TOOL, Draft, file_name, media_type, message_id, sendable
 from .email_servers import MailServer
 from .retry import RetryOptions, delay_s
@@ -87,7 +88,8 @@ class Service(Struct, frozen=True):
                 f"{self._shown}: it took longer than {timeout_s:g} s, and may have sent it; look before it is sent"
             )
             raise ToolError(f"{message} again", code="timeout")
-        said = _decoded(redact(answer, self.secrets))
+        said = redact_value(_decoded(answer), self.secrets)
+        headers = redact_value(dict(headers), self.secrets)
         if not 200 <= status < 300:
             raise self._refused(status, headers, said)
         return str(self.id_of(headers, said) or "")[:_MOST_SHOWN]
@@ -104,8 +106,15 @@ class Service(Struct, frozen=True):
         for attempt in range(1, _AGAIN.max_attempts + 1):
             sent = {"User-Agent": "llmspell", **await context.run_thread(self.headers, body)}
             options: dict[str, Any] = {"read_timeout_s": timeout_s + 1, "max_bytes": _ANSWER_BYTES, "trusted": True}
-            async with network.stream("POST", self.url, headers=sent, content=body, **options) as answer:
-                status, headers, content = answer.status, answer.headers, await answer.read()
+            try:
+                async with network.stream("POST", self.url, headers=sent, content=body, **options) as answer:
+                    status, headers = answer.status, answer.headers
+                    content = await _rest(answer)
+            except ToolError as error:
+                if error.details != CONNECTED:
+                    raise
+                message = f"{self._shown}: it did not answer, and may have sent it; look before it is sent again"
+                raise ToolError(message, code=error.code) from error
             wait_s = _wait_s(attempt, headers)
             late = wait_s is None or trio.current_time() + wait_s >= deadline
             if status != 429 or late or attempt == _AGAIN.max_attempts:
@@ -241,6 +250,14 @@ def _needed(given: SecretStr | None, variable: str, setting: str) -> str:
 def _lacking(setting: str, variable: str) -> ToolError:
     message = f"{TOOL}: there is no {setting}, and the variable {variable or 'for it'} is not set; set one of them"
     return ToolError(message, code="not_configured")
+
+
+async def _rest(answer: HttpStream) -> bytes:
+    """The body of an answer, empty if it does not come whole: whether the e-mail was taken stands in the head."""
+    try:
+        return await answer.read()
+    except (ToolError, ResourceLimitError):
+        return b""
 
 
 def _asks_to_wait(headers: Mapping[str, str]) -> bool:

@@ -22,7 +22,7 @@ from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.network import HttpResponse
 from llmspell_plugins.tools.data.json_text import decode
 
-from .credentials import redact, revealed
+from .credentials import redact, redact_value, revealed
 from .retry import RetryOptions, delay_s
 
 __all__ = ["Request", "encoded_body", "merged", "payload", "send", "send_with_retries", "too_large", "without_query"]
@@ -137,6 +137,7 @@ def payload(response: HttpResponse, secrets: Sequence[bytes]) -> dict[str, Any]:
     headers: dict[str, Any] = {name: shown(value) for name, value in response.headers.items()}
     headers |= {name: [shown(value) for value in values] for name, values in response.repeated.items()}
     body, encoding = _decoded(content, response.headers.get("content-type", ""))
+    body = redact_value(body, secrets)
     marker = {"body_encoding": encoding} if encoding == "base64" else {}
     return {
         "status_code": response.status,

@@ -19,7 +19,7 @@ from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.network import HttpStream
 from llmspell_plugins.providers.event_stream import EventStream
 
-from .credentials import redact, revealed
+from .credentials import redact_value, revealed
 from .exchange import Request, without_query
 
 __all__ = ["Heard", "listen"]
@@ -82,9 +82,15 @@ async def listen(request: Request, most: int, secrets: Sequence[bytes], context:
 async def _check(answer: HttpStream, secrets: Sequence[bytes]) -> None:
     """Refuse an answer that is no stream of events."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoding = answer.headers.get("content-encoding", "identity").strip().lower()
+    if answer.status == 200 and encoding not in ("", "identity"):
+        message = (
+            f"{_SHOWN}: the server packs its events ({encoding[:40]!r}), which was not asked for; let it send them bare"
+        )
+        raise ToolError(message, code="invalid_answer", details={"status": answer.status})
     if answer.status == 200 and kind == "text/event-stream":
         return
-    said = _first_error(_decoded(redact(await answer.read(), secrets)[:65_536]))
+    said = _first_error(redact_value(_decoded((await answer.read())[:65_536]), secrets))
     what = f"the server answered {answer.status}{f' ({said})' if said else ''} and no stream of events"
     message = f"{_SHOWN}: {what}; check that it speaks GraphQL over SSE (WebSocket is not spoken here)"
     code = "http_status" if answer.status != 200 else "invalid_answer"
@@ -103,9 +109,14 @@ def _first_error(told: Any) -> str:
 
 
 async def _gather(answer: HttpStream, heard: Heard, most: int, secrets: Sequence[bytes], context: ToolContext) -> None:
-    events = EventStream()
+    events = EventStream(bare=b"complete")
     async for piece in answer:
-        if await _take(list(events.feed(piece)), heard, most, secrets, context):
+        try:
+            fed = list(events.feed(piece))
+        except ValueError as error:
+            message = f"{_SHOWN}: {line_of_error(error)}; let the server send less at once"
+            raise ToolError(message, code="invalid_answer") from None
+        if await _take(fed, heard, most, secrets, context):
             return
     await _take(list(events.end()), heard, most, secrets, context)
 
@@ -121,7 +132,7 @@ async def _take(
         if name != b"next":
             continue
         context.charge(2 * len(data))
-        told = _decoded(redact(data, secrets))
+        told = redact_value(_decoded(data), secrets)
         if not (isinstance(told, dict) and ("data" in told or "errors" in told)):
             message = f"{_SHOWN}: an event has neither data nor errors; check that the endpoint speaks GraphQL over SSE"
             raise ToolError(message, code="invalid_answer")

@@ -356,7 +356,7 @@ class _Writer:
     def _number(self, element: Element, cite: _Cite) -> Told:
         value = self._value(element.get("variable", ""), cite)
         form = element.get("form", "numeric")
-        if value.isdecimal() and form != "numeric":
+        if value.isdecimal() and form != "numeric" and len(value) < 10:  # a longer one has no words
             value = self._ordinal(int(value), form)
         elif _NUMERIC.fullmatch(value):
             value = re.sub(r"\s*[-\u2013]\s*", DASH, value)
@@ -374,7 +374,7 @@ class _Writer:
         name = element.get("variable", "")
         value = self._value(name, cite)
         several = bool(re.search(r"\d\s*[,&\u2013-]\s*[A-Za-z]*\d", value)) or (
-            name.startswith("number-of-") and value.isdecimal() and int(value) > 1
+            name.startswith("number-of-") and value.isdecimal() and value.lstrip("0") not in ("", "1")
         )
         plural = {"always": True, "never": False}.get(element.get("plural", ""), several)
         return Told(self._style.term(name, element.get("form", "long"), plural=plural) if value else "")

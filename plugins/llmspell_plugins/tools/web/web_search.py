@@ -24,7 +24,7 @@ from llmspell_hookspecs import (
     ToolResult,
 )
 from llmspell_hookspecs.errors import line_of_error
-from llmspell_plugins.tools.api.credentials import redact
+from llmspell_plugins.tools.api.credentials import redact, redact_value
 from llmspell_plugins.tools.child import run_child
 from llmspell_plugins.tools.data.json_text import decode
 
@@ -186,7 +186,7 @@ class WebSearch(Tool[WebSearchParameters]):
                 raise _broken(service.name, "the page holds no hits that are understood")
         else:
             found = await context.run_thread(_read, service.name, service.engine, body, search.kind)
-        return [hit for hit in map(_tidy, found) if hit]
+        return [hit for hit in map(_tidy, redact_value(found, service.secrets)) if hit]
 
     async def _answer(self, service: Service, question: Question, context: ToolContext) -> tuple[int, bytes]:
         network = context.services.get(NetworkAccess)

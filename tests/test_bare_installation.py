@@ -9,7 +9,7 @@ import subprocess
 import sysconfig
 import venv
 from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
@@ -41,9 +41,14 @@ NEEDS = {
 """The tools that need an extra for one of their calls; Jinja2 and markdown-it come with what llmspell itself needs."""
 
 
+def installed(name: str) -> Distribution:
+    """A package as it was installed, whatever else of it lies in the folder from which the tests run."""
+    return next(each for each in Distribution.discover(name=name) if each.read_text("RECORD") is not None)
+
+
 def needed(name: str, seen: set[str]) -> Iterator[Distribution]:
     """A package with all that it requires itself, and no extra's."""
-    found = distribution(name)
+    found = installed(name)
     if found.metadata["Name"].lower() in seen:
         return
     seen.add(found.metadata["Name"].lower())

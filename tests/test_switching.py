@@ -13,7 +13,7 @@ from kernel import Bench, make_tool, opened
 from llmspell import Host
 from llmspell_hookspecs import Cancel, HookContext, OperationCancelledError, hookimpl
 from llmspell_hookspecs.context import ComponentRef
-from llmspell_hookspecs.errors import PluginError, PluginRequiredError, ResourceLimitError
+from llmspell_hookspecs.errors import InvalidInputError, PluginError, PluginRequiredError, ResourceLimitError
 from llmspell_hookspecs.operation import Operation, OperationKind, Operations
 from llmspell_hookspecs.switching import HookSwitch, PluginSwitch
 
@@ -142,6 +142,21 @@ async def test_wraps_and_observers_are_switched_in_sessions() -> None:
         await call(host, "b")
 
     assert (quiet, seen) == ([], ["wrap", "observe"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "on", "session"), [(3, False, ""), (None, True, ""), ("*", "no", ""), ("*", 1, ""), ("*", True, 3)]
+)
+async def test_what_is_no_switch_is_refused_and_changes_nothing(pattern: Any, on: Any, session: Any) -> None:
+    asked: list[str] = []
+
+    async with opened(*Bench().plugins) as host:
+        with pytest.raises(InvalidInputError, match=r"give a glob for plugin\.hook"):
+            host.get(HookSwitch).switch(pattern, on, session=session)
+        host.hooks.register(POINT, lambda context: asked.append("asked"))
+        await host.call("tool:echo")
+
+    assert asked == ["asked"]
 
 
 async def test_switches_are_bounded() -> None:

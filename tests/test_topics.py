@@ -71,8 +71,24 @@ def joined(segments: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return pairs.map(lambda pairs: "".join(a + b for a, b in pairs)[:-1])
 
 
-PATTERN = joined(SEGMENT).filter(lambda text: bool(text) and "***" not in text and all(alternatives(text)))
+MOST = 64
+"""How many patterns one with braces may stand for."""
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it may be subscribed to."""
+    stands_for = list(alternatives(text))
+    return bool(text) and "***" not in text and all(stands_for) and len(stands_for) <= MOST
+
+
+PATTERN = joined(SEGMENT).filter(is_pattern)
 TOPIC = joined(WORD).filter(bool)
+
+
+def test_a_pattern_that_stands_for_too_many_is_refused() -> None:
+    Topics[int]().add(["{a,b}." * 5 + "{c,d}"], 1)
+    with pytest.raises(InvalidInputError, match="more than 64 patterns"):
+        Topics[int]().add(["{,,}.{,,}.{,,}.{,,}"], 1)
 
 
 @given(st.lists(PATTERN, min_size=1, max_size=6), TOPIC)

@@ -30,6 +30,7 @@ class HookSwitch(Protocol):
             How many there are now that fit.
 
         Raises:
+            InvalidInputError: The pattern or the session is no text, or ``on`` is none of the three.
             ResourceLimitError: A thousand patterns and sessions are spoken of already.
         """
 

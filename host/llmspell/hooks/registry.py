@@ -24,7 +24,7 @@ from llmspell_hookspecs import HookKind
 from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.composites import Composite
-from llmspell_hookspecs.errors import HookRegistrationError, ResourceLimitError
+from llmspell_hookspecs.errors import HookRegistrationError, InvalidInputError, ResourceLimitError
 from llmspell_hookspecs.idle import unmatched, unordered
 from llmspell_hookspecs.marker import HookOptions, hook_options
 from llmspell_hookspecs.order import Row, reason
@@ -204,6 +204,10 @@ class HookRegistry:
 
     def switch(self, pattern: str, on: bool | None, /, *, session: str = "") -> int:
         """Ask the hooks of plugins that fit a pattern from now on, or no longer; see the contract's `HookSwitch`."""
+        if not (isinstance(pattern, str) and isinstance(session, str) and (on is None or isinstance(on, bool))):
+            told = f"hooks: switch({pattern!r:.80}, {on!r:.80}) means nothing"
+            message = f"{told}; give a glob for plugin.hook, and True, False or None"
+            raise InvalidInputError(message, field="pattern")
         key = (pattern, session)
         if on is not None and key not in self._switches and len(self._switches) >= _SWITCHES:
             message = f"hooks: {_SWITCHES} patterns and sessions are switched, which is the most; take some back"

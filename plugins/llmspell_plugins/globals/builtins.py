@@ -146,7 +146,9 @@ class Builtins:
                 return cast("dict[str, Any]", plain(shared.stats()))
         if name not in self._handles:
             told = ", ".join(self.names) or "none"
-            message = f"Hook.stats: this script has not enabled {name}; it has enabled {told}"
+            message = (
+                f"Hook.stats: this script has not enabled {name} (it has {told}); call Hook.enable_builtin({name!r})"
+            )
             raise InvalidInputError(message, field="name")
         return cast("dict[str, Any]", plain(self._made[name].stats()))
 

@@ -133,6 +133,11 @@ class Features:
             PluginError: There is none, another that is on needs it, or what it names cannot be loaded or is required.
         """
         self._check(name)
+        if not (isinstance(on, bool) and isinstance(session, str)):
+            message = (
+                f"flag {name}: {on!r:.80} in {session!r:.80} is no switch; give True or False, and the id of a session"
+            )
+            raise PluginError(message, plugin="features")
         async with self._lock:
             changed = list(_with_needs(name, self._flags)) if on else [name]
             holders = [each for each in self._flags if name in self._flags[each].needs]
@@ -192,7 +197,7 @@ class Features:
 
     def _check(self, name: str) -> None:
         if name not in self._flags:
-            raise PluginError(f"flag {name[:80]!r}: {_unknown(name, self._flags)}", plugin="features")
+            raise PluginError(f"flag {name!r:.80}: {_unknown(str(name), self._flags)}", plugin="features")
 
 
 def _unknown(name: str, flags: Any) -> str:

@@ -4,8 +4,8 @@ The head, which is the number and hash of the newest entry, is kept in a file ap
 was cut at its end is found, too. It also says up to which entry the oldest were taken out on purpose, under a seal that
 only who has the key can make, so that what is left is verified as the whole was.
 
-Invariant: whoever lacks the key can change or take out nothing without `verify` naming the first entry that is wrong.
-Who has the key and the head can.
+Invariant: whoever lacks the key, and cannot write the head, can change or take out nothing without `verify` naming the
+first entry that is wrong. Who can write the head can take the end away; who has the key, too, can rewrite all.
 """
 
 from __future__ import annotations

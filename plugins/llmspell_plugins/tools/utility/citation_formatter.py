@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
+from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.spelling import spelled_path
 from llmspell_hookspecs.tool import Access, PathAccess
 from llmspell_plugins.tools.child import run_child
@@ -186,6 +187,9 @@ def _style_of(path: str, context: ToolContext) -> str:
     except UnicodeDecodeError:
         message = f"citation-formatter: style: {spelled_path(path)} is no text of UTF-8; give a .csl file"
         raise ToolError(message, code="invalid_input") from None
+    except ResourceLimitError as error:
+        message = f"citation-formatter: style: {spelled_path(path)} has more than {_MOST_STYLE_BYTES} bytes"
+        raise ResourceLimitError(f"{message}; give a smaller one", resource=error.resource, limit=error.limit) from None
     except OSError as error:
         message = f"citation-formatter: style: {spelled_path(path)}: {error.strerror}; give a file that can be read"
         raise ToolError(message, code="not_found") from error

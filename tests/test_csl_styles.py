@@ -226,3 +226,18 @@ async def test_a_name_that_is_neither_style_nor_file_is_refused(tmp_path: Path) 
     for name in ("harvard", "", "~"):
         with pytest.raises(InvalidInputError, match=r"there is no style .*; take one of apa"):
             await told(tmp_path, name)
+
+
+@pytest.mark.parametrize("form", ["ordinal", "long-ordinal", "roman"])
+async def test_a_number_without_words_is_shown_as_it_is(tmp_path: Path, form: str) -> None:
+    text = OWN.format(more="", options="").replace('text variable="title"', f'number variable="volume" form="{form}"')
+    items = [{**ITEMS[0], "volume": "7" * 5000}]
+
+    result = await told(tmp_path, written(tmp_path, text), items)
+
+    assert "7" * 5000 in result["bibliography"]
+
+
+async def test_a_style_that_is_too_large_is_told_with_what_can_be_done(tmp_path: Path) -> None:
+    with pytest.raises(ResourceLimitError, match="give a smaller one"):
+        await told(tmp_path, written(tmp_path, "x" * 2_000_000))

@@ -276,3 +276,34 @@ async def test_a_cancelled_call_ends_while_the_service_says_nothing() -> None:
         await send(service.table, {"timeout_s": 1000})
 
     assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [100, 1_000_000])
+async def test_whether_it_was_taken_stands_in_the_head_of_the_answer(kind: str, size: int) -> None:
+    def before(handler: Any, count: int) -> bool:
+        head = f"HTTP/1.1 202 Accepted\r\nContent-Length: {size}\r\nX-Message-Id: sg-{SECRETS[0]}\r\n\r\n"
+        handler.wfile.write(head.encode() + b"{" + b" " * (size - 50))
+        handler.close_connection = True
+        return True
+
+    with mail_service(kind, before) as service:
+        result = (await send(service.table)).result
+
+    assert (result["status"], len(service.seen)) == ("sent", 1)
+    assert not any(secret in repr(result) for secret in SECRETS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_connection_that_ends_without_an_answer_may_have_sent_it(kind: str) -> None:
+    def before(handler: Any, count: int) -> bool:
+        handler.close_connection = True
+        return True
+
+    with (
+        mail_service(kind, before) as service,
+        pytest.raises(ToolError, match="may have sent it; look before") as caught,
+    ):
+        await send(service.table)
+
+    assert (caught.value.code, len(service.seen)) == ("connection", 1)

@@ -451,3 +451,13 @@ def test_a_query_is_the_same_as_asking_each_event(
 
     fitting = [e for e in every if e.event.type != "plain" and e.event.timestamp >= 1 and e.depth <= depth]
     assert found == sorted(fitting, key=keys[sort], reverse=descending)[:7]
+
+
+def test_a_record_shows_no_text_under_the_name_of_a_secret() -> None:
+    record = Record(10, 100_000, 10_000)
+
+    record.add(Event("tick", {"password": "hunter2hunter2", "rows": [{"api_key": "swordfish"}], "note": "kept"}))
+
+    shown = repr(record.events())
+    assert "hunter2" not in shown and "swordfish" not in shown
+    assert "kept" in shown

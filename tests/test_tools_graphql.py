@@ -264,3 +264,21 @@ async def test_a_query_is_no_subscription_and_is_not_sent() -> None:
         with pytest.raises(ToolError, match="it is a query and no subscription"):
             await _call(endpoint=server.url, operation="subscription", input="{ add(a: 1) }")
         assert not server.seen
+
+
+async def test_a_packed_stream_and_a_line_without_end_are_told() -> None:
+    asked: dict[str, Any] = {"operation": "subscription", "input": "subscription { a }"}
+
+    def packed(handler: Any, count: int) -> None:
+        handler.reply(b"\x1f\x8b", 200, "text/event-stream", Content_Encoding="gzip")
+
+    with serve(packed) as server, pytest.raises(ToolError, match="packs its events") as caught:
+        await _call(endpoint=server.url, **asked)
+    assert caught.value.code == "invalid_answer"
+
+    def long(handler: Any, count: int) -> None:
+        handler.reply(b"data: " + b"x" * 5_000_000, 200, "text/event-stream")
+
+    with serve(long) as server, pytest.raises(ToolError, match="a line of its stream is longer") as caught:
+        await _call(endpoint=server.url, **asked)
+    assert caught.value.code == "invalid_answer"

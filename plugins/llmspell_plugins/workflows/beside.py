@@ -120,21 +120,22 @@ async def join(
     joins = joined.outcomes
     if joined is not ran:
         _check_join(run, joins, names)
-    statuses = [outcome.status for outcome in joins]
-    run.details.update(
-        {
-            "total_branches": len(joins),
-            "successful_branches": statuses.count("completed"),
-            "failed_branches": statuses.count("failed"),
-            "stopped_early": "cancelled" in statuses,
-        }
-    )
+    run.details.update(_counted([outcome.status for outcome in joins]))
     for outcome in joins:
         if outcome.status == "failed" and outcome.required:
             raise errors.get(outcome.name) or WorkflowError(
                 f"branch {outcome.name}: {outcome.error or 'a hook of parallel_join says that it failed'}"
             )
     return tuple(joins)
+
+
+def _counted(statuses: Sequence[str]) -> dict[str, Any]:
+    return {
+        "total_branches": len(statuses),
+        "successful_branches": statuses.count("completed"),
+        "failed_branches": statuses.count("failed"),
+        "stopped_early": "cancelled" in statuses,
+    }
 
 
 def _check_join(run: WorkflowRun, outcomes: Sequence[BranchOutcome], names: Sequence[str]) -> None:

@@ -143,6 +143,20 @@ async def test_folders_that_are_made_later_are_watched_too(tmp_path: Path) -> No
     assert told(result, tmp_path) == [("created", "one/two/deep.txt")]
 
 
+async def test_many_nested_folders_made_at_once_are_all_watched(tmp_path: Path) -> None:
+    """One made within one just made is found twice by watchdog, whose warning of it would end its thread here."""
+    names = [f"{number}/two/three/deep.txt" for number in range(100)]
+
+    def act() -> None:
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True)
+            (tmp_path / name).write_text("x")
+
+    result = await seen(tmp_path, act, pattern="*.txt", events=["created"], max_events=len(names), debounce_ms=300)
+
+    assert sorted(told(result, tmp_path)) == sorted(("created", name) for name in names)
+
+
 async def test_only_the_folder_itself_is_watched_if_asked(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
 

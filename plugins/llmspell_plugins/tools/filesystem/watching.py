@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -86,6 +87,9 @@ class Watch:
         from watchdog.events import FileSystemEventHandler
         from watchdog.observers import Observer
 
+        # A folder made within one just made is found twice, by its walk and by its news. As an error (-W error) the
+        # warning of it would end the thread that all watches of the process share.
+        warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning, "watchdog")
         handler = FileSystemEventHandler()
         handler.dispatch = self._dispatch  # type: ignore[method-assign]
         self._observer = Observer()

@@ -12,9 +12,19 @@ import trio.testing
 
 from kernel import Bench, make_tool, opened, run
 from llmspell import Host
-from llmspell_hookspecs import Cancel, Event, HookContext, LlmspellError, Replace, ToolCall, ToolContext, ToolError
+from llmspell_hookspecs import (
+    Cancel,
+    Event,
+    HookContext,
+    LlmspellError,
+    Replace,
+    Retry,
+    ToolCall,
+    ToolContext,
+    ToolError,
+)
 from llmspell_hookspecs.errors import OperationTimeoutError
-from llmspell_hookspecs.operation import EndedOperation, Operations
+from llmspell_hookspecs.operation import EndedOperation, Operations, RunningBody
 from scripted_model import ScriptedModel, asks, says
 
 
@@ -318,3 +328,73 @@ async def test_a_tap_that_fails_harms_nobody_and_is_told() -> None:
         host.get(Operations).tap(tap)
         assert (await host.call("tool:echo")).result == "fine"
         assert any("a tap of operations" in str(problem) for problem in host.problems)
+
+
+async def test_a_tap_is_told_what_the_hooks_answered_around_the_body() -> None:
+    seen: list[EndedOperation] = []
+
+    async def body(parameters: Any, context: ToolContext) -> Any:
+        return parameters["how"]
+
+    async with opened(make_tool("echo", body)) as host:
+        host.get(Operations).tap(seen.append)
+        host.hooks.register(
+            "before_tool_execution", lambda context: context.modify(parameters={"how": "well"}), name="better"
+        )
+        host.hooks.register("after_tool_execution", lambda context: Cancel("no"), kind="guard", name="deny")
+        with suppress(LlmspellError):
+            await host.call("tool:echo", {"how": "fine"})
+
+    assert [(each.point, each.hook, type(each.answer).__name__) for each in seen[0].answers] == [
+        ("before_tool_execution", "code.better", "Modified"),
+        ("after_tool_execution", "code.deny", "Cancel"),
+    ]
+
+
+async def test_a_stand_in_is_asked_in_place_of_the_body_at_each_attempt() -> None:
+    ran: list[str] = []
+    asked: list[tuple[str, Any, int]] = []
+
+    async def body(parameters: Any, context: ToolContext) -> Any:
+        ran.append(parameters["how"])
+        return "the body"
+
+    async def stand_in(running: RunningBody) -> Any:
+        asked.append((running.kind.name, running.subject.parameters["how"], running.operation.attempt))
+        if len(asked) == 1:
+            raise ToolError("torn")
+        return await running.run() if running.subject.parameters["how"] == "live" else {"result": "recorded"}
+
+    async with opened(make_tool("echo", body)) as host:
+        leave = host.get(Operations).stand_in(stand_in)
+        host.hooks.register("tool_error", lambda context: Retry(max_attempts=2))
+        served = await host.call("tool:echo", {"how": "served"})
+        live = await host.call("tool:echo", {"how": "live"})
+        leave()
+        await host.call("tool:echo", {"how": "later"})
+
+    assert asked == [("tool", "served", 1), ("tool", "served", 2), ("tool", "live", 1)]
+    assert (served.result, live.result) == ("recorded", "the body")
+    assert ran == ["live", "later"]
+
+
+async def test_the_stand_in_that_came_last_is_asked_first() -> None:
+    order: list[str] = []
+
+    async def body(parameters: Any, context: ToolContext) -> Any:
+        return "body"
+
+    def passing(name: str) -> Any:
+        async def stand_in(running: RunningBody) -> Any:
+            order.append(name)
+            return await running.run()
+
+        return stand_in
+
+    async with opened(make_tool("echo", body)) as host:
+        host.get(Operations).stand_in(passing("first"))
+        host.get(Operations).stand_in(passing("last"))
+        result = await host.call("tool:echo", {})
+
+    assert order == ["last", "first"]
+    assert result.result == "body"

@@ -13,8 +13,21 @@ from msgspec import Struct
 
 from .context import ComponentRef, OperationRef, Outcome
 from .payload import payload_of
+from .results import HookResult
 
-__all__ = ["Asker", "Ended", "EndedOperation", "Operation", "OperationKind", "Operations", "RunningOperation", "same"]
+__all__ = [
+    "Asker",
+    "Ended",
+    "EndedOperation",
+    "HookAnswer",
+    "Operation",
+    "OperationKind",
+    "Operations",
+    "RunningBody",
+    "RunningOperation",
+    "StandIn",
+    "same",
+]
 
 
 def same(value: Any) -> Any:
@@ -44,6 +57,8 @@ class OperationKind(Struct, frozen=True, eq=False):
         events: Whether its operations are told of as events: ``tool.started``, ``.completed``, ``.failed``,
             ``.cancelled``.
         facts: What of a result those events tell.
+        composes: Whether its body reaches the outside only by operations within it, so that a replay runs it again and
+            serves those; otherwise what the body yielded is served.
     """
 
     name: str
@@ -60,6 +75,7 @@ class OperationKind(Struct, frozen=True, eq=False):
     named: tuple[str, ...] = ()
     events: bool = False
     facts: Callable[[Any], Mapping[str, Any]] | None = None
+    composes: bool = False
 
 
 class Asker(Protocol):
@@ -144,6 +160,42 @@ class Operation(Struct, frozen=True):
     baggage: Mapping[str, str] | None = None
 
 
+class HookAnswer(Struct, frozen=True):
+    """What a hook answered that was not to go on.
+
+    Attributes:
+        point: Where.
+        hook: Which, as ``plugin.name``.
+        answer: What.
+    """
+
+    point: str
+    hook: str
+    answer: HookResult
+
+
+class RunningBody(Struct, frozen=True):
+    """An operation whose body is to run now.
+
+    Attributes:
+        kind: Its kind.
+        component: What runs.
+        operation: Which it is.
+        subject: The call as the guards let it pass; read-only.
+        run: Runs the body, within the wraps; returns its result read-only.
+    """
+
+    kind: OperationKind
+    component: ComponentRef
+    operation: OperationRef
+    subject: Any
+    run: Callable[[], Awaitable[Any]]
+
+
+StandIn = Callable[[RunningBody], Awaitable[Any]]
+"""Returns what a body yields, or raises what it raises; of a kind that is ``sync`` without waiting."""
+
+
 class EndedOperation(Struct, frozen=True):
     """An operation as it ended, for a journal.
 
@@ -157,6 +209,8 @@ class EndedOperation(Struct, frozen=True):
         outcome: What the hooks decided.
         elapsed_ns: How long its body took, in the last attempt.
         language: Where it was asked for.
+        answers: What its hooks answered around the body, in order, but for those that let it go on.
+        result: The type of its result.
     """
 
     kind: str
@@ -168,6 +222,8 @@ class EndedOperation(Struct, frozen=True):
     outcome: Outcome
     elapsed_ns: int
     language: str
+    answers: tuple[HookAnswer, ...] = ()
+    result: type = object
 
 
 class RunningOperation(Protocol):
@@ -293,6 +349,13 @@ class Operations(Protocol):
 
         While anybody does so every operation takes its full course; otherwise it costs nothing. What the function
         raises is kept among the host's problems. It may not wait.
+        """
+
+    def stand_in(self, function: StandIn, /) -> Callable[[], None]:
+        """Ask a function for what each body yields; it may run the body. Returns what takes it out.
+
+        While anybody does so every operation takes its full course; otherwise it costs nothing. The one that came last
+        is asked first, and the ``run`` that it is given asks the one before it.
         """
 
     async def together(

@@ -101,7 +101,12 @@ class HookService:
         if kind is None:
             stands: dict[str, Any] = {point.phase.value: point.name}
             kind = OperationKind(
-                point.topic, result=point.value, to_result=partial(_to_value, point), payload=plain_fields, **stands
+                point.topic,
+                result=point.value,
+                to_result=partial(_to_value, point),
+                payload=plain_fields,
+                composes=True,
+                **stands,
             )
             if len(self._kinds) >= _KINDS:
                 self._kinds.clear()

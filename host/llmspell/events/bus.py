@@ -55,6 +55,7 @@ _EVENT: Final = OperationKind(
     result=Event,
     identity=attrgetter("type", "data", "source", "target", "tags"),
     sync=True,
+    composes=True,
 )
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, field
 
 from llmspell.hooks import FOR_ALL, Chain, Hook, observe, still_judging
-from llmspell_hookspecs import Cancel, Failure, Fork, HookContext, OperationCancelledError, Phase
+from llmspell_hookspecs import Cancel, Failure, Fork, HookContext, HookResult, OperationCancelledError, Phase
 from llmspell_hookspecs.context import ForkOutcome, Metadata, OperationRef, Outcome
 from llmspell_hookspecs.fit import freeze_fields
-from llmspell_hookspecs.operation import Operation
+from llmspell_hookspecs.operation import HookAnswer, Operation
 from llmspell_hookspecs.result_store import CacheKey
 
 from .asking import Answer, ask_chain, cancellation, seen_by_scripts
@@ -108,6 +108,7 @@ class Course(Struct, eq=False):
         deadline: How long it may take in all.
         forks: Those that were started, if any were.
         held: What hooks of scripts are still to be asked, or told.
+        answers: What hooks answered but to go on, while somebody keeps a journal.
         until_s: Until when what is left may take, once the caller has cancelled it.
     """
 
@@ -138,6 +139,7 @@ class Course(Struct, eq=False):
     _ref: OperationRef | None = None
     _metadata: Metadata = field(default_factory=Metadata)
     held: list[_Held] = []
+    answers: list[HookAnswer] = []
 
     def __post_init__(self) -> None:
         self.subject = self.offered = self.proposed = self.operation.subject
@@ -221,6 +223,11 @@ class Course(Struct, eq=False):
             forks,
         )
 
+    def keep_answer(self, hook: Hook, answer: HookResult) -> None:
+        """Keep what a hook answered, for those who keep a journal."""
+        if self.house.taps:
+            self.answers.append(HookAnswer(hook.point.name, f"{hook.plugin}.{hook.name}", answer))
+
     def cancel(self, hook: Hook, cancel: Cancel, subject: Any, cause: BaseException | None = None) -> Exception:
         """Note that a hook cancelled the operation, and return the error that says so."""
         self.outcome = Outcome("cancelled", cancel, f"{hook.plugin}.{hook.name}")
@@ -295,6 +302,8 @@ class Course(Struct, eq=False):
         except OperationCancelledError as error:
             self.cancelled = error
             self.outcome = Outcome("cancelled", Cancel(error.reason, error.code), error.hook)
+            if self.house.taps:
+                self.answers.append(HookAnswer(error.point, error.hook, Cancel(error.reason, error.code)))
             raise
 
     def hold(self, time_s: float) -> None:

@@ -36,7 +36,7 @@ from llmspell_hookspecs.errors import (
     text_of_error,
 )
 from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
-from llmspell_hookspecs.operation import Ended, EndedOperation, Operation, OperationKind, same
+from llmspell_hookspecs.operation import Ended, EndedOperation, Operation, OperationKind, RunningBody, StandIn, same
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.tally import Tally
 from llmspell_hookspecs.trace import Tracer
@@ -88,6 +88,7 @@ class Runner:
         results: Returns what keeps what hooks ask to keep.
         problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
         taps: Called with each operation as it ends.
+        stand_ins: Asked for what each body yields, the last one first.
         events: Where operations are told of; None for nowhere.
         running: Return the operation that runs, which costs less than `current`; asked within one only.
     """
@@ -112,6 +113,7 @@ class Runner:
         self.events: Events | None = None
         self.running: Callable[[], Any] = CURRENT.get
         self.taps: tuple[Callable[[EndedOperation], None], ...] = ()
+        self.stand_ins: tuple[StandIn, ...] = ()
         self._nursery = nursery
         self.numbers = itertools.count(1)
         self.limit(limits)
@@ -410,9 +412,25 @@ class Runner:
         self._look_closer()
         return leave
 
+    def stand_in(self, function: StandIn, /) -> Callable[[], None]:
+        """Ask a function for what each body yields; see the contract's `Operations`."""
+
+        def each(running: RunningBody) -> Awaitable[Any]:
+            return function(running)
+
+        def leave() -> None:
+            self.stand_ins = tuple(stand_in for stand_in in self.stand_ins if stand_in is not each)
+            self._look_closer()
+
+        self.stand_ins = (*self.stand_ins, each)
+        self._look_closer()
+        return leave
+
     def _look_closer(self) -> None:
         limits = self.limits
-        self._measured = limits.slow_ms is not None or limits.operation_time_s is not None or bool(self.taps)
+        self._measured = bool(
+            limits.slow_ms is not None or limits.operation_time_s is not None or self.taps or self.stand_ins
+        )
         self.as_of = object()
 
     def close(self) -> None:

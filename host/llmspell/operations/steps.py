@@ -63,7 +63,7 @@ from llmspell_hookspecs.errors import (
 from llmspell_hookspecs.failure import changed_failure, failure_of, is_denied
 from llmspell_hookspecs.fit import fit, name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
-from llmspell_hookspecs.operation import EndedOperation, OperationKind
+from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody
 from llmspell_hookspecs.result_store import CacheKey, ResultStore, Stored
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.secret import holds_secret
@@ -333,6 +333,7 @@ async def _judge(course: Course, chain: Chain | None, subject: Any) -> None:
         return
     verdict = await judge(chain.guards, course.context(chain, subject, course.outcome), course.limit_s)
     if verdict is not None:
+        course.keep_answer(verdict[0], verdict[1])
         raise course.cancel(verdict[0], verdict[1], subject, verdict[2])
 
 
@@ -370,11 +371,18 @@ async def _run_body(course: Course) -> Any:
     return course.body_value
 
 
-async def _body(course: Course) -> Any:
-    operation = course.operation
+async def _body(course: Course, stand_ins: int | None = None) -> Any:
+    """Return what the body yields, or what the last of so many stand-ins says in its place."""
+    operation, there = course.operation, course.house.stand_ins[:stand_ins]
     try:
-        value = operation.kind.to_result(await operation.body(course.subject))
-        return await course.frozen(value, "result")
+        if there:
+            run = partial(_body, course, len(there) - 1)
+            value = await there[-1](
+                RunningBody(operation.kind, course.frame.component, course.ref, course.subject, run)
+            )
+        else:
+            value = await operation.body(course.subject)
+        return await course.frozen(operation.kind.to_result(value), "result")
     except BaseException as caught:
         let_pass(caught)
         error = as_error(caught, course.component)
@@ -488,6 +496,8 @@ async def _stop_if_denied(
     """Let the error go on if a guard denies its recovery, or a transform does."""
     verdict = await judge(chain.guards, course.context(chain, failure, course.outcome), course.limit_s)
     denied = None if verdict is None else (verdict[0], verdict[1])
+    if denied is not None:
+        course.keep_answer(*denied)
     if proposal is not None and isinstance(proposal.answer, Cancel):
         denied = (proposal.hook, proposal.answer)
     if denied is not None:
@@ -594,6 +604,7 @@ async def propose(
     index, phase = 0, chain.point.phase
     while (found := await next_answer(chain, index, context, course.limit_s, answered)) is not None:
         (index, hook, answer), answered = found, None
+        course.keep_answer(hook, answer)
         if isinstance(answer, Modified) and phase is Phase.ERROR:
             subject = changed_failure(subject, answer.value, hook.where)
             context = course.context(chain, subject)
@@ -799,6 +810,8 @@ def _tap(course: Course, status: Status, subject: Any) -> None:
         outcome,
         course.elapsed_ns,
         course.frame.language,
+        tuple(course.answers),
+        operation.kind.result,
     )
     for tap in course.house.taps:
         try:

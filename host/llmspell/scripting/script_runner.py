@@ -48,6 +48,7 @@ SCRIPT: Final = OperationKind(
     to_result=ScriptResult.of,
     payload=payload_of,
     events=True,
+    composes=True,
 )
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _Body = Callable[[ScriptRun], Awaitable[ScriptResult]]

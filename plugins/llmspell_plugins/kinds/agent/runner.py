@@ -65,12 +65,15 @@ AGENT: Final = OperationKind(
     payload=question_of,
     events=True,
     facts=_facts,
+    composes=True,
 )
 _LONGEST_NAME: Final = 200
 _CLOSING_S: Final = 1.0
-_INIT: Final = OperationKind(name="agent_init", before="before_agent_init", after="after_agent_init", result=AgentInfo)
+_INIT: Final = OperationKind(
+    name="agent_init", before="before_agent_init", after="after_agent_init", result=AgentInfo, composes=True
+)
 _SHUTDOWN: Final = OperationKind(
-    name="agent_shutdown", before="before_agent_shutdown", after="after_agent_shutdown", result=AgentInfo
+    name="agent_shutdown", before="before_agent_shutdown", after="after_agent_shutdown", result=AgentInfo, composes=True
 )
 
 

@@ -94,6 +94,7 @@ TOOL_DISCOVERY: Final = OperationKind(
     result=ToolListing,
     to_result=ToolListing.of,
     payload=plain,
+    composes=True,
 )
 
 

@@ -71,6 +71,7 @@ WORKFLOW: Final = OperationKind(
     identity=lambda call: (call.name, call.input),
     events=True,
     facts=_facts,
+    composes=True,
 )
 RESUMED: Final = OperationKind(
     "workflow",
@@ -83,6 +84,7 @@ RESUMED: Final = OperationKind(
     identity=lambda call: (call.name, call.run_id),
     events=True,
     facts=_facts,
+    composes=True,
 )
 """A durable run that goes on: it began before."""
 _log: Final = logging.getLogger("llmspell.workflow")

@@ -21,7 +21,7 @@ __all__ = ["MAX_BYTES", "Shared", "copied"]
 MAX_BYTES: Final = 10_000_000
 """How large what is kept of a run may be, each by itself."""
 _POINT: Final = "workflow_shared_data"
-_ACCESS: Final = OperationKind("workflow_shared", before=_POINT, result=SharedAccess, sync=True)
+_ACCESS: Final = OperationKind("workflow_shared", before=_POINT, result=SharedAccess, sync=True, composes=True)
 
 
 class Shared(MutableMapping[str, Any]):

@@ -46,6 +46,7 @@ STAGE: Final = OperationKind(
     to_result=StageOutput.of,
     identity=lambda call: (call.workflow, call.name, call.input),
     events=True,
+    composes=True,
 )
 
 

@@ -11,6 +11,7 @@ import pytest
 from llmspell.settings import LoadedSettings, load_settings
 from llmspell.settings.layers import trust_project
 from llmspell_hookspecs.errors import SecurityError, SettingsError
+from packages import install, llmspell
 
 TEXT = """
 [security.paths]
@@ -151,3 +152,15 @@ def test_a_folder_with_the_link_to_the_hosts_own_stays(tmp_path: Path) -> None:
     for path in ("way", "way/data", "real/x", "c"):
         assert _refuses(loaded, tmp_path / path)
     assert not _refuses(loaded, tmp_path / "project" / "a")
+
+
+def test_a_plugin_of_pydantics_is_not_imported_by_the_command_line_before_settings_could_keep_it_out(
+    tmp_path: Path,
+) -> None:
+    marker = install(tmp_path, "watches-models", name="watches", code="plugin = None\n", group="pydantic")
+    (tmp_path / "llmspell.toml").write_text('[plugins]\ntrust = "listed"\n')
+
+    done = llmspell(tmp_path, "tool", "list")
+
+    assert done.returncode == 0, done.stderr
+    assert not marker.exists()

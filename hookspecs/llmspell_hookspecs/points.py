@@ -12,6 +12,7 @@ import enum
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, Final, TypeVar
 
 import pluggy
@@ -25,6 +26,7 @@ PROJECT: Final = "llmspell"
 """The pluggy project name."""
 
 _ATTRIBUTE = "llmspell_point"
+_TAKES_MORE: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _spec = pluggy.HookspecMarker(PROJECT)
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -193,9 +195,14 @@ def _point(name: str, function: Callable[..., object], declaration: _Declaration
 
 
 def _subject_type(name: str, function: Callable[..., object]) -> type:
-    hints = typing.get_type_hints(function)
-    arguments = typing.get_args(hints.get("context"))
-    if list(inspect.signature(function).parameters) != ["context"] or len(arguments) != 1:
+    """The type in ``context: HookContext[...]``; no more is evaluated, since every start of a host asks for all."""
+    code, said = function.__code__, function.__annotations__.get("context")
+    only = code.co_argcount == 1 and not code.co_kwonlyargcount and not code.co_flags & _TAKES_MORE
+    if isinstance(said, str):
+        only_context = SimpleNamespace(__annotations__={"context": said})
+        said = typing.get_type_hints(only_context, function.__globals__)["context"]
+    arguments = typing.get_args(said)
+    if not only or code.co_varnames[0] != "context" or len(arguments) != 1:
         raise TypeError(f"hook point {name}: its one parameter must be 'context: HookContext[Subject]'")
     subject: type = arguments[0]
     return subject

@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if arguments is None:
         gc.disable()  # what is imported stays; looking through it several times takes a tenth of the start
+        # At its first model pydantic imports plugins of its own from whatever is installed, before settings can say no.
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     signals = Signals()
     signals.install()
     from .outlet import guard_streams, let_go

@@ -568,6 +568,6 @@ def parallel_join(context: HookContext[ParallelJoin]) -> HookResult | None:
 def parallel_synchronization(context: HookContext[ParallelSynchronization]) -> HookResult | None:
     """A branch has ended, and waits for the others.
 
-    When: at each arrival.
+    When: at each arrival, if anybody stood here when the branches began.
     Subject: which, and how many there are.
     """

@@ -76,16 +76,59 @@ async def join(
     asked = ParallelFork(run.id, tuple(calls), limit)
     fork = await run.decide("parallel_fork", asked, f"{path}fork")
     names = list(calls) if fork is asked else named_once(run, "parallel_fork", fork.branches, calls)
-    arrived = 0
     errors: dict[str, Exception] = {}
-
     limit = max(1, min(limit, fork.limit))
+    at_once = limit
+    if waits or optional or run.asks("parallel_synchronization"):
+        calls = _arriving(run, names, calls, limit, optional, waits or {}, errors)
+        at_once = len(names) if waits else limit
+    ended = await run.together([calls[name] for name in names], at_once, fail_fast=fail_fast)
+    outcomes = []
+    for name, each in zip(names, ended, strict=True):
+        if each.error is not None:
+            errors.setdefault(name, each.error)
+        outcomes.append(_outcome(name, each, errors.get(name), name not in optional))
+    ran = ParallelJoin(run.id, tuple(outcomes))
+    joined = await run.decide("parallel_join", ran, f"{path}join")
+    joins = joined.outcomes
+    if joined is not ran:
+        _check_join(run, joins, names)
+    run.details.update(_counted([outcome.status for outcome in joins]))
+    for outcome in joins:
+        if outcome.status == "failed" and outcome.required:
+            raise errors.get(outcome.name) or WorkflowError(
+                f"branch {outcome.name}: {outcome.error or 'a hook of parallel_join says that it failed'}"
+            )
+    return tuple(joins)
+
+
+def _arriving(
+    run: WorkflowRun,
+    names: Sequence[str],
+    calls: Mapping[str, Callable[[], Awaitable[Any]]],
+    limit: int,
+    optional: frozenset[str],
+    waits: Mapping[str, Sequence[str]],
+    errors: dict[str, Exception],
+) -> dict[str, Callable[[], Awaitable[Any]]]:
+    """Return what runs each where some wait for others, may fail, or are told of when they arrive.
+
+    Args:
+        run: The run.
+        names: Those that run.
+        calls: What runs, by name.
+        limit: How many at once.
+        optional: Which of them may fail.
+        waits: For each, those that must have ended before it begins.
+        errors: Takes with what each failed.
+    """
+    arrived = 0
     slots = trio.CapacityLimiter(limit) if waits else nullcontext()
     ends = {name: trio.Event() for name in names} if waits else {}
 
     async def in_turn(name: str) -> Any:
         """Wait for those before it without a slot, so that whatever is ready has one."""
-        for before in waits.get(name, ()) if waits else ():
+        for before in waits.get(name, ()):
             if before in ends:
                 await ends[before].wait()
         async with slots:
@@ -107,26 +150,7 @@ async def join(
             if name in ends:
                 ends[name].set()
 
-    at_once = len(names) if waits else limit
-    ended = await run.together([partial(one, name) for name in names], at_once, fail_fast=fail_fast)
-    for name, each in zip(names, ended, strict=True):
-        if each.error is not None:
-            errors.setdefault(name, each.error)
-    outcomes = tuple(
-        _outcome(name, each, errors.get(name), name not in optional) for name, each in zip(names, ended, strict=True)
-    )
-    ran = ParallelJoin(run.id, outcomes)
-    joined = await run.decide("parallel_join", ran, f"{path}join")
-    joins = joined.outcomes
-    if joined is not ran:
-        _check_join(run, joins, names)
-    run.details.update(_counted([outcome.status for outcome in joins]))
-    for outcome in joins:
-        if outcome.status == "failed" and outcome.required:
-            raise errors.get(outcome.name) or WorkflowError(
-                f"branch {outcome.name}: {outcome.error or 'a hook of parallel_join says that it failed'}"
-            )
-    return tuple(joins)
+    return {name: partial(one, name) for name in names}
 
 
 def _counted(statuses: Sequence[str]) -> dict[str, Any]:

@@ -224,10 +224,18 @@ def judged(folder: Path, runs: int) -> dict[str, Any]:
     return judgement
 
 
+def stopped(process: int) -> bool:
+    """Whether every thread of a process has stopped."""
+    threads = Path(f"/proc/{process}/task").iterdir()
+    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+
+
 def stop(process: int, database: Path) -> None:
     """Stop a process while it does not hold the lock of its database: nobody could take anything over until it ends."""
     while True:
         os.kill(process, signal.SIGSTOP)
+        while not stopped(process):  # a thread on the other core goes on for a moment
+            time.sleep(0.001)
         connection = sqlite3.connect(database, timeout=0, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")

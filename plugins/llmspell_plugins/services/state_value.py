@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from llmspell_hookspecs import InvalidInputError
-from llmspell_hookspecs.bounds import check_bounds
+from llmspell_hookspecs.bounds import ATOMS, check_bounds
 from llmspell_hookspecs.errors import ResourceLimitError, StorageError, line_of_error
 
 __all__ = ["decode", "encode", "has_many"]
@@ -19,8 +19,7 @@ __all__ = ["decode", "encode", "has_many"]
 _DEEPEST: Final = 100
 _MANY: Final = 1000
 """Encoding so many parts takes a millisecond or two."""
-_ATOMS: Final = frozenset({str, float, bool, bytes, type(None)})
-_SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
+_TEXT: Final = frozenset({str})
 _decode: Final = msgspec.msgpack.Decoder().decode
 
 
@@ -36,12 +35,14 @@ def encode(where: str, value: Any, max_bytes: int) -> bytes:
         InvalidInputError: It is not plain.
         ResourceLimitError: It is too large.
     """
-    if type(value) not in _ATOMS:
+    if type(value) not in ATOMS:
         _check(where, value)
     try:
-        encoded = msgspec.msgpack.encode(_plain(where, value, _DEEPEST))
+        encoded = msgspec.msgpack.encode(value if _is_flat(value) else _plain(where, value, _DEEPEST))
     except UnicodeEncodeError:
         raise _wrong(where, "it has a text with a lone surrogate", "take it out") from None
+    except OverflowError:
+        raise _wrong(where, "it has a whole number of more than 64 bits", "write that as a text") from None
     if len(encoded) > max_bytes:
         message = f"{where}: its value has {len(encoded)} bytes; keep at most {max_bytes} under one key"
         raise ResourceLimitError(message, resource="state_bytes", limit=max_bytes)
@@ -84,14 +85,15 @@ def _check(where: str, value: Any) -> None:
         raise _wrong(where, str(error).removeprefix("value: ").partition(";")[0], "keep less in one value") from None
 
 
+def _is_flat(value: Any) -> bool:
+    """Return whether it is a dict of what has no parts, as most are: it is encoded as it is."""
+    return type(value) is dict and ATOMS.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value))
+
+
 def _plain(where: str, value: Any, depth: int) -> Any:
     """Return the value with dicts and lists only, all the way down."""
     kind = type(value)
-    if kind in _ATOMS:
-        return value
-    if kind is int:
-        if not _SMALLEST <= value <= _LARGEST:
-            raise _wrong(where, "it has a whole number of more than 64 bits", "write that as a text")
+    if kind in ATOMS:
         return value
     if depth == 0:
         raise _wrong(where, f"it is nested more than {_DEEPEST} deep, or holds itself", "keep less in one value")
@@ -100,7 +102,7 @@ def _plain(where: str, value: Any, depth: int) -> Any:
         for key, item in value.items():
             if type(key) is not str:
                 raise _wrong(where, f"it has the key {key!r}, a {type(key).__name__}", "use texts as keys")
-            plain[key] = item if type(item) in _ATOMS else _plain(where, item, depth - 1)
+            plain[key] = item if type(item) in ATOMS else _plain(where, item, depth - 1)
         return plain
     if isinstance(value, list | tuple):
         return [_plain(where, item, depth - 1) for item in value]

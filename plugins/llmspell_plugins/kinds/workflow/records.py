@@ -54,6 +54,8 @@ ENDED: Final = frozenset({"completed", "partial", "compensated", "compensation_f
 """What a run is when it has ended for good."""
 FORMAT: Final = 1
 """Of what is kept of a run; what a later version keeps is left as it is."""
+_SOON_S: Final = 0.01
+"""Within what time that is written which nobody waits for."""
 PATIENCE_S: Final = 0.002
 """Longer than a storage may miss what another process wrote."""
 
@@ -114,7 +116,8 @@ class Records:
         head: What it is.
         lost: Whether it was taken over, or cannot be written any more.
         error: Why.
-        told: Called after each write.
+        told: Called after each write, if it is watched.
+        is_watched: Returns whether anybody wants to be told.
     """
 
     def __init__(self, storage: Storage, run_id: str, head: Head, version: int, clock: Clock, lease_s: float) -> None:
@@ -122,6 +125,7 @@ class Records:
         self.lost = False
         self.error: Exception | None = None
         self.told: Callable[[Checkpoint], Awaitable[None]] | None = None
+        self.is_watched: Callable[[], bool] = lambda: False
         self.storage = storage
         self._run_id, self._version, self._clock = run_id, version, clock
         self._prefix = f"workflow/{run_id}/"
@@ -131,7 +135,10 @@ class Records:
         self._paths: list[str] = []
         self._noted = self._written = self._writes = 0
         self._lock = trio.Lock()
-        self._stirred = trio.Event()
+        self._renew_s = 0.0
+        """When the lease is renewed if nothing is written until then, on trio's clock."""
+        self._patience: trio.CancelScope | None = None
+        """In which the one who writes what nobody waits for sleeps; None if it is to look anyway before it sleeps."""
 
     # Noting, which never waits.
 
@@ -196,7 +203,9 @@ class Records:
         if key:
             self._pending[f"{self._prefix}{key}"] = encoded
         self._noted += 1
-        self._stirred.set()
+        if self._patience is not None:
+            self._patience.deadline = trio.current_time() + _SOON_S
+            self._patience = None
 
     # Writing.
 
@@ -212,12 +221,17 @@ class Records:
             raise self.reason()
         if self._written >= wanted:
             return
-        async with self._lock:
+        if self._lock.locked():
+            await self._lock.acquire()
+        else:
+            self._lock.acquire_nowait()  # it need not wait, and a step of the loop takes 10 us
+        try:
             if self.lost:
                 raise self.reason()
             if self._written < wanted:
                 await self._write()
-        self._stir()
+        finally:
+            self._lock.release()
 
     async def commit(self, info: StageInfo, shared: Mapping[str, Any] | None, transaction: Transaction) -> Any:
         """Write that a stage is done together with what its transaction keeps back; returns its output, as `stage`.
@@ -241,7 +255,6 @@ class Records:
                 self.head = structs.replace(self.head, ended=self.head.ended - 1)
                 told = "somebody else wrote meanwhile what it expected as it was, so nothing of it is written"
                 raise StorageError(f"{self._where}: stage {info.path}: {told}; run it again", code="conflict")
-        self._stir()
         return output
 
     async def _write(
@@ -281,8 +294,9 @@ class Records:
             self.lost = True
             raise self.reason()
         self._version, self._written = versions[place], upto
+        self._renew_s = trio.current_time() + self._lease_s / 3
         self._writes += 1
-        if self.told is not None:
+        if self.told is not None and self.is_watched():
             size = sum(len(value) for value in batch.values() if value)
             await self.told(Checkpoint(self._run_id, self._writes, size, paths))
         return True
@@ -307,26 +321,20 @@ class Records:
         Args:
             scope: What is cancelled when the run is taken over.
         """
+        self._renew_s = trio.current_time() + self._lease_s / 3
         while True:
-            with trio.move_on_after(self._lease_s / 3) as patience:
-                await self._stirred.wait()
-                while self._lock.locked():  # whoever writes stirs again, if it has not written all of it
-                    self._stirred = trio.Event()
-                    patience.deadline = trio.current_time() + self._lease_s / 3
-                    await self._stirred.wait()
-            if not self._stirred.is_set():
+            soon_s = trio.current_time() + _SOON_S if self._written < self._noted else self._renew_s
+            with trio.CancelScope(deadline=soon_s) as patience:
+                self._patience = patience if soon_s == self._renew_s else None
+                await trio.sleep_forever()
+            self._patience = None
+            if trio.current_time() >= self._renew_s:
                 self._put("", b"")
-            self._stirred = trio.Event()
             try:
                 await self.flush()
             except Exception:
                 scope.cancel()
                 return
-
-    def _stir(self) -> None:
-        """Let what nobody waits for be written."""
-        if self._written < self._noted:
-            self._stirred.set()
 
 
 def place_of(what: str, name: str) -> str:

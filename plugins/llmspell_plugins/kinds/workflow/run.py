@@ -136,6 +136,7 @@ class Run:
             self.records, self.choices = durable.records, durable.choices
             self._sequence = durable.sequence
             durable.writer.told = self._written
+            durable.writer.is_watched = partial(self.asks, "workflow_checkpoint")
 
     # Stages.
 
@@ -239,10 +240,18 @@ class Run:
         self._sequence += 1
         elapsed_ms = (perf_counter() - began) * 1000
         if durable is not None and failure is None:
-            info = StageInfo(path, _DONE, compiled.kind, compiled.target)
-            info = structs.replace(info, elapsed_ms=elapsed_ms, attempts=max(1, attempts), sequence=self._sequence)
+            info = StageInfo(
+                path,
+                _DONE,
+                compiled.kind,
+                compiled.target,
+                output=output,
+                elapsed_ms=elapsed_ms,
+                attempts=max(1, attempts),
+                sequence=self._sequence,
+            )
             try:
-                output = await self._done(durable, structs.replace(info, output=output), place)
+                output = await self._done(durable, info, place)
             except LlmspellError as error:  # it is none that can be kept, or what it wrote is not as it was
                 if durable.writer.lost:
                     raise
@@ -297,8 +306,7 @@ class Run:
             await self.durable.writer.flush()
 
     async def _written(self, checkpoint: Checkpoint) -> None:
-        if self.asks("workflow_checkpoint"):
-            await self._operations.ask("workflow_checkpoint", checkpoint, self._component)
+        await self._operations.ask("workflow_checkpoint", checkpoint, self._component)
 
     def _ended(self, compiled: CompiledStage, record: StageRecord, locals: Mapping[str, Any] | None) -> None:
         self.ran += 1

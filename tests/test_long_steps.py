@@ -16,6 +16,7 @@ import trio
 from llmspell import Host
 from llmspell_hookspecs import Event, HookContext, LlmspellError, Modified, ToolCall, ToolResult, hookimpl, tool
 from llmspell_hookspecs.errors import ResourceLimitError
+from llmspell_hookspecs.workflows import Workflows
 from llmspell_testing import loop_steps
 
 pytestmark = pytest.mark.timing
@@ -178,7 +179,26 @@ class Watching:
         """See it."""
 
 
+async def pass_on(host: Host, count: int, shares: bool) -> Any:
+    """Run a durable workflow whose stages hand each other so many rows."""
+
+    def give(stage: Any) -> list[dict[str, Any]]:
+        if shares:
+            stage.shared["rows"] = rows(count)
+        return rows(count)
+
+    stages = [
+        {"name": "a", "function": give},
+        {"name": "b", "function": lambda stage: stage.input["rows"], "input": {"rows": "{{step:a:output}}"}},
+        {"name": "c", "tool": "rows_of", "input": {"given": "{{step:b:output}}"}},
+    ]
+    made = await host.get(Workflows).create({"name": "w", "pattern": "sequential", "stages": stages})
+    return await made.run({"given": rows(count)}, durable=True)
+
+
 HANDED = {
+    "rows from stage to stage": lambda host: pass_on(host, ROWS, False),
+    "rows that stages share": lambda host: pass_on(host, 4_900, True),
     "parameters of rows": lambda host: host.call("tool:rows_of", {"given": rows(ROWS)}),
     "a result of rows": lambda host: host.call("tool:rows_at_once", {"count": ROWS}),
     "a result too large": lambda host: host.call("tool:rows_at_once", {"count": 2 * ROWS}),
@@ -195,6 +215,7 @@ async def test_no_step_of_the_loop_is_long_whatever_code_hands_over(what: str, p
     async with Host.open(settings, plugins=[rows_of, rows_at_once, *plugins]) as host:
         await host.call("tool:rows_of", {"given": rows(3)})
         await host.call("tool:rows_at_once", {"count": 3})
+        rows(ROWS)
         with loop_steps() as steps:
             await trio.lowlevel.checkpoint()
             with suppress(ResourceLimitError):

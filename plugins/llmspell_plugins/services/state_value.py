@@ -95,6 +95,8 @@ def _plain(where: str, value: Any, depth: int) -> Any:
     kind = type(value)
     if kind in ATOMS:
         return value
+    if _is_flat(value):
+        return value
     if depth == 0:
         raise _wrong(where, f"it is nested more than {_DEEPEST} deep, or holds itself", "keep less in one value")
     if kind is dict or isinstance(value, Mapping):

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from msgspec import structs
 
-from llmspell_hookspecs.fit import plain
 from llmspell_hookspecs.runs import StageInfo, Verdict
 from llmspell_hookspecs.services import Tools
 from llmspell_hookspecs.transaction import Transaction
@@ -149,13 +148,15 @@ class Durable:
             return "repeatable"
         return "keyed" if described["effects"] == "keyed" else "unknown"
 
-    def intend(self, compiled: CompiledStage, path: str, given: Any) -> Any:
-        """Note that a stage is about to begin, if that has to be known; returns its input."""
-        given = self._inputs.pop(path, given)
-        if self.safety(compiled) not in ("transactional", "repeatable"):
-            kind, target, key = compiled.kind, compiled.target, key_of(self._run_id, path)
-            self.writer.stage(StageInfo(path, "intent", kind, target, plain(given), key=key))
-        return given
+    def input_of(self, path: str, given: Any) -> Any:
+        """Return what a stage is given: what it was given before it was cut off, if that has to be the same."""
+        return self._inputs.pop(path, given)
+
+    def intent(self, compiled: CompiledStage, path: str, given: Any) -> StageInfo | None:
+        """Return what is to be noted of a stage before it begins, None if that need not be known."""
+        if self.safety(compiled) in ("transactional", "repeatable"):
+            return None
+        return StageInfo(path, "intent", compiled.kind, compiled.target, given, key=key_of(self._run_id, path))
 
     def transaction(self, compiled: CompiledStage) -> Transaction | None:
         """Return what keeps back the writes of a stage until it is done, None if they are not."""
@@ -188,10 +189,8 @@ class Durable:
         for path in undone:
             self.writer.stage(StageInfo(path, "undone"))
 
-    def become(self, status: str, output: Any, details: Any, error: str, waiting: tuple[str, ...]) -> None:
+    def become(self, status: str, error: str, waiting: tuple[str, ...]) -> None:
         """Note what the run is now."""
-        if status in ("completed", "partial"):
-            self.writer.result(output, details)
         if status == "running" and self.undoes:
             return
         self.writer.become(status, error=error, waiting=waiting)

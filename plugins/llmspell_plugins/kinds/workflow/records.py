@@ -142,9 +142,9 @@ class Records:
 
     # Noting, which never waits.
 
-    def begin(self, definition: Mapping[str, Any], input: Any, print_: str) -> None:
-        """Note what it runs."""
-        self._note("definition", {"definition": definition, "input": input, "hash": print_})
+    def begin(self, encoded: bytes) -> None:
+        """Note what it runs, as `encoded_definition` gives it."""
+        self._put("definition", encoded)
         self._pending[f"workflow-open/{self._run_id}"] = b""
 
     def stage(self, info: StageInfo, shared: Mapping[str, Any] | None = None) -> Any:
@@ -153,13 +153,17 @@ class Records:
         Raises:
             InvalidInputError: Its output is none that can be kept.
         """
-        encoded, output = self._encoded(info, shared)
-        for key, value in encoded.items():
+        entries, output = self.encoded(info, shared)
+        self.put(info, entries)
+        return output
+
+    def put(self, info: StageInfo, entries: Mapping[str, bytes]) -> None:
+        """Note what became of a stage as it is written; see `encoded`."""
+        for key, value in entries.items():
             self._put(key, value)
         self._paths.append(info.path)
         if info.status in ("done", "failed"):
             self.head = structs.replace(self.head, ended=self.head.ended + 1)
-        return output
 
     def choice(self, name: str, value: Any) -> None:
         """Note what was decided."""
@@ -177,16 +181,32 @@ class Records:
         if (status in ENDED) != (before in ENDED):
             self._pending[f"workflow-open/{self._run_id}"] = None if status in ENDED else b""
 
-    def result(self, output: Any, details: Any) -> None:
-        """Note what it yielded."""
-        self._note("result", {"output": plain(output), "details": plain(details)})
+    def result(self, encoded: bytes) -> None:
+        """Note what it yielded, as `encoded_result` gives it."""
+        self._put("result", encoded)
+
+    # Encoding, of large values in a thread.
+
+    def encoded_definition(self, definition: Mapping[str, Any], input: Any, print_: str) -> bytes:
+        """Return what is written of what it runs."""
+        return self._encode("definition", {"definition": definition, "input": input, "hash": print_})
+
+    def encoded_result(self, output: Any, details: Any) -> bytes:
+        """Return what is written of what it yielded."""
+        return self._encode("result", {"output": plain(output), "details": plain(details)})
 
     def _note(self, key: str, value: Any) -> None:
         self._put(key, self._encode(key, value))
 
-    def _encoded(self, info: StageInfo, shared: Mapping[str, Any] | None) -> tuple[dict[str, bytes], Any]:
-        """Return what is written of a stage, and its output as a value of its own."""
+    def encoded(self, info: StageInfo, shared: Mapping[str, Any] | None) -> tuple[dict[str, bytes], Any]:
+        """Return what is written of a stage, and its output as a value of its own.
+
+        Raises:
+            InvalidInputError: Its output, or what it shared, is none that can be kept.
+        """
         fields = {name: value for name, value in structs.asdict(info).items() if value or name == "output"}
+        if "input" in fields:
+            fields["input"] = plain(fields["input"])
         encoded = self._encode(f"stage {info.path}", fields)
         entries = {}
         for key, value in (shared or {}).items():
@@ -233,15 +253,13 @@ class Records:
         finally:
             self._lock.release()
 
-    async def commit(self, info: StageInfo, shared: Mapping[str, Any] | None, transaction: Transaction) -> Any:
-        """Write that a stage is done together with what its transaction keeps back; returns its output, as `stage`.
+    async def commit(self, info: StageInfo, entries: Mapping[str, bytes], transaction: Transaction) -> None:
+        """Write that a stage is done, as `encoded` gives it, together with what its transaction keeps back.
 
         Raises:
-            InvalidInputError: Its output is none that can be kept.
             StorageError: Somebody else has written what it wrote, or it cannot be written; nothing of both is.
             WorkflowError: The run was taken over.
         """
-        entries, output = self._encoded(info, shared)
         batch, expected = transaction.commitment()
         batch |= {f"{self._prefix}{key}": value for key, value in entries.items()}
         async with self._lock:
@@ -255,7 +273,6 @@ class Records:
                 self.head = structs.replace(self.head, ended=self.head.ended - 1)
                 told = "somebody else wrote meanwhile what it expected as it was, so nothing of it is written"
                 raise StorageError(f"{self._where}: stage {info.path}: {told}; run it again", code="conflict")
-        return output
 
     async def _write(
         self, effects: Mapping[str, bytes | None] | None = None, expected: Mapping[str, int] | None = None

@@ -20,6 +20,7 @@ import trio
 from msgspec import structs
 
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
+from llmspell_hookspecs.bounds import ATOMS
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, WorkflowError, text_of_error
 from llmspell_hookspecs.foreign import Blamed, as_error
@@ -153,7 +154,7 @@ class Run:
                 self._ended(compiled, record, locals)
             elif path not in self.skipped:
                 self.skipped.append(path)
-            return self.seen(record)
+            return await self._handed_over(record)
         scope = path.rpartition("/")[0]
         if (self.failed or self.skipped) and self._lacks(compiled, Place(self, scope, locals)):
             return self.skip(path, "a stage that it needs did not complete")
@@ -167,7 +168,7 @@ class Run:
                 self.culprit = self.culprit or path
                 self.failure = self.failure or error
                 raise error
-        return self.seen(record)
+        return await self._handed_over(record)
 
     async def _found(self, durable: Durable, compiled: CompiledStage, path: str) -> StageRecord | None:
         """Return what became of a stage earlier, None if it is to run."""
@@ -220,7 +221,10 @@ class Run:
                 if durable.undoes and not path.startswith(_ROLLBACK):
                     raise WorkflowError(f"{path}: it did not run before the run failed", stage=path)
                 place.written = {}
-                given = durable.intend(compiled, path, given)
+                given = durable.input_of(path, given)
+                intent = durable.intent(compiled, path, given)
+                if intent is not None:
+                    durable.writer.put(intent, (await self._encoded(durable, intent))[0])
                 await durable.writer.flush()
             self.under_way[path] = compiled
             try:
@@ -262,12 +266,26 @@ class Run:
             durable.fail(compiled, record, place.written)
         return record, failure
 
-    @staticmethod
-    async def _done(durable: Durable, info: StageInfo, place: Place) -> Any:
+    async def _done(self, durable: Durable, info: StageInfo, place: Place) -> Any:
         """Note that a stage is done, with what it wrote if that is kept back; returns its output as it is kept."""
+        entries, output = await self._encoded(durable, info, place.written)
         if place.transaction is None:
-            return durable.writer.stage(info, place.written)
-        return await durable.writer.commit(info, place.written, place.transaction)
+            durable.writer.put(info, entries)
+        else:
+            await durable.writer.commit(info, entries, place.transaction)
+        return output
+
+    async def _encoded(
+        self, durable: Durable, info: StageInfo, shared: Mapping[str, Any] | None = None
+    ) -> tuple[Mapping[str, bytes], Any]:
+        """Return what is written of a stage, and its output as a value of its own; a large one holds up nobody."""
+        if type(info.output) in ATOMS and type(info.input) in ATOMS and not shared:
+            return durable.writer.encoded(info, shared)
+        walked = (info.output, shared) if shared else info
+        encoded: tuple[Mapping[str, bytes], Any] = await self._operations.beside(
+            walked, durable.writer.encoded, info, shared
+        )
+        return encoded
 
     def _operation(self, compiled: CompiledStage, place: Place, given: Any, ran: Callable[[], None]) -> Operation:
         """Return the operation of a stage."""
@@ -288,6 +306,12 @@ class Run:
     def seen(self, record: StageRecord) -> StageRecord:
         """Return a record as others see it: of a durable run its output is a value of their own."""
         return record if self.durable is None else structs.replace(record, output=copied(record.output))
+
+    async def _handed_over(self, record: StageRecord) -> StageRecord:
+        """Return a record as `seen`; a large output holds up nobody."""
+        if self.durable is None or type(record.output) in ATOMS:
+            return record
+        return structs.replace(record, output=await self._operations.beside(record.output, copied, record.output))
 
     def share(self, place: Place) -> Shared:
         """Return what stages share as one of them sees it, which notes what that one writes."""
@@ -464,10 +488,17 @@ class Run:
     async def become(self, status: str, *, resumed: bool = False, output: Any = None, error: str = "") -> None:
         """Be in another state, which is kept before anybody is told."""
         previous, self.status = self.status, status
-        if self.durable is not None:
-            self.durable.become(status, output, self.details, error, tuple(self.waiting))
-        if self.durable is not None and status != "running":  # a run that begins is written with its first stage
+        durable = self.durable
+        if durable is not None and status == "running":  # it is written with its first stage
+            durable.become(status, error, tuple(self.waiting))
+        elif durable is not None:
             with trio.CancelScope(shield=True):  # else a run that has ended would be taken for one that goes on
+                if status in ("completed", "partial"):
+                    yielded = output, self.details
+                    durable.writer.result(
+                        await self._operations.beside(yielded, durable.writer.encoded_result, *yielded)
+                    )
+                durable.become(status, error, tuple(self.waiting))
                 await self._settle()
         await self.notice("workflow_state_change", StateChange(self.id, previous, status, resumed))
 

@@ -348,7 +348,8 @@ class WorkflowRunner(ComponentKind):
             if run is None:
                 asked = exact(approved.input)
                 if durable is not None and kind is WORKFLOW:
-                    durable.writer.begin(plan.plain, asked, print_of(plan.plain))
+                    writer, given = durable.writer, (plan.plain, asked, print_of(plan.plain))
+                    writer.begin(await self._operations.beside(asked, writer.encoded_definition, *given))
                 run = Run(plan, run_id, asked, self._operations, self._calls, durable)
             else:
                 run.begin_again()

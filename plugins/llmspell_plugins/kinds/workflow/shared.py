@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final, Literal
 
+from llmspell_hookspecs.bounds import ATOMS
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import InvalidInputError, OperationError
 from llmspell_hookspecs.operation import Operation, OperationKind, Operations
 from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflow import SharedAccess
 from llmspell_plugins.kinds.hiding import exact, hide_value
-from llmspell_plugins.services.state_value import encode
+from llmspell_plugins.services.state_value import decode, encode
 
 __all__ = ["MAX_BYTES", "Shared", "copied"]
 
@@ -57,9 +58,12 @@ class Shared(MutableMapping[str, Any]):
         if not isinstance(key, str):
             raise InvalidInputError(f"{self._where}: its key {told(key, 80)} is no text; give one", field="key")
         value = self._ask("write", key, value)
-        if self._copies:  # what cannot be kept fails whoever shares it, not the record of that
+        if self._copies and type(value) not in ATOMS:
+            where = f"{self._where} {key!r:.80}"
+            value = decode(where, encode(where, value, MAX_BYTES))
+        elif self._copies:  # what cannot be kept fails whoever shares it, not the record of that
             encode(f"{self._where} {key!r:.80}", value, MAX_BYTES)
-        self._data[key] = copied(value) if self._copies else value
+        self._data[key] = value
         if self._written is not None:
             self._written(key, {"value": self._data[key]})
 
@@ -97,6 +101,9 @@ async def _same(access: SharedAccess) -> SharedAccess:
 
 def copied(value: Any) -> Any:
     """Return a plain value with fresh mappings and lists."""
+    if type(value) in ATOMS:
+        return value
     if isinstance(value, Mapping):
-        return {key: copied(item) for key, item in value.items()}
+        flat = ATOMS.issuperset(map(type, value.values()))
+        return dict(value) if flat else {key: copied(item) for key, item in value.items()}
     return [copied(item) for item in value] if isinstance(value, list | tuple) else value

@@ -212,7 +212,12 @@ async def test_a_subscription_without_end_is_left_and_the_server_sees_it(bound: 
 async def test_a_subscription_that_is_too_large_or_never_begins_is_one_error() -> None:
     with serve(endless(10**9, threading.Event())) as server, pytest.raises(ResourceLimitError):
         asked: dict[str, Any] = {"operation": "subscription", "input": "subscription { a }", "max_events": 10_000}
-        await _call({"max_response_bytes": 2000}, endpoint=server.url, **asked)
+        await _call({"max_response_bytes": 20}, endpoint=server.url, **asked)
+    with serve(endless(10**9, threading.Event())) as server:
+        cut = await _call({"max_response_bytes": 2000}, endpoint=server.url, **asked)
+    assert cut.error is not None
+    assert (cut.error["code"], cut.result["result"]["ended"]) == ("resource_limit", "fault")
+    assert cut.result["result"]["events"][:2] == [{"data": {"count": 1}}, {"data": {"count": 2}}]
 
     def silent(handler: Any, count: int) -> None:
         handler.close_connection = True
@@ -256,7 +261,59 @@ async def test_a_subscription_shows_no_credentials_and_goes_to_no_private_host()
             await _call(endpoint=server.url.replace("127.0.0.1", "127.0.0.2"), **asked)
 
     assert answered.result["result"]["events"] == [{"data": {"a": "[redacted]"}}]
-    assert answered.result["result"]["ended"] == "complete"
+    assert answered.result["result"]["ended"] == "closed"
+
+
+GOOD = b'event: next\ndata: {"data": {"a": 1}}\n\n'
+
+
+def _cut(handler: Any, count: int) -> None:
+    """Announce more than is sent, and leave."""
+    handler.close_connection = True
+    handler.send_response(200)
+    handler.send_header("content-type", "text/event-stream")
+    handler.send_header("content-length", "100000")
+    handler.end_headers()
+    handler.wfile.write(2 * GOOD)
+
+
+def _sends(body: bytes) -> Any:
+    return lambda handler, count: handler.reply(body, 200, "text/event-stream")
+
+
+@pytest.mark.parametrize(
+    ("tell", "code", "said"),
+    [
+        (_sends(2 * GOOD + b"event: next\ndata: [1]\n\n" + GOOD), "invalid_answer", "event 3 has neither data"),
+        (_sends(2 * GOOD + b'event: next\ndata: {"da'), "invalid_answer", "event 3 has neither data"),
+        (_sends(2 * GOOD + b"data: " + b"x" * 5_000_000), "invalid_answer", "a line of its stream is longer"),
+        (_cut, "connection", "the connection ended before the answer was whole"),
+    ],
+)
+async def test_events_before_a_fault_are_kept_and_the_fault_is_named(tell: Any, code: str, said: str) -> None:
+    asked: dict[str, Any] = {"operation": "subscription", "input": "subscription { a }"}
+    with serve(tell) as server:
+        answered = await _call(endpoint=server.url, **asked)
+
+    assert answered.result["result"] == {"events": 2 * [{"data": {"a": 1}}], "count": 2, "ended": "fault"}
+    assert not answered.success
+    assert answered.error is not None
+    assert answered.error["code"] == code
+    assert said in answered.error["message"]
+    assert str(answered.error["message"]) in answered.message
+
+
+async def test_a_stream_without_an_event_is_no_subscription_that_ended_unless_the_server_says_so() -> None:
+    asked: dict[str, Any] = {"operation": "subscription", "input": "subscription { a }"}
+    for body in (b"", b": nothing\n\n"):
+        with serve(_sends(body)) as server, pytest.raises(ToolError, match="without an event") as caught:
+            await _call(endpoint=server.url, **asked)
+        assert caught.value.code == "invalid_answer"
+
+    with serve(_sends(b"event: complete\n\n")) as server:
+        answered = await _call(endpoint=server.url, **asked)
+
+    assert answered.result["result"] == {"events": [], "count": 0, "ended": "complete"}
 
 
 async def test_a_query_is_no_subscription_and_is_not_sent() -> None:

@@ -81,9 +81,10 @@ class GraphqlQuery(Tool[GraphqlQueryParameters]):
     async def run(self, parameters: GraphqlQueryParameters, context: ToolContext) -> ToolResult:
         """Return ``{operation, endpoint, result}``, for validate ``{valid, errors}``.
 
-        The result of a subscription is ``{events, count, ended}``: by ``complete``, ``max_events`` or ``timeout``.
+        The result of a subscription is ``{events, count, ended}``: by ``complete``, ``max_events``, ``timeout``,
+        ``closed`` (the server left without a word) or ``fault``, such as an event that is none.
 
-        Errors of the server are no success.
+        Errors of the server and faults are no success; the events before them are in the result.
 
         Raises:
             ToolError: ``invalid_query``, ``limit_exceeded``, ``http_status``, ``invalid_answer``, ``connection`` ...
@@ -127,11 +128,16 @@ class GraphqlQuery(Tool[GraphqlQueryParameters]):
         heard = await listen(request, parameters.max_events, secrets_in(request.headers, parameters.auth), context)
         errors = next((each["errors"] for each in heard.events if each.get("errors")), None)
         found = {"events": heard.events, "count": len(heard.events), "ended": heard.ended}
+        message = "the server told of errors" if errors else f"{len(heard.events)} events, ended by {heard.ended}"
+        wrong = {"message": _first(errors), "code": "graphql"} if errors else None
+        if heard.fault is not None:
+            message = f"{heard.fault} ({len(heard.events)} events came before)"
+            wrong = {"message": str(heard.fault), "code": heard.fault.code}
         return ToolResult(
             operation="subscription",
-            success=not errors,
-            message="the server told of errors" if errors else f"{len(heard.events)} events, ended by {heard.ended}",
-            error={"message": _first(errors), "code": "graphql"} if errors else None,
+            success=wrong is None,
+            message=message,
+            error=wrong,
             result={"operation": "subscription", "endpoint": without_query(request.url), "result": found},
         )
 

@@ -2,7 +2,7 @@
 
 Source: the GraphQL over SSE protocol, "distinct connections" mode: one POST, answered by events ``next`` and
 ``complete``. Invariant: events, time and bytes are bounded, and leaving closes the connection, which ends the
-subscription on the server. Durations in seconds, sizes in bytes.
+subscription on the server; whatever ends it, the events that came before are kept. Durations in seconds, sizes in bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import trio
 from msgspec import Struct
 
 from llmspell_hookspecs import NetworkAccess, ToolContext, ToolError
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
 from llmspell_hookspecs.network import HttpStream
 from llmspell_plugins.providers.event_stream import EventStream
 
@@ -25,7 +25,7 @@ from .exchange import Request, without_query
 __all__ = ["Heard", "listen"]
 
 _SHOWN = "graphql_query: subscription"
-Ended: TypeAlias = Literal["complete", "max_events", "timeout"]
+Ended: TypeAlias = Literal["complete", "max_events", "timeout", "closed", "fault"]
 
 
 class Heard(Struct):
@@ -33,12 +33,14 @@ class Heard(Struct):
 
     Attributes:
         events: Each is a GraphQL answer with ``data`` or ``errors``.
-        ended: By whom: the server, or one of the bounds.
+        ended: By whom: the server that said so, one of the bounds, the server without a word, or a fault.
+        fault: What went wrong behind the events; None if nothing did.
         size_bytes: Of all events together.
     """
 
     events: list[dict[str, Any]] = []
-    ended: Ended = "complete"
+    ended: Ended = "closed"
+    fault: ToolError | ResourceLimitError | None = None
     size_bytes: int = 0
 
 
@@ -52,11 +54,25 @@ async def listen(request: Request, most: int, secrets: Sequence[bytes], context:
         context: The call's.
 
     Raises:
-        ToolError: ``http_status``, ``invalid_answer``, ``connection`` or ``timeout``: nothing began in time.
+        ToolError: Before any event: ``http_status``, ``invalid_answer``, ``connection`` or ``timeout``: nothing began
+            in time.
         SecurityError: The host is not allowed.
-        ResourceLimitError: The events are too large together.
+        ResourceLimitError: The first event is too large.
     """
     heard = Heard()
+    try:
+        await _listen(request, most, heard, secrets, context)
+    except (ToolError, ResourceLimitError) as error:
+        if not heard.events:
+            raise
+        heard.ended, heard.fault = "fault", error
+    if heard.ended == "closed" and not heard.events:
+        message = f"{_SHOWN}: the server closed the stream without an event; check that it speaks GraphQL over SSE"
+        raise ToolError(message, code="invalid_answer")
+    return heard
+
+
+async def _listen(request: Request, most: int, heard: Heard, secrets: Sequence[bytes], context: ToolContext) -> None:
     began = False
     stream = context.services.get(NetworkAccess).stream(
         request.method,
@@ -76,7 +92,6 @@ async def listen(request: Request, most: int, secrets: Sequence[bytes], context:
             message = f"{_SHOWN}: {without_query(request.url)} did not answer within {request.timeout_s:g} s; try later"
             raise ToolError(message, code="timeout")
         heard.ended = "timeout"
-    return heard
 
 
 async def _check(answer: HttpStream, secrets: Sequence[bytes]) -> None:
@@ -128,13 +143,15 @@ async def _take(
     for name, data in events:
         await trio.lowlevel.checkpoint()
         if name == b"complete":
+            heard.ended = "complete"
             return True
         if name != b"next":
             continue
         context.charge(2 * len(data))
         told = redact_value(_decoded(data), secrets)
         if not (isinstance(told, dict) and ("data" in told or "errors" in told)):
-            message = f"{_SHOWN}: an event has neither data nor errors; check that the endpoint speaks GraphQL over SSE"
+            which = f"event {len(heard.events) + 1}"
+            message = f"{_SHOWN}: {which} has neither data nor errors; check that the endpoint speaks GraphQL over SSE"
             raise ToolError(message, code="invalid_answer")
         heard.events.append(told)
         heard.size_bytes += len(data)

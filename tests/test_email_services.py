@@ -199,6 +199,50 @@ async def test_a_wait_that_is_too_long_is_told(kind: str) -> None:
     assert len(service.seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("headers", "told_s", "said"),
+    [
+        ({"X_RateLimit_Reset": "99999999999"}, None, "send it later"),
+        ({"X_RateLimit_Reset": "1732900000000"}, None, "send it later"),
+        ({"X_RateLimit_Reset": "٣"}, None, "send it later"),
+        ({"Retry_After": "99999999"}, None, "send it later"),
+        ({"Retry_After": "7200"}, 7200, "send it in 120 min"),
+        ({"Retry_After": "400000"}, 400_000, "send it in 5 days"),
+    ],
+)
+async def test_a_wait_is_told_as_people_say_it_and_one_without_sense_is_not(
+    headers: dict[str, str], told_s: float | None, said: str, mock_clock: trio.testing.MockClock
+) -> None:
+    encoded = {name: value.encode().decode("latin-1") for name, value in headers.items()}
+    with mail_service("sendgrid", _limited(9, **encoded)) as service, pytest.raises(ToolError) as caught:
+        await send(service.table)
+
+    assert caught.value.details == {"status": 429, **({} if told_s is None else {"retry_after_s": told_s})}
+    assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize("name", ["access_key_id", "secret_access_key", "session_token"])
+@pytest.mark.parametrize("place", ["settings", "environment"])
+async def test_a_key_of_which_no_header_can_be_made_is_named_and_not_shown(
+    name: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = "abcdefgh\r\nX-More: 1"
+    with mail_service("ses") as service:
+        table = {**service.table}
+        if place == "settings":
+            table[name] = odd
+        else:
+            for each in ("access_key_id", "secret_access_key", "session_token"):
+                monkeypatch.setenv(f"AWS_{each.upper()}", str(table.pop(each, "token")))
+            monkeypatch.setenv(f"AWS_{name.upper()}", odd)
+        with pytest.raises(ToolError, match=f"{name}: it holds what no key has; set it anew") as caught:
+            await send(table)
+
+    assert caught.value.code == "not_configured"
+    assert "abcdefgh" not in told(caught.value)
+    assert not service.seen
+
+
 async def test_a_service_that_never_takes_it_is_asked_three_times(mock_clock: trio.testing.MockClock) -> None:
     with mail_service("ses", _limited(9)) as service, pytest.raises(ToolError, match=r"rate exceeded.*later") as caught:
         await send(service.table)

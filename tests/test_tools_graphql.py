@@ -213,11 +213,6 @@ async def test_a_subscription_that_is_too_large_or_never_begins_is_one_error() -
     with serve(endless(10**9, threading.Event())) as server, pytest.raises(ResourceLimitError):
         asked: dict[str, Any] = {"operation": "subscription", "input": "subscription { a }", "max_events": 10_000}
         await _call({"max_response_bytes": 20}, endpoint=server.url, **asked)
-    with serve(endless(10**9, threading.Event())) as server:
-        cut = await _call({"max_response_bytes": 2000}, endpoint=server.url, **asked)
-    assert cut.error is not None
-    assert (cut.error["code"], cut.result["result"]["ended"]) == ("resource_limit", "fault")
-    assert cut.result["result"]["events"][:2] == [{"data": {"count": 1}}, {"data": {"count": 2}}]
 
     def silent(handler: Any, count: int) -> None:
         handler.close_connection = True

@@ -9,13 +9,24 @@ Source: Unicode categories Cc, Cf, Cs, Zl and Zp; Trojan Source (CVE-2021-42574)
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import reprlib
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["MESSAGE_CHARACTERS", "escaped", "meant", "one_line", "spell_out", "spelled_path", "told", "true_path"]
+__all__ = [
+    "MESSAGE_CHARACTERS",
+    "escaped",
+    "meant",
+    "one_line",
+    "shown_wait",
+    "spell_out",
+    "spelled_path",
+    "told",
+    "true_path",
+]
 
 MESSAGE_CHARACTERS: Final = 500
 """How long the message of an error may be."""
@@ -30,6 +41,9 @@ _ODD: Final = re.compile(
 )
 _ENDS: Final = 20
 """Of a text that is so many times as long as a line may be, no more than that is read."""
+_UNITS: Final = ((2.0, "days", 86_400), (2.0, "h", 3600), (2.0, "min", 60))
+"""From how many of a unit on a wait is shown in it, and how many seconds it has."""
+_LONGEST_WAIT_S: Final = 366 * 86_400
 _BITS: Final = 256
 """From how large on a number is not printed."""
 _SHORT: Final = reprlib.Repr()
@@ -108,6 +122,16 @@ def meant(name: str, known: Iterable[str], otherwise: str, *, most: int = 1, cut
 
     near = difflib.get_close_matches(name[:80], sorted(known), most, cutoff)
     return f"did you mean {' or '.join(near)}?" if near else otherwise
+
+
+def shown_wait(wait_s: float) -> str:
+    """Return a wait as people say it: ``1.5 s``, ``90 s``, ``15 min``, ``3 h``, ``12 days``; rounded up."""
+    if not wait_s <= _LONGEST_WAIT_S:
+        return "more than a year"
+    for most, unit, seconds in _UNITS:
+        if wait_s > most * seconds:
+            return f"{math.ceil(wait_s / seconds)} {unit}"
+    return f"{math.ceil(wait_s * 10) / 10:g} s"
 
 
 def told(value: object, characters: int = 60) -> str:

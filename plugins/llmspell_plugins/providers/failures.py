@@ -6,7 +6,6 @@ the secrets that were sent masked. Durations in seconds; ``Retry-After`` as in R
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import ProviderError, ResourceLimitError
+from llmspell_hookspecs.spelling import shown_wait
 
 from .wire_json import read_json
 
@@ -44,6 +44,7 @@ _KINDS: Final = ("code", "type", "status", "error_type", "error_code", "name")
 _NUMBERS: Final = ("code", "status", "status_code", "error_code", "http_status", "http_code")
 _WORDS: Final = ("message", "detail", "error_description", "error_message", "error_msg", "msg", "status_msg", "reason")
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]{1,200})", re.IGNORECASE)
+_SECONDS: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _ADVICE: Final = {
     "authentication": "check its key",
     "rate_limited": "ask again later",
@@ -72,7 +73,9 @@ def status_error(
         message = f"{where}: the provider redirects ({status}), which is not followed; set base_url to where it leads"
         return ProviderError(message, code="protocol", status=status)
     code, retryable = _judged(status, error)
-    advice = f"it asks to wait {wait_s:g} s" if wait_s is not None else _ADVICE.get(code, "see its documentation")
+    advice = (
+        f"it asks to wait {shown_wait(wait_s)}" if wait_s is not None else _ADVICE.get(code, "see its documentation")
+    )
     if not retryable and code == "rate_limited":
         advice = "see the account's quota"
     if status == 404:
@@ -187,11 +190,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
 
 
 def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return float(text) if _SECONDS.fullmatch(text.strip()) else None
 
 
 def _judged(status: int, error: Mapping[str, Any]) -> tuple[str, bool]:

@@ -8,6 +8,7 @@ seconds.
 from __future__ import annotations
 
 import base64
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from pydantic import SecretStr
 from llmspell_hookspecs import NetworkAccess, ToolContext, ToolError
 from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
 from llmspell_hookspecs.network import CONNECTED, HttpStream
+from llmspell_hookspecs.spelling import shown_wait
+from llmspell_plugins.providers.failures import retry_after_s
 from llmspell_plugins.tools.server import secret_of
 
 from .aws_signature import Credentials, Scope, signed_headers
@@ -36,6 +39,10 @@ __all__ = ["Handover", "Service", "service_of"]
 _MOST_SHOWN: Final = 300
 _ANSWER_BYTES: Final = 65_536
 _AGAIN: Final = RetryOptions(max_attempts=3, max_delay_ms=600_000)
+_MOMENT_DIGITS: Final = 12
+"""A moment that has as many is in other units."""
+_LONGEST_ASKED_S: Final = 31 * 86_400
+"""What asks for a longer wait, such as by a moment in milliseconds, says nothing of use."""
 _SENDGRID_PATH: Final = "/v3/mail/send"
 _SES_PATH: Final = "/v2/email/outbound-emails"
 
@@ -134,9 +141,9 @@ class Service(Struct, frozen=True):
             case 401 | 403:
                 return ToolError(f"{message}; check its keys, and what they may do", code="auth", details=details)
             case 429:
-                wait_s = _wait_s(1, headers) if _asks_to_wait(headers) else None
-                details |= {} if wait_s is None else {"retry_after_s": wait_s}
-                when = "later" if wait_s is None else f"in {wait_s:g} s"
+                asked_s = _asked_s(headers)
+                details |= {} if asked_s is None else {"retry_after_s": asked_s}
+                when = "later" if asked_s is None else f"in {shown_wait(asked_s)}"
                 return ToolError(
                     f"{message}, and did not take it; send it {when}", code="rate_limited", details=details
                 )
@@ -203,12 +210,13 @@ def _person(address: Address) -> dict[str, str]:
 
 def _ses(server: MailServer, now: Callable[[], datetime]) -> Service:
     secret = _needed(server.secret_access_key, server.secret_access_key_env, "secret_access_key")
-    key_id = server.access_key_id or os.environ.get(server.access_key_id_env, "")
+    key_id = _sendable(server.access_key_id or os.environ.get(server.access_key_id_env, ""), "access_key_id")
     if not key_id:
         raise _lacking("access_key_id", server.access_key_id_env)
     token = "" if server.session_token is None else server.session_token.get_secret_value()
     if server.session_token is None and server.secret_access_key is None:
         token = os.environ.get(server.session_token_env, "")
+    token = _sendable(token, "session_token")
     credentials = Credentials(key_id, secret, token)
     suffix = "amazonaws.com.cn" if server.region.startswith("cn-") else "amazonaws.com"
     url = (server.base_url or f"https://email.{server.region}.{suffix}").rstrip("/") + _SES_PATH
@@ -239,12 +247,18 @@ def _ses_body(handover: Handover, configuration_set: str) -> bytes:
 
 def _needed(given: SecretStr | None, variable: str, setting: str) -> str:
     """A key, from settings or from the environment."""
-    found = secret_of(TOOL, given, variable if variable in os.environ else "").strip()
+    found = _sendable(secret_of(TOOL, given, variable if variable in os.environ else ""), setting)
     if not found:
         raise _lacking(setting, variable)
-    if not (found.isascii() and found.isprintable()):
-        raise ToolError(f"{TOOL}: {setting}: it holds what no key has; set it anew", code="not_configured")
     return found
+
+
+def _sendable(key: str, setting: str) -> str:
+    """A key without the blanks and line ends around it; of others no header could be made."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ToolError(f"{TOOL}: {setting}: it holds what no key has; set it anew", code="not_configured")
+    return key
 
 
 def _lacking(setting: str, variable: str) -> ToolError:
@@ -260,16 +274,18 @@ async def _rest(answer: HttpStream) -> bytes:
         return b""
 
 
-def _asks_to_wait(headers: Mapping[str, str]) -> bool:
-    return bool(headers.get("retry-after") or headers.get("x-ratelimit-reset"))
-
-
 def _wait_s(attempt: int, headers: Mapping[str, str]) -> float | None:
-    """How long to wait: as ``Retry-After`` says, or SendGrid's ``X-RateLimit-Reset``, a moment in Unix time."""
-    moment = headers.get("x-ratelimit-reset", "").strip()
-    if not headers.get("retry-after") and moment.isdecimal() and len(moment) < 12:
-        return max(1.0, int(moment) - time.time())
-    return delay_s(_AGAIN, attempt, headers, datetime.now(UTC))
+    """How long to wait after an attempt: as it asks; None if that is longer than anybody waits."""
+    asked_s = _asked_s(headers)
+    return delay_s(_AGAIN, attempt, {} if asked_s is None else {"retry-after": str(asked_s)}, datetime.now(UTC))
+
+
+def _asked_s(headers: Mapping[str, str]) -> float | None:
+    """How long it asks to wait: as ``Retry-After`` says, or SendGrid's ``X-RateLimit-Reset``, a moment in Unix time."""
+    asked_s, moment = retry_after_s(headers), headers.get("x-ratelimit-reset", "").strip()
+    if asked_s is None and moment.isascii() and moment.isdecimal() and len(moment) < _MOMENT_DIGITS:
+        asked_s = max(1.0, math.ceil(int(moment) - time.time()))
+    return asked_s if asked_s is None or asked_s <= _LONGEST_ASKED_S else None
 
 
 def _decoded(answer: bytes) -> Any:

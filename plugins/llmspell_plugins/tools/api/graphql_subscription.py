@@ -2,7 +2,8 @@
 
 Source: the GraphQL over SSE protocol, "distinct connections" mode: one POST, answered by events ``next`` and
 ``complete``. Invariant: events, time and bytes are bounded, and leaving closes the connection, which ends the
-subscription on the server; whatever ends it, the events that came before are kept. Durations in seconds, sizes in bytes.
+subscription on the server; whatever ends it, the events that came before are kept. Durations in seconds, sizes in
+bytes.
 """
 
 from __future__ import annotations

@@ -7,10 +7,11 @@ in milliseconds where people type them; ``Retry-After`` as in RFC 9110.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from llmspell_plugins.providers.failures import retry_after_s
 
 __all__ = ["RetryOptions", "delay_s"]
 
@@ -44,18 +45,7 @@ def delay_s(options: RetryOptions, attempt: int, headers: Mapping[str, str], now
         now: In UTC, since ``Retry-After`` may be a date.
     """
     longest_s = options.max_delay_ms / 1000
-    asked_s = _retry_after_s(headers.get("retry-after", ""), now)
+    asked_s = retry_after_s(headers, now)
     if asked_s is not None:
         return asked_s if asked_s <= longest_s else None
     return min(options.initial_delay_ms / 1000 * options.backoff_factor ** (attempt - 1), longest_s)
-
-
-def _retry_after_s(text: str, now: datetime) -> float | None:
-    """The wait that a server asks for, None if it asks for none that can be understood."""
-    if text.strip().isdecimal():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())

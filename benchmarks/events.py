@@ -30,6 +30,7 @@ _PAUSE: Final = 64
 _TOPIC: Final = "user.created"
 _ALONE: Final = f"{OURS}, no other pattern"
 _BAR: Final = Bar("800,000 a second", plus_ns=_MANY * 1e9 / 800_000)
+_STREAM: Final = Bar("800,000 a second", plus_ns=_SUSTAINED * 1e9 / 800_000)
 _PATTERNS: Final = Bar("1.2 x as with no other pattern", _ALONE, 1.2)
 Call = Callable[[], Any]
 
@@ -64,7 +65,7 @@ async def measure_events(rounds: int) -> Run:
             Row(f"{_MANY} events to one async subscriber", _many(nursery, alone, loop, absent), _BAR),
             Row(f"{_MANY} events, 1000 other patterns", _crowd(nursery, alone, crowded), _PATTERNS),
             Row(f"{_MANY} events, 50,000 topics", _topics(nursery, crowded)),
-            Row(f"{_SUSTAINED} events, a pause after every {_PAUSE}", _sustained(nursery, alone)),
+            Row(f"{_SUSTAINED} events, a pause after every {_PAUSE}", _sustained(nursery, alone, loop), _STREAM),
             Row(f"{_FEW} events to one async subscriber", _few(nursery, alone, loop, absent)),
         ]
         run = await measure(rows, rounds)
@@ -118,22 +119,25 @@ def _crowd(nursery: trio.Nursery, alone: Host, crowded: Host) -> Sequence[Conten
     ]
 
 
-def _sustained(nursery: trio.Nursery, host: Host) -> Sequence[Contender]:
+def _sustained(nursery: trio.Nursery, host: Host, loop: asyncio.AbstractEventLoop) -> Sequence[Contender]:
     """A stream: a publisher that lets others run after every 64 events, beside one subscriber."""
+    each, batched = (_receive(nursery, host, _SUSTAINED, f"{row}.*", row == "batched") for row in ("each", "batched"))
     return [
         Contender("floor: deque, batched wake-up", _deque_stream(nursery), waits=True),
-        Contender(OURS, _stream(nursery, host), waits=True),
+        Contender(OURS, _stream(host, "each.created", each), waits=True),
+        Contender(f"{OURS}, taken in batches", _stream(host, "batched.created", batched), waits=True),
+        Contender("trio memory channel", _channel_stream(nursery), waits=True),
+        Contender("asyncio.Queue", _queue_stream(loop)),
     ]
 
 
-def _stream(nursery: trio.Nursery, host: Host) -> Call:
-    finished = _receive(nursery, host, _SUSTAINED, "sustained.*")
+def _stream(host: Host, topic: str, finished: Callable[[], trio.Event]) -> Call:
     publish = host.events.publish_nowait
 
     async def call() -> None:
         done = finished()
         for number in range(_SUSTAINED):
-            publish("sustained.created", {"id": number})
+            publish(topic, {"id": number})
             if number % _PAUSE == _PAUSE - 1:
                 await trio.lowlevel.checkpoint()
         await done.wait()
@@ -180,7 +184,9 @@ def _publish(nursery: trio.Nursery, host: Host) -> Call:
     return call
 
 
-def _receive(nursery: trio.Nursery, host: Host, count: int, topics: str) -> Callable[[], trio.Event]:
+def _receive(
+    nursery: trio.Nursery, host: Host, count: int, topics: str, batched: bool = False
+) -> Callable[[], trio.Event]:
     """Subscribe; returns what begins a call and says when all of its events are received. A lost one is an error."""
     done = [trio.Event()]
     counted = _Count(count, lambda: done[0].set())
@@ -191,11 +197,16 @@ def _receive(nursery: trio.Nursery, host: Host, count: int, topics: str) -> Call
         async for _ in events:
             counted.one()
 
+    async def consume_batches() -> None:
+        async for batch in events.batches():
+            for _ in batch:
+                counted.one()
+
     def begin() -> trio.Event:
         done[0] = trio.Event()
         return done[0]
 
-    nursery.start_soon(consume)
+    nursery.start_soon(consume_batches if batched else consume)
     return begin
 
 
@@ -275,6 +286,26 @@ def _channel(nursery: trio.Nursery) -> Call:
     return call
 
 
+def _channel_stream(nursery: trio.Nursery) -> Call:
+    send, receive = trio.open_memory_channel[dict[str, int]](2 * _MANY)
+    done = [trio.Event()]
+    count = _Count(_SUSTAINED, lambda: done[0].set())
+
+    async def consume() -> None:
+        async for _ in receive:
+            count.one()
+
+    nursery.start_soon(consume)
+
+    async def call() -> None:
+        done[0] = trio.Event()
+        for number in range(_SUSTAINED):
+            await send.send({"id": number})  # its consumer takes one a turn, so it must hold the publisher up
+        await done[0].wait()
+
+    return call
+
+
 def _on_asyncio(loop: asyncio.AbstractEventLoop, act: Callable[[], Awaitable[None]]) -> Call:
     async def main() -> None:
         await act()
@@ -293,6 +324,24 @@ def _queue(loop: asyncio.AbstractEventLoop) -> Call:
         consumer = loop.create_task(consume())
         for number in range(_MANY):
             queue.put_nowait({"id": number})
+        await consumer
+
+    return _on_asyncio(loop, act)
+
+
+def _queue_stream(loop: asyncio.AbstractEventLoop) -> Call:
+    async def act() -> None:
+        queue: asyncio.Queue[dict[str, int]] = asyncio.Queue(2 * _MANY)
+
+        async def consume() -> None:
+            for _ in range(_SUSTAINED):
+                await queue.get()
+
+        consumer = loop.create_task(consume())
+        for number in range(_SUSTAINED):
+            queue.put_nowait({"id": number})
+            if number % _PAUSE == _PAUSE - 1:
+                await asyncio.sleep(0)
         await consumer
 
     return _on_asyncio(loop, act)

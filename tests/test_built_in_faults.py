@@ -8,6 +8,7 @@ settings fail.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from msgspec import Struct
 
 from kernel import make_tool
 from llmspell import Host
-from llmspell_hookspecs import ToolContext
+from llmspell_hookspecs import Message, ModelRequest, ToolContext
 from llmspell_hookspecs.errors import LlmspellError, ProviderError, StorageError
 from llmspell_hookspecs.workflows import Workflows
 from llmspell_plugins.hooks.cost import plugin as cost_plugin
@@ -337,6 +338,29 @@ async def test_one_that_is_required_and_cannot_be_loaded_stops_operations_by_its
     async with Host.open({"plugins": {name: {"enabled": True, "required": True, "nonsense": 1}}}) as host:
         with pytest.raises(LlmspellError, match=name):
             await host.call("tool:calculator", {"input": "1"})
+
+
+async def test_none_of_them_is_left_out_where_a_busy_machine_makes_all_hooks_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0, 0.06)  # at each reading 60 ms later than at the last; a breaker calls 50 ms slow
+    tables = {
+        "caching": {"rules": [{"match": "tool:*"}, {"match": "model:*"}]},
+        "cost": {"budgets": [{"usd": 100}], "unknown_model": "estimate"},
+        "rate_limit": {"limits": [{"match": "*", "rate": 1000}]},
+        "retry": {"match": ["*"], "base_s": 0.001},
+        "security": {"audit": "off"},
+    }
+    settings = {"plugins": {name: {"enabled": True, **table} for name, table in tables.items()}}
+    model = ScriptedModel(says("yes"))
+
+    async with Host.open(settings, plugins=[model]) as host:
+        monkeypatch.setattr("llmspell.hooks.dispatch.perf_counter", lambda: next(clock))
+        for number in range(6):
+            await host.models.complete(ModelRequest("scripted/play", (Message("user", f"question {number}"),)))
+        found = {info.breaker for info in host.hooks.list() if info.plugin in tables and info.kind == "transform"}
+
+    assert found == {"closed"}
 
 
 def test_each_of_the_eight_has_rows_in_both_tables() -> None:

@@ -40,11 +40,15 @@ LARGEST: Final = 1_000_000
 FEW: Final = 2_000
 """How many items are walked at once, on the loop; what holds more is walked beside it."""
 
+_SHALLOW: Final = 12
+"""How deep most values are at most."""
+
 ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 """What has no parts, and nobody changes."""
 _EACH_BYTES: Final = 56
 """What a value costs beside its text."""
 _ROWS: Final = frozenset({list, tuple})
+_SEQUENCES: Final = (list, tuple, set, frozenset, deque, UserList)
 _HOLDERS: Final = _ROWS | {dict, MappingProxyType}
 
 
@@ -81,11 +85,30 @@ def has_many(value: Any) -> bool:
             break
     else:
         return False
+    if _is_small(value, _SHALLOW, [FEW]):
+        return False
     try:
         measure(value, DEEPEST, [FEW])
     except InvalidInputError:
         return True
     return False
+
+
+def _is_small(value: Any, depth: int, room: list[int]) -> bool:
+    """Whether a value is shallow and takes no more than the room: a fifth of what it costs to `measure` it.
+
+    What is shared is looked at wherever it is held, which the room bounds.
+    """
+    parts = _parts(value)
+    if not parts:
+        return True
+    room[0] -= len(parts)
+    if room[0] < 0 or not depth:
+        return False
+    for part in parts:  # noqa: SIM110 - a generator's frame for each level costs as much again
+        if type(part) not in ATOMS and not _is_small(part, depth - 1, room):
+            return False
+    return True
 
 
 def measure(value: Any, depth: int, room: list[int]) -> None:
@@ -164,14 +187,16 @@ class _Size:
 def _parts(value: Any) -> Collection[Any] | None:
     """Return what a value consists of; None for what has no parts."""
     kind = type(value)
+    if kind in _ROWS:
+        return value  # type: ignore[no-any-return]
     if kind is dict or kind is MappingProxyType:
         return value.values()  # type: ignore[no-any-return]
-    if isinstance(value, list | tuple | set | frozenset | deque | UserList):
+    if isinstance(value, Struct):
+        return structs.astuple(value)
+    if isinstance(value, _SEQUENCES):
         return value
     if isinstance(value, Mapping):
         return [*value.values()]
-    if isinstance(value, Struct):
-        return structs.astuple(value)
     if isinstance(value, type | ModuleType | BaseException | Enum) or not hasattr(value, "__dict__"):
         return None
     return [*vars(value).values(), *(getattr(value, "__pydantic_extra__", None) or {}).values()]

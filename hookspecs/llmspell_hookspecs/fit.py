@@ -178,8 +178,10 @@ def _kept(new: Any, current: Any) -> Any:
     """Return what a hook answered, with the secrets that it left masked."""
     if not isinstance(new, Struct) or type(new) is not type(current):
         return keep_hidden(new, current)
-    fields = {name: keep_hidden(getattr(new, name), getattr(current, name)) for name in new.__struct_fields__}
-    changed = {name: field for name, field in fields.items() if field is not getattr(new, name)}
+    changed = {}
+    for name, field, own in zip(new.__struct_fields__, structs.astuple(new), structs.astuple(current), strict=True):
+        if field is not own and (kept := keep_hidden(field, own)) is not field:
+            changed[name] = kept
     return structs.replace(new, **changed) if changed else new
 
 

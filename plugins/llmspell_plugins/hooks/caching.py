@@ -84,8 +84,8 @@ class Caching:
         self._took_ns: dict[str, list[int]] = {}
         for kind, (before, after, error) in _POINTS.items():
             if any(fits(rule.match.partition(":")[0], kind) for rule in settings.rules):
-                self._stand(before, self._look, priority=_PRIORITY)
-                self._stand(error, self._serve_stale, priority=-_PRIORITY)
+                self._stand(before, self._look, priority=_PRIORITY, waits=True)  # a busy machine takes none out
+                self._stand(error, self._serve_stale, priority=-_PRIORITY, waits=True)
                 self._stand(after, self._count, kind="observe")
 
     def _stand(self, point: str, function: Any, **options: Any) -> None:

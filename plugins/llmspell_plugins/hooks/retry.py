@@ -162,7 +162,7 @@ class RetryHook:
         for kind, (after, error) in kinds.items():
             if any(fits(pattern.partition(":")[0], kind) for pattern in settings.match):
                 self._stand(after, self._completed, kind="observe")
-                self._stand(error, self._failed, priority=_PRIORITY)
+                self._stand(error, self._failed, priority=_PRIORITY, waits=True)  # a busy machine takes none out
                 self._stand(error, self._ended, kind="observe")
 
     def _stand(self, point: str, function: Any, **options: Any) -> None:

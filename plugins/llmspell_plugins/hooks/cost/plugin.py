@@ -121,13 +121,13 @@ class Cost:
             self._stand_around()
         for kind, (before, after, error) in _POINTS.items():
             if kind == "model":
-                self._stand(before, self._fit, priority=_LAST)
+                self._stand(before, self._fit, priority=_LAST, waits=True)  # else a busy machine would take it out
             elif not any(fits(budget.match.partition(":")[0], kind) for budget in settings.budgets):
                 continue
             self._stand(before, take, kind="guard", priority=_LAST)
             if kind == "model":  # of others only the time counts, which observers are told, too
-                self._stand(after, self._settle_result, priority=_FIRST)
-                self._stand(error, self._settle_failure, priority=_FIRST)
+                self._stand(after, self._settle_result, priority=_FIRST, waits=True)
+                self._stand(error, self._settle_failure, priority=_FIRST, waits=True)
             self._stand(after, self._end, kind="observe")
             self._stand(error, self._end, kind="observe")
 

@@ -151,7 +151,7 @@ class RateLimit:
         self._by_component: dict[tuple[str, str], list[tuple[int, Limit]]] = {}
         longest_s = max((limit.max_wait_s for limit in settings.limits if limit.action == "wait"), default=0.0)
         for point in _POINTS if settings.limits else ():
-            self._stand(point, self._take, priority=_PRIORITY)
+            self._stand(point, self._take, priority=_PRIORITY, waits=True)  # else a busy machine would take it out
             if longest_s:
                 self._stand(point, self._go, kind="guard", priority=_PRIORITY, timeout_s=longest_s + 60)
             else:
@@ -212,10 +212,10 @@ class RateLimit:
 
     def _take(self, context: HookContext[Any]) -> Cancel | Redirect | None:
         """Take a place, now or to be waited for by the guard."""
-        places = self._places(context)
+        now_ns = self._now_ns()
+        places = self._places(context, now_ns)
         if not places:
             return None
-        now_ns = self._now_ns()
         at_ns = max(now_ns, self._back_at.get(provider_of(context), 0)) if self._back_at else now_ns
         for place in places:
             earliest_ns = place.limiter.earliest(place.count, at_ns)
@@ -276,16 +276,16 @@ class RateLimit:
         finally:
             self._waited_s += trio.current_time() - began_s
 
-    def _places(self, context: HookContext[Any]) -> list[_Place]:
+    def _places(self, context: HookContext[Any], now_ns: int) -> list[_Place]:
         component = context.component
         limits = self._by_component.get((component.kind, component.name))
         if limits is None:
             limits = self._limits_of(context)
         asks = isinstance(context.subject, ModelRequest)
         return [
-            _Place(limit, self._limiter(number, limit, context), self._count(limit, context))
+            _Place(limit, self._limiter(number, limit, context, now_ns), self._count(limit, context) if asks else 1)
             for number, limit in limits
-            if limit.unit == "calls" or asks
+            if asks or limit.unit == "calls"
         ]
 
     def _limits_of(self, context: HookContext[Any]) -> list[tuple[int, Limit]]:
@@ -303,15 +303,19 @@ class RateLimit:
             return 1
         return max(1, self._tokens(request) + (request.max_tokens or 0))
 
-    def _limiter(self, number: int, limit: Limit, context: HookContext[Any]) -> Limiter:
-        key = (number, *key_of(limit.key, context))
+    def _limiter(self, number: int, limit: Limit, context: HookContext[Any], now_ns: int) -> Limiter:
+        key = (number, *key_of(limit.key, context)) if limit.key else (number,)
         limiter = self._limiters.get(key)
         if limiter is None:
             limiter = self._limiters[key] = self._make(limit)
             if len(self._limiters) > _KEPT:
                 self._forget_idle()
         self._limiters.move_to_end(key)
-        self._warn(key, limit, limiter)
+        used = limiter.used(now_ns)
+        if used >= limit.warn_at:
+            self._warn(key, limit, used)
+        elif self._warned:
+            self._warned.discard(key)
         return limiter
 
     def _make(self, limit: Limit) -> Limiter:
@@ -331,11 +335,8 @@ class RateLimit:
             del self._limiters[key]
             self._warned.discard(key)
 
-    def _warn(self, key: tuple[Any, ...], limit: Limit, limiter: Limiter) -> None:
-        used = limiter.used(self._now_ns())
-        if used < limit.warn_at:
-            self._warned.discard(key)
-        elif key not in self._warned:
+    def _warn(self, key: tuple[Any, ...], limit: Limit, used: float) -> None:
+        if key not in self._warned:
             self._warned.add(key)
             told = {"limit": limit.name or limit.match, "key": list(key[1:]), "used": round(used, 3)}
             self._services.get(Events).publish_nowait("rate_limit.warning", told)

@@ -3,7 +3,8 @@
 A guard that answers ``Cancel(reason, "approval_required")`` refuses the operation and lets the question be kept. Once a
 person has allowed it, the same call is let past this one guard's verdict, once; every other guard judges it as always.
 
-Invariant: an approval belongs to one exact call, by the hash of all that the guard saw of it, and is used up once.
+Invariant: an approval belongs to one exact call, by the hash of all that the guard saw of it, and is used up once. Only
+what is new at each call, such as the id of a run that is not durable, is no part of it; see `payload.lasting_of`.
 Times in seconds since the epoch.
 """
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -59,6 +59,7 @@ class Event(Struct, frozen=True):
         replayed: Whether it was published before, and comes from a record of that.
     """
 
+    volatile: ClassVar[frozenset[str]] = frozenset({"causation_id", "correlation_id", "id", "sequence", "timestamp"})
     type: str
     data: Any = None
     id: str = ""

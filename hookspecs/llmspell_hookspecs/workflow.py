@@ -10,7 +10,7 @@ It is longer than most because the structs stand before the points that carry th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from msgspec import Struct
 
@@ -59,6 +59,8 @@ __all__ = [
     "workflow_state_change",
 ]
 
+_NEW: Final = frozenset({"run_id"})
+
 
 class WorkflowCall(Struct, frozen=True):
     """A run of a workflow.
@@ -71,6 +73,7 @@ class WorkflowCall(Struct, frozen=True):
         definition: What it was made from, as plain data; a hook reads it and does not change it.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     name: str
     run_id: str = ""
     pattern: str = ""
@@ -139,6 +142,7 @@ class StageCall(Struct, frozen=True):
         key: What stands for the stage wherever its effect must happen once, the same at every attempt.
     """
 
+    volatile: ClassVar[frozenset[str]] = frozenset({"key", "run_id"})
     workflow: str
     run_id: str = ""
     path: str = ""
@@ -182,6 +186,7 @@ class StageTransition(Struct, frozen=True):
         plan: The names of all that are still to come.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     previous: str = ""
     following: str = ""
@@ -198,6 +203,7 @@ class StateChange(Struct, frozen=True):
         resumed: Whether the run goes on where an earlier process, or attempt, left it.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     previous: str = ""
     status: str = ""
@@ -214,6 +220,7 @@ class SharedAccess(Struct, frozen=True):
         value: What is read or written; ``Modified`` changes it.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     mode: Literal["read", "write"] = "read"
     key: str = ""
@@ -230,6 +237,7 @@ class Checkpoint(Struct, frozen=True):
         paths: The stages whose records were written.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     sequence: int = 0
     size_bytes: int = 0
@@ -245,6 +253,7 @@ class Rollback(Struct, frozen=True):
         paths: What is undone, in this order; ``Modified`` leaves some out.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     error: str = ""
     paths: tuple[str, ...] = ()
@@ -261,6 +270,7 @@ class ConditionEvaluation(Struct, frozen=True):
         verdict: Whether it holds; None until somebody said so.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     branch: str = ""
     text: str = ""
@@ -277,6 +287,7 @@ class BranchSelection(Struct, frozen=True):
         chosen: Those that run, in order.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     candidates: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()
@@ -294,6 +305,7 @@ class LoopIteration(Struct, frozen=True):
         done: Whether the output stands; at the start, ``Replace({"done": True, "output": ...})`` runs nothing.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     index: int = 0
     item: Any = None
@@ -312,6 +324,7 @@ class LoopTermination(Struct, frozen=True):
         stop: Whether it ends; ``Replace({"stop": False})`` lets it go on, never past its hard limit.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     index: int = 0
     reason: str = ""
@@ -327,6 +340,7 @@ class ParallelFork(Struct, frozen=True):
         limit: How many run at once; a hook may lower it.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     branches: tuple[str, ...] = ()
     limit: int = 1
@@ -358,6 +372,7 @@ class ParallelJoin(Struct, frozen=True):
         outcomes: How, in the order of the branches.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     outcomes: tuple[BranchOutcome, ...] = ()
 
@@ -372,6 +387,7 @@ class ParallelSynchronization(Struct, frozen=True):
         of: How many there are.
     """
 
+    volatile: ClassVar[frozenset[str]] = _NEW
     run_id: str
     branch: str = ""
     arrived: int = 0

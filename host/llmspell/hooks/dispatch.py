@@ -208,6 +208,8 @@ async def judge(
 
 async def _appeal(hook: Hook, cancel: Cancel, context: HookContext[Any]) -> Cancel | None:
     """Return what stands of a verdict that wants a person asked: None if one has allowed exactly this."""
+    if hook.point.sync_only:
+        return Cancel(f"{cancel.reason}; where hooks may not wait nobody can be asked, so it is denied")
     for appeal in hook.appeals:
         try:
             answer = await appeal(f"{hook.plugin}.{hook.name}", cancel, context)

@@ -26,6 +26,7 @@ from llmspell_hookspecs.approvals import APPROVAL_REQUIRED, Approval, Approvals
 from llmspell_hookspecs.context import HookContext
 from llmspell_hookspecs.errors import InvalidInputError, StorageError
 from llmspell_hookspecs.operation import Operations
+from llmspell_hookspecs.payload import lasting_of
 from llmspell_hookspecs.plugin import Services
 from llmspell_hookspecs.points import Phase
 from llmspell_hookspecs.results import Cancel
@@ -147,11 +148,12 @@ class ApprovalService:
         return Cancel(told, APPROVAL_REQUIRED)
 
     def _question(self, hook: str, cancel: Cancel, context: HookContext[Any]) -> Approval:
-        """Return what is asked, under the hash of all that the guard saw of the call."""
+        """Return what is asked, under the hash of all that the guard saw of the call, but for what is new each time."""
         component, baggage = context.component, context.operation.baggage
         address = f"{component.kind}:{component.name}"
         run_id, path = baggage.get("workflow_run", ""), baggage.get("workflow_path", "")
-        seen = canonical((context.point, hook, address, run_id, path, context.operation.session_id, context.subject))
+        lasting = lasting_of(context.subject)
+        seen = canonical((context.point, hook, address, run_id, path, context.operation.session_id, lasting))
         id = blake3(seen).hexdigest(16)
         now_s = self._services.get(Clock).now_s()
         reason = shown(cancel.reason[:_LONGEST])

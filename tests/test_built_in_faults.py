@@ -344,7 +344,7 @@ async def test_none_of_them_is_left_out_where_a_busy_machine_makes_all_hooks_slo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(0, 0.06)  # at each reading 60 ms later than at the last; a breaker calls 50 ms slow
-    tables = {
+    tables: dict[str, dict[str, Any]] = {
         "caching": {"rules": [{"match": "tool:*"}, {"match": "model:*"}]},
         "cost": {"budgets": [{"usd": 100}], "unknown_model": "estimate"},
         "rate_limit": {"limits": [{"match": "*", "rate": 1000}]},

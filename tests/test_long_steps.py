@@ -6,6 +6,7 @@ wide, deep, long or many is handed to each tool and each global that takes it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -196,7 +197,7 @@ async def pass_on(host: Host, count: int, shares: bool) -> Any:
     return await made.run({"given": rows(count)}, durable=True)
 
 
-HANDED = {
+HANDED: dict[str, Callable[[Host], Awaitable[Any]]] = {
     "rows from stage to stage": lambda host: pass_on(host, ROWS, False),
     "rows that stages share": lambda host: pass_on(host, 4_900, True),
     "parameters of rows": lambda host: host.call("tool:rows_of", {"given": rows(ROWS)}),

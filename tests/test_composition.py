@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from types import SimpleNamespace
+from typing import Any, TypeAlias, cast
 
 import trio
 import trio.testing
@@ -26,6 +27,7 @@ from llmspell_hookspecs import (
     Redirect,
     Replace,
     Retry,
+    Services,
     Skipped,
 )
 from llmspell_hookspecs.catalog import PointCatalog
@@ -35,6 +37,7 @@ from llmspell_hookspecs.errors import HookFailedError
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.topics import own_points
 from llmspell_hookspecs.values import freeze, thaw
+from llmspell_plugins.services.composites import CompositeService
 
 Json: TypeAlias = Any
 Made: TypeAlias = tuple[str, Any]
@@ -235,6 +238,7 @@ POINT = "custom:thing"
 
 async def ask(composite: Composite, subject: Json) -> Made:
     registry = HookRegistry(PointCatalog(own_points()))
+    registry.composites = lambda: CompositeService(None, cast(Services, SimpleNamespace(get=lambda _: registry)))
     registry.register(POINT, composite, name="it")
     chain = registry.chain(POINT, "thing")
     context = HookContext(POINT, freeze(subject), ComponentRef("custom", "thing"), OperationRef("o", "c"), Metadata())

@@ -41,6 +41,7 @@ from llmspell_hookspecs.agents import Agents
 from llmspell_hookspecs.breaker import PROFILES
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.hook_table import Composites, HookTable
 from llmspell_hookspecs.kind import Registries
 from llmspell_hookspecs.model import Models
 from llmspell_hookspecs.network import Hosts
@@ -337,6 +338,7 @@ class Host:
             Events: self.events,
             FileAccess: Latest(lambda: self._policies.files),
             HookSwitch: self.hooks,
+            HookTable: self._registry,
             Hooks: self.hooks,
             Hosts: Latest(lambda: self._policies.hosts),
             Levels: self._policies,
@@ -349,6 +351,7 @@ class Host:
             SettingsAccess: self.settings,
         }
         self._runner.results = partial(self._services.get, ResultCache)
+        self._registry.composites = partial(self._services.get, Composites)
         for protocol, service in offered.items():
             self._services.offer(protocol, service)
 

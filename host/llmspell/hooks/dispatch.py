@@ -29,7 +29,7 @@ from llmspell_hookspecs.foreign import let_pass, remedy
 from .chain import Chain
 from .hook import Hook
 
-__all__ = ["PAUSE", "advance", "advance_waiting", "judge", "next_answer", "observe", "unsupported"]
+__all__ = ["PAUSE", "accepted", "advance", "advance_waiting", "judge", "next_answer", "observe", "unsupported"]
 
 _ROW_S: Final = 0.002
 """How long hooks may take in a row before others have their turn."""
@@ -142,9 +142,21 @@ async def next_answer(
         if not chain.point.sync_only:
             await trio.lowlevel.checkpoint()
     hook = chain.transforms[start - 1]
-    if type(answer).__name__ not in chain.point.accepts:
-        raise unsupported(hook, answer, sorted(chain.point.accepts))
+    accepted(hook, (start, answer))
     return start, hook, answer
+
+
+def accepted(hook: Hook, answered: tuple[int, HookResult] | None) -> HookResult | None:
+    """Return what a hook answered, if its point accepts that.
+
+    Raises:
+        UnsupportedResultError: It does not.
+    """
+    if answered is None or answered[1] is PAUSE:
+        return None
+    if type(answered[1]).__name__ not in hook.point.accepts:
+        raise unsupported(hook, answered[1], sorted(hook.point.accepts))
+    return answered[1]
 
 
 def _failed(hook: Hook, error: BaseException) -> None:

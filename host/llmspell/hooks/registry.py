@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from threading import RLock
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import structs
 
@@ -24,17 +24,20 @@ from llmspell_hookspecs import HookKind
 from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.composites import Composite
+from llmspell_hookspecs.context import HookContext
 from llmspell_hookspecs.errors import HookRegistrationError, InvalidInputError, ResourceLimitError
+from llmspell_hookspecs.hook_table import Composites
 from llmspell_hookspecs.idle import unmatched, unordered
 from llmspell_hookspecs.marker import HookOptions, hook_options
 from llmspell_hookspecs.order import Row, reason
 from llmspell_hookspecs.points import HookPoint
+from llmspell_hookspecs.results import HookResult
 from llmspell_hookspecs.services import Appeal, HookInfo
 from llmspell_hookspecs.signature import check_names, check_signature, name_of
 from llmspell_hookspecs.trace import Tracer
 
-from .chain import Chain, compile_chain
-from .composing import Composing
+from .chain import Chain, compile_chain, stands
+from .dispatch import accepted, advance, advance_waiting
 from .hook import FOR_ALL, Hook
 
 __all__ = ["HookRegistry"]
@@ -62,6 +65,7 @@ class HookRegistry:
         on_change: Called with the point whose chains have changed.
         on_open: Told a breaker that has opened.
         appeals: Asked about each Cancel of a guard that wants a person asked.
+        composites: Returns who takes composites in; asked once there is one.
         components: By topic, the names of components where all of them are known; those of plugins under ``plugin``.
     """
 
@@ -92,8 +96,8 @@ class HookRegistry:
         self._sequence = itertools.count(1)
         self._opened = False
         self._switches: dict[tuple[str, str], bool] = {}
-        self._composing = Composing(self)
-        self.names_others = self._composing.names_others
+        self.composites: Callable[[], Composites]
+        self._composing: Composites | None = None
 
     def appeal(self, function: Appeal, /) -> Callable[[], None]:
         """Ask a function about each Cancel of a guard that wants a person asked; returns what takes it out."""
@@ -134,7 +138,9 @@ class HookRegistry:
             HookOrderError: Its constraints close a cycle.
         """
         if isinstance(function, Composite):
-            return self._composing.add(point, function, options, plugin=plugin, language=language, scope=scope)
+            self._composing = self._composing or self.composites()
+            whose = {"plugin": plugin, "language": language, "scope": scope}
+            return cast(Hook, self._composing.add(point, function, options, **whose))
         return self.enter(point, function, options, plugin=plugin, language=language, scope=scope)
 
     def enter(
@@ -146,10 +152,10 @@ class HookRegistry:
         plugin: str,
         language: str,
         scope: str,
-        composite: Hook | None = None,
-        is_composite: bool = False,
+        holder: Hook | None = None,
+        breaks: bool = True,
     ) -> Hook:
-        """Take one hook in: by itself, as a part of a composite, or what stands for one."""
+        """Take one hook in: by itself, or as a part of another; see the contract's `HookTable`."""
         known: dict[str, Any] = {"plugin": plugin, "language": language, "scope": scope, "registry": self}
         known["sequence"] = next(self._sequence)
         hook = Hook(point, function, options, **known)
@@ -163,10 +169,15 @@ class HookRegistry:
                 hook.options = structs.replace(hook.options, before=(*hook.options.before, *later))
             hook.enabled = not self.is_disabled(hook)
             hook.everywhere = hook.everywhere or self._opened
-            self._equip(hook, breaks=not is_composite)
+            self._equip(hook, breaks=breaks)
             self._apply_switches(hook)
             row.add(hook)
-            self._composing.place(hook, composite)
+            if holder is not None:
+                hook.is_part = True
+                holder.parts.append(hook)
+                hook.holder = holder if options.kind is HookKind.TRANSFORM else None
+            if self._composing is not None:
+                self._composing.place(hook)
             if scope:
                 self._scopes.setdefault(scope, {})[hook] = None
             self.changed(point.name)
@@ -255,7 +266,7 @@ class HookRegistry:
         """Return the hooks that nobody will ask, and those whose order names nobody, each with a line for people."""
         there = self._words()
         lines = [(hook, line) for hook in self for line in (*unmatched(hook, self.components), *unordered(hook, there))]
-        return [*lines, *self._composing.idle()]
+        return [*lines, *(self._composing.idle() if self._composing else ())]
 
     def _words(self) -> set[str]:
         """What orders may name; what settings name is told as a fault of theirs."""
@@ -263,6 +274,22 @@ class HookRegistry:
         for hook in self:
             words.update(hook.words)
         return words
+
+    def names_others(self, hook: Hook) -> bool:
+        """Return whether a hook asks others by their names."""
+        return self._composing is not None and self._composing.names_others(hook)
+
+    # Asking a hook in the chain's place; see the contract's `HookTable`.
+
+    stands = staticmethod(stands)
+
+    def ask(self, hook: Hook, context: HookContext[Any], /) -> HookResult | None:
+        """Ask one sync transform as the chain does."""
+        return accepted(hook, advance((hook,), 0, context))
+
+    async def ask_waiting(self, hook: Hook, context: HookContext[Any], /) -> HookResult | None:
+        """Ask one transform as the chain does, and wait for its answer."""
+        return accepted(hook, await advance_waiting((hook,), 0, context))
 
     def order(self, point: str = "") -> list[tuple[HookInfo, str]]:
         """Return the hooks of a point (or of all) in order, each with what settles its place."""
@@ -306,7 +333,8 @@ class HookRegistry:
         with self._lock:
             here = [hook for hook in hooks if self._rows[hook.point.name].remove(hook)]
             for hook in here:
-                self._composing.release(hook)
+                if self._composing is not None:
+                    self._composing.release(hook)
                 if hook.scope:
                     self._scopes[hook.scope].pop(hook)
                     if not self._scopes[hook.scope]:

@@ -6,6 +6,7 @@ Invariant: examining runs no operation and registers nothing with a host.
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.groups import PLUGINS
+from llmspell_hookspecs.hook_table import Composites, HookTable
 from llmspell_hookspecs.outside import NoServices, needs_a_host
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.topics import own_points
@@ -29,6 +31,7 @@ from .groups import Candidate, Groups
 from .lifespan import Lifespans
 from .loading import Loader, load
 from .plugins import Registrar, register
+from .registry import LazyRegistry, ServiceRegistry
 from .tables import components_in, known_groups, unknown_names
 
 __all__ = ["Finding", "examine", "explain"]
@@ -141,8 +144,15 @@ class _Examination:
 
     def __init__(self, settings: Settings, registry: HookRegistry, installed: Installed) -> None:
         self.groups = known_groups(settings, installed)
-        self._loader = Loader(self.groups, lambda: settings, NoServices(), Lifespans(None))
+        lifespans = Lifespans(None)
+        self._loader = Loader(self.groups, lambda: settings, NoServices(), lifespans)
         self._registrar = Registrar(registry)
+        services = ServiceRegistry(lifespans, lambda name: {})  # the one that registering may need
+        services.offer(HookTable, registry)
+        loader = Loader(self.groups, lambda: settings, services, lifespans)
+        group = "llmspell.services"
+        services.brought = LazyRegistry(group, choose(group, settings, installed), loader, ())
+        registry.composites = partial(services.get, Composites)
 
     def of(self, candidate: Candidate) -> Finding:
         """Return what is found about one."""

@@ -18,16 +18,13 @@ from llmspell_hookspecs import HookContext, HookResult, LlmspellError, Modified
 from llmspell_hookspecs.bounds import has_many
 from llmspell_hookspecs.composites import Composite
 from llmspell_hookspecs.composition import Asking, Wanted, steps
-
-from .chain import stands
-from .dispatch import PAUSE, advance, advance_waiting, unsupported
-from .hook import Hook
+from llmspell_hookspecs.hook_table import HookTable, TableHook
 
 __all__ = ["Composed", "Named", "Place", "asking"]
 
 _ROW_S: Final = 0.002
 """How long children may take in a row before others have their turn."""
-_Asked: TypeAlias = "list[tuple[int, Hook | Composed, HookContext[Any]]]"
+_Asked: TypeAlias = "list[tuple[int, TableHook | Composed, HookContext[Any]]]"
 
 
 class Named(Struct, frozen=True):
@@ -39,13 +36,14 @@ class Named(Struct, frozen=True):
     """
 
     word: str
-    found: Callable[[], Sequence[Hook]]
+    found: Callable[[], Sequence[TableHook]]
 
 
 class Composed:
     """A composite with its children in their places.
 
     Args:
+        table: Holds its children, and asks them.
         composite: What it is.
         where: Which it is, for errors.
 
@@ -53,26 +51,27 @@ class Composed:
         places: The child in each place; None for one that stands in the chain itself, a guard or an observer.
     """
 
-    __slots__ = ("composite", "places", "where")
+    __slots__ = ("composite", "places", "table", "where")
 
-    def __init__(self, composite: Composite, where: str) -> None:
+    def __init__(self, table: HookTable, composite: Composite, where: str) -> None:
+        self.table = table
         self.composite = composite
         self.where = where
         self.places: list[Place] = []
 
-    def asked(self, component: str) -> list[tuple[str, Hook | Composed]]:
+    def asked(self, component: str) -> list[tuple[str, TableHook | Composed]]:
         """Return the transforms that are asked about a component, each with the name of its place."""
-        asked: list[tuple[str, Hook | Composed]] = []
+        asked: list[tuple[str, TableHook | Composed]] = []
         for name, place in zip(self.composite.names, self.places, strict=True):
             if isinstance(place, Composed):
                 asked.append((name, place))
             elif place is not None:
                 hooks = place.found() if isinstance(place, Named) else (place,)
-                asked += [(name, hook) for hook in hooks if stands(hook, component)]
+                asked += [(name, hook) for hook in hooks if self.table.stands(hook, component)]
         return asked
 
 
-Place: TypeAlias = Hook | Composed | Named | None
+Place: TypeAlias = TableHook | Composed | Named | None
 
 
 def asking(composed: Composed, *, waits: bool) -> Callable[[HookContext[Any]], Any]:
@@ -92,26 +91,27 @@ def asking(composed: Composed, *, waits: bool) -> Callable[[HookContext[Any]], A
     return composite if waits else at_once
 
 
-def _ask(asked: Hook | Composed, context: HookContext[Any]) -> HookResult | None:
-    if isinstance(asked, Hook):
-        return _checked(asked, advance((asked,), 0, context))
-    children = asked.asked(context.component.name)
-    going = steps(asked.composite, [name for name, _ in children], context, asked.where)
+def _ask(composed: Composed, context: HookContext[Any]) -> HookResult | None:
+    children = composed.asked(context.component.name)
+    going = steps(composed.composite, [name for name, _ in children], context, composed.where)
+    ask = composed.table.ask
     wanted, answer = _go_on(going, None)
     while wanted is not None:
-        wanted, answer = _go_on(going, [_ask(children[place][1], given) for place, given in wanted])
+        answers = []
+        for place, given in wanted:
+            child = children[place][1]
+            answers.append(_ask(child, given) if isinstance(child, Composed) else ask(child, given))
+        wanted, answer = _go_on(going, answers)
     return answer
 
 
-async def _ask_waiting(asked: Hook | Composed, context: HookContext[Any]) -> HookResult | None:
-    if isinstance(asked, Hook):
-        return _checked(asked, await advance_waiting((asked,), 0, context))
-    children = asked.asked(context.component.name)
-    going = steps(asked.composite, [name for name, _ in children], context, asked.where)
+async def _ask_waiting(composed: Composed, context: HookContext[Any]) -> HookResult | None:
+    children = composed.asked(context.component.name)
+    going = steps(composed.composite, [name for name, _ in children], context, composed.where)
     until = perf_counter() + _ROW_S
     wanted, answer = _go_on(going, None)
     while wanted is not None:
-        answers = await _ask_all([(place, children[place][1], given) for place, given in wanted])
+        answers = await _ask_all(composed.table, [(place, children[place][1], given) for place, given in wanted])
         if any(isinstance(each, Modified) and has_many(each.value) for each in answers):
             wanted, answer = await trio.to_thread.run_sync(_go_on, going, answers, abandon_on_cancel=True)
         else:
@@ -130,26 +130,26 @@ def _go_on(going: Asking, answers: list[HookResult | None] | None) -> tuple[Want
         return None, end.value
 
 
-async def _ask_all(wanted: _Asked) -> list[HookResult | None]:
+async def _ask_all(table: HookTable, wanted: _Asked) -> list[HookResult | None]:
     """Ask children at once, and return their answers in order.
 
     All of them are asked to the end, whatever others answer or raise; of what they raise the first counts.
     """
     if len(wanted) == 1:
-        return [await _ask_waiting(wanted[0][1], wanted[0][2])]
+        return [await _ask_one(table, wanted[0][1], wanted[0][2])]
     answers: list[HookResult | None] = [None] * len(wanted)
     errors: dict[int, LlmspellError] = {}
 
-    async def ask(index: int, child: Hook | Composed, context: HookContext[Any]) -> None:
+    async def ask(index: int, child: TableHook | Composed, context: HookContext[Any]) -> None:
         try:
-            answers[index] = await _ask_waiting(child, context)
+            answers[index] = await _ask_one(table, child, context)
         except LlmspellError as error:
             errors[index] = error
 
     until = perf_counter() + _ROW_S
     async with trio.open_nursery() as nursery:
         for index, (_, child, context) in enumerate(wanted):
-            if isinstance(child, Hook) and not child.awaits:
+            if not isinstance(child, Composed) and not child.awaits:
                 await ask(index, child, context)
             else:
                 nursery.start_soon(ask, index, child, context)
@@ -161,10 +161,7 @@ async def _ask_all(wanted: _Asked) -> list[HookResult | None]:
     return answers
 
 
-def _checked(hook: Hook, answered: tuple[int, HookResult] | None) -> HookResult | None:
-    """Return what one answered, if it is accepted at its point."""
-    if answered is None or answered[1] is PAUSE:
-        return None
-    if type(answered[1]).__name__ not in hook.point.accepts:
-        raise unsupported(hook, answered[1], sorted(hook.point.accepts))
-    return answered[1]
+async def _ask_one(table: HookTable, child: TableHook | Composed, context: HookContext[Any]) -> HookResult | None:
+    if isinstance(child, Composed):
+        return await _ask_waiting(child, context)
+    return await table.ask_waiting(child, context)

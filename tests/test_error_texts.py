@@ -98,7 +98,7 @@ _OPENED = {
     "host/llmspell/cli/log.py": "the log, told where it fails",
     "host/llmspell/cli/verbs.py": "the head of a package's module, for its summary",
     "host/llmspell/settings/place.py": "a file of the host's own",
-    "host/llmspell/security/process.py": "the system's own, below /proc",
+    "plugins/llmspell_plugins/services/processes/pool.py": "the system's own, below /proc",
     "hookspecs/llmspell_hookspecs/regular.py": "the one place",
     "plugins/llmspell_plugins/commands/repl/terminal.py": "the history, told where it fails",
     "plugins/llmspell_plugins/commands/tool_answer.py": "a new file, for bytes that no terminal shows",

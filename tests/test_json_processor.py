@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel import opened
-from llmspell.security import ProcessPool
 from llmspell_hookspecs import InvalidInputError, ToolError, ToolResult
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.values import freeze
+from llmspell_plugins.services.processes import ProcessPool
 from llmspell_plugins.tools.data import json_program
 from llmspell_plugins.tools.data.json_processor import JsonProcessor, JsonProcessorParameters
 from llmspell_plugins.tools.data.json_text import decode, encode

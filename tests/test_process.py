@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import trio
 
-from llmspell.security.process import ProcessPool
 from llmspell_hookspecs import InvalidInputError, ToolError
 from llmspell_hookspecs.errors import ResourceLimitError, ScriptError
+from llmspell_plugins.services.processes import ProcessPool
 from waiting import until
 
 MB = 1024 * 1024
@@ -339,7 +339,7 @@ def test_a_child_does_not_outlive_a_host_that_is_killed(tmp_path: Path, busy: st
         import sys, pathlib, trio
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import test_process
-        from llmspell.security.process import ProcessPool
+        from llmspell_plugins.services.processes import ProcessPool
 
         async def main():
             pool = ProcessPool(1)

@@ -31,7 +31,6 @@ from llmspell.plugins import (
 )
 from llmspell.plugins.tables import TableModels, tell_unknown
 from llmspell.scripting import ScriptRunner, ScriptSession
-from llmspell.security import ProcessPool
 from llmspell.services import Addresses, HookService, Latest, Policies, SettingsService, flow_limit, runner_limits
 from llmspell.settings import SCHEMA, LoadedSettings, load_settings
 from llmspell.settings.place import HostFolder
@@ -49,7 +48,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.script import ScriptRun, Scripts
-from llmspell_hookspecs.services import Hooks, Levels, Processes, ProjectFolder, SettingsAccess, Tools
+from llmspell_hookspecs.services import Hooks, Levels, ProjectFolder, SettingsAccess, Tools
 from llmspell_hookspecs.switching import HookSwitch, PluginSwitch
 from llmspell_hookspecs.system import HostState
 from llmspell_hookspecs.topics import own_points
@@ -82,7 +81,6 @@ class Host:
         self,
         loaded: LoadedSettings,
         nursery: trio.Nursery,
-        processes: ProcessPool,
         lifespans: Lifespans,
         *,
         trace: bool = False,
@@ -96,7 +94,6 @@ class Host:
         self._addresses = Addresses()
         self._lifespans = lifespans
         self._services = ServiceRegistry(lifespans, lambda name: self.settings.loaded.settings.table("plugins", name))
-        self._processes = processes
         self._write, self._read_line = write, read_line
         hooks = loaded.settings.hooks
         self._registry = HookRegistry(
@@ -147,16 +144,15 @@ class Host:
         failure: Exception | None = None
         with ExitStack() as at_last:
             async with open_lifespans() as lifespans, trio.open_nursery() as nursery:
-                async with ProcessPool() as processes:
-                    host = cls(loaded, nursery, processes, lifespans, trace=trace, write=write, read_line=read_line)
-                    at_last.callback(host._runner.close)
-                    try:
-                        await host._start(plugins, models.installed, discover=discover, nursery=nursery)
-                        yield host
-                    except Exception as error:
-                        failure = error
-                    finally:
-                        await host._stop()
+                host = cls(loaded, nursery, lifespans, trace=trace, write=write, read_line=read_line)
+                at_last.callback(host._runner.close)
+                try:
+                    await host._start(plugins, models.installed, discover=discover, nursery=nursery)
+                    yield host
+                except Exception as error:
+                    failure = error
+                finally:
+                    await host._stop()
                 nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -344,7 +340,6 @@ class Host:
             Levels: self._policies,
             Operations: self._runner,
             PluginSwitch: self.plugins,
-            Processes: self._processes,
             ProjectFolder: HostFolder(self.settings.loaded.project_dir),
             Registries: registries,
             Scripts: self._scripts,

@@ -34,7 +34,7 @@ class CallContext:
         services: What the tool may use of the host.
     """
 
-    __slots__ = ("_account", "_call", "_frame", "_key", "_processes", "_ref", "limits", "services")
+    __slots__ = ("_account", "_call", "_frame", "_key", "_ref", "limits", "services")
 
     def __init__(
         self,
@@ -42,7 +42,6 @@ class CallContext:
         limits: ToolLimits,
         call: Callable[[], ToolCall],
         services: Services,
-        processes: Processes,
         key: str = "",
     ) -> None:
         self._frame = frame
@@ -50,7 +49,6 @@ class CallContext:
         self.limits = limits
         self._call = call
         self.services = services
-        self._processes = processes
         self._key = key
         self._account: MemoryAccount | None = None
 
@@ -85,7 +83,7 @@ class CallContext:
     async def run_process(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """Run a module-level function in a child process held to the limits; a cancellation kills it."""
         try:
-            return await self._processes.run(
+            return await self.services.get(Processes).run(
                 function, *arguments, memory_bytes=self.limits.memory_bytes, output_bytes=self.limits.output_bytes
             )
         except (ResourceLimitError, ToolError) as error:

@@ -40,7 +40,7 @@ from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operat
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, validate, without_keys, written_names, written_path
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.secret import hide, reveal
-from llmspell_hookspecs.services import Levels, Processes, ProjectFolder, SettingsAccess, Tools
+from llmspell_hookspecs.services import Levels, ProjectFolder, SettingsAccess, Tools
 from llmspell_hookspecs.spelling import spelled_path, true_path
 from llmspell_hookspecs.tool import (
     AddressAccess,
@@ -123,7 +123,6 @@ class _House(Struct, frozen=True):
     settings: SettingsAccess
     levels: Levels
     services: Services
-    processes: Processes
 
     def limits(self, tool: Tool[Any]) -> ToolLimits:
         """Return what a call of this tool may use at most."""
@@ -238,9 +237,7 @@ class ToolRunner(ComponentKind):
     def __init__(self, settings: None, services: Services) -> None:
         self._tools = ToolRegistry(services.get(Registries).of(TOOLS.name), partial(_open_index, services))
         self._operations = services.get(Operations)
-        self._house = _House(
-            self._operations, services.get(SettingsAccess), services.get(Levels), services, services.get(Processes)
-        )
+        self._house = _House(self._operations, services.get(SettingsAccess), services.get(Levels), services)
         self._plans: dict[str, _Plan] = {}
 
     async def run(self, name: str, input: Any, options: CallOptions, /) -> ToolResult:
@@ -511,9 +508,7 @@ class _Call:
 
     def _context(self) -> CallContext:
         house = self._house
-        return CallContext(
-            house.operations.running(), self._prepared.limits, self.show, house.services, house.processes, self._key
-        )
+        return CallContext(house.operations.running(), self._prepared.limits, self.show, house.services, self._key)
 
     async def _measured(self, answer: Any) -> ToolResult:
         try:

@@ -17,12 +17,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import trio
 
 from llmspell_hookspecs import InvalidInputError, ToolError
 from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
+from llmspell_hookspecs.plugin import Closing
+from llmspell_hookspecs.services import Processes
 
 __all__ = ["ProcessPool"]
 
@@ -33,8 +35,11 @@ _LARGE_BYTES = 262_144
 _ENVELOPE_BYTES = 65_536
 
 
-class ProcessPool:
-    """Warm child processes; an async context manager that leaves none behind."""
+class ProcessPool(Closing):
+    """Warm child processes; an async context manager that leaves none behind. Implements the contract's `Processes`."""
+
+    name: ClassVar[str] = "processes"
+    provides: ClassVar[type[Any]] = Processes
 
     def __init__(self, max_processes: int | None = None) -> None:
         """Make an empty pool; children start when they are needed.
@@ -46,9 +51,6 @@ class ProcessPool:
         self._children: set[_Child] = set()
         self._idle: list[_Child] = []
         self._closed = False
-
-    async def __aenter__(self) -> Self:
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

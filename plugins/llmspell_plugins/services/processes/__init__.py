@@ -1,0 +1,7 @@
+"""The service processes: functions in child processes with limits."""
+
+from __future__ import annotations
+
+from .pool import ProcessPool
+
+__all__ = ["ProcessPool"]

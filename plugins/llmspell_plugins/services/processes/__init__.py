@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .pool import ProcessPool
+from .pool import ProcessPool, ProcessService
 
-__all__ = ["ProcessPool"]
+__all__ = ["ProcessPool", "ProcessService"]

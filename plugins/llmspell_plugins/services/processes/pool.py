@@ -26,7 +26,7 @@ from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
 from llmspell_hookspecs.plugin import Closing
 from llmspell_hookspecs.services import Processes
 
-__all__ = ["ProcessPool"]
+__all__ = ["ProcessPool", "ProcessService"]
 
 _WORKER = str(Path(__file__).with_name("worker.py"))
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
@@ -36,10 +36,7 @@ _ENVELOPE_BYTES = 65_536
 
 
 class ProcessPool(Closing):
-    """Warm child processes; an async context manager that leaves none behind. Implements the contract's `Processes`."""
-
-    name: ClassVar[str] = "processes"
-    provides: ClassVar[type[Any]] = Processes
+    """Warm child processes; an async context manager that leaves none behind."""
 
     def __init__(self, max_processes: int | None = None) -> None:
         """Make an empty pool; children start when they are needed.
@@ -134,6 +131,16 @@ class ProcessPool(Closing):
     async def _end(self, child: _Child) -> int:
         self._children.discard(child)
         return await child.end()
+
+
+class ProcessService(ProcessPool):
+    """The host's pool, as many children as there are processors; implements the contract's `Processes`."""
+
+    name: ClassVar[str] = "processes"
+    provides: ClassVar[type[Any]] = Processes
+
+    def __init__(self) -> None:
+        super().__init__()
 
 
 class _Child:

@@ -30,6 +30,7 @@ from llmspell_hookspecs import (
 )
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import DepthLimitError, OperationTimeoutError, ResourceLimitError, ScriptError
+from llmspell_hookspecs.journal import Journal
 from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.results import Call
@@ -419,6 +420,10 @@ PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
     "NetworkAccess.resolve": lambda host: reached(host, NetworkAccess, lambda net: net.resolve("http://1.1.1.1/")),
     "PluginSwitch.enable": lambda host: reached(host, PluginSwitch, lambda plugins: plugins.enable("retry")),
     "Storages.open": lambda host: reached(host, Storages, lambda storages: storages.open()),
+    "Journal.flush": lambda host: journal_of(host, "flush"),
+    "Journal.runs": lambda host: journal_of(host, "runs"),
+    "Journal.verify": lambda host: journal_of(host, "verify"),
+    "Journal.stats": lambda host: journal_of(host, "stats"),
 }
 NAMED_ELSE = {
     "Agents.create": "agents.create and run",
@@ -442,12 +447,19 @@ NAMED_ELSE = {
     "CommandHost.enter": "Services.enter",
     "Scripts.run_script": "one script is one operation",
     "Scripts.run_file": "one script is one operation",
+    "Journal.records": "it reads in a thread each time",
+    "Journal.forget": "it writes to the storage each time",
 }
 
 
 async def answer() -> int:
     """Return 1."""
     return 1
+
+
+async def journal_of(host: Host, method: str) -> Any:
+    """Use the journal, opened."""
+    return await getattr(await host.enter(Journal), method)()
 
 
 async def reached(host: Host, protocol: type, use: Callable[[Any], Awaitable[Any]]) -> Any:

@@ -17,6 +17,7 @@ from .results import HookResult
 
 __all__ = [
     "Asker",
+    "BodyWatch",
     "Ended",
     "EndedOperation",
     "HookAnswer",
@@ -192,6 +193,9 @@ class RunningBody(Struct, frozen=True):
     run: Callable[[], Awaitable[Any]]
 
 
+BodyWatch = Callable[[OperationKind, OperationRef, Any], Callable[[Any, BaseException | None], object]]
+"""Told as a body begins: the kind, which operation, and the call; what it returns is told what the body yielded, or
+what it raised or was cancelled by. All of it is read-only. Neither may wait or raise."""
 StandIn = Callable[[RunningBody], Awaitable[Any]]
 """Returns what a body yields, or raises what it raises; of a kind that is ``sync`` without waiting."""
 
@@ -210,7 +214,7 @@ class EndedOperation(Struct, frozen=True):
         elapsed_ns: How long its body took, in the last attempt.
         language: Where it was asked for.
         answers: What its hooks answered around the body, in order, but for those that let it go on.
-        result: The type of its result.
+        of: Its kind itself.
     """
 
     kind: str
@@ -223,7 +227,7 @@ class EndedOperation(Struct, frozen=True):
     elapsed_ns: int
     language: str
     answers: tuple[HookAnswer, ...] = ()
-    result: type = object
+    of: OperationKind | None = None
 
 
 class RunningOperation(Protocol):
@@ -347,9 +351,11 @@ class Operations(Protocol):
     def tap(self, function: Callable[[EndedOperation], None], /) -> Callable[[], None]:
         """Call a function with each operation as it ends, after all that observes it; returns what takes it out.
 
-        While anybody does so every operation takes its full course; otherwise it costs nothing. What the function
-        raises is kept among the host's problems. It may not wait.
+        What the function raises is kept among the host's problems. It may not wait.
         """
+
+    def watch(self, function: BodyWatch, /) -> Callable[[], None]:
+        """Call a function as each body begins and ends, at each attempt; returns what takes it out. Tap, too."""
 
     def stand_in(self, function: StandIn, /) -> Callable[[], None]:
         """Ask a function for what each body yields; it may run the body. Returns what takes it out.

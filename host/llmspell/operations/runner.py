@@ -36,7 +36,16 @@ from llmspell_hookspecs.errors import (
     text_of_error,
 )
 from llmspell_hookspecs.fit import freeze_fields, renew, thaw_fields, without_refused
-from llmspell_hookspecs.operation import Ended, EndedOperation, Operation, OperationKind, RunningBody, StandIn, same
+from llmspell_hookspecs.operation import (
+    BodyWatch,
+    Ended,
+    EndedOperation,
+    Operation,
+    OperationKind,
+    RunningBody,
+    StandIn,
+    same,
+)
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.tally import Tally
 from llmspell_hookspecs.trace import Tracer
@@ -45,7 +54,7 @@ from .asking import ask_chain
 from .beside import beside, frozen, renewed
 from .correlation import CURRENT, Frame, RunnerLimits
 from .course import NO_CHAINS, NOTHING, Chains, Course
-from .steps import decide, go_on, go_on_after, is_heard, lose, rest_before, run, run_told
+from .steps import decide, go_on, go_on_after, is_heard, lose, rest_before, run, run_told, tell_taps, watched
 from .together import Forks, Together
 
 __all__ = ["Runner"]
@@ -88,6 +97,7 @@ class Runner:
         results: Returns what keeps what hooks ask to keep.
         problems: What hooks answered wrongly where nobody could be told: outside operations, and as one ended badly.
         taps: Called with each operation as it ends.
+        watches: Called as each body begins.
         stand_ins: Asked for what each body yields, the last one first.
         events: Where operations are told of; None for nowhere.
         running: Return the operation that runs, which costs less than `current`; asked within one only.
@@ -113,6 +123,7 @@ class Runner:
         self.events: Events | None = None
         self.running: Callable[[], Any] = CURRENT.get
         self.taps: tuple[Callable[[EndedOperation], None], ...] = ()
+        self.watches: tuple[BodyWatch, ...] = ()
         self.stand_ins: tuple[StandIn, ...] = ()
         self._nursery = nursery
         self.numbers = itertools.count(1)
@@ -171,7 +182,7 @@ class Runner:
             frame.top.running += 1
         limit_s = operation.deadline_s
         try:
-            if chains is None and limit_s is None and operation.prepare is None and not self._measured:
+            if chains is None and limit_s is None and operation.prepare is None and not (self._measured or self.taps):
                 failure: BaseException | None = None  # the straight path at its shortest: nobody is asked or told
                 value: Any = None
                 try:
@@ -241,10 +252,11 @@ class Runner:
         context: HookContext[Any] | None = None
         asked: Any = subject
         answered = verdict = None
+        taps = self.taps
         is_ready = judged = too_many = False
         failure: BaseException | None = None
         try:
-            if chain is not None or (operation.show is None and chains is not NO_CHAINS):
+            if chain is not None or (operation.show is None and (taps or chains is not NO_CHAINS)):
                 asked = subject = freeze_fields(subject, frame, "input", LARGEST if kind.sync else FEW)
             if chain is not None:
                 context = HookContext(chain.name, subject, frame.component, frame.ref(), Metadata(), frame.language)
@@ -255,8 +267,9 @@ class Runner:
             if answered is None and operation.ready is not None and self.as_of is generation:
                 subject = operation.ready(subject)
                 if operation.show is None:
-                    subject = freeze_fields(subject, frame, "input", FEW) if chains is not NO_CHAINS else subject
-                elif context is not None:
+                    if taps or chains is not NO_CHAINS:
+                        subject = freeze_fields(subject, frame, "input", FEW)
+                elif context is not None or taps:
                     subject = operation.show()
                 is_ready = True
             if answered is None and chain is not None and chain.guards and self.as_of is generation:
@@ -279,6 +292,7 @@ class Runner:
         ):
             course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
             if verdict is not None:
+                course.keep_answer(verdict[0], verdict[1])
                 failure = course.cancel(verdict[0], verdict[1], subject, verdict[2])
             rest = rest_before(course, answered, failure, ready=is_ready, judged=judged)
             return await go_on(course, decide, rest)
@@ -296,11 +310,15 @@ class Runner:
         started_ns = perf_counter_ns()
         value: Any = NOTHING
         shown: Any = NOTHING
+        seen: Any = NOTHING
+        settled: list[Callable[[Any, BaseException | None], object]] = []
         elapsed_ns = 0
         limit: trio.CancelScope | None = None
         try:
             if operation.started is not None:
                 operation.started()
+            if taps:
+                settled = watched(self, kind, frame.ref() if context is None else context.operation, subject)
             running = (operation.quick or operation.body)(subject)
             if operation.quick is not None and type(running) is not CoroutineType:
                 value = running  # it did not wait, so nothing could have stopped it: a scope would cost 5 us
@@ -321,13 +339,29 @@ class Runner:
                         value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
                     except TooManyItemsError:
                         value = await renewed(value, frame, "result")
-                if shown is NOTHING and (self.as_of is generation or not self._is_awaited(operation)):
+                if taps:
+                    elapsed_ns = elapsed_ns or perf_counter_ns() - started_ns
+                    seen = shown
+                    if seen is NOTHING:
+                        at_once = kind.sync
+                        seen = (
+                            freeze_fields(value, frame, "result") if at_once else await frozen(value, frame, "result")
+                        )
+                elif shown is NOTHING and (self.as_of is generation or not self._is_awaited(operation)):
                     return value
         except BaseException as error:
             failure = error
+        if failure is not None or value is not NOTHING:
+            for each in settled:
+                each(seen, failure)
         if shown is not NOTHING and failure is None and self.as_of is generation:
             await _tell_end(operation, frame, chains.after, subject, context, shown, elapsed_ns)
+            if taps:
+                tell_taps(self, operation, frame, subject, shown, elapsed_ns)
             return await beside(shown, thaw_fields, shown)
+        if seen is not NOTHING and failure is None and (self.as_of is generation or not self._is_awaited(operation)):
+            tell_taps(self, operation, frame, subject, seen, elapsed_ns)
+            return value
         elapsed_ns = perf_counter_ns() - started_ns
         course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
         course.elapsed_ns = elapsed_ns
@@ -335,6 +369,8 @@ class Runner:
             failure = course.deadline.instead_of(failure)
         if failure is None and value is NOTHING:
             failure = course.deadline.error()
+            for each in settled:
+                each(None, failure)
         return await go_on_after(course, value, failure)
 
     def _is_awaited(self, operation: Operation) -> bool:
@@ -426,11 +462,20 @@ class Runner:
         self._look_closer()
         return leave
 
+    def watch(self, function: BodyWatch, /) -> Callable[[], None]:
+        """Call a function as each body begins and ends; see the contract's `Operations`."""
+
+        def leave() -> None:
+            self.watches = tuple(watch for watch in self.watches if watch is not function)
+            self.as_of = object()
+
+        self.watches = (*self.watches, function)
+        self.as_of = object()
+        return leave
+
     def _look_closer(self) -> None:
         limits = self.limits
-        self._measured = bool(
-            limits.slow_ms is not None or limits.operation_time_s is not None or self.taps or self.stand_ins
-        )
+        self._measured = bool(limits.slow_ms is not None or limits.operation_time_s is not None or self.stand_ins)
         self.as_of = object()
 
     def close(self) -> None:

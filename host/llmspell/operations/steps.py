@@ -30,7 +30,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import trio
 from msgspec import Struct, structs
@@ -53,7 +53,7 @@ from llmspell_hookspecs import (
     Retry,
 )
 from llmspell_hookspecs.bounds import size_of
-from llmspell_hookspecs.context import Outcome
+from llmspell_hookspecs.context import OperationRef, Outcome
 from llmspell_hookspecs.errors import (
     OperationError,
     OperationTimeoutError,
@@ -63,7 +63,7 @@ from llmspell_hookspecs.errors import (
 from llmspell_hookspecs.failure import changed_failure, failure_of, is_denied
 from llmspell_hookspecs.fit import fit, name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
-from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody
+from llmspell_hookspecs.operation import EndedOperation, Operation, OperationKind, RunningBody
 from llmspell_hookspecs.result_store import CacheKey, ResultStore, Stored
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.secret import holds_secret
@@ -71,16 +71,33 @@ from llmspell_hookspecs.system import SlowOperation, Violation, limit_of
 from llmspell_hookspecs.values import freeze
 
 from .asking import cancellation
+from .correlation import Frame
 from .course import NOTHING, Course, ToKeep
 from .together import on_behalf
 from .wraps import LAST_MOMENTS_S, enclose
 
-__all__ = ["decide", "go_on", "go_on_after", "is_heard", "lose", "propose", "rest_before", "run", "run_told"]
+__all__ = [
+    "decide",
+    "go_on",
+    "go_on_after",
+    "is_heard",
+    "lose",
+    "propose",
+    "rest_before",
+    "run",
+    "run_told",
+    "tell_taps",
+    "watched",
+]
 
 Status = Literal["completed", "failed", "cancelled"]
 _ENDS: Final = ("started", "completed", "failed", "cancelled")
 _log = logging.getLogger("llmspell.operations")
 _TOLD: Final = "_llmspell_told"
+_COMPLETED: Final = Outcome("completed")
+
+if TYPE_CHECKING:
+    from .runner import Runner
 
 
 class _Again(Exception):  # noqa: N818 - control flow within this module
@@ -371,12 +388,32 @@ async def _run_body(course: Course) -> Any:
     return course.body_value
 
 
-async def _body(course: Course, stand_ins: int | None = None) -> Any:
+def watched(
+    house: Runner, kind: OperationKind, ref: OperationRef, subject: Any
+) -> list[Callable[[Any, BaseException | None], object]]:
+    """Tell those who watch bodies that one begins; returns what is to be told how it ended."""
+    return [watch(kind, ref, subject) for watch in house.watches]
+
+
+async def _body(course: Course) -> Any:
+    """Return what the body yields, or what stands in for it, and tell those who watch."""
+    settled = watched(course.house, course.operation.kind, course.ref, course.subject)
+    value: Any = None
+    try:
+        value = await _yielded(course)
+    finally:
+        error = sys.exception()
+        for each in settled:
+            each(value, error)
+    return value
+
+
+async def _yielded(course: Course, stand_ins: int | None = None) -> Any:
     """Return what the body yields, or what the last of so many stand-ins says in its place."""
     operation, there = course.operation, course.house.stand_ins[:stand_ins]
     try:
         if there:
-            run = partial(_body, course, len(there) - 1)
+            run = partial(_yielded, course, len(there) - 1)
             value = await there[-1](
                 RunningBody(operation.kind, course.frame.component, course.ref, course.subject, run)
             )
@@ -796,6 +833,16 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
         _tap(course, status, subject)
 
 
+def tell_taps(house: Runner, operation: Operation, frame: Frame, subject: Any, value: Any, elapsed_ns: int) -> None:
+    """Hand an operation that completed on the straight path to those who keep a journal."""
+    kind = operation.kind
+    ref, language = frame.ref(), frame.language
+    ended = EndedOperation(
+        kind.name, frame.component, ref, subject, "completed", value, _COMPLETED, elapsed_ns, language, (), kind
+    )
+    _hand_over(house, ended)
+
+
 def _tap(course: Course, status: Status, subject: Any) -> None:
     """Hand the operation to those who keep a journal."""
     operation, error = course.operation, subject if isinstance(subject, Failure) else None
@@ -811,14 +858,18 @@ def _tap(course: Course, status: Status, subject: Any) -> None:
         course.elapsed_ns,
         course.frame.language,
         tuple(course.answers),
-        operation.kind.result,
+        operation.kind,
     )
-    for tap in course.house.taps:
+    _hand_over(course.house, ended)
+
+
+def _hand_over(house: Runner, ended: EndedOperation) -> None:
+    for tap in house.taps:
         try:
             tap(ended)
         except BaseException as error:
             let_pass(error)
-            course.house.problem(as_error(error, "a tap of operations"))
+            house.problem(as_error(error, "a tap of operations"))
 
 
 async def _keep(course: Course, status: Status) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from time import perf_counter
 from typing import Any, Final
 
@@ -69,11 +70,23 @@ AGENT: Final = OperationKind(
 )
 _LONGEST_NAME: Final = 200
 _CLOSING_S: Final = 1.0
+_LASTING: Final = attrgetter("name", "kind", "description", "model", "tools")
+"""What of an agent is the same in a run that is repeated."""
 _INIT: Final = OperationKind(
-    name="agent_init", before="before_agent_init", after="after_agent_init", result=AgentInfo, composes=True
+    name="agent_init",
+    before="before_agent_init",
+    after="after_agent_init",
+    result=AgentInfo,
+    identity=_LASTING,
+    composes=True,
 )
 _SHUTDOWN: Final = OperationKind(
-    name="agent_shutdown", before="before_agent_shutdown", after="after_agent_shutdown", result=AgentInfo, composes=True
+    name="agent_shutdown",
+    before="before_agent_shutdown",
+    after="after_agent_shutdown",
+    result=AgentInfo,
+    identity=_LASTING,
+    composes=True,
 )
 
 

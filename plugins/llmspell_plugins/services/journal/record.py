@@ -1,0 +1,187 @@
+"""A record as it is written: an operation, each run of its body, and what its hooks answered.
+
+Invariant: an array of fields in this order; new ones come last, with a default, so that old journals can be read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from llmspell_hookspecs.context import Failure
+from llmspell_hookspecs.operation import EndedOperation, HookAnswer, OperationKind
+
+from .content import Content, Encoder, digest_of, failure_facts
+
+__all__ = [
+    "Ran",
+    "Watched",
+    "Written",
+    "WrittenAnswer",
+    "WrittenBody",
+    "identity_digest",
+    "packed",
+    "unpacked",
+    "write_record",
+]
+
+
+class Ran(Struct):
+    """One run of a body, as it is watched.
+
+    Attributes:
+        order: When it began among all others.
+        subject: What it was given.
+        began_ns: On the clock of the process; in the end, how long it took.
+        value: What it yielded, or raised.
+        state: How it ended; ``cut`` if it was cancelled, or goes on.
+    """
+
+    order: int
+    subject: Any
+    began_ns: int
+    value: Any = None
+    state: str = "cut"
+
+
+class Watched(Struct):
+    """An operation that runs.
+
+    Attributes:
+        within: The id of the operation whose body it began in; empty for none.
+        order: When it was first seen, among all others.
+        bodies: The runs of its body.
+    """
+
+    within: str
+    order: int
+    bodies: list[Ran] = []
+
+
+class WrittenBody(Struct, frozen=True, array_like=True):
+    """A run of a body: when it began, the digest of what it was given, how long it took, how it ended and with what."""
+
+    order: int
+    digest: str
+    elapsed_ns: int
+    state: str
+    content: Content
+
+
+class WrittenAnswer(Struct, frozen=True, array_like=True):
+    """What a hook answered."""
+
+    point: str
+    hook: str
+    result: str
+    content: Content
+
+
+class Written(Struct, frozen=True, array_like=True):
+    """A record; see `JournalRecord` for most fields.
+
+    Attributes:
+        within: The id of the operation whose body it began in; empty for none.
+        order: When it was first seen, among all others.
+        digest: Of what was asked.
+        left: What left, if that is not what the last body yielded.
+    """
+
+    id: str
+    within: str
+    order: int
+    at_s: float
+    kind: str
+    component: str
+    language: str
+    status: str
+    code: str
+    attempt: int
+    hops: int
+    elapsed_ns: int
+    digest: str
+    request: Content
+    bodies: tuple[WrittenBody, ...]
+    left: Content | None
+    answers: tuple[WrittenAnswer, ...] = ()
+
+    @property
+    def outcome(self) -> Content:
+        """What left."""
+        return self.left if self.left is not None else self.bodies[-1].content
+
+    @property
+    def address(self) -> str:
+        """What ran, as ``kind:name``."""
+        return f"{self.kind}:{self.component}"
+
+
+def identity_digest(kind: OperationKind | None, subject: Any) -> str:
+    """Return the digest of what was asked: of that by which its kind tells calls apart."""
+    return digest_of(subject if kind is None else kind.identity(subject))
+
+
+def write_record(ended: EndedOperation, watched: Watched, at_s: float, encoder: Encoder) -> Written:
+    """Return the record of an operation."""
+    kind, ref = ended.of, ended.operation
+    bodies = tuple([_body(kind, body, encoder) for body in watched.bodies])
+    outcome = _plain(ended.value)
+    left: Content | None = None if _is_last(ended, watched) else encoder.encode(outcome)
+    if left is not None and bodies and bodies[-1].content == left:
+        left = None
+    return Written(
+        id=ref.id,
+        within=watched.within,
+        order=watched.order,
+        at_s=at_s,
+        kind=ended.kind,
+        component=ended.component.name,
+        language=ended.language,
+        status=ended.status,
+        code=ended.value.code if isinstance(ended.value, Failure) else "",
+        attempt=ref.attempt,
+        hops=ref.hops,
+        elapsed_ns=ended.elapsed_ns,
+        digest=identity_digest(kind, ended.asked),
+        request=encoder.encode(ended.asked),
+        bodies=bodies,
+        left=left,
+        answers=tuple([_answer(answer, encoder) for answer in ended.answers]),
+    )
+
+
+def _body(kind: OperationKind | None, ran: Ran, encoder: Encoder) -> WrittenBody:
+    digest = identity_digest(kind, ran.subject)
+    return WrittenBody(ran.order, digest, ran.began_ns, ran.state, encoder.encode(_plain(ran.value)))
+
+
+def _answer(answer: HookAnswer, encoder: Encoder) -> WrittenAnswer:
+    fields = {name: getattr(answer.answer, name) for name in answer.answer.__struct_fields__}
+    return WrittenAnswer(answer.point, answer.hook, type(answer.answer).__name__, encoder.encode(fields))
+
+
+def _is_last(ended: EndedOperation, watched: Watched) -> bool:
+    """Whether what left is the very value that the body yielded last."""
+    return bool(watched.bodies) and watched.bodies[-1].state == "yielded" and watched.bodies[-1].value is ended.value
+
+
+def _plain(value: Any) -> Any:
+    """Return what is recorded of an outcome: a value as it is, an error as a mapping."""
+    if isinstance(value, Failure):
+        facts = failure_facts(value.error) if value.error is not None else {"facts": {}}
+        return {**facts, "type": value.type, "message": value.message, "code": value.code}
+    if isinstance(value, BaseException):
+        return failure_facts(value)
+    return value
+
+
+def packed(record: Written) -> bytes:
+    """Return the bytes of a record."""
+    return msgspec.msgpack.encode(record)
+
+
+def unpacked(data: bytes) -> Written:
+    """Return the record of these bytes; raises ``msgspec.DecodeError`` if they are none."""
+    return msgspec.msgpack.decode(data, type=Written)

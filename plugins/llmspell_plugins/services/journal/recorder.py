@@ -1,0 +1,96 @@
+"""Watches the operations of a host: each run of a body, and each end.
+
+Invariant: on the loop nothing is encoded or hashed; what was asked and what came of it is read-only, so that a thread
+may do that. An operation that only this process can see (``sync``: an event, what the stages of a run share) is not
+recorded, and neither is one that is part of a replay.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any
+
+from llmspell_hookspecs.context import OperationRef
+from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody
+from llmspell_hookspecs.services import Clock
+
+from .playing import PLAYING, WITHIN
+from .record import Ran, Watched
+from .writer import Item, Writer
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Hands the operations of a host to a writer.
+
+    Args:
+        writer: Takes them.
+        clock: Tells when.
+        sessions: Whether only those of sessions count.
+        replayed: Returns whether an operation belongs to a replay.
+
+    Attributes:
+        held_up: How often one waited for room.
+    """
+
+    def __init__(self, writer: Writer, clock: Clock, *, sessions: bool, replayed: Callable[[str], bool]) -> None:
+        self.held_up = 0
+        self._writer = writer
+        self._now_s = clock.now_s
+        self._sessions = sessions
+        self._replayed = replayed
+        self._running: dict[str, Watched] = {}
+        self._orders = itertools.count(int(clock.now_s() * 1e6))  # so that those of a later process come later
+
+    def watch(
+        self, kind: OperationKind, ref: OperationRef, subject: Any
+    ) -> Callable[[Any, BaseException | None], object]:
+        """Keep what a body is given and what it yields."""
+        if kind.sync or PLAYING.get() or (self._sessions and not ref.session_id):
+            return _ignore
+        id, order = ref.id, next(self._orders)
+        ran = Ran(order, subject, perf_counter_ns())
+        watched = self._running.get(id)
+        if watched is None:
+            self._running[id] = Watched(WITHIN.get(), order, [ran])
+        else:
+            watched.bodies.append(ran)
+        token = WITHIN.set(id)
+
+        def settle(value: Any, error: BaseException | None) -> None:
+            ran.began_ns = perf_counter_ns() - ran.began_ns
+            WITHIN.reset(token)
+            if error is None:
+                ran.value, ran.state = value, "yielded"
+            elif isinstance(error, Exception):
+                ran.value, ran.state = error, "raised"
+
+        return settle
+
+    async def wait(self, running: RunningBody) -> Any:
+        """Stand in for a body while there is no room: wait until there is, then run it."""
+        if not running.kind.sync:
+            self.held_up += 1
+            while (room := self._writer.room) is not None:
+                await room.wait()
+        return await running.run()
+
+    def tap(self, ended: EndedOperation) -> None:
+        """Hand over an operation that has ended."""
+        ref, kind = ended.operation, ended.of
+        if (kind is not None and kind.sync) or PLAYING.get() or (self._sessions and not ref.session_id):
+            return
+        watched = self._running.pop(ref.id, None)
+        if self._replayed(ref.correlation_id):
+            return
+        if watched is None:
+            watched = Watched(WITHIN.get(), next(self._orders))
+        id, session = (ref.session_id, True) if ref.session_id else (ref.correlation_id.removeprefix("c-"), False)
+        self._writer.add(Item(id, session, ended, watched, self._now_s()))
+
+
+def _ignore(value: Any, error: BaseException | None) -> None:
+    """Keep nothing."""

@@ -19,6 +19,7 @@ from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.storage import Storages
 
+from .migration import migration_row
 from .timing import OURS, Bar, Contender, Row, Run, measure
 
 __all__ = ["measure_state"]
@@ -61,6 +62,7 @@ def _rows(host: Host, cold: Host, storage: Storage) -> Iterator[Row]:
         Contender(OURS, lambda: host.state.set(next(keys), {**_VALUE, "number": next(numbers)}), waits=True),
     ]
     yield Row("state, durable write", writes, _WRITE)
+    yield migration_row()
 
 
 def _bare(operations: Operations) -> Callable[[], Any]:

@@ -56,7 +56,7 @@ from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.script import ScriptRun
 from llmspell_hookspecs.tool import PathAccess
 from llmspell_hookspecs.topics import own_points
-from state_scenarios import Counted, conflict, delete_state, read_state, write_state
+from state_scenarios import Counted, conflict, delete_state, migrate, read_state, write_state
 from waiting import PATIENCE_S
 from workflow_scenarios import WORKFLOW_SCENARIOS
 
@@ -189,7 +189,7 @@ class Bench:
         runs: What the bodies were given, in order.
         side: How often the tool ``side`` ran.
         failing: How often the next bodies fail.
-        counting: What of the storage counts as a body: ``get`` or ``write``.
+        counting: What of the storage counts as a body: ``get``, ``write``, or ``items`` for writes of values.
     """
 
     def __init__(self) -> None:
@@ -463,6 +463,7 @@ SCENARIOS: dict[str, Fire] = {
     "before_state_delete": delete_state,
     "after_state_delete": delete_state,
     "state_conflict": conflict,
+    "state_migration": migrate,
     **WORKFLOW_SCENARIOS,
     "custom:thing": firing("custom:thing", {"text": "plain"}),
     "before_deploy": firing("before_deploy"),

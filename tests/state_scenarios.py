@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from llmspell import Host
+from llmspell_hookspecs.migration import Copy, Migrations, Schema, Transition
 from llmspell_hookspecs.storage import Entry
 from llmspell_plugins.services.state_address import address
 from llmspell_plugins.services.state_value import encode
@@ -42,7 +43,8 @@ class Counted(Memory):
         return await super().write(batch, expect=expect)
 
     def _count(self, what: str, given: Any) -> None:
-        if self._bench.counting == what:
+        items = what == "write" and any(key.startswith("state:") for key in given)
+        if self._bench.counting == what or (self._bench.counting == "items" and items):
             self._bench.runs.append(given)
 
 
@@ -83,3 +85,13 @@ def leaving(host: Host, point: str) -> Iterator[list[Any]]:
 async def conflict(host: Host, bench: Bench) -> Any:
     """Write a value that expects another version."""
     await host.state.set("greeting", {"text": "plain"}, expect=7)
+
+
+async def migrate(host: Host, bench: Bench) -> Any:
+    """Bring the greetings to another version."""
+    migrations = host.get(Migrations)
+    way = Transition("1.0.0", "2.0.0", (Copy("text", "again"),))
+    migrations.register(Schema("greetings", "global", transitions=(way,)))
+    bench.counting = "items"
+    await migrations.migrate("2.0.0")
+    return (await host.state.get("greeting"))["again"]

@@ -23,6 +23,7 @@ __all__ = [
     "State",
     "StateConflict",
     "StateDelete",
+    "StateMigration",
     "StateRead",
     "StateValue",
     "StateWrite",
@@ -33,6 +34,7 @@ __all__ = [
     "before_state_read",
     "before_state_write",
     "state_conflict",
+    "state_migration",
 ]
 
 # A write that is left out because one like it was made before would leave what others wrote meanwhile.
@@ -117,6 +119,30 @@ class StateConflict(Struct, frozen=True):
     key: str
     expected: int
     version: int
+
+
+class StateMigration(Struct, frozen=True):
+    """A batch of a migration is about to be written.
+
+    Attributes:
+        schema: Whose items.
+        from_version: Where they are.
+        to_version: Where they go.
+        migration: The id of the migration; empty for a dry run.
+        batch: Which batch, from 1; of this process.
+        items: How many items it holds.
+        done: How many were brought over before.
+        dry_run: Whether nothing will be written.
+    """
+
+    schema: str
+    from_version: str
+    to_version: str
+    migration: str
+    batch: int
+    items: int
+    done: int
+    dry_run: bool = False
 
 
 @runtime_checkable
@@ -218,4 +244,13 @@ def state_conflict(context: HookContext[StateConflict]) -> HookResult | None:
 
     When: at each such write, before the writer is told.
     Subject: which versions.
+    """
+
+
+@hookpoint(phase=Phase.CHECK, topic="state")
+def state_migration(context: HookContext[StateMigration]) -> HookResult | None:
+    """A batch of a migration is worked out and about to be written.
+
+    When: before each batch, of a dry run, too. Hooks match the schema's name.
+    Subject: which migration, and how far it is; a Cancel ends it here, and it may go on or be undone later.
     """

@@ -15,9 +15,11 @@ from typing import Any, ClassVar, Final
 
 import trio
 
-from llmspell_hookspecs import ScriptGlobal, State, script_method
+from llmspell_hookspecs import State, script_method
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.services import SettingsAccess
+
+from .state_migration import StateMigrationMethods
 
 __all__ = ["StateGlobal"]
 
@@ -26,7 +28,7 @@ _ROW: Final = 16
 """So many values are read before others get their turn: from a file each takes a good part of a millisecond."""
 
 
-class StateGlobal(ScriptGlobal):
+class StateGlobal(StateMigrationMethods):
     """Keep values that outlive the script."""
 
     name: ClassVar[str] = "State"

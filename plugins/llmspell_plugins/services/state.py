@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs import InvalidInputError, OperationCancelledError, Services, State, Storage
 from llmspell_hookspecs.context import ComponentRef
-from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.errors import ComponentNotFoundError, StorageError
+from llmspell_hookspecs.migration import BoundState, Migrations
 from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.state import StateConflict, StateDelete, StateRead, StateValue, StateWrite
@@ -99,11 +100,13 @@ class StateService:
         """Return what reads this key: all that it asks is frozen, so one serves every read."""
         scope, key = canonical(scope, key)
         question, place, absent = StateRead(scope, key), address(scope, key), StateValue(scope, key, None, False)
+        bound = self._bound(scope, key)
 
         async def read(approved: StateRead) -> StateValue:
             if approved is not question:  # a hook changed it
                 return await self._read(approved)
-            entry = await joined(self._storage or await self._open()).get(place)
+            storage = joined(self._storage or await self._open())
+            entry = await (storage.get(place) if bound is None else bound.read(storage, place))
             if entry is None:
                 return absent
             return StateValue(scope, key, decode(place, entry.value), True, entry.version)
@@ -116,8 +119,8 @@ class StateService:
         storage = joined(self._storage or await self._open())
         if not read.key:
             return StateValue(read.scope, "", await self._keys(storage, read))
-        place = address(read.scope, read.key)
-        entry = await storage.get(place)
+        place, bound = address(read.scope, read.key), self._bound(read.scope, read.key)
+        entry = await (storage.get(place) if bound is None else bound.read(storage, place))
         if entry is None:
             return StateValue(read.scope, read.key, None, False)
         return StateValue(read.scope, read.key, decode(place, entry.value), True, entry.version)
@@ -141,7 +144,7 @@ class StateService:
         given = f"state {write.scope} {write.key!r}", write.value, self._max_bytes
         encoded = await trio.to_thread.run_sync(encode, *given) if has_many(write.value) else encode(*given)
         storage = joined(self._storage or await self._open())
-        written = await storage.write({place: encoded}, expect=None if write.expect is None else {place: write.expect})
+        written = await self._put(storage, write, place, encoded, write.expect)
         if written is None and write.expect is not None:
             await self._conflict(storage, place, write)
         return StateValue(write.scope, write.key, write.value, True, _written(storage, place, written))
@@ -153,9 +156,32 @@ class StateService:
             entry = await storage.get(place)
             if entry is None:
                 return StateValue(delete.scope, delete.key, None, False)
-            if await storage.write({place: None}, expect={place: entry.version}) is not None:
+            if await self._put(storage, delete, place, None, entry.version) is not None:
                 return StateValue(delete.scope, delete.key, _decoded(place, entry), True, entry.version)
             await trio.sleep(_STALE_S)
+
+    async def _put(
+        self, storage: Storage, asked: StateWrite | StateDelete, place: str, value: bytes | None, expect: int | None
+    ) -> Mapping[str, int] | None:
+        """Write or delete, through the schema that the item is bound to, if there is one."""
+        bound = self._bound(asked.scope, asked.key)
+        if bound is not None:
+            return await bound.write(storage, place, value, expect)
+        return await storage.write({place: value}, expect=None if expect is None else {place: expect})
+
+    def _bound(self, scope: str, key: str) -> BoundState | None:
+        migrations = self._migrations
+        return None if migrations is None else migrations.bound(scope, key)
+
+    @functools.cached_property
+    def _migrations(self) -> Migrations | None:
+        """What knows the schemas; None if no plugin offers it."""
+        try:
+            migrations = self._services.get(Migrations)
+        except ComponentNotFoundError:
+            return None
+        migrations.on_change(self._reader.cache_clear)
+        return migrations
 
     async def _conflict(self, storage: Storage, place: str, write: StateWrite) -> NoReturn:
         expected: Any = write.expect

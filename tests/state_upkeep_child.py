@@ -1,0 +1,179 @@
+"""What the crash tests of migration and of what else moves all of state run in processes of their own; prints JSON.
+
+``WORK FOLDER ROUNDS SEED``: works at it in a process that is forked and killed at a random moment, again and again, and
+then lets it come to its end. Each round first looks whether what there is could be.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils  # noqa: F401 - here, so that no child spends the time that it has on its import
+import trio
+
+from llmspell import Host
+from llmspell.settings import load_settings
+from llmspell_hookspecs.migration import Custom, Migrations, Rename, Schema, SchemaField, SchemaVersion, Transition
+from llmspell_hookspecs.storage import Storages
+
+COUNT = 1000
+SCOPE = "custom:notes"
+Work = Callable[[Host], Awaitable[None]]
+
+
+def settings(folder: Path, **tables: Any) -> Any:
+    """Return settings of a project there."""
+    plugins = {"disabled": ["model_retry"], "migrations": {"batch": 4}, **tables.pop("plugins", {})}
+    return load_settings({"plugins": plugins, **tables}, environment={}, cwd=folder)
+
+
+def use(folder: Path, work: Work, **tables: Any) -> None:
+    """Run this with a host."""
+
+    async def main() -> None:
+        async with Host.open(settings(folder, **tables), discover=False) as host:
+            await work(host)
+
+    trio.run(main)
+
+
+def killed(folder: Path, work: Work, after_s: float | None, **tables: Any) -> tuple[bool, str]:
+    """Fork a process that works, kill it after a while; returns whether it came to its end, and what it said."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        try:
+            use(folder, work, **tables)
+            os.write(writer, b"DONE")
+        except BaseException as error:
+            os.write(writer, f"FAILED {error!r}".encode())
+        os._exit(0)
+    os.close(writer)
+    if after_s is not None:
+        time.sleep(after_s)
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with open(reader, "rb") as said:
+        words = said.read().decode()
+    return words == "DONE", words
+
+
+def rounds(folder: Path, work: Work, look: Work, count: int, seed: int, longest_s: float, **tables: Any) -> int:
+    """Kill the work again and again, and then let it end; returns how often it was killed at it."""
+    source = random.Random(seed)
+    cut = 0
+    for _ in range(count):
+        done, words = killed(folder, work, source.uniform(0.02, longest_s), **tables)
+        assert "FAILED" not in words, words
+        cut += not done
+        ended, words = killed(folder, look, None, **tables)
+        assert ended, words
+        if done:
+            break
+    ended, words = killed(folder, work, None, **tables)
+    assert ended, words
+    return cut
+
+
+def custom(item: Any) -> Any:
+    """Take as much time as a function of somebody's does."""
+    return {**item, "double": item["number"] * 2}
+
+
+NOTES = Schema(
+    "notes",
+    SCOPE,
+    versions=(SchemaVersion("2.0.0", {"body": SchemaField("text", required=True)}),),
+    transitions=(Transition("1.0.0", "2.0.0", (Rename("text", "body"), Custom("custom", custom))),),
+)
+
+
+def old(number: int) -> dict[str, Any]:
+    """Return an item as it was."""
+    return {"text": f"t{number}", "number": number}
+
+
+def new(number: int) -> dict[str, Any]:
+    """Return an item as it will be."""
+    return {"body": f"t{number}", "number": number, "double": number * 2}
+
+
+async def fill(host: Host) -> None:
+    """Keep the items."""
+    storage = await host.get(Storages).open()
+    for number in range(COUNT):
+        await host.state.set(f"k{number:04}", old(number), scope=SCOPE) if number < 5 else None
+    encode = importlib.import_module("llmspell_plugins.services.state_value").encode
+    await storage.write({f"state:{SCOPE}\nk{number:04}": encode("x", old(number), 999) for number in range(COUNT)})
+
+
+async def bytes_of(host: Host) -> dict[str, bytes]:
+    """Return what state keeps."""
+    storage = await host.get(Storages).open()
+    return {key: entry.value async for key, entry in storage.scan("state:", limit=10 * COUNT)}
+
+
+async def migrate(host: Host) -> None:
+    """Bring all to the new version."""
+    migrations = host.get(Migrations)
+    migrations.register(NOTES)
+    done = await migrations.migrate("2.0.0")
+    assert done.status in ("completed", "already_current"), done
+
+
+async def look_on_the_way(host: Host) -> None:
+    """Whoever reads sees one version only."""
+    migrations = host.get(Migrations)
+    migrations.register(NOTES)
+    version = (await migrations.status("notes")).current_version
+    expected = old if version == "1.0.0" else new
+    for number in range(0, COUNT, 7):
+        assert await host.state.get(f"k{number:04}", scope=SCOPE) == expected(number), (number, version)
+
+
+async def undo(host: Host) -> None:
+    """Bring all back."""
+    migrations = host.get(Migrations)
+    migrations.register(NOTES)
+    (run,) = await migrations.runs()
+    if run.status != "rolled_back":
+        await migrations.rollback(run.id)
+
+
+def migration(folder: Path, count: int, seed: int) -> dict[str, int]:
+    """Kill a migration, and then its undoing; returns how often each was."""
+    before: dict[str, bytes] = {}
+
+    async def remember(host: Host) -> None:
+        await fill(host)
+        before.update(await bytes_of(host))
+
+    async def all_new(host: Host) -> None:
+        for number in range(COUNT):
+            assert await host.state.get(f"k{number:04}", scope=SCOPE) == new(number)
+
+    async def all_old(host: Host) -> None:
+        assert await bytes_of(host) == before
+
+    use(folder, remember)
+    forward = rounds(folder, migrate, look_on_the_way, count, seed, 0.3)
+    use(folder, all_new)
+    back = rounds(folder, undo, look_on_the_way, count, seed, 0.25)
+    use(folder, all_old)
+    return {"forward": forward, "back": back}
+
+
+WORKS = {"migration": migration}
+
+if __name__ == "__main__":
+    print(json.dumps(WORKS[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))

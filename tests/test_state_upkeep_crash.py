@@ -1,0 +1,32 @@
+"""What moves all of state, in processes that are killed at any moment: it goes on, and is never seen half-done."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from waiting import PATIENCE_S
+
+CHILD = str(Path(__file__).with_name("state_upkeep_child.py"))
+
+
+def killed(work: str, folder: Path, rounds: int) -> Any:
+    """Run a work whose processes are killed; return what it tells."""
+    seed = secrets.randbelow(1_000_000)
+    command = [sys.executable, CHILD, work, str(folder), str(rounds), str(seed)]
+    child = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert child.returncode == 0, f"seed {seed}: {child.stderr}"
+    return json.loads(child.stdout)
+
+
+@pytest.mark.long
+def test_a_killed_migration_goes_on_and_is_undone_byte_for_byte(tmp_path: Path) -> None:
+    told = killed("migration", tmp_path, 7)
+
+    assert told["forward"] + told["back"] > 0

@@ -319,3 +319,29 @@ async def test_nobody_can_guess_the_id_of_a_request() -> None:
 
     assert all(re.fullmatch(r"\w+-?r[0-9a-f]{16}", each) for each in seen), seen
     assert len(set(seen)) == 3
+
+
+# What scripts publish.
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "sample(1)"])
+@pytest.mark.parametrize("priority", [-1000, 0, 1000])
+def test_what_a_script_publishes_drops_nothing_of_others_and_of_its_own_what_any_would(
+    overflow: str, priority: int
+) -> None:
+    async def main(host: Host) -> Any:
+        async with host.events.subscribe("a", capacity=4, overflow=overflow) as events:
+            for number, source in enumerate(("", "tool", "script:b", "")):
+                host.events.publish_nowait("a", number, source=source)
+            for number in range(10, 20):
+                host.events.publish_nowait("a", number, source="script:a", priority=priority)
+            others = [event.data for event in waiting(events)]
+            for number in range(20, 30):
+                host.events.publish_nowait("a", number, source="script:a", priority=priority)
+            return others, [event.data for event in waiting(events)], events.info
+
+    others, own, info = in_host(main)
+
+    assert others == [0, 1, 2, 3]
+    assert own == ([20, 21, 22, 23] if overflow == "drop_newest" else [26, 27, 28, 29])
+    assert adds_up(info) and info.dropped == 16

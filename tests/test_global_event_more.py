@@ -10,7 +10,7 @@ import pytest
 from kernel import run
 from llmspell import Host
 from llmspell.settings import load_settings
-from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs import Event, InvalidInputError
 from llmspell_hookspecs.errors import NoResponseError
 from puppet import Script
 from test_global_event import run_lua, run_script
@@ -189,3 +189,70 @@ def test_a_wrong_query_is_refused_by_name(wrong: Any) -> None:
             await script("Event.query", wrong)
 
     run_script(body)
+
+
+def test_a_script_answers_and_continues_only_what_it_was_shown() -> None:
+    async def body(script: Script) -> Any:
+        mine = await script("Event.subscribe", "a")
+        await script("Event.publish", "a", 1)
+        first = await script("Event.receive", mine)
+        await script("Event.publish", "a", 2, {"causation_id": first["id"]})
+        caused = (await script("Event.receive", mine))["causation_id"] == first["id"]
+        unseen = "this script has received no event 'guessed'"
+        with pytest.raises(InvalidInputError, match=rf"Event\.publish: causation_id: {unseen}"):
+            await script("Event.publish", "a", 3, {"causation_id": "guessed"})
+        with pytest.raises(InvalidInputError, match=rf"Event\.request: causation_id: {unseen}"):
+            await script("Event.request", "a", 3, {"causation_id": "guessed"})
+        with pytest.raises(InvalidInputError, match=rf"Event\.respond: {unseen}"):
+            await script("Event.respond", {**first, "id": "guessed"}, 3)
+        return caused
+
+    assert run_script(body) is True
+
+
+async def test_a_script_that_was_told_the_id_of_a_request_does_not_answer_it() -> None:
+    asked: list[str] = []
+
+    async def body(script: Script) -> Any:
+        for answer in (
+            lambda: script("Event.respond", {"id": asked[0], "event_type": "secret"}, "mine"),
+            lambda: script("Event.publish", "secret.response", "mine", {"causation_id": asked[0]}),
+        ):
+            with pytest.raises(InvalidInputError, match="this script has received no event"):
+                await answer()
+
+    async with Host.open(False, plugins=[puppet(body)], discover=False) as host:
+
+        async def answers(event: Event) -> None:
+            asked.append(event.id)
+            await host.run_source("main", "puppet", name="hostile")
+            host.events.respond(event, "theirs")
+
+        host.events.on("secret", answers)
+        answer = await host.events.request("secret", timeout_s=5)
+
+    assert answer.data == "theirs"
+
+
+async def test_scripts_are_told_apart_by_their_files_however_these_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(script: Script) -> Any:
+        await script("Event.publish", "job.done", 1)
+        found = await script("Event.query", "job.*")
+        return [event["source"] for event in found]
+
+    (tmp_path / "sub").mkdir()
+    for place in ("main.puppet", "sub/main.puppet"):
+        (tmp_path / place).write_text("main")
+    loaded = load_settings(
+        {"plugins": {"event_log": {"enabled": True, "patterns": ["job.*"]}}}, environment={}, cwd=tmp_path
+    )
+    found = []
+    async with Host.open(loaded, plugins=[puppet(body)], discover=False) as host:
+        for folder, name in ((".", "main.puppet"), ("sub", "main.puppet"), ("sub", str(tmp_path / "main.puppet"))):
+            monkeypatch.chdir(tmp_path / folder)
+            found.append(await host.run_script(name))
+
+    first, second = "script:main.puppet", "script:sub/main.puppet"
+    assert found == [[first], [second], [first, first]]

@@ -31,6 +31,8 @@ EVERY: Final = 64
 _BATCH: Final = range(EVERY)
 COUNTS: Final = ("matched", "delivered", "dropped", "rejected", "sampled", "expired", "discarded", "pending")
 """What a mailbox counts."""
+_SCRIPTS: Final = "script:"
+"""What the sources of scripts' events begin with."""
 _CATCH_UP_S: Final = 0.01
 """How long a consumer that is behind goes on before others have their turn."""
 
@@ -105,7 +107,7 @@ class Mailbox:
         """Take in an event of priority 0; true if there is no room, and the publisher must hold or reject it."""
         self.matched += 1
         queue = self._queue
-        if len(queue) >= self._admits and not self._make_room(0):
+        if len(queue) >= self._admits and not self._make_room(event, 0):
             return self.options.overflow in ("block", "reject")
         queue.append(event)
         if self._sleeping:
@@ -117,7 +119,7 @@ class Mailbox:
         if not (event.priority and self._by_priority):
             return self.put(event)
         self.matched += 1
-        if not self._make_room(event.priority):
+        if not self._make_room(event, event.priority):
             return self.options.overflow in ("block", "reject")
         self._append(event)
         if self._sleeping:
@@ -272,7 +274,7 @@ class Mailbox:
         """Return up to how many waiting events one more is let in as it comes."""
         return self.options.capacity if self._high and self.options.overflow != "sample" else self._high_mark
 
-    def _make_room(self, priority: int) -> bool:
+    def _make_room(self, event: Event, priority: int) -> bool:
         """Return whether one more event may be appended; account for what must go instead."""
         options, waiting = self.options, len(self._queue) + self._ranked
         if waiting < self._limit():
@@ -291,14 +293,21 @@ class Mailbox:
             return True
         if options.overflow in ("block", "reject"):
             return False
-        return self._push_out(priority, newest=options.overflow == "drop_newest")
+        return self._push_out(event, priority, newest=options.overflow == "drop_newest")
 
-    def _push_out(self, priority: int, *, newest: bool) -> bool:
-        """Drop the oldest or newest of the least urgent events; false if that is the one that comes."""
+    def _push_out(self, event: Event, priority: int, *, newest: bool) -> bool:
+        """Drop the oldest or newest of the least urgent events; false if that is the one that comes.
+
+        What a script publishes pushes out nothing of anybody else's, however urgent it says that it is.
+        """
         self.dropped += 1
         last = self._order[-1] if self._order and (self._order[-1] > 0 or not self._queue) else 0
         if priority > last or (newest and priority == last):
             return False
+        if event.source.startswith(_SCRIPTS):
+            lane = self._lanes[last] if last else self._queue
+            if lane[-1 if newest else 0].source != event.source:
+                return False
         self._pop(last, newest=newest)
         return True
 

@@ -6,6 +6,7 @@ own.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
@@ -18,11 +19,13 @@ from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.event import Subscription
 from llmspell_hookspecs.event_log import EventLog, EventSelection
 from llmspell_hookspecs.language import ScriptScope
-from llmspell_hookspecs.services import SettingsAccess
+from llmspell_hookspecs.script import ScriptRun
+from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
 from llmspell_hookspecs.timeline import TimelineEntry
 from llmspell_plugins.globals.event_timeline import Lookback, counted, placed
 
 from .event_options import (
+    PublishOptions,
     SubscribeRequest,
     check_data,
     read_ask,
@@ -33,7 +36,7 @@ from .event_options import (
     read_subscribe,
 )
 from .event_query import find_recorded
-from .event_table import Handler, event_table
+from .event_table import Handler, Shown, event_table
 
 __all__ = ["EventGlobal"]
 
@@ -58,6 +61,8 @@ class EventGlobal(ScriptGlobal):
         self._handlers: dict[str, Handler] = {}
         self._published = 0
         self._lookback = Lookback(services)
+        self._shown = Shown(scope.language)
+        self._origin = f"script:{_identity(scope.script, services.get(ProjectFolder))}"
         scope.on_end(self._drain)
         scope.on_close(self._leave)
 
@@ -80,8 +85,7 @@ class EventGlobal(ScriptGlobal):
         self._published += 1
         if self._published % _LOOK_EVERY == 0:
             self._check_room("publish")
-        fields = request.options.fields(f"script:{self.scope.script.name}", self.scope.language)
-        await self._events.publish(request.type, request.data, **fields)
+        await self._events.publish(request.type, request.data, **self._fields("Event.publish", request.options))
         await trio.lowlevel.checkpoint()  # handlers in the same script have their turn
         return True
 
@@ -101,29 +105,29 @@ class EventGlobal(ScriptGlobal):
         """
         asked = read_ask("Event.request", type, data, options)
         request = asked.published
-        fields = request.options.fields(f"script:{self.scope.script.name}", self.scope.language)
+        fields = self._fields("Event.request", request.options)
         answer = await self._events.request(request.type, request.data, timeout_s=asked.timeout_ms / 1000, **fields)
-        return event_table(answer, self.scope.language)
+        return self._shown.table(answer)
 
     @script_method("reply")
     def respond(self, event: Any, data: Any = None) -> bool:
         """Answer a request: the event that was received, and any plain value.
 
         Raises:
-            InvalidInputError: The event is missing, or the data is not plain.
+            InvalidInputError: The event is missing, or this script has not received it, or the data is not plain.
             OperationCancelledError: A hook cancelled the answer.
         """
-        request = read_response("Event.respond", event)
+        request = self._shown.find("Event.respond", read_response("Event.respond", event))
         check_data("Event.respond", data)
-        source, language = f"script:{self.scope.script.name}", self.scope.language
-        self._events.respond(request, data, source=source, language=language)
+        self._events.respond(request, data, source=self._origin, language=self.scope.language)
         return True
 
     @script_method()
     async def query(self, options: Any = None) -> Sequence[dict[str, Any]]:
         """Return events on record in the event log, the oldest first; see the plugin event_log.
 
-        They are those that scripts of this name published, or all where the setting ``scripts`` says so.
+        They are those that runs of this script's file published (of a text without a file, those of its name), or all
+        where the setting ``scripts`` says so.
 
         Args:
             options: A pattern, or a table: event_type (or patterns), start_time and end_time (seconds, or as ISO 8601
@@ -136,9 +140,9 @@ class EventGlobal(ScriptGlobal):
         log = await self.services.enter(EventLog)
         chosen = EventSelection(query.after, None, query.patterns, query.start, query.end)
         tables = self.services.get(SettingsAccess).plain("plugins") or {}
-        owner = "" if tables.get("event_log", {}).get("scripts") == "all" else f"script:{self.scope.script.name}"
+        owner = "" if tables.get("event_log", {}).get("scripts") == "all" else self._origin
         return [
-            {**event_table(each.event, self.scope.language), "number": each.number}
+            {**self._shown.table(each.event), "number": each.number}
             for each in await find_recorded(log, chosen, query.filter.chosen(), owner, query.limit)
         ]
 
@@ -179,7 +183,7 @@ class EventGlobal(ScriptGlobal):
             InvalidInputError: This script has no such subscription.
         """
         event = await self._find("receive", subscription).receive(max(0.0, timeout_ms) / 1000)
-        return None if event is None else event_table(event, self.scope.language)
+        return None if event is None else self._shown.table(event)
 
     @script_method()
     async def receive_batch(self, subscription: Any, options: Any = None) -> Sequence[dict[str, Any]]:
@@ -198,7 +202,7 @@ class EventGlobal(ScriptGlobal):
         until_s = trio.current_time() + wanted.within_ms / 1000
         batch: list[dict[str, Any]] = []
         while event is not None:
-            batch.append(event_table(event, self.scope.language))
+            batch.append(self._shown.table(event))
             event = found.receive_nowait() if len(batch) < wanted.max_events else None
             left_s = until_s - trio.current_time()
             if event is None and left_s > 0 and len(batch) < wanted.max_events:
@@ -320,11 +324,19 @@ class EventGlobal(ScriptGlobal):
     async def _placed(self, entries: Sequence[TimelineEntry]) -> Sequence[dict[str, Any]]:
         """Return the tables of past events, made in a thread, since they may be many."""
         language = self.scope.language
+        for entry in entries:
+            self._shown.note(entry.event)
 
         def tables() -> list[dict[str, Any]]:
             return [placed(entry, event_table(entry.event, language)) for entry in entries]
 
         return await trio.to_thread.run_sync(tables, abandon_on_cancel=True)
+
+    def _fields(self, where: str, options: PublishOptions) -> dict[str, Any]:
+        """Return what an event of the script carries."""
+        if options.causation_id:
+            self._shown.find(f"{where}: causation_id", options.causation_id)
+        return options.fields(self._origin, self.scope.language)
 
     @property
     def _events(self) -> Events:
@@ -345,7 +357,7 @@ class EventGlobal(ScriptGlobal):
             subscription = self._events.subscribe(request.patterns, **given)
             subscription.open()
         else:
-            handler = Handler(request.function, self.scope.language)
+            handler = Handler(request.function, self._shown)
             subscription = self._events.on(request.patterns, handler, **given)
             self._handlers[subscription.id] = handler
         self._mine[subscription.id] = subscription
@@ -378,3 +390,14 @@ class EventGlobal(ScriptGlobal):
             )
             raise InvalidInputError(message, field="subscription")
         return found
+
+
+def _identity(script: ScriptRun, folder: ProjectFolder) -> str:
+    """Return what a script's events come from: its file within the project however it was named, else its whole path.
+
+    A text without a file is what its caller calls it.
+    """
+    if not script.path:
+        return script.name
+    project = os.path.join(os.path.realpath(folder.place(".")), "")
+    return script.path.removeprefix(project)

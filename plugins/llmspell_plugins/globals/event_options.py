@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from llmspell_hookspecs import Event, InvalidInputError
+from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.language import ScriptFunction
 from llmspell_hookspecs.parameters import written_names
@@ -231,18 +231,16 @@ def read_ask(where: str, type: Any, data: Any, options: Any) -> AskRequest:
     return AskRequest(read_publish(where, type, data, options), float(timeout_ms))
 
 
-def read_response(where: str, event: Any) -> Event:
-    """Return the request that an event table stands for, which a script has received.
+def read_response(where: str, event: Any) -> str:
+    """Return the id of the request that an event table stands for.
 
     Raises:
         InvalidInputError: It is none.
     """
-    given = event if isinstance(event, Mapping) else {}
-    names = ("event_type", "id", "correlation_id", "source")
-    topic, id, correlation_id, source = (given.get(name) for name in names)
-    if not (isinstance(topic, str) and topic and isinstance(id, str) and id):
+    id = event.get("id") if isinstance(event, Mapping) else None
+    if not (isinstance(id, str) and id):
         raise InvalidInputError(f"{where}: the event is missing; give the one that was received", field="event")
-    return Event(topic, id=id, correlation_id=str(correlation_id or ""), source=str(source or ""))
+    return id
 
 
 def read_query(where: str, options: Any) -> QueryOptions:

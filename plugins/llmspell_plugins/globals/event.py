@@ -6,7 +6,6 @@ own.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
@@ -19,7 +18,6 @@ from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.event import Subscription
 from llmspell_hookspecs.event_log import EventLog, EventSelection
 from llmspell_hookspecs.language import ScriptScope
-from llmspell_hookspecs.script import ScriptRun
 from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
 from llmspell_hookspecs.timeline import TimelineEntry
 from llmspell_plugins.globals.event_timeline import Lookback, counted, placed
@@ -36,7 +34,7 @@ from .event_options import (
     read_subscribe,
 )
 from .event_query import find_recorded
-from .event_table import Handler, Shown, event_table
+from .event_table import Handler, Shown, event_table, origin_of
 
 __all__ = ["EventGlobal"]
 
@@ -62,7 +60,7 @@ class EventGlobal(ScriptGlobal):
         self._published = 0
         self._lookback = Lookback(services)
         self._shown = Shown(scope.language)
-        self._origin = f"script:{_identity(scope.script, services.get(ProjectFolder))}"
+        self._origin = origin_of(scope.script, services.get(ProjectFolder))
         scope.on_end(self._drain)
         scope.on_close(self._leave)
 
@@ -390,14 +388,3 @@ class EventGlobal(ScriptGlobal):
             )
             raise InvalidInputError(message, field="subscription")
         return found
-
-
-def _identity(script: ScriptRun, folder: ProjectFolder) -> str:
-    """Return what a script's events come from: its file within the project however it was named, else its whole path.
-
-    A text without a file is what its caller calls it.
-    """
-    if not script.path:
-        return script.name
-    project = os.path.join(os.path.realpath(folder.place(".")), "")
-    return script.path.removeprefix(project)

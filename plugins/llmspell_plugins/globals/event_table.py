@@ -5,15 +5,18 @@ Invariant: whatever a script may call a cause of its own events, or answer, was 
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from llmspell_hookspecs import Event, InvalidInputError
 from llmspell_hookspecs.language import ScriptFunction
+from llmspell_hookspecs.script import ScriptRun
+from llmspell_hookspecs.services import ProjectFolder
 from llmspell_hookspecs.values import thaw
 
-__all__ = ["Handler", "Shown", "event_table"]
+__all__ = ["Handler", "Shown", "event_table", "origin_of"]
 
 _SERIALIZATION: Final = "1.0"
 """The form of this table, as the original counts it."""
@@ -117,3 +120,14 @@ def event_table(event: Event, language: str) -> dict[str, Any]:
         "metadata": metadata,
         **metadata,
     }
+
+
+def origin_of(script: ScriptRun, folder: ProjectFolder) -> str:
+    """Return what a script's events come from: its file within the project however it was named, else its whole path.
+
+    A text without a file is what its caller calls it.
+    """
+    if not script.path:
+        return f"script:{script.name}"
+    project = os.path.join(os.path.realpath(folder.place(".")), "")
+    return f"script:{script.path.removeprefix(project)}"

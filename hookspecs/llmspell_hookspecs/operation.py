@@ -321,6 +321,15 @@ class Operations(Protocol):
     def running(self) -> RunningOperation:
         """Return the operation that runs, which costs less than `current`; asked within one of this host only."""
 
+    def carry(self, name: str, value: str, /) -> None:
+        """Let the operation that runs, and all that begins within it from now on, carry a text in its baggage.
+
+        Outside of any operation each that begins from now on carries it. An empty text takes it out again.
+
+        Raises:
+            InvalidInputError: The name or the value is no text.
+        """
+
     def reaches(self, scope: str, /) -> bool:
         """Return whether what runs here may reach something of a script's.
 

@@ -129,6 +129,7 @@ class Runner:
         self.numbers = itertools.count(1)
         self.limit(limits)
         self._turn = _TURNS
+        self._baggage: Mapping[str, str] = MappingProxyType({})
         self._kept: dict[OperationKind, dict[str, Chains | None]] = {}
         registry.on_change.append(self._changed)
 
@@ -151,11 +152,13 @@ class Runner:
         around = _current()
         if around is None:
             frame = Frame(self, None, component, hops, operation.language or "python")
+            frame.baggage = self._baggage
         else:
             nested = around.nested + 1
             hops = hops or around.hops  # else each redirected one could have what it calls redirected as often again
             if around.owner is not self:
                 frame = Frame(self, None, component, hops, operation.language or "python", 0, (), nested)
+                frame.baggage = self._baggage
             else:
                 scopes = () if operation.apart else around.scopes
                 language = operation.language or around.language
@@ -167,7 +170,7 @@ class Runner:
             if nested > self._depth or (nested >= _SHALLOW and _is_deep()):
                 raise self._refused(frame)
         if operation.baggage:
-            frame.baggage = _carried(frame, operation.baggage)
+            frame.baggage = _carried(frame.address, frame.baggage, operation.baggage)
         if operation.scope:
             frame.scopes = (*frame.scopes, operation.scope)
         if self.refusal or (hops and hops > self._hops):
@@ -505,6 +508,14 @@ class Runner:
             raise LookupError("no operation of this host runs here")
         return frame.ref()
 
+    def carry(self, name: str, value: str, /) -> None:
+        """Let what runs here, or else each that begins, carry a text from now on; see the contract's `Operations`."""
+        frame = _current()
+        if frame is not None and frame.owner is self:
+            frame.baggage = _carried(frame.address, frame.baggage, {name: value})
+        else:
+            self._baggage = _carried("operations", self._baggage, {name: value})
+
     def reaches(self, scope: str, /) -> bool:
         """Return whether what runs here may reach something of a script's; see the contract's `Operations`."""
         frame = _current()
@@ -572,8 +583,7 @@ class Runner:
         depth, language = (0, "python") if around is None else (around.depth + 1, around.language)
         scopes, top = ((), None) if around is None else (around.scopes, around.top or around)
         asking = Frame(self, around, component, 0, language, depth, scopes, nested, top)
-        if around is not None:
-            asking.baggage = around.baggage
+        asking.baggage = self._baggage if around is None else around.baggage
         if nested > self.limits.depth or (nested >= _SHALLOW and _is_deep()):
             raise self._refused(asking)
         frame = around or asking
@@ -618,15 +628,15 @@ class Runner:
         return await beside(value, walk, *arguments)
 
 
-def _carried(frame: Frame, baggage: Mapping[str, str]) -> Mapping[str, str]:
+def _carried(where: str, before: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
     """Return what an operation and all within it carry.
 
     Raises:
         InvalidInputError: It holds what is no text.
     """
-    if not all(isinstance(part, str) for item in baggage.items() for part in item):
-        raise InvalidInputError(f"{frame.address}: its baggage holds what is no text; give texts", field="baggage")
-    return MappingProxyType({**frame.baggage, **baggage})
+    if not all(isinstance(part, str) for item in more.items() for part in item):
+        raise InvalidInputError(f"{where}: its baggage holds what is no text; give texts", field="baggage")
+    return MappingProxyType({name: text for name, text in {**before, **more}.items() if text})
 
 
 async def _tell_end(

@@ -56,6 +56,7 @@ from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.script import ScriptRun
 from llmspell_hookspecs.tool import PathAccess
 from llmspell_hookspecs.topics import own_points
+from session_scenarios import SESSION_SCENARIOS
 from state_scenarios import Counted, conflict, delete_state, migrate, read_state, write_state
 from waiting import PATIENCE_S
 from workflow_scenarios import WORKFLOW_SCENARIOS
@@ -464,6 +465,7 @@ SCENARIOS: dict[str, Fire] = {
     "after_state_delete": delete_state,
     "state_conflict": conflict,
     "state_migration": migrate,
+    **SESSION_SCENARIOS,
     **WORKFLOW_SCENARIOS,
     "custom:thing": firing("custom:thing", {"text": "plain"}),
     "before_deploy": firing("before_deploy"),
@@ -502,9 +504,11 @@ HOST_LEVEL = frozenset(
         "memory_usage_high",
         "cpu_usage_high",
         "event_handler_error",
+        "session_checkpoint",
+        "session_end",
     }
 )
-"""Points that the host asks on nobody's behalf; there a wrong answer is kept in ``host.problems``."""
+"""Points that are asked on nobody's behalf, or of what is done: there a wrong answer is kept in ``host.problems``."""
 
 
 def side_call() -> Call:

@@ -297,6 +297,7 @@ def test_enabled_again_it_refuses_again(machine: Machine) -> None:
         ("event_tail", "enabled"),
         ("model_retry", "enabled"),
         ("monitor", "enabled"),
+        ("sessions", "enabled"),
     ]
     assert (done.returncode, machine.kept) == (1, True)
     assert machine.imported.exists()

@@ -35,6 +35,7 @@ from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.services import AsyncioThread
+from llmspell_hookspecs.sessions import Sessions
 from llmspell_hookspecs.storage import Storages
 from llmspell_hookspecs.switching import PluginSwitch
 from llmspell_hookspecs.system import LoadSample
@@ -418,6 +419,10 @@ PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
     "Services.enter": lambda host: host._services.enter(State),
     "AsyncioThread.run": lambda host: reached(host, AsyncioThread, lambda thread: thread.run(answer)),
     "NetworkAccess.resolve": lambda host: reached(host, NetworkAccess, lambda net: net.resolve("http://1.1.1.1/")),
+    "Sessions.get": lambda host: with_session(host, lambda sessions, id: sessions.get(id)),
+    "Sessions.list": lambda host: with_session(host, lambda sessions, id: sessions.list()),
+    "Sessions.save": lambda host: with_session(host, lambda sessions, id: sessions.save(id)),
+    "Sessions.within": lambda host: with_session(host, lambda sessions, id: sessions.within(id, answer)),
     "PluginSwitch.enable": lambda host: reached(host, PluginSwitch, lambda plugins: plugins.enable("retry")),
     "Storages.open": lambda host: reached(host, Storages, lambda storages: storages.open()),
     "Journal.flush": lambda host: journal_of(host, "flush"),
@@ -449,6 +454,18 @@ NAMED_ELSE = {
     "BoundState.write": "State.set",
     "PluginSwitch.reload": "it opens a plugin each time",
     "Processes.run": "it waits for a child each time",
+    "Sessions.create": "Sessions.save",
+    "Sessions.hold": "Sessions.within",
+    "Sessions.release": "Sessions.within",
+    "Sessions.checkpoints": "Sessions.list",
+    "Sessions.restore": "Sessions.save",
+    "Sessions.suspend": "Sessions.save",
+    "Sessions.resume": "Sessions.save",
+    "Sessions.complete": "Sessions.save",
+    "Sessions.fail": "Sessions.save",
+    "Sessions.archive": "Sessions.save",
+    "Sessions.delete": "Sessions.save",
+    "Sessions.export": "Sessions.list",
     "StorageSnapshot.get": "it reads in a thread each time",
     "CommandHost.call": "call of a tool",
     "CommandHost.enter": "Services.enter",
@@ -467,6 +484,14 @@ async def answer() -> int:
 async def journal_of(host: Host, method: str) -> Any:
     """Use the journal, opened."""
     return await getattr(await host.enter(Journal), method)()
+
+
+async def with_session(host: Host, use: Callable[[Sessions, str], Awaitable[Any]]) -> Any:
+    """Use the sessions of a host, with one that is made if there is none."""
+    sessions = await host.enter(Sessions)
+    for info in await sessions.list():
+        return await use(sessions, info.id)
+    return await use(sessions, (await sessions.create()).id)
 
 
 async def reached(host: Host, protocol: type, use: Callable[[Any], Awaitable[Any]]) -> Any:

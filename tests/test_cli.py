@@ -428,6 +428,7 @@ def test_management_commands_work_with_a_broken_plugin(machine: Machine, kind: s
         ("event_tail", "llmspell", "enabled"),
         ("model_retry", "llmspell", "enabled"),
         ("monitor", "llmspell", "enabled"),
+        ("sessions", "llmspell", "enabled"),
     ]
     assert doctor[0] == 1
     finding = next(row for row in json.loads(doctor[1]) if row["plugin"]["name"] == "broken")

@@ -95,7 +95,15 @@ def test_startup_and_shutdown_tell_the_version_and_the_plugins() -> None:
         subject = only(name)
 
         assert subject.version
-        assert set(subject.plugins) == {"approval_gate", "deploy_points", "watcher", "monitor", "event_tail", "journal"}
+        assert set(subject.plugins) == {
+            "approval_gate",
+            "deploy_points",
+            "watcher",
+            "monitor",
+            "event_tail",
+            "journal",
+            "sessions",
+        }
 
 
 def test_plugin_notices_tell_which_one_and_why() -> None:

@@ -37,7 +37,7 @@ def failed(plugin: Any) -> str:
 
     async def main() -> str:
         async with opened(plugin) as host:
-            assert set(host.plugins.loaded) == {"approval_gate", "event_tail", "journal", "monitor"}
+            assert set(host.plugins.loaded) == {"approval_gate", "event_tail", "journal", "monitor", "sessions"}
             assert host.hooks.list() == []
             (info,) = (each for each in host.plugins.infos if each.error)
             return info.error

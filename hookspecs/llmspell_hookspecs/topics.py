@@ -17,7 +17,7 @@ __all__ = ["TOPICS", "own_points"]
 
 TOPICS: Final[tuple[ModuleType, ...]] = tuple(
     importlib.import_module(f".{name}", __package__)  # the package's own ``tool`` is the decorator
-    for name in ("system", "plugin", "script", "agent", "model", "tool", "workflow", "event", "state")
+    for name in ("system", "plugin", "script", "agent", "model", "tool", "workflow", "event", "state", "sessions")
 )
 """The modules that declare points, in the order of the reference."""
 

@@ -1,0 +1,1 @@
+"""Sessions: what belongs together over hosts and days, with its checkpoints, its lease and its limits."""

@@ -295,6 +295,7 @@ def test_enabled_again_it_refuses_again(machine: Machine) -> None:
         ("approval_gate", "enabled"),
         ("audit", "disabled"),
         ("event_tail", "enabled"),
+        ("journal", "enabled"),
         ("model_retry", "enabled"),
         ("monitor", "enabled"),
         ("sessions", "enabled"),

@@ -426,6 +426,7 @@ def test_management_commands_work_with_a_broken_plugin(machine: Machine, kind: s
         ("approval_gate", "llmspell", "enabled"),
         ("broken", "broken", "enabled"),
         ("event_tail", "llmspell", "enabled"),
+        ("journal", "llmspell", "enabled"),
         ("model_retry", "llmspell", "enabled"),
         ("monitor", "llmspell", "enabled"),
         ("sessions", "llmspell", "enabled"),

@@ -1,6 +1,8 @@
 """Operations of a service's own: which points stand around a kind of them, and how one is run.
 
 Invariant: a kind is data. The host's one runner is the only place that gives it effect. Durations in seconds.
+
+It is longer than most because what is asked for, what runs and what ended stand beside the protocol that they serve.
 """
 
 from __future__ import annotations

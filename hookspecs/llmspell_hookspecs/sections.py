@@ -1,7 +1,8 @@
 """Sections of the settings, such as ``[limits]`` and ``[tools]``: pydantic models, each field with its `Policy`.
 
 Those that plugins of the box use are theirs: an entry point in ``llmspell.settings`` is named as the section is, or
-``events.tap`` if it brings a key of a section that there is. Other packages' plugins have ``[plugins.NAME]``.
+``events.tap`` if it brings a key of a section that there is. Other packages' plugins have ``[plugins.NAME]``: sections
+are read before settings can say whose code may be imported, so an entry point of another package there is refused.
 
 Invariant: frozen; no switch passes for a number, and no secret in a table of a plugin is shown.
 """

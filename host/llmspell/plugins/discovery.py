@@ -36,6 +36,10 @@ OWN: Final = "llmspell"
 _PREFIX: Final = "llmspell."
 _OPTIONAL: Final = "optional"
 """What an entry point says in brackets behind its value if it is off until settings enable it."""
+_NO_SECTION: Final = (
+    f"sections of the settings ({GROUP}) come from {OWN} itself, for they are read before settings can say whom to "
+    f"trust; give a plugin a Settings model, which has a table of its own"
+)
 _VALUE: Final = re.compile(r"\s*[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\]\s*)?$")
 
 
@@ -76,7 +80,7 @@ class Installed:
         }
         for group in sorted(self._found.keys() - known):
             hint = meant(group, known, f"there are {', '.join(sorted(known))}")
-            problem = f"there is no group of entry points {group!r}; {hint}"
+            problem = _NO_SECTION if group == GROUP else f"there is no group of entry points {group!r}; {hint}"
             self.problems += [_refused(candidate.info, problem) for candidate in self._found.pop(group)]
 
     @property
@@ -201,13 +205,22 @@ def choose(
 
 
 def _points(package: Distribution) -> list[EntryPoint]:
-    """Return the entry points of a package that are ours, or would be, each once: no other group begins as ours do."""
-    points = list(package.entry_points)
-    if not points:
-        file = getattr(package, "_path", PurePath()) / "entry_points.txt"
-        if isinstance(file, Path) and os.path.lexists(file):
-            read_regular(file)  # importlib passes over what it may not open
-    return list(dict.fromkeys(point for point in points if point.group.startswith(_PREFIX)))
+    """Return the entry points of a package that are ours, or would be, each once: no other group begins as ours do.
+
+    A line that is none of any group is one without a module, so that it is refused by itself; importlib would refuse
+    all lines with it, and pass over a file that it may not open.
+    """
+    file = getattr(package, "_path", PurePath()) / "entry_points.txt"
+    points = [] if isinstance(file, Path) else list(package.entry_points)
+    if isinstance(file, Path) and os.path.lexists(file):
+        group = ""
+        for line in map(str.strip, read_regular(file).decode().splitlines()):
+            if line.startswith("[") and line.endswith("]"):
+                group = line[1:-1]
+            elif line and not line.startswith("#"):
+                name, _, value = line.partition("=")
+                points.append(EntryPoint(name.strip(), value.strip(), group))
+    return list(dict.fromkeys(point for point in points if point.group.startswith(_PREFIX) or not point.value))
 
 
 def _names(package: Distribution, folder: PurePath) -> tuple[str, str, str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
@@ -227,21 +228,28 @@ class Lifespans:
         task = _task_of(held.thing)
         opened = held.thing if _is_context(held.thing) else nullcontext()
         life.scope.deadline = trio.current_time() + _ENTERING_S
+        failure = None
         with life.scope:
-            async with opened, trio.open_nursery() as nursery:
-                if task is not None:
-                    await nursery.start(partial(_run, task))
-                if not life.leave.is_set():
-                    life.scope.deadline = inf
-                    life.settled.set()
-                    await life.leave.wait()
-                nursery.cancel_scope.cancel()
+            async with opened:
+                try:
+                    async with trio.open_nursery() as nursery:
+                        if task is not None:
+                            await nursery.start(partial(_run, task))
+                        if not life.leave.is_set():
+                            life.scope.deadline = inf
+                            life.settled.set()
+                            await life.leave.wait()
+                        nursery.cancel_scope.cancel()
+                finally:  # its task may have failed while nobody wants it to leave
+                    failure = None if life.leave.is_set() else sys.exception()
+                    life.scope.deadline = min(life.scope.deadline, trio.current_time() + _LEAVING_S)
         if life.leave.is_set() and not life.settled.is_set():
             raise _too_late(held)
         if life.scope.cancelled_caught:
             what, most = ("close", _LEAVING_S) if life.settled.is_set() else ("open", _ENTERING_S)
-            message = f"{held.name}: it took more than {most:g} s to {what}; repair it, or disable it"
-            raise PluginError(message, plugin=held.info.name)
+            before = f"it failed while it ran: {text_of(_single(failure))}, and " if failure and held.entered else ""
+            message = f"{held.name}: {before}it took more than {most:g} s to {what}; repair it, or disable it"
+            raise PluginError(message, plugin=held.info.name) from failure
 
 
 async def _run(task: Callable[..., Any], *, task_status: trio.TaskStatus[None]) -> None:
@@ -257,12 +265,17 @@ def _too_late(held: _Held) -> PluginError:
 
 
 def _failed(held: _Held, error: BaseException) -> PluginError:
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    error = _single(error)
     what = "it failed while it ran" if held.entered else "it cannot be opened"
     if held.life is not None and held.life.leave.is_set():
         what = "it did not end in order"
     return PluginError(f"{held.name}: {what}: {text_of(error)}; repair it, or disable it", plugin=held.info.name)
+
+
+def _single(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _is_context(thing: Any) -> bool:

@@ -24,7 +24,7 @@ from msgspec import structs
 
 from llmspell.hooks import Hook, HookRegistry
 from llmspell.settings import Settings
-from llmspell_hookspecs import HookContext, LlmspellError, Phase, Priority
+from llmspell_hookspecs import HookContext, InvalidInputError, LlmspellError, Phase, Priority
 from llmspell_hookspecs.errors import HookRegistrationError, PluginError
 from llmspell_hookspecs.finding import Found, find_hooks
 from llmspell_hookspecs.foreign import Blamed, text_of
@@ -34,6 +34,7 @@ from llmspell_hookspecs.marker import HookOptions
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.points import PROJECT, points_of
 from llmspell_hookspecs.signature import check_declared
+from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.stateful import Stateful
 
 from .discovery import OWN
@@ -112,10 +113,11 @@ class Plugins:
 
     def plugin(self, name: str, /) -> Any:
         """Return the object of a plugin that is loaded; None if it is not."""
-        return self._made[name][1] if name in self._made else None
+        return self._made[_named(name)][1] if _named(name) in self._made else None
 
     async def enable(self, name: str, /, *, session: str = "") -> None:
         """Ask its hooks from now on, everywhere or in a session; an optional one is loaded if need be."""
+        _named(name, session)
         async with self._lock:
             if name not in self._made:
                 if session:  # silent elsewhere from its first hook on
@@ -125,7 +127,7 @@ class Plugins:
 
     def disable(self, name: str, /, *, session: str = "") -> None:
         """Ask its hooks no longer, everywhere or in a session; it keeps what it knows."""
-        candidate, _ = self._loaded(name)
+        candidate, _ = self._loaded(_named(name, session))
         if candidate.info.required or name in map(_bare, self._settings.required_plugins()):
             raise PluginError(f"plugin {name}: it is required; take it out of plugins.required first", plugin=name)
         self._registry.switch(f"{name}.*", False, session=session)
@@ -133,7 +135,7 @@ class Plugins:
     async def reload(self, name: str, /) -> None:
         """Make it anew with the settings as they are now, and hand on what it knows."""
         async with self._lock:
-            candidate, old = self._loaded(name)
+            candidate, old = self._loaded(_named(name))
             problem = "it is no class, so there is one of it" if not inspect.isclass(candidate.target) else ""
             if not isinstance(old, Stateful) and hasattr(old, "stats"):
                 problem = "it counts and hands nothing on (dump_state), so it would forget"
@@ -291,6 +293,14 @@ class Plugins:
 
 async def _told_nobody(info: PluginInfo) -> None:
     return None
+
+
+def _named(name: str, session: str = "") -> str:
+    """Return the name of a plugin, if it and the session are texts."""
+    if not (isinstance(name, str) and isinstance(session, str)):
+        what, given, field = ("session", session, "session") if isinstance(name, str) else ("plugin", name, "name")
+        raise InvalidInputError(f"plugins: the {what} {told(given, 80)} is no name; give a text", field=field)
+    return name
 
 
 def _bare(name: str) -> str:

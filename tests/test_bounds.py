@@ -435,6 +435,7 @@ NAMED_ELSE = {
     "Agents.close_scope": "an end, which goes on though cancelled; each agent in it is closed by an operation",
     "Events.publish": "events.publish",
     "Events.request": "events.request",
+    "EventRequests.ask": "events.request",
     "HookTable.ask_waiting": "call of a tool: it stands for the chain, and lets others run as that does",
     "Models.complete": "models.complete",
     "Calls.call": "call of a tool",

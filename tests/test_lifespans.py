@@ -265,6 +265,32 @@ async def test_a_task_that_fails_is_a_plugin_that_failed() -> None:
             await host.call("tool:careless")
 
 
+async def test_a_task_that_fails_and_cannot_be_closed_is_told_of_and_its_host_goes_on(
+    autojump_clock: Any,
+) -> None:
+    class Stuck(Ticking):
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *error: object) -> None:
+            await trio.sleep_forever()
+
+    stuck = Stuck()
+    failed: list[PluginInfo] = []
+
+    async with opened(stuck, Careless) as host:
+        host.hooks.register("plugin_failed", lambda context: failed.append(context.subject), kind="observe")
+        stuck.fails.set()
+        await trio.sleep(6)
+        refused = host.plugins.infos[-1].error
+        with pytest.raises(PluginError, match="it is not open"):
+            await host.call("tool:careless")
+
+    told = "service bridge: it failed while it ran: OSError: the line is down, and it took more than 5 s to close"
+    assert [info.error for info in failed] == [f"{told}; repair it, or disable it"]
+    assert refused == failed[0].error
+
+
 @pytest.mark.parametrize("how", ["left", "error", "cancelled"])
 async def test_whatever_ends_a_host_its_plugins_are_closed_in_reverse(how: str) -> None:
     log: list[str] = []

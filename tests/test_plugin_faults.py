@@ -174,6 +174,42 @@ async def test_a_malformed_package_is_named_and_passed_over(site: Path, files: d
     assert await is_denied()
 
 
+def test_of_a_package_only_the_entry_point_that_is_malformed_is_refused(site: Path) -> None:
+    install(site, "acme-mixed", name="sound", code=GUARD)
+    entry_points = next(site.glob("acme_mixed*.dist-info")) / "entry_points.txt"
+    entry_points.write_text(entry_points.read_text() + "no sign at all\nno_module =\nodd = 1 2 3\n")
+
+    findings = {finding.plugin.name: finding for finding in examine(load_settings({}).settings)}
+
+    assert findings["sound"].status == "ok"
+    for name in ("no sign at all", "no_module", "odd"):
+        assert findings[name].status == "failed"
+        assert findings[name].message.startswith(f"plugin {name} (acme-mixed): its entry point ")
+        assert findings[name].message.endswith("; ask its author to fix it")
+
+
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [
+        ("llmspell.toools", "there is no group of entry points 'llmspell.toools'; did you mean llmspell.tools?"),
+        ("llmspell.settings", "sections of the settings (llmspell.settings) come from llmspell itself, for they are"),
+    ],
+)
+async def test_an_entry_point_where_nobody_looks_is_told_and_never_imported(
+    site: Path, group: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    marker = install(site, "acme-nowhere", name="acme", code="class Plugin: pass\n", group=group)
+
+    [finding] = [each for each in examine(load_settings({}).settings) if each.plugin.name == "acme"]
+    errors = await infos_of()
+
+    assert finding.status == "failed"
+    assert finding.message.startswith(f"plugin acme (acme-nowhere): {told}")
+    assert errors["acme"] == finding.message
+    assert finding.message in caplog.text
+    assert not marker.exists()
+
+
 def test_an_entry_point_that_is_written_often_is_told_once(site: Path) -> None:
     info = site / "zz-1.dist-info"
     info.mkdir()

@@ -221,6 +221,27 @@ async def test_what_cannot_be_switched_on_is_told_and_leaves_nothing(
         assert host.hooks.list() == []
 
 
+@pytest.mark.parametrize("name", [3, None, [], b"retry", {"name": "retry"}])
+async def test_what_is_no_name_of_a_plugin_is_refused_and_changes_nothing(name: Any) -> None:
+    async with opened(Counting) as host:
+        switch = host.get(PluginSwitch)
+        before = switch.known(), host.hooks.list()
+
+        with pytest.raises(InvalidInputError, match=r"^plugins: the plugin .* is no name; give a text$"):
+            await switch.enable(name)
+        with pytest.raises(InvalidInputError, match=r"^plugins: the plugin .* is no name; give a text$"):
+            await switch.reload(name)
+        for call in (switch.disable, switch.plugin):
+            with pytest.raises(InvalidInputError, match=r"^plugins: the plugin .* is no name; give a text$"):
+                call(name)
+        with pytest.raises(InvalidInputError, match=r"^plugins: the session .* is no name; give a text$"):
+            await switch.enable("counting", session=name)
+        with pytest.raises(InvalidInputError, match=r"^plugins: the session .* is no name; give a text$"):
+            switch.disable("counting", session=name)
+
+        assert (switch.known(), host.hooks.list()) == before
+
+
 async def test_what_is_required_or_not_loaded_is_not_switched_off() -> None:
     async with opened(Counting, settings={"plugins": {"required": ["counting"]}}) as host:
         switch = host.get(PluginSwitch)

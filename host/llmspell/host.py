@@ -46,6 +46,7 @@ from llmspell_hookspecs.model import Models
 from llmspell_hookspecs.network import Hosts
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_hookspecs.requests import EventRequests
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.script import ScriptRun, Scripts
 from llmspell_hookspecs.services import Hooks, Levels, ProjectFolder, SettingsAccess, Tools
@@ -346,6 +347,7 @@ class Host:
             SettingsAccess: self.settings,
         }
         self._runner.results = partial(self._services.get, ResultCache)
+        self.events.requests = partial(self._services.get, EventRequests)
         self._registry.composites = partial(self._services.get, Composites)
         for protocol, service in offered.items():
             self._services.offer(protocol, service)

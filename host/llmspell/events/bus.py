@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from math import inf
 from operator import attrgetter
@@ -32,13 +32,13 @@ from llmspell_hookspecs.event import EventStats, SubscriptionInfo
 from llmspell_hookspecs.fit import bound, fit
 from llmspell_hookspecs.operation import Operation, OperationKind
 from llmspell_hookspecs.overflow import read_options
+from llmspell_hookspecs.requests import EventRequests, response_to
 from llmspell_hookspecs.selection import EventFilter
 from llmspell_hookspecs.trie import Topics
 from llmspell_hookspecs.values import thaw
 
 from .handling import emptied, run_handler, waits_on
 from .mailbox import COUNTS, EVERY, Held, Mailbox, Sieve
-from .request import Requests, response_to
 from .subscription import Subscription
 
 __all__ = ["Bus"]
@@ -67,7 +67,13 @@ class Bus:
         runner: Asks them.
         nursery: The host's; handlers run in it.
         now_s: Returns the seconds since the epoch.
+
+    Attributes:
+        requests: Returns who keeps the requests that wait.
     """
+
+    requests: Callable[[], EventRequests]
+    _requests: EventRequests
 
     def __init__(
         self,
@@ -95,8 +101,7 @@ class Bus:
         self._limited = 0
         self._awaited = 0
         self._prefix = f"{secrets.token_hex(4)}-"
-        self._requests = Requests(self, self._topics.route, self._prefix)
-        self._asked = self._requests.open
+        self._asked: Mapping[str, Any] = {}
         self._hooked = False
         runner.events = self
         registry.on_change.append(self._changed)
@@ -157,7 +162,10 @@ class Bus:
 
     async def request(self, topic: str, data: Any = None, /, *, timeout_s: float = 5.0, **fields: Any) -> Event:
         """Publish an event and return the answer to it; see the contract's `Events`."""
-        return await self._requests.ask(topic, data, timeout_s, fields)
+        self._requests = self.requests()
+        self._asked = self._requests.open
+        heard = not all(box.options.as_published for box in self._topics.route(topic))  # who records answers nothing
+        return await self._requests.ask(topic, data, timeout_s, fields, heard)
 
     def respond(self, request: Event, data: Any = None, /, **fields: Any) -> Event:
         """Answer a request; see the contract's `Events`."""

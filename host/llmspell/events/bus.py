@@ -46,8 +46,6 @@ __all__ = ["Bus"]
 _PLAIN: Final = frozenset({type(None), str, int, float, bool, bytes})
 _FEW: Final = 64
 """So many plain items need no look at how deep and how broad they are."""
-
-
 _EVENT: Final = OperationKind(
     name="event",
     before="before_event_emit",
@@ -67,13 +65,10 @@ class Bus:
         runner: Asks them.
         nursery: The host's; handlers run in it.
         now_s: Returns the seconds since the epoch.
-
-    Attributes:
-        requests: Returns who keeps the requests that wait.
     """
 
     requests: Callable[[], EventRequests]
-    _requests: EventRequests
+    """Returns who keeps the requests that wait."""
 
     def __init__(
         self,
@@ -121,10 +116,8 @@ class Bus:
 
     def limit(self, limit: TokenRate | None) -> None:
         """Hold each source to this limit from now on; None for no limit."""
-        if limit is None:
-            self._flow = None
-        elif self._flow is None or self._flow.limit != limit:
-            self._flow = TokenBuckets(limit)
+        if limit is None or self._flow is None or self._flow.limit != limit:
+            self._flow = None if limit is None else TokenBuckets(limit)
         self.check()
 
     # Publishing.
@@ -138,9 +131,7 @@ class Bus:
         else:
             made = self._publish(event, data)
         if self._full:
-            full = self._taken()
-            self._reject(full)
-            raise self._refusal(made, full[0])
+            raise self._refusal(made, self._reject()[0])
         return made
 
     async def publish(self, event: Event | str, data: Any = None, /, **fields: Any) -> Event:
@@ -162,10 +153,10 @@ class Bus:
 
     async def request(self, topic: str, data: Any = None, /, *, timeout_s: float = 5.0, **fields: Any) -> Event:
         """Publish an event and return the answer to it; see the contract's `Events`."""
-        self._requests = self.requests()
-        self._asked = self._requests.open
+        requests = self.requests()
+        self._asked = requests.open
         heard = not all(box.options.as_published for box in self._topics.route(topic))  # who records answers nothing
-        return await self._requests.ask(topic, data, timeout_s, fields, heard)
+        return await requests.ask(topic, data, timeout_s, fields, heard)
 
     def respond(self, request: Event, data: Any = None, /, **fields: Any) -> Event:
         """Answer a request; see the contract's `Events`."""
@@ -189,7 +180,7 @@ class Bus:
             language, correlation, causation = self._cause()
             made = Event(event, data, id, language, self._now_s(), sequence, correlation or id, causation)
             if causation in self._asked:
-                self._requests.see(made)
+                self.requests().see(made)
         for mailbox in route:
             if mailbox.put(made):
                 self._full.append(mailbox)
@@ -231,7 +222,7 @@ class Bus:
         try:
             return self._emit(draft)
         except Exception:  # a hook withheld it after it was delivered
-            self._reject(self._taken())
+            self._reject()
             raise
         finally:
             if self._marks:
@@ -247,7 +238,7 @@ class Bus:
             self._ages.note(event)
             self._full += [mailbox for mailbox in route if mailbox is not skipped and mailbox.put_ranked(event)]
             if event.causation_id in self._asked:
-                self._requests.see(event)
+                self.requests().see(event)
             return event
 
         if not self._hooked and not self._runner.refusal:
@@ -258,13 +249,12 @@ class Bus:
 
     # Full mailboxes.
 
-    def _taken(self) -> list[Mailbox]:
+    def _reject(self) -> Sequence[Mailbox]:
+        """Reject at each full mailbox what it has no room for, and return them."""
         full, self._full = self._full, []
-        return full
-
-    def _reject(self, full: Sequence[Mailbox]) -> None:
         for mailbox in full:
             mailbox.reject()
+        return full
 
     def _refusal(self, event: Event, mailbox: Mailbox) -> ResourceLimitError:
         subscription = self._open.get(mailbox)
@@ -278,7 +268,8 @@ class Bus:
         own = emptied()
         refused: list[Mailbox] = []
         held: list[tuple[Mailbox, Held]] = []
-        for mailbox in self._taken():
+        full, self._full = self._full, []
+        for mailbox in full:
             blocks = mailbox.options.overflow == "block"
             if blocks and not (own is not None and waits_on(mailbox, own)):
                 held.append((mailbox, mailbox.hold(event)))
@@ -383,7 +374,7 @@ class Bus:
                 self._emit(self._draft(topic, {**facts, "patterns": subscription.patterns}, {}), mailbox)
             except LlmspellError as error:
                 self._runner.problem(error)
-            self._reject(self._taken())
+            self._reject()
             self._full = waits
 
 

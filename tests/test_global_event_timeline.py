@@ -103,13 +103,13 @@ def test_the_statistics_count_what_the_script_sees(asked: str) -> None:
 
 WRONG = {
     "Event.timeline(1)": "Event.timeline: the query is a int; give a pattern, or a table of options",
-    "Event.timeline({nonsense = 1})": "Event.timeline: nonsense: Extra inputs are not permitted; there are patterns",
-    'Event.timeline({start_time = "soon"})': "Event.timeline: start_time: Value error",
+    "Event.timeline({nonsense = 1})": "Event.timeline: there is no option 'nonsense'; there are components",
+    'Event.timeline({start_time = "soon"})': "Event.timeline: start_time = 'soon' is wrong; give a time such as 2026",
     "Event.timeline({filters = 1})": "Event.timeline: filters is a int; give a table",
     "Event.timeline({roots = true, leaves = true})": "Event.timeline: roots and leaves exclude each other",
     'Event.timeline("{a")': "event pattern '{a'",
-    "Event.timeline({limit = 1000000})": "Event.timeline: limit",
-    'Event.timeline({sort = "size"})': "Event.timeline: sort",
+    "Event.timeline({limit = 1000000})": "Event.timeline: limit = 1000000 is wrong; give 10000 or less",
+    'Event.timeline({sort = "size"})': "Event.timeline: sort = 'size' is wrong; use 'sequence', 'time'",
     "Event.by_correlation()": "Event.by_correlation",
 }
 

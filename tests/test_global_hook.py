@@ -80,7 +80,7 @@ async def test_a_hook_registered_in_any_style_changes_the_call(register: Callabl
         (("BeforeToolExecution", None), "the hook for BeforeToolExecution is no function"),
         ((None, print), "the point is missing"),
         (("BeforeToolExecution", print, "urgent"), "'urgent' is none; use a number or one of highest, high"),
-        (("BeforeToolExecution", print, {"priority": True}), "hook priority: True is none"),
+        (("BeforeToolExecution", print, {"priority": True}), "priority: True is none"),
         (("BeforeToolExecution", print, {"kind": "spy"}), "kind = 'spy' is wrong"),
         (("BeforeToolExecution", print, {"timeout": 5}), "there is no option 'timeout'; did you mean 'timeout_s'?"),
         (("BeforeToolExecution", print, {"timeout_ms": 0}), "timeout_ms = 0 is wrong"),

@@ -205,21 +205,30 @@ def test_help_lists_a_verb_by_its_packages_summary_and_imports_none(notes: Path,
     assert not broken.exists()
 
 
-def test_help_tells_the_verbs_of_one_package_apart_by_their_modules(site: Path, run: Run) -> None:
+def test_help_tells_the_verbs_of_one_package_apart_by_their_own_words_else_their_modules(site: Path, run: Run) -> None:
     folder = site / "acme_two"
     folder.mkdir()
     (folder / "__init__.py").write_text("raise SystemExit(4)\n")
     (folder / "one.py").write_text('# a comment\n\nr"""Do one thing.\n\nMore.\n"""\nraise SystemExit(4)\n')
     (folder / "two.py").write_text("raise SystemExit(4)\n")
+    three = 'def bare(\n    a\n):\n    pass\n\ndef three(\n    a,\n):\n    """Do three.\n\n    More."""\n'
+    four = 'def four(): r"""Do four."""\n'
+    (folder / "both.py").write_text(f'"""Both."""\n{three}{four}raise SystemExit(4)\n')
     info = site / "acme_two-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-two\nVersion: 1.0\nSummary: Two \x1b[2Jthings.\n")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\none = acme_two.one:verb\ntwo = acme_two.two:verb\n")
+    (info / "entry_points.txt").write_text(
+        f"[{GROUP}]\none = acme_two.one:verb\ntwo = acme_two.two:verb\n"
+        "three = acme_two.both : three\nfour = acme_two.both:four\n"
+        "bare = acme_two.both:bare\nnone = acme_two.both:t.x\n"
+    )
 
     _, out, _ = run("--help")
 
     assert "  one       Do one thing.\n" in out
     assert "  two       Two \\x1b[2Jthings.\n" in out
+    for name, told in (("three", "Do three."), ("four", "Do four."), ("bare", "Both."), ("none", "Both.")):
+        assert f"  {name:8}  {told}\n" in out
 
 
 def test_of_one_package_in_two_folders_the_first_counts(site: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,14 @@ registered. At most 64 children each, 256 in all, 8 deep.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NoReturn, TypeAlias, get_args
 
 from .context import HookContext
 from .errors import HookRegistrationError
 from .marker import HookKind, HookOptions, Priority
 from .signature import name_of
+from .spelling import told
 
 __all__ = [
     "Child",
@@ -81,6 +82,10 @@ class Composite:
     ) -> None:
         self.__name__ = name or str(mode)
         self.mode = self._checked_mode(mode)
+        if isinstance(children, str | Mapping) or not isinstance(children, Iterable):
+            self._refuse(f"children={told(children)} is none", "give a list of functions, composites or names of hooks")
+        if isinstance(prefer, Mapping) or not isinstance(prefer, Iterable):
+            self._refuse(f"prefer={told(prefer)} is none", "give a list of names of children")
         self.children = tuple(children)
         self.threshold = threshold
         self.tie = tie

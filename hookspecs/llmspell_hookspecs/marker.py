@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from .errors import HookRegistrationError
 from .points import PROJECT
+from .spelling import told
 
 __all__ = ["HookKind", "HookOptions", "Priority", "hook_options", "hookimpl", "priority_of"]
 
@@ -88,7 +89,7 @@ def priority_of(value: int | str | Priority) -> int:
         return int(Priority[value.upper()])
     except (KeyError, AttributeError):
         words = ", ".join(priority.name.lower() for priority in Priority)
-        raise HookRegistrationError(f"hook priority: {value!r} is none; use a number or one of {words}") from None
+        raise HookRegistrationError(f"priority: {told(value)} is none; use a number or one of {words}") from None
 
 
 def _names(value: Any) -> Any:

@@ -179,27 +179,30 @@ def _points(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _line_of(verb: _Found, *, alone: bool) -> str:
-    """Return one line about a verb: its package's summary, or its module's own if its package brings several."""
+    """Return one line about a verb: its package's summary, or its own if its package brings several."""
     metadata = _head(os.path.join(verb.folder, "METADATA")) or _head(os.path.join(verb.folder, "PKG-INFO"))
     found = re.search(r"^Summary: *(.*)", metadata.partition("\n\n")[0], re.MULTILINE)
     summary = found[1] if found else f"(its package {verb.package} has no summary)"
-    return summary if alone else _docstring(verb.module.partition(":")[0].strip()) or summary
+    return summary if alone else _docstring(verb.module) or summary
 
 
-def _docstring(module: str) -> str:
-    """Return the first line of a module's docstring, read from its file, which importing would run."""
+def _docstring(place: str) -> str:
+    """Return the first line of a function's docstring, else its module's, from its file, which importing would run."""
     from importlib.util import find_spec
 
-    top, *rest = module.split(".")
+    module, _, name = place.partition(":")
+    top, *rest = module.strip().split(".")
+    own = rf'^def {re.escape(name.strip())}\((?:[^"\n]|\n[ )])*"""(.+?)(?:"""|$)'
     try:
         spec = find_spec(top)  # runs nothing of the package's
     except (ImportError, ValueError):
         return ""
     for folder in (spec and spec.submodule_search_locations) or ():
         path = os.path.join(folder, *rest)
-        head = _head(path + ".py") or _head(os.path.join(path, "__init__.py"))
-        if found := re.match(r'(?:#.*\n|\s)*[rR]?"""(.+?)(?:"""|$)', head, re.MULTILINE):
-            return found[1].strip()
+        text = _head(path + ".py", _MOST_CHARACTERS) or _head(os.path.join(path, "__init__.py"))
+        for pattern in (own, r'\A(?:#.*\n|\s)*[rR]?"""(.+?)(?:"""|$)'):
+            if found := re.search(pattern, text, re.MULTILINE):
+                return found[1].strip()
     return ""
 
 

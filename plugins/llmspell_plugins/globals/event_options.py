@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Struct
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
-from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs import InvalidInputError, LlmspellError
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.language import ScriptFunction
-from llmspell_hookspecs.parameters import written_names
 from llmspell_hookspecs.selection import EventFilter
+
+from .hook_options import priority_from
+from .options import moment, validated
 
 __all__ = [
     "AskRequest",
@@ -44,6 +45,8 @@ _TYPE: Final = ("event_type", "type", "topic")
 _DATA: Final = ("data", "payload")
 _PATTERNS: Final = ("patterns", "pattern", "event_type", "type")
 _HANDLER: Final = ("handler", "callback", "fn")
+_URGENT: Final = 1 << 31
+"""No priority is further from 0."""
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -62,19 +65,17 @@ def _strategy(value: Any) -> Any:
     return "block" if word in ("backpressure", "back_pressure") else word
 
 
+def _urgency(value: Any) -> Any:
+    """A word, such as ``high``, stands for a priority's number."""
+    try:
+        return None if value is None else priority_from(value)
+    except LlmspellError as error:
+        raise ValueError(str(error).partition("; ")[2]) from None
+
+
 def _table(value: Any) -> Any:
     """An empty list, which is what an empty table is in some languages, stands for an empty table."""
     return {} if isinstance(value, list | tuple) and not value else value
-
-
-def _moment(value: Any) -> Any:
-    """A time as ISO 8601 writes it stands for its seconds since the epoch."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return datetime.fromisoformat(value).timestamp()
-    except OverflowError as error:
-        raise ValueError(f"{value!r} is no time") from error
 
 
 class PublishOptions(BaseModel):
@@ -88,7 +89,7 @@ class PublishOptions(BaseModel):
     source: str = ""
     target: str = ""
     tags: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
-    priority: int = 0
+    priority: Annotated[int, BeforeValidator(_urgency), Field(ge=-_URGENT, le=_URGENT)] = 0
     ttl_s: float | None = Field(default=None, ge=0, validation_alias=AliasChoices("ttl_seconds", "ttl", "ttl_s"))
     persistent: bool = False
 
@@ -114,7 +115,7 @@ class FilterOptions(BaseModel):
         default=(), validation_alias=AliasChoices("tags", "tag")
     )
     language: str = ""
-    priority: int | None = None
+    priority: Annotated[int | None, BeforeValidator(_urgency)] = None
 
     def chosen(self) -> EventFilter | None:
         """Return the filter; None if nothing is said."""
@@ -148,10 +149,10 @@ class QueryOptions(BaseModel):
     patterns: Annotated[tuple[str, ...], BeforeValidator(_texts)] = Field(
         default=("**",), validation_alias=AliasChoices(*_PATTERNS)
     )
-    start: Annotated[float | None, BeforeValidator(_moment)] = Field(
+    start: Annotated[float | None, BeforeValidator(moment)] = Field(
         default=None, validation_alias=AliasChoices("start_time", "since", "start")
     )
-    end: Annotated[float | None, BeforeValidator(_moment)] = Field(
+    end: Annotated[float | None, BeforeValidator(moment)] = Field(
         default=None, validation_alias=AliasChoices("end_time", "until", "end")
     )
     after: int = Field(default=0, ge=0)
@@ -210,7 +211,7 @@ def read_publish(where: str, type: Any, data: Any, options: Any) -> PublishReque
     if not isinstance(type, str) or not type:
         raise InvalidInputError(f"{where}: the event type is missing; give a text such as 'user.created'", field="type")
     check_data(where, data)
-    return PublishRequest(type, data, _validated(where, PublishOptions, given))
+    return PublishRequest(type, data, validated(where, PublishOptions, given))
 
 
 def read_ask(where: str, type: Any, data: Any, options: Any) -> AskRequest:
@@ -250,8 +251,7 @@ def read_query(where: str, options: Any) -> QueryOptions:
         InvalidInputError: An option is wrong.
     """
     given = {"patterns": options} if isinstance(options, str) else options or {}
-    query: QueryOptions = _validated(where, QueryOptions, given)
-    return query
+    return validated(where, QueryOptions, given)
 
 
 def read_subscribe(where: str, patterns: Any, first: Any, second: Any) -> SubscribeRequest:
@@ -272,7 +272,7 @@ def read_subscribe(where: str, patterns: Any, first: Any, second: Any) -> Subscr
         raise InvalidInputError(message, field="pattern")
     if function is not None and not callable(function):
         raise InvalidInputError(f"{where}: the handler is no function; give one that takes the event", field="handler")
-    return SubscribeRequest(tuple(chosen), function, _validated(where, SubscribeOptions, given or {}))
+    return SubscribeRequest(tuple(chosen), function, validated(where, SubscribeOptions, given or {}))
 
 
 def read_batch(where: str, options: Any) -> BatchOptions:
@@ -282,8 +282,7 @@ def read_batch(where: str, options: Any) -> BatchOptions:
         InvalidInputError: An option is wrong.
     """
     given = {"max_events": options} if isinstance(options, int | float) else options or {}
-    batch: BatchOptions = _validated(where, BatchOptions, given)
-    return batch
+    return validated(where, BatchOptions, given)
 
 
 def _take(rest: dict[Any, Any], names: Sequence[str]) -> Any:
@@ -307,17 +306,3 @@ def check_data(where: str, data: Any) -> None:
     if size_bytes > _DATA_BYTES:
         message = f"{where}: the data has {size_bytes} bytes as JSON; publish at most {_DATA_BYTES}, or where it lies"
         raise InvalidInputError(message, field="data")
-
-
-def _validated(where: str, model: type[Any], given: Any) -> Any:
-    if isinstance(given, list | tuple) and not given:
-        given = {}
-    if not isinstance(given, Mapping):
-        raise InvalidInputError(f"{where}: the options are a {type(given).__name__}; give a table", field="options")
-    try:
-        return model.model_validate(dict(given))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        known = ", ".join(written_names(model))
-        raise InvalidInputError(f"{where}: {field}: {problem['msg']}; there are {known}", field=field) from error

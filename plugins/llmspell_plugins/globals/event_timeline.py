@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from llmspell_hookspecs import InvalidInputError, LlmspellError, Services
 from llmspell_hookspecs.errors import ComponentNotFoundError
 from llmspell_hookspecs.operation import Operations
-from llmspell_hookspecs.parameters import written_names
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.timeline import Timeline, TimelineEntry, TimelineQuery, TimelineStats
+
+from .options import moment, validated
 
 __all__ = ["Lookback", "counted", "placed"]
 
@@ -44,17 +44,13 @@ def _texts(value: Any) -> Any:
     return () if isinstance(value, Mapping) and not value else value
 
 
-def _time(value: Any) -> Any:
-    return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value
-
-
 def _sort(value: Any) -> Any:
     word = _WORD.sub("_", value).lower() if isinstance(value, str) else value
     return _SORTS.get(word, word)
 
 
 _Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-_Time = Annotated[float | None, BeforeValidator(_time)]
+_Time = Annotated[float | None, BeforeValidator(moment)]
 _Sort = Literal["sequence", "time", "depth", "correlation", "-sequence", "-time", "-depth", "-correlation"]
 
 
@@ -189,14 +185,7 @@ def _validated(where: str, given: Any) -> _Options:
     filters = given.get("filters") or {}
     if not isinstance(filters, Mapping):
         raise InvalidInputError(f"{where}: filters is a {type(filters).__name__}; give a table", field="filters")
-    own = {name: value for name, value in given.items() if name != "filters"}
-    try:
-        options = _Options.model_validate({**own, **filters})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        known = ", ".join(written_names(_Options))
-        raise InvalidInputError(f"{where}: {field}: {problem['msg']}; there are {known}", field=field) from error
+    options = validated(where, _Options, {**{key: given[key] for key in given if key != "filters"}, **filters})
     if options.roots and options.leaves:
         message = f"{where}: roots and leaves exclude each other; ask for one of them"
         raise InvalidInputError(message, field="leaves")

@@ -7,7 +7,6 @@ Invariant: all is checked before anything is registered, and what a script names
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -19,6 +18,7 @@ from llmspell_hookspecs.composites import Composite
 from llmspell_hookspecs.language import ScriptFunction
 
 from .hook_options import ScriptHookOptions, read_options
+from .options import unknown_option
 
 __all__ = ["CompositeRequest", "read_composite"]
 
@@ -29,6 +29,8 @@ _CHILDREN: Final = ("children", "hooks")
 _TIE: Final = ("tie", "tie_breaker")
 _HANDLER: Final = ("handler", "callback", "fn")
 _OWN: Final = ("threshold", "prefer", "on_error", "name")
+_OF_COMPOSITE: Final = ("mode", "children", "tie", *_OWN)
+_SPELLED: Final = (*_MODE, *_CHILDREN, *_TIE)
 _OF_CHILD: Final = ("kind", "name", "match", "timeout_ms", "timeout_s", "on_error", "priority")
 _TIES: Final = {
     "first_result": "first",
@@ -72,6 +74,10 @@ def read_composite(point: Any, table: Any, make: MakeHook) -> CompositeRequest:
         raise InvalidInputError(f"{_WHERE}: the point is missing; name one, see Hook.points()", field="point")
     if not isinstance(table, Mapping):
         raise InvalidInputError(f"{_WHERE}: the second argument is no table; give mode and children", field="children")
+    known = [*_OF_COMPOSITE, *(name for name in ScriptHookOptions.model_fields if name != "kind")]
+    for name in table:
+        if name not in (*known, *_SPELLED, "kind"):
+            raise unknown_option(_WHERE, str(name), known)
     rest = dict(table)
     composite = _composite(rest, make, 0)
     if "kind" in rest:
@@ -86,7 +92,7 @@ def _composite(rest: dict[str, Any], make: MakeHook, depth: int) -> Composite:
     if depth > _DEEP:
         raise InvalidInputError(f"{_WHERE}: it is nested more than {_DEEP} deep; make it flatter", field="children")
     mode, children = _taken(rest, _MODE), _taken(rest, _CHILDREN)
-    tie = _word(_taken(rest, _TIE) or "first")
+    tie = _taken(rest, _TIE)
     own = {name: rest.pop(name) for name in _OWN if name in rest}
     if not isinstance(mode, str):
         known = "sequential, parallel, first_match or voting"
@@ -99,7 +105,7 @@ def _composite(rest: dict[str, Any], make: MakeHook, depth: int) -> Composite:
     if isinstance(own.get("prefer"), Mapping):
         own["prefer"] = [] if not own["prefer"] else own["prefer"]
     made = [_child(child, number, make, depth) for number, child in enumerate(children, 1)]
-    return Composite(_word(mode), made, tie=_TIES.get(tie, tie), **own)
+    return Composite(_word(mode), made, tie=_tie(tie), **own)
 
 
 def _child(child: Any, number: int, make: MakeHook, depth: int) -> Any:
@@ -112,7 +118,7 @@ def _child(child: Any, number: int, make: MakeHook, depth: int) -> Any:
     handler = _taken(rest, _HANDLER)
     if handler is None and any(name in rest for name in _CHILDREN):
         nested = _composite(rest, make, depth + 1)
-        _refuse_more(rest, number, ("mode", "children", "tie", *_OWN))
+        _refuse_more(rest, number, _OF_COMPOSITE)
         return nested
     if not callable(handler):
         message = f"{_WHERE}: child {number} has no handler; give a function, or children of its own"
@@ -126,16 +132,18 @@ def _child(child: Any, number: int, make: MakeHook, depth: int) -> Any:
 
 def _refuse_more(rest: Mapping[str, Any], number: int, known: tuple[str, ...]) -> None:
     for name in rest:
-        near = difflib.get_close_matches(str(name), known, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-        message = f"{_WHERE}: child {number} has no option {str(name)[:80]!r}; {advice}"
-        raise InvalidInputError(message, field=str(name))
+        raise unknown_option(f"{_WHERE}: child {number}", str(name), list(known))
 
 
 def _taken(rest: dict[str, Any], names: tuple[str, ...]) -> Any:
     """Take these keys out of a table, and return what the first of them holds."""
     found = [rest.pop(name) for name in names if name in rest]
     return found[0] if found else None
+
+
+def _tie(given: Any) -> Any:
+    word = _word("first" if given is None else given)
+    return _TIES.get(word, word) if isinstance(word, str) else word
 
 
 def _word(text: Any) -> Any:

@@ -8,17 +8,19 @@ Invariant: an option is checked before anything is registered; an unknown one na
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from msgspec import Struct
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from llmspell_hookspecs import HookKind, InvalidInputError, Priority
 from llmspell_hookspecs.language import ScriptFunction
 from llmspell_hookspecs.marker import priority_of
+from llmspell_hookspecs.spelling import told
+
+from .options import validated
 
 __all__ = ["HookRequest", "ScriptHookOptions", "priority_from", "read_options", "read_request"]
 
@@ -42,7 +44,7 @@ def priority_from(value: Any) -> int:
         value = int(listed[1])
     if isinstance(value, bool) or not isinstance(value, int | str):
         words = ", ".join(priority.name.lower() for priority in Priority)
-        raise InvalidInputError(f"hook priority: {value!r} is none; use a number or one of {words}", field="priority")
+        raise InvalidInputError(f"priority: {told(value)} is none; use a number or one of {words}", field="priority")
     return priority_of(value)
 
 
@@ -141,19 +143,7 @@ def read_options(options: Mapping[str, Any], where: str = _WHERE) -> ScriptHookO
     Raises:
         InvalidInputError: One is unknown or wrong.
     """
-    known = ScriptHookOptions.model_fields
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise InvalidInputError(f"{where}: there is no option {name!r}; {advice}", field=str(name))
-    try:
-        read = ScriptHookOptions.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0])
-        message = f"{where}: {field} = {options[field]!r} is wrong: {first['msg']}; correct it"
-        raise InvalidInputError(message, field=field) from error
+    read = validated(where, ScriptHookOptions, options)
     if read.kind is HookKind.WRAP:
         message = (
             f"{where}: kind = 'wrap' stands inside of the guards, for plugins only; use a before and an after point"

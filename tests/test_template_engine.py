@@ -325,6 +325,53 @@ async def test_a_wrong_template_is_told_with_its_line(tmp_path: Path, template: 
     assert caught.value.code == "invalid_template"
 
 
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("a\n{{ items | map }}", r"line 2: map\(\) does not fit: it takes attribute"),
+        ("{{ o | get(key='q') }}", r"get: there is no 'q'; give default="),
+        ("{{ text | replace(from='a') }}", r"replace\(from='a'\) does not fit: it takes from and to"),
+        ("{{ n | round(precision='a') }}", r"round\(precision='a'\) does not fit: it takes method and precision"),
+        ("{{ n | abs(1) }}", r"abs\(1\) does not fit: it takes no argument"),
+        ("{{ n is odd(3) }}", r"odd\(3\) does not fit"),
+        ("{{ range(end='a') }}", r"range\(end='a'\) does not fit: it takes end"),
+        ("\n{% include 'a.html' %}", "line 2: include cannot be used, .*; put the text here"),
+        ("{% for a in items %}{{ loop.cycle('a', 'b') }}{% endfor %}", "there is no function 'cycle'; there are range"),
+        (
+            "{% for a in items %}{{ loop.length }}{% endfor %}",
+            "loop has no 'length'; it has first, index, index0, last",
+        ),
+        ("{% for a in items %}{{ loop }}{% endfor %}", "loop is no value; it has first"),
+        ("{{ __tera_globals }}", "__tera_globals is no name of a value"),
+        ("{{ self }}", "self is no name of a value"),
+        ("{% macro m() %}{{ varargs }}{% endmacro %}", "varargs is no name of a value"),
+        ("{% macro m() %}{% endmacro %}{{ m }}", r"m is a macro; call it, as self::m\(\)"),
+        ("{{ text.__class__ }}", "a text has no '__class__'"),
+        ("{{ nothing }}", "there is no 'nothing'; give it in the context"),
+        ("{{ text() }}", "a text is no function"),
+        ("{{ -text }}", "- needs a number, and this is a text"),
+        ("{{ text | uper }}", "there is no filter 'uper'; did you mean upper"),
+        ("{% break %}", "break and continue stand within loops only"),
+    ],
+)
+async def test_what_is_wrong_with_a_tera_template_is_told_in_its_own_words(
+    tmp_path: Path, template: str, said: str
+) -> None:
+    values = {"items": [{"a": 1}], "o": {"k": 1}, "text": "ab", "n": 1.5}
+
+    with pytest.raises(ToolError, match=said) as caught:
+        await told(tmp_path, template, values, engine="tera")
+
+    assert caught.value.code == "invalid_template"
+    assert not any(word in str(caught.value) for word in ("object", "lambda", "undefined", "argument:", "jinja"))
+
+
+async def test_values_may_have_the_names_that_jinja_gives_macros(tmp_path: Path) -> None:
+    assert (
+        await rendered(tmp_path, "{{ caller }} {{ kwargs }}", {"caller": "Ada", "kwargs": 1}, engine="tera") == "Ada 1"
+    )
+
+
 @pytest.mark.parametrize(("template", "engine"), [("{{ a }}{% if b %}{% endif %}", "tera"), ("{{#if a}}{{/if}}", "")])
 async def test_a_right_template_is_valid_though_no_value_is_there(tmp_path: Path, template: str, engine: str) -> None:
     given = {"engine": engine} if engine else {}

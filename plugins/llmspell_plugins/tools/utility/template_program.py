@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import ResourceLimitError, line_of_error
+from llmspell_hookspecs.spelling import meant
 
 __all__ = ["detected", "render", "validate"]
 
 _MOST = 5_000_000
+_MOST_SAID = 300
+_UNKNOWN = re.compile(r"No (filter|test) named '(.*)'\.", re.DOTALL)
 _HANDLEBARS = re.compile(r"\{\{~?(?:[#/^!&>{]|else\b|this\b|@|\.\./)")
 
 
@@ -80,7 +83,29 @@ def _wrong() -> tuple[type[Exception], ...]:
 
 
 def _why(error: Exception) -> str:
+    from jinja2 import TemplateSyntaxError
+
     if isinstance(error, RecursionError):
         return "it is nested too deep"
-    line = getattr(error, "lineno", None)
-    return f"{f'line {line}: ' if line else ''}{line_of_error(error)[:200]}"
+    line = getattr(error, "lineno", None) or _line_of(error)
+    said = line_of_error(error)
+    if isinstance(error, SyntaxError):  # of what the template was made into, which has lines of its own
+        line, said = None, "break and continue stand within loops only"
+    elif isinstance(error, TypeError):
+        said = f"values of these kinds do not go together: {said}"
+    elif isinstance(error, TemplateSyntaxError) and (found := _UNKNOWN.match(said)):
+        from .tera_filters import FILTERS, TESTS
+
+        kind, name = found.groups()
+        known = FILTERS if kind == "filter" else TESTS
+        said = f"there is no {kind} {name!r}; {meant(name, known, 'see the documentation of Tera 1')}"
+    return f"{f'line {line}: ' if line else ''}{said[:_MOST_SAID]}"
+
+
+def _line_of(error: Exception) -> int | None:
+    """The line of the template at which it failed, of which jinja2 makes frames of their own."""
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == "<template>" else line
+        trace = trace.tb_next
+    return line

@@ -13,23 +13,28 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from jinja2 import StrictUndefined, Undefined, nodes, pass_context
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes, pass_context
 from jinja2.ext import Extension, LoopControlExtension
 from jinja2.lexer import Token, TokenStream
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import SandboxedEnvironment
-from jinja2.utils import Namespace
+from jinja2.utils import Namespace, missing
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
-from .tera_filters import FILTERS, TESTS, NotANumber, escaped, joinable, shown
+from llmspell_hookspecs.spelling import told
+
+from .tera_filters import FILTERS, TESTS, NotANumber, escaped, joinable, kind_of, shown, there
 
 __all__ = ["environment", "shown", "values_for"]
 
 _LOOP: Final = frozenset({"index", "index0", "first", "last"})
 _MOST: Final = 100_000
 _GLOBALS: Final = "__tera_globals"
+_HIDDEN: Final = frozenset({_GLOBALS, "self"})
+_IN_MACROS: Final = frozenset({"varargs", "kwargs", "caller"})
+"""Names that stand for what is no value: anywhere, and where Jinja2 gives macros more than Tera does."""
 _CONTEXT: Final = "__tera_context"
 _SIGNS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "+": lambda left, right: left + right,
@@ -71,7 +76,11 @@ def values_for(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept(value: Any) -> Any:
-    return value if isinstance(value, str | Undefined | Macro) else shown(value)
+    if isinstance(value, Macro):
+        raise ValueError(f"{value.name} is a macro; call it, as self::{value.name}()")
+    if isinstance(value, LoopContext):
+        raise ValueError(f"loop is no value; it has {', '.join(sorted(_LOOP))}")
+    return value if isinstance(value, str | Undefined) else shown(value)
 
 
 @pass_context  # so that Jinja2 does not escape literals in its own way beforehand
@@ -86,6 +95,17 @@ class _Missing(StrictUndefined):
     """A value that is not there: false where that is asked, else an error."""
 
     __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        name = told(self._undefined_name)
+        if self._undefined_hint:
+            return self._undefined_hint
+        if self._undefined_obj is missing:
+            return f"there is no {name}; give it in the context, or write | default(value=...) behind it"
+        if isinstance(self._undefined_obj, LoopContext):
+            return f"loop has no {name}; it has {', '.join(sorted(_LOOP))}"
+        return f"{kind_of(self._undefined_obj)} has no {name}; write | default(value=...) behind it if that may be"
 
     def __bool__(self) -> bool:  # type: ignore[override]
         return False
@@ -209,11 +229,26 @@ def _filtered(node: Any, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
+def _check(tree: nodes.Template) -> None:
+    """Refuse tags that need other templates, and names that stand for what is no value."""
+    for tag in tree.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)):
+        name = "import" if isinstance(tag, nodes.FromImport) else type(tag).__name__.lower()
+        raise TemplateSyntaxError(
+            f"{name} cannot be used, for there is this one template; put the text here", tag.lineno
+        )
+    macros = (each for macro in tree.find_all(nodes.Macro) for each in macro.find_all(nodes.Name))
+    hidden = [each for each in tree.find_all(nodes.Name) if each.name in _HIDDEN]
+    for each in (*hidden, *(each for each in macros if each.name in _IN_MACROS and each.ctx == "load")):
+        raise TemplateSyntaxError(f"{each.name} is no name of a value here; use another", each.lineno)
+
+
 class _Tera(SandboxedEnvironment):
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "**", "%"})
+    intercepted_unops = frozenset({"+", "-"})
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = _Parser(self, source, name, filename).parse()
+        _check(tree)
         names = frozenset(each.attr for each in tree.find_all(nodes.NSRef))
         meant: nodes.Template = _Meaning(names).visit(tree)
         meant.set_environment(self)
@@ -242,13 +277,32 @@ class _Tera(SandboxedEnvironment):
     def is_safe_callable(self, obj: Any) -> bool:
         return isinstance(obj, Macro) or obj in (_range, _throw)
 
+    def call(self, context: Context, obj: Any, /, *given: Any, **named: Any) -> Any:
+        """Call a macro or a function; anything else is told by its kind."""
+        if isinstance(obj, Undefined):
+            raise ValueError(f"there is no function {told(obj._undefined_name)}; there are range, throw and macros")
+        if not self.is_safe_callable(obj):
+            raise ValueError(f"{kind_of(obj)} is no function; there are range, throw and macros (self::name())")
+        try:
+            return super().call(context, obj, *given, **named)
+        except TypeError as error:
+            if isinstance(obj, Macro):
+                raise
+            said = ", ".join([*map(told, given), *(f"{name}={told(item)}" for name, item in named.items())])
+            takes = "end, start and step_by, whole numbers" if obj is _range else "message"
+            name = "range" if obj is _range else "throw"
+            raise ValueError(f"{name}({said}) does not fit: it takes {takes}") from error
+
+    def call_unop(self, context: Any, operator: str, arg: Any) -> Any:
+        if isinstance(arg, bool) or not isinstance(arg, int | float):
+            raise ValueError(f"{operator} needs a number, and this is {kind_of(there(arg))}")
+        return super().call_unop(context, operator, arg)
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator not in _SIGNS:
             raise ValueError(f"there is no {operator}")
         for value in (left, right):
-            if isinstance(value, Undefined):
-                str(value)  # raises that it is not there
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(there(value), bool) or not isinstance(value, int | float):
                 raise ValueError(f"{operator} needs numbers; ~ joins texts")
         if abs(left) > 1 << 63 or abs(right) > 1 << 63:
             raise ValueError(f"{operator}: a number is too large")
@@ -275,8 +329,6 @@ def _pairs(value: Any) -> list[tuple[Any, Any]]:
 
 
 def _items(value: Any) -> list[Any]:
-    if isinstance(value, Undefined):
-        str(value)  # raises that it is not there
-    if not isinstance(value, list | tuple | str):
+    if not isinstance(there(value), list | tuple | str):
         raise ValueError("for with one name takes an array or a text; with two it takes an object")
     return list(value)

@@ -9,11 +9,12 @@ It is longer than most because the filters are one table.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -23,7 +24,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from jinja2 import Undefined
 from markupsafe import Markup
 
-__all__ = ["FILTERS", "TESTS", "NotANumber", "escaped", "joinable", "shown"]
+from llmspell_hookspecs.spelling import told
+
+__all__ = ["FILTERS", "TESTS", "NotANumber", "escaped", "joinable", "kind_of", "shown", "there"]
 
 _LETTERS: Final = str.maketrans(
     {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D"}
@@ -34,6 +37,8 @@ _HTML: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x
 _XML: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 _DIRECTIVES: Final = frozenset("YCymbBhdeaAwujUWGgVDxFHkIlPpMSfRTXrZzs%nt")
 _JOINER: Final = "\u200d"
+_NAMES: Final = {"replace": ("from", "to"), "concat": ("with",), "get": ("key", "default"), "default": ("value",)}
+"""The arguments of filters whose functions do not name them so."""
 
 
 class NotANumber:
@@ -79,50 +84,45 @@ def joinable(value: Any) -> str:
     if isinstance(value, Undefined):
         return str(value)  # raises that it is not there
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"~ joins texts and numbers, and this is {_kind(value)}")
+        raise ValueError(f"~ joins texts and numbers, and this is {kind_of(value)}")
     return str(shown(value))
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Return what a value is, as messages call it."""
     kinds = {bool: "a boolean", type(None): "null", list: "an array", tuple: "an array", str: "a text"}
     return kinds.get(type(value), "an object" if isinstance(value, Mapping) else "a number")
 
 
-def _of_text(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, for texts only."""
+def _of(kinds: type | tuple[type, ...], word: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, for values of these kinds only; of arrays a copy, of texts a plain one."""
 
     def filtered(value: Any, /, *given: Any, **named: Any) -> Any:
-        if not isinstance(value, str):
-            raise ValueError(f"{name} takes a text, and this is {_kind(_there(value))}")
-        return function(str(value), *given, **named)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise ValueError(f"{name} takes {word}, and this is {kind_of(there(value))}")
+        plain = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, str) else value
+        return _called(name, function, plain, given, named)
 
     return filtered
 
 
-def _of_list(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, for arrays only."""
-
-    def filtered(value: Any, /, *given: Any, **named: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{name} takes an array, and this is {_kind(_there(value))}")
-        return function(list(value), *given, **named)
-
-    return filtered
+def _of_any(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda value, /, *given, **named: _called(name, function, value, given, named)
 
 
-def _of_number(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, for numbers only."""
-
-    def filtered(value: Any, /, *given: Any, **named: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{name} takes a number, and this is {_kind(_there(value))}")
+def _called(name: str, function: Callable[..., Any], value: Any, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """What a filter or test gives; where Python finds that an argument does not fit, an error that says which."""
+    try:
         return function(value, *given, **named)
+    except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        takes = _NAMES.get(name) or list(inspect.signature(function).parameters)[1:]
+        said = ", ".join([*map(told, given), *(f"{each}={told(item)}" for each, item in named.items())])
+        remedy = f"it takes {' and '.join(takes)}" if takes else "it takes no argument"
+        raise ValueError(f"{name}({said}) does not fit: {remedy}") from error
 
-    return filtered
 
-
-def _there(value: Any) -> Any:
-    """The value, if there is one."""
+def there(value: Any) -> Any:
+    """Return the value, if there is one; raise if not."""
     return str(value) if isinstance(value, Undefined) else value
 
 
@@ -169,7 +169,7 @@ def _indent(text: str, prefix: str = "    ", first: bool = False, blank: bool = 
 
 def _int(value: Any, default: int = 0, base: int = 10) -> int:
     if not isinstance(value, str):
-        return int(_of_number("int", lambda number: number)(value))
+        return int(_of((int, float), "a number", "int", lambda number: number)(value))
     text = value.strip()
     bare = text.removeprefix({2: "0b", 8: "0o", 16: "0x"}.get(base, "")) if base != 10 else text
     if re.fullmatch(r"[+-]?[0-9A-Za-z]+", bare):
@@ -182,7 +182,7 @@ def _int(value: Any, default: int = 0, base: int = 10) -> int:
 
 def _float(value: Any, default: float = 0.0) -> float:
     if not isinstance(value, str):
-        return float(_of_number("float", lambda number: number)(value))
+        return float(_of((int, float), "a number", "float", lambda number: number)(value))
     try:
         return float(value) if "_" not in value else default
     except ValueError:
@@ -208,7 +208,7 @@ def _moment(value: Any) -> datetime:
     if isinstance(value, int) and not isinstance(value, bool):
         return datetime.fromtimestamp(value, UTC)
     if not isinstance(value, str):
-        raise ValueError(f"date takes a text or whole seconds, and this is {_kind(_there(value))}")
+        raise ValueError(f"date takes a text or whole seconds, and this is {kind_of(there(value))}")
     try:
         if "T" in value:
             return datetime.fromisoformat(value)
@@ -285,7 +285,7 @@ def _sort(items: list[Any], attribute: str | None = None) -> list[Any]:
     keys = [_at(item, attribute) for item in items]
     if any(key is _NOTHING for key in keys):
         raise ValueError(f"sort: an item has no {str(attribute)[:40]!r}")
-    kinds = {_kind(key) for key in keys}
+    kinds = {kind_of(key) for key in keys}
     if len(kinds) > 1 or kinds & {"null", "an object"}:
         raise ValueError(
             f"sort: it orders texts, numbers, booleans or arrays, and these are {' and '.join(sorted(kinds))}"
@@ -334,26 +334,26 @@ def _default(value: Any, value_: Any = "", /, **given: Any) -> Any:
 
 def _json(value: Any, pretty: bool = False) -> str:
     marks = None if pretty else (",", ":")
-    return json.dumps(_there(value), ensure_ascii=False, indent=2 if pretty else None, separators=marks)
+    return json.dumps(there(value), ensure_ascii=False, indent=2 if pretty else None, separators=marks)
 
 
 def _get(value: Mapping[str, Any], key: str, **more: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise ValueError(f"get takes an object, and this is {_kind(_there(value))}")
-    if key in value or "default" not in more:
-        return value[key]
-    return more["default"]
+        raise ValueError(f"get takes an object, and this is {kind_of(there(value))}")
+    if key in value or "default" in more:
+        return value.get(key, more.get("default"))
+    raise ValueError(f"get: there is no {told(key)}; give default=..., or a key that is there")
 
 
 def _length(value: Any) -> int:
     if not isinstance(value, str | list | tuple | Mapping):
-        raise ValueError(f"length takes a text, an array or an object, and this is {_kind(_there(value))}")
+        raise ValueError(f"length takes a text, an array or an object, and this is {kind_of(there(value))}")
     return len(value)
 
 
 def _reverse(value: Any) -> Any:
     if not isinstance(value, str | list | tuple):
-        raise ValueError(f"reverse takes a text or an array, and this is {_kind(_there(value))}")
+        raise ValueError(f"reverse takes a text or an array, and this is {kind_of(there(value))}")
     return value[::-1]
 
 
@@ -403,20 +403,23 @@ _NUMBERS: Final[dict[str, Callable[..., Any]]] = {
     "pluralize": _pluralize,
     "filesizeformat": _size,
 }
-FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    **{name: _of_text(name, function) for name, function in _TEXTS.items()},
-    **{name: _of_list(name, function) for name, function in _LISTS.items()},
-    **{name: _of_number(name, function) for name, function in _NUMBERS.items()},
-    "safe": lambda value: Markup(shown(_there(value))),  # noqa: S704  # that is what it is for
+_ANY: Final[dict[str, Callable[..., Any]]] = {
+    "safe": lambda value: Markup(shown(there(value))),  # noqa: S704  # that is what it is for
     "length": _length,
     "reverse": _reverse,
     "json_encode": _json,
-    "as_str": lambda value: shown(_there(value)),
+    "as_str": lambda value: shown(there(value)),
     "get": _get,
     "default": _default,
     "int": _int,
     "float": _float,
     "date": _date,
+}
+FILTERS: Final[dict[str, Callable[..., Any]]] = {
+    **{name: _of(str, "a text", name, function) for name, function in _TEXTS.items()},
+    **{name: _of((list, tuple), "an array", name, function) for name, function in _LISTS.items()},
+    **{name: _of((int, float), "a number", name, function) for name, function in _NUMBERS.items()},
+    **{name: _of_any(name, function) for name, function in _ANY.items()},
 }
 
 
@@ -424,10 +427,10 @@ def _asked(name: str, function: Callable[..., bool], *kinds: type) -> Callable[.
     """The test, of a value that is there and of these kinds; of any if none is named."""
 
     def tested(value: Any, /, *given: Any) -> bool:
-        there = _there(value)
-        if kinds and (not isinstance(there, kinds) or (isinstance(there, bool) and bool not in kinds)):
-            raise ValueError(f"{name} is not asked of {_kind(there)}")
-        return function(there, *given)
+        asked = there(value)
+        if kinds and (not isinstance(asked, kinds) or (isinstance(asked, bool) and bool not in kinds)):
+            raise ValueError(f"{name} is not asked of {kind_of(asked)}")
+        return bool(_called(name, function, asked, given, {}))
 
     return tested
 

@@ -172,6 +172,16 @@ BUSH = "".join(f'<macro name="m{n}"><text macro="m{n - 1}"/><text macro="m{n - 1
             "too deeply",
         ),
         ("<a" * 10_000, "it is no XML"),
+        (
+            OWN.format(more='<macro name="b"><text value="x"/></macro>', options="").replace(
+                'variable="title" quotes', 'macro="bb" quotes'
+            ),
+            "it calls the macro 'bb', which is not there; write that, or correct it: did you mean b",
+        ),
+        (
+            OWN.format(more="", options="").replace('key variable="title"', 'key macro="nothing"'),
+            "it calls the macro 'nothing', which is not there; .* there are none",
+        ),
     ],
 )
 async def test_a_file_that_is_no_style_or_has_no_end_is_one_error(tmp_path: Path, text: str, why: str) -> None:
@@ -189,7 +199,6 @@ async def test_a_file_that_is_no_style_or_has_no_end_is_one_error(tmp_path: Path
         ('date-part name="year"', "date-part"),
         ('et-al-min="2"', 'et-al-min="two" initialize-with=""'),
         ('date variable="issued"', 'date variable="issued" form="nothing" date-parts=""'),
-        ('key variable="title"', 'key macro="nothing"'),
         ('text variable="title"', 'text variable="author" form="" text-case="odd" term=""'),
         ("<group delimiter", '<choose><if variable="" match="odd"/><nothing/></choose><group delimiter'),
     ],

@@ -96,6 +96,18 @@ def test_records_are_a_table_and_json_for_programs_stays(desk: Desk) -> None:
     assert told["result"] == RECORDS
 
 
+def test_a_column_without_content_is_in_the_table_and_says_what_it_holds(desk: Desk) -> None:
+    records = [{"a": 1, "b": None, "c": "", "d": [], "e": "x"}, {"a": None, "b": None, "c": "", "d": [1], "e": ""}]
+
+    shown = desk.invoke("echo", {"value": records})
+
+    assert [line.split() for line in shown.splitlines()] == [
+        ["a", "b", "c", "d", "e"],
+        ["1", "null", '""', "[]", "x"],
+        ["null", "null", '""', "1"],
+    ]
+
+
 def test_records_beside_facts_are_a_table_below_them(desk: Desk) -> None:
     with zipfile.ZipFile(desk.folder / "a.zip", "w") as archive:
         archive.writestr("notes.txt", "hello")

@@ -85,7 +85,21 @@ def _show(invocation: Invocation, result: ToolResult, value: Any) -> None:
             invocation.say()
         if len(tables) > 1:
             invocation.say(f"{name.replace('_', ' ')}:")
-        invocation.show_rows(records, dict.fromkeys(key for record in records for key in record))
+        columns = list(dict.fromkeys(key for record in records for key in record))
+        invocation.show_rows(_with_all_columns(records, columns), columns)
+
+
+def _with_all_columns(records: _Records, columns: Sequence[str]) -> _Records:
+    """The records with what is null, or an empty list, spelled; and so is an empty text if it is all that a column has.
+
+    Else a table would leave such a column out, as if the records had none.
+    """
+    bare = {name for name in columns if all(record.get(name, "") == "" for record in records)}
+
+    def spelled(name: str, value: Any) -> Any:
+        return json.dumps(value) if value is None or value in ([], ()) or (name in bare and value == "") else value
+
+    return [{name: spelled(name, value) for name, value in record.items()} for record in records]
 
 
 def _is_json_of(text: str, value: Any) -> bool:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.spelling import meant, told
 
 __all__ = ["Element", "Style", "Term", "read_style"]
 
@@ -158,10 +159,22 @@ def read_style(text: str) -> Style:
             american = option.get("punctuation-in-quote", str(american)).lower() == "true"
     title = root.findtext("info/title") or "a style"
     macros = {each.get("name", ""): each for each in root.findall("macro")}
+    _check_known(root, macros)
     _check_end(macros)
     return Style(
         " ".join(title.split())[:300], root, macros, citation, root.find("bibliography"), terms, dates, american
     )
+
+
+def _check_known(root: Element, macros: Mapping[str, Element]) -> None:
+    """Refuse a macro that is called and is not there: what it should write would be missing without a word."""
+    for each in root.iter():
+        name = each.get("macro")
+        if name is not None and name not in macros:
+            hint = meant(
+                name, macros, "there are none" if not macros else f"there are {', '.join(sorted(macros))[:80]}"
+            )
+            raise _refused(f"it calls the macro {told(name)}, which is not there", f"write that, or correct it: {hint}")
 
 
 def _check_end(macros: Mapping[str, Element]) -> None:

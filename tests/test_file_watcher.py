@@ -143,18 +143,44 @@ async def test_folders_that_are_made_later_are_watched_too(tmp_path: Path) -> No
     assert told(result, tmp_path) == [("created", "one/two/deep.txt")]
 
 
-async def test_many_nested_folders_made_at_once_are_all_watched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("debounce_ms", [0, 300])
+async def test_many_nested_folders_made_at_once_are_all_watched(tmp_path: Path, debounce_ms: int) -> None:
     """One made within one just made is found twice by watchdog, whose warning of it would end its thread here."""
-    names = [f"{number}/two/three/deep.txt" for number in range(100)]
+    names = [f"{number}/two/three/four/five/six/deep.txt" for number in range(200)]
 
     def act() -> None:
         for name in names:
             (tmp_path / name).parent.mkdir(parents=True)
             (tmp_path / name).write_text("x")
 
-    result = await seen(tmp_path, act, pattern="*.txt", events=["created"], max_events=len(names), debounce_ms=300)
+    result = await seen(
+        tmp_path, act, pattern="*.txt", events=["created"], max_events=len(names), debounce_ms=debounce_ms
+    )
 
     assert sorted(told(result, tmp_path)) == sorted(("created", name) for name in names)
+
+
+async def test_what_is_made_again_is_told_again(tmp_path: Path) -> None:
+    def act() -> None:
+        (tmp_path / "a").touch()
+        (tmp_path / "a").unlink()
+        (tmp_path / "a").touch()
+        (tmp_path / "a").rename(tmp_path / "b")
+        (tmp_path / "a").touch()
+        (tmp_path / "b").rename(tmp_path / "a")
+        (tmp_path / "b").touch()
+
+    result = await seen(tmp_path, act, events=["created", "deleted", "renamed"], max_events=7)
+
+    assert told(result, tmp_path) == [
+        ("created", "a"),
+        ("deleted", "a"),
+        ("created", "a"),
+        ("renamed", "a", "b"),
+        ("created", "a"),
+        ("renamed", "b", "a"),
+        ("created", "b"),
+    ]
 
 
 async def test_only_the_folder_itself_is_watched_if_asked(tmp_path: Path) -> None:

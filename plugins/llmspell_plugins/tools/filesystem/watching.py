@@ -1,6 +1,7 @@
 """The system's own news of what happens in folders, by watchdog, from its threads into a bounded inbox.
 
-Invariant: links are not followed; an inbox that is full counts what it leaves out instead of growing. Times in seconds.
+Invariant: links are not followed; an inbox that is full counts what it leaves out instead of growing; what is made once
+is told once. Times in seconds.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _KINDS: Final = {
     "modified": "modified",
     "moved": "renamed",
 }
+_TWICE_S: Final = 10.0
+"""How much later the same news may come again; that something was deleted in between may have been lost."""
+_MOST_MADE: Final = 10_000
 
 
 class Inbox:
@@ -68,11 +72,33 @@ class Inbox:
         return taken
 
 
+class _Made:
+    """What was made of late and is still there, so that what is found twice is told once."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def is_again(self, kind: str, path: str, old: str, now_s: float) -> bool:
+        """Take a change in; return whether it tells a second time that something was made."""
+        if kind in ("deleted", "renamed"):
+            within = old + os.sep
+            for each in [each for each in self._since if each == old or each.startswith(within)]:
+                del self._since[each]
+        if kind != "created":
+            return False
+        again = now_s - self._since.pop(path, -_TWICE_S) < _TWICE_S
+        self._since[path] = now_s
+        if len(self._since) > _MOST_MADE:
+            del self._since[next(iter(self._since))]
+        return again
+
+
 class Watch:
     """Watches folders until it is stopped; `start` and `stop` block, call them in a worker thread."""
 
     def __init__(self, put: Callable[[Change], None]) -> None:
         self._put = put
+        self._made = _Made()
         self._observer: Any = None
 
     def start(self, folders: dict[str, bool]) -> None:
@@ -102,6 +128,8 @@ class Watch:
         if kind is None or (kind == "modified" and event.is_directory):  # of a folder, what is in it tells more
             return
         path, old = os.fsdecode(event.dest_path or event.src_path), os.fsdecode(event.src_path)
+        if self._made.is_again(kind, path, old, time.monotonic()):
+            return  # in a folder just made, by watchdog's walk through it and by the system's news
         self._put(Change(kind, path, old if kind == "renamed" else "", event.is_directory, time.time()))
 
     def stop(self) -> None:

@@ -454,6 +454,8 @@ NAMED_ELSE = {
     "BoundState.read": "State.entry",
     "BoundState.write": "State.set",
     "PluginSwitch.reload": "it opens a plugin each time",
+    "PluginTable.load_asked": "PluginSwitch.enable",
+    "PluginTable.replace": "it opens a plugin each time",
     "Processes.run": "it waits for a child each time",
     "Sessions.create": "Sessions.save",
     "Sessions.hold": "Sessions.within",

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from msgspec import Struct
+
 from .plugin import PluginInfo
 
-__all__ = ["HookSwitch", "PluginSwitch"]
+__all__ = ["HookSwitch", "LoadedPlugin", "PluginSwitch", "PluginTable"]
 
 
 @runtime_checkable
@@ -50,6 +52,7 @@ class PluginSwitch(Protocol):
 
         Raises:
             PluginError: There is none, the settings disable it, or it cannot be loaded.
+            InvalidInputError: The name or the session is no text, as with all of these.
         """
 
     def disable(self, name: str, /, *, session: str = "") -> None:
@@ -67,4 +70,53 @@ class PluginSwitch(Protocol):
 
         Raises:
             PluginError: It is not loaded, hands nothing on though it counts, or cannot be made or opened.
+        """
+
+
+class LoadedPlugin(Struct, frozen=True):
+    """A plugin of hooks that is loaded.
+
+    Attributes:
+        info: What is known of it.
+        target: What its entry point names, or what was handed over.
+        plugin: Its object.
+    """
+
+    info: PluginInfo
+    target: Any
+    plugin: Any
+
+
+@runtime_checkable
+class PluginTable(Protocol):
+    """The plugins of hooks as the host holds them: what `PluginSwitch` stands on."""
+
+    def known(self) -> Sequence[PluginInfo]:
+        """Return those that were loaded, or could not be."""
+
+    def made(self, name: str, /) -> LoadedPlugin | None:
+        """Return one that is loaded; None if it is not."""
+
+    def is_required(self, name: str, /) -> bool:
+        """Return whether one that is loaded is required, as it says or as settings do."""
+
+    def make(self, name: str, /) -> Any:
+        """Return another one of a plugin that is loaded, made with the settings as they are now; nobody asks it yet.
+
+        Raises:
+            PluginError: The settings do not fit, or its constructor failed.
+        """
+
+    async def load_asked(self, name: str, /) -> None:
+        """Load one that is loaded only if somebody asks.
+
+        Raises:
+            PluginError: There is none, the settings disable it, or it cannot be loaded.
+        """
+
+    async def replace(self, name: str, new: Any, /) -> None:
+        """Put another one in the place of one that is loaded, and hand on what that knows; see `Stateful`.
+
+        Raises:
+            PluginError: It cannot be opened, or does not take over: it is a plugin that failed.
         """

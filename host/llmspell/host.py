@@ -50,7 +50,7 @@ from llmspell_hookspecs.requests import EventRequests
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.script import ScriptRun, Scripts
 from llmspell_hookspecs.services import Hooks, Levels, ProjectFolder, SettingsAccess, Tools
-from llmspell_hookspecs.switching import HookSwitch, PluginSwitch
+from llmspell_hookspecs.switching import HookSwitch, PluginTable
 from llmspell_hookspecs.system import HostState
 from llmspell_hookspecs.topics import own_points
 from llmspell_hookspecs.trace import Tracer, TraceRow
@@ -340,7 +340,7 @@ class Host:
             Hosts: Latest(lambda: self._policies.hosts),
             Levels: self._policies,
             Operations: self._runner,
-            PluginSwitch: self.plugins,
+            PluginTable: self.plugins,
             ProjectFolder: HostFolder(self.settings.loaded.project_dir),
             Registries: registries,
             Scripts: self._scripts,

@@ -11,8 +11,7 @@ It is longer than most because all that becomes of a plugin, from its loading to
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from types import SimpleNamespace
@@ -24,18 +23,17 @@ from msgspec import structs
 
 from llmspell.hooks import Hook, HookRegistry
 from llmspell.settings import Settings
-from llmspell_hookspecs import HookContext, InvalidInputError, LlmspellError, Phase, Priority
+from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import HookRegistrationError, PluginError
 from llmspell_hookspecs.finding import Found, find_hooks
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.groups import KINDS, PLUGINS
 from llmspell_hookspecs.kind import ComponentKind
-from llmspell_hookspecs.marker import HookOptions
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.points import PROJECT, points_of
 from llmspell_hookspecs.signature import check_declared
-from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.stateful import Stateful
+from llmspell_hookspecs.switching import LoadedPlugin
 
 from .discovery import OWN
 from .groups import OWN_GROUPS, Candidate, Groups
@@ -71,7 +69,6 @@ class Plugins:
         self._registrar = Registrar(registry)
         self._made: dict[str, tuple[Candidate, Any]] = {}
         self._find: Callable[[str], Candidate | None] = lambda name: None
-        self._lock = trio.Lock()
         self.told: Callable[[PluginInfo], Awaitable[None]] = _told_nobody
 
     def load_kinds(self, registries: PluginRegistries) -> dict[str, ComponentKind]:
@@ -105,48 +102,44 @@ class Plugins:
                 info = structs.replace(info, error=error)
             self.infos.append(info if info.error else await self._take(structs.replace(candidate, info=info)))
 
-    # While the host runs; see the contract's `PluginSwitch`.
+    # While the host runs; see the contract's `PluginTable`.
 
     def known(self) -> Sequence[PluginInfo]:
         """Return those of hooks that were loaded, or could not be."""
         return [info for info in self.infos if info.group == PLUGINS]
 
-    def plugin(self, name: str, /) -> Any:
-        """Return the object of a plugin that is loaded; None if it is not."""
-        return self._made[_named(name)][1] if _named(name) in self._made else None
+    def made(self, name: str, /) -> LoadedPlugin | None:
+        """Return a plugin that is loaded; None if it is not."""
+        if name not in self._made:
+            return None
+        candidate, plugin = self._made[name]
+        return LoadedPlugin(candidate.info, candidate.target, plugin)
 
-    async def enable(self, name: str, /, *, session: str = "") -> None:
-        """Ask its hooks from now on, everywhere or in a session; an optional one is loaded if need be."""
-        _named(name, session)
-        async with self._lock:
-            if name not in self._made:
-                if session:  # silent elsewhere from its first hook on
-                    self._registry.switch(f"{name}.*", False)
-                await self._load_asked(name)
-        self._registry.switch(f"{name}.*", True, session=session)
+    def is_required(self, name: str, /) -> bool:
+        """Return whether a plugin that is loaded is required, as it says or as settings do."""
+        required = name in map(_bare, self._settings.required_plugins())
+        return required or self._made[name][0].info.required
 
-    def disable(self, name: str, /, *, session: str = "") -> None:
-        """Ask its hooks no longer, everywhere or in a session; it keeps what it knows."""
-        candidate, _ = self._loaded(_named(name, session))
-        if candidate.info.required or name in map(_bare, self._settings.required_plugins()):
-            raise PluginError(f"plugin {name}: it is required; take it out of plugins.required first", plugin=name)
-        self._registry.switch(f"{name}.*", False, session=session)
+    def make(self, name: str, /) -> Any:
+        """Return another one of a plugin that is loaded, made with the settings as they are now."""
+        candidate, _ = self._made[name]
+        return self._loader.make(candidate.info, candidate.target)
 
-    async def reload(self, name: str, /) -> None:
-        """Make it anew with the settings as they are now, and hand on what it knows."""
-        async with self._lock:
-            candidate, old = self._loaded(_named(name))
-            problem = "it is no class, so there is one of it" if not inspect.isclass(candidate.target) else ""
-            if not isinstance(old, Stateful) and hasattr(old, "stats"):
-                problem = "it counts and hands nothing on (dump_state), so it would forget"
-            if problem:
-                raise PluginError(f"plugin {name}: {problem}; start the host anew", plugin=name)
-            new = self._loader.make(candidate.info, candidate.target)
-            with trio.CancelScope(shield=True), self._gate(name):  # what opens and leaves has a time of its own
-                await self._replace(candidate, old, new)
+    async def load_asked(self, name: str, /) -> None:
+        """Load one that is loaded only if somebody asks."""
+        candidate = self._find(name)
+        if candidate is None:
+            message = f"plugin {name[:80]}: none that may be switched on is called so, or the settings disable it"
+            raise PluginError(f"{message}; see 'llmspell plugin list'", plugin=name)
+        info = candidate.info if candidate.info.error else await self._take(candidate)
+        self._note(info)
+        await self.told(info)
+        if info.error:
+            raise PluginError(info.error, plugin=name)
 
-    async def _replace(self, candidate: Candidate, old: Any, new: Any) -> None:
-        """Put a new plugin in the place of an old one."""
+    async def replace(self, name: str, new: Any, /) -> None:
+        """Put a new plugin in the place of the one of a name, and hand on what that knows."""
+        candidate, old = self._made[name]
         info = candidate.info
         self._registrar.give_back(info.name)
         del self._made[info.name]
@@ -166,53 +159,9 @@ class Plugins:
             raise
         self._made[info.name] = (candidate, new)
 
-    @contextmanager
-    def _gate(self, name: str) -> Iterator[None]:
-        """Let operations that begin wait where a plugin's hooks stand before them, so that none gets past its guards.
-
-        A guard that comes while they wait judges them.
-        """
-        opened = trio.Event()
-
-        async def gate(context: HookContext[Any]) -> None:
-            await opened.wait()
-
-        options = HookOptions(priority=Priority.HIGHEST, waits=True, name=f"until_{name}_is_back")
-        hooks = [hook for hook in self._registry if hook.plugin == name and not hook.scope]
-        points = {hook.point.name: hook.point for hook in hooks if hook.point.phase is Phase.BEFORE}
-        gates = [
-            self._registry.add(point, gate, options, plugin="llmspell")
-            for point in points.values()
-            if not point.sync_only
-        ]
-        try:
-            yield
-        finally:
-            for each in gates:
-                self._registry.remove(each)
-            opened.set()
-
     def _note(self, info: PluginInfo) -> None:
         self.infos = [known for known in self.infos if (known.group, known.name) != (info.group, info.name)]
         self.infos.append(info)
-
-    def _loaded(self, name: str) -> tuple[Candidate, Any]:
-        if name not in self._made:
-            there = ", ".join(self._made) or "none"
-            raise PluginError(f"plugin {name[:80]}: it is not loaded; loaded are {there[:300]}", plugin=name)
-        return self._made[name]
-
-    async def _load_asked(self, name: str) -> None:
-        """Load one that is loaded only if somebody asks."""
-        candidate = self._find(name)
-        if candidate is None:
-            message = f"plugin {name[:80]}: none that may be switched on is called so, or the settings disable it"
-            raise PluginError(f"{message}; see 'llmspell plugin list'", plugin=name)
-        info = candidate.info if candidate.info.error else await self._take(candidate)
-        self._note(info)
-        await self.told(info)
-        if info.error:
-            raise PluginError(info.error, plugin=name)
 
     async def start(self, registries: Iterable[LazyRegistry[Any]], problems: Iterable[PluginInfo]) -> None:
         """Load what is required, eager or a component handed over in code; take over what is wrong with packages."""
@@ -293,14 +242,6 @@ class Plugins:
 
 async def _told_nobody(info: PluginInfo) -> None:
     return None
-
-
-def _named(name: str, session: str = "") -> str:
-    """Return the name of a plugin, if it and the session are texts."""
-    if not (isinstance(name, str) and isinstance(session, str)):
-        what, given, field = ("session", session, "session") if isinstance(name, str) else ("plugin", name, "name")
-        raise InvalidInputError(f"plugins: the {what} {told(given, 80)} is no name; give a text", field=field)
-    return name
 
 
 def _bare(name: str) -> str:

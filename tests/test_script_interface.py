@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from llmspell import Host
 from llmspell.scripting import Interface, Scope
 from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.errors import ScriptError
 from llmspell_hookspecs.globals import load_globals
 from llmspell_hookspecs.language import (
     HookAdapter,
@@ -292,6 +294,30 @@ async def test_only_the_globals_that_a_script_names_are_made_for_it_and_those_of
     assert none == ["Box"]
     assert reached == untold
     assert {"ARGS", "Agent", "Box", "Config", "JSON", "State", "Tool", "arg", "print"} <= set(untold)
+
+
+@pytest.mark.parametrize("name", ["x.js", "x.MJS", "x.ts", "x.py"])
+async def test_a_file_of_a_language_that_is_not_installed_is_not_run_as_another(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("return 1")
+
+    async with Host.open(settings=False, discover=False) as host:
+        with pytest.raises(ScriptError, match=r"it is (JavaScript|Python), which is not installed; .*: lua") as caught:
+            await host.run_script(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_file_whose_name_does_not_tell_is_of_the_default_language(tmp_path: Path) -> None:
+    for name in ("bare", "notes.2024", "x.lua"):
+        (tmp_path / name).write_text("return 1")
+    (tmp_path / "own.js").write_text("x")
+
+    class Own(Untelling):
+        name = "own"
+        extensions = (".js",)
+
+    async with Host.open(settings=False, plugins=[Own()], discover=False) as host:
+        assert [await host.run_script(tmp_path / name) for name in ("bare", "notes.2024", "x.lua")] == [1, 1, 1]
+        assert "JSON" in await host.run_script(tmp_path / "own.js")
 
 
 @pytest.mark.parametrize(

@@ -534,3 +534,30 @@ def test_a_key_that_is_no_utf_8_is_refused_by_name(folders: Folders, key: str) -
     for layer in ({"command_line": {key: "1"}}, {"environment": {variable: "1"}}):
         with pytest.raises(SettingsError, match=r"the key .* is no UTF-8; write it so"):
             folders.load(**layer)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "why"),
+    [
+        ("tools.disabled", "[broken", "Invalid value"),
+        ("tools.disabled", '["a"', "Unclosed array"),
+        ("tools.http_request.timeout_s", '"a', "Unterminated string"),
+        ("plugins.audit.more", "{a", "Expected '=' after a key"),
+        ("plugins.audit.more", "[" * 5000, "nested too deeply"),
+    ],
+)
+def test_a_value_that_begins_as_toml_and_is_none_is_named_and_not_taken_for_a_text(
+    folders: Folders, key: str, text: str, why: str
+) -> None:
+    variable = f"LLMSPELL_{key.upper().replace('.', '__')}"
+
+    with pytest.raises(SettingsError, match=f"--set {key}: it begins as TOML and is none: {why}.*stands in quotes"):
+        folders.load(command_line={key: text})
+    with pytest.raises(SettingsError, match=f"{variable}: it begins as TOML and is none: {why}"):
+        folders.load(environment={variable: text})
+
+
+def test_a_secret_may_begin_with_any_sign(folders: Folders) -> None:
+    loaded = folders.load(command_line={"plugins.audit.password": "[s3cret"})
+
+    assert loaded.settings.table("plugins", "audit") == {"password": "[s3cret"}

@@ -217,26 +217,48 @@ def listed(text: str) -> list[str]:
 
 
 def value_of(text: str) -> Any:
-    """Return what a text spells as a value of TOML; the text itself if it spells none."""
+    """Return what a text spells as a value of TOML; the text itself if it spells none and does not begin as one.
+
+    Raises:
+        ValueError: It begins as a list, a table or a text in quotes, and is none: as a text it would mean what nobody
+            meant.
+    """
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # no TOML, a number that is too long, or nested too deeply
-        return text
+    except (ValueError, RecursionError) as error:  # no TOML, a number that is too long, or nested too deeply
+        if not text.lstrip().startswith(("[", "{", '"')):
+            return text
+        why = "nested too deeply" if isinstance(error, RecursionError) else line_of_error(error)
+        why = why.partition(" (at ")[0]  # of a line that nobody wrote
+        raise ValueError(f"it begins as TOML and is none: {why}; a text that begins so stands in quotes") from None
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def text_as(annotation: Any, text: str) -> Any:
+def text_as(annotation: Any, text: str, where: str, *, secret: bool = False) -> Any:
     """Return the value that a person means by a text, for a field of this type; None for what has a type of its own.
 
     A list is a TOML array, or entries between commas; ``none`` stands for no limit. What has no plain type is TOML, or
     else text.
+
+    Args:
+        annotation: The field's type.
+        text: As it was given.
+        where: What it was given as, for the error.
+        secret: Whether it is a secret, which may begin with any sign.
+
+    Raises:
+        SettingsError: It begins as TOML and is none.
     """
     options = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
     if type(None) in options and text.strip().lower() in ("", "none"):
         return None
-    if annotation is None or get_origin(annotation) not in (None, tuple, UnionType, Literal):
-        return value_of(text)
-    if get_origin(annotation) is tuple:
-        parsed = value_of(text) if text.strip().startswith("[") else text
-        return listed(parsed) if isinstance(parsed, str) else parsed
+    try:
+        if annotation is None or get_origin(annotation) not in (None, tuple, UnionType, Literal):
+            return value_of(text)
+        if get_origin(annotation) is tuple:
+            parsed = value_of(text) if text.strip().startswith("[") else text
+            return listed(parsed) if isinstance(parsed, str) else parsed
+    except ValueError as error:
+        if not secret:
+            raise SettingsError(f"{where}: {error}", origin=where) from None
     return text

@@ -54,6 +54,8 @@ _WORD: Final = re.compile(r"[^\W\d]\w*")
 _Body = Callable[[ScriptRun], Awaitable[ScriptResult]]
 _LOOKED_THROUGH: Final = 65536
 """How many characters of a source are looked through for words, on the loop."""
+_OTHERS: Final = dict.fromkeys((".js", ".mjs", ".cjs", ".ts"), "JavaScript") | {".py": "Python", ".rb": "Ruby"}
+"""Languages that nobody takes for another, by extension."""
 
 
 class ScriptRunner:
@@ -106,12 +108,22 @@ class ScriptRunner:
         return await self.run_script(script, options)
 
     def _language_of(self, name: str) -> str:
-        """Return the language of a file by its extension; the default language if none claims it."""
+        """Return the language of a file by its extension; the default language if none claims it.
+
+        Raises:
+            ScriptError: It is plainly of a language that is not installed.
+        """
         extension = os.path.splitext(name)[1]
         default = self._languages.get(self._default_language())
         if not extension or extension in default.extensions:
             return default.name
-        return next((each.name for _, each in self._languages.loadable() if extension in each.extensions), default.name)
+        there = {each.name: each.extensions for _, each in self._languages.loadable()}
+        missing = _OTHERS.get(extension.lower())
+        found = next((each for each, extensions in there.items() if extension in extensions), "")
+        if missing and not found:
+            message = f"it is {missing}, which is not installed; write it in what is: {', '.join(there)}"
+            raise ScriptError(f"{name}: {message}", file=name)
+        return found or default.name
 
     async def run_script(
         self,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmspell_hookspecs.errors import SettingsError, line_of_error
+from llmspell_hookspecs.secret import is_secret_name
 from llmspell_hookspecs.spelling import one_line
 from llmspell_hookspecs.toml import listed, number_of, switch_of, text_as
 
@@ -66,7 +67,8 @@ def from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, tupl
             raise SettingsError(f"{name}: there is no such setting; write {right}", origin=name)
         if len(path) > 1 or path in SCHEMA.keys:
             field = SCHEMA.field(path)
-            yield name, path, text_as(field and field.annotation, environment[name])
+            secret = is_secret_name(path[-1])
+            yield name, path, text_as(field and field.annotation, environment[name], name, secret=secret)
 
 
 def suspicious(environment: Mapping[str, str]) -> Iterator[str]:

@@ -290,8 +290,9 @@ def _layer(name: str, given: Iterable[tuple[str, tuple[str, ...], Any]]) -> _Lay
 def _from_command_line(values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     for key, value in values.items():
         path = split(key)
-        field = SCHEMA.field(path)
-        yield f"--set {key}", path, text_as(field and field.annotation, value) if isinstance(value, str) else value
+        field, where, secret = SCHEMA.field(path), f"--set {key}", is_secret_name(path[-1])
+        typed = text_as(field and field.annotation, value, where, secret=secret) if isinstance(value, str) else value
+        yield where, path, typed
 
 
 def _grown(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

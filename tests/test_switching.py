@@ -452,6 +452,24 @@ async def test_an_unknown_flag_and_a_plugin_that_is_not_there_are_named(caplog: 
     assert any("features: plugin nobody: none" in record.getMessage() for record in caplog.records)
 
 
+async def test_a_misspelt_name_in_a_flag_is_told_though_the_flag_is_off(caplog: pytest.LogCaptureFixture) -> None:
+    table = {
+        "right": {"plugins": ["metrics", "counting"], "hooks": ["denying.*", "security.judge*", "*.deny"]},
+        "wrong": {"plugins": ["metrix"], "hooks": ["denyng.*", "denying.deyn", "securty.*"]},
+    }
+
+    async with opened(Counting, Denying, settings=flags(table)):
+        pass
+
+    told = [record.getMessage() for record in caplog.records if "features:" in record.getMessage()]
+    assert told == [
+        "features: flag wrong: no plugin is called 'metrix'; did you mean metrics?",
+        "features: flag wrong: no hook fits 'denyng.*'; did you mean denying?",
+        "features: flag wrong: no hook fits 'denying.deyn'; did you mean denying.deny?",
+        "features: flag wrong: no hook fits 'securty.*'; did you mean security?",
+    ]
+
+
 async def test_flags_are_kept_when_their_plugin_is_made_anew() -> None:
     table = {"one": {"hooks": ["counting.*"]}}
     async with opened(*Bench().plugins, Counting, settings=flags(table)) as host:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar
 
 import trio
@@ -19,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llmspell_hookspecs import HookContext, Policy, Services, hookimpl
 from llmspell_hookspecs.errors import PluginError
+from llmspell_hookspecs.services import Hooks
+from llmspell_hookspecs.spelling import meant, told
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.switching import HookSwitch, PluginSwitch
 from llmspell_hookspecs.system import HostState
@@ -82,6 +86,7 @@ class Features:
 
     def __init__(self, settings: FeatureSettings, services: Services) -> None:
         self._flags = settings.flags
+        self._services = services
         self._plugins = services.get(PluginSwitch)
         self._hooks = services.get(HookSwitch)
         self._on: dict[str, bool] = dict.fromkeys(self._flags, False)
@@ -104,13 +109,31 @@ class Features:
 
     @hookimpl(kind="observe")
     async def system_startup(self, context: HookContext[HostState]) -> None:
-        """Load what the flags want that are on."""
+        """Load what the flags want that are on, and tell of names that stand for nothing."""
         for name in dict.fromkeys(each for flag in self._flags for each in self._flags[flag].plugins):
             if self._is_wanted(f"{name}.*", "") and self._plugins.plugin(name) is None:
                 try:
                     await self._plugins.enable(name)
                 except PluginError as error:
                     _log.warning("features: %s", error)
+        await self._tell_unknown()
+
+    async def _tell_unknown(self) -> None:
+        """A flag that is off silences nothing by a misspelt name, and would say so only once it is on."""
+        known = {info.name for info in self._plugins.known()}
+        there = known | await trio.to_thread.run_sync(_installed)
+        hooks = sorted({f"{info.plugin}.{info.name}" for info in self._services.get(Hooks).list()})
+        for flag, names in self._flags.items():
+            for name in names.plugins:
+                if name not in there and not self._is_wanted(f"{name}.*", ""):
+                    advice = meant(name, there, "see 'llmspell plugin list'")
+                    _log.warning("features: flag %s: no plugin is called %s; %s", flag, told(name), advice)
+            for pattern in names.hooks:
+                plugin = pattern.partition(".")[0]
+                if plugin not in there - known and not any(fnmatchcase(hook, pattern) for hook in hooks):
+                    near = (pattern, hooks) if plugin in known else (plugin, there)
+                    advice = meant(*near, "see 'llmspell hook list'")
+                    _log.warning("features: flag %s: no hook fits %s; %s", flag, told(pattern), advice)
 
     def is_on(self, name: str, /, *, session: str = "") -> bool:
         """Return whether a flag is on, for all or in a session.
@@ -198,6 +221,11 @@ class Features:
     def _check(self, name: str) -> None:
         if name not in self._flags:
             raise PluginError(f"flag {name!r:.80}: {_unknown(str(name), self._flags)}", plugin="features")
+
+
+def _installed() -> set[str]:
+    """Return the names of plugins of hooks that packages bring."""
+    return {point.name for point in entry_points(group="llmspell.plugins")}
 
 
 def _unknown(name: str, flags: Any) -> str:

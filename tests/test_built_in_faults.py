@@ -22,7 +22,7 @@ from msgspec import Struct
 from kernel import make_tool
 from llmspell import Host
 from llmspell_hookspecs import Message, ModelRequest, ToolContext
-from llmspell_hookspecs.errors import LlmspellError, ProviderError, StorageError
+from llmspell_hookspecs.errors import LlmspellError, PluginRequiredError, ProviderError, StorageError
 from llmspell_hookspecs.workflows import Workflows
 from llmspell_plugins.hooks.cost import plugin as cost_plugin
 from llmspell_plugins.hooks.debugging import plugin as debugging_plugin
@@ -32,6 +32,7 @@ from llmspell_plugins.storage.memory import Memory
 from scripted_model import ScriptedModel, asks, says
 
 EIGHT = ("caching", "cost", "debugging", "logging", "metrics", "rate_limit", "retry", "security")
+JUDGES = ("agent_hooks", "cost", "hook_files", "rate_limit", "security")
 PLACES = {"tool": "tool:echo", "agent": "agent:writer", "workflow": "workflow:report"}
 
 
@@ -302,15 +303,11 @@ FAULTS = [
         later=fill_the_disk,
     ),
     Fault("cost", "clock back", ("fine", "budget_exceeded"), "", later=set_the_clock_back),
-    Fault(
-        "cost",
-        "list spoiled",
-        FINE,
-        "litellm's list of prices cannot be read: Input data was truncated",
-        {"price_list": "litellm"},
-        inject=spoil_the_list,
+    *(
+        Fault(name, "settings wrong", FINE, f"plugins.{name}.nonsense", {"nonsense": 1})
+        for name in EIGHT
+        if name not in JUDGES
     ),
-    *(Fault(name, "settings wrong", FINE, f"plugins.{name}.nonsense", {"nonsense": 1}) for name in EIGHT),
 ]
 
 
@@ -338,6 +335,27 @@ async def test_one_that_is_required_and_cannot_be_loaded_stops_operations_by_its
     async with Host.open({"plugins": {name: {"enabled": True, "required": True, "nonsense": 1}}}) as host:
         with pytest.raises(LlmspellError, match=name):
             await host.call("tool:calculator", {"input": "1"})
+
+
+@pytest.mark.parametrize("name", [*JUDGES, "cost: list spoiled", "security: re2 missing"])
+async def test_one_that_judges_and_cannot_be_loaded_lets_nothing_run_until_it_is_repaired_or_disabled(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _, fault = name.partition(": ")
+    table: dict[str, Any] = {} if fault else {"nonsense": 1}
+    if fault == "list spoiled":
+        spoil_the_list(monkeypatch)
+    elif fault:
+        no_re2(monkeypatch)
+
+    async with Host.open({"plugins": {name: {"enabled": True, **table}}}) as host:
+        with pytest.raises(PluginRequiredError, match=f"plugin {name} is not loaded: .*; repair it, or disable"):
+            await host.call("tool:calculator", {"input": "1"})
+        failed = host.plugins.failed
+    async with Host.open({"plugins": {name: {"enabled": False, **table}}}) as host:
+        assert (await host.call("tool:calculator", {"input": "1"})).result["result"] == 1
+
+    assert failed == (name,)
 
 
 async def test_none_of_them_is_left_out_where_a_busy_machine_makes_all_hooks_slow(

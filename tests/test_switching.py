@@ -208,17 +208,19 @@ async def test_an_optional_plugin_is_loaded_for_one_session_only() -> None:
         ({"retry": {"enabled": False}}, "retry", "or the settings disable it"),
         ({}, "retri", "none that may be switched on is called so"),
         ({"retry": {"attempts": 0}}, "retry", "plugins.retry.attempts"),
+        ({"security": {"nonsense": 1}}, "security", "plugins.security.nonsense"),
     ],
 )
 async def test_what_cannot_be_switched_on_is_told_and_leaves_nothing(
     plugins: dict[str, Any], name: str, problem: str
 ) -> None:
-    async with opened(settings={"plugins": {"model_retry": {"enabled": False}, **plugins}}) as host:
+    async with opened(*Bench().plugins, settings={"plugins": {"model_retry": {"enabled": False}, **plugins}}) as host:
         with pytest.raises(PluginError) as caught:
             await host.get(PluginSwitch).enable(name)
 
         assert problem in str(caught.value)
         assert host.hooks.list() == []
+        assert (await host.call("tool:echo", {"text": "x"})).success  # whoever asked is told, and all goes on
 
 
 @pytest.mark.parametrize("name", [3, None, [], b"retry", {"name": "retry"}])
@@ -304,9 +306,12 @@ async def test_one_that_would_forget_is_not_made_anew() -> None:
         assert switch.plugin("forgetful") is before
 
 
-@pytest.mark.parametrize("required", [True, False])
-async def test_one_that_does_not_open_anew_is_a_plugin_that_failed(required: bool) -> None:
+@pytest.mark.parametrize(("required", "closed"), [(True, False), (False, False), (False, True)])
+async def test_one_that_does_not_open_anew_is_a_plugin_that_failed(
+    required: bool, closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Failing.opened = 0
+    monkeypatch.setattr(Failing, "fails_closed", closed, raising=False)
     settings = {"plugins": {"required": ["counting"] if required else []}}
     async with opened(*Bench().plugins, Failing, settings=settings) as host:
         switch = host.get(PluginSwitch)
@@ -316,7 +321,7 @@ async def test_one_that_does_not_open_anew_is_a_plugin_that_failed(required: boo
         assert switch.plugin("counting") is None
         assert host.plugins.failed == ("counting",)
         assert {hook.plugin for hook in host.hooks.list()} == {"model_retry"}
-        if required:
+        if required or closed:
             with pytest.raises(PluginRequiredError, match="counting"):
                 await host.call("tool:echo", {"text": "x"})
 

@@ -32,7 +32,7 @@ class PluginInfo(Struct, frozen=True):
         distribution: The package that brings it; empty if it was handed over in code.
         version: That package's version.
         module: ``package.module:attribute``.
-        required: Whether settings require it.
+        required: Whether settings require it; of one that failed, also whether it says that it ``fails_closed``.
         error: Why it failed, empty if it did not.
         optional: Whether it is off until settings enable it: its entry point says ``module:attribute [optional]``.
     """

@@ -132,6 +132,8 @@ class Plugins:
             message = f"plugin {name[:80]}: none that may be switched on is called so, or the settings disable it"
             raise PluginError(f"{message}; see 'llmspell plugin list'", plugin=name)
         info = candidate.info if candidate.info.error else await self._take(candidate)
+        if info.error and not candidate.info.required:  # whoever asked is told, and all goes on as it was
+            info = structs.replace(info, required=False)
         self._note(info)
         await self.told(info)
         if info.error:
@@ -154,7 +156,7 @@ class Plugins:
             await self._loader.lifespans.enter(new)
             register(self._registrar, info, candidate.target, new, self._loader.groups)
         except LlmspellError as error:
-            self._note(structs.replace(info, error=_told(info, error, "plugin")))
+            self._note(_failed(candidate, error))
             await self.told(self.infos[-1])
             raise
         self._made[info.name] = (candidate, new)
@@ -219,7 +221,7 @@ class Plugins:
                 error = next((info.error for info in known if info.error), "")
                 return _refusal(spelled.rpartition(":")[2], error or "it is not installed, or it is disabled")
         broken = next((info for info in self.infos if info.required and info.error), None)
-        return "" if broken is None else _refusal(broken.name, broken.error)
+        return "" if broken is None else _refusal(broken.name, broken.error, "disable it")
 
     async def _take(self, candidate: Candidate) -> PluginInfo:
         """Load one, and return what became of it."""
@@ -236,7 +238,7 @@ class Plugins:
         except LlmspellError as error:
             for hook in [hook for hook in self._registry if hook.plugin == info.name and hook.id not in before]:
                 self._registry.remove(hook)
-            return structs.replace(info, error=_told(info, error, "plugin"))
+            return _failed(candidate, error)
         return info
 
 
@@ -293,11 +295,14 @@ def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any, g
         return hooks
 
 
-def _refusal(name: str, why: str) -> str:
-    return (
-        f"required plugin {name} is not loaded: {why}; "
-        f"repair it, or take it out of plugins.required (llmspell plugin doctor)"
-    )
+def _failed(candidate: Candidate, error: LlmspellError) -> PluginInfo:
+    """Return what became of one that failed: it is as if required if it says that calls are not to run without it."""
+    closed = candidate.info.required or inspect.getattr_static(candidate.target, "fails_closed", None) is True
+    return structs.replace(candidate.info, required=closed, error=_told(candidate.info, error, "plugin"))
+
+
+def _refusal(name: str, why: str, otherwise: str = "take it out of plugins.required") -> str:
+    return f"required plugin {name} is not loaded: {why}; repair it, or {otherwise} (llmspell plugin doctor)"
 
 
 def _problem(info: PluginInfo, error: BaseException) -> PluginError:

@@ -72,6 +72,7 @@ class AgentHooks:
     """
 
     name = "agent_hooks"
+    fails_closed = True
     Settings: ClassVar[type[BaseModel]] = AgentHooksSettings
 
     def __init__(self, settings: AgentHooksSettings, services: Services) -> None:

@@ -96,6 +96,7 @@ class Cost:
     """
 
     name = "cost"
+    fails_closed = True
     Settings: ClassVar[type[BaseModel]] = CostSettings
     borrowing = Borrowing(
         frozenset({"budgets", "prices", "unknown_model", "estimate", "max_output_tokens"}), {"ledger": "memory"}

@@ -86,6 +86,7 @@ class HookFiles:
     """
 
     name = "hook_files"
+    fails_closed = True
     Settings: ClassVar[type[BaseModel]] = HookFilesSettings
 
     def __init__(self, settings: HookFilesSettings, services: Services) -> None:

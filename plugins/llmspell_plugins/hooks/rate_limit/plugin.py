@@ -133,6 +133,7 @@ class RateLimit:
     """
 
     name = "rate_limit"
+    fails_closed = True
     Settings: ClassVar[type[BaseModel]] = RateLimitSettings
     borrowing = Borrowing(frozenset({"limits", "learn"}))
 

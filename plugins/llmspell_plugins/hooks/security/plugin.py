@@ -70,6 +70,7 @@ class Security:
     """
 
     name = "security"
+    fails_closed = True
     Settings: ClassVar[type[BaseModel]] = SecurityPluginSettings
     borrowing = Borrowing(frozenset({"rules", "default", "secrets", "secrets_in", "injection"}), {"audit": "off"})
 

@@ -131,8 +131,8 @@ class Features:
             for pattern in names.hooks:
                 plugin = pattern.partition(".")[0]
                 if plugin not in there - known and not any(fnmatchcase(hook, pattern) for hook in hooks):
-                    near = (pattern, hooks) if plugin in known else (plugin, there)
-                    advice = meant(*near, "see 'llmspell hook list'")
+                    look = "see 'llmspell hook list'"
+                    advice = meant(pattern, hooks, look) if plugin in known else meant(plugin, there, look)
                     _log.warning("features: flag %s: no hook fits %s; %s", flag, told(pattern), advice)
 
     def is_on(self, name: str, /, *, session: str = "") -> bool:

@@ -19,6 +19,7 @@ from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.storage import Storages
 
+from .backup import backup_row
 from .migration import migration_row
 from .timing import OURS, Bar, Contender, Row, Run, measure
 
@@ -41,7 +42,9 @@ async def measure_state(folder: Path, rounds: int) -> Run:
             for key in _KEYS:
                 await each.state.set(key, _VALUE)
         storage = await host._services.get(Storages).open()
-        return await measure(list(_rows(host, cold, storage)), rounds)
+        run = await measure(list(_rows(host, cold, storage)), rounds)
+        # Last: it fills the file.
+        return run.joined(await measure([await backup_row(host, folder / "warm.db")], max(1, rounds // 20)))
 
 
 @asynccontextmanager

@@ -22,6 +22,9 @@ import trio
 
 from llmspell import Host
 from llmspell.settings import load_settings
+from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.backup import Backups
+from llmspell_hookspecs.errors import StorageError
 from llmspell_hookspecs.migration import Custom, Migrations, Rename, Schema, SchemaField, SchemaVersion, Transition
 from llmspell_hookspecs.storage import Storages
 
@@ -173,7 +176,73 @@ def migration(folder: Path, count: int, seed: int) -> dict[str, int]:
     return {"forward": forward, "back": back}
 
 
-WORKS = {"migration": migration}
+async def back_up(host: Host) -> None:
+    """Make backups, of what changes in between."""
+    backups = host.get(Backups)
+    for number in range(6):
+        await host.state.set("counter", number, scope="custom:other")
+        await backups.create(incremental=number % 3 != 0)
+
+
+async def look_at_backups(host: Host) -> None:
+    """Whatever is listed can be restored."""
+    backups = host.get(Backups)
+    for each in await backups.list():
+        assert (await backups.validate(each.id)).is_valid, each
+
+
+async def restore(host: Host) -> None:
+    """Go back to the first backup, or go on with that."""
+    backups = host.get(Backups)
+    try:
+        await backups.resume()
+    except InvalidInputError:
+        await backups.restore((await backups.list())[-1].id)
+
+
+async def abandon(host: Host) -> None:
+    """Go back to the first backup, or, if that was broken off, not."""
+    backups = host.get(Backups)
+    try:
+        await backups.abandon()
+    except InvalidInputError:
+        await backups.restore((await backups.list())[-1].id)
+
+
+async def look_at_state(host: Host) -> None:
+    """Whoever can read it reads all of one time."""
+    try:
+        first = await host.state.get("k0000", scope=SCOPE)
+    except StorageError as error:
+        assert error.code == "restoring"
+        return
+    version = old if "text" in first else new
+    for number in range(0, COUNT, 7):
+        assert await host.state.get(f"k{number:04}", scope=SCOPE) == version(number), number
+
+
+def backup(folder: Path, count: int, seed: int) -> dict[str, int]:
+    """Kill who makes backups, goes back to one, and gives that up; returns how often each was."""
+
+    async def begin(host: Host) -> None:
+        await fill(host)
+        await host.get(Backups).create()
+
+    async def change(host: Host) -> None:
+        storage = await host.get(Storages).open()
+        encode = importlib.import_module("llmspell_plugins.services.state_value").encode
+        await storage.write({f"state:{SCOPE}\nk{number:04}": encode("x", new(number), 999) for number in range(COUNT)})
+
+    use(folder, begin)
+    made = rounds(folder, back_up, look_at_backups, count, seed, 0.2)
+    use(folder, change)
+    restored = rounds(folder, restore, look_at_state, count, seed, 0.3)
+    use(folder, change)
+    abandoned = rounds(folder, abandon, look_at_state, count, seed, 0.3)
+    return {"made": made, "restored": restored, "abandoned": abandoned}
+
+
+WORKS = {"migration": migration, "backup": backup}
 
 if __name__ == "__main__":
     print(json.dumps(WORKS[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))

@@ -451,6 +451,11 @@ NAMED_ELSE = {
     "Migrations.rollback": "it is an operation",
     "Migrations.forget": "it writes each time",
     "Migrations.runs": "it scans the storage each time",
+    **dict.fromkeys(
+        ("Backups.create", "Backups.restore", "Backups.resume", "Backups.abandon", "Backups.cleanup"),
+        "it is an operation, and works in threads each time",
+    ),
+    **dict.fromkeys(("Backups.list", "Backups.info", "Backups.validate"), "it reads files in a thread each time"),
     "BoundState.read": "State.entry",
     "BoundState.write": "State.set",
     "PluginSwitch.reload": "it opens a plugin each time",

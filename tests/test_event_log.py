@@ -238,7 +238,8 @@ async def test_a_full_disk_loses_events_aloud_once_and_the_log_says_how_many(
 ) -> None:
     async with host_in(tmp_path, Failing, storage="failing") as host:
         log = await record(host, 3)
-        storage: Any = await host.get(Storages).open("failing")
+        opened: Any = await host.get(Storages).open("failing")
+        storage = opened.storage
         storage.full = True
         for number in range(600):
             await host.events.publish("user.lost", {"number": number})

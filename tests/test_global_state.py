@@ -124,7 +124,6 @@ def test_a_script_counts_by_compare_and_set() -> None:
         ("State.set('k', print)", "its value cannot be kept"),
         ("State.set('k', function() end)", "its value cannot be kept"),
         ("State.set('k', 1, -1)", "give a whole number from 0"),
-        ("State.migrate('1.0.0')", "attempt to call a nil value"),
     ],
 )
 def test_what_is_wrong_is_an_error_that_a_script_may_catch(call: str, message: str) -> None:

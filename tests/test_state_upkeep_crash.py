@@ -30,3 +30,10 @@ def test_a_killed_migration_goes_on_and_is_undone_byte_for_byte(tmp_path: Path) 
     told = killed("migration", tmp_path, 7)
 
     assert told["forward"] + told["back"] > 0
+
+
+@pytest.mark.long
+def test_killed_backups_are_whole_or_not_there_and_a_killed_restore_is_all_or_refused(tmp_path: Path) -> None:
+    told = killed("backup", tmp_path, 5)
+
+    assert told["made"] + told["restored"] + told["abandoned"] > 0

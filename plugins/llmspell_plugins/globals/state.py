@@ -19,6 +19,7 @@ from llmspell_hookspecs import State, script_method
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.services import SettingsAccess
 
+from .state_backup import StateBackupMethods
 from .state_migration import StateMigrationMethods
 
 __all__ = ["StateGlobal"]
@@ -28,7 +29,7 @@ _ROW: Final = 16
 """So many values are read before others get their turn: from a file each takes a good part of a millisecond."""
 
 
-class StateGlobal(StateMigrationMethods):
+class StateGlobal(StateMigrationMethods, StateBackupMethods):
     """Keep values that outlive the script."""
 
     name: ClassVar[str] = "State"

@@ -1,8 +1,14 @@
-"""The service Storages: the storages of a host, by name."""
+"""The service Storages: the storages of a host, by name, closed while one of them is half-way to a backup.
+
+Invariant: while a storage holds a restore's marker, nothing but that restore writes to it, whichever process asks: each
+write expects that there is none. Who asks for the storage then, or reads it in the process that restores, is refused.
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Final, NoReturn, Self
 
 import trio
 
@@ -10,9 +16,12 @@ from llmspell_hookspecs import Services, Storage
 from llmspell_hookspecs.errors import StorageError
 from llmspell_hookspecs.kind import Registries, Registry
 from llmspell_hookspecs.services import SettingsAccess
-from llmspell_hookspecs.storage import Storages
+from llmspell_hookspecs.storage import Entry, Storages
 
-__all__ = ["OpenStorages"]
+__all__ = ["RESTORING", "Fenced", "OpenStorages"]
+
+RESTORING: Final = "restore/marker"
+"""The key of a restore that is not at its end."""
 
 
 class OpenStorages:
@@ -24,11 +33,131 @@ class OpenStorages:
     def __init__(self, settings: None, services: Services) -> None:
         self._registry: Registry[Storage] = services.get(Registries).of("llmspell.storage")
         self._settings = services.get(SettingsAccess)
+        self._fenced: dict[str, Fenced] = {}
 
     async def open(self, name: str = "", /) -> Storage:
         """Return an open storage; see the contract's `Storages`."""
         await trio.lowlevel.checkpoint()
-        name = name or self._settings.section("storage").backend
+        name = name or self.default
+        storage = await self._enter(name)
+        fenced = self._fenced.get(name)
+        if fenced is None or fenced.storage is not storage:
+            fenced = Fenced(name, storage)
+            await fenced.check()
+            fenced = self._fenced.setdefault(name, fenced)
+        return fenced
+
+    @property
+    def default(self) -> str:
+        """The name of the backend that settings name."""
+        name: str = self._settings.section("storage").backend
+        return name
+
+    async def bare(self, name: str) -> Storage:
+        """Return the storage itself, for who makes and restores backups: what it holds as it lies there."""
+        return below(await self._enter(name))
+
+    async def close_to_others(self, name: str, reason: str) -> None:
+        """Refuse whoever reads or writes a storage in this process; an empty reason ends that."""
+        storage = await self._enter(name)
+        fenced = self._fenced.get(name)
+        if fenced is None or fenced.storage is not storage:
+            fenced = self._fenced[name] = Fenced(name, storage)
+        fenced.close_to_others(reason)
+
+    async def _enter(self, name: str) -> Storage:
         if self._registry.closing:
             raise StorageError(f"storage {name}: the host closes; use it while it is open", code="closed")
         return await self._registry.enter(name)
+
+
+class Fenced:
+    """A storage that is closed to others while it is restored; implements `Storage`.
+
+    Reading goes straight to what it holds: a layer would cost as much as the reading.
+
+    Args:
+        name: The backend's.
+        storage: What it holds.
+
+    Attributes:
+        storage: What it holds.
+    """
+
+    def __init__(self, name: str, storage: Storage) -> None:
+        self.name = name
+        self.storage = storage
+        self._below = below(storage)
+        self._reason = ""
+        self.close_to_others("")
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the storage offers beside the contract."""
+        return getattr(self.storage, name)
+
+    async def __aenter__(self) -> Self:
+        """Return it; it is open."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Close nothing: the host does."""
+
+    async def get(self, key: str, /) -> Entry | None:
+        """Return the entry, or None."""
+        return await self.storage.get(key)
+
+    def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
+        """Return an iterator over entries in order of keys."""
+        return self.storage.scan(prefix, after=after, limit=limit)
+
+    async def write(
+        self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None
+    ) -> Mapping[str, int] | None:
+        """Write all of it or nothing, unless it is being restored; see the contract's `Storage`."""
+        if self._reason:
+            self._refuse()
+        expected = {RESTORING: 0} if expect is None else {**expect, RESTORING: 0}
+        written = await self.storage.write(batch, expect=expected)
+        if written is None:
+            await self.check()
+        return written
+
+    async def close(self) -> None:
+        """Close the storage; see the contract's `Storage`."""
+        await self.storage.close()
+
+    async def check(self) -> None:
+        """Refuse if it is half-way to a backup.
+
+        Raises:
+            StorageError: It is.
+        """
+        if await self._below.get(RESTORING) is not None:
+            message = (
+                f"storage {self.name}: it is half-way back to a backup; wait, or go on with 'llmspell backup restore "
+                "--resume', or undo it with 'llmspell backup restore --abandon'"
+            )
+            raise StorageError(message, code="restoring")
+
+    def close_to_others(self, reason: str) -> None:
+        """Refuse whoever reads or writes, for a reason; empty to open it."""
+        self._reason = reason
+        ways: dict[str, Any] = {"get": self.storage.get, "scan": self.storage.scan}
+        if hasattr(self.storage, "snapshot"):
+            ways["snapshot"] = self.storage.snapshot
+        for name, function in ways.items():
+            setattr(self, name, self._refused if reason else function)
+
+    def _refused(self, *given: Any, **named: Any) -> Any:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise StorageError(f"storage {self.name}: {self._reason}", code="restoring")
+
+
+def below(storage: Storage) -> Storage:
+    """Return what lies below a storage that only bends the values of another one; itself if it is none such."""
+    inner: Storage = getattr(storage, "sealed", storage)
+    return inner

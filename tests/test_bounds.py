@@ -481,6 +481,7 @@ NAMED_ELSE = {
     "Scripts.run_file": "one script is one operation",
     "Journal.records": "it reads in a thread each time",
     "Journal.forget": "it writes to the storage each time",
+    "Replay.run": "it reads in a thread each time",
 }
 
 

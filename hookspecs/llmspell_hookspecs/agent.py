@@ -6,7 +6,7 @@ Durations in seconds.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -113,6 +113,9 @@ class ToolRecord(Struct, frozen=True):
         hook: Which hook denied it, as ``plugin.name``.
         point: The point at which it did.
     """
+
+    volatile: ClassVar[frozenset[str]] = frozenset({"elapsed_ms"})
+    """What is new each time, for whoever compares two runs."""
 
     id: str
     name: str
@@ -229,6 +232,9 @@ class AgentInfo(Struct, frozen=True):
         last_error: Why the last run that failed did.
         scope: The script that it goes with; empty if it stays.
     """
+
+    volatile: ClassVar[frozenset[str]] = frozenset({"created_s", "busy_s", "scope"})
+    """What is new each time, for whoever compares two runs."""
 
     name: str
     id: str = ""

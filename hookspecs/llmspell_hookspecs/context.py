@@ -73,6 +73,11 @@ class OperationRef(Struct, frozen=True, gc=False):
     depth: int = 0
     baggage: Mapping[str, str] = _NOTHING
 
+    @property
+    def replayed(self) -> bool:
+        """Whether it runs again, as part of a replay."""
+        return "replay" in self.baggage
+
 
 class Failure(Struct, frozen=True):
     """Why an operation did not complete; the subject at error points.

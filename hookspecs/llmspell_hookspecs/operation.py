@@ -170,11 +170,13 @@ class HookAnswer(Struct, frozen=True):
         point: Where.
         hook: Which, as ``plugin.name``.
         answer: What.
+        subject: What it was asked about, read-only.
     """
 
     point: str
     hook: str
     answer: HookResult
+    subject: Any = None
 
 
 class RunningBody(Struct, frozen=True):

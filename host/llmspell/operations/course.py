@@ -223,10 +223,10 @@ class Course(Struct, eq=False):
             forks,
         )
 
-    def keep_answer(self, hook: Hook, answer: HookResult) -> None:
+    def keep_answer(self, hook: Hook, answer: HookResult, subject: Any) -> None:
         """Keep what a hook answered, for those who keep a journal."""
         if self.house.taps:
-            self.answers.append(HookAnswer(hook.point.name, f"{hook.plugin}.{hook.name}", answer))
+            self.answers.append(HookAnswer(hook.point.name, f"{hook.plugin}.{hook.name}", answer, subject))
 
     def cancel(self, hook: Hook, cancel: Cancel, subject: Any, cause: BaseException | None = None) -> Exception:
         """Note that a hook cancelled the operation, and return the error that says so."""

@@ -295,7 +295,7 @@ class Runner:
         ):
             course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
             if verdict is not None:
-                course.keep_answer(verdict[0], verdict[1])
+                course.keep_answer(verdict[0], verdict[1], subject)
                 failure = course.cancel(verdict[0], verdict[1], subject, verdict[2])
             rest = rest_before(course, answered, failure, ready=is_ready, judged=judged)
             return await go_on(course, decide, rest)

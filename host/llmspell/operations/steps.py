@@ -350,7 +350,7 @@ async def _judge(course: Course, chain: Chain | None, subject: Any) -> None:
         return
     verdict = await judge(chain.guards, course.context(chain, subject, course.outcome), course.limit_s)
     if verdict is not None:
-        course.keep_answer(verdict[0], verdict[1])
+        course.keep_answer(verdict[0], verdict[1], subject)
         raise course.cancel(verdict[0], verdict[1], subject, verdict[2])
 
 
@@ -534,7 +534,7 @@ async def _stop_if_denied(
     verdict = await judge(chain.guards, course.context(chain, failure, course.outcome), course.limit_s)
     denied = None if verdict is None else (verdict[0], verdict[1])
     if denied is not None:
-        course.keep_answer(*denied)
+        course.keep_answer(*denied, failure)
     if proposal is not None and isinstance(proposal.answer, Cancel):
         denied = (proposal.hook, proposal.answer)
     if denied is not None:
@@ -641,7 +641,7 @@ async def propose(
     index, phase = 0, chain.point.phase
     while (found := await next_answer(chain, index, context, course.limit_s, answered)) is not None:
         (index, hook, answer), answered = found, None
-        course.keep_answer(hook, answer)
+        course.keep_answer(hook, answer, subject)
         if isinstance(answer, Modified) and phase is Phase.ERROR:
             subject = changed_failure(subject, answer.value, hook.where)
             context = course.context(chain, subject)

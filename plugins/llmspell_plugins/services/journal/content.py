@@ -1,10 +1,11 @@
-"""Values as they stand in a journal: MessagePack, deterministic, and back into the type that asks for them.
+"""Values as they stand in a journal: MessagePack, and back into the type that asks for them.
 
 What is larger than 1 KiB is a blob, stored once in its journal under its hash. A model's request names its messages and
 tools by their hashes, so that a conversation of n turns takes n messages, not n squared.
 
-Invariant: two values of the same fields have the same bytes, whatever the order of their keys; a text that hooks are
-shown masked is masked here. What has no bytes is told in words, marked as such, and is never served.
+Invariant: what comes back has its keys in the order in which they were; what stands for a request (`digest_of`) is the
+same whatever their order. A text that hooks are shown masked is masked here. What has no bytes is told in words, marked
+as such, and is never served.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Encoder:
 def digest_of(value: Any) -> str:
     """Return what stands for what was asked: the same for equal values, whatever secrets they hold; 16 hex digits."""
     try:
-        data = _packed(value)
+        data = msgspec.msgpack.encode(value, enc_hook=_encodable, order="deterministic")
     except (TypeError, ValueError, OverflowError, RecursionError):
         data = to_json(_hidden(value)).encode()
     return blake3(data).hexdigest(8)
@@ -172,7 +173,7 @@ def failure_facts(error: BaseException) -> dict[str, Any]:
         facts = {
             name: value
             for name, value in vars(error).items()
-            if isinstance(value, str | int | float | bool) and not name.startswith("_")
+            if isinstance(value, str | int | float | bool | None) and not name.startswith("_")
         }
     code = facts.get("code", getattr(type(error), "code", "error"))
     return {
@@ -209,7 +210,8 @@ def _blob(hashed: bytes, blobs: Blobs) -> bytes:
 
 
 def _packed(value: Any) -> bytes:
-    return msgspec.msgpack.encode(value, enc_hook=_encodable, order="deterministic")
+    """Return the bytes of a value; the keys stay in their order, since who reads a mapping's text sees it."""
+    return msgspec.msgpack.encode(value, enc_hook=_encodable)
 
 
 def _encodable(value: Any) -> Any:

@@ -151,6 +151,7 @@ def _wrong_blob(records: Sequence[Written], blobs: dict[bytes, bytes], changed: 
 
 def _contents(record: Written) -> list[Content]:
     parts = [record.request, *(body.content for body in record.bodies), *(answer.content for answer in record.answers)]
+    parts += [answer.subject for answer in record.answers if answer.subject is not None]
     return parts if record.left is None else [*parts, record.left]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from llmspell_hookspecs import Modified
 from llmspell_hookspecs.context import Failure
 from llmspell_hookspecs.operation import EndedOperation, HookAnswer, OperationKind
 
@@ -71,12 +72,13 @@ class WrittenBody(Struct, frozen=True, array_like=True):
 
 
 class WrittenAnswer(Struct, frozen=True, array_like=True):
-    """What a hook answered."""
+    """What a hook answered; of one that modified a call also what it was asked about."""
 
     point: str
     hook: str
     result: str
     content: Content
+    subject: Content | None = None
 
 
 class Written(Struct, frozen=True, array_like=True):
@@ -159,7 +161,8 @@ def _body(kind: OperationKind | None, ran: Ran, encoder: Encoder) -> WrittenBody
 
 def _answer(answer: HookAnswer, encoder: Encoder) -> WrittenAnswer:
     fields = {name: getattr(answer.answer, name) for name in answer.answer.__struct_fields__}
-    return WrittenAnswer(answer.point, answer.hook, type(answer.answer).__name__, encoder.encode(fields))
+    subject = encoder.encode(answer.subject) if isinstance(answer.answer, Modified) else None
+    return WrittenAnswer(answer.point, answer.hook, type(answer.answer).__name__, encoder.encode(fields), subject)
 
 
 def _is_last(ended: EndedOperation, watched: Watched) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Final
 
 from llmspell_hookspecs.context import OperationRef
 from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody
@@ -21,6 +21,9 @@ from .record import Ran, Watched
 from .writer import Item, Writer
 
 __all__ = ["Recorder"]
+
+_CAUSES: Final = 10_000
+"""Of so many causes, the newest, the session is known."""
 
 
 class Recorder:
@@ -43,13 +46,14 @@ class Recorder:
         self._sessions = sessions
         self._replayed = replayed
         self._running: dict[str, Watched] = {}
+        self._caused: dict[str, str] = {}
         self._orders = itertools.count(int(clock.now_s() * 1e6))  # so that those of a later process come later
 
     def watch(
         self, kind: OperationKind, ref: OperationRef, subject: Any
     ) -> Callable[[Any, BaseException | None], object]:
         """Keep what a body is given and what it yields."""
-        if kind.sync or PLAYING.get() or (self._sessions and not ref.session_id):
+        if kind.sync or PLAYING.get() or (self._sessions and not self._session_of(ref)):
             return _ignore
         id, order = ref.id, next(self._orders)
         ran = Ran(order, subject, perf_counter_ns())
@@ -81,15 +85,29 @@ class Recorder:
     def tap(self, ended: EndedOperation) -> None:
         """Hand over an operation that has ended."""
         ref, kind = ended.operation, ended.of
-        if (kind is not None and kind.sync) or PLAYING.get() or (self._sessions and not ref.session_id):
+        if (kind is not None and kind.sync) or PLAYING.get():
+            return
+        session = self._session_of(ref)
+        if self._sessions and not session:
             return
         watched = self._running.pop(ref.id, None)
         if self._replayed(ref.correlation_id):
             return
         if watched is None:
             watched = Watched(WITHIN.get(), next(self._orders))
-        id, session = (ref.session_id, True) if ref.session_id else (ref.correlation_id.removeprefix("c-"), False)
-        self._writer.add(Item(id, session, ended, watched, self._now_s()))
+        id = session or ref.correlation_id.removeprefix("c-")
+        self._writer.add(Item(id, bool(session), ended, watched, self._now_s()))
+
+    def _session_of(self, ref: OperationRef) -> str:
+        """Return the session of an operation, or of what set it off: a handler of an event carries none itself."""
+        session, correlation = ref.session_id, ref.correlation_id
+        if not session:
+            return self._caused.get(correlation, "")
+        if correlation not in self._caused:
+            if len(self._caused) >= _CAUSES:
+                del self._caused[next(iter(self._caused))]
+            self._caused[correlation] = session
+        return session
 
 
 def _ignore(value: Any, error: BaseException | None) -> None:

@@ -54,6 +54,8 @@ class JournalService:
     def __init__(self, settings: None, services: Services) -> None:
         self._settings: JournalSettings = services.get(SettingsAccess).section("journal")
         self._services = services
+        backend = services.get(SettingsAccess).plain("storage.backend")
+        self._storage: str = self._settings.storage or backend  # a replay has another one for all else
         self._clock = services.get(Clock)
         self._stack = ExitStack()
         self._go_on: Callable[[], None] | None = None
@@ -107,7 +109,7 @@ class JournalService:
 
     async def storage(self) -> Storage:
         """Return where journals are."""
-        return await self._services.get(Storages).open(self._settings.storage)
+        return await self._services.get(Storages).open(self._storage)
 
     async def flush(self) -> None:
         """Wait until all that ended before is on record; see the contract's `Journal`."""

@@ -83,7 +83,7 @@ class ReplayService:
                     values.append(thaw(await self._again(player, record)))
                 except _NotAloneError as error:
                     player.skip(index)
-                    skipped.append(f"{paths[index]}: {error}")
+                    skipped.append(f"{paths[index]}: {line_of_error(error)}")
                 except (
                     Exception
                 ) as error:  # of any class, since it is what others raise: the record tells if it differs

@@ -221,7 +221,7 @@ class FixedWindow:
         window = max(this, self._window)
         used = self._used_in(window)
         at_ns = now_ns if window == this else self._start(window) + self._per_ns // 2  # no edge: clocks are rounded
-        return [(at_ns, used)] if used else []
+        return [(at_ns, used)] if used or window > this else []  # those before a later one are closed, whatever it has
 
     def _used_in(self, window: int) -> int:
         """What counts in a window that is not before the last one; what is owed is paid off by those between."""

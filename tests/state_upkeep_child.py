@@ -26,6 +26,7 @@ from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.backup import Backups
 from llmspell_hookspecs.errors import StorageError
 from llmspell_hookspecs.migration import Custom, Migrations, Rename, Schema, SchemaField, SchemaVersion, Transition
+from llmspell_hookspecs.state_scopes import StateScopes
 from llmspell_hookspecs.storage import Storages
 
 COUNT = 1000
@@ -242,7 +243,29 @@ def backup(folder: Path, count: int, seed: int) -> dict[str, int]:
     return {"made": made, "restored": restored, "abandoned": abandoned}
 
 
-WORKS = {"migration": migration, "backup": backup}
+def scopes(folder: Path, count: int, seed: int) -> dict[str, int]:
+    """Kill who moves a scope; returns how often."""
+
+    async def move(host: Host) -> None:
+        await host.get(StateScopes).move(SCOPE, "custom:moved")
+
+    async def look(host: Host) -> None:
+        here, there = set(await host.state.keys(SCOPE)), set(await host.state.keys("custom:moved"))
+        assert not here & there
+        assert len(here | there) == COUNT
+
+    async def all_moved(host: Host) -> None:
+        assert await host.state.keys(SCOPE) == []
+        for number in range(COUNT):
+            assert await host.state.get(f"k{number:04}", scope="custom:moved") == old(number)
+
+    use(folder, fill)
+    cut = rounds(folder, move, look, count, seed, 0.2)
+    use(folder, all_moved)
+    return {"cut": cut}
+
+
+WORKS = {"migration": migration, "backup": backup, "scopes": scopes}
 
 if __name__ == "__main__":
     print(json.dumps(WORKS[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))

@@ -456,6 +456,7 @@ NAMED_ELSE = {
         "it is an operation, and works in threads each time",
     ),
     **dict.fromkeys(("Backups.list", "Backups.info", "Backups.validate"), "it reads files in a thread each time"),
+    **dict.fromkeys(("StateScopes.copy", "StateScopes.move", "StateScopes.clear"), "it is an operation"),
     "BoundState.read": "State.entry",
     "BoundState.write": "State.set",
     "PluginSwitch.reload": "it opens a plugin each time",

@@ -37,3 +37,10 @@ def test_killed_backups_are_whole_or_not_there_and_a_killed_restore_is_all_or_re
     told = killed("backup", tmp_path, 5)
 
     assert told["made"] + told["restored"] + told["abandoned"] > 0
+
+
+@pytest.mark.long
+def test_a_killed_move_of_a_scope_leaves_each_value_in_one_of_the_two(tmp_path: Path) -> None:
+    told = killed("scopes", tmp_path, 5)
+
+    assert told["cut"] > 0

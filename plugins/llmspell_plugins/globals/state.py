@@ -18,6 +18,7 @@ import trio
 from llmspell_hookspecs import State, script_method
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.services import SettingsAccess
+from llmspell_hookspecs.state_scopes import StateScopes
 
 from .state_backup import StateBackupMethods
 from .state_migration import StateMigrationMethods
@@ -149,6 +150,27 @@ class StateGlobal(StateMigrationMethods, StateBackupMethods):
     async def tool_set(self, id: str, key: str, value: Any) -> int:
         """Keep something for a tool and return its version."""
         return await self._state.set(key, value, scope=f"tool:{id}")
+
+    @script_method()
+    async def copy_scope(self, source: str, target: str, overwrite: bool = True) -> int:
+        """Copy every value of a scope to another one, and return how many.
+
+        Args:
+            source: Which scope.
+            target: Where to.
+            overwrite: Whether to replace what is there under the same key.
+        """
+        return (await self.services.get(StateScopes).copy(source, target, overwrite=overwrite)).items
+
+    @script_method()
+    async def move_scope(self, source: str, target: str, overwrite: bool = True) -> int:
+        """Move every value of a scope to another one, and return how many; as ``copy_scope``."""
+        return (await self.services.get(StateScopes).move(source, target, overwrite=overwrite)).items
+
+    @script_method()
+    async def clear_scope(self, scope: str) -> int:
+        """Delete every value of a scope, and return how many."""
+        return (await self.services.get(StateScopes).clear(scope)).items
 
     @property
     def _state(self) -> State:

@@ -11,21 +11,23 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Annotated, Any, ClassVar, Final, NoReturn
 
 import trio
 from msgspec import structs
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import InvalidInputError, OperationCancelledError, Services, State, Storage
+from llmspell_hookspecs import InvalidInputError, OperationCancelledError, Policy, Services, State, Storage
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import ComponentNotFoundError, StorageError
+from llmspell_hookspecs.globs import Globs
 from llmspell_hookspecs.migration import BoundState, Migrations
 from llmspell_hookspecs.operation import OperationKind, Operations
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.state import StateConflict, StateDelete, StateRead, StateValue, StateWrite
 from llmspell_hookspecs.storage import Entry, Storages
 from llmspell_hookspecs.transaction import joined
+from llmspell_plugins.storage.memory import Memory
 
 from .state_address import SCOPES, address, canonical, prefix_of
 from .state_value import decode, encode, has_many
@@ -43,6 +45,12 @@ class StateSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_value_bytes: int = Field(default=10_000_000, ge=1, description="How large one value may be, encoded.")
+    ephemeral: Annotated[tuple[str, ...], Policy.FREE] = Field(
+        default=(), description="Scopes, as globs, whose values are only kept in memory, as long as the host is open."
+    )
+    sensitive: Annotated[tuple[str, ...], Policy.SUPERSET_ONLY] = Field(
+        default=(), description="Scopes, as globs, that are written to an encrypted storage or not at all."
+    )
 
 
 class StateService:
@@ -58,6 +66,9 @@ class StateService:
         self._operations = services.get(Operations)
         self._run = self._operations.run
         self._storage: Storage | None = None
+        self._ephemeral, self._sensitive = Globs(settings.ephemeral), Globs(settings.sensitive)
+        self._classed = bool(settings.ephemeral or settings.sensitive)
+        self._memory: Memory | None = None
         self._reader = functools.lru_cache(_READERS)(self._make_reader)
 
     async def get(self, key: str, /, *, scope: str = "global") -> Any:
@@ -106,6 +117,8 @@ class StateService:
             if approved is not question:  # a hook changed it
                 return await self._read(approved)
             storage = joined(self._storage or await self._open())
+            if self._classed:
+                storage = await self._kept_in(scope, storage)
             entry = await (storage.get(place) if bound is None else bound.read(storage, place))
             if entry is None:
                 return absent
@@ -116,7 +129,7 @@ class StateService:
     # The bodies.
 
     async def _read(self, read: StateRead) -> StateValue:
-        storage = joined(self._storage or await self._open())
+        storage = await self._kept_in(read.scope, joined(self._storage or await self._open()))
         if not read.key:
             return StateValue(read.scope, "", await self._keys(storage, read))
         place, bound = address(read.scope, read.key), self._bound(read.scope, read.key)
@@ -143,14 +156,16 @@ class StateService:
         place = address(write.scope, write.key)
         given = f"state {write.scope} {write.key!r}", write.value, self._max_bytes
         encoded = await trio.to_thread.run_sync(encode, *given) if has_many(write.value) else encode(*given)
-        storage = joined(self._storage or await self._open())
+        storage = await self._kept_in(write.scope, joined(self._storage or await self._open()))
+        if self._classed:
+            self._check_sensitive(write.scope, write.key, storage)
         written = await self._put(storage, write, place, encoded, write.expect)
         if written is None and write.expect is not None:
             await self._conflict(storage, place, write)
         return StateValue(write.scope, write.key, write.value, True, _written(storage, place, written))
 
     async def _delete(self, delete: StateDelete) -> StateValue:
-        storage = joined(self._storage or await self._open())
+        storage = await self._kept_in(delete.scope, joined(self._storage or await self._open()))
         place = address(delete.scope, delete.key)
         while True:
             entry = await storage.get(place)
@@ -159,6 +174,25 @@ class StateService:
             if await self._put(storage, delete, place, None, entry.version) is not None:
                 return StateValue(delete.scope, delete.key, _decoded(place, entry), True, entry.version)
             await trio.sleep(_STALE_S)
+
+    async def _kept_in(self, scope: str, storage: Storage) -> Storage:
+        """Return where the values of a scope are: in the storage, or in memory if they are ephemeral."""
+        if not self._classed or not self._ephemeral.match(scope):
+            return storage
+        if self._memory is None:
+            memory = Memory()
+            self._memory = await memory.__aenter__()  # it holds nothing that has to be given back
+        return self._memory
+
+    def _check_sensitive(self, scope: str, key: str, storage: Storage) -> None:
+        if storage is self._memory or not self._sensitive.match(scope):
+            return
+        if getattr(self._storage, "sealed", None) is None:
+            message = (
+                f"state {scope} {key!r}: it is sensitive, and the storage is not encrypted; "
+                "set storage.backend to encrypted, or let the scope be ephemeral"
+            )
+            raise StorageError(message, code="sensitive")
 
     async def _put(
         self, storage: Storage, asked: StateWrite | StateDelete, place: str, value: bytes | None, expect: int | None
@@ -170,6 +204,8 @@ class StateService:
         return await storage.write({place: value}, expect=None if expect is None else {place: expect})
 
     def _bound(self, scope: str, key: str) -> BoundState | None:
+        if self._classed and self._ephemeral.match(scope):
+            return None
         migrations = self._migrations
         return None if migrations is None else migrations.bound(scope, key)
 

@@ -269,3 +269,23 @@ async def test_a_head_whose_name_is_none_loses_records_aloud_and_ends_no_writer(
         nursery.cancel_scope.cancel()
 
     assert log.lost == 2
+
+
+async def test_a_record_that_was_lost_is_told_once_and_those_after_it_are_not_blamed(tmp_path: Path) -> None:
+    storage = Memory()
+    await storage.__aenter__()
+    log = AuditLog(storage, places(tmp_path))
+    await log.load()
+    (head := tmp_path / "audit.head").mkdir()  # nothing can be written there
+    lost = log.add({"x": 1})
+    with pytest.raises(StorageError, match="see to the storage"):
+        await log.flush()
+    head.rmdir()
+
+    log.add({"x": 2})
+    await log.flush()
+    with pytest.raises(StorageError, match="see to the storage"):  # who wrote that one has not heard of it yet
+        await log.flush(lost)
+    await log.flush()
+
+    assert (log.lost, log.written, log.error) == (1, 1, "")

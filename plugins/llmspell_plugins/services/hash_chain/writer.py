@@ -48,7 +48,7 @@ class ChainLog:
         self._key = b""
         self._head = Head(0, FIRST)
         self._pending: list[tuple[int, str]] = []
-        self._asked = self._done = 0
+        self._asked = self._done = self._told = 0
         self._failed: dict[int, str] = {}
         self._wake, self._settled = trio.Event(), trio.Event()
         self._turn = trio.Lock()
@@ -92,7 +92,7 @@ class ChainLog:
         """Wait until the record of a ticket, or all so far, are kept.
 
         Raises:
-            StorageError: They could not be.
+            StorageError: They could not be; without a ticket, of those that no such call was told of before.
         """
         wanted = ticket or self._asked
         while self._done < wanted:
@@ -100,7 +100,11 @@ class ChainLog:
             await self._write_pending()
             if self._done < wanted:
                 await settled.wait()
-        problem = self._failed.pop(wanted, "") if ticket else next(iter(self._failed.values()), "")
+        if ticket:
+            problem = self._failed.pop(ticket, "")
+        else:  # who asks for one of them later is told of it, too
+            untold = (each for at, each in self._failed.items() if self._told < at <= wanted)
+            problem, self._told = next(untold, ""), max(self._told, wanted)
         if problem:
             raise StorageError(f"{self._places.name}: {problem}; see to the storage")
 

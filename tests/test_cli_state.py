@@ -104,7 +104,7 @@ def test_what_is_deleted_is_gone(llmspell: Any) -> None:
         (("get", "k", "--scope", "agnt:x"), 1, "did you mean agent:x?"),
         (("get", "k", "--set", "storage.backend=sqlit"), 2, "did you mean sqlite"),
         (("get", "k", "--set", "storage.sqlite.path=/dev/null/x"), 1, "storage /dev/null/x:"),
-        (("get", "k", "--set", "storage.sqlite.pth=x"), 1, "storage.sqlite.pth: Extra inputs are not permitted"),
+        (("get", "k", "--set", "storage.sqlite.pth=x"), 1, "storage.sqlite.pth: there is none of this name"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(llmspell: Any, arguments: tuple[str, ...], code: int, message: str) -> None:

@@ -93,7 +93,10 @@ async def test_a_function_without_a_mark_is_told_both_marks() -> None:
     ("table", "told"),
     [
         ({}, r"^tools\.place\.url: it has no default; set it in \[tools\.place\]$"),
-        ({"ur": "x"}, r"^tools\.place\.ur: Extra inputs are not permitted; fix it, there are unit, url$"),
+        (
+            {"ur": "x"},
+            r"^tools\.place\.ur: there is none of this name; did you mean url\?; fix it, there are unit, url$",
+        ),
     ],
 )
 async def test_a_setting_that_must_be_set_says_where(table: dict[str, str], told: str) -> None:

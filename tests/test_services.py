@@ -306,10 +306,18 @@ def test_a_host_that_ends_badly_closes_its_storages_after_those_who_use_them(how
     ("tables", "error", "message"),
     [
         ({"backend": "sqlight"}, ComponentNotFoundError, r"storage 'sqlight': there is none; did you mean sqlite"),
-        ({"sqlite": {"pth": "x"}}, PluginError, r"^storage\.sqlite\.pth: Extra inputs are not permitted; fix it"),
-        ({"sqlite": {"durability": "some"}}, PluginError, r"^storage\.sqlite\.durability: Input should be"),
+        (
+            {"sqlite": {"pth": "x"}},
+            PluginError,
+            r"^storage\.sqlite\.pth: there is none of this name; did you mean path\?; fix it",
+        ),
+        ({"sqlite": {"durability": "some"}}, PluginError, r"^storage\.sqlite\.durability: it should be one of"),
         ({"sqlite": {"path": "notes.txt"}}, StorageError, r"notes\.txt: file is not a database"),
-        ({"backend": "memory", "memory": {"path": "x"}}, PluginError, r"^storage\.memory\.path: Extra inputs"),
+        (
+            {"backend": "memory", "memory": {"path": "x"}},
+            PluginError,
+            r"^storage\.memory\.path: there is none of this name",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_storage_is_one_line(

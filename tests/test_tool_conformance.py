@@ -49,7 +49,10 @@ async def test_an_example_that_the_tool_would_refuse_is_told_when_it_is_loaded()
         return text
 
     async with opened(wrong) as host:
-        with pytest.raises((PluginError, ComponentNotFoundError), match=r"misspelt.*text: Field required"):
+        with pytest.raises(
+            (PluginError, ComponentNotFoundError),
+            match=r"misspelt.*txet: there is none of this name; did you mean text?",
+        ):
             host.get(Tools).describe("wrong")
 
 

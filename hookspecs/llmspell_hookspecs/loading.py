@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from .errors import PluginError
 from .foreign import Blamed, text_of
-from .parameters import models_at, validate, written_names
+from .parameters import first_problem, models_at, validate, written_names
 from .plugin import PluginInfo
 from .spelling import told
 
@@ -88,14 +88,12 @@ def _validated(model: type[BaseModel], table: dict[str, Any], where: str) -> Bas
     try:
         return validate(model, table)
     except ValidationError as error:
-        problems = error.errors()
-        first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-        key = ".".join([where, *(str(part) for part in first["loc"])])
-        told = first["msg"].removeprefix("Value error, ")
-        message = f"{key}: {told}" if "; " in told else f"{key}: {told}; fix it, or take it out for the default"
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted({name for each in models_at(model, first["loc"]) for name in written_names(each)}))
-            message = f"{key}: {first['msg']}; fix it, there are {known or 'none'}"
-        elif first["type"] == "missing":
+        problem = first_problem(model, error)
+        key, words = f"{where}.{problem.where}".rstrip("."), problem.words
+        message = f"{key}: {words}" if "; " in words else f"{key}: {words}; fix it, or take it out for the default"
+        if problem.kind == "extra_forbidden":
+            known = {name for each in models_at(model, problem.path) for name in written_names(each)}
+            message = f"{key}: {words}; fix it, there are {', '.join(sorted(known)) or 'none'}"
+        elif problem.kind == "missing":
             message = f"{key}: it has no default; set it in [{key.rpartition('.')[0]}]"
         raise PluginError(message, plugin=where.rpartition(".")[2]) from None

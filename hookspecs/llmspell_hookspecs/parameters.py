@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +18,21 @@ from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from .bounds import check_bounds
+from .spelling import meant
 
-__all__ = ["UnknownKey", "models_at", "unknown_keys", "validate", "without_keys", "written_names", "written_path"]
+__all__ = [
+    "Problem",
+    "UnknownKey",
+    "first_problem",
+    "models_at",
+    "unknown_keys",
+    "validate",
+    "without_keys",
+    "written_names",
+    "written_path",
+]
+
+_WORDS = re.compile(r"'((?:[^'\\]|\\.)*)'")
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -83,6 +97,54 @@ def validate(model: type[Model], given: Any) -> Model:
         if not all(_is_allowed(model, each["type"], each["loc"]) for each in error.errors(include_input=False)):
             raise
     return model.model_validate(given)
+
+
+class Problem(Struct, frozen=True):
+    """What is wrong with a value that does not fit a model.
+
+    Attributes:
+        where: Its place as people write it, joined by dots; empty for the whole.
+        path: Its place as pydantic has it.
+        kind: What pydantic calls it.
+        words: What people are told of it, without the value, which may be secret.
+    """
+
+    where: str
+    path: tuple[int | str, ...]
+    kind: str
+    words: str
+
+
+def first_problem(model: type[BaseModel], error: ValidationError) -> Problem:
+    """Return what people are told of an error of a model's.
+
+    A key that the model does not take comes first: what is missing was probably meant by it.
+
+    Args:
+        model: What did not fit.
+        error: What pydantic says.
+    """
+    found = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
+    place = found["loc"]
+    return Problem(written_path(model, place), place, found["type"], _told(model, found))
+
+
+def _told(model: type[BaseModel], found: Mapping[str, Any]) -> str:
+    kind, said = found["type"], found["msg"]
+    if kind == "extra_forbidden":
+        known = {name for each in models_at(model, found["loc"]) for name in written_names(each)}
+        near = meant(str(found["loc"][-1]), known, "")
+        return f"there is none of this name{near and f'; {near}'}"
+    if kind == "missing":
+        return "it is missing"
+    if kind in ("literal_error", "enum"):
+        expected = str(found["ctx"]["expected"])
+        words = _WORDS.findall(expected)
+        near = meant(str(found["input"])[:80].lower(), words, "")
+        return f"it should be {'one of ' if len(words) > 1 else ''}{', '.join(words) or expected}{near and f'; {near}'}"
+    for start in ("Value error, ", "Input ", "Value "):
+        said = said.removeprefix(start)
+    return f"it {said.split(', unable')[0]}" if said.startswith("should ") else said
 
 
 def models_at(model: type[BaseModel], path: Sequence[int | str]) -> set[type[BaseModel]]:

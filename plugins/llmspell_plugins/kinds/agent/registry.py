@@ -15,7 +15,7 @@ from llmspell_hookspecs.agent import AgentConfig, AgentKind
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.kind import Registry
-from llmspell_hookspecs.parameters import validate, written_names, written_path
+from llmspell_hookspecs.parameters import first_problem, validate, written_names
 
 from .handle import Handle
 
@@ -93,8 +93,8 @@ def _check_options(kind: type[Agent], config: AgentConfig) -> None:
     try:
         validate(kind.Options, dict(config.options))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = f"options.{written_path(kind.Options, first['loc'])}".rstrip(".")
+        problem = first_problem(kind.Options, error)
+        field = f"options.{problem.where}".rstrip(".")
         known = ", ".join(written_names(kind.Options))
-        message = f"agent {config.name}: {field}: {first['msg']}; kind {config.kind} takes {known}"
+        message = f"agent {config.name}: {field}: {problem.words}; kind {config.kind} takes {known}"
         raise InvalidInputError(message, field=field) from None

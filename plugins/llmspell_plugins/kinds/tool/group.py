@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from llmspell_hookspecs import SecurityLevel, Tool, ToolExample
 from llmspell_hookspecs.kind import ComponentGroup
-from llmspell_hookspecs.parameters import validate
+from llmspell_hookspecs.parameters import first_problem, validate
 from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.tool import ToolLimits
 
@@ -76,9 +76,9 @@ def _example_problem(tool: Tool[Any]) -> str:
         try:
             validate(tool.parameters, dict(each.parameters))
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "parameters"
-            return f"has an example {told(each.name, 40)} that it would refuse: {field}: {first['msg']}; correct it"
+            found = first_problem(tool.parameters, error)
+            wrong = f"{found.where or 'parameters'}: {found.words}"
+            return f"has an example {told(each.name, 40)} that it would refuse: {wrong}; correct it"
     return ""
 
 

@@ -37,7 +37,7 @@ from llmspell_hookspecs.fit import freeze_fields, plain
 from llmspell_hookspecs.foreign import Blamed, let_pass, passes, remedy, text_of
 from llmspell_hookspecs.kind import CallOptions, ComponentKind, Declared, Registries
 from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operations
-from llmspell_hookspecs.parameters import UnknownKey, unknown_keys, validate, without_keys, written_names, written_path
+from llmspell_hookspecs.parameters import UnknownKey, first_problem, unknown_keys, validate, without_keys, written_names
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.secret import hide, reveal
 from llmspell_hookspecs.services import Levels, ProjectFolder, SettingsAccess, Tools
@@ -575,10 +575,10 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
     try:
         return validate(tool.parameters, given)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = written_path(tool.parameters, first["loc"]) or "parameters"
+        problem = first_problem(tool.parameters, error)
+        field = problem.where or "parameters"
         known = ", ".join(written_names(tool.parameters))
-        message = f"tool:{tool.name}: parameter {field}: {first['msg']}; it takes {known}"
+        message = f"tool:{tool.name}: parameter {field}: {problem.words}; it takes {known}"
         message = _masked(message, secrets)
         # Not chained: pydantic's text quotes what was given, which may hold a secret.
         raise InvalidInputError(message, field=field) from None

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from llmspell_hookspecs.bounds import check_bounds
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import InvalidInputError, line_of_error, text_of_error
+from llmspell_hookspecs.parameters import first_problem
 from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflows import Branch, Pattern, Retries, Stage, WorkflowDefinition
 from llmspell_plugins.kinds.hiding import hide_value
@@ -425,12 +426,12 @@ def _options(definition: WorkflowDefinition, pattern: Pattern, where: str) -> An
     try:
         return pattern.Options.model_validate(dict(definition.options))
     except ValidationError as error:
-        wrong = error.errors()[0]
-        field = ".".join(map(str, wrong["loc"]))
+        wrong = first_problem(pattern.Options, error)
+        field = ".".join(map(str, wrong.path))
         known = [given.alias or name for name, given in pattern.Options.model_fields.items()]
-        if wrong["type"] == "extra_forbidden" and len(wrong["loc"]) == 1:
+        if wrong.kind == "extra_forbidden" and len(wrong.path) == 1:
             raise _no_option(field, pattern, known, where) from None
-        message = f"{where}: {field}: {wrong['msg']}; the pattern {pattern.name} takes {', '.join(known)}"
+        message = f"{where}: {field}: {wrong.words}; the pattern {pattern.name} takes {', '.join(known)}"
         raise InvalidInputError(message, field=field) from None
 
 

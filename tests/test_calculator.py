@@ -227,6 +227,10 @@ def test_validate_answers_a_verdict() -> None:
     assert verdict["error"].startswith("calculator: '1 +'")
 
 
+def test_the_expression_may_be_called_so_as_old_scripts_have_it() -> None:
+    assert call(Calculator, expression="2 * 3").result["result"] == 6
+
+
 def test_every_function_of_the_catalog_can_be_called() -> None:
     groups = call(Calculator, operation="functions").result
 
@@ -245,7 +249,7 @@ def test_every_function_of_the_catalog_can_be_called() -> None:
         {"input": "x", "variables": {"x": "many"}},
         {"input": "x", "variables": {"x": 10**400}},
         {"input": "1", "variables": {f"x{index}": 1 for index in range(51)}},
-        {"expression": "1"},
+        {"expresion": "1"},
     ],
 )
 def test_wrong_parameters_are_refused(parameters: dict[str, Any]) -> None:

@@ -329,7 +329,7 @@ async def test_a_file_that_is_no_database_is_told(tmp_path: Path, kind: str) -> 
 
 async def test_without_connections_nothing_can_be_asked() -> None:
     async with opened(DatabaseConnector) as host:
-        with pytest.raises(ToolError, match=r"\(none is set\); name one of \[tools\.database-connector") as caught:
+        with pytest.raises(ToolError, match=r"none is set; a person may set one in \[tools\.database-conn") as caught:
             await host.call("tool:database-connector", {"operation": "query", "query": "SELECT 1"})
 
     assert caught.value.code == "not_configured"

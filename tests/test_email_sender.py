@@ -377,7 +377,9 @@ async def test_a_cancelled_call_ends_while_the_server_says_nothing(silent: Post)
 
 async def test_without_a_server_nothing_is_sent() -> None:
     async with opened(EmailSender) as host:
-        with pytest.raises(ToolError, match=r"\(none is set\); name one of \[tools\.email-sender\.servers\]"):
+        with pytest.raises(
+            ToolError, match=r"none is set; a person may set one in \[tools\.email-sender\.servers\.NAME\]"
+        ):
             await host.call("tool:email-sender", MAIL)
 
 

@@ -36,6 +36,28 @@ async def test_view_shows_lines_with_their_numbers(notes: Path, first: int, last
     assert result["line_count"] == 4
 
 
+async def test_parameters_may_be_spelled_as_models_are_trained_to(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+
+    async def edit(command: str, **given: Any) -> Any:
+        return (await called(tmp_path, NAME, command=command, path=str(path), **given)).result
+
+    await edit("create", file_text=TEXT)
+    await edit("str_replace", old_str="three", new_str="3")
+    await edit("insert", insert_line=0, insert_text="zero")
+    assert path.read_text() == "zero\n" + TEXT.replace("three", "3")
+    assert (await edit("view", view_range=[2, 3]))["content"] == "     2\tone\n     3\ttwo\n"
+    assert (await edit("view", view_range=[4, -1]))["content"] == "     4\t3\n     5\ttwo and a half\n"
+    for wrong in (
+        {"view_range": [3, 2]},
+        {"view_range": [0, 2]},
+        {"view_range": [1]},
+        {"view_range": [1, 2], "end_line": 2},
+    ):
+        with pytest.raises(InvalidInputError):
+            await edit("view", **wrong)
+
+
 async def test_str_replace_changes_the_one_place(notes: Path) -> None:
     expected = oracle("sed", "s/three/3/", notes)
 

@@ -149,8 +149,20 @@ async def test_a_number_of_more_digits_than_can_be_written_is_refused() -> None:
     assert caught.value.code == "invalid_input"
 
 
+async def test_what_is_wrong_with_a_document_is_told_without_advice_for_programmers() -> None:
+    with pytest.raises(ToolError, match="found duplicate key") as twice:
+        await _call("yaml-processor", input="a: 1\na: 2")
+    with pytest.raises(ToolError, match="Premature end of data") as cut:
+        await _call("xml-processor", operation="parse", input="<a>")
+
+    assert not any(word in str(twice.value) for word in ("http", "unicode string", "suppress"))
+    assert "<string>" not in str(cut.value)
+
+
 async def test_a_path_is_looked_up_and_documents_are_merged() -> None:
     assert (await _call("yaml-processor", operation="query", input=YAML, query="b.0.t")).result == "text"
+    for spelled in (".b[0].t", "$.b[0].t", "b[0].t"):
+        assert (await _call("yaml-processor", operation="query", input=YAML, query=spelled)).result == "text"
     with pytest.raises(ToolError, match=r"'q' of 'a\.q' is not there"):
         await _call("yaml-processor", operation="query", input=YAML, query="a.q")
     merged = await _call("yaml-processor", operation="merge", input="a: {x: 1, y: 2}\nb: 1", other="a: {y: 3}\nc: 4")

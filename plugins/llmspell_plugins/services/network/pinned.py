@@ -116,9 +116,8 @@ class PinnedNetwork:
         try:
             addresses = await self._resolver(target.host, target.port)
         except (OSError, UnicodeError) as error:
-            message = (
-                f"{target.shown}: the host {target.host!r} cannot be resolved ({line_of_error(error)}); check its name"
-            )
+            why = getattr(error, "strerror", None) or line_of_error(error)
+            message = f"{target.shown}: the host {target.host!r} cannot be resolved ({why}); check its name"
             raise ToolError(message, code="connection") from error
         return self._hosts.judge(target, addresses, trusted=trusted)
 

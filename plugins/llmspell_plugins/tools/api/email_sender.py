@@ -246,8 +246,11 @@ class EmailSender(Tool[EmailParameters]):
             return next(iter(known.items()))
         if name in known:
             return name, known[name]
-        what = "several are set, and none was named" if name is None and known else f"there is no {name or 'one'!r}"
-        names = ", ".join(sorted(known)) or "none is set"
+        if not known:
+            message = f"{TOOL}: provider: none is set; a person may set one in [tools.{TOOL}.servers.NAME]"
+            raise ToolError(message, code="not_configured")
+        what = "several are set, and none was named" if name is None else f"there is no {name!r}"
+        names = ", ".join(sorted(known))
         message = f"{TOOL}: provider: {what} ({names}); name one of [tools.{TOOL}.servers]"
         raise ToolError(message, code="not_configured")
 

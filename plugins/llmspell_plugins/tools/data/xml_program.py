@@ -6,6 +6,7 @@ for ever, and nothing stops it from inside, so these functions run where they ca
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from llmspell_hookspecs import ToolError
@@ -108,7 +109,8 @@ def _read(text: str, where: str = "input", blank: bool = True) -> Any:
     try:
         root = etree.fromstring(_declared(text).encode(), parser)
     except etree.XMLSyntaxError as error:
-        message = f"xml-processor: {where}: {line_of_error(error)[:300]}; give well-formed XML"
+        told = re.sub(r" \(<string>, line \d+\)$", "", line_of_error(error))
+        message = f"xml-processor: {where}: {told[:300]}; give well-formed XML"
         raise ToolError(message, code="invalid_input", details={"line": error.lineno}) from None
     except (ValueError, UnicodeEncodeError) as error:
         message = f"xml-processor: {where}: {line_of_error(error)[:200]}; give well-formed XML"

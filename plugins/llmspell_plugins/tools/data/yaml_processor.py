@@ -28,7 +28,9 @@ class YamlProcessorParameters(BaseModel):
         default="parse", description="parse YAML, dump a value as YAML, query a path, or merge two documents."
     )
     input: Any = Field(description="The YAML; for dump any value.")
-    query: str = Field(default="", max_length=1000, description="Where to, such as servers.0.name, for query.")
+    query: str = Field(
+        default="", max_length=1000, description="For query: where to, as servers.0.name or .servers[0].name."
+    )
     other: str | None = Field(default=None, max_length=5_000_000, description="The YAML that wins, for merge.")
     all_documents: bool = Field(default=False, description="For parse and query: a list of all documents.")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from datetime import date, datetime
 from io import StringIO
 from typing import Any
@@ -34,7 +35,8 @@ def parse(text: str, every: bool, path: str = "") -> Any:
     try:
         value = list(reader.load_all(text)) if every else reader.load(text)
     except YAMLError as error:
-        raise _invalid(" ".join(line_of_error(error).split())[:300]) from None
+        told = " ".join(line_of_error(error).split()).partition(" To suppress this check")[0]  # advice for programmers
+        raise _invalid(told.replace('in "<unicode string>", ', "at ")[:300]) from None
     except RecursionError:
         raise _invalid("it is nested too deeply") from None
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
@@ -71,8 +73,14 @@ def _merged(first: Any, second: Any) -> Any:
     return {**first, **second, **shared}
 
 
+def _steps(path: str) -> list[str]:
+    """The keys and places of a path, written ``a.0.b``, or as jq and JSONPath have it: ``.a[0].b``, ``$.a[0].b``."""
+    plain = re.sub(r"\[(\d+)\]", r".\1", path.removeprefix("$")).removeprefix(".")
+    return plain.split(".") if plain else []
+
+
 def _part(value: Any, path: str) -> Any:
-    for step in path.split(".") if path else ():
+    for step in _steps(path):
         try:
             known = isinstance(value, dict) and step in value
             value = value[step if known else int(step)]

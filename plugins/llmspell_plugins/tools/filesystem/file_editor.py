@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from llmspell_hookspecs import SecurityLevel, Services, Tool, ToolContext, ToolError, ToolExample, ToolResult
 from llmspell_hookspecs.tool import Access, PathAccess
@@ -30,16 +30,27 @@ class FileEditorParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     operation: Literal["view", "create", "str_replace", "insert", "undo"] = Field(
-        default="view", description="What to do; replace and undo_edit are taken for theirs."
+        default="view",
+        validation_alias=AliasChoices("operation", "command"),
+        description="What to do; replace and undo_edit are taken for theirs. Also called command.",
     )
     path: str = Field(description="The file.")
     start_line: int = Field(default=1, ge=1, description="For view: the first line.")
     end_line: int | None = Field(default=None, ge=1, description="For view: the last line; the file's if left out.")
+    view_range: list[int] | None = Field(
+        default=None, min_length=2, max_length=2, description="For view: both lines in one; -1 for the file's last."
+    )
     old_text: str | None = Field(
-        default=None, min_length=1, description="For str_replace: what stands in the file, exactly once."
+        default=None,
+        min_length=1,
+        validation_alias=AliasChoices("old_text", "old_str"),
+        description="For str_replace: what stands in the file, exactly once. Also called old_str.",
     )
     new_text: str | None = Field(
-        default=None, description="For create, str_replace and insert: what is written; an empty text takes out."
+        default=None,
+        validation_alias=AliasChoices("new_text", "new_str", "file_text", "insert_text"),
+        description="For create, str_replace and insert: what is written; an empty text takes out. "
+        "Also called new_str, file_text and insert_text.",
     )
     insert_line: int | None = Field(
         default=None, ge=0, description="For insert: after which line; 0 for the beginning of the file."
@@ -48,8 +59,9 @@ class FileEditorParameters(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _spelled(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("operation"), str):
-            return {**given, "operation": _SPELLINGS.get(given["operation"], given["operation"])}
+        for name in ("operation", "command"):
+            if isinstance(given, dict) and isinstance(given.get(name), str):
+                return {**given, name: _SPELLINGS.get(given[name], given[name])}
         return given
 
     @model_validator(mode="after")
@@ -59,6 +71,12 @@ class FileEditorParameters(BaseModel):
             "str_replace": ["old_text", "new_text"],
             "insert": ["insert_line", "new_text"],
         }
+        if self.view_range is not None:
+            if "start_line" in self.model_fields_set or "end_line" in self.model_fields_set:
+                raise ValueError("give view_range, or start_line and end_line")
+            first, last = self.view_range
+            if first < 1 or (last < first and last != -1):
+                raise ValueError("view_range needs a first line from 1 and a last one behind it, or -1")
         missing = [name for name in needed.get(self.operation, ()) if getattr(self, name) is None]
         if missing:
             raise ValueError(f"{self.operation} needs {' and '.join(missing)}")
@@ -68,6 +86,12 @@ class FileEditorParameters(BaseModel):
             except UnicodeEncodeError:
                 raise ValueError(f"{name} is no Unicode text") from None
         return self
+
+    @property
+    def lines(self) -> tuple[int, int | None]:
+        """The first and the last line to view; None for the file's last."""
+        first, last = self.view_range or (self.start_line, self.end_line)
+        return first or 1, None if last == -1 else last
 
 
 class FileEditorSettings(BaseModel):
@@ -159,15 +183,16 @@ class FileEditor(Tool[FileEditorParameters]):
 
     def _viewed(self, parameters: FileEditorParameters, text: str) -> ToolResult:
         count = len(_lines(text))
-        last = min(parameters.end_line or count, count)
-        if parameters.start_line > max(count, 1) or (parameters.end_line or last) < parameters.start_line:
+        first, wanted = parameters.lines
+        last = min(wanted or count, count)
+        if first > max(count, 1) or (wanted or last) < first:
             message = f"{self.name}: start_line: the file has {count} lines; ask for some of those"
             raise ToolError(message, code="invalid_input")
-        shown = _numbered(text, parameters.start_line, last)
+        shown = _numbered(text, first, last)
         result = {
             "path": parameters.path,
             "content": shown,
-            "start_line": parameters.start_line,
+            "start_line": first,
             "end_line": last,
             "line_count": count,
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
 
@@ -26,7 +26,11 @@ class CalculatorParameters(BaseModel):
     operation: Literal["evaluate", "validate", "functions"] = Field(
         default="evaluate", description="evaluate, validate (only check the expression), or functions (list them)."
     )
-    input: str = Field(default="", description="The expression, such as '2 * sqrt(x) + 1'; unused by functions.")
+    input: str = Field(
+        default="",
+        validation_alias=AliasChoices("input", "expression"),
+        description="The expression, such as '2 * sqrt(x) + 1', and also called that; unused by functions.",
+    )
     variables: dict[str, float] = Field(default={}, max_length=50, description="Values for the names in it.")
 
 

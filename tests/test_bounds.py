@@ -480,6 +480,7 @@ NAMED_ELSE = {
     "CommandHost.enter": "Services.enter",
     "Scripts.run_script": "one script is one operation",
     "Scripts.run_file": "one script is one operation",
+    "Journal.export": "it reads in a thread each time",
     "Journal.records": "it reads in a thread each time",
     "Journal.forget": "it writes to the storage each time",
     "Replay.run": "it reads in a thread each time",

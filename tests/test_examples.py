@@ -283,3 +283,20 @@ def test_a_workflow_waits_for_a_person_and_runs_what_was_allowed_once(llmspell_s
         "the run is completed: sent 42",
         "the next run is paused",
     ]
+
+
+def test_a_run_is_recorded_runs_again_and_tells_what_a_hook_was_good_for(llmspell_settings: TemporarySettings) -> None:
+    script = str(EXAMPLES / "replay.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "recorded 3 operations; the thermometer was asked 2 times",
+        "again: the same sum is True; it was asked 2 times",
+        "  as on record: True",
+        "without the hook:",
+        "  as on record: False",
+        "  first at tool:thermometer: at before_tool_execution: code.in_celsius answered Modified in the record, "
+        "nothing answers now",
+        "    /parameters/unit: celsius -> fahrenheit",
+    ]

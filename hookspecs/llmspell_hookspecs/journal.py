@@ -166,6 +166,15 @@ class Journal(Protocol):
             ComponentNotFoundError: There is no such journal.
         """
 
+    async def export(self, *ids: str) -> str:
+        """Return journals as a cassette: a text with one record on a line as JSON; all of them if none is named.
+
+        Raises:
+            ComponentNotFoundError: There is no such journal.
+            InvalidInputError: A value on record could not be served again.
+            StorageError: One cannot be read, or was changed.
+        """
+
     async def forget(self, id: str, /) -> int:
         """Delete a journal with all that it holds; returns how many records it had.
 

@@ -164,5 +164,19 @@ class Replay(Protocol):
             StorageError: It cannot be read, or was changed.
         """
 
+    def playing_cassette(
+        self, text: str, name: str, options: ReplayOptions = ..., /
+    ) -> AbstractAsyncContextManager[Replaying]:
+        """Return a block in which every operation is served from a cassette, as `playing` does from a journal.
+
+        Args:
+            text: What `Journal.export` has returned.
+            name: What errors call it.
+            options: How.
+
+        Raises:
+            StorageError: It is no cassette.
+        """
+
     def compare(self, expected: Any, actual: Any, /) -> Comparison:
         """Return what two plain values have in common."""

@@ -1,6 +1,7 @@
 """What plugin authors test with: a pytest plugin, active wherever llmspell is installed.
 
-Fixtures: `llmspell_settings`, `llmspell_open`, `llmspell_host`, `llmspell_output`, `recorded_hooks`, `autojump_clock`.
+Fixtures: `llmspell_settings`, `llmspell_open`, `llmspell_host`, `llmspell_output`, `recorded_hooks`,
+`recorded_host`, `autojump_clock`.
 ``async def`` tests run under trio, see `plugin`. The rooms behind them are imported by the fixtures that use them, so a
 test run without llmspell in it pays next to nothing.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cassette import RecordedHosts
     from .host_runner import HostOpener, HostRunner
     from .isolation import TemporarySettings
     from .kind import KindConformance
@@ -31,6 +33,7 @@ __all__ = [
     "LanguageConformance",
     "LoopSteps",
     "ProviderConformance",
+    "RecordedHosts",
     "ScriptOutput",
     "StorageConformance",
     "StorageFileConformance",
@@ -49,6 +52,7 @@ _ROOMS = {
     "LanguageConformance": "language",
     "LoopSteps": "loop",
     "ProviderConformance": "provider",
+    "RecordedHosts": "cassette",
     "ScriptOutput": "output",
     "StorageConformance": "storage",
     "StorageFileConformance": "storage_file",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from .cassette import RecordedHosts
     from .host_runner import HostOpener, HostRunner
     from .isolation import TemporarySettings
     from .output import ScriptOutput
@@ -42,12 +43,14 @@ __all__ = [
     "llmspell_output",
     "llmspell_settings",
     "recorded_hooks",
+    "recorded_host",
 ]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the settings of the project's configuration of pytest."""
     parser.addini("llmspell_trio", "run every async test that nobody else claims under trio", type="bool")
+    parser.addini("llmspell_cassettes", "what becomes of cassettes: once, none or all", default="")
     parser.addini("llmspell_trio_timeout_s", "end such a test after so many seconds of real time", default="0")
 
 
@@ -118,6 +121,25 @@ def recorded_hooks(llmspell_open: HostOpener) -> HookRecorder:
     recorder = HookRecorder()
     llmspell_open.always.append(recorder)
     return recorder
+
+
+@pytest.fixture
+def recorded_host(request: pytest.FixtureRequest, llmspell_open: HostOpener) -> RecordedHosts:
+    """What opens a host that is recorded once, and served from its cassette ever after.
+
+    As in ``async with recorded_host(plugins=[...]) as host``, once in a test; see `cassette`.
+    """
+    import os
+    import re
+
+    from .cassette import MODES, RecordedHosts
+
+    default = "none" if os.environ.get("CI") else "once"
+    mode = os.environ.get("LLMSPELL_CASSETTES") or request.config.getini("llmspell_cassettes") or default
+    if mode not in MODES:
+        raise pytest.UsageError(f"llmspell_cassettes: {mode!r} is none of {', '.join(MODES)}; give one of them")
+    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+    return RecordedHosts(llmspell_open, request.path.parent / "cassettes" / request.path.stem / f"{name}.jsonl", mode)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from llmspell_hookspecs.switching import HookSwitch
 from llmspell_hookspecs.values import thaw
 
 from . import hermetic
+from .cassette import read_cassette
 from .comparison import compare
 from .content import plain_of
 from .player import Player
@@ -116,8 +117,19 @@ class ReplayService:
     @asynccontextmanager
     async def playing(self, id: str, options: ReplayOptions = _EXACT, /) -> AsyncIterator[Player]:
         """Return a block in which every operation is served; see the contract's `Replay`."""
-        volume = await self._volume(id)
-        player = Player(volume, options)
+        async with self._played(await self._volume(id), options) as player:
+            yield player
+
+    @asynccontextmanager
+    async def playing_cassette(self, text: str, name: str, options: ReplayOptions = _EXACT, /) -> AsyncIterator[Player]:
+        """Return a block in which every operation is served from a cassette; see the contract's `Replay`."""
+        volume = await trio.to_thread.run_sync(read_cassette, text, name)
+        async with self._played(volume, options) as player:
+            yield player
+
+    @asynccontextmanager
+    async def _played(self, volume: Volume, options: ReplayOptions) -> AsyncIterator[Player]:
+        id, player = volume.id, Player(volume, options)
         if options.until and options.until not in paths_of(volume.records):
             message = f"replay: {id} has no path {options.until!r}; see 'llmspell journal show {id}'"
             raise InvalidInputError(message, field="until")
@@ -148,12 +160,8 @@ class ReplayService:
         journal = await self._services.enter(Journal)
         if not isinstance(journal, JournalService):
             raise StorageError("replay: another plugin keeps the journal; it replays what ours has written")
-        volume = await journal.volume(id)
-        if volume.report.problem:
-            at = f", at {volume.report.path}" if volume.report.path else ""
-            raise StorageError(f"journal {id}: {volume.report.problem}{at}; record it anew, or restore it")
         self._correlations = journal.correlations
-        return volume
+        return await journal.whole(id)
 
     def _forget(self, number: str) -> None:
         del self._players[number]

@@ -6,6 +6,7 @@ the storage reaches an operation. Durations in seconds.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -16,7 +17,7 @@ import trio
 from msgspec import Struct
 
 from llmspell_hookspecs import LlmspellError, Services, Storage
-from llmspell_hookspecs.errors import ComponentNotFoundError
+from llmspell_hookspecs.errors import ComponentNotFoundError, StorageError
 from llmspell_hookspecs.journal import (
     Journal,
     JournalAnswer,
@@ -32,6 +33,7 @@ from llmspell_hookspecs.storage import Storages
 from llmspell_hookspecs.values import freeze
 from llmspell_plugins.settings.journal import JournalSettings
 
+from .cassette import write_cassette
 from .chunk import head_key, read_head
 from .content import Encoder, plain_of
 from .reading import Volume, erase, heads, load, paths_of, run_of, verify
@@ -138,6 +140,19 @@ class JournalService:
         storage = await self.storage()
         ids = [id] if id else [each for each, _ in await heads(storage)]
         return [await verify(storage, each) for each in ids]
+
+    async def export(self, *ids: str) -> str:
+        """Return journals as a cassette; see the contract's `Journal`."""
+        volumes = [await self.whole(id) for id in ids or [run.id for run in await self.runs(sys.maxsize)]]
+        return await trio.to_thread.run_sync(write_cassette, volumes)
+
+    async def whole(self, id: str) -> Volume:
+        """Return a journal; raises `StorageError` if it was changed."""
+        volume = await self.volume(id)
+        if volume.report.problem:
+            at = f", at {volume.report.path}" if volume.report.path else ""
+            raise StorageError(f"journal {id}: {volume.report.problem}{at}; record it anew, or restore it")
+        return volume
 
     async def forget(self, id: str, /) -> int:
         """Delete a journal; see the contract's `Journal`."""

@@ -14,7 +14,7 @@ from llmspell_hookspecs import Cancel, ModelResponse, OperationCancelledError
 from llmspell_hookspecs.errors import ScriptError
 from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.workflows import Workflows
-from llmspell_plugins.globals.workflows.definition import PATTERN_WORDS
+from llmspell_plugins.globals.workflows.words import PATTERN_WORDS
 from scripted_model import ScriptedModel, says
 
 MAKE = 'Workflow.sequential{name = "own", steps = {{name = "s", execute = function() return 1 end}}}'
@@ -101,6 +101,52 @@ async def test_a_word_that_is_no_field_is_told_with_the_nearest(caplog: pytest.L
 
     assert "a workflow has no 'stepz'; did you mean 'steps'?" in caplog.text
     assert "a step has no 'tol'; did you mean 'tool'?" in caplog.text
+
+
+STEPS = 'steps = {{name = "s", execute = function() end}}'
+UNKNOWN = {
+    f'parallel{{branches = {{{{name = "b", optional = true, {STEPS}}}}}}}': (
+        "branch b: a branch has no 'optional'; did you mean 'required = false'?"
+    ),
+    f'parallel{{branches = {{{{name = "b", requird = false, {STEPS}}}}}}}': "a branch has no 'requird'; did you mean",
+    f'parallel{{branches = {{{{name = "b", stepz = {{}}, {STEPS}}}}}}}': "no 'stepz'; did you mean 'steps'?",
+    f'conditional{{default_branch = {{nam = "d", {STEPS}}}}}': "the default branch has no 'nam'; did you mean 'name'?",
+    f"loop{{iterator = {{items = {{1}}, max_iteration = 1}}, {STEPS}}}": "an iterator has no 'max_iteration'",
+    f"loop{{items = {{1}}, whille = 1, {STEPS}}}": "a workflow has no 'whille'; did you mean 'while_condition'?",
+    f'loop{{items = {{1}}, aggregation = {{type = "last_n", m = 2}}, {STEPS}}}': "an aggregation has no 'm'",
+    f'loop{{while_condition = {{condition = "never", maximum = 2}}, {STEPS}}}': "while_condition has no 'maximum'",
+    f"sequential{{then_steps = {{}}, {STEPS}}}": "a sequential workflow has no 'then_steps'",
+    'sequential{steps = {{name = "s", func = 1, tool = "calculator"}}}': "no 'func'; did you mean 'execute'?",
+    'sequential{steps = {{name = "s", action = 1, tool = "calculator"}}}': "no 'action'; did you mean 'execute'?",
+    'sequential{steps = {{name = "s", functio = 1, tool = "calculator"}}}': "no 'functio'; did you mean 'execute'?",
+}
+
+
+@pytest.mark.parametrize("made", UNKNOWN)
+async def test_a_word_that_is_none_is_told_wherever_it_stands(made: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with opened() as host:
+        await host.run_source(f"Workflow.{made}")
+
+    assert UNKNOWN[made] in caplog.text
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        f'loop{{while_condition = "never", {STEPS}}}',
+        f'loop{{iterator = {{while_condition = {{condition = "never", max_iterations = 2}}}}, {STEPS}}}',
+        f'loop{{["while"] = {{evaluate = function() end, message = "m"}}, {STEPS}}}',
+        f'sequential{{id = "i", {STEPS}}}',
+        "conditional{default_branch = {execute = function() end}}",
+        f'conditional{{condition = "always", then_{STEPS}, default_branch = {{steps = {{}}}}}}',
+        f'parallel{{branches = {{{{name = "b", required = false, timeout_ms = 10, description = "d", {STEPS}}}}}}}',
+    ],
+)
+async def test_no_word_that_has_an_effect_is_told(made: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with opened() as host:
+        await host.run_source(f"Workflow.{made}")
+
+    assert " has no " not in caplog.text
 
 
 async def test_a_thousand_workflows_of_a_script_are_refused_in_words() -> None:

@@ -6,7 +6,6 @@ not fit, as an error that names the step. Nothing is dropped in silence.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,41 +16,29 @@ from llmspell_hookspecs.language import ScriptObject
 from llmspell_hookspecs.spelling import told
 
 from .function import condition_of, expression_of, failing, stage_function
+from .words import (
+    AGGREGATION,
+    BRANCH,
+    ITERATOR,
+    KINDS,
+    OTHERWISE,
+    OWN,
+    PATTERN_WORDS,
+    SAME,
+    STEP,
+    WHILE,
+    check,
+    check_workflow,
+)
 
-__all__ = ["PATTERN_WORDS", "name_of", "read_condition", "read_workflow"]
+__all__ = ["name_of", "read_condition", "read_workflow"]
 
 _log = logging.getLogger("llmspell.script")
 _ODD: Final = re.compile(r"[^A-Za-z0-9_ .-]+")
-_KINDS: Final = ("tool", "agent", "workflow", "model")
-_SAME: Final = ("description", "shared", "durable", "on_cancel", "on_error", "timeout_s")
 _LOOP_ENDS: Final = {"last_only": "last", "all": "collect_all"}
 _STRATEGIES: Final = {"stop": "fail_fast", "abort": "fail_fast"}
 _RETRIES: Final = {"attempts": 3, "delay_s": 1.0, "backoff": 1.0}
 """What the original makes of the strategy ``retry``."""
-_STEP: Final = frozenset(
-    {"name", "id", "type", "description", "input", "parameters", "params", "execute", "function", "on_error", "needs"}
-    | {"timeout_ms", "timeout", "timeout_s", "retry_count", "retry_attempts", "retry", "retries", "error_strategy"}
-    | {"dependencies", "compensate", "repeatable", "template", "address", *_KINDS}
-)
-PATTERN_WORDS: Final[dict[str, tuple[str, ...]]] = {
-    "parallel": ("max_concurrency", "fail_fast"),
-    "conditional": (
-        "execute_all_matching",
-        "execute_default_on_no_match",
-        "short_circuit",
-        "max_branches_to_evaluate",
-        "default_branch",
-    ),
-    "loop": ("range", "items", "while", "break_when", "aggregation", "n", "max_iterations"),
-    "map_reduce": ("items", "max_concurrency", "fail_fast", "max_items"),
-    "pipeline": ("items", "buffer", "max_items"),
-    "graph": ("max_concurrency", "fail_fast"),
-}
-_OWN: Final = frozenset(
-    {"name", "type", "description", "steps", "stages", "branches", "body", "iterator", "default_branch", "condition"}
-    | {"then_steps", "else_steps", "error_strategy", "timeout_ms", "timeout", "config", "break_conditions", "options"}
-    | {"aggregation_strategy", "reduce", "reducer", "collection", "values"}
-)
 
 
 def name_of(given: Any) -> str:
@@ -73,18 +60,15 @@ def read_workflow(where: str, pattern: str, given: Mapping[str, Any], name: str)
     """
     table = {**_mapping(given.get("config", {}), f"{where}: config"), **given}
     table |= _mapping(table.get("options", {}), f"{where}: options")
-    known = _OWN | {*_SAME, *PATTERN_WORDS.get(pattern, ())}
-    for word in table:
-        if word not in known and pattern in PATTERN_WORDS.keys() | {"sequential"}:
-            _warn(where, "a workflow", word, known)
+    check_workflow(where, pattern, table)
     said = table.get("type")
     if said not in (None, pattern):
         message = "%s: type = %s changes nothing, it is %s; call Workflow.create, or what is called as the pattern is"
         _log.warning(message, where, told(said), pattern)
     made: dict[str, Any] = {"name": name, "pattern": pattern}
-    made |= {key: table[key] for key in (*_SAME, *PATTERN_WORDS.get(pattern, ())) if table.get(key) is not None}
+    made |= {key: table[key] for key in (*SAME, *PATTERN_WORDS.get(pattern, ())) if table.get(key) is not None}
     if pattern not in PATTERN_WORDS and pattern != "sequential":
-        made |= {key: value for key, value in table.items() if key not in _OWN and value is not None}
+        made |= {key: value for key, value in table.items() if key not in OWN and value is not None}
     strategy = table.get("error_strategy")
     if strategy is not None:
         made["on_error"] = _STRATEGIES.get(str(strategy), strategy)
@@ -123,7 +107,11 @@ def _conditional(reader: _Reader, table: Mapping[str, Any], made: dict[str, Any]
         branches.append({"name": "then", "condition": condition, "stages": reader.stages(then, "then")})
     default = made.pop("default_branch", None)
     if isinstance(default, Mapping):
-        otherwise = default.get("steps") or default.get("stages") or (default if "name" in default else ())
+        otherwise = default.get("steps") or default.get("stages") or ()
+        if otherwise:
+            check(f"{reader.where}: default_branch", "the default branch", default, OTHERWISE)
+        elif default and not {"steps", "stages"} & default.keys():
+            otherwise = default
         otherwise = (otherwise,) if isinstance(otherwise, Mapping) else otherwise
     elif isinstance(default, list | tuple):
         otherwise = default
@@ -135,7 +123,9 @@ def _conditional(reader: _Reader, table: Mapping[str, Any], made: dict[str, Any]
 
 
 def _loop(reader: _Reader, table: Mapping[str, Any], made: dict[str, Any]) -> None:
-    iterator = {**table, **_mapping(table.get("iterator", {}), "iterator")}
+    given = _mapping(table.get("iterator", {}), "iterator")
+    check(f"{reader.where}: iterator", "an iterator", given, ITERATOR)
+    iterator = {**table, **given}
     span = iterator.get("range")
     items = iterator.get("collection", iterator.get("items", iterator.get("values")))
     until = iterator.get("while_condition", iterator.get("while"))
@@ -151,6 +141,8 @@ def _loop(reader: _Reader, table: Mapping[str, Any], made: dict[str, Any]) -> No
         made["items"] = items.get("values", list(items.values())) if isinstance(items, Mapping) else items
     elif until is not None:
         inner = until if isinstance(until, Mapping) and "type" not in until and "evaluate" not in until else {}
+        if "condition" in inner:
+            check(f"{reader.where}: while_condition", "a while_condition", inner, WHILE)
         most = inner.get("max_iterations")
         made["while"] = reader.condition(inner.get("condition", until), "while")
         if most is not None:
@@ -164,6 +156,7 @@ def _loop(reader: _Reader, table: Mapping[str, Any], made: dict[str, Any]) -> No
     gathering = table.get("aggregation_strategy") or table.get("aggregation")
     if gathering is not None:
         wanted = dict(gathering) if isinstance(gathering, Mapping) else {"type": gathering}
+        check(f"{reader.where}: aggregation", "an aggregation", wanted, AGGREGATION)
         made["aggregation"] = _LOOP_ENDS.get(str(wanted.get("type")), wanted.get("type"))
         if wanted.get("n", wanted.get("count")) is not None:
             made["n"] = _whole(wanted.get("n", wanted.get("count")))
@@ -182,10 +175,13 @@ class _Reader:
     Args:
         where: What the script called.
         retries: Whether each step is tried again.
+
+    Attributes:
+        where: What the script called.
     """
 
     def __init__(self, where: str, retries: bool) -> None:
-        self._where, self._retries = where, retries
+        self.where, self._retries = where, retries
         self._steps: tuple[str, ...] = ()
 
     def learn(self, table: Mapping[str, Any]) -> None:
@@ -206,9 +202,10 @@ class _Reader:
     def branches(self, given: Any) -> list[dict[str, Any]]:
         """Return branches."""
         made = []
-        for place, each in enumerate(_list(given, f"{self._where}: branches"), 1):
-            branch = _mapping(each, f"{self._where}: branches[{place}]")
+        for place, each in enumerate(_list(given, f"{self.where}: branches"), 1):
+            branch = _mapping(each, f"{self.where}: branches[{place}]")
             name = name_of(branch.get("name") or f"branch_{place}")
+            check(f"{self.where}: branch {name}", "a branch", branch, BRANCH)
             steps = branch.get("steps") or branch.get("stages") or ()
             fields: dict[str, Any] = {"name": name, "stages": self.stages(steps, name)}
             if branch.get("condition") is not None:
@@ -217,7 +214,7 @@ class _Reader:
                 fields["default"] = True
             if branch.get("required") is not None:
                 fields["required"] = branch["required"]
-            seconds = _seconds(branch, f"{self._where}: {name}")
+            seconds = _seconds(branch, f"{self.where}: {name}")
             if seconds is not None:
                 fields["timeout_s"] = seconds
             made.append(fields)
@@ -225,7 +222,7 @@ class _Reader:
 
     def stages(self, given: Any, what: str) -> list[dict[str, Any]]:
         """Return stages, each under a name of its own."""
-        steps = _list(given, f"{self._where}: {what}")
+        steps = _list(given, f"{self.where}: {what}")
         stages = [self.stage(step, f"step_{place}") for place, step in enumerate(steps, 1)]
         names: set[str] = set()
         for stage in stages:
@@ -239,14 +236,12 @@ class _Reader:
     def stage(self, given: Any, default: str) -> dict[str, Any]:
         """Return a stage."""
         if callable(given):
-            message = f"{self._where}: {default}: a function is no step; give a table with name and execute"
+            message = f"{self.where}: {default}: a function is no step; give a table with name and execute"
             raise InvalidInputError(message, field="steps")
-        step = _mapping(given, f"{self._where}: {default}")
+        step = _mapping(given, f"{self.where}: {default}")
         name = name_of(step.get("name") or step.get("id") or default)
-        where = f"{self._where}: step {name}"
-        for word in step:
-            if word not in _STEP:
-                _warn(where, "a step", word, _STEP)
+        where = f"{self.where}: step {name}"
+        check(where, "a step", step, STEP)
         stage: dict[str, Any] = {"name": name, **self._what(step, name, where)}
         given_input = step.get("input", step.get("parameters", step.get("params")))
         if given_input is not None:
@@ -274,7 +269,7 @@ class _Reader:
         """Return what runs."""
         function = step.get("execute", step.get("function"))
         rescue = step.get("on_error")
-        named = [word for word in (*_KINDS, "address") if step.get(word) is not None]
+        named = [word for word in (*KINDS, "address") if step.get(word) is not None]
         if len(named) + callable(function) > 1:
             words = " and ".join([*named, *(["execute"] if callable(function) else [])])
             raise InvalidInputError(f"{where}: it has {words}; give one of them", field="type")
@@ -282,7 +277,7 @@ class _Reader:
             return {"function": stage_function(function, name, self._steps, rescue if callable(rescue) else None)}
         if callable(rescue):
             _log.warning("%s: on_error is a function and has no effect beside a tool; give error_strategy", where)
-        for kind in _KINDS:
+        for kind in KINDS:
             if step.get(kind) is not None:
                 return {kind: _text_of(step[kind])}
         if isinstance(step.get("address"), str):
@@ -296,7 +291,7 @@ class _Reader:
         if problem:
             _log.warning("%s", problem)
             return {"function": failing(problem, name)}
-        message = f"{where}: it does not say what runs; give one of {', '.join(_KINDS)}, execute"
+        message = f"{where}: it does not say what runs; give one of {', '.join(KINDS)}, execute"
         raise InvalidInputError(message, field="type")
 
     def _retry(self, step: Mapping[str, Any]) -> Any:
@@ -310,7 +305,7 @@ class _Reader:
 
     def condition(self, given: Any, where: str) -> Any:
         """Return a condition."""
-        return read_condition(given, f"{self._where}: {where}", self._steps)
+        return read_condition(given, f"{self.where}: {where}", self._steps)
 
 
 def read_condition(given: Any, where: str, steps: tuple[str, ...]) -> Any:
@@ -386,9 +381,3 @@ def _list(given: Any, where: str) -> Sequence[Any]:
 
 def _shown(given: Any) -> str:
     return "a function" if callable(given) else told(given)
-
-
-def _warn(where: str, what: str, word: Any, known: frozenset[str]) -> None:
-    near = difflib.get_close_matches(str(word), sorted(known), 1)
-    advice = f"did you mean {near[0]!r}?" if near else "leave it out"
-    _log.warning("%s: %s has no %s; %s", where, what, told(word), advice)

@@ -385,7 +385,7 @@ else is known:
 `hook`, `point`, `reason`, `field`, `file`, `line`, `origin`, `key`, `address`, `rule`, `resource`. With `--explain` the
 trace stands beside the error as `trace`."""
 _LOG = """What the host logs goes to standard error, or to `--log-file`, from `--log-level` on (`warning`): one line a
-record, `2026-11-28T10:22:28.123Z warning llmspell.plugins: plugin slow: its import took 1.2 s; ...`, or with
+record, `2026-11-28T10:22:28.123Z warning llmspell.plugins: plugin slow: its import took 1.2 s of ...`, or with
 `--log-format json` an object with `time`, `level`, `logger`, `message` and, where there is one, `exception`. Secrets
 are masked and control characters spelled out. Settings: `[logging]`."""
 

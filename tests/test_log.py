@@ -52,13 +52,21 @@ def test_what_is_loaded_is_told_with_time_level_name_and_how_long_it_took(folder
         assert any(re.search(rf" info llmspell\.plugins: {word}: loaded in [\d.]+ ms \(", line) for line in lines), word
 
 
-def test_a_slow_import_is_a_warning_that_names_it(folder: Path) -> None:
-    code = "import time\ntime.sleep(1.1)\n" + HOOK + "@hookimpl\ndef after_tool_execution(context): ...\n"
-    install(folder / "site", "slow", name="slow", code=code)
+def test_an_import_that_works_long_is_a_warning_that_names_it(folder: Path) -> None:
+    code = "import time\nend_s = time.thread_time() + 1.1\nwhile time.thread_time() < end_s: pass\n" + HOOK
+    install(folder / "site", "slow", name="slow", code=f"{code}@hookimpl\ndef after_tool_execution(context): ...\n")
 
     (line,) = run(folder, "exec", "return 1").stderr.splitlines()
 
-    assert re.fullmatch(r"\S+Z warning llmspell\.plugins: plugin slow: its import took 1\.\d s; import .*", line)
+    text = r"plugin slow: its import took 1\.\d s of processor time; import what is heavy .*"
+    assert re.fullmatch(rf"\S+Z warning llmspell\.plugins: {text}", line)
+
+
+def test_an_import_that_only_waits_as_on_a_busy_machine_is_no_warning(folder: Path) -> None:
+    code = "import time\ntime.sleep(1.1)\n" + HOOK + "@hookimpl\ndef after_tool_execution(context): ...\n"
+    install(folder / "site", "slow", name="slow", code=code)
+
+    assert run(folder, "exec", "return 1").stderr == ""
 
 
 def test_a_breaker_tells_cause_time_and_remedy(folder: Path) -> None:

@@ -170,3 +170,44 @@ def test_what_waits_for_a_person_is_listed_and_allowed_from_the_command_line(
     assert "workflow resume r1" in allowed[1]
     assert json.loads(resumed[1])["outputs"]["add"]["result"] == 21
     assert (shown["status"], shown["by"]) == ("consumed", "Ada")
+
+
+FAILS = """
+name = "fails"
+durable = true
+[[stages]]
+name = "read"
+tool = "file_operations"
+input = {operation = "read", path = "missing.txt"}
+"""
+
+
+def test_a_durable_run_that_fails_tells_the_id_with_which_it_is_resumed(
+    llmspell: Any, places: TemporarySettings
+) -> None:
+    (places.project / "fails.toml").write_text(FAILS)
+
+    failed = llmspell("workflow", "run", "fails.toml")
+    as_json = llmspell("workflow", "run", "fails.toml", "--output", "json", "--id", "r2")
+    once = llmspell("workflow", "run", "fails.toml", "--no-durable")
+    (places.project / "missing.txt").write_text("there")
+    told = next(line for line in failed[2].splitlines() if "llmspell workflow resume " in line)
+    resumed = llmspell("workflow", "resume", told.split()[-1])
+
+    assert failed[0] == 1
+    assert failed[2].splitlines()[0] == f"run {told.split()[-1]}"
+    assert "it is kept: llmspell workflow resume r2" in as_json[2]
+    assert "resume" not in once[2]
+    assert resumed[0] == 0
+    assert "there" in resumed[1]
+
+
+def test_runs_are_listed_newest_first(llmspell: Any) -> None:
+    for run in ("a", "c", "b"):
+        llmspell("workflow", "run", "sum.toml", "--input", '{"a": 1}', "--durable", "--id", run)
+
+    rows = json.loads(llmspell("workflow", "list", "--output", "json")[1])
+    newest = json.loads(llmspell("workflow", "list", "--output", "json", "--limit", "1")[1])
+
+    assert [row["run_id"] for row in rows] == ["b", "c", "a"]
+    assert [row["run_id"] for row in newest] == ["b"]

@@ -440,7 +440,7 @@ class Workflows(Protocol):
         """
 
     async def runs(self, *, limit: int = 1000, unfinished: bool = False) -> Sequence[RunInfo]:
-        """Return what is known of durable runs, the oldest id first."""
+        """Return what is known of durable runs, those that began last first."""
 
     async def run_details(self, run_id: str, /) -> RunDetails | None:
         """Return a durable run with its stages, or None."""

@@ -7,9 +7,10 @@ goes to standard error, a line for each stage; its result goes to standard outpu
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ import click
 
 from llmspell_hookspecs.approvals import Approval, Approvals
 from llmspell_hookspecs.commands import CommandError
-from llmspell_hookspecs.errors import ComponentNotFoundError, line_of_error
+from llmspell_hookspecs.errors import ComponentNotFoundError, LlmspellError, line_of_error
 from llmspell_hookspecs.regular import read_regular
 from llmspell_hookspecs.runs import RunInfo, Verdict
 from llmspell_hookspecs.spelling import one_line
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["workflow"]
 
+_RESUMABLE: Final = ("failed", "cancelled", "paused", "compensating")
 _RUN: Final = ("run_id", "name", "status", "live", "stages", "began", "changed", "error")
 _STAGE: Final = ("path", "status", "kind", "target", "attempts", "elapsed_ms", "error")
 
@@ -49,7 +51,7 @@ def workflow() -> None:
 @click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="At most so many.")
 @click.pass_obj
 def workflow_list(invocation: Invocation, unfinished: bool, patterns: bool, limit: int) -> None:
-    """List the runs that are kept."""
+    """List the runs that are kept, those that began last first."""
 
     async def use(host: CommandHost) -> list[dict[str, Any]]:
         workflows = host.get(Workflows)
@@ -146,8 +148,16 @@ def workflow_run(
 
     async def use(host: CommandHost) -> WorkflowOutput:
         made = await host.get(Workflows).create(_definition(file))
+        kept = made.definition.durable if durable is None else durable
+        id = run_id or secrets.token_hex(16)
+        if kept and not invocation.json:  # before it begins: whatever ends it, its id has been told
+            invocation.note(one_line(f"run {id}"))
         with _progress(invocation, host):
-            return await made.run(input, deadline_s=time_s, run_id=run_id, durable=durable)
+            try:
+                return await made.run(input, deadline_s=time_s, run_id=id, durable=durable)
+            except LlmspellError:
+                await _tell_resumable(invocation, host, id if kept else "")
+                raise
 
     invocation.run(use, show=lambda output: _show(invocation, output), explain=explain)
 
@@ -305,6 +315,14 @@ def _show(invocation: Invocation, output: WorkflowOutput) -> None:
         invocation.note(output.summary)
     if output.output is not None:
         invocation.show(output.output)
+
+
+async def _tell_resumable(invocation: Invocation, host: CommandHost, run: str) -> None:
+    """Say how a run that failed goes on, if it is kept and may."""
+    with suppress(LlmspellError):  # it is told why the run failed, and not why nobody can look at it
+        found = await host.get(Workflows).run_details(run) if run else None
+        if found is not None and found.info.status in _RESUMABLE:
+            invocation.note(f"it is kept: llmspell workflow resume {run}")
 
 
 @contextmanager

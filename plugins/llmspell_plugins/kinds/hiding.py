@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 
 from llmspell_hookspecs import AgentInput, AgentOutput, Message, ModelChunk, ModelRequest, ModelResponse
 from llmspell_hookspecs.agent import AgentChunk, AgentConfig, ToolRecord
+from llmspell_hookspecs.bounds import too_deep
 from llmspell_hookspecs.errors import InvalidInputError
 from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.secret import hide, hide_item, reveal
@@ -87,11 +88,18 @@ def hide_value(value: Any, name: str = "") -> Any:
 
 
 def exact(value: Any) -> Any:
-    """Return a value as it was before it was hidden; itself if nothing was."""
+    """Return a value as it was before it was hidden; itself if nothing was.
+
+    Raises:
+        InvalidInputError: It holds itself, or has too many levels.
+    """
     if value is None:
         return None
     found: list[str] = []
-    real = reveal(value, found)
+    try:
+        real = reveal(value, found)
+    except RecursionError:
+        raise too_deep() from None
     return restore(real) if found else value
 
 

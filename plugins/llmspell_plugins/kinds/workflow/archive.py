@@ -8,6 +8,8 @@ from __future__ import annotations
 import builtins
 import secrets
 from collections.abc import Mapping, Sequence
+from heapq import heappush, heappushpop
+from operator import itemgetter
 from typing import Any, Final
 
 import trio
@@ -97,15 +99,17 @@ class Archive:
         return writer
 
     async def list(self, limit: int, unfinished: bool) -> Sequence[RunInfo]:
-        """Return what is known of runs, at most so many."""
-        found: builtins.list[RunInfo] = []
+        """Return what is known of runs, those that began last first, at most so many."""
+        found: builtins.list[tuple[float, str, Head]] = []
         async for run_id, head in open_runs(await self._storage(), unfinished, self._told):
-            if len(found) >= limit:
-                break
             if head.status == DELETED:
                 continue
-            found.append(head.info(run_id, self._clock.now_s()))
-        return found
+            if len(found) < limit:
+                heappush(found, (head.began_s, run_id, head))
+            else:
+                heappushpop(found, (head.began_s, run_id, head))
+        now_s = self._clock.now_s()
+        return [head.info(run_id, now_s) for _, run_id, head in sorted(found, key=itemgetter(0, 1), reverse=True)]
 
     async def details(self, run_id: str) -> RunDetails | None:
         """Return a run with its stages, or None."""

@@ -5,6 +5,7 @@ Invariant: whoever takes a run up has written its head, so whoever had it before
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,7 @@ from msgspec import Struct, structs
 from llmspell_hookspecs.errors import InvalidInputError, StorageError, WorkflowError
 from llmspell_hookspecs.runs import StageInfo
 from llmspell_hookspecs.services import Clock
+from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.storage import Storage
 from llmspell_plugins.services.state_value import decode
 
@@ -28,6 +30,7 @@ __all__ = ["Loaded", "check_id", "claim", "delete", "head_to_forget", "load", "o
 ODD: Final = "odd"
 """The code of the error of a run that cannot be read."""
 _LONGEST_LEASE_S: Final = 3600.0
+_ID: Final = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-]{1,64}")
 """What the setting lease_s may be; who is said to have a run for longer had another clock."""
 
 
@@ -241,14 +244,14 @@ async def head_to_forget(storage: Storage, run_id: str) -> tuple[Head, int] | No
         return None if entry is None else (Head(""), entry.version)
 
 
-def check_id(run_id: str) -> None:
+def check_id(run_id: Any) -> None:
     """Refuse an id that cannot stand in a key.
 
     Raises:
-        InvalidInputError: It is empty, too long, or has a slash in it.
+        InvalidInputError: It is no text, empty, too long, or has a slash in it.
     """
-    if not 0 < len(run_id) <= 64 or not run_id.isascii() or not run_id.replace("-", "").replace("_", "").isalnum():
-        message = f"workflow run {run_id!r:.80}: it is no id; write up to 64 letters, digits, - and _"
+    if not isinstance(run_id, str) or _ID.fullmatch(run_id) is None:
+        message = f"workflow run {told(run_id, 80)}: it is no id; write up to 64 letters, digits, - and _"
         raise InvalidInputError(message, field="run_id")
 
 

@@ -174,7 +174,8 @@ def parse(text: str, where: str) -> list[str | Reference]:
             continue
         end = text.find("}}", start)
         if end < 0:
-            raise _wrong(where, text[found.start() :][:60], "it does not end; close it with }}, or write \\{{")
+            message = f"{where}: reference {text[found.start() :][:60]}: it does not end"
+            raise InvalidInputError(message + "; close it with }}, or write \\{{", field=where)
         if literal:
             parts.append(literal)
             literal = ""

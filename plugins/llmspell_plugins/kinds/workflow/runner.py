@@ -41,9 +41,10 @@ from llmspell_hookspecs.runs import RunDetails, RunInfo, Verdict
 from llmspell_hookspecs.services import Calls, HookHandle, Hooks, Tools
 from llmspell_hookspecs.workflow import StageCall, WorkflowCall, WorkflowOutput
 from llmspell_hookspecs.workflows import Retries, WorkflowDefinition, WorkflowInfo, Workflows
-from llmspell_plugins.kinds.hiding import exact, hide_value
+from llmspell_plugins.kinds.hiding import hide_value
 
 from .archive import UNDER_WAY, Archive, no_run, output_of, print_of
+from .asked import check_resume, check_run, encoded, input_of
 from .definition import CompiledStage, Plan, compile_definition, defined, endless, stages_of, to_dict
 from .durable import Durable
 from .group import PATTERNS
@@ -170,6 +171,7 @@ class Handle:
         durable: bool | None = None,
     ) -> WorkflowOutput:
         """Run it; see the contract's `WorkflowHandle`."""
+        check_run(self.name, run_id, durable)
         return await self._runner.execute(self, input, CallOptions(deadline_s), run_id, durable)
 
     async def resume(
@@ -183,6 +185,7 @@ class Handle:
         deadline_s: float | None = None,
     ) -> WorkflowOutput:
         """Go on with one of its durable runs; see the contract's `WorkflowHandle`."""
+        check_resume(run_id, verdicts, take_over=take_over, accept_changed=accept_changed)
         options, said = CallOptions(deadline_s), Said(verdicts or {}, take_over, accept_changed)
         return await self._runner.resume_own(self, run_id, options, said)
 
@@ -346,10 +349,10 @@ class WorkflowRunner(ComponentKind):
                 message = f"workflow {definition.name}: a hook changed its name or run_id; leave them"
                 raise InvalidInputError(message, field="name")
             if run is None:
-                asked = exact(approved.input)
+                asked = input_of(definition.name, approved.input)
                 if durable is not None and kind is WORKFLOW:
-                    writer, given = durable.writer, (plan.plain, asked, print_of(plan.plain))
-                    writer.begin(await self._operations.beside(asked, writer.encoded_definition, *given))
+                    parts = durable.writer, definition.name, plan.plain, asked
+                    durable.writer.begin(await self._operations.beside(asked, encoded, *parts))
                 run = Run(plan, run_id, asked, self._operations, self._calls, durable)
             else:
                 run.begin_again()
@@ -410,6 +413,7 @@ class WorkflowRunner(ComponentKind):
         deadline_s: float | None = None,
     ) -> WorkflowOutput:
         """Go on with a durable run; see the contract's `Workflows`."""
+        check_resume(run_id, verdicts, take_over=take_over, accept_changed=accept_changed)
         return await self._resume(run_id, CallOptions(deadline_s), Said(verdicts or {}, take_over, accept_changed))
 
     async def resume_own(self, handle: Handle, run_id: str, options: CallOptions, said: Said) -> WorkflowOutput:

@@ -21,6 +21,7 @@ from llmspell_hookspecs import InvalidInputError, LlmspellError
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.language import ScriptFunction
 from llmspell_hookspecs.selection import EventFilter
+from llmspell_hookspecs.spelling import told
 
 from .hook_options import priority_from
 from .options import moment, validated
@@ -47,6 +48,9 @@ _PATTERNS: Final = ("patterns", "pattern", "event_type", "type")
 _HANDLER: Final = ("handler", "callback", "fn")
 _URGENT: Final = 1 << 31
 """No priority is further from 0."""
+_LONGEST: Final = 512
+"""How long what an event carries beside its data may be, as with topics."""
+_TAGS: Final = 64
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -78,17 +82,20 @@ def _table(value: Any) -> Any:
     return {} if isinstance(value, list | tuple) and not value else value
 
 
+_Word = Annotated[str, Field(max_length=_LONGEST)]
+
+
 class PublishOptions(BaseModel):
     """What an event carries beside its type and data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    language: str = ""
-    correlation_id: str = ""
-    causation_id: str = ""
-    source: str = ""
-    target: str = ""
-    tags: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+    language: _Word = ""
+    correlation_id: _Word = ""
+    causation_id: _Word = ""
+    source: _Word = ""
+    target: _Word = ""
+    tags: Annotated[tuple[_Word, ...], BeforeValidator(_texts), Field(max_length=_TAGS)] = ()
     priority: Annotated[int, BeforeValidator(_urgency), Field(ge=-_URGENT, le=_URGENT)] = 0
     ttl_s: float | None = Field(default=None, ge=0, validation_alias=AliasChoices("ttl_seconds", "ttl", "ttl_s"))
     persistent: bool = False
@@ -205,9 +212,12 @@ def read_publish(where: str, type: Any, data: Any, options: Any) -> PublishReque
     if isinstance(type, Mapping):
         rest = dict(type)
         type, data = _take(rest, _TYPE), _take(rest, _DATA)
-        given = {**dict(rest.pop("metadata", None) or {}), **rest}
-    elif isinstance(given, Mapping):
-        given = {**dict(given.get("metadata") or {}), **{key: v for key, v in given.items() if key != "metadata"}}
+        given = rest
+    if isinstance(given, Mapping):
+        inner = given.get("metadata") or {}
+        if not isinstance(inner, Mapping):
+            raise InvalidInputError(f"{where}: metadata = {told(inner)} is wrong; give a table", field="metadata")
+        given = {**inner, **{key: value for key, value in given.items() if key != "metadata"}}
     if not isinstance(type, str) or not type:
         raise InvalidInputError(f"{where}: the event type is missing; give a text such as 'user.created'", field="type")
     check_data(where, data)

@@ -34,6 +34,8 @@ _ADVICE: Final = {
     "greater_than_equal": "give {ge} or more",
     "greater_than": "give more than {gt}",
     "less_than_equal": "give {le} or less",
+    "string_too_long": "give {max_length} characters or fewer",
+    "too_long": "give {max_length} or fewer",
 }
 """By the kind of a mistake, or the word that it begins with, what to do."""
 

@@ -189,6 +189,13 @@ async def test_tools_are_found_by_category_and_tag(filters: tuple[Any, ...], nam
     assert sorted(entry.script_text() for entry in found) == names
 
 
+async def test_a_filter_that_there_is_not_is_named_and_nothing_is_listed() -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"Tool\.discover: there is no option 'catgory'; did you mean 'category'"
+    ):
+        await run_script(lambda script: script("Tool.discover", {"catgory": "library"}))
+
+
 async def test_categories_and_existence() -> None:
     async def body(script: Script) -> Any:
         exists = [await script("Tool.exists", name) for name in ("shelf", "book-shelf", "nosuch")]

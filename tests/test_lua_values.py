@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from llmspell import Host
 from llmspell_hookspecs import script_method
+from llmspell_hookspecs.errors import ScriptError
 from llmspell_hookspecs.language import ScriptObject
 from llmspell_hookspecs.values import freeze
 from llmspell_plugins.languages.lua.convert import Crossing, is_light
@@ -287,3 +288,19 @@ def test_what_is_too_large_is_refused_by_its_size_before_anybody_works_on_it(giv
     assert not done
     assert what in message
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ("{operation = 'encode', input = function() end}", "a function cannot be handed over here; give plain values"),
+        (
+            "{operation = 'encode', input = '\\xff\\xfe'}",
+            "it holds bytes that are no text in UTF-8; give a text, or Base64",
+        ),
+    ],
+)
+async def test_what_a_tool_cannot_take_is_told_in_words_that_a_script_knows(parameters: str, said: str) -> None:
+    async with Host.open(settings=False, discover=False) as host:
+        with pytest.raises(ScriptError, match=said):
+            await host.run_source(f"return Tool.invoke('base64_encoder', {parameters})", "lua")

@@ -567,5 +567,7 @@ def _refused(value: Any, why: str = "") -> InvalidInputError:
 
 
 def _refused_kind(kind: type, why: str = "") -> InvalidInputError:
+    if not issubclass(kind, type) and any("__call__" in vars(each) for each in kind.__mro__):  # as a language has it
+        return InvalidInputError("value: a function cannot be handed over here; give plain values")
     what = f"a {kind.__qualname__} cannot be held read-only" + (f" ({why})" if why else "")
     return InvalidInputError(f"value: {what[:300]}; give plain values, a dataclass or a pydantic model")

@@ -137,6 +137,8 @@ def _told(model: type[BaseModel], found: Mapping[str, Any]) -> str:
         return f"there is none of this name{near and f'; {near}'}"
     if kind == "missing":
         return "it is missing"
+    if kind == "string_unicode":
+        return "it holds bytes that are no text in UTF-8; give a text, or Base64 or hex where those are taken"
     if kind in ("literal_error", "enum"):
         expected = str(found["ctx"]["expected"])
         words = _WORDS.findall(expected)

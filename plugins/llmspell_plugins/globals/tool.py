@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from llmspell_hookspecs import Calls, LlmspellError, ScriptGlobal, Services, script_method
 from llmspell_hookspecs.language import ScriptScope
 from llmspell_hookspecs.services import Tools
 
 from .envelope import answer_of, failure_of, soft_failure
+from .options import unknown_option
 from .tool_entry import ToolEntry, ToolHandle
 
 __all__ = ["ToolGlobal"]
 
+_FILTERS: Final = ("category", "tag")
 _log = logging.getLogger("llmspell.script")
 
 
@@ -49,6 +51,9 @@ class ToolGlobal(ScriptGlobal):
             tag: A part of the name or description, if the category came by itself.
         """
         given = {"category": filters} if isinstance(filters, str) else dict(filters or {})
+        for name in given:
+            if name not in _FILTERS:
+                raise unknown_option("Tool.discover", str(name), [*_FILTERS])
         wanted = str(given.get("tag") or tag or "")
         return [ToolEntry(each) for each in await self._tools.discover(str(given.get("category") or ""), wanted)]
 

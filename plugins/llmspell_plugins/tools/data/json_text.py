@@ -81,7 +81,10 @@ def encode(value: Any, where: str) -> str:
     except RecursionError:
         raise _invalid(where, "it is nested too deeply") from None
     except (TypeError, ValueError) as error:
-        raise _invalid(where, f"it cannot be written as JSON ({line_of_error(error)})") from None
+        why = line_of_error(error)
+        if why.startswith("Out of range float"):
+            why = "a number in it is infinite or none at all"
+        raise _invalid(where, f"it cannot be written as JSON ({why})") from None
 
 
 def _batches(pieces: Iterator[str]) -> Iterator[str]:

@@ -220,6 +220,14 @@ def test_a_noun_answers_to_its_plural(here: Any, words: str) -> None:
     assert isinstance(json.loads(out), list)
 
 
+def test_what_lies_within_a_parameter_is_given_as_tool_info_spells_it(here: Any) -> None:
+    cut = here("tool", "invoke", "text_manipulator", "operation=truncate", "input=12345678", "options.max_length=5")
+    split = here("tool", "invoke", "text_manipulator", "--operation", "split", "--input", "1,2", "options.delimiter=,")
+    product = here("tool", "invoke", "calculator", "input=x*y", 'variables={"y": 3}', "variables.x=4")
+
+    assert [json.loads(out)["result"] for _, out, _ in (cut, split, product)] == ["12...", ["1", "2"], 12.0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -236,6 +244,10 @@ def test_a_noun_answers_to_its_plural(here: Any, words: str) -> None:
         (
             ["tool", "invoke", "calculator", "input=1", "input=2"],
             "llmspell: 'input' is given twice; give each parameter once\n",
+        ),
+        (
+            ["tool", "invoke", "calculator", "variables.x=1", "variables.x=2"],
+            "llmspell: 'variables.x' is given twice; give each parameter once\n",
         ),
         (["state", "set", "a=1", "b=2", "a=3"], "llmspell: 'a' is given twice; give each key once\n"),
         (["run"], "llmspell: Missing argument 'FILE'; see llmspell run --help\n"),

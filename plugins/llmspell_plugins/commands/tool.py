@@ -126,7 +126,8 @@ def tool_invoke(context: click.Context, name: str, parameters: tuple[str, ...], 
 
     PARAMETERS are one JSON object, @FILE or - for a file or standard input that holds one, pairs such as
     operation=read path=notes.txt, or flags such as --operation read --path=notes.txt; a flag alone is true. What
-    is an option of the command, such as --output, is given as a pair.
+    is an option of the command, such as --output, is given as a pair, and what lies within a parameter as
+    options.depth=3.
 
     Records are shown as a table. On a terminal, bytes in the answer are saved to files, and what is longer than it goes
     to the program that PAGER names.
@@ -190,9 +191,15 @@ def _paired(words: Sequence[str], schema: Mapping[str, Any], options: Sequence[s
                 text = "true" if switch else left.pop(0)
         elif not sign:
             raise click.UsageError(f"{word!r} has no '='; write an object, key=value pairs or --key value")
-        if key in values:
+        value = text if "string" in _types(schema, key) else meant(text, f"the parameter {key}")
+        holder, name = values, key
+        if key not in schema.get("properties", {}):  # as tool info lists what lies within a parameter: options.depth
+            *outer, name = key.split(".") if key.partition(".")[0] in schema.get("properties", {}) else [key]
+            for part in outer:
+                holder = holder.setdefault(part, {}) if isinstance(holder, dict) else {}
+        if not isinstance(holder, dict) or name in holder:
             raise click.UsageError(f"{key!r} is given twice; give each parameter once")
-        values[key] = text if "string" in _types(schema, key) else meant(text, f"the parameter {key}")
+        holder[name] = value
     return values
 
 
@@ -213,7 +220,11 @@ def _stray(flag: str, known: Sequence[str]) -> click.UsageError:
 
 
 def _types(schema: Mapping[str, Any], name: str) -> set[str]:
-    """The JSON types that a parameter may have."""
+    """The JSON types that a parameter, or what lies within one, may have."""
+    if name not in schema.get("properties", {}) and "." in name:
+        return {
+            kind for row in parameter_rows(schema) if row["parameter"] == name for kind in row["type"].split(" or ")
+        }
     choices = _choices(schema.get("properties", {}).get(name, {}), schema.get("$defs", {}))
     return {str(choice["type"]) for choice in choices if "type" in choice}
 

@@ -9,7 +9,7 @@ to it, behind its own, whose names none of them takes.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from gettext import gettext
 from typing import TYPE_CHECKING, Any
 
@@ -87,14 +87,21 @@ class _Noun(click.Group):
     place: str = ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *(verb.name for verb in self._added(ctx) if not verb.problem)]
+        return [*self._own(), *(verb.name for verb in self._added() if not verb.problem)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = self._own()
         for name in (cmd_name, cmd_name.removesuffix("s")):
-            found = super().get_command(ctx, name)
-            if found is not None:
-                return _adopt(found, f"{self.place}.{name}")
-        return self._load(ctx, cmd_name, super().list_commands(ctx))
+            if name in own:
+                return _adopt(self._command(name), ".".join(filter(None, (self.place, name))))
+        return self._load(ctx, cmd_name, own)
+
+    def _own(self) -> Mapping[str, str]:
+        """Return the names of its own commands, each with its line of help; imports none."""
+        return {name: each.get_short_help_str(limit=100) for name, each in sorted(self.commands.items())}
+
+    def _command(self, name: str) -> click.Command:
+        return self.commands[name]
 
     def _load(self, ctx: click.Context, typed: str, staying: Collection[str]) -> click.Command | None:
         """Return the command of this name or plural that a package brings."""
@@ -104,12 +111,14 @@ class _Noun(click.Group):
         found = load((typed.removesuffix("s"), typed), staying, ctx.ensure_object(Invocation), rest, self.place)
         return found and _adopt(found[1], ".".join(filter(None, (self.place, found[0]))))
 
-    def _added(self, ctx: click.Context) -> list[Verb]:
+    def _added(self) -> list[Verb]:
         """Return what packages add, without importing it."""
         from .verbs import listed
 
-        own = {name: super(_Noun, self).get_command(ctx, name) for name in super().list_commands(ctx)}
-        return listed(own, [name for name, each in own.items() if isinstance(each, click.Group)], self.place)
+        return listed(self._own(), self._nouns(), self.place)
+
+    def _nouns(self) -> Collection[str]:
+        return [name for name, each in self.commands.items() if isinstance(each, click.Group)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -155,40 +164,28 @@ class _Noun(click.Group):
             raise Stray from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        commands = [(name, super(_Noun, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, each.get_short_help_str(limit=100)) for name, each in commands if each])
-        _write_added(formatter, self._added(ctx))
+        for title, rows in (
+            ("Commands", [*self._own().items()]),
+            ("Commands of plugins", [(verb.name, verb.text) for verb in self._added()]),
+        ):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 class _Root(_Noun):
-    """The host's own commands, then those of plugins, none of which takes the name of one of the host's."""
+    """The host's own commands, imported when they are typed, then those of plugins, none of which takes their names."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS, *(verb.name for verb in self._added(ctx) if not verb.problem)]
+    def _own(self) -> Mapping[str, str]:
+        return {name: text for name, (_, text) in COMMANDS.items()}
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        for name in (cmd_name.removesuffix("s"), cmd_name):
-            if name in COMMANDS:
-                module, _, attribute = COMMANDS[name][0].partition(":")
-                return _adopt(getattr(importlib.import_module(module), attribute), name)
-        return self._load(ctx, cmd_name, COMMANDS)
+    def _command(self, name: str) -> click.Command:
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-        _write_added(formatter, self._added(ctx))
-
-    def _added(self, ctx: click.Context) -> list[Verb]:
-        from .verbs import listed
-
-        return listed(COMMANDS, NOUNS)
-
-
-def _write_added(formatter: click.HelpFormatter, verbs: Sequence[Verb]) -> None:
-    if rows := [(verb.name, verb.text) for verb in verbs]:
-        with formatter.section("Commands of plugins"):
-            formatter.write_dl(rows)
+    def _nouns(self) -> Collection[str]:
+        return NOUNS
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -198,8 +198,7 @@ class Plugins:
         """Take over what became of a plugin that failed when it was first needed; False if that is known."""
         if any(known.error and (known.group, known.name) == (info.group, info.name) for known in self.infos):
             return False
-        self.infos = [known for known in self.infos if (known.group, known.name) != (info.group, info.name)]
-        self.infos.append(info)
+        self._note(info)
         return True
 
     @property

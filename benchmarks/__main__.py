@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks GROUP... [--json]`` and ``python -m benchmarks compare [FILE]``."""
+"""The command: ``python -m benchmarks GROUP... [--json]``, and ``compare [FILE]`` and ``journeys`` in their place."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if len(words) > 2:
             parser.error("compare takes one file, or none")
         return _compare(words[1:], options)
+    if words == ["journeys"]:
+        from .journeys import walk_all
+
+        for name, moves in walk_all().items():
+            _write(f"{name}: {len(moves.files)} files, {moves.count} moves between them")
+        return 0
     for word in words:
         if word not in GROUPS:
             parser.error(f"there is no group {word!r}; there are {', '.join(GROUPS)}")
@@ -39,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description="Time llmspell beside its peers.")
-    parser.add_argument("what", nargs="+", help=f"{', '.join(GROUPS)}; or: compare [FILE]")
+    parser.add_argument("what", nargs="+", help=f"{', '.join(GROUPS)}; or: compare [FILE], journeys")
     parser.add_argument("--json", action="store_true", help="print the run for programs")
     parser.add_argument("--rounds", type=_positive, help="how often each contender is timed")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="compare: by which part a ratio may grow")

@@ -163,7 +163,7 @@ class Row(Generic[R]):
         return len(self._hooks)
 
     def __iter__(self) -> Iterator[R]:
-        return (hook for lineup in self._lineups.values() for hook in lineup)
+        return iter([hook for lineup in self._lineups.values() for hook in lineup])
 
     def free_name(self, hook: R, *, named: bool) -> str:
         """Return the name of a hook, numbered if it was given none and another of its plugin has this one."""

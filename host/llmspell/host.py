@@ -286,7 +286,7 @@ class Host:
         for name, kind in kinds.items():
             self._addresses.add(name, kind.run)
             if kind.provides is not None:
-                self._services.offer(kind.provides, kind)
+                self._services.offer({kind.provides: kind})
         await self.plugins.load(registries)
         await self.plugins.start(registries.others(), registries.installed.problems if discover else ())
         await self.plugins.enter(kinds)
@@ -349,8 +349,7 @@ class Host:
         self._runner.results = partial(self._services.get, ResultCache)
         self.events.requests = partial(self._services.get, EventRequests)
         self._registry.composites = partial(self._services.get, Composites)
-        for protocol, service in offered.items():
-            self._services.offer(protocol, service)
+        self._services.offer(offered)
 
     def _apply(self, loaded: LoadedSettings) -> None:
         self._policies.apply(loaded)

@@ -213,8 +213,8 @@ def _points(package: Distribution) -> list[EntryPoint]:
     file = getattr(package, "_path", PurePath()) / "entry_points.txt"
     points = [] if isinstance(file, Path) else list(package.entry_points)
     if isinstance(file, Path) and os.path.lexists(file):
-        group = ""
-        for line in map(str.strip, read_regular(file).decode().splitlines()):
+        group, content = "", file.read_bytes() if os.path.isfile(file) else read_regular(file)  # which says why not
+        for line in map(str.strip, content.decode().splitlines()):
             if line.startswith("[") and line.endswith("]"):
                 group = line[1:-1]
             elif line and not line.startswith("#"):

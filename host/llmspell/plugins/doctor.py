@@ -148,7 +148,7 @@ class _Examination:
         self._loader = Loader(self.groups, lambda: settings, NoServices(), lifespans)
         self._registrar = Registrar(registry)
         services = ServiceRegistry(lifespans, lambda name: {})  # the one that registering may need
-        services.offer(HookTable, registry)
+        services.offer({HookTable: registry})
         loader = Loader(self.groups, lambda: settings, services, lifespans)
         group = "llmspell.services"
         services.brought = LazyRegistry(group, choose(group, settings, installed), loader, ())

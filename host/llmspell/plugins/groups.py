@@ -9,7 +9,7 @@ handed over goes to exactly one group; what is no plugin, and what comes twice, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any, Final
@@ -25,7 +25,7 @@ from llmspell_hookspecs.kind import ComponentGroup
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.spelling import one_line, told
 
-__all__ = ["OWN_GROUPS", "Candidate", "Groups", "sort_handed"]
+__all__ = ["OWN_GROUPS", "Candidate", "Groups", "holds_one", "sort_handed"]
 
 OWN_GROUPS: Final = frozenset(row.name for row in GROUPS)
 
@@ -74,6 +74,15 @@ class Groups:
         """Return the group of something that was handed over in code; what is nothing else brings hooks."""
         own = [row for row in self._rows.values() if row.name not in OWN_GROUPS]
         return next(row for row in (*own, *GROUPS) if row.is_one(item))
+
+
+def holds_one(row: ComponentGroup, handed: Mapping[str, Iterable[Candidate]]) -> bool:
+    """Return whether something that was handed over may be of a group: it is, or it cannot be looked at."""
+    try:
+        with Blamed(lambda error: PluginError(text_of(error))):
+            return any(row.is_one(each.target) for group in handed.values() for each in group)
+    except PluginError:  # told where it is sorted
+        return True
 
 
 def sort_handed(plugins: Iterable[Any], settings: Settings, groups: Groups) -> dict[str, list[Candidate]]:

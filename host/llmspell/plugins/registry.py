@@ -10,7 +10,7 @@ look-up finds it and nothing else is imported. The class says so too: ``provides
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import trio
@@ -25,7 +25,7 @@ from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.spelling import meant
 
 from .discovery import Installed, choose
-from .groups import Candidate, sort_handed
+from .groups import Candidate, holds_one, sort_handed
 from .lifespan import Lifespans
 from .loading import Loader
 
@@ -225,11 +225,10 @@ class PluginRegistries:
             self._made[group] = made
         return made
 
-    def others(self) -> Iterator[LazyRegistry[Any]]:
-        """Yield the plugins of each group but hook plugins and kinds, which the host loads itself."""
-        for group in dict.fromkeys((*self.installed.groups, *self.handed)):
-            if group not in (PLUGINS, KINDS):
-                yield self.of(group)
+    def others(self) -> list[LazyRegistry[Any]]:
+        """Return the plugins of each group but hook plugins and kinds, which the host loads itself."""
+        groups = dict.fromkeys((*self.installed.groups, *self.handed))
+        return [self.of(group) for group in groups if group not in (PLUGINS, KINDS)]
 
     def know(self, row: ComponentGroup) -> None:
         """Take in the group of a kind's components.
@@ -238,7 +237,8 @@ class PluginRegistries:
             PluginError: Another kind has brought this group.
         """
         self._loader.groups.add(row)
-        self.handed = sort_handed(self._plugins, self._settings, self._loader.groups)
+        if holds_one(row, self.handed):
+            self.handed = sort_handed(self._plugins, self._settings, self._loader.groups)
 
 
 class ServiceRegistry:
@@ -259,9 +259,9 @@ class ServiceRegistry:
         self._offered: dict[type[Any], Any] = {}
         self._found_before: dict[Any, Any] = {}
 
-    def offer(self, protocol: type[Any], service: Any) -> None:
-        """Offer a service under its protocol."""
-        self._offered[protocol] = service
+    def offer(self, services: Mapping[type[Any], Any]) -> None:
+        """Offer services, each under its protocol."""
+        self._offered |= services
 
     def get(self, protocol: Callable[..., T], /) -> T:
         """Return the service that implements this protocol; see the contract's `Services`."""

@@ -169,12 +169,13 @@ def tell_unknown(settings: Settings, registries: PluginRegistries, groups: Group
 
 def components_in(known: Iterable[PluginInfo], groups: Groups) -> Mapping[str, Collection[str]]:
     """Return the components of each topic of which all are known: agents, say, are named as they are made."""
-    found: dict[str, set[str]] = {"plugin": set()}
+    names: dict[str, set[str]] = {}
     for info in known:
-        row = groups.row(info.group)
-        found["plugin"].add(info.name)
+        names.setdefault(info.group, set()).add(info.name)
+    found: dict[str, set[str]] = {"plugin": set().union(*names.values())}
+    for row in map(groups.row, names):
         if row.topic:
-            found.setdefault(row.topic, {*row.besides}).add(info.name)
+            found.setdefault(row.topic, {*row.besides}).update(names[row.name])
     return found
 
 

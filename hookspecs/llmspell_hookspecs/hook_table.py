@@ -50,10 +50,25 @@ class TableHook(Protocol):
     def where(self) -> str:
         """How messages about it begin."""
 
+    def switch(self, on: bool | None, session: str, /) -> None:
+        """Ask it from now on or no longer, in a session or, if that is empty, for all; None takes back what was said.
+
+        The chains of its point are to be dropped then.
+        """
+
 
 @runtime_checkable
 class HookTable(Protocol):
-    """The hooks of the host."""
+    """The hooks of the host.
+
+    Attributes:
+        entered: Told each hook that is taken in, on whatever thread, before it is asked for the first time.
+    """
+
+    entered: list[Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the hooks that there are now."""
 
     def enter(
         self,
@@ -131,9 +146,6 @@ class Composites(Protocol):
         Raises:
             HookRegistrationError: It, or a child, cannot stand there, or what it names closes a circle.
         """
-
-    def place(self, hook: TableHook, /) -> None:
-        """Say who asks a hook that was just taken in."""
 
     def release(self, hook: TableHook, /) -> None:
         """Forget a hook that was taken out."""

@@ -50,7 +50,7 @@ from llmspell_hookspecs.requests import EventRequests
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.script import ScriptRun, Scripts
 from llmspell_hookspecs.services import Hooks, Levels, ProjectFolder, SettingsAccess, Tools
-from llmspell_hookspecs.switching import HookSwitch, PluginTable
+from llmspell_hookspecs.switching import PluginTable
 from llmspell_hookspecs.system import HostState
 from llmspell_hookspecs.topics import own_points
 from llmspell_hookspecs.trace import Tracer, TraceRow
@@ -334,7 +334,6 @@ class Host:
             Calls: self._addresses,
             Events: self.events,
             FileAccess: Latest(lambda: self._policies.files),
-            HookSwitch: self.hooks,
             HookTable: self._registry,
             Hooks: self.hooks,
             Hosts: Latest(lambda: self._policies.hosts),

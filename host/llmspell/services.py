@@ -51,7 +51,6 @@ class HookService:
         points: Return every point there is.
         point: Return the point with this name or alias.
         appeal: Ask a function about each Cancel of a guard that wants a person asked.
-        switch: Ask hooks of plugins no longer, or again, for all or in a session; see the contract's `HookSwitch`.
     """
 
     def __init__(self, registry: HookRegistry, runner: Runner) -> None:
@@ -61,7 +60,6 @@ class HookService:
         self.register, self.unregister_scope = registry.register, registry.unregister_scope
         self.list, self.order = registry.infos, registry.order
         self.points, self.point, self.appeal = registry.points, registry.point, registry.appeal
-        self.switch = registry.switch
 
     async def fire(self, name: str, value: Any, /) -> Any:
         """Fire ``custom:<name>``, or a point that a plugin declared, and return the value as the hooks leave it.

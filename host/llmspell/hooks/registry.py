@@ -25,7 +25,7 @@ from llmspell_hookspecs.breaker import Breaker, BreakerProfile, BreakerState
 from llmspell_hookspecs.catalog import PointCatalog
 from llmspell_hookspecs.composites import Composite
 from llmspell_hookspecs.context import HookContext
-from llmspell_hookspecs.errors import HookRegistrationError, InvalidInputError, ResourceLimitError
+from llmspell_hookspecs.errors import HookRegistrationError
 from llmspell_hookspecs.hook_table import Composites
 from llmspell_hookspecs.idle import unmatched, unordered
 from llmspell_hookspecs.marker import HookOptions, hook_options
@@ -43,7 +43,6 @@ from .hook import FOR_ALL, Hook
 __all__ = ["HookRegistry"]
 
 _KEPT: Final = 1024
-_SWITCHES: Final = 1_000
 _LINES: Final = 8
 """Of so many orders that name nobody it is told when their hooks go."""
 _log = logging.getLogger("llmspell.hooks")
@@ -66,6 +65,7 @@ class HookRegistry:
         on_open: Told a breaker that has opened.
         appeals: Asked about each Cancel of a guard that wants a person asked.
         composites: Returns who takes composites in; asked once there is one.
+        entered: Told each hook that is taken in.
         components: By topic, the names of components where all of them are known; those of plugins under ``plugin``.
     """
 
@@ -95,8 +95,8 @@ class HookRegistry:
         self._chains: dict[str, dict[str, Chain | None]] = {}
         self._sequence = itertools.count(1)
         self._opened = False
-        self._switches: dict[tuple[str, str], bool] = {}
         self.composites: Callable[[], Composites]
+        self.entered: list[Callable[[Hook], object]] = []
         self._composing: Composites | None = None
 
     def appeal(self, function: Appeal, /) -> Callable[[], None]:
@@ -170,14 +170,13 @@ class HookRegistry:
             hook.enabled = not self.is_disabled(hook)
             hook.everywhere = hook.everywhere or self._opened
             self._equip(hook, breaks=breaks)
-            self._apply_switches(hook)
             row.add(hook)
             if holder is not None:
                 hook.is_part = True
                 holder.parts.append(hook)
                 hook.holder = holder if options.kind is HookKind.TRANSFORM else None
-            if self._composing is not None:
-                self._composing.place(hook)
+            for told in self.entered:
+                told(hook)
             if scope:
                 self._scopes.setdefault(scope, {})[hook] = None
             self.changed(point.name)
@@ -212,34 +211,6 @@ class HookRegistry:
     def remove(self, hook: Hook) -> bool:
         """Take a hook out, of a composite all that came with it; False if it was out already."""
         return self._remove([hook]) > 0
-
-    def switch(self, pattern: str, on: bool | None, /, *, session: str = "") -> int:
-        """Ask the hooks of plugins that fit a pattern from now on, or no longer; see the contract's `HookSwitch`."""
-        if not (isinstance(pattern, str) and isinstance(session, str) and (on is None or isinstance(on, bool))):
-            told = f"hooks: switch({pattern!r:.80}, {on!r:.80}) means nothing"
-            message = f"{told}; give a glob for plugin.hook, and True, False or None"
-            raise InvalidInputError(message, field="pattern")
-        key = (pattern, session)
-        if on is not None and key not in self._switches and len(self._switches) >= _SWITCHES:
-            message = f"hooks: {_SWITCHES} patterns and sessions are switched, which is the most; take some back"
-            raise ResourceLimitError(message, resource="switches", limit=_SWITCHES)
-        with self._lock:
-            self._switches.pop(key, None)
-            if on is not None:
-                self._switches[key] = on
-            fitting = [hook for hook in self if _is_meant(hook, pattern)]
-            for hook in fitting:
-                hook.switch(on, session)
-                if on is None:
-                    self._apply_switches(hook)
-            for point in {hook.point.name for hook in fitting}:
-                self.changed(point)
-        return len(fitting)
-
-    def _apply_switches(self, hook: Hook) -> None:
-        for (pattern, session), on in self._switches.items():
-            if _is_meant(hook, pattern):
-                hook.switch(on, session)
 
     def is_disabled(self, hook: Hook) -> bool:
         """Return whether the settings say that a hook is not called."""
@@ -384,7 +355,3 @@ class HookRegistry:
             hook.mind()
         if self._tracer is not None:
             hook.invoke = self._tracer.around(hook)
-
-
-def _is_meant(hook: Hook, pattern: str) -> bool:
-    return not hook.scope and fnmatchcase(f"{hook.plugin}.{hook.name}", pattern)

@@ -208,18 +208,18 @@ def _points(package: Distribution) -> list[EntryPoint]:
     """Return the entry points of a package that are ours, or would be, each once: no other group begins as ours do.
 
     A line that is none of any group is one without a module, so that it is refused by itself; importlib would refuse
-    all lines with it, and pass over a file that it may not open.
+    all lines with it.
     """
-    file = getattr(package, "_path", PurePath()) / "entry_points.txt"
-    points = [] if isinstance(file, Path) else list(package.entry_points)
-    if isinstance(file, Path) and os.path.lexists(file):
-        group, content = "", file.read_bytes() if os.path.isfile(file) else read_regular(file)  # which says why not
-        for line in map(str.strip, content.decode().splitlines()):
-            if line.startswith("[") and line.endswith("]"):
-                group = line[1:-1]
-            elif line and not line.startswith("#"):
-                name, _, value = line.partition("=")
-                points.append(EntryPoint(name.strip(), value.strip(), group))
+    text, file = package.read_text("entry_points.txt"), getattr(package, "_path", PurePath()) / "entry_points.txt"
+    if text is None and isinstance(file, Path) and os.path.lexists(file):
+        read_regular(file)  # importlib passes over what it may not open
+    points, group = [], ""
+    for line in map(str.strip, (text or "").splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1]
+        elif line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            points.append(EntryPoint(name.strip(), value.strip(), group))
     return list(dict.fromkeys(point for point in points if point.group.startswith(_PREFIX) or not point.value))
 
 

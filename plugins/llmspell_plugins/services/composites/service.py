@@ -35,6 +35,7 @@ class CompositeService:
 
     def __init__(self, settings: object, services: Services) -> None:
         self._table = services.get(HookTable)
+        self._table.entered.append(self._place)
         self._naming: dict[str, dict[TableHook, tuple[str, ...]]] = {}
 
     def add(self, point: HookPoint, composite: Composite, options: HookOptions, /, **whose: Any) -> TableHook:
@@ -65,7 +66,7 @@ class CompositeService:
             raise
         return hook
 
-    def place(self, hook: TableHook, /) -> None:
+    def _place(self, hook: TableHook) -> None:
         """Say who asks a hook that was just taken in."""
         for naming, words in self._naming.get(hook.point.name, {}).items():
             if _answers(hook, words) and hook.holder is None and not _leads_to(naming, hook):

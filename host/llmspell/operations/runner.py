@@ -314,6 +314,7 @@ class Runner:
         value: Any = NOTHING
         shown: Any = NOTHING
         seen: Any = NOTHING
+        ref: Any = None
         settled: list[Callable[[Any, BaseException | None], object]] = []
         elapsed_ns = 0
         limit: trio.CancelScope | None = None
@@ -321,7 +322,8 @@ class Runner:
             if operation.started is not None:
                 operation.started()
             if taps:
-                settled = watched(self, kind, frame.ref() if context is None else context.operation, subject)
+                ref = frame.ref() if context is None else context.operation
+                settled = watched(self, kind, ref, subject)
             running = (operation.quick or operation.body)(subject)
             if operation.quick is not None and type(running) is not CoroutineType:
                 value = running  # it did not wait, so nothing could have stopped it: a scope would cost 5 us
@@ -334,23 +336,21 @@ class Runner:
             if value is not NOTHING:
                 if not (kind.to_result is same or type(value) is kind.result):
                     value = kind.to_result(value)
-                if chains.after is not None and self.as_of is generation:
+                fresh = chains is not NO_CHAINS or operation.ready not in _AS_IT_IS
+                asks = chains.after is not None and self.as_of is generation
+                if taps or asks:
                     elapsed_ns = perf_counter_ns() - started_ns
-                    shown = freeze_fields(value, frame, "result") if kind.sync else await frozen(value, frame, "result")
-                elif chains is not NO_CHAINS or operation.ready not in _AS_IT_IS:
+                    seen = freeze_fields(value, frame, "result") if kind.sync else await frozen(value, frame, "result")
+                    if asks:
+                        shown = seen
+                    elif fresh:
+                        value = await beside(seen, thaw_fields, seen)
+                elif fresh:
                     try:
                         value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
                     except TooManyItemsError:
                         value = await renewed(value, frame, "result")
-                if taps:
-                    elapsed_ns = elapsed_ns or perf_counter_ns() - started_ns
-                    seen = shown
-                    if seen is NOTHING:
-                        at_once = kind.sync
-                        seen = (
-                            freeze_fields(value, frame, "result") if at_once else await frozen(value, frame, "result")
-                        )
-                elif shown is NOTHING and (self.as_of is generation or not self._is_awaited(operation)):
+                if seen is NOTHING and (self.as_of is generation or not self._is_awaited(operation)):
                     return value
         except BaseException as error:
             failure = error
@@ -360,10 +360,15 @@ class Runner:
         if shown is not NOTHING and failure is None and self.as_of is generation:
             await _tell_end(operation, frame, chains.after, subject, context, shown, elapsed_ns)
             if taps:
-                tell_taps(self, operation, frame, subject, shown, elapsed_ns)
+                tell_taps(self, operation, frame, ref, subject, shown, elapsed_ns)
             return await beside(shown, thaw_fields, shown)
-        if seen is not NOTHING and failure is None and (self.as_of is generation or not self._is_awaited(operation)):
-            tell_taps(self, operation, frame, subject, seen, elapsed_ns)
+        if (
+            taps
+            and seen is not NOTHING
+            and failure is None
+            and (self.as_of is generation or not self._is_awaited(operation))
+        ):
+            tell_taps(self, operation, frame, ref, subject, seen, elapsed_ns)
             return value
         elapsed_ns = perf_counter_ns() - started_ns
         course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)

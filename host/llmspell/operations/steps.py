@@ -833,10 +833,11 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
         _tap(course, status, subject)
 
 
-def tell_taps(house: Runner, operation: Operation, frame: Frame, subject: Any, value: Any, elapsed_ns: int) -> None:
+def tell_taps(
+    house: Runner, operation: Operation, frame: Frame, ref: OperationRef, subject: Any, value: Any, elapsed_ns: int
+) -> None:
     """Hand an operation that completed on the straight path to those who keep a journal."""
-    kind = operation.kind
-    ref, language = frame.ref(), frame.language
+    kind, language = operation.kind, frame.language
     ended = EndedOperation(
         kind.name, frame.component, ref, subject, "completed", value, _COMPLETED, elapsed_ns, language, (), kind
     )

@@ -53,6 +53,8 @@ class ReplayService:
         self._numbers = itertools.count(1)
         self._players: dict[str, Player] = {}
         self._correlations: dict[str, str] = {}
+        self._around: dict[str, int] = {}
+        """The correlations of operations that a replay runs within: what else belongs to them is none of it."""
 
     async def run(self, id: str, options: ReplayOptions = _EXACT, /) -> ReplayReport:
         """Run the outermost operations of a journal again; see the contract's `Replay`."""
@@ -143,6 +145,7 @@ class ReplayService:
                     message = f"replay: no hook fits {pattern!r}; see 'llmspell hook list'"
                     raise InvalidInputError(message, field="without")
                 stack.callback(switch.switch, pattern, None)
+            stack.callback(self._leave, self._enter())
             self._players[number] = player
             stack.callback(self._forget, number)
             stack.callback(operations.stand_in(self._stand_in))
@@ -163,6 +166,21 @@ class ReplayService:
         self._correlations = journal.correlations
         return await journal.whole(id)
 
+    def _enter(self) -> str:
+        """Return the correlation of the operation around, which is kept apart until `_leave`; empty for none."""
+        try:
+            around = self._services.get(Operations).current().correlation_id
+        except LookupError:
+            return ""
+        self._around[around] = self._around.get(around, 0) + 1
+        return around
+
+    def _leave(self, around: str) -> None:
+        if around:
+            self._around[around] -= 1
+            if not self._around[around]:
+                del self._around[around]
+
     def _forget(self, number: str) -> None:
         del self._players[number]
         for correlation in [each for each, play in self._correlations.items() if play == number]:
@@ -173,7 +191,7 @@ class ReplayService:
         playing = PLAYING.get()
         if not playing:
             playing = self._correlations.get(correlation, "")
-        elif playing in self._players:
+        elif playing in self._players and correlation not in self._around:
             self._correlations.setdefault(correlation, playing)
         return playing, self._players.get(playing)
 

@@ -584,6 +584,6 @@ def parallel_join(context: HookContext[ParallelJoin]) -> HookResult | None:
 def parallel_synchronization(context: HookContext[ParallelSynchronization]) -> HookResult | None:
     """A branch has ended, and waits for the others.
 
-    When: at each arrival, if anybody stood here when the branches began.
+    When: at each arrival; who comes while they run is told of all of them when the last has arrived.
     Subject: which, and how many there are.
     """

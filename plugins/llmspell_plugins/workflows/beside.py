@@ -14,6 +14,7 @@ from llmspell_hookspecs.operation import Ended
 from llmspell_hookspecs.spelling import told
 from llmspell_hookspecs.workflow import BranchOutcome, ParallelFork, ParallelJoin, ParallelSynchronization
 from llmspell_hookspecs.workflows import Branch, WorkflowRun
+from llmspell_plugins.kinds.workflow.stage import PausedError
 
 __all__ = ["MOST_AT_ONCE", "join", "named_once", "run_branches"]
 
@@ -79,10 +80,14 @@ async def join(
     errors: dict[str, Exception] = {}
     limit = max(1, min(limit, fork.limit))
     at_once = limit
-    if waits or optional or run.asks("parallel_synchronization"):
+    told = bool(waits or optional) or run.asks("parallel_synchronization")
+    if told:
         calls = _arriving(run, names, calls, limit, optional, waits or {}, errors)
         at_once = len(names) if waits else limit
     ended = await run.together([calls[name] for name in names], at_once, fail_fast=fail_fast)
+    if not told and run.asks("parallel_synchronization"):  # somebody came while they ran
+        for place, name in enumerate(names, 1):
+            await run.notice("parallel_synchronization", ParallelSynchronization(run.id, name, place, len(names)))
     outcomes = []
     for name, each in zip(names, ended, strict=True):
         if each.error is not None:
@@ -94,11 +99,11 @@ async def join(
     if joined is not ran:
         _check_join(run, joins, names)
     run.details.update(_counted([outcome.status for outcome in joins]))
-    for outcome in joins:
-        if outcome.status == "failed" and outcome.required:
-            raise errors.get(outcome.name) or WorkflowError(
-                f"branch {outcome.name}: {outcome.error or 'a hook of parallel_join says that it failed'}"
-            )
+    failed = [outcome for outcome in joins if outcome.status == "failed" and outcome.required]
+    failed.sort(key=lambda outcome: isinstance(errors.get(outcome.name), PausedError))  # what waits is none that failed
+    if failed:
+        told = failed[0].error or "a hook of parallel_join says that it failed"
+        raise errors.get(failed[0].name) or WorkflowError(f"branch {failed[0].name}: {told}")
     return tuple(joins)
 
 
@@ -131,6 +136,8 @@ def _arriving(
         for before in waits.get(name, ()):
             if before in ends:
                 await ends[before].wait()
+            if isinstance(errors.get(before), PausedError):
+                raise PausedError(f"{name}: {before} waits, and it needs that")
         async with slots:
             return await calls[name]()
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmspell_hookspecs.workflow import StageTransition
 from llmspell_hookspecs.workflows import Stage, WorkflowDefinition, WorkflowRun
 from llmspell_plugins.kinds.workflow.run import check_plan
+from llmspell_plugins.kinds.workflow.stage import PausedError
 
 from .items import items_of, place_of
 
@@ -55,16 +56,23 @@ class Pipeline:
         stages = run.definition.stages
         values = list(items)
         lost: set[int] = set()
+        waiting: set[int] = set()
         pipes = [trio.open_memory_channel[int](run.options.buffer) for _ in stages[1:]]
         ways_in = [None, *(receive for _, receive in pipes)]
         ways_out = [*(send for send, _ in pipes), None]
 
         async def deal(number: int, index: int) -> None:
             stage, path = stages[number], f"item.{index}/{stages[number].name}"
+            if index in waiting:
+                return
             if index in lost:
                 run.skip(path, "a stage before did not complete")
                 return
-            record = await run.stage(stage, path, {**place_of(items, index), "previous": values[index]})
+            try:
+                record = await run.stage(stage, path, {**place_of(items, index), "previous": values[index]})
+            except PausedError:  # the others go through, then the run waits
+                waiting.add(index)
+                return
             values[index] = record.output
             if record.status != "done":
                 lost.add(index)

@@ -28,9 +28,9 @@ from llmspell_hookspecs.workflow import WorkflowOutput
 from .reading import Loaded, check_id, claim, delete, head_to_forget, load, open_runs, read_head
 from .records import DELETED, ENDED, PATIENCE_S, Head, Records
 
-__all__ = ["UNDER_WAY", "Archive", "no_run", "output_of", "print_of"]
+__all__ = ["UNDECIDED", "Archive", "no_run", "output_of", "print_of"]
 
-UNDER_WAY: Final = frozenset({"intent", "interrupted", "waiting"})
+UNDECIDED: Final = frozenset({"failed", "intent", "interrupted", "waiting"})
 """What a stage is of which somebody may have to decide."""
 _HOUR_S: Final = 3600.0
 _DAY_S: Final = 86_400.0

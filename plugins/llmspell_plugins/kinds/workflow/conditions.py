@@ -181,12 +181,12 @@ def _combined(kind: str, fields: dict[str, Any], where: str) -> Condition:
 
 
 def _status(scene: Scene, step: str) -> str:
-    record = scene.record(step)
+    record = scene.kept(step)
     return "" if record is None else record.status
 
 
 def _output(scene: Scene, step: str) -> Any:
-    record = scene.record(step)
+    record = scene.kept(step)
     return None if record is None else record.output
 
 

@@ -166,9 +166,15 @@ class Durable:
         """Note what is known of a stage."""
         self.writer.stage(info)
 
-    def fail(self, compiled: CompiledStage, record: StageRecord, shared: Mapping[str, Any] | None) -> None:
-        """Note that a stage failed."""
-        info = StageInfo(record.path, "failed", compiled.kind, compiled.target, error=record.error)
+    def fail(
+        self,
+        compiled: CompiledStage,
+        record: StageRecord,
+        shared: Mapping[str, Any] | None,
+        status: Literal["failed", "interrupted"],
+    ) -> None:
+        """Note that a stage failed, or that what it did cannot be kept: then it does not run again by itself."""
+        info = StageInfo(record.path, status, compiled.kind, compiled.target, error=record.error)
         figures = {"elapsed_ms": record.elapsed_ms, "attempts": record.attempts, "sequence": record.sequence}
         self.writer.stage(structs.replace(info, **figures), shared)
 

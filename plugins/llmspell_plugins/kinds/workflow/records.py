@@ -165,9 +165,9 @@ class Records:
         if info.status in ("done", "failed"):
             self.head = structs.replace(self.head, ended=self.head.ended + 1)
 
-    def choice(self, name: str, value: Any) -> None:
-        """Note what was decided."""
-        self._note(place_of("choice", name), {"name": name, "value": plain(value)})
+    def choice(self, name: str, encoded: bytes) -> None:
+        """Note what was decided, as `encoded_choice` gives it."""
+        self._put(place_of("choice", name), encoded)
 
     def forget_choice(self, name: str) -> None:
         """Note that something is to be decided anew."""
@@ -195,8 +195,9 @@ class Records:
         """Return what is written of what it yielded."""
         return self._encode("result", {"output": plain(output), "details": plain(details)})
 
-    def _note(self, key: str, value: Any) -> None:
-        self._put(key, self._encode(key, value))
+    def encoded_choice(self, name: str, value: Any) -> bytes:
+        """Return what is written of a decision."""
+        return self._encode(f"choice {name}", {"name": name, "value": plain(value)})
 
     def encoded(self, info: StageInfo, shared: Mapping[str, Any] | None) -> tuple[dict[str, bytes], Any]:
         """Return what is written of a stage, and its output as a value of its own.

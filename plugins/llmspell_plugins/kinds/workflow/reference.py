@@ -68,11 +68,11 @@ class Scene(Protocol):
     def workflow(self) -> str:
         """The workflow's name."""
 
-    def record(self, step: str, /) -> StageRecord | None:
-        """Return what became of a stage."""
+    def kept(self, step: str, branch: str = "", /) -> StageRecord | None:
+        """Return what became of a stage, or of one of a branch, as it is kept."""
 
-    def in_branch(self, branch: str, step: str, /) -> StageRecord | None:
-        """Return what became of a stage of a branch."""
+    def own(self, value: Any, /) -> Any:
+        """Return what is kept as whoever resolves it may change it."""
 
 
 class Reference(Struct, frozen=True):
@@ -111,7 +111,9 @@ class Reference(Struct, frozen=True):
             )
         if self.filter == "json":
             return _json(value)
-        return _as_text(value) if self.filter == "text" else value
+        if self.filter == "text":
+            return _as_text(value)
+        return scene.own(value) if self.root in ("step", "branch") else value
 
 
 def compile_value(value: Any, where: str) -> Resolve | None:
@@ -265,7 +267,7 @@ def _found(reference: Reference, scene: Scene) -> Any:
         return scene.locals.get(name, _MISSING)
     if root == "run":
         return scene.run_id if names[0] == "id" else scene.workflow
-    record = scene.record(names[0]) if root == "step" else scene.in_branch(*names)
+    record = scene.kept(names[-1], names[0] if root == "branch" else "")
     if record is None or (reference.field == "output" and record.status != "done"):
         return _MISSING
     return record.elapsed_ms if reference.field == "duration_ms" else getattr(record, reference.field)

@@ -20,9 +20,9 @@ import trio
 from msgspec import structs
 
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
-from llmspell_hookspecs.bounds import ATOMS
+from llmspell_hookspecs.bounds import ATOMS, has_many
 from llmspell_hookspecs.context import ComponentRef
-from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, WorkflowError, text_of_error
+from llmspell_hookspecs.errors import InvalidInputError, WorkflowError, text_of_error
 from llmspell_hookspecs.foreign import Blamed, as_error
 from llmspell_hookspecs.operation import Ended, Operation, Operations
 from llmspell_hookspecs.runs import StageInfo
@@ -41,7 +41,7 @@ from llmspell_plugins.kinds.hiding import hide_fields, hide_value, reveal_fields
 from .definition import CompiledStage, Plan, needed
 from .durable import Durable, copied, is_settled
 from .reference import compile_value
-from .shared import Shared
+from .shared import Shared, held_still
 from .stage import STAGE, PausedError, Place, body_of, key_of
 
 __all__ = ["Run", "check_plan"]
@@ -95,7 +95,6 @@ class Run:
         compensates: Whether what completed is undone if it fails.
         durable: Keeps what becomes of it.
         waiting: The paths of stages that wait for a person.
-        failure: With what it failed.
         under_way: The stages that run, by path.
     """
 
@@ -125,7 +124,6 @@ class Run:
         self.compensates = definition.on_error == "compensate"
         self.durable = durable
         self.waiting: list[str] = []
-        self.failure: Exception | None = None
         self.under_way: dict[str, CompiledStage] = {}
         self._component = ComponentRef("workflow", definition.name, f"workflow:{definition.name}")
         self._data = dict(definition.shared) if durable is None else durable.shared_of(definition)
@@ -166,7 +164,6 @@ class Run:
                 self.compensates = True
             if compiled.on_error != "continue":
                 self.culprit = self.culprit or path
-                self.failure = self.failure or error
                 raise error
         return await self._handed_over(record)
 
@@ -175,17 +172,16 @@ class Run:
         info = durable.found(path)
         if info is None:
             return None
-        if info.status == "failed":
-            if compiled.on_error == "continue" and path not in durable.verdicts:
-                record = durable.record_of(info)
-            elif not durable.undoes:
-                return None
-            else:
-                self.culprit = self.culprit or path
-                raise WorkflowError(info.error, stage=path)
-        elif (settled := durable.settled(compiled, info, self._sequence + 1)) is not None:
+        if info.status == "failed" and durable.undoes:
+            self.culprit = self.culprit or path
+            raise WorkflowError(info.error, stage=path)
+        if (settled := durable.settled(compiled, info, self._sequence + 1)) is not None:
             self._sequence += 1
             record = settled
+        elif info.status == "failed":
+            if compiled.on_error != "continue" or path in durable.verdicts:
+                return None
+            record = durable.record_of(info)
         elif not durable.may_repeat(compiled, info):
             durable.note(structs.replace(info, status="interrupted", error=_INTERRUPTED))
             await durable.writer.flush()
@@ -202,6 +198,7 @@ class Run:
         """Run a stage as an operation, and return what became of it."""
         durable = self.durable
         attempts = 0
+        unkept = False
 
         def ran() -> None:
             nonlocal attempts
@@ -216,16 +213,13 @@ class Run:
             given = compiled.stage.input if compiled.resolve is None else compiled.resolve(place)
         except Exception as error:
             failure = error
+        if failure is None and durable is not None:
+            if durable.undoes and not path.startswith(_ROLLBACK):
+                raise WorkflowError(f"{path}: it did not run before the run failed", stage=path)
+            place.written = {}
+            given = durable.input_of(path, given)
+            failure = await self._intend(durable, compiled, path, given)
         if failure is None:
-            if durable is not None:
-                if durable.undoes and not path.startswith(_ROLLBACK):
-                    raise WorkflowError(f"{path}: it did not run before the run failed", stage=path)
-                place.written = {}
-                given = durable.input_of(path, given)
-                intent = durable.intent(compiled, path, given)
-                if intent is not None:
-                    durable.writer.put(intent, (await self._encoded(durable, intent))[0])
-                await durable.writer.flush()
             self.under_way[path] = compiled
             try:
                 hidden = given if given is None else await self._operations.beside(given, hide_value, given)
@@ -256,15 +250,27 @@ class Run:
             )
             try:
                 output = await self._done(durable, info, place)
-            except LlmspellError as error:  # it is none that can be kept, or what it wrote is not as it was
+            except Exception as caught:  # it is none that can be kept, or what it wrote is not as it was
                 if durable.writer.lost:
                     raise
-                failure, output = error, None
+                failure, output = as_error(caught, path), None
+                unkept = place.transaction is None and durable.safety(compiled) == "unknown"
         status, told = (_DONE, "") if failure is None else ("failed", text_of_error(failure))
         record = StageRecord(path, status, output, told, elapsed_ms, max(1, attempts), self._sequence)
         if durable is not None and failure is not None:
-            durable.fail(compiled, record, place.written)
+            durable.fail(compiled, record, place.written, "interrupted" if unkept else "failed")
         return record, failure
+
+    async def _intend(self, durable: Durable, compiled: CompiledStage, path: str, given: Any) -> Exception | None:
+        """Write that a stage is about to begin; returns why it cannot."""
+        intent = durable.intent(compiled, path, given)
+        if intent is not None:
+            try:
+                durable.writer.put(intent, (await self._encoded(durable, intent))[0])
+            except Exception as error:
+                return as_error(error, path)
+        await durable.writer.flush()
+        return None
 
     async def _done(self, durable: Durable, info: StageInfo, place: Place) -> Any:
         """Note that a stage is done, with what it wrote if that is kept back; returns its output as it is kept."""
@@ -281,11 +287,23 @@ class Run:
         """Return what is written of a stage, and its output as a value of its own; a large one holds up nobody."""
         if type(info.output) in ATOMS and type(info.input) in ATOMS and not shared:
             return durable.writer.encoded(info, shared)
-        walked = (info.output, shared) if shared else info
-        encoded: tuple[Mapping[str, bytes], Any] = await self._operations.beside(
-            walked, durable.writer.encoded, info, shared
-        )
-        return encoded
+        bare = structs.replace(info, input=None, output=None)
+
+        def encoded(input: Any, output: Any, shared: Any) -> tuple[Mapping[str, bytes], Any]:
+            return durable.writer.encoded(structs.replace(bare, input=input, output=output), shared)
+
+        found: tuple[Mapping[str, bytes], Any] = await self._apart(encoded, info.input, info.output, shared)
+        return found
+
+    async def _apart(self, walk: Callable[..., Any], *values: Any) -> Any:
+        """Call what walks values: of large ones as they are now, in a thread, and as a whole if it is cancelled."""
+        if not has_many(values):
+            return walk(*values)
+        held = held_still(values)
+        if held is None:
+            return walk(*values)
+        with trio.CancelScope(shield=True):  # what has ended is noted, whoever wants to hear of it
+            return await self._operations.beside(values, lambda: walk(*held()))
 
     def _operation(self, compiled: CompiledStage, place: Place, given: Any, ran: Callable[[], None]) -> Operation:
         """Return the operation of a stage."""
@@ -303,12 +321,8 @@ class Run:
             baggage=None if self.durable is None else {"workflow_run": self.id, "workflow_path": place.path},
         )
 
-    def seen(self, record: StageRecord) -> StageRecord:
-        """Return a record as others see it: of a durable run its output is a value of their own."""
-        return record if self.durable is None else structs.replace(record, output=copied(record.output))
-
     async def _handed_over(self, record: StageRecord) -> StageRecord:
-        """Return a record as `seen`; a large output holds up nobody."""
+        """Return a record as others see it: of a durable run its output is a value of their own."""
         if self.durable is None or type(record.output) in ATOMS:
             return record
         return structs.replace(record, output=await self._operations.beside(record.output, copied, record.output))
@@ -341,7 +355,7 @@ class Run:
 
     def _lacks(self, compiled: CompiledStage, place: Place) -> bool:
         """Whether a stage needs the output of one that did not complete."""
-        records = [place.record(step) for step in compiled.uses]
+        records = [place.kept(step) for step in compiled.uses]
         return any(record is not None and record.status != _DONE for record in records)
 
     def skip(self, path: str, reason: str = "", /) -> StageRecord:
@@ -399,7 +413,9 @@ class Run:
         await self._settle()
         answer = self.choices[name] = await self._ask(point, subject)
         if self.durable is not None:
-            self.durable.writer.choice(name, answer)
+            writer = self.durable.writer
+            with trio.CancelScope(shield=True):  # what was decided is noted, whoever wants to hear of it
+                writer.choice(name, await self._operations.beside(answer, writer.encoded_choice, name, answer))
         return answer
 
     async def notice(self, point: str, subject: Any, /) -> None:
@@ -438,7 +454,7 @@ class Run:
             verdict = bool(compiled.decide(inputs))
         if self.durable is not None:  # what it was decided from may be otherwise when the run is resumed
             self.choices[name] = verdict
-            self.durable.writer.choice(name, verdict)
+            self.durable.writer.choice(name, self.durable.writer.encoded_choice(name, verdict))
         elif compiled.function is not None or self.asks("condition_evaluation"):
             self.choices[name] = verdict
         return verdict
@@ -450,7 +466,7 @@ class Run:
             return value
         place = Place(self, scope, locals)
         for step in needed(value):
-            record = place.record(step)
+            record = place.kept(step)
             if record is not None and record.status != _DONE:
                 return None
         return resolve(place)
@@ -486,18 +502,22 @@ class Run:
         return self.durable is not None and self.durable.writer.lost
 
     async def become(self, status: str, *, resumed: bool = False, output: Any = None, error: str = "") -> None:
-        """Be in another state, which is kept before anybody is told."""
-        previous, self.status = self.status, status
+        """Be in another state, which is kept before anybody is told.
+
+        Raises:
+            LlmspellError: Its output cannot be kept; it is what it was.
+        """
         durable = self.durable
+        encoded: bytes | None = None
+        if durable is not None and status in ("completed", "partial"):
+            encoded = await self._apart(durable.writer.encoded_result, output, self.details)
+        previous, self.status = self.status, status
         if durable is not None and status == "running":  # it is written with its first stage
             durable.become(status, error, tuple(self.waiting))
         elif durable is not None:
             with trio.CancelScope(shield=True):  # else a run that has ended would be taken for one that goes on
-                if status in ("completed", "partial"):
-                    yielded = output, self.details
-                    durable.writer.result(
-                        await self._operations.beside(yielded, durable.writer.encoded_result, *yielded)
-                    )
+                if encoded is not None:
+                    durable.writer.result(encoded)
                 durable.become(status, error, tuple(self.waiting))
                 await self._settle()
         await self.notice("workflow_state_change", StateChange(self.id, previous, status, resumed))

@@ -43,7 +43,7 @@ from llmspell_hookspecs.workflow import StageCall, WorkflowCall, WorkflowOutput
 from llmspell_hookspecs.workflows import Retries, WorkflowDefinition, WorkflowInfo, Workflows
 from llmspell_plugins.kinds.hiding import hide_value
 
-from .archive import UNDER_WAY, Archive, no_run, output_of, print_of
+from .archive import UNDECIDED, Archive, no_run, output_of, print_of
 from .asked import check_resume, check_run, encoded, input_of
 from .definition import CompiledStage, Plan, compile_definition, defined, endless, stages_of, to_dict
 from .durable import Durable
@@ -430,10 +430,14 @@ class WorkflowRunner(ComponentKind):
     ) -> WorkflowOutput:
         head, loaded = await self._archive.read(run_id)
         if head.status in ENDED:
+            if said.verdicts:
+                message = f"workflow run {run_id}: it is {head.status}; there is nothing left to decide about"
+                raise InvalidInputError(message, field="verdicts")
             return output_of(run_id, head, loaded)
-        unknown = [path for path in said.verdicts if path not in loaded.stages]
+        open_ = [path for path, info in loaded.stages.items() if info.status in UNDECIDED]
+        unknown = [path for path in said.verdicts if path not in open_]
         if unknown:
-            known = ", ".join(path for path, info in loaded.stages.items() if info.status in UNDER_WAY) or "none"
+            known = ", ".join(open_)[:200] or "none"
             message = f"workflow run {run_id}: there is no stage {unknown[0]!r:.80} to decide about; there are {known}"
             raise InvalidInputError(message, field="verdicts")
         handle = handle or await self._handle_of(run_id, head, loaded, said.accept_changed)
@@ -533,14 +537,16 @@ async def _go(run: Run, resumed: bool) -> WorkflowOutput:
     except Exception as caught:
         if run.lost:
             raise
-        error = caught
-        if isinstance(error, PausedError):
-            if run.failure is None:
-                return await _pause(run, began)
-            error = run.failure
-        return await _fail(run, error, began)
+        if isinstance(caught, PausedError):
+            return await _pause(run, began)
+        return await _fail(run, caught, began)
     status = "partial" if run.failed else "completed"
-    await run.become(status, output=value)
+    try:
+        await run.become(status, output=value)
+    except Exception as error:  # what it yields cannot be kept
+        if run.lost or run.status == status:
+            raise
+        return await _fail(run, as_error(error, f"workflow {run.definition.name}"), began)
     return _output(run, status, value, "", began)
 
 

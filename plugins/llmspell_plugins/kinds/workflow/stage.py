@@ -10,6 +10,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
+from msgspec import structs
 
 from llmspell_hookspecs.context import Failure, HookContext
 from llmspell_hookspecs.errors import (
@@ -30,6 +31,7 @@ from llmspell_hookspecs.workflows import Retries, StageRecord
 from llmspell_plugins.kinds.hiding import exact
 
 from .definition import CompiledStage
+from .shared import copied
 
 if TYPE_CHECKING:
     from .run import Run
@@ -122,20 +124,30 @@ class Place:
         """What stands for the stage, the same when it runs again."""
         return key_of(self._run.id, self.path)
 
-    def record(self, step: str, /) -> StageRecord | None:
-        """Return what became of a stage: the one nearest to this place."""
+    def kept(self, step: str, branch: str = "", /) -> StageRecord | None:
+        """Return what became of a stage, or of one of a branch, as it is kept: the one nearest to this place."""
         records, scope = self._run.records, self._scope
+        step = f"branch.{branch}/{step}" if branch else step
         while scope:
             found = records.get(f"{scope}/{step}")
             if found is not None:
-                return self._run.seen(found)
+                return found
             scope = scope.rpartition("/")[0]
-        found = records.get(step)
-        return None if found is None else self._run.seen(found)
+        return records.get(step)
+
+    def own(self, value: Any, /) -> Any:
+        """Return what is kept as whoever asks may change it: of a durable run a value of its own."""
+        return value if self._run.durable is None else copied(value)
+
+    def record(self, step: str, /) -> StageRecord | None:
+        """Return what became of a stage: the one nearest to this place."""
+        found = self.kept(step)
+        return None if found is None else structs.replace(found, output=self.own(found.output))
 
     def in_branch(self, branch: str, step: str, /) -> StageRecord | None:
         """Return what became of a stage of a branch."""
-        return self.record(f"branch.{branch}/{step}")
+        found = self.kept(step, branch)
+        return None if found is None else structs.replace(found, output=self.own(found.output))
 
     def output(self, step: str, /) -> Any:
         """Return what a stage yielded, None if it yielded nothing."""

@@ -416,6 +416,13 @@ async def test_ten_stages_are_eleven_writes_and_each_tells_a_checkpoint() -> Non
     assert [checkpoint.sequence for checkpoint in told] == list(range(1, 12))
 
 
+def each_item(tools: list[str]) -> list[dict[str, Any]]:
+    return [
+        {"name": f"s{n}", "tool": tool, "input": {"name": f"l{{{{loop:current_item}}}}.{n}"}}
+        for n, tool in enumerate(tools)
+    ]
+
+
 PLANS: list[Callable[[Any], dict[str, Any]]] = [
     lambda tools: {"stages": [acting(tool, f"s{n}") for n, tool in enumerate(tools)]},
     lambda tools: {
@@ -434,10 +441,18 @@ PLANS: list[Callable[[Any], dict[str, Any]]] = [
             for n, tool in enumerate(tools)
         ],
     },
+    lambda tools: {
+        "pattern": "graph",
+        "fail_fast": False,
+        "stages": [{**acting(tool, f"s{n}"), "needs": [f"s{n // 2}"] if n else []} for n, tool in enumerate(tools)],
+    },
+    lambda tools: {"pattern": "adaptive", "stages": [acting(tool, f"s{n}") for n, tool in enumerate(tools)]},
+    lambda tools: {"pattern": "pipeline", "items": [0, 1], "stages": each_item(tools)},
+    lambda tools: {"pattern": "map_reduce", "fail_fast": False, "items": [0, 1], "stages": each_item(tools)},
 ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     tools=strategies.lists(strategies.sampled_from(["again", "keyed", "once"]), min_size=1, max_size=4),
     plan=strategies.sampled_from(PLANS),
@@ -465,9 +480,9 @@ def test_wherever_it_is_cut_off_a_run_ends_as_if_it_never_was(
 
 
 def names_of(plan: Any, tools: list[str]) -> list[str]:
-    kinds = [[f"s{n}" for n, _ in enumerate(tools)], [f"{c}{n}" for n, _ in enumerate(tools) for c in "pq"]]
-    kinds.append([f"l{i}.{n}" for i in range(2) for n, _ in enumerate(tools)])
-    return kinds[PLANS.index(plan)]
+    stages, items = [f"s{n}" for n, _ in enumerate(tools)], [f"l{i}.{n}" for i in range(2) for n, _ in enumerate(tools)]
+    branches = [f"{c}{n}" for n, _ in enumerate(tools) for c in "pq"]
+    return [stages, branches, items, stages, stages, items, items][PLANS.index(plan)]
 
 
 def sort_of(names: list[str], plan: Any, tools: list[str], name: str) -> str:

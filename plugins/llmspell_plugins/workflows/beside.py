@@ -80,12 +80,12 @@ async def join(
     errors: dict[str, Exception] = {}
     limit = max(1, min(limit, fork.limit))
     at_once = limit
-    told = bool(waits or optional) or run.asks("parallel_synchronization")
-    if told:
+    arriving = bool(waits or optional) or run.asks("parallel_synchronization")
+    if arriving:
         calls = _arriving(run, names, calls, limit, optional, waits or {}, errors)
         at_once = len(names) if waits else limit
     ended = await run.together([calls[name] for name in names], at_once, fail_fast=fail_fast)
-    if not told and run.asks("parallel_synchronization"):  # somebody came while they ran
+    if not arriving and run.asks("parallel_synchronization"):  # somebody came while they ran
         for place, name in enumerate(names, 1):
             await run.notice("parallel_synchronization", ParallelSynchronization(run.id, name, place, len(names)))
     outcomes = []
@@ -102,8 +102,8 @@ async def join(
     failed = [outcome for outcome in joins if outcome.status == "failed" and outcome.required]
     failed.sort(key=lambda outcome: isinstance(errors.get(outcome.name), PausedError))  # what waits is none that failed
     if failed:
-        told = failed[0].error or "a hook of parallel_join says that it failed"
-        raise errors.get(failed[0].name) or WorkflowError(f"branch {failed[0].name}: {told}")
+        reason = failed[0].error or "a hook of parallel_join says that it failed"
+        raise errors.get(failed[0].name) or WorkflowError(f"branch {failed[0].name}: {reason}")
     return tuple(joins)
 
 

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from msgspec import structs
 from pydantic import BaseModel
@@ -126,19 +126,16 @@ class Turn:
         self.agent = agent
         self.messages: list[Message] = []
 
-    async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
-        """Run the agent once; what an earlier attempt remembered is void."""
+    def __enter__(self) -> Self:
+        """Begin an attempt: a block in which the agent runs once; what an earlier attempt remembered is void."""
         self.messages = []
-        token = _TURN.set(self)
-        answered = False
-        try:
-            output = await self.agent.run(input, context)
-            answered = True
-        finally:
-            _TURN.reset(token)
-            if not answered:
-                self.messages = []
-        return output
+        self._token = _TURN.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _TURN.reset(self._token)
+        if kind is not None:
+            self.messages = []
 
     def end(self, text: str) -> None:
         """Add it to the conversation, with the answer as hooks let it leave."""

@@ -293,11 +293,13 @@ class Host:
         self._runner.refusal = self.plugins.refusal()
         tell_unknown(settings, registries, loader.groups, self._registry)
         self.events.check()
+        heard = any(map(self._registry.hooked, ("plugin_loaded", "plugin_failed")))
         for info in self.plugins.infos:
             if info.error:
                 stopped = info.error.partition(".")[0] in SCHEMA.sections  # a fault of settings reads as a detail
                 _log.warning("%s%s", info.error, f" (so {info.name} does not run)" if stopped else "")
-            await self._tell(info)
+            if heard:
+                await self._tell(info)
         loader.failed = self._lifespans.failed = partial(self._lose, nursery)
         await self._runner.notify("system_startup", self._state())
 

@@ -111,7 +111,8 @@ class Loader:
             table = self._settings().table(row.section, info.name, info.group) if row.section else {}
             if row.typed:
                 table.pop("type", None)
-            settings = settings_of(info, target, table, row.section)
+            if table or inspect.getattr_static(target, "Settings", None) is not None:  # most have none
+                settings = settings_of(info, target, table, row.section)
         made: Any = target
         with LoadingStep(info, "its constructor failed") as step:
             if constructs and inspect.isclass(target):

@@ -277,13 +277,11 @@ def register(registrar: Registrar, info: PluginInfo, target: Any, plugin: Any, g
             message = f"plugin {info.name}: it calls itself {own!r}; give it the name of its entry point"
             raise PluginError(message, plugin=info.name)
         points, hooks = registrar.take(plugin, info.name)
+        if points or hooks:
+            return hooks
         group = groups.of(target).name
         # One whose constructor is given services may do its work with them, without a hook.
-        if (
-            not points
-            and not hooks
-            and not (group == PLUGINS and inspect.isclass(target) and inspect.signature(target).parameters)
-        ):
+        if not (group == PLUGINS and inspect.isclass(target) and inspect.signature(target).parameters):
             hint = "mark its functions with @hookimpl"
             if inspect.isfunction(target):
                 hint = "mark it with @tool, or with @hookimpl"

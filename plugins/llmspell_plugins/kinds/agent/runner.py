@@ -28,12 +28,11 @@ from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operat
 from llmspell_hookspecs.payload import question_of
 from llmspell_hookspecs.services import SettingsAccess, Tools
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
-from llmspell_plugins.kinds.stream import Watch
+from llmspell_plugins.kinds.stream import AgentStream, Watch
 
 from .group import AGENTS
 from .handle import Handle
 from .registry import AgentRegistry
-from .stream import AgentStream
 
 __all__ = ["AGENT", "AgentRunner"]
 
@@ -268,7 +267,9 @@ class AgentRunner(ComponentKind):
         sink = None if stream is None else stream.take
 
         async def body(approved: AgentInput) -> AgentOutput:
-            return await turn.run(reveal_fields(approved), _Context(self._operations.running(), sink))
+            context = _Context(self._operations.running(), sink)
+            with turn:
+                return await turn.agent.run(reveal_fields(approved), context)
 
         return body
 

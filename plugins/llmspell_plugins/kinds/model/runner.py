@@ -32,11 +32,10 @@ from llmspell_hookspecs.operation import Asker, OperationKind, Operations, same
 from llmspell_hookspecs.payload import question_of
 from llmspell_hookspecs.services import SettingsAccess
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
-from llmspell_plugins.kinds.stream import Watch
+from llmspell_plugins.kinds.stream import ModelStream, Watch
 
 from .group import PROVIDERS
 from .providers import ProviderRegistry
-from .stream import ModelStream
 
 __all__ = ["MODEL", "ModelRunner"]
 

@@ -18,6 +18,7 @@ import trio.testing
 from pydantic import BaseModel, ConfigDict
 
 import deploy_points
+from artifact_scenarios import ARTIFACT_SCENARIOS
 from deploy_points import Deployment
 from llmspell import Host
 from llmspell.settings import load_settings
@@ -466,6 +467,7 @@ SCENARIOS: dict[str, Fire] = {
     "state_conflict": conflict,
     "state_migration": migrate,
     **SESSION_SCENARIOS,
+    **ARTIFACT_SCENARIOS,
     **WORKFLOW_SCENARIOS,
     "custom:thing": firing("custom:thing", {"text": "plain"}),
     "before_deploy": firing("before_deploy"),
@@ -506,6 +508,10 @@ HOST_LEVEL = frozenset(
         "event_handler_error",
         "session_checkpoint",
         "session_end",
+        "artifact_validated",
+        "artifact_validation_failed",
+        "artifact_accessed",
+        "artifact_derived",
     }
 )
 """Points that are asked on nobody's behalf, or of what is done: there a wrong answer is kept in ``host.problems``."""

@@ -28,6 +28,7 @@ from llmspell_hookspecs import (
     Replace,
     State,
 )
+from llmspell_hookspecs.artifacts import ArtifactDraft, ArtifactQuery, Artifacts
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import DepthLimitError, OperationTimeoutError, ResourceLimitError, ScriptError
 from llmspell_hookspecs.journal import Journal
@@ -419,6 +420,10 @@ PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
     "Services.enter": lambda host: host._services.enter(State),
     "AsyncioThread.run": lambda host: reached(host, AsyncioThread, lambda thread: thread.run(answer)),
     "NetworkAccess.resolve": lambda host: reached(host, NetworkAccess, lambda net: net.resolve("http://1.1.1.1/")),
+    "Artifacts.put": lambda host: with_artifacts(host, lambda kept: kept.put(ArtifactDraft("a"), b"1")),
+    "Artifacts.query": lambda host: with_artifacts(host, lambda kept: kept.query(ArtifactQuery("none"))),
+    "Artifacts.delete": lambda host: with_artifacts(host, lambda kept: kept.delete("none", 1)),
+    "Artifacts.forget": lambda host: with_artifacts(host, lambda kept: kept.forget("none")),
     "Sessions.get": lambda host: with_session(host, lambda sessions, id: sessions.get(id)),
     "Sessions.list": lambda host: with_session(host, lambda sessions, id: sessions.list()),
     "Sessions.save": lambda host: with_session(host, lambda sessions, id: sessions.save(id)),
@@ -463,6 +468,17 @@ NAMED_ELSE = {
     "PluginTable.load_asked": "PluginSwitch.enable",
     "PluginTable.replace": "it opens a plugin each time",
     "Processes.run": "it waits for a child each time",
+    "Artifacts.put_file": "it reads in a thread each time",
+    "Artifacts.get": "Artifacts.query",
+    "Artifacts.read": "Artifacts.query",
+    "Artifacts.versions": "Artifacts.query",
+    "Artifacts.modify": "Artifacts.put",
+    "Artifacts.grant": "Artifacts.put",
+    "Artifacts.revoke": "Artifacts.put",
+    "Artifacts.grants": "Artifacts.query",
+    "Artifacts.audit": "Artifacts.query",
+    "Artifacts.verify": "Artifacts.query",
+    "Artifacts.sweep": "Artifacts.query",
     "Sessions.create": "Sessions.save",
     "Sessions.hold": "Sessions.within",
     "Sessions.release": "Sessions.within",
@@ -495,6 +511,12 @@ async def answer() -> int:
 async def journal_of(host: Host, method: str) -> Any:
     """Use the journal, opened."""
     return await getattr(await host.enter(Journal), method)()
+
+
+async def with_artifacts(host: Host, use: Callable[[Artifacts], Awaitable[Any]]) -> Any:
+    """Use the artifacts of a host; only the first is stored, since each takes room."""
+    artifacts = await host.enter(Artifacts)
+    return await use(artifacts)
 
 
 async def with_session(host: Host, use: Callable[[Sessions, str], Awaitable[Any]]) -> Any:

@@ -62,6 +62,19 @@ def test_what_is_run_within_a_session_carries_it_and_is_kept(llmspell: Any, tmp_
     assert llmspell("session", "restore", id)[0] == 0
 
 
+def test_a_script_cannot_leave_the_session_that_it_was_started_in(llmspell: Any) -> None:
+    id, other = (llmspell("session", "create")[1].strip() for _ in range(2))
+    source = f"""
+        print(pcall(Session.set_current, nil))
+        print(pcall(Session.set_current, "{other}"))
+        print(Session.set_current("{id}"), Session.get_current() == "{id}")
+    """
+
+    code, out, _ = llmspell("exec", source, "--set", f"plugins.sessions.current={id}")
+
+    assert (code, out.count("was started within session"), "true\ttrue" in out) == (0, 2, True)
+
+
 @pytest.mark.parametrize(("before", "told"), [(None, "there is none"), ("suspend", "it is suspended")])
 def test_nothing_runs_within_a_session_that_cannot_be_held(llmspell: Any, before: str | None, told: str) -> None:
     id = "gone" if before is None else llmspell("session", "create")[1].strip()

@@ -56,6 +56,7 @@ ENVELOPES: dict[str, Any] = {
     "workflow": {"output": {"text": "new"}},
     "event": {"type": "greeting.sent", "data": {"text": "new"}},
     "state": {"value": {"text": "new"}},
+    "artifact": {"description": "new"},
     "custom": {"text": "new"},
     "deploy": {"text": "new"},
 }
@@ -76,7 +77,7 @@ FIRED_BY_TOOL = frozenset(
 )
 BODILESS = frozenset({"custom", "deploy"})
 LIFE = frozenset({"before_agent_init", "after_agent_init", "before_agent_shutdown", "after_agent_shutdown"})
-NARROW = frozenset({"event", "state", "workflow"})
+NARROW = frozenset({"event", "state", "workflow", "artifact"})
 """Topics whose points accept less than their phase could honour."""
 SUCCEEDING = {
     "tool_error": "before_tool_execution",

@@ -17,7 +17,19 @@ __all__ = ["TOPICS", "own_points"]
 
 TOPICS: Final[tuple[ModuleType, ...]] = tuple(
     importlib.import_module(f".{name}", __package__)  # the package's own ``tool`` is the decorator
-    for name in ("system", "plugin", "script", "agent", "model", "tool", "workflow", "event", "state", "sessions")
+    for name in (
+        "system",
+        "plugin",
+        "script",
+        "agent",
+        "model",
+        "tool",
+        "workflow",
+        "event",
+        "state",
+        "sessions",
+        "artifacts",
+    )
 )
 """The modules that declare points, in the order of the reference."""
 

@@ -26,7 +26,7 @@ from llmspell_plugins.commands.meant import meant
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
 
-__all__ = ["session"]
+__all__ = ["moment", "session", "size_of"]
 
 _COLUMNS: Final = ("id", "name", "status", "live", "operations", "checkpoints", "created", "updated", "tags")
 _SAVED: Final = ("number", "made", "values", "size", "automatic")
@@ -41,7 +41,8 @@ def session() -> None:
     """
 
 
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return a time, in seconds since the epoch or as ISO 8601 writes it, as seconds since the epoch."""
     if value is None:
         return None
     try:
@@ -60,8 +61,8 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
 @click.option("--name", default="", metavar="GLOB", help="Only whose name matches.")
 @click.option("--by", "created_by", default="", help="Only whom this one made.")
 @click.option("--parent", default="", metavar="ID", help="Only those that came from this one.")
-@click.option("--since", "since_s", callback=_moment, metavar="TIME", help="Only made from this time on.")
-@click.option("--until", "until_s", callback=_moment, metavar="TIME", help="Only made up to this time.")
+@click.option("--since", "since_s", callback=moment, metavar="TIME", help="Only made from this time on.")
+@click.option("--until", "until_s", callback=moment, metavar="TIME", help="Only made up to this time.")
 @click.option(
     "--sort", default="created", show_default=True, type=click.Choice(["created", "updated", "name", "operations"])
 )
@@ -109,7 +110,7 @@ def session_show(invocation: Invocation, id: str) -> None:
     for key, value in info.custom.items():
         invocation.say(f"{key}: {value if isinstance(value, str) else invocation.to_json(value)}")
     for each in saved:
-        each.update(size=_size(each["size_bytes"]), automatic="yes" if each["automatic"] else "")
+        each.update(size=size_of(each["size_bytes"]), automatic="yes" if each["automatic"] else "")
     invocation.show_rows(saved, _SAVED, empty="it was not saved yet")
 
 
@@ -157,7 +158,7 @@ def session_save(invocation: Invocation, id: str) -> None:
         return await (await host.enter(Sessions)).save(id)
 
     saved = invocation.run(use)
-    told = f"session {id} is saved as checkpoint {saved.number}: {saved.values} values, {_size(saved.size_bytes)}"
+    told = f"session {id} is saved as checkpoint {saved.number}: {saved.values} values, {size_of(saved.size_bytes)}"
     invocation.show(_saved(saved), told)
 
 
@@ -265,7 +266,8 @@ def _time(at_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s)) if at_s else ""
 
 
-def _size(size_bytes: float) -> str:
+def size_of(size_bytes: float) -> str:
+    """Return a size as people read it."""
     for unit in ("B", "KiB", "MiB"):
         if size_bytes < 1024:
             return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"

@@ -17,12 +17,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs.errors import SecurityError
 from llmspell_hookspecs.language import ScriptObject, ScriptScope
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.parameters import unknown_keys, without_keys
 from llmspell_hookspecs.sessions import SessionCheckpoint, SessionDraft, SessionInfo, SessionQuery, Sessions
 
-__all__ = ["SessionBuilder", "SessionGlobal"]
+__all__ = ["SessionBuilder", "SessionGlobal", "Texts", "moment", "read_table"]
 
 _log = logging.getLogger("llmspell.script")
 
@@ -38,7 +39,7 @@ def _table(value: Any) -> Any:
     return {} if value == [] else value
 
 
-_Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 
 
 class _Draft(BaseModel):
@@ -48,7 +49,7 @@ class _Draft(BaseModel):
 
     name: str = ""
     description: str = ""
-    tags: _Texts = ()
+    tags: Texts = ()
     created_by: str = Field(default="", validation_alias=AliasChoices("created_by", "createdBy"))
     parent: str = Field(
         default="", validation_alias=AliasChoices("parent", "parent_session_id", "parentSessionId", "parent_id")
@@ -67,8 +68,8 @@ class _Query(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    status: _Texts = ()
-    tags: _Texts = ()
+    status: Texts = ()
+    tags: Texts = ()
     name: str = Field(default="", validation_alias=AliasChoices("name", "name_pattern", "namePattern"))
     created_by: str = Field(default="", validation_alias=AliasChoices("created_by", "createdBy"))
     parent: str = Field(default="", validation_alias=AliasChoices("parent", "parent_session_id"))
@@ -161,6 +162,7 @@ class SessionGlobal(ScriptGlobal):
         super().__init__(services, scope)
         self._sessions = services.get(Sessions)
         self._left = ""
+        self._given = self._current
 
     @script_method("new")
     async def create(self, options: Mapping[str, Any] | None = None) -> str:
@@ -277,7 +279,14 @@ class SessionGlobal(ScriptGlobal):
 
     @script_method()
     async def set_current(self, id: str | None = None) -> bool:
-        """Run in a session from now on, or in none."""
+        """Run in a session from now on, or in none.
+
+        Raises:
+            SecurityError: The script was started within a session, which it cannot leave.
+        """
+        if self._given and id != self._given:
+            message = f"Session.set_current: the script was started within session {self._given}, and stays there"
+            raise SecurityError(message, rule="session")
         self._left = ""
         if id:
             await self._sessions.hold(id)
@@ -297,7 +306,7 @@ class SessionGlobal(ScriptGlobal):
 
     def _leave(self, id: str) -> None:
         """Run in no session any more, if it is this one."""
-        if self._current == id:
+        if self._current == id and not self._given:
             self._carry("")
             self._left = id
 

@@ -23,6 +23,7 @@ import trio
 from msgspec import structs
 
 from llmspell_hookspecs import Events, InvalidInputError, LlmspellError, Services, Storage
+from llmspell_hookspecs.artifacts import Artifacts
 from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import ComponentNotFoundError, OperationError, StorageError
 from llmspell_hookspecs.globs import Globs
@@ -561,6 +562,8 @@ class SessionService:
                 raise self._belongs(id, found, now_s)
             return structs.replace(found, status=DELETED, owner="", lease_s=0.0)
 
+        if await storage.get(f"artifact-head/{id}") is not None:
+            await (await self._services.enter(Artifacts)).forget(id)
         try:
             head = await change(storage, id, step)
         except ComponentNotFoundError:

@@ -152,7 +152,7 @@ class Run:
                 self._ended(compiled, record, locals)
             elif path not in self.skipped:
                 self.skipped.append(path)
-            return await self._handed_over(record)
+            return record if self.durable is None else await self._handed_over(record)
         scope = path.rpartition("/")[0]
         if (self.failed or self.skipped) and self._lacks(compiled, Place(self, scope, locals)):
             return self.skip(path, "a stage that it needs did not complete")
@@ -165,7 +165,7 @@ class Run:
             if compiled.on_error != "continue":
                 self.culprit = self.culprit or path
                 raise error
-        return await self._handed_over(record)
+        return record if self.durable is None else await self._handed_over(record)
 
     async def _found(self, durable: Durable, compiled: CompiledStage, path: str) -> StageRecord | None:
         """Return what became of a stage earlier, None if it is to run."""

@@ -16,6 +16,7 @@ import pytest
 import trio
 from pydantic import ValidationError
 
+from kernel import opened
 from llmspell_hookspecs import InvalidInputError, NetworkAccess, SecurityLevel, ToolCall, ToolError, ToolResult
 from llmspell_hookspecs.errors import ResourceLimitError, SecurityError
 from llmspell_hookspecs.host_rules import HostRules
@@ -23,7 +24,7 @@ from llmspell_hookspecs.tool import HostAccess, ToolLimits
 from llmspell_plugins.kinds.tool.account import MemoryAccount
 from llmspell_plugins.tools.api.http_request import HttpRequest, HttpRequestParameters, HttpRequestSettings
 from llmspell_plugins.tools.api.retry import RetryOptions, delay_s
-from loopback import serve
+from loopback import LOOPBACK, serve
 from networks import network_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -383,3 +384,52 @@ async def test_more_headers_than_any_server_takes_are_refused(where: str) -> Non
 
     with pytest.raises(ValidationError, match="at most 200 items"):
         await _call(input="http://127.0.0.1:1/", **{where: given})
+
+
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        (
+            {"type": "Bearer", "token": "t"},
+            "auth: its type should be one of none, .*did you mean bearer",
+        ),
+        ({"type": "bearer"}, "parameter auth.token: it is missing"),
+        ({"token": "t"}, "parameter auth: it has no type, which says what else it holds"),
+        ({"type": "basic", "username": "a:b", "password": "o"}, "parameter auth.username: it should match pattern"),
+    ],
+)
+async def test_wrong_credentials_are_told_readably_though_a_short_secret_is_part_of_words(auth: Any, said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said) as caught:
+        async with opened(HttpRequest, settings=LOOPBACK) as host:
+            await host.call("tool:http_request", {"input": "http://127.0.0.1:1/", "auth": auth})
+
+    assert str(caught.value).endswith("it takes input, method, headers, body, auth, retry")
+
+
+async def test_an_answer_that_is_cut_is_told_in_plain_words() -> None:
+    def cut(handler: Any, count: int) -> None:
+        handler.close_connection = True
+        handler.send_response(200)
+        handler.send_header("content-length", "100")
+        handler.end_headers()
+        handler.wfile.write(b"abc")
+
+    with (
+        serve(cut) as server,
+        pytest.raises(ToolError, match="ended before the answer was whole") as error,
+    ):
+        async with opened(HttpRequest, settings=LOOPBACK) as host:
+            await host.call("tool:http_request", {"input": server.url, "retry": {"max_attempts": 1}})
+
+    assert error.value.code == "connection"
+    assert "peer" not in str(error.value)
+
+
+async def test_a_server_without_tls_is_told_without_what_is_for_programmers() -> None:
+    with serve(lambda handler, count: handler.reply(b"x", 200)) as server, pytest.raises(ToolError) as error:
+        async with opened(HttpRequest, settings=LOOPBACK) as host:
+            url = server.url.replace("http:", "https:")
+            await host.call("tool:http_request", {"input": url, "retry": {"max_attempts": 1}})
+
+    assert "wrong version number" in str(error.value)
+    assert not any(word in str(error.value) for word in ("_ssl.c", "[SSL", "Errno"))

@@ -140,13 +140,20 @@ def _told(model: type[BaseModel], found: Mapping[str, Any]) -> str:
     if kind == "string_unicode":
         return "it holds bytes that are no text in UTF-8; give a text, or Base64 or hex where those are taken"
     if kind in ("literal_error", "enum"):
-        expected = str(found["ctx"]["expected"])
-        words = _WORDS.findall(expected)
-        near = meant(str(found["input"])[:80].lower(), words, "")
-        return f"it should be {'one of ' if len(words) > 1 else ''}{', '.join(words) or expected}{near and f'; {near}'}"
-    for start in ("Value error, ", "Input ", "Value "):
-        said = said.removeprefix(start)
-    return f"it {said.split(', unable')[0]}" if said.startswith("should ") else said
+        return f"it should be {_one_of(str(found['ctx']['expected']), found['input'])}"
+    if kind == "union_tag_invalid":
+        about = found["ctx"]
+        return f"its {about['discriminator'].strip(chr(39))} should be {_one_of(about['expected_tags'], about['tag'])}"
+    if kind == "union_tag_not_found":
+        return f"it has no {found['ctx']['discriminator'].strip(chr(39))}, which says what else it holds"
+    return re.sub(r"^\w+ should ", "it should ", said.removeprefix("Value error, ").split(", unable")[0])
+
+
+def _one_of(expected: str, given: Any) -> str:
+    """The words that pydantic expects, and the one that was probably meant."""
+    words = _WORDS.findall(expected)
+    near = meant(str(given)[:80].lower(), words, "")
+    return f"{'one of ' if len(words) > 1 else ''}{', '.join(words) or expected}{near and f'; {near}'}"
 
 
 def models_at(model: type[BaseModel], path: Sequence[int | str]) -> set[type[BaseModel]]:
@@ -168,13 +175,27 @@ def written_path(model: type[BaseModel], path: Sequence[int | str]) -> str:
     """Return where an error of a model's is, joined by dots, with what people write for each of its fields."""
     parts: list[str] = []
     inner: type[BaseModel] | None = model
+    annotation: Any = model
     for part in path:
+        if inner is None and (chosen := _tagged(annotation, part)) is not None:
+            inner = chosen  # pydantic says which of several models it took; nobody wrote that there
+            continue
         known = inner.model_fields if inner is not None else {}
         found = {name: key for key, field in known.items() for name in _names(key, field, True)}
         key = found.get(str(part), "")
         parts.append(_written(key, known[key]) if key and key == part else str(part))
-        inner = _model_in(known[key].annotation) if key else None
+        annotation = known[key].annotation if key else None
+        inner = _model_in(annotation)
     return ".".join(parts)
+
+
+def _tagged(annotation: Any, tag: int | str) -> type[BaseModel] | None:
+    """The one of several models that this tag stands for."""
+    for model in _models_in(annotation):
+        for field in model.model_fields.values():
+            if typing.get_origin(field.annotation) is typing.Literal and tag in typing.get_args(field.annotation):
+                return model
+    return None
 
 
 def _written(key: str, field: FieldInfo) -> str:

@@ -11,6 +11,7 @@ for: both are to be read side by side.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -101,6 +102,7 @@ TOOL_DISCOVERY: Final = OperationKind(
 _RAW: Final = (RecursionError, ValueError, TypeError, OverflowError)
 """What a value that a tool did not think of raises in it."""
 _LONGEST: Final = 300
+_SHORT: Final = 6
 _FLAT: Final = frozenset({str, int, float, bool, bytes, type(None)})
 """What hides no secret, and is nobody else's."""
 
@@ -602,8 +604,12 @@ def _is_its_own(model: BaseModel) -> bool:
 
 
 def _masked(text: str, secrets: list[str]) -> str:
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "**********")
+    """The text without these secrets; a short one is likely a part of words, and is masked where it stands alone."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        if len(secret) < _SHORT:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "**********", text)
+        else:
+            text = text.replace(secret, "**********")
     return text
 
 

@@ -33,6 +33,7 @@ __all__ = ["PinnedNetwork", "Resolver", "connection_failed", "resolve_name"]
 Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/?#@\\%]+):[0-9]{1,5}")
+_FOR_PROGRAMMERS = re.compile(r"\[(?:Errno -?\d+|SSL: \w+)\] | \(_ssl\.c:\d+\)")
 _MAX_REDIRECTS = 5
 _CONNECT_TIMEOUT_S = 10.0
 _DEFAULT_HEADERS = {"Accept": "*/*", "User-Agent": "llmspell"}
@@ -187,6 +188,8 @@ class PinnedNetwork:
                 raise InvalidInputError(message, field="headers") from None
             except httpx.TransportError as error:
                 message = f"{target.shown}: {connection_failed(error)}; check that the server is there"
+                if str(error).startswith("peer closed connection"):
+                    message = f"{target.shown}: the connection ended before the answer was whole; ask again"
                 raise ToolError(message, code="connection") from error
 
     async def _load(self) -> None:
@@ -283,7 +286,7 @@ def connection_failed(error: BaseException) -> str:
     """Return what went wrong; the library's own error often has no words, but what lies under it has."""
     cause: BaseException | None = error
     while cause is not None:
-        text = " ".join(str(cause).split())
+        text = _FOR_PROGRAMMERS.sub("", " ".join(str(cause).split()))
         if text:
             return f"the connection failed ({text})"
         cause = cause.__cause__ or cause.__context__

@@ -188,7 +188,7 @@ class PinnedNetwork:
                 raise InvalidInputError(message, field="headers") from None
             except httpx.TransportError as error:
                 message = f"{target.shown}: {connection_failed(error)}; check that the server is there"
-                if str(error).startswith("peer closed connection"):
+                if line_of_error(error).startswith("peer closed connection"):
                     message = f"{target.shown}: the connection ended before the answer was whole; ask again"
                 raise ToolError(message, code="connection") from error
 

@@ -16,9 +16,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import Cache, Failure, HookContext, ModelRequest, ModelResponse, Policy, Services, hookimpl
+from llmspell_hookspecs import Cache, Failure, HookContext, ModelRequest, ModelResponse, Policy, Services
 from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.stateful import plain_state, state_of
+from llmspell_plugins.hooks.standing import stand
 
 from .call_match import KeyPart, address_of, fits, key_of
 
@@ -84,16 +85,9 @@ class Caching:
         self._took_ns: dict[str, list[int]] = {}
         for kind, (before, after, error) in _POINTS.items():
             if any(fits(rule.match.partition(":")[0], kind) for rule in settings.rules):
-                self._stand(before, self._look, priority=_PRIORITY, waits=True)  # a busy machine takes none out
-                self._stand(error, self._serve_stale, priority=-_PRIORITY, waits=True)
-                self._stand(after, self._count, kind="observe")
-
-    def _stand(self, point: str, function: Any, **options: Any) -> None:
-        def hook(context: HookContext[Any]) -> Any:
-            return function(context)
-
-        name = f"{function.__name__.strip('_')}_{point}"
-        setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
+                stand(self, before, self._look, priority=_PRIORITY, waits=True)  # a busy machine takes none out
+                stand(self, error, self._serve_stale, priority=-_PRIORITY, waits=True)
+                stand(self, after, self._count, kind="observe")
 
     def stats(self) -> dict[str, float]:
         """Return hits, misses, and the time and money that hits saved."""

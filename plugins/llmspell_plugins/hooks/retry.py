@@ -17,11 +17,12 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmspell_hookspecs import Failure, HookContext, OperationCancelledError, Policy, Retry, Services, hookimpl
+from llmspell_hookspecs import Failure, HookContext, OperationCancelledError, Policy, Retry, Services
 from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import ProviderError, SecurityError
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
+from llmspell_plugins.hooks.standing import stand
 
 from .call_match import address_of, fits, provider_of
 
@@ -161,16 +162,9 @@ class RetryHook:
         kinds["agent"] = ("after_agent_execution", "agent_error")
         for kind, (after, error) in kinds.items():
             if any(fits(pattern.partition(":")[0], kind) for pattern in settings.match):
-                self._stand(after, self._completed, kind="observe")
-                self._stand(error, self._failed, priority=_PRIORITY, waits=True)  # a busy machine takes none out
-                self._stand(error, self._ended, kind="observe")
-
-    def _stand(self, point: str, function: Any, **options: Any) -> None:
-        def hook(context: HookContext[Any]) -> Any:
-            return function(context)
-
-        name = f"{function.__name__.strip('_')}_{point}"
-        setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
+                stand(self, after, self._completed, kind="observe")
+                stand(self, error, self._failed, priority=_PRIORITY, waits=True)  # a busy machine takes none out
+                stand(self, error, self._ended, kind="observe")
 
     def stats(self) -> dict[str, int]:
         """Return how many retries were asked for, and how many were not because of attempts, time or budget."""

@@ -21,7 +21,7 @@ import trio
 from msgspec import Struct
 from pydantic import BaseModel
 
-from llmspell_hookspecs import Cancel, HookContext, Modified, Priority, Services, hookimpl
+from llmspell_hookspecs import Cancel, HookContext, Modified, Priority, Services
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
 from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, PluginError, line_of_error
 from llmspell_hookspecs.event import Events
@@ -29,6 +29,7 @@ from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.services import Clock, ProjectFolder, SettingsAccess
 from llmspell_hookspecs.values import canonical
+from llmspell_plugins.hooks.standing import stand
 from llmspell_plugins.json_text import is_small
 
 from .approval import Seam
@@ -86,13 +87,13 @@ class AgentHooks:
             configuration = self._closed(error, services)
         self._emitter = Emitter(configuration)
         for point in _BOTH:
-            self._stand(point, self._fold, priority=Priority.LOWEST, waits=True, on_error="raise")
-            self._stand(point, self._judge, kind="guard", priority=Priority.HIGHEST)
-        self._stand("tool_error", self._fold, priority=Priority.LOWEST, waits=True, on_error="raise")
-        self._stand("before_agent_init", self._start, kind="guard", priority=Priority.HIGHEST)
-        self._stand("before_agent_shutdown", self._stop, kind="observe")
+            stand(self, point, self._fold, priority=Priority.LOWEST, waits=True, on_error="raise")
+            stand(self, point, self._judge, kind="guard", priority=Priority.HIGHEST)
+        stand(self, "tool_error", self._fold, priority=Priority.LOWEST, waits=True, on_error="raise")
+        stand(self, "before_agent_init", self._start, kind="guard", priority=Priority.HIGHEST)
+        stand(self, "before_agent_shutdown", self._stop, kind="observe")
         for point in ("after_agent_execution", "agent_error"):
-            self._stand(point, self._note_end, kind="observe")
+            stand(self, point, self._note_end, kind="observe")
 
     def _closed(self, error: PluginError, services: Services) -> Configuration:
         """Return what denies everything, since nobody knows what an interceptor that cannot be asked would say."""
@@ -122,15 +123,6 @@ class AgentHooks:
             most_records=settings.max_records,
             most_bytes=settings.max_context_bytes,
         )
-
-    def _stand(self, point: str, function: Any, **options: Any) -> None:
-        """Put a hook where the host finds it."""
-
-        async def hook(context: HookContext[Any]) -> Any:
-            return await function(context)
-
-        name = f"{function.__name__.strip('_')}_{point}"
-        setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
 
     @property
     def records(self) -> tuple[Mapping[str, Any], ...]:

@@ -35,7 +35,6 @@ from llmspell_hookspecs import (
     Modified,
     Redirect,
     Services,
-    hookimpl,
 )
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
 from llmspell_hookspecs.borrowing import Borrowing
@@ -46,6 +45,7 @@ from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.storage import Storages
 from llmspell_plugins.hooks.call_match import TokenCount, address_of, fits, provider_of
+from llmspell_plugins.hooks.standing import stand
 
 from .around import POINTS, Around
 from .budget import Rule, holds, left_of, room_of, rule_of, used_of, window_start
@@ -122,34 +122,21 @@ class Cost:
             self._stand_around()
         for kind, (before, after, error) in _POINTS.items():
             if kind == "model":
-                self._stand(before, self._fit, priority=_LAST, waits=True)  # else a busy machine would take it out
+                stand(self, before, self._fit, priority=_LAST, waits=True)  # else a busy machine would take it out
             elif not any(fits(budget.match.partition(":")[0], kind) for budget in settings.budgets):
                 continue
-            self._stand(before, take, kind="guard", priority=_LAST)
+            stand(self, before, take, kind="guard", priority=_LAST)
             if kind == "model":  # of others only the time counts, which observers are told, too
-                self._stand(after, self._settle_result, priority=_FIRST, waits=True)
-                self._stand(error, self._settle_failure, priority=_FIRST, waits=True)
-            self._stand(after, self._end, kind="observe")
-            self._stand(error, self._end, kind="observe")
+                stand(self, after, self._settle_result, priority=_FIRST, waits=True)
+                stand(self, error, self._settle_failure, priority=_FIRST, waits=True)
+            stand(self, after, self._end, kind="observe")
+            stand(self, error, self._end, kind="observe")
 
     def _stand_around(self) -> None:
         for before, ends in POINTS.items():
-            self._stand(before, self._around.begin, kind="observe")
+            stand(self, before, self._around.begin, kind="observe")
             for end in ends:
-                self._stand(end, self._around.end, kind="observe", priority=_LAST)
-
-    def _stand(self, point: str, function: Any, **options: Any) -> None:
-        if function == self._take_strictly:
-
-            async def hook(context: HookContext[Any]) -> Any:
-                return await function(context)
-        else:
-
-            def hook(context: HookContext[Any]) -> Any:  # type: ignore[misc]
-                return function(context)
-
-        name = f"{function.__name__.strip('_')}_{point}"
-        setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
+                stand(self, end, self._around.end, kind="observe", priority=_LAST)
 
     async def __aenter__(self) -> Self:
         """Read the prices, and what was spent before."""

@@ -14,7 +14,7 @@ import os
 import time
 import tracemalloc
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -27,7 +27,7 @@ from msgspec import Struct, structs
 from pydantic import BaseModel, ConfigDict, Field
 from trio.lowlevel import current_task
 
-from llmspell_hookspecs import HookContext, Priority, Services, hookimpl
+from llmspell_hookspecs import HookContext, Priority, Services
 from llmspell_hookspecs.any_json import to_json
 from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import InvalidInputError, PluginError, StorageError, text_of_error
@@ -37,6 +37,7 @@ from llmspell_hookspecs.services import ProjectFolder
 from llmspell_hookspecs.spelling import spelled_path
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_plugins.hooks.security.secrets import Redactor
+from llmspell_plugins.hooks.standing import stand
 
 from .chrome import chrome_trace
 from .span import Record, Span, show_span, widened
@@ -139,14 +140,9 @@ class Debugging:
         self._epoch_ns = time.time_ns() - perf_counter_ns()
         self._traces = False
         for point in _BEGIN:
-            self._stand(point, self._begin, kind="transform", priority=Priority.HIGHEST - 1)
+            stand(self, point, self._begin, kind="transform", priority=Priority.HIGHEST - 1)
         for point in _END:
-            self._stand(point, self._end, kind="observe", priority=Priority.LOWEST + 1)
-
-    def _stand(self, point: str, function: Callable[[HookContext[Any]], None], **options: Any) -> None:
-        """Put a hook where the host finds it."""
-        name = f"{function.__name__.strip('_')}_{point}"
-        setattr(self, f"hook_{point}", hookimpl(specname=point, name=name, **options)(function))
+            stand(self, point, self._end, kind="observe", priority=Priority.LOWEST + 1)
 
     async def __aenter__(self) -> Self:
         """Begin to measure, if settings want that, and look whether the file's folder is there."""

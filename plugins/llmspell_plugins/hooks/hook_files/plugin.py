@@ -33,7 +33,6 @@ from llmspell_hookspecs import (
     Services,
     ToolCall,
     ToolResult,
-    hookimpl,
 )
 from llmspell_hookspecs.agent import AgentConfig
 from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
@@ -43,6 +42,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.paths import expand_root, is_below
 from llmspell_hookspecs.services import FileAccess, ProjectFolder, SettingsAccess, Tools
 from llmspell_hookspecs.values import canonical, thaw
+from llmspell_plugins.hooks.standing import stand
 from llmspell_plugins.json_text import is_small
 
 from .answer import DECIDING, Answer
@@ -122,7 +122,7 @@ class HookFiles:
         self._closed = line_of_error(error)
         self._operations.problem(error)
         for point in ("before_tool_execution", "before_agent_execution"):
-            self._stand(point, self._refuse, kind="guard", priority=Priority.HIGHEST)
+            stand(self, point, self._refuse, kind="guard", priority=Priority.HIGHEST)
 
     async def _refuse(self, context: HookContext[Any]) -> Cancel:
         return Cancel(self._closed)
@@ -171,28 +171,19 @@ class HookFiles:
         events = {"Stop" if event == "SubagentStop" else event for event in self._commands}
         for event in sorted(events & set(deciding)):
             point, fold, judge = deciding[event]
-            self._stand(point, fold, priority=Priority.LOWEST, waits=True, on_error="raise")
-            self._stand(point, judge, kind="guard", priority=Priority.HIGHEST)
+            stand(self, point, fold, priority=Priority.LOWEST, waits=True, on_error="raise")
+            stand(self, point, judge, kind="guard", priority=Priority.HIGHEST)
         if "SessionStart" in events:
-            self._stand("before_agent_init", self._start, priority=Priority.LOWEST, waits=True, on_error="raise")
+            stand(self, "before_agent_init", self._start, priority=Priority.LOWEST, waits=True, on_error="raise")
         if "SessionEnd" in events:
-            self._stand("before_agent_shutdown", self._end, kind="observe")
+            stand(self, "before_agent_shutdown", self._end, kind="observe")
         if "Notification" in events:
             for point in _ERRORS:
-                self._stand(point, self._notify, kind="observe")
+                stand(self, point, self._notify, kind="observe")
         if events:
             for point in _BEGINNINGS:
-                self._stand(point, self._note, kind="observe")
-            self._stand("before_model_call", self._hold_back, kind="guard", priority=Priority.HIGHEST)
-
-    def _stand(self, point: str, function: Any, **options: Any) -> None:
-        """Put a hook where the host finds it."""
-
-        async def hook(context: HookContext[Any]) -> Any:
-            return await function(context)
-
-        name = f"{function.__name__.strip('_')}_{point}"
-        setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
+                stand(self, point, self._note, kind="observe")
+            stand(self, "before_model_call", self._hold_back, kind="guard", priority=Priority.HIGHEST)
 
     def stats(self) -> dict[str, int]:
         """Return how many commands ran, and what they answered."""

@@ -16,12 +16,13 @@ import trio
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from llmspell_hookspecs import Events, FileAccess, HookContext, ModelResponse, Policy, Services, hookimpl
+from llmspell_hookspecs import Events, FileAccess, HookContext, ModelResponse, Policy, Services
 from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import InvalidInputError, PluginError, text_of_error
 from llmspell_hookspecs.regular import replace_regular
 from llmspell_hookspecs.services import Hooks
 from llmspell_hookspecs.stateful import plain_state, state_of
+from llmspell_plugins.hooks.standing import stand
 
 from .series import BOUNDS_S, OTHER, Counter, Histogram, Times, cumulative
 from .text import render, serve
@@ -103,13 +104,7 @@ class Metrics:
         self._file = ""
         for points in _POINTS.values():
             for point in points:
-                self._stand(point)
-
-    def _stand(self, point: str) -> None:
-        def hook(context: HookContext[Any]) -> None:
-            self._count(context)
-
-        setattr(self, f"hook_{point}", hookimpl(specname=point, name=f"count_{point}", kind="observe")(hook))
+                stand(self, point, self._count, kind="observe")
 
     async def __aenter__(self) -> Self:
         """Judge the path of the file."""

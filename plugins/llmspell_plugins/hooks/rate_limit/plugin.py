@@ -11,7 +11,6 @@ so no breaker counts them. Durations in seconds.
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter, OrderedDict
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -36,6 +35,7 @@ from llmspell_hookspecs.errors import ProviderError
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_plugins.hooks.call_match import KeyPart, TokenCount, address_of, fits, key_of, provider_of
+from llmspell_plugins.hooks.standing import stand
 
 from .limiter import FixedWindow, Limiter, SlidingWindow, TokenBucket
 
@@ -152,24 +152,11 @@ class RateLimit:
         self._by_component: dict[tuple[str, str], list[tuple[int, Limit]]] = {}
         longest_s = max((limit.max_wait_s for limit in settings.limits if limit.action == "wait"), default=0.0)
         for point in _POINTS if settings.limits else ():
-            self._stand(point, self._take, priority=_PRIORITY, waits=True)  # else a busy machine would take it out
+            stand(self, point, self._take, priority=_PRIORITY, waits=True)  # else a busy machine would take it out
             if longest_s:
-                self._stand(point, self._go, kind="guard", priority=_PRIORITY, timeout_s=longest_s + 60)
+                stand(self, point, self._go, kind="guard", priority=_PRIORITY, timeout_s=longest_s + 60)
             else:
-                self._stand(point, self._take_again, kind="guard", priority=_PRIORITY)
-
-    def _stand(self, point: str, function: Any, **options: Any) -> None:
-        if inspect.iscoroutinefunction(function):
-
-            async def hook(context: HookContext[Any]) -> Any:
-                return await function(context)
-        else:
-
-            def hook(context: HookContext[Any]) -> Any:  # type: ignore[misc]
-                return function(context)
-
-        name = f"{function.__name__.strip('_')}_{point}"
-        setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
+                stand(self, point, self._take_again, kind="guard", priority=_PRIORITY)
 
     def stats(self) -> dict[str, float]:
         """Return how many calls went, waited and were refused, and how long they waited together."""

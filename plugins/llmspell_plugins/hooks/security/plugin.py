@@ -27,7 +27,6 @@ from llmspell_hookspecs import (
     Services,
     ToolCall,
     ToolResult,
-    hookimpl,
 )
 from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import LlmspellError, StorageError, text_of_error
@@ -35,6 +34,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.storage import Storages
+from llmspell_plugins.hooks.standing import stand
 
 from .audit import AuditLog, AuditPlaces
 from .injection import injections_in_arguments, injections_in_text
@@ -88,10 +88,10 @@ class Security:
         self._counts: Counter[str] = Counter()
         strict = settings.audit == "strict"
         for point in ("before_tool_execution", "before_model_call", "before_agent_execution"):
-            self._stand(point, self._judge_strictly if strict else self._judge, kind="guard", priority=Priority.HIGHEST)
+            stand(self, point, self._judge_strictly if strict else self._judge, kind="guard", priority=Priority.HIGHEST)
         for point in ("tool_error", "model_error", "agent_error"):
             if settings.audit != "off":
-                self._stand(point, self._keep, kind="observe")
+                stand(self, point, self._keep, kind="observe")
         self._stand_for_texts()
 
     def _stand_for_texts(self) -> None:
@@ -105,32 +105,13 @@ class Security:
                 "answers": ("model_chunk", self._redact_chunk),
             }
             for name in where:
-                self._stand(*transforms[name], priority=Priority.HIGHEST, waits=True)
+                stand(self, *transforms[name], priority=Priority.HIGHEST, waits=True)
             if "results" in where:
-                self._stand("tool_error", self._redact_failure, priority=Priority.HIGHEST, waits=True)
+                stand(self, "tool_error", self._redact_failure, priority=Priority.HIGHEST, waits=True)
         if (looks and "results" in where) or settings.injection != "off":
-            self._stand("after_tool_execution", self._check_result, kind="guard", priority=Priority.HIGHEST)
+            stand(self, "after_tool_execution", self._check_result, kind="guard", priority=Priority.HIGHEST)
         if looks and "answers" in where:
-            self._stand("model_chunk", self._check_chunk, kind="guard", priority=Priority.HIGHEST)
-
-    def _stand(self, point: str, function: Any, **options: Any) -> None:
-        """Put a hook where the host finds it.
-
-        None is left out for being slow (``waits``), as on a busy machine: what a redactor holds back would be lost.
-        """
-        is_async = function in (self._judge_strictly, self._keep)
-
-        if is_async:
-
-            async def hook(context: HookContext[Any]) -> Any:
-                return await function(context)
-        else:
-
-            def hook(context: HookContext[Any]) -> Any:  # type: ignore[misc]
-                return function(context)
-
-        name = f"{function.__name__.strip('_')}_{point}"
-        setattr(self, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
+            stand(self, "model_chunk", self._check_chunk, kind="guard", priority=Priority.HIGHEST)
 
     async def __aenter__(self) -> Self:
         """Open the audit log.

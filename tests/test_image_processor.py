@@ -84,6 +84,16 @@ async def test_convert_writes_the_format(photo: Path, kind: str) -> None:
     assert rms(photo, target) < 0.03
 
 
+@pytest.mark.parametrize("kind", ["png", "gif", "jpeg", "webp"])
+async def test_what_is_made_for_print_is_converted_for_screens(photo: Path, kind: str) -> None:
+    source, target = photo.with_name("print.jpg"), photo.with_name(f"screen.{kind}")
+    oracle("convert", photo, "-colorspace", "CMYK", source)
+
+    await called(photo.parent, NAME, operation="convert", source_path=str(source), target_path=str(target))
+
+    assert oracle("identify", "-format", "%[colorspace]", target).strip() in ("sRGB", "RGB")
+
+
 async def test_transparency_becomes_white_where_a_format_has_none(tmp_path: Path) -> None:
     source, target = tmp_path / "clear.png", tmp_path / "white.jpg"
     oracle("convert", "-size", "8x8", "xc:none", source)
@@ -215,7 +225,7 @@ async def test_what_is_missing_or_not_allowed_is_named(photo: Path) -> None:
     folder = photo.parent
     with pytest.raises(ToolError, match="No such file"):
         await called(folder, NAME, file_path=str(folder / "gone.png"))
-    with pytest.raises(InvalidInputError, match="resize needs target_path"):
+    with pytest.raises(InvalidInputError, match=r"^tool:image_processor: resize needs target_path; it takes "):
         await called(folder, NAME, operation="resize", file_path=str(photo), width=9)
     with pytest.raises(ToolError, match="is not within 120 x 80"):
         await called(

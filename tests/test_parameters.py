@@ -125,6 +125,8 @@ async def test_what_a_tool_or_an_agent_does_not_take_is_refused_with_what_it_tak
         assert (await host.call("tool:lookup", {"inner": {"deep": 7}})).result == 7
         with pytest.raises(InvalidInputError, match=r"tool:lookup: parameter iner: .*; it takes inner, open, either"):
             await host.call("tool:lookup", {"iner": {}})
+        with pytest.raises(InvalidInputError, match=r"parameter inner\.dep: .*did you mean deep\?; inner takes deep$"):
+            await host.call("tool:lookup", {"inner": {"dep": 1}})
         with pytest.raises(InvalidInputError, match=r"agent a: options\.depth: .*; kind choosy takes deep"):
             await host.agents.create(name="a", kind="choosy", options={"depth": 1})
         await host.agents.create(name="a", kind="choosy", options={"deep": 1})

@@ -76,6 +76,11 @@ async def test_files_that_may_be_read_are_shown_as_cat_and_wc_show_them(tmp_path
     assert (await told(tmp_path, "ls"))["stdout"] == "a.txt\n"
 
 
+async def test_a_line_for_a_shell_is_told_how_to_be_given(tmp_path: Path) -> None:
+    with pytest.raises(SecurityError, match="'echo hi' is not allowed; give the program's name alone"):
+        await told(tmp_path, "echo hi")
+
+
 @pytest.mark.parametrize(
     ("executable", "arguments"),
     [

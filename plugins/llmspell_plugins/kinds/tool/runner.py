@@ -38,7 +38,15 @@ from llmspell_hookspecs.fit import freeze_fields, plain
 from llmspell_hookspecs.foreign import Blamed, let_pass, passes, remedy, text_of
 from llmspell_hookspecs.kind import CallOptions, ComponentKind, Declared, Registries
 from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operations
-from llmspell_hookspecs.parameters import UnknownKey, first_problem, unknown_keys, validate, without_keys, written_names
+from llmspell_hookspecs.parameters import (
+    UnknownKey,
+    first_problem,
+    models_at,
+    unknown_keys,
+    validate,
+    without_keys,
+    written_names,
+)
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.secret import hide, reveal
 from llmspell_hookspecs.services import Levels, ProjectFolder, SettingsAccess, Tools
@@ -579,8 +587,13 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
     except ValidationError as error:
         problem = first_problem(tool.parameters, error)
         field = problem.where or "parameters"
-        known = ", ".join(written_names(tool.parameters))
-        message = f"tool:{tool.name}: parameter {field}: {problem.words}; it takes {known}"
+        place = f"parameter {problem.where}: " if problem.where else ""
+        inner = problem.kind == "extra_forbidden" and len(problem.path) > 1
+        around = models_at(tool.parameters, problem.path) if inner else {tool.parameters}
+        names = [name for each in around for name in written_names(each)]
+        known = ", ".join(names if len(around) == 1 else sorted(set(names)))
+        taker = problem.where.rpartition(".")[0] if inner else "it"
+        message = f"tool:{tool.name}: {place}{problem.words}; {taker} takes {known}"
         message = _masked(message, secrets)
         # Not chained: pydantic's text quotes what was given, which may hold a secret.
         raise InvalidInputError(message, field=field) from None

@@ -25,6 +25,7 @@ _ORIENTATION: Final = 0x0112
 _EXIF_FOLDERS: Final = (0x8769, 0x8825)
 _MOST_TAGS, _LONGEST = 200, 200
 _SOFT: Final = ("jpeg", "bmp")  # without transparency
+_FOR_PRINT = ("CMYK", "YCbCr", "HSV")
 
 
 class Job(Struct, frozen=True):
@@ -244,6 +245,8 @@ def _saved(image: Image, job: Job) -> bytes:
         image = ground
     elif kind in ("jpeg", "bmp", "webp") and image.mode not in ("RGB", "L", "RGBA"):
         image = image.convert("RGBA" if image.has_transparency_data and kind == "webp" else "RGB")
+    elif kind in ("png", "gif") and image.mode in _FOR_PRINT:
+        image = image.convert("RGB")
     options: dict[str, Any] = {"quality": job.quality} if kind in ("jpeg", "webp") else {}
     if exif and kind in ("jpeg", "png", "webp", "tiff"):
         exif.pop(_ORIENTATION, None)

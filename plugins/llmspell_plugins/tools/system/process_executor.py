@@ -265,10 +265,10 @@ class ProcessExecutor(Tool[ProcessExecutorParameters]):
         names = {name} if real is None else {name, os.path.basename(os.path.realpath(real))}
         denied = any(fnmatchcase(each, pattern) for each in names for pattern in settings.denied)
         if denied or not any(fnmatchcase(name, pattern) for pattern in settings.allowed):
-            message = (
-                f"process_executor: executable: {name!r:.100} is not allowed; "
-                "see the settings tools.process_executor.allowed and denied"
-            )
+            advice = "see the settings tools.process_executor.allowed and denied"
+            if len(name.split()) > 1:  # as a shell would take it; there is none
+                advice = "give the program's name alone, and the rest as arguments"
+            message = f"process_executor: executable: {name!r:.100} is not allowed; {advice}"
             raise SecurityError(message, rule="process")
         if real is None:
             message = f"process_executor: executable: there is no program {name!r:.100}; check its name"

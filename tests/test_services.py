@@ -15,6 +15,7 @@ from kernel import make_tool, opened, run
 from llmspell import Host
 from llmspell.settings import load_settings
 from llmspell_hookspecs import Services, State, Storage, Tool, ToolContext
+from llmspell_hookspecs.composites import sequential
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError, SecurityError, SettingsError, StorageError
 from llmspell_hookspecs.groups import service_name
 from llmspell_hookspecs.storage import Storages
@@ -169,6 +170,24 @@ def test_a_disabled_service_is_not_there() -> None:
                 _ = host.state
 
     run(main)
+
+
+async def test_without_the_services_of_the_box_that_a_host_asks_it_runs_and_says_what_is_missing() -> None:
+    disabled = ["composites", "event_requests", "hook_switch", "plugin_switch", "processes"]
+    told = r"^service \w+: nothing offers it; enable the service that does, or install one"
+
+    async with opened(settings={"plugins": {"disabled": [f"services:{name}" for name in disabled]}}) as host:
+        host.hooks.register("before_tool_execution", lambda context: None)
+        with pytest.raises(ComponentNotFoundError, match=told):
+            host.hooks.register("before_tool_execution", sequential(lambda context: None))
+        with pytest.raises(ComponentNotFoundError, match=told):
+            await host.events.request("who:is")
+        with pytest.raises(ComponentNotFoundError, match=told):
+            await host.call("tool:json_processor", {"operation": "query", "input": {"a": 1}, "query": ".a"})
+        result = await host.call("tool:calculator", {"input": "2 + 2"})
+
+        assert result.result["result"] == 4
+        assert len(host.hooks.list("before_tool_execution")) == 1
 
 
 # Storages.

@@ -248,7 +248,8 @@ class Runner:
         """Run an operation that only transforms and guards stand before, and whose end only sync observers watch.
 
         Whatever answers anything, fails or is cancelled goes on in the full course from here, and so does what finds
-        that others came meanwhile: this is the same course for the case that nothing happens on it.
+        that others came meanwhile: this is the same course for the case that nothing happens on it. It is one function
+        because each part in one of its own would cost what this path is there to save; only what is rare is elsewhere.
         """
         kind, chain, subject = operation.kind, chains.before, operation.subject
         began_s = None if operation.deadline_s is None else trio.current_time()
@@ -258,7 +259,7 @@ class Runner:
         taps = self.taps
         is_ready = judged = too_many = False
         failure: BaseException | None = None
-        try:
+        try:  # propose, prepare and approve
             if chain is not None or (operation.show is None and (taps or chains is not NO_CHAINS)):
                 asked = subject = freeze_fields(subject, frame, "input", LARGEST if kind.sync else FEW)
             if chain is not None:
@@ -310,6 +311,7 @@ class Runner:
                     operation, frame, chains, generation, began_s, asked, subject, context, is_ready
                 )
                 return await (go_on(course, run_told, None) if interrupt is None else go_on(course, lose, interrupt))
+        # Run: from here on the body may have begun, so all that ends it has an outcome to settle.
         started_ns = perf_counter_ns()
         value: Any = NOTHING
         shown: Any = NOTHING
@@ -354,6 +356,7 @@ class Runner:
                     return value
         except BaseException as error:
             failure = error
+        # Settle and end: here if all went well and nobody came meanwhile, else in the full course.
         if failure is not None or value is not NOTHING:
             for each in settled:
                 each(seen, failure)

@@ -292,9 +292,9 @@ class ServiceRegistry:
         if service is None and self.brought is not None:
             service = self._found_before[protocol] = self._brought_by(protocol, self.brought)
         if service is None:
-            known = ", ".join(offered.__name__ for offered in self._offered)
             name = getattr(protocol, "__name__", str(protocol))
-            raise ComponentNotFoundError(f"service {name}: nothing offers it; there are {known}", address=name)
+            hint = "enable the service that does, or install one (llmspell plugin list --group services)"
+            raise ComponentNotFoundError(f"service {name}: nothing offers it; {hint}", address=name)
         return service
 
     def _brought_by(self, protocol: Any, brought: LazyRegistry[Any]) -> Any:

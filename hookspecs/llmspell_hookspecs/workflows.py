@@ -268,6 +268,9 @@ class WorkflowRun(Protocol):
     def skip(self, path: str, reason: str = "", /) -> StageRecord:
         """Note that a stage is left out."""
 
+    def lack(self, path: str, reason: str = "", /) -> None:
+        """Note that a part failed without which the run goes on, unless a stage below it is named that failed so."""
+
     def forget(self, prefix: str, /) -> None:
         """Keep no longer in memory what the stages below a path yielded."""
 

@@ -53,4 +53,7 @@ class Parallel:
         definition, options = run.definition, run.options
         branches = definition.branches or tuple(Branch(stage.name, (stage,)) for stage in definition.stages)
         outcomes = await run_branches(run, branches, options.max_concurrency, options.fail_fast)
+        for outcome in outcomes:
+            if outcome.status == "failed":
+                run.lack(f"branch.{outcome.name}", outcome.error)
         return {outcome.name: outcome.output for outcome in outcomes if outcome.status == "completed"}

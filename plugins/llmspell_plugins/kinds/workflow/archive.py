@@ -28,10 +28,12 @@ from llmspell_hookspecs.workflow import WorkflowOutput
 from .reading import Loaded, check_id, claim, delete, head_to_forget, load, open_runs, read_head
 from .records import DELETED, ENDED, PATIENCE_S, Head, Records
 
-__all__ = ["UNDECIDED", "Archive", "no_run", "output_of", "print_of"]
+__all__ = ["LACKING", "UNDECIDED", "Archive", "no_run", "output_of", "print_of"]
 
 UNDECIDED: Final = frozenset({"failed", "intent", "interrupted", "waiting"})
 """What a stage is of which somebody may have to decide."""
+LACKING: Final = "lacking"
+"""Under which name the details of a run have the parts that failed without a stage that did, and why."""
 _HOUR_S: Final = 3600.0
 _DAY_S: Final = 86_400.0
 
@@ -197,7 +199,7 @@ def output_of(run_id: str, head: Head, loaded: Loaded) -> WorkflowOutput:
     pattern = str(loaded.definition.get("pattern", ""))
     count = head.ended
     summary = f"workflow {head.name}: {head.status}, {count} {'stage' if count == 1 else 'stages'}"
-    lists = tuple(by_status["failed"]), tuple(by_status["skipped"])
-    told = summary, *lists, count, head.error
     output, details = loaded.result.get("output"), loaded.result.get("details", {})
+    lists = (*by_status["failed"], *details.get(LACKING, ())), tuple(by_status["skipped"])
+    told = summary, *lists, count, head.error
     return WorkflowOutput(head.name, run_id, pattern, head.status, output, outputs, *told, details=details)

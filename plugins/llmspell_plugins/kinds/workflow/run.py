@@ -38,6 +38,7 @@ from llmspell_hookspecs.workflow import (
 from llmspell_hookspecs.workflows import Stage, StageRecord, WorkflowDefinition
 from llmspell_plugins.kinds.hiding import hide_fields, hide_value, reveal_fields
 
+from .archive import LACKING
 from .definition import CompiledStage, Plan, needed
 from .durable import Durable, copied, is_settled
 from .reference import compile_value
@@ -365,6 +366,13 @@ class Run:
         if self.durable is not None:
             self.durable.note(StageInfo(path, "skipped", error=reason))
         return record
+
+    def lack(self, path: str, reason: str = "", /) -> None:
+        """Note that a part failed without which the run goes on."""
+        below = [self.records.get(failed) for failed in self.failed if failed.startswith(f"{path}/")]
+        if not any(record is not None and record.error == reason for record in below):
+            self.failed.append(path)
+            self.details.setdefault(LACKING, {})[path] = reason
 
     async def sequence(self, stages: Sequence[Stage], prefix: str = "", locals: Mapping[str, Any] | None = None) -> Any:
         """Run stages one after the other and return the last one's output."""

@@ -22,6 +22,7 @@ from llmspell_hookspecs.errors import OperationCancelledError, ProviderError
 from llmspell_hookspecs.model import ModelUsage
 from llmspell_hookspecs.results import Replace, Retry
 from llmspell_hookspecs.storage import Storages
+from llmspell_hookspecs.workflows import Workflows
 from llmspell_plugins.hooks.call_match import input_tokens
 from llmspell_plugins.hooks.cost import Cost, CostSettings
 from llmspell_plugins.hooks.cost.ledger import Account, Amount, Ledger
@@ -277,6 +278,45 @@ def test_a_window_begins_anew() -> None:
             await host.call("tool:counted", {})
 
     run(main)
+
+
+MODEL = {"model": "scripted/play", "input": "how much is it?"}
+STAGED: dict[str, dict[str, Any]] = {
+    "sequential": {"stages": [{"name": f"s{n}", **MODEL} for n in range(9)]},
+    "parallel": {"branches": [{"name": f"b{n}", "stages": [{"name": "s", **MODEL}]} for n in range(9)]},
+    "graph": {"stages": [{"name": f"s{n}", "needs": [f"s{n - 1}"] if n % 3 else [], **MODEL} for n in range(9)]},
+    "loop": {"range": {"end": 9}, "stages": [{"name": "s", **MODEL}]},
+    "map_reduce": {"items": [*range(8)], "stages": [{"name": "s", **MODEL}], "reduce": {"name": "r", **MODEL}},
+    "pipeline": {"items": [*range(3)], "stages": [{"name": f"s{n}", **MODEL} for n in range(3)]},
+}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("pattern", STAGED)
+def test_a_budget_holds_over_the_stages_of_a_workflow(pattern: str, nested: bool) -> None:
+    model = ScriptedModel(lambda request: used(5, request.max_tokens or 0))
+
+    async def main() -> dict[str, float]:
+        async with opened(Watched, model, settings=budgeted({"usd": 0.0035})) as host:
+            made = await host.get(Workflows).create({"name": "inner", "pattern": pattern, **STAGED[pattern]})
+            if nested:
+                stages = [{"name": "call", "workflow": "inner"}]
+                made = await host.get(Workflows).create({"name": "outer", "stages": stages})
+            with pytest.raises(OperationCancelledError) as caught:
+                await made.run()
+            assert caught.value.code == "budget_exceeded"
+            with pytest.raises(OperationCancelledError, match="budget"):  # nor does the next run get anything
+                await made.run()
+            stats: dict[str, float] = Watched.newest.stats()
+            return stats
+
+    stats = run(main)
+
+    bought = sum((spent_usd(each.max_tokens or 0) for each in model.requests), Decimal(0))
+    assert 3 <= len(model.requests) <= 4, "three at their full length, and one within what was left"
+    assert Decimal("0.003") < bought <= Decimal("0.0035")
+    assert Decimal(stats["pico_usd"]) / PICO == bought
+    assert stats["taken_usd"] == 0
 
 
 def test_a_redirect_runs_the_cheaper_model_when_the_budget_is_used_up() -> None:

@@ -197,6 +197,7 @@ async def test_ten_thousand_durable_iterations_let_storage_grow_by_their_number(
         return int(context.locals["current_index"])
 
     rows: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     file = str(tmp_path / "kept.db")
     storage = {"backend": "sqlite", "sqlite": {"path": file, "durability": "normal"}}
     async with opened(settings={"storage": storage}) as host:
@@ -206,10 +207,12 @@ async def test_ten_thousand_durable_iterations_let_storage_grow_by_their_number(
             given |= {"range": {"end": count}, "max_iterations": count, "timeout_s": 600}
             await (await host.get(Workflows).create(given)).run(run_id=f"r{count}")
             opened_storage = await host.get(Storages).open()
-            keys = [entry async for entry in opened_storage.scan(f"workflow/r{count}/", limit=1_000_000)]
-            rows[count] = len(keys)
+            found = [entry async for entry in opened_storage.scan(f"workflow/r{count}/", limit=1_000_000)]
+            rows[count] = len(found)
+            sizes[count] = sum(len(key) + len(entry.value) for key, entry in found)
 
     assert 9.5 < rows[10_000] / rows[1_000] < 10.5
+    assert 9.5 < sizes[10_000] / sizes[1_000] < 11, "a number of four digits is longer than one of three"
 
 
 @pytest.mark.long
@@ -236,6 +239,38 @@ async def test_two_hundred_workflows_at_once_each_get_their_own_answers() -> Non
 
             assert made.info.runs == 200
     assert wrong == []
+
+
+@pytest.mark.long
+async def test_fifty_durable_workflows_at_once_each_get_and_keep_their_own_answers(tmp_path: Path) -> None:
+    storage = {"backend": "sqlite", "sqlite": {"path": str(tmp_path / "kept.db"), "durability": "normal"}}
+    wrong: list[str] = []
+    with ChatServer() as server:
+        providers = {"local": {"type": "openai_compatible", "base_url": server.url}}
+        async with opened(settings={"providers": providers, "storage": storage}) as host:
+            workflows = host.get(Workflows)
+            stages = [
+                {"name": "ask", "model": "local/echo", "input": "number {{input.n}}"},
+                {"name": "say", "function": lambda context: f"{context.input}!", "input": "{{step:ask}}"},
+            ]
+            made = await workflows.create({"name": "w", "stages": stages, "durable": True})
+
+            async def one(number: int) -> None:
+                output = await made.run({"n": number}, run_id=f"r{number}")
+                kept = await workflows.run_details(f"r{number}")
+                again = await made.resume(f"r{number}")
+                wanted = f"number {number}!"
+                stored = None if kept is None else (kept.info.status, kept.output, len(kept.stages))
+                if (output.output, again.output, stored) != (wanted, wanted, ("completed", wanted, 2)):
+                    wrong.append(f"{number}: {output.output} {again.output} {stored}")
+
+            async with trio.open_nursery() as nursery:
+                for number in range(50):
+                    nursery.start_soon(one, number)
+
+            assert len(await workflows.runs()) == 50
+            assert await workflows.runs(unfinished=True) == []
+    assert (wrong, len(server.requests)) == ([], 50)
 
 
 def waiting(delays: list[int]) -> Any:

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from kernel import make_tool, opened
 from llmspell_hookspecs import Modified
+from llmspell_hookspecs.errors import InvalidInputError, LlmspellError
 from llmspell_hookspecs.workflows import Workflows
 
 MEMORY = {"storage": {"backend": "memory"}}
@@ -88,3 +89,27 @@ async def test_a_branch_that_a_hook_says_failed_is_named() -> None:
 
     assert (output.status, [*output.failed], output.output) == ("partial", ["branch.may"], {})
     assert dict(output.details["lacking"]) == {"branch.may": "no"}
+
+
+async def test_the_time_of_a_branch_that_was_chosen_holds(autojump_clock: trio.testing.MockClock) -> None:
+    branch = {"name": "b", "condition": "always", "timeout_s": 1, "stages": [{"name": "s", "function": dawdle}]}
+    async with opened() as host:
+        made = await host.get(Workflows).create({"name": "w", "pattern": "conditional", "branches": [branch]})
+        with pytest.raises(LlmspellError, match="branch b: it took longer than 1 s"):
+            await made.run()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fields", "told"),
+    [
+        ("conditional", {"condition": "always", "required": False}, "branch kept is not required: only parallel does"),
+        ("parallel", {"condition": "always"}, "branch kept has a condition, or is the default: all of parallel run"),
+        ("parallel", {"default": True}, "choose the pattern conditional"),
+    ],
+)
+async def test_what_a_branch_says_that_its_pattern_does_not_heed_is_refused(
+    pattern: str, fields: dict[str, Any], told: str
+) -> None:
+    async with opened() as host:
+        with pytest.raises(InvalidInputError, match=told):
+            await host.get(Workflows).create({"name": "w", "pattern": pattern, "branches": [{**KEPT, **fields}]})

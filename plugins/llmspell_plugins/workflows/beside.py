@@ -16,7 +16,7 @@ from llmspell_hookspecs.workflow import BranchOutcome, ParallelFork, ParallelJoi
 from llmspell_hookspecs.workflows import Branch, WorkflowRun
 from llmspell_plugins.kinds.workflow.stage import PausedError
 
-__all__ = ["MOST_AT_ONCE", "join", "named_once", "run_branches"]
+__all__ = ["MOST_AT_ONCE", "join", "named_once", "run_branches", "steps_of"]
 
 
 _STATUSES: Final = ("completed", "failed", "cancelled")
@@ -46,7 +46,7 @@ async def run_branches(run: WorkflowRun, branches: Sequence[Branch], limit: int,
     Raises:
         Exception: A required branch failed.
     """
-    calls = {branch.name: _branch(run, branch) for branch in branches}
+    calls = {branch.name: steps_of(run, branch) for branch in branches}
     optional = frozenset(branch.name for branch in branches if not branch.required)
     return await join(run, "", calls, limit, fail_fast, optional)
 
@@ -187,8 +187,8 @@ def _outcome(name: str, ended: Ended, error: Exception | None, required: bool) -
     return BranchOutcome(name, "completed", ended.value, "", required)
 
 
-def _branch(run: WorkflowRun, branch: Branch) -> Callable[[], Awaitable[Any]]:
-    """Return what runs the stages of a branch."""
+def steps_of(run: WorkflowRun, branch: Branch) -> Callable[[], Awaitable[Any]]:
+    """Return what runs the stages of a branch, within its time."""
     stages = partial(run.sequence, branch.stages, f"branch.{branch.name}/")
     return stages if branch.timeout_s is None else partial(_in_time, stages, branch.name, branch.timeout_s)
 

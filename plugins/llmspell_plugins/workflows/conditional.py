@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmspell_hookspecs.workflow import BranchSelection
 from llmspell_hookspecs.workflows import WorkflowDefinition, WorkflowRun
 
-from .beside import named_once
+from .beside import named_once, steps_of
 
 __all__ = ["Conditional", "ConditionalOptions"]
 
@@ -55,7 +55,11 @@ class Conditional:
             for branch in definition.branches
             if branch.condition is None and not branch.default and branch.name != options.default_branch
         ]
-        return f"branch {bare[0]} has no condition; write one, or default = true" if bare else ""
+        if bare:
+            return f"branch {bare[0]} has no condition; write one, or default = true"
+        spare = [branch.name for branch in definition.branches if not branch.required]
+        remedy = "only parallel does without one; leave that out, or let its stages say on_error = continue"
+        return f"branch {spare[0]} is not required: {remedy}" if spare else ""
 
     async def run(self, run: WorkflowRun, /) -> Any:
         """Choose the branches, and run them in order."""
@@ -78,7 +82,7 @@ class Conditional:
         selection = await run.decide("branch_selection", selection, "selection")
         branches = {branch.name: branch for branch in definition.branches}
         names = named_once(run, "branch_selection", selection.chosen, branches)
-        outputs = {name: await run.sequence(branches[name].stages, f"branch.{name}/") for name in names}
+        outputs = {name: await steps_of(run, branches[name])() for name in names}
         run.details.update({"matched_branches": matched, "executed_branches": list(outputs)})
         if options.execute_all_matching:
             return outputs

@@ -46,7 +46,11 @@ class Parallel:
         if bool(definition.stages) == bool(definition.branches):
             return "it is parallel; write branches, or stages, which are a branch each"
         empty = [branch.name for branch in definition.branches if not branch.stages]
-        return f"branch {empty[0]} has no stages; write some" if empty else ""
+        if empty:
+            return f"branch {empty[0]} has no stages; write some"
+        chosen = [branch.name for branch in definition.branches if branch.condition is not None or branch.default]
+        remedy = "all of parallel run; leave that out, or choose the pattern conditional"
+        return f"branch {chosen[0]} has a condition, or is the default: {remedy}" if chosen else ""
 
     async def run(self, run: WorkflowRun, /) -> Any:
         """Run the branches."""

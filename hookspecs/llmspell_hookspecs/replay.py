@@ -29,7 +29,6 @@ class ReplayOptions(Struct, frozen=True):
             path for whatever has such a field in its result.
         without: Hooks that are not asked, as patterns of ``plugin.hook``.
         live: What runs although it is on record: kinds, or addresses such as ``tool:calculator``.
-        model: Which model is asked wherever one is live; empty for the one on record.
         on_miss: What becomes of a request that is not on record: the replay ends, its body runs, or it is answered
             with nothing.
         ignore: JSON pointers of what may differ in requests, such as ``/parameters/date``.
@@ -40,7 +39,6 @@ class ReplayOptions(Struct, frozen=True):
     changes: Mapping[str, Any] = {}
     without: tuple[str, ...] = ()
     live: tuple[str, ...] = ()
-    model: str = ""
     on_miss: Literal["stop", "live", "stub"] = "stop"
     ignore: tuple[str, ...] = ()
 

@@ -342,11 +342,16 @@ class Runner:
                 asks = chains.after is not None and self.as_of is generation
                 if taps or asks:
                     elapsed_ns = perf_counter_ns() - started_ns
-                    seen = freeze_fields(value, frame, "result") if kind.sync else await frozen(value, frame, "result")
+                    try:
+                        seen = freeze_fields(value, frame, "result", LARGEST if kind.sync else FEW)
+                        if not asks and fresh:
+                            value = thaw_fields(seen)
+                    except TooManyItemsError:
+                        seen = await frozen(value, frame, "result")
+                        if not asks and fresh:
+                            value = await beside(seen, thaw_fields, seen)
                     if asks:
                         shown = seen
-                    elif fresh:
-                        value = await beside(seen, thaw_fields, seen)
                 elif fresh:
                     try:
                         value = renew(value, frame, "result", LARGEST if kind.sync else FEW)

@@ -62,6 +62,7 @@ class Head(Struct, frozen=True):
         size_bytes: How much its chunks and blobs take.
         last: The last chunk's hash.
         plugins: The versions with which it was begun.
+        content: What of operations it holds; ``mixed`` if that changed.
     """
 
     format: int = FORMAT
@@ -76,6 +77,7 @@ class Head(Struct, frozen=True):
     size_bytes: int = 0
     last: bytes = START
     plugins: str = ""
+    content: str = ""
 
 
 def head_key(id: str) -> str:

@@ -68,7 +68,8 @@ class JournalService:
         if self._settings.record != "off":
             problem, most = services.get(Operations).problem, self._settings.pending
             about = f"llmspell {version('llmspell')}"
-            self._writer = Writer(self.storage, self._new_encoder(), most, about, problem, self._hold_up)
+            content = self._settings.content
+            self._writer = Writer(self.storage, self._new_encoder(), most, about, content, problem, self._hold_up)
             only = self._settings.record == "sessions"
             self._recorder = Recorder(self._writer, self._clock, sessions=only, replayed=self.correlations.__contains__)
 
@@ -147,11 +148,14 @@ class JournalService:
         return await trio.to_thread.run_sync(write_cassette, volumes)
 
     async def whole(self, id: str) -> Volume:
-        """Return a journal; raises `StorageError` if it was changed."""
+        """Return a journal that can be served; raises `StorageError` if it was changed, or does not hold enough."""
         volume = await self.volume(id)
         if volume.report.problem:
             at = f", at {volume.report.path}" if volume.report.path else ""
             raise StorageError(f"journal {id}: {volume.report.problem}{at}; record it anew, or restore it")
+        if volume.head.content not in ("", "full"):
+            message = f"journal {id}: it is {volume.head.content}, so what came of it cannot be served"
+            raise StorageError(f'{message}; record with journal.content = "full"')
         return volume
 
     async def forget(self, id: str, /) -> int:

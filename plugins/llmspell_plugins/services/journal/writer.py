@@ -64,6 +64,7 @@ class Writer:
         new_encoder: Returns an encoder for a journal.
         most: How many may wait.
         plugins: With which versions it is written.
+        content: What of operations is recorded.
         problem: Told once of what goes wrong, until it goes right again.
         full: Told when there is no room any more, and when there is.
 
@@ -80,6 +81,7 @@ class Writer:
         new_encoder: Callable[[], Encoder],
         most: int,
         plugins: str,
+        content: str,
         problem: Callable[[LlmspellError], object],
         full: Callable[[bool], object],
     ) -> None:
@@ -90,6 +92,7 @@ class Writer:
         self._new_encoder = new_encoder
         self._most = most
         self._plugins = plugins
+        self._content = content
         self._problem = problem
         self._full = full
         self._pending: list[Item] = []
@@ -235,7 +238,8 @@ class Writer:
         for id, own in items.items():
             book = books[id]
             encoder, missing = book.encoder, self._missing.get(id, 0)
-            head = structs.replace(book.head, lost=book.head.lost + missing)
+            content = self._content if book.head.content in ("", self._content) else "mixed"
+            head = structs.replace(book.head, lost=book.head.lost + missing, content=content)
             records: list[Written] = []
             size_bytes = 0
             for item in own:

@@ -35,6 +35,8 @@ from llmspell_hookspecs.journal import Journal
 from llmspell_hookspecs.operation import Operation, OperationKind, Operations
 from llmspell_hookspecs.replay import Difference, Replay, ReplayOptions, ReplayReport
 from llmspell_hookspecs.storage import Storages
+from llmspell_hookspecs.workflow import WorkflowCall
+from llmspell_plugins.services.journal.aliases import Aliases
 from llmspell_plugins.services.journal.comparison import compare, put
 from scripted_model import ScriptedModel, asks, says
 from waiting import PATIENCE_S
@@ -502,6 +504,40 @@ def test_a_value_is_put_at_a_pointer() -> None:
     assert put(given, "/new", 5) == {**given, "new": 5}
     with pytest.raises(InvalidInputError, match="replay: there is no '/a/7/x' there"):
         put(given, "/a/7/x", 5)
+
+
+WORKFLOW = """
+local steps = {}
+for _, name in ipairs({"a", "b"}) do
+  steps[#steps + 1] = {name = name, type = "tool", tool = "look", input = {n = name}}
+end
+local run = Workflow.sequential({name = "w", steps = steps}):execute({})
+Event.publish("looked.twice", {at = 1})
+return run.status
+"""
+
+
+async def test_a_script_with_a_workflow_replays_though_its_run_has_another_id() -> None:
+    world = World()
+    settings = {"journal": {"record": "all"}, "hooks": {"breaker": "off"}}
+    async with opened(make_tool("look", world.look), settings=settings) as host:
+        await host.run_source(WORKFLOW, "lua")
+        (run,) = await host.get(Journal).runs()
+        records = await host.get(Journal).records(run.id)
+        reports = [await (await host.enter(Replay)).run(run.id) for _ in range(3)]
+
+    assert {"script", "workflow", "workflow_stage", "tool"} <= {record.kind for record in records}
+    assert all(report.identical for report in reports), reports[0].first
+    assert len(world.calls) == 2
+
+
+def test_an_id_of_this_run_is_told_as_the_one_on_record() -> None:
+    aliases = Aliases()
+    aliases.learn(WorkflowCall("w", "new-id-of-a-run"), lambda: {"run_id": "old-id-of-a-run"})
+
+    told = aliases.told(("state:new-id-of-a-run/x", {"new-id-of-a-run": [WorkflowCall("w", "new-id-of-a-run")]}, 5))
+
+    assert told == ("state:old-id-of-a-run/x", {"old-id-of-a-run": [WorkflowCall("w", "old-id-of-a-run")]}, 5)
 
 
 SCRIPT = """

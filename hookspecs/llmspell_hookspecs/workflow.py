@@ -104,6 +104,8 @@ class WorkflowOutput(Struct, frozen=True):
         details: What its pattern counts: ``iterations``, ``branches`` ...
     """
 
+    volatile: ClassVar[frozenset[str]] = frozenset({"run_id", "elapsed_ms"})
+
     name: str = ""
     run_id: str = ""
     pattern: str = ""

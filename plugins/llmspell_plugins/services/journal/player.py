@@ -21,12 +21,13 @@ from llmspell_hookspecs.errors import LlmspellError, OperationError, StorageErro
 from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody
 from llmspell_hookspecs.replay import Difference, Divergence, ReplayOptions, ReplayReport
 
+from .aliases import Aliases
 from .comparison import compare, differences, put, steady, without
 from .content import Content, Encoder, decoded, digest_of, failure_facts, plain_of
 from .failures import error_of
 from .playing import LIVE, PLAYING, WITHIN
 from .reading import Volume, paths_of
-from .record import Written, WrittenBody, identity_digest
+from .record import Written, WrittenBody
 
 __all__ = ["Player"]
 
@@ -74,6 +75,7 @@ class Player:
         self._running: dict[str, _Place] = {}
         self._by_id = {record.id: record for record in volume.records}
         self._encoder = Encoder()
+        self._aliases = Aliases()
         self._counts = {"operations": 0, "served": 0, "live": 0, "missed": 0}
         self._found: list[Divergence] = []
         self._stopped: OperationError | None = None
@@ -107,9 +109,12 @@ class Player:
 
     def _place(self, running: RunningBody) -> _Place:
         kind, component = running.kind, running.component.name
-        within = self._above()
-        index = self._find(within, kind.name, component, self._digest(kind, running.subject))
-        return _Place(None if index is None else self.volume.records[index], -1 if index is None else index)
+        index = self._find(self._above(), kind.name, component, self._digest(kind, running.subject))
+        if index is None:
+            return _Place(None)
+        record = self.volume.records[index]
+        self._aliases.learn(running.subject, lambda: plain_of(record.request, self._blobs))
+        return _Place(record, index)
 
     def _above(self) -> str:
         """Return the id on record of the body that runs here; ``?`` for one that is not on record."""
@@ -120,7 +125,7 @@ class Player:
         return "?" if place.record is None else place.record.id
 
     def _find(self, within: str, kind: str, component: str, digest: str, *, ran: bool | None = None) -> int | None:
-        for index in self._below.get((within, kind, component), ()):
+        for index in self._below.get((within, kind, self._aliases.told(component)), ()):
             if index not in self._used and self._digests[index] == digest:
                 if ran is not None and bool(self.volume.records[index].bodies) is not ran:
                     continue
@@ -161,7 +166,7 @@ class Player:
             message = f"attempt {place.attempts} is not on record: there were {len(place.record.bodies)}"
             self._note("request", place.index, component, message)
             return place.record, place.index
-        actual = steady(running.subject)
+        actual = self._aliases.told(steady(running.subject))
         index, expected = self._nearest(running, actual)
         if index is None:
             above = self._running.get(WITHIN.get())
@@ -178,7 +183,8 @@ class Player:
     def _nearest(self, running: RunningBody, actual: Any) -> tuple[int | None, Any]:
         """Return the record below the same body that has most in common with what is asked, and its request."""
         best: tuple[float, int, Any] | None = None
-        for index in self._below.get((self._above(), running.kind.name, running.component.name), ()):
+        component = self._aliases.told(running.component.name)
+        for index in self._below.get((self._above(), running.kind.name, component), ()):
             if index in self._used:
                 continue
             expected = plain_of(self.volume.records[index].request, self._blobs)
@@ -351,13 +357,13 @@ class Player:
             self._note("status", place.index, component, message)
             return
         if ended.status != "completed":
-            expected, actual = self._plain(record.outcome), _failure(ended.value)
+            expected, actual = self._plain(record.outcome), self._aliases.told(_failure(ended.value))
             ignored: tuple[str, ...] = ("facts", "details")
         else:
             left = self._encoder.encode(ended.value)
             if record.outcome == left:
                 return
-            expected, actual = self._steady(record.outcome, kind), steady(ended.value)
+            expected, actual = self._steady(record.outcome, kind), self._aliases.told(steady(ended.value))
             ignored = ()
         keep = {name: item for name, item in expected.items() if name not in ignored} if ignored else expected
         now = {name: item for name, item in actual.items() if name not in ignored} if ignored else actual
@@ -366,7 +372,7 @@ class Player:
             self._note("result", place.index, component, "what leaves differs from the record", found)
 
     def _differences(self, old: Content, new: Content) -> tuple[Difference, ...]:
-        return differences(self._plain(old), self._plain(new))
+        return differences(self._plain(old), self._aliases.told(self._plain(new)))
 
     def _plain(self, content: Content) -> Any:
         if content.form == "blob" and content.data not in self.volume.blobs:
@@ -386,8 +392,8 @@ class Player:
 
     def _digest(self, kind: OperationKind, subject: Any) -> str:
         if self.options.ignore:
-            return digest_of(without(steady(subject), self.options.ignore))
-        return identity_digest(kind, subject)
+            return digest_of(without(self._aliases.told(steady(subject)), self.options.ignore))
+        return digest_of(self._aliases.told(kind.identity(subject)))
 
     def _digest_on_record(self, record: Written) -> str:
         if self.options.ignore:

@@ -28,6 +28,7 @@ from llmspell_hookspecs.errors import StorageError
 from llmspell_hookspecs.migration import Custom, Migrations, Rename, Schema, SchemaField, SchemaVersion, Transition
 from llmspell_hookspecs.state_scopes import StateScopes
 from llmspell_hookspecs.storage import Storages
+from llmspell_plugins.services.vault.master import new_key, write_key
 
 COUNT = 1000
 SCOPE = "custom:notes"
@@ -265,7 +266,50 @@ def scopes(folder: Path, count: int, seed: int) -> dict[str, int]:
     return {"cut": cut}
 
 
-WORKS = {"migration": migration, "backup": backup, "scopes": scopes}
+def rekey(folder: Path, count: int, seed: int) -> dict[str, int]:
+    """Kill who encrypts everything anew; returns how often."""
+    key = folder / "master.key"
+    write_key(key, new_key())
+    os.environ["LLMSPELL_MASTER_KEY_FILE"] = str(key)
+    seen: list[int] = []
+
+    async def anew(host: Host) -> None:
+        storage: Any = await host.get(Storages).open()
+        await storage.rekey()
+
+    async def look(host: Host) -> None:
+        for number in range(COUNT):
+            assert await host.state.get(f"k{number:04}", scope=SCOPE) == old(number)
+
+    async def one_key(host: Host) -> None:
+        storage: Any = await host.get(Storages).open()
+        seen.extend((await storage.facts())["keys"])
+
+    encrypted: dict[str, Any] = {"storage": {"backend": "encrypted"}}
+    use(folder, fill)  # in the clear at first
+    cut = rounds(folder, anew, look_if_encrypted(look), count, seed, 0.25, **encrypted)
+    cut += rounds(folder, anew, look, count, seed, 0.25, **encrypted)
+    use(folder, look, **encrypted)
+    use(folder, one_key, **encrypted)
+    assert len(seen) == 1
+    return {"cut": cut}
+
+
+def look_if_encrypted(look: Work) -> Work:
+    """Return what also passes while nothing is encrypted yet."""
+
+    async def looking(host: Host) -> None:
+        try:
+            await host.state.get("k0000", scope=SCOPE)
+        except StorageError as error:
+            assert error.code == "plain"
+            return
+        await look(host)
+
+    return looking
+
+
+WORKS = {"migration": migration, "backup": backup, "scopes": scopes, "rekey": rekey}
 
 if __name__ == "__main__":
     print(json.dumps(WORKS[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))

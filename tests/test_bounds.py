@@ -462,6 +462,8 @@ NAMED_ELSE = {
     ),
     **dict.fromkeys(("Backups.list", "Backups.info", "Backups.validate"), "it reads files in a thread each time"),
     **dict.fromkeys(("StateScopes.copy", "StateScopes.move", "StateScopes.clear"), "it is an operation"),
+    **dict.fromkeys(("Vault.lock", "Vault.unlock", "Vault.get", "Vault.set"), "it works in a thread each time"),
+    **dict.fromkeys(("Vault.names", "Vault.remove"), "it works in a thread each time"),
     "BoundState.read": "State.entry",
     "BoundState.write": "State.set",
     "PluginSwitch.reload": "it opens a plugin each time",

@@ -110,6 +110,8 @@ _OPENED = {
     "plugins/llmspell_plugins/providers/prices.py": "a package's own",
     "plugins/llmspell_plugins/services/event_tail/meeting.py": "files of the host's own",
     "plugins/llmspell_plugins/services/backup/file.py": "a backup, told where it fails",
+    "plugins/llmspell_plugins/services/vault/master.py": "the master key, told where it fails",
+    "plugins/llmspell_plugins/services/vault/service.py": "the vault, told where it fails",
     "plugins/llmspell_plugins/storage/sqlite/connections.py": "a database, told where it fails",
     "plugins/llmspell_plugins/tools/media/audio.py": "bytes in memory, in a child process",
     "plugins/llmspell_plugins/tools/filesystem/anchor.py": "the walk from one judged folder to the next",

@@ -44,3 +44,10 @@ def test_a_killed_move_of_a_scope_leaves_each_value_in_one_of_the_two(tmp_path: 
     told = killed("scopes", tmp_path, 5)
 
     assert told["cut"] > 0
+
+
+@pytest.mark.long
+def test_a_killed_encrypting_anew_leaves_every_value_readable_and_goes_on_to_one_key(tmp_path: Path) -> None:
+    told = killed("rekey", tmp_path, 4)
+
+    assert told["cut"] > 0

@@ -14,8 +14,9 @@ from typing import Final
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs import InvalidInputError, LlmspellError, Services
 from llmspell_hookspecs.model import Endpoint
+from llmspell_hookspecs.vault import Vault
 from llmspell_plugins.services.network.headers import checked_headers
 
 __all__ = ["Place", "ServiceSettings", "key_of"]
@@ -108,14 +109,27 @@ class Place(Struct, frozen=True):
         return tuple(value.get_secret_value() for value in kept)
 
 
-def key_of(given: SecretStr | None, variable: str) -> tuple[SecretStr | None, str]:
-    """Return the key from settings or from an environment variable, and where it is from; if it is none, why not."""
+def key_of(given: SecretStr | None, variable: str, services: Services) -> tuple[SecretStr | None, str]:
+    """Return the key, and where it is from; if it is none, why not.
+
+    It is the one from settings, from the environment variable, or from the vault under the variable's name.
+    """
     if given is not None and given.get_secret_value():
         return given, "api_key is set"
     value = os.environ.get(variable, "").strip() if variable else ""
+    kept = None if value or not variable else _kept(variable, services)
+    if kept is not None and _KEY.fullmatch(kept.get_secret_value()):
+        return kept, f"{variable} is in the vault"
     if not _KEY.fullmatch(value):
         return None, f"{variable} {_UNSENDABLE}"
     return (SecretStr(value), f"{variable} is set") if value else (None, "")
+
+
+def _kept(variable: str, services: Services) -> SecretStr | None:
+    try:
+        return services.get(Vault).peek(variable)
+    except LlmspellError:  # there is none, or it cannot be opened, which was told
+        return None
 
 
 def _plain_url(url: str) -> str:

@@ -105,7 +105,7 @@ class LiteLLM:
         self._settings = settings
         self._services = services
         self._asyncio = services.get(AsyncioThread)
-        key, self._key_source = key_of(settings.api_key, settings.api_key_env or self.route.key_variable)
+        key, self._key_source = key_of(settings.api_key, settings.api_key_env or self.route.key_variable, services)
         self._place = place or Place(settings.base_url, key)
         self._library: Any = None
         self._prefix = settings.service if isinstance(settings, LiteLLMSettings) else self.route.prefix
@@ -185,7 +185,7 @@ class LiteLLM:
 
     def _check_key(self, where: str, named: str) -> None:
         """Check a key that litellm itself would take from the environment."""
-        key, problem = key_of(self._place.key, f"{named.partition('/')[0].upper()}_API_KEY")
+        key, problem = key_of(self._place.key, f"{named.partition('/')[0].upper()}_API_KEY", self._services)
         if key is None and problem:
             raise ProviderError(f"{where}: {problem}", code="authentication")
 

@@ -142,7 +142,7 @@ class OpenAICompatible:
 
     def _configured(self) -> Place:
         settings, service = self._settings, self.service
-        key, self._key_source = key_of(settings.api_key, settings.api_key_env or service.key_variable)
+        key, self._key_source = key_of(settings.api_key, settings.api_key_env or service.key_variable, self._services)
         headers = dict(settings.headers)
         if settings.organization:
             headers["OpenAI-Organization"] = SecretStr(settings.organization)

@@ -20,6 +20,8 @@ from llmspell_hookspecs.storage import Entry, Storages
 
 __all__ = ["RESTORING", "Fenced", "OpenStorages"]
 
+_STALE_S: Final = 0.002
+"""Longer than a storage may miss what another process wrote."""
 RESTORING: Final = "restore/marker"
 """The key of a restore that is not at its end."""
 
@@ -118,11 +120,16 @@ class Fenced:
         """Write all of it or nothing, unless it is being restored; see the contract's `Storage`."""
         if self._reason:
             self._refuse()
+        batch = dict(batch)
         expected = {RESTORING: 0} if expect is None else {**expect, RESTORING: 0}
-        written = await self.storage.write(batch, expect=expected)
-        if written is None:
+        while True:
+            written = await self.storage.write(batch, expect=expected)
+            if written is not None:
+                return written
+            await trio.sleep(_STALE_S)
             await self.check()
-        return written
+            if expect:
+                return None
 
     async def close(self) -> None:
         """Close the storage; see the contract's `Storage`."""

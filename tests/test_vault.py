@@ -110,8 +110,8 @@ def test_the_key_is_the_files_then_the_keyrings_then_the_passphrases(
 @pytest.mark.parametrize(
     ("content", "mode", "told"),
     [
-        (new_key(), 0o644, "may be read by others"),
-        (new_key(), 0o640, "may be read by others"),
+        ("ab" * 32, 0o644, "may be read by others"),
+        ("ab" * 32, 0o640, "may be read by others"),
         ("nothing", 0o600, "holds no master key"),
         ("", 0o600, "holds no master key"),
         (None, 0o600, "cannot be read"),

@@ -299,6 +299,7 @@ def _failed(candidate: Candidate, error: LlmspellError) -> PluginInfo:
 
 
 def _refusal(name: str, why: str, otherwise: str = "take it out of plugins.required") -> str:
+    why = why.removesuffix("; repair it, or disable it")
     return f"required plugin {name} is not loaded: {why}; repair it, or {otherwise} (llmspell plugin doctor)"
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmspell_hookspecs import Cache, Failure, HookContext, ModelRequest, ModelResponse, Policy, Services
 from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.stateful import plain_state, state_of
-from llmspell_plugins.hooks.standing import stand
+from llmspell_plugins.hooks.standing import CALLED, POINTS, stand
 
 from .call_match import KeyPart, address_of, fits, key_of
 
@@ -27,11 +27,6 @@ __all__ = ["Caching", "CachingSettings"]
 
 _PRIORITY: Final = 100_000
 _ADDRESSES: Final = 1000
-_POINTS: Final = {
-    "tool": ("before_tool_execution", "after_tool_execution", "tool_error"),
-    "model": ("before_model_call", "after_model_call", "model_error"),
-    "agent": ("before_agent_execution", "after_agent_execution", "agent_error"),
-}
 
 
 class CacheRule(BaseModel):
@@ -83,7 +78,8 @@ class Caching:
         self._saved_ns = 0
         self._saved_usd = 0.0
         self._took_ns: dict[str, list[int]] = {}
-        for kind, (before, after, error) in _POINTS.items():
+        for kind in CALLED:
+            before, after, error = POINTS[kind]
             if any(fits(rule.match.partition(":")[0], kind) for rule in settings.rules):
                 stand(self, before, self._look, priority=_PRIORITY, waits=True)  # a busy machine takes none out
                 stand(self, error, self._serve_stale, priority=-_PRIORITY, waits=True)

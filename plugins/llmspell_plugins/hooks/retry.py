@@ -22,7 +22,7 @@ from llmspell_hookspecs.borrowing import Borrowing
 from llmspell_hookspecs.errors import ProviderError, SecurityError
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
-from llmspell_plugins.hooks.standing import stand
+from llmspell_plugins.hooks.standing import CALLED, POINTS, stand
 
 from .call_match import address_of, fits, provider_of
 
@@ -158,9 +158,8 @@ class RetryHook:
         self._courses: OrderedDict[str, _Course] = OrderedDict()
         self._loads: OrderedDict[str, _Load] = OrderedDict()
         self._counts: Counter[str] = Counter()
-        kinds = {"tool": ("after_tool_execution", "tool_error"), "model": ("after_model_call", "model_error")}
-        kinds["agent"] = ("after_agent_execution", "agent_error")
-        for kind, (after, error) in kinds.items():
+        for kind in CALLED:
+            _, after, error = POINTS[kind]
             if any(fits(pattern.partition(":")[0], kind) for pattern in settings.match):
                 stand(self, after, self._completed, kind="observe")
                 stand(self, error, self._failed, priority=_PRIORITY, waits=True)  # a busy machine takes none out

@@ -24,22 +24,11 @@ from llmspell_hookspecs import HookContext, Services
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.services import Clock, HookHandle, Hooks, SettingsAccess
 from llmspell_hookspecs.system import LoadSample, SlowOperation
+from llmspell_plugins.hooks.standing import POINTS
 
 __all__ = ["Load", "Monitor", "Threshold", "memory_bytes"]
 
 Resource = Literal["memory_bytes", "cpu_percent"]
-_ENDS: Final = (
-    "after_tool_execution",
-    "tool_error",
-    "after_model_call",
-    "model_error",
-    "after_agent_execution",
-    "agent_error",
-    "after_workflow_complete",
-    "workflow_error",
-    "after_script_run",
-    "script_error",
-)
 _COMPONENTS: Final = 1000
 _CALLS: Final = 100
 """How many of a component's newest calls are judged together."""
@@ -162,7 +151,8 @@ class Monitor:
         """Watch operations end while there is a threshold, and only then."""
         if threshold_ms is not None and not self._handles:
             options: dict[str, Any] = {"kind": "observe", "plugin": self.name}
-            self._handles = [self._hooks.register(point, self._keep, name="time", **options) for point in _ENDS]
+            ends = [end for _, *ends in POINTS.values() for end in ends]
+            self._handles = [self._hooks.register(point, self._keep, name="time", **options) for point in ends]
         elif threshold_ms is None and self._handles:
             for handle in self._handles:
                 handle.unregister()

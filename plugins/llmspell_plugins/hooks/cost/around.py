@@ -11,17 +11,15 @@ from msgspec import Struct
 
 from llmspell_hookspecs import HookContext
 from llmspell_plugins.hooks.call_match import KeyPart, key_of
+from llmspell_plugins.hooks.standing import POINTS
 
 from .settings import BudgetKey
 
-__all__ = ["POINTS", "Around"]
+__all__ = ["WITHIN", "Around"]
 
-POINTS: Final = {
-    "before_agent_execution": ("after_agent_execution", "agent_error"),
-    "before_tool_execution": ("after_tool_execution", "tool_error"),
-    "before_workflow_start": ("after_workflow_complete", "workflow_error"),
+WITHIN: Final = {
+    **{before: tuple(ends) for kind, (before, *ends) in POINTS.items() if kind != "model"},
     "before_workflow_stage": ("after_workflow_stage",),
-    "before_script_run": ("after_script_run", "script_error"),
 }
 """Where what may have others within it begins and ends."""
 _KEPT: Final = 100_000

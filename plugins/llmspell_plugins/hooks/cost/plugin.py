@@ -45,9 +45,9 @@ from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.storage import Storages
 from llmspell_plugins.hooks.call_match import TokenCount, address_of, fits, provider_of
-from llmspell_plugins.hooks.standing import stand
+from llmspell_plugins.hooks.standing import CALLED, POINTS, stand
 
-from .around import POINTS, Around
+from .around import WITHIN, Around
 from .budget import Rule, holds, left_of, room_of, rule_of, used_of, window_start
 from .ledger import Account, Amount, Ledger, Stored
 from .prices import PICO, Prices, TokenPrice, read_list, token_price
@@ -60,11 +60,6 @@ _FIRST: Final = -2_000_000
 _HELD: Final = 100_000
 _KEPT: Final = 4096
 _NOBODYS: Final[tuple[tuple[str, ...], ...]] = ((),)
-_POINTS: Final = {
-    "model": ("before_model_call", "after_model_call", "model_error"),
-    "tool": ("before_tool_execution", "after_tool_execution", "tool_error"),
-    "agent": ("before_agent_execution", "after_agent_execution", "agent_error"),
-}
 _UNBILLED: Final = ("rate_limited", "authentication", "invalid_request", "unavailable")
 _UNREACHED: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ConnectionRefusedError")
 _FREE: Final = TokenPrice(0, 0)
@@ -120,7 +115,8 @@ class Cost:
         take = self._take_strictly if settings.ledger == "strict" else self._take
         if any({"agent", "workflow"}.intersection(budget.key) for budget in settings.budgets):
             self._stand_around()
-        for kind, (before, after, error) in _POINTS.items():
+        for kind in CALLED:
+            before, after, error = POINTS[kind]
             if kind == "model":
                 stand(self, before, self._fit, priority=_LAST, waits=True)  # else a busy machine would take it out
             elif not any(fits(budget.match.partition(":")[0], kind) for budget in settings.budgets):
@@ -133,7 +129,7 @@ class Cost:
             stand(self, error, self._end, kind="observe")
 
     def _stand_around(self) -> None:
-        for before, ends in POINTS.items():
+        for before, ends in WITHIN.items():
             stand(self, before, self._around.begin, kind="observe")
             for end in ends:
                 stand(self, end, self._around.end, kind="observe", priority=_LAST)

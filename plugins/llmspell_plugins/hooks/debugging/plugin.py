@@ -37,7 +37,7 @@ from llmspell_hookspecs.services import ProjectFolder
 from llmspell_hookspecs.spelling import spelled_path
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_plugins.hooks.security.secrets import Redactor
-from llmspell_plugins.hooks.standing import stand
+from llmspell_plugins.hooks.standing import POINTS, stand
 
 from .chrome import chrome_trace
 from .span import Record, Span, show_span, widened
@@ -45,27 +45,6 @@ from .values import Shower
 
 __all__ = ["Debugging", "DebuggingSettings"]
 
-_BEGIN: Final = (
-    "before_tool_execution",
-    "before_model_call",
-    "before_agent_execution",
-    "before_workflow_start",
-    "before_workflow_stage",
-    "before_script_run",
-)
-_END: Final = (
-    "after_tool_execution",
-    "tool_error",
-    "after_model_call",
-    "model_error",
-    "after_agent_execution",
-    "agent_error",
-    "after_workflow_complete",
-    "after_workflow_stage",
-    "workflow_error",  # of stages, too
-    "after_script_run",
-    "script_error",
-)
 _RUNNING: Final = 100_000
 _PAUSE_S: Final = 0.05
 """How long ended operations are gathered before they are shown."""
@@ -139,9 +118,9 @@ class Debugging:
         self._showing = trio.Lock()
         self._epoch_ns = time.time_ns() - perf_counter_ns()
         self._traces = False
-        for point in _BEGIN:
+        for point in ("before_workflow_stage", *(begin for begin, *_ in POINTS.values())):
             stand(self, point, self._begin, kind="transform", priority=Priority.HIGHEST - 1)
-        for point in _END:
+        for point in ("after_workflow_stage", *(end for _, *ends in POINTS.values() for end in ends)):
             stand(self, point, self._end, kind="observe", priority=Priority.LOWEST + 1)
 
     async def __aenter__(self) -> Self:

@@ -42,7 +42,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.paths import expand_root, is_below
 from llmspell_hookspecs.services import FileAccess, ProjectFolder, SettingsAccess, Tools
 from llmspell_hookspecs.values import canonical, thaw
-from llmspell_plugins.hooks.standing import stand
+from llmspell_plugins.hooks.standing import CALLED, POINTS, stand
 from llmspell_plugins.json_text import is_small
 
 from .answer import DECIDING, Answer
@@ -62,7 +62,6 @@ _BEGINNINGS: Final = (
     "before_workflow_start",
     "before_workflow_stage",
 )
-_ERRORS: Final = ("tool_error", "model_error", "agent_error")
 
 
 class _Passed(Struct, frozen=True):
@@ -178,8 +177,8 @@ class HookFiles:
         if "SessionEnd" in events:
             stand(self, "before_agent_shutdown", self._end, kind="observe")
         if "Notification" in events:
-            for point in _ERRORS:
-                stand(self, point, self._notify, kind="observe")
+            for kind in CALLED:
+                stand(self, POINTS[kind][2], self._notify, kind="observe")
         if events:
             for point in _BEGINNINGS:
                 stand(self, point, self._note, kind="observe")

@@ -22,20 +22,13 @@ from llmspell_hookspecs.errors import InvalidInputError, PluginError, text_of_er
 from llmspell_hookspecs.regular import replace_regular
 from llmspell_hookspecs.services import Hooks
 from llmspell_hookspecs.stateful import plain_state, state_of
-from llmspell_plugins.hooks.standing import stand
+from llmspell_plugins.hooks.standing import POINTS, stand
 
 from .series import BOUNDS_S, OTHER, Counter, Histogram, Times, cumulative
 from .text import render, serve
 
 __all__ = ["Metrics", "MetricsSettings"]
 
-_POINTS: Final = {
-    "tool": ("after_tool_execution", "tool_error"),
-    "model": ("after_model_call", "model_error"),
-    "agent": ("after_agent_execution", "agent_error"),
-    "workflow": ("after_workflow_complete", "workflow_error"),
-    "script": ("after_script_run", "script_error"),
-}
 _BREAKER: Final = {"closed": 0, "half_open": 1, "open": 2}
 _FATES: Final = ("delivered", "dropped", "rejected", "sampled", "expired", "discarded", "failed")
 
@@ -102,8 +95,8 @@ class Metrics:
         self._usd = Counter(settings.series)
         self._unwritten = 0
         self._file = ""
-        for points in _POINTS.values():
-            for point in points:
+        for _, *ends in POINTS.values():
+            for point in ends:
                 stand(self, point, self._count, kind="observe")
 
     async def __aenter__(self) -> Self:

@@ -35,7 +35,7 @@ from llmspell_hookspecs.errors import ProviderError
 from llmspell_hookspecs.services import Clock
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_plugins.hooks.call_match import KeyPart, TokenCount, address_of, fits, key_of, provider_of
-from llmspell_plugins.hooks.standing import stand
+from llmspell_plugins.hooks.standing import CALLED, POINTS, stand
 
 from .limiter import FixedWindow, Limiter, SlidingWindow, TokenBucket
 
@@ -43,7 +43,6 @@ __all__ = ["RateLimit", "RateLimitSettings"]
 
 _KEPT: Final = 10_000
 _PRIORITY: Final = 1_000_000
-_POINTS: Final = ("before_tool_execution", "before_model_call", "before_agent_execution")
 _NS: Final = 1_000_000_000
 
 
@@ -151,7 +150,7 @@ class RateLimit:
         self._tokens = TokenCount()
         self._by_component: dict[tuple[str, str], list[tuple[int, Limit]]] = {}
         longest_s = max((limit.max_wait_s for limit in settings.limits if limit.action == "wait"), default=0.0)
-        for point in _POINTS if settings.limits else ():
+        for point in [POINTS[kind][0] for kind in CALLED] if settings.limits else ():
             stand(self, point, self._take, priority=_PRIORITY, waits=True)  # else a busy machine would take it out
             if longest_s:
                 stand(self, point, self._go, kind="guard", priority=_PRIORITY, timeout_s=longest_s + 60)

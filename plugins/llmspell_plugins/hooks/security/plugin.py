@@ -34,7 +34,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
 from llmspell_hookspecs.stateful import plain_state, state_of
 from llmspell_hookspecs.storage import Storages
-from llmspell_plugins.hooks.standing import stand
+from llmspell_plugins.hooks.standing import CALLED, POINTS, stand
 
 from .audit import AuditLog, AuditPlaces
 from .injection import injections_in_arguments, injections_in_text
@@ -87,11 +87,11 @@ class Security:
         self._refused: OrderedDict[str, int] = OrderedDict()
         self._counts: Counter[str] = Counter()
         strict = settings.audit == "strict"
-        for point in ("before_tool_execution", "before_model_call", "before_agent_execution"):
-            stand(self, point, self._judge_strictly if strict else self._judge, kind="guard", priority=Priority.HIGHEST)
-        for point in ("tool_error", "model_error", "agent_error"):
+        for before, _, error in map(POINTS.__getitem__, CALLED):
+            judge = self._judge_strictly if strict else self._judge
+            stand(self, before, judge, kind="guard", priority=Priority.HIGHEST)
             if settings.audit != "off":
-                stand(self, point, self._keep, kind="observe")
+                stand(self, error, self._keep, kind="observe")
         self._stand_for_texts()
 
     def _stand_for_texts(self) -> None:

@@ -271,6 +271,21 @@ def test_a_workflow_whose_process_died_is_resumed_and_nobody_is_charged_twice(
     ]
 
 
+def test_state_is_brought_to_a_new_form_and_back(llmspell_settings: TemporarySettings) -> None:
+    script = str(EXAMPLES / "upkeep.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "a backup of 2 entries",
+        "it would change 2 of 2 notes",
+        "completed: tea is {'body': 'buy some tea', 'stars': 0, 'words': 3}",
+        "undone: tea is {'text': 'buy some tea'}",
+        "cleared: 0 notes",
+        "restored: 2 notes",
+    ]
+
+
 def test_a_workflow_waits_for_a_person_and_runs_what_was_allowed_once(llmspell_settings: TemporarySettings) -> None:
     script = str(EXAMPLES / "approval.py")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from kernel import opened, run
 from llmspell import Host
+from llmspell.cli.main import main
 from llmspell_hookspecs import Cancel, HookContext, InvalidInputError, OperationCancelledError
 from llmspell_hookspecs.errors import SettingsError, StorageError
 from llmspell_hookspecs.migration import (
@@ -28,6 +31,7 @@ from llmspell_hookspecs.migration import (
 )
 from llmspell_hookspecs.state import StateMigration
 from llmspell_hookspecs.storage import Storages
+from llmspell_testing.isolation import isolate
 
 SCOPE = "custom:notes"
 KEYS = st.sampled_from([f"note-{number}" for number in range(12)])
@@ -364,7 +368,7 @@ def test_whatever_is_written_half_way_the_end_is_as_if_all_had_been_new_before(
     def stop(context: HookContext[StateMigration]) -> Cancel | None:
         return Cancel("x") if context.subject.done >= stop_at else None
 
-    async def main() -> None:
+    async def go() -> None:
         async with opened(settings=small(batch)) as host:
             for key, text in first.items():
                 await host.state.set(key, {"text": text}, scope=SCOPE)
@@ -387,7 +391,7 @@ def test_whatever_is_written_half_way_the_end_is_as_if_all_had_been_new_before(
 
             assert on_the_way == at_the_end == expected
 
-    run(main)
+    run(go)
 
 
 # Settings, scripts, the command line.
@@ -484,3 +488,44 @@ async def test_scripts_migrate_in_the_shapes_of_the_original() -> None:
         assert told["versions"] == ["1.0.0", "2.0.0"]
         assert (told["back"]["success"], told["back"]["items_migrated"]) == (True, 3)
         assert await host.state.get("note-001", scope=SCOPE) == {"text": "t1"}
+
+
+def test_people_migrate_look_and_undo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    places = isolate(tmp_path, monkeypatch)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        return int(ended.value.code or 0), *capfd.readouterr()
+
+    call("state", "set", "note-1", '{"text": "hi"}', "--scope", SCOPE)
+    call("state", "set", "note-2", '{"text": 7}', "--scope", SCOPE)
+    places.write_project(PROJECT)
+
+    assert call("state", "schemas")[1].split()[-5:] == ["notes", SCOPE, "note-*", "1.0.0", "2.0.0"]
+    code, out, err = call("state", "migrate", "2.0.0")
+    assert (code, out) == (1, "")
+    assert "note-2': body: it is not a text" in err
+    assert "an item does not fit 2.0.0; correct them, and migrate again" in err
+    call("state", "set", "note-2", '{"text": "7"}', "--scope", SCOPE)
+    assert "notes would go from 1.0.0 to 2.0.0: 2 items" in call("state", "migrate", "2.0.0", "--dry-run")[1]
+    done = json.loads(call("state", "migrate", "2.0.0", "--output", "json")[1])
+    assert (done["status"], done["items"]) == ("completed", 2)
+    assert call("state", "get", "note-1", "--scope", SCOPE)[1] == '{\n  "body": "hi"\n}\n'
+    assert call("state", "rollback", done["id"])[1] == "notes is back at 1.0.0: 2 items are as they were\n"
+    assert len(json.loads(call("state", "migrations", "--output", "json")[1])) == 2
+    assert call("state", "forget", done["id"])[0] == 0
+    code, _, err = call("state", "migrate", "9.0.0")
+    assert (code, "it has no version 9.0.0; it has 1.0.0, 2.0.0" in err) == (1, True)
+    assert call("state", "rollback", "nothing")[0] == 1
+
+
+PROJECT = """
+[plugins.migrations.schemas.notes]
+scope = "custom:notes"
+keys = "note-*"
+versions = [{version = "2.0.0", fields = {body = {type = "text", required = true}}}]
+transitions = [{from = "1.0.0", to = "2.0.0", steps = [{step = "rename", from = "text", to = "body"}]}]
+"""

@@ -138,7 +138,9 @@ def _tell(invocation: Invocation, migration: Migration) -> None:
         for line in (*lines, *(f"  {error}" for error in migration.errors)):
             invocation.note(line)
     more = "" if migration.status == "dry_run" else "; correct them, and migrate again"
-    raise CommandError(f"state migrate: {len(migration.errors)} items do not fit {migration.to_version}{more}")
+    count = len(migration.errors)
+    what = "an item does" if count == 1 else f"{count} items, or more, do" if count == 20 else f"{count} items do"
+    raise CommandError(f"state migrate: {what} not fit {migration.to_version}{more}")
 
 
 def _line(migration: Migration) -> str:

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, Vali
 from kernel import opened
 from llmspell_hookspecs import Agent, AgentInput, AgentOutput, InvalidInputError, Tool, ToolContext
 from llmspell_hookspecs.agents import AgentContext
-from llmspell_hookspecs.parameters import unknown_keys, validate, without_keys
+from llmspell_hookspecs.parameters import first_problem, unknown_keys, validate, without_keys
 
 
 class Inner(BaseModel):
@@ -118,6 +118,34 @@ class Choosy(Agent):
 
     async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
         return AgentOutput("ran")
+
+
+class Mixed(BaseModel):
+    to: str | list[str] = ""
+    lines: tuple[str, ...] = ()
+    count: int = 1
+    on: bool = True
+    inner: Inner = Inner()
+    either: Annotated[Inner | None, "or"] | ByName = None
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "words"),
+    [
+        ({"to": 5}, "to", "it should be a text"),
+        ({"lines": "a"}, "lines", "it should be a list"),
+        ({"count": "many"}, "count", "it should be a whole number"),
+        ({"on": "perhaps"}, "on", "it should be true or false"),
+        ({"inner": 5}, "inner", "it should be a table, or an object in JSON"),
+        ({"either": 5}, "either", "it should be a table, or an object in JSON"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_words_of_people_who_know_no_python(given: Any, where: str, words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Mixed.model_validate(given)
+    problem = first_problem(Mixed, caught.value)
+
+    assert (problem.where, problem.words) == (where, words)
 
 
 async def test_what_a_tool_or_an_agent_does_not_take_is_refused_with_what_it_takes() -> None:

@@ -32,6 +32,15 @@ __all__ = [
     "written_path",
 ]
 
+_PLAIN = {"a valid tuple": "a list", "a valid list": "a list", "a valid string": "a text"} | {
+    "a valid dictionary": "a table, or an object in JSON",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+}
+"""What people who know no Python call what a value should be."""
+_PYTHON = re.compile("|".join(_PLAIN))
+_CLASS = re.compile(r" or instance of \w+")
 _WORDS = re.compile(r"'((?:[^'\\]|\\.)*)'")
 
 
@@ -146,7 +155,8 @@ def _told(model: type[BaseModel], found: Mapping[str, Any]) -> str:
         return f"its {about['discriminator'].strip(chr(39))} should be {_one_of(about['expected_tags'], about['tag'])}"
     if kind == "union_tag_not_found":
         return f"it has no {found['ctx']['discriminator'].strip(chr(39))}, which says what else it holds"
-    return re.sub(r"^\w+ should ", "it should ", said.removeprefix("Value error, ").split(", unable")[0])
+    said = re.sub(r"^\w+ should ", "it should ", said.removeprefix("Value error, ").split(", unable")[0])
+    return _PYTHON.sub(lambda found: _PLAIN[found[0]], _CLASS.sub("", said))
 
 
 def _one_of(expected: str, given: Any) -> str:
@@ -177,8 +187,8 @@ def written_path(model: type[BaseModel], path: Sequence[int | str]) -> str:
     inner: type[BaseModel] | None = model
     annotation: Any = model
     for part in path:
-        if inner is None and (chosen := _tagged(annotation, part)) is not None:
-            inner = chosen  # pydantic says which of several models it took; nobody wrote that there
+        if len(_options(annotation)) > 1:  # pydantic says which of them it tried; nobody wrote that there
+            annotation, inner = None, _tagged(annotation, part)
             continue
         known = inner.model_fields if inner is not None else {}
         found = {name: key for key, field in known.items() for name in _names(key, field, True)}
@@ -189,9 +199,21 @@ def written_path(model: type[BaseModel], path: Sequence[int | str]) -> str:
     return ".".join(parts)
 
 
+def _options(annotation: Any) -> list[Any]:
+    """What an annotation allows, but ``None``."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _options(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [inner for each in typing.get_args(annotation) if each is not type(None) for inner in _options(each)]
+    return [annotation]
+
+
 def _tagged(annotation: Any, tag: int | str) -> type[BaseModel] | None:
-    """The one of several models that this tag stands for."""
+    """The one of several models that this tag, or name, stands for."""
     for model in _models_in(annotation):
+        if model.__name__ == tag:
+            return model
         for field in model.model_fields.values():
             if typing.get_origin(field.annotation) is typing.Literal and tag in typing.get_args(field.annotation):
                 return model

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmspell_hookspecs import Services
 from llmspell_hookspecs.errors import SecurityError
+from llmspell_hookspecs.parameters import first_problem
 from llmspell_hookspecs.services import SettingsAccess
 from llmspell_hookspecs.spelling import spelled_path
 
@@ -40,8 +41,8 @@ class Blocking(BaseModel):
         try:
             return cls() if given is None else cls(blocked_extensions=given)
         except ValidationError as error:
-            told = error.errors()[0]["msg"]
-            raise SecurityError(f"{_KEY}: {told}; until it is corrected no file is written", rule="path") from error
+            words = first_problem(cls, error).words
+            raise SecurityError(f"{_KEY}: {words}; until it is corrected no file is written", rule="path") from error
 
     def extension(self, path: str) -> str:
         """Return the blocked extension of a name, empty if it has none; a library's version does not hide it.

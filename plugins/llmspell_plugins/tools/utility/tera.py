@@ -295,7 +295,8 @@ class _Tera(SandboxedEnvironment):
 
     def call_unop(self, context: Any, operator: str, arg: Any) -> Any:
         if isinstance(arg, bool) or not isinstance(arg, int | float):
-            raise ValueError(f"{operator} needs a number, and this is {kind_of(there(arg))}")
+            kind = "the result of a division by zero" if isinstance(arg, NotANumber) else kind_of(there(arg))
+            raise ValueError(f"{operator} needs a number, and this is {kind}")
         return super().call_unop(context, operator, arg)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, ValidationError
@@ -125,6 +125,7 @@ class Mixed(BaseModel):
     lines: tuple[str, ...] = ()
     count: int = 1
     on: bool = True
+    word: Literal["yes", "no"] = "yes"
     inner: Inner = Inner()
     either: Annotated[Inner | None, "or"] | ByName = None
 
@@ -137,6 +138,9 @@ class Mixed(BaseModel):
         ({"count": "many"}, "count", "it should be a whole number"),
         ({"on": "perhaps"}, "on", "it should be true or false"),
         ({"inner": 5}, "inner", "it should be a table, or an object in JSON"),
+        ({"word": 10**5000}, "word", "it should be one of yes, no"),
+        ({"word": "Yess"}, "word", "it should be one of yes, no; did you mean yes?"),
+        ({"word": "\ud800" * 10**6}, "word", "it should be one of yes, no"),
         ({"either": 5}, "either", "it should be a table, or an object in JSON"),
     ],
 )

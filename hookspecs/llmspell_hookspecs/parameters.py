@@ -162,7 +162,7 @@ def _told(model: type[BaseModel], found: Mapping[str, Any]) -> str:
 def _one_of(expected: str, given: Any) -> str:
     """The words that pydantic expects, and the one that was probably meant."""
     words = _WORDS.findall(expected)
-    near = meant(str(given)[:80].lower(), words, "")
+    near = meant(given[:80].lower(), words, "") if isinstance(given, str) else ""  # else it may not be printable
     return f"{'one of ' if len(words) > 1 else ''}{', '.join(words) or expected}{near and f'; {near}'}"
 
 

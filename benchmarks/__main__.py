@@ -16,7 +16,7 @@ from .report import ratios, to_json, to_table
 from .timing import Run
 
 GROUPS: Final = {"hooks": 201, "operations": 201, "events": 51, "storage": 101, "turns": 51, "agents": 3, "startup": 11}
-GROUPS.update(workflows=31, built_in=5, journal=51)
+GROUPS.update(workflows=31, built_in=5, journal=51, sessions=31)
 """The groups and how often each is timed if nothing else is said."""
 
 
@@ -62,7 +62,7 @@ def _positive(text: str) -> int:
 
 
 async def _measure(groups: Sequence[str], rounds: int | None) -> Run:
-    from . import agents, built_in, events, hooks, journal, operations, startup, storage, turns, workflows
+    from . import agents, built_in, events, hooks, journal, operations, sessions, startup, storage, turns, workflows
 
     peers, absent = find_peers()
     run = Run(absent=tuple(absent))
@@ -84,6 +84,8 @@ async def _measure(groups: Sequence[str], rounds: int | None) -> Run:
             part = await built_in.measure_built_in(count)
         elif group == "journal":
             part = await journal.measure_journal(count)
+        elif group == "sessions":
+            part = await sessions.measure_sessions(count)
         elif group == "workflows":
             part = await workflows.measure_workflows(count)
         else:

@@ -79,6 +79,22 @@ EVENTS = """
 
 == 5. What is on record
   events of jobs on record: """
+SESSIONS = """\
+== 1. Values, and a checkpoint
+  checkpoint 1 holds 1 value; since then it is south
+  restored: north
+== 2. Artifacts, in versions
+  version 1: 14 bytes
+  version 2: 27 bytes
+  the final one: {"north": 120, "south": 80}
+  what is no JSON is stored as JSON: false
+== 3. Who may read it
+  another session may: false
+  now it may: true
+== 4. Its end
+  suspended, and the script runs in no session
+  completed after 2 checkpoints
+"""
 AGENT = (
     """
 > what is 120 * 4.5?
@@ -155,6 +171,10 @@ def test_the_events_come_in_the_order_that_is_said_and_are_on_record_where_that_
 
     assert plain == f"{EVENTS.lstrip()}0\n"
     assert recorded == [f"{EVENTS.lstrip()}4\n", f"{EVENTS.lstrip()}8\n"]
+
+
+def test_a_session_is_taken_through_its_life(examples: Path) -> None:
+    assert run("examples/sessions.lua") == SESSIONS
 
 
 def test_the_agent_uses_tools_over_the_files_and_is_denied_the_deletion(examples: Path) -> None:
@@ -249,6 +269,7 @@ def test_every_script_among_the_examples_is_run_here() -> None:
         "agent.lua",
         "composites.lua",
         "events.lua",
+        "sessions.lua",
         "timeline.lua",
         "tour.lua",
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -95,6 +95,7 @@ class AuditTrail:
         )
         self._log: ChainLog | None = None
         self._opening = trio.Lock()
+        self._waiting = trio.Event()
 
     async def note(
         self,
@@ -106,7 +107,7 @@ class AuditTrail:
         allowed: bool = True,
         details: str = "",
     ) -> None:
-        """Put something on record; what changes or refuses is there when this returns.
+        """Put something on record; what refuses, deletes or grants is there when this returns, the rest soon.
 
         Raises:
             StorageError: It cannot be.
@@ -117,8 +118,10 @@ class AuditTrail:
         log = await self._opened()
         record = ArtifactAudit(0, at_s, action, artifact, principals or ("host",), allowed, details)
         ticket = log.append(msgspec.json.encode(record).decode())
-        if not reads:
+        if not allowed or action in ("delete", "grant", "revoke"):
             await log.flush(ticket)
+        else:
+            self._waiting.set()
 
     async def read(self, session: str, limit: int) -> list[ArtifactAudit]:
         """Return the newest records, the oldest of them first."""
@@ -150,6 +153,16 @@ class AuditTrail:
         except StorageError as error:
             return str(error)
         return "" if found.problem is None else f"entry {found.problem.number}: {found.problem.problem}"
+
+    async def run(self, problem: Callable[[Exception], None]) -> None:
+        """Write what waits, until cancelled."""
+        while True:
+            await self._waiting.wait()
+            self._waiting = trio.Event()
+            try:
+                await self.flush()
+            except StorageError as error:
+                problem(error)
 
     async def flush(self) -> None:
         """Wait until all is on record."""

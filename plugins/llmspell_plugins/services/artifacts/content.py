@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Collection
 from pathlib import Path
 from typing import Any, Final
@@ -398,10 +399,10 @@ class Contents:
             return []
         return await trio.to_thread.run_sync(_strays, self._folder, frozenset(hashes), before_s)
 
-    async def tidy(self, now_s: float) -> None:
+    async def tidy(self) -> None:
         """Take out what was staged long ago, by a process that died."""
         if self._folder is not None:
-            await trio.to_thread.run_sync(_tidy, self._folder / _STAGING, now_s - _STAGED_S)
+            await trio.to_thread.run_sync(_tidy, self._folder / _STAGING)
 
     def _file(self, hash: str) -> Path:
         assert self._folder is not None
@@ -504,7 +505,8 @@ def _strays(folder: Path, hashes: frozenset[str], before_s: float) -> list[str]:
     return found
 
 
-def _tidy(staging: Path, before_s: float) -> None:
+def _tidy(staging: Path) -> None:
+    before_s = time.time() - _STAGED_S  # the file system's time, whatever the host's clock says
     for file in staging.glob("*"):
         try:
             if file.stat().st_mtime <= before_s:

@@ -110,6 +110,7 @@ class ArtifactService:
         self._sessions = services.get(Sessions)
         self._validators = Validators()
         self._opening = trio.Lock()
+        self._is_open = trio.Event()
         self._opened: tuple[Storage, Contents, AuditTrail] | None = None
 
     async def __aenter__(self) -> Self:
@@ -127,6 +128,11 @@ class ArtifactService:
                     self._operations.problem(failure)
                 trail.close()
 
+    async def run(self) -> None:
+        """Put on record what waits, until cancelled."""
+        await self._is_open.wait()
+        await (await self._open())[2].run(self._operations.problem)
+
     async def _open(self) -> tuple[Storage, Contents, AuditTrail]:
         if self._opened is None:
             async with self._opening:
@@ -137,6 +143,7 @@ class ArtifactService:
                     in_files = place == "files" or (place == "auto" and lasts)
                     contents = Contents(storage, folder.data("content") if in_files else None)
                     self._opened = storage, contents, AuditTrail(storage, folder, self._settings.audit, lasts=lasts)
+                    self._is_open.set()
         return self._opened
 
     # Storing.

@@ -102,5 +102,5 @@ async def sweep(storage: Storage, contents: Contents, now_s: float, grace_s: flo
     for hash in await contents.strays(there, now_s - grace_s):
         if await contents.take_out(hash, 0, now_s):
             removed += 1
-    await contents.tidy(now_s)
+    await contents.tidy()
     return ArtifactSweep(len(there) - removed if removed < len(there) else len(referred), removed, freed)

@@ -33,7 +33,8 @@ class Counted(Memory):
         return self
 
     async def get(self, key: str, /) -> Entry | None:
-        self._count("get", key)
+        if key.startswith("state:"):  # who opens it looks for an unfinished restore
+            self._count("get", key)
         return await super().get(key)
 
     async def write(

@@ -59,7 +59,8 @@ class HookService:
         self._kinds: dict[str, OperationKind] = {}
         self.register, self.unregister_scope = registry.register, registry.unregister_scope
         self.list, self.order = registry.infos, registry.order
-        self.points, self.point, self.appeal = registry.points, registry.point, registry.appeal
+        self.points: Callable[[], list[HookPoint]] = partial(list, registry.catalog)
+        self.point, self.appeal = registry.point, registry.appeal
 
     async def fire(self, name: str, value: Any, /) -> Any:
         """Fire ``custom:<name>``, or a point that a plugin declared, and return the value as the hooks leave it.

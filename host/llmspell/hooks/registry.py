@@ -276,10 +276,6 @@ class HookRegistry:
         """Return the point with this name or alias."""
         return self.catalog.resolve(name)[0]
 
-    def points(self) -> list[HookPoint]:
-        """Return every point there is."""
-        return list(self.catalog)
-
     def __iter__(self) -> Iterator[Hook]:
         with self._lock:
             return iter([hook for row in self._rows.values() for hook in row])

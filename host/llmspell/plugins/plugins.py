@@ -69,7 +69,7 @@ class Plugins:
         self._registrar = Registrar(registry)
         self._made: dict[str, tuple[Candidate, Any]] = {}
         self._find: Callable[[str], Candidate | None] = lambda name: None
-        self.told: Callable[[PluginInfo], Awaitable[None]] = _told_nobody
+        self.told: Callable[[PluginInfo], Awaitable[None]]
 
     def load_kinds(self, registries: PluginRegistries) -> dict[str, ComponentKind]:
         """Return the kinds of component that packages bring, made; from then on their groups and points are known."""
@@ -239,10 +239,6 @@ class Plugins:
                 self._registry.remove(hook)
             return _failed(candidate, error)
         return info
-
-
-async def _told_nobody(info: PluginInfo) -> None:
-    return None
 
 
 def _bare(name: str) -> str:

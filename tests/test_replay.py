@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -444,8 +445,14 @@ async def test_it_ends_at_the_path_that_is_named() -> None:
         report = await again(host, three, ReplayOptions(until=first.path))
         with pytest.raises(InvalidInputError, match="replay: s has no path '/nowhere'"):
             await again(host, three, ReplayOptions(until="/nowhere"))
-        with pytest.raises(InvalidInputError, match="replay: no hook fits 'nothing"):
-            await again(host, three, ReplayOptions(without=("nothing.at_all",)))
+        for options, message in (
+            (ReplayOptions(without=("nothing.at_all",)), "replay: no hook fits 'nothing"),
+            (ReplayOptions(changes={"/no/result/x": 1}), "replay: '/no/result/x' is in no operation on record; "),
+            (ReplayOptions(live=("thing",)), "replay: nothing on record is 'thing'; "),
+            (ReplayOptions(ignore=("when",)), "replay: 'when' is no JSON pointer; "),
+        ):
+            with pytest.raises(InvalidInputError, match=message):
+                await again(host, three, options)
 
     assert report.leftovers == 0
 
@@ -538,6 +545,25 @@ def test_an_id_of_this_run_is_told_as_the_one_on_record() -> None:
     told = aliases.told(("state:new-id-of-a-run/x", {"new-id-of-a-run": [WorkflowCall("w", "new-id-of-a-run")]}, 5))
 
     assert told == ("state:old-id-of-a-run/x", {"old-id-of-a-run": [WorkflowCall("w", "old-id-of-a-run")]}, 5)
+
+
+@pytest.mark.long
+def test_every_example_replays_as_it_is_on_record(tmp_path: Path) -> None:
+    def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "llmspell", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S)
+
+    shutil.copytree(Path(__file__).parent.parent / "examples", tmp_path / "examples")
+    (tmp_path / "llmspell.toml").write_text("")
+    for name in ("tour.lua", "agent.lua", "timeline.lua", "workflows/graph.lua"):
+        assert (
+            cli("run", f"examples/{name}", "--set", "journal.record=all", "--set", "hooks.breaker=off").returncode == 0
+        )
+
+    done = cli("replay", "run", "--all", "--set", "hooks.breaker=off")
+
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("as on record") == 4
 
 
 SCRIPT = """

@@ -25,8 +25,7 @@ class ReplayOptions(Struct, frozen=True):
     Attributes:
         mode: ``exact``: what hooks answer and what leaves is compared, too. ``modified``: only requests are matched.
         until: Up to the operation with this path, and no further; empty for all.
-        changes: What is served differently: by path and JSON pointer, such as ``PATH/result/text``, or without a
-            path for whatever has such a field in its result.
+        changes: What is served differently: by path and JSON pointer, such as ``PATH/result/text``.
         without: Hooks that are not asked, as patterns of ``plugin.hook``.
         live: What runs although it is on record: kinds, or addresses such as ``tool:calculator``.
         on_miss: What becomes of a request that is not on record: the replay ends, its body runs, or it is answered

@@ -87,7 +87,11 @@ def _tell(invocation: Invocation, record: JournalRecord, said: list[Any]) -> lis
     """Say what is new in a call: not the conversation that the call before it has shown; return all of it."""
     row = _row("", record)
     messages = list(record.request.get("messages", ())) if isinstance(record.request, dict) else []
-    new = messages[len(said) :] if messages[: len(said)] == said else messages
+    new = messages
+    if said and messages[: len(said)] == said:
+        new = messages[len(said) :]
+        if new and new[0].get("role") == "assistant":  # what the call before it answered
+            new = new[1:]
     invocation.say(f"== {record.number}  {moment(record.at_s)}  {row['model']}")
     for message in new:
         _say_message(invocation, str(message.get("role", "")), message)

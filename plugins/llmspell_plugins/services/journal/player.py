@@ -17,7 +17,7 @@ from typing import Any, Final
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs.errors import LlmspellError, OperationError, StorageError
+from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, OperationError, StorageError
 from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody
 from llmspell_hookspecs.replay import Difference, Divergence, ReplayOptions, ReplayReport
 
@@ -69,6 +69,7 @@ class Player:
         for index, record in enumerate(volume.records):
             within = record.within if record.within in known else ""
             self._below.setdefault((within, record.kind, record.component), []).append(index)
+        self._check()
         self._digests = [self._digest_on_record(record) for record in volume.records]
         self._used: set[int] = set()
         self._covered: set[str] = set()
@@ -243,11 +244,23 @@ class Player:
     # Changes.
 
     def _change(self, key: str, value: Any) -> tuple[str, str, Any]:
-        for path in sorted(self._paths, key=len, reverse=True):
-            for word in ("/result", ""):
-                if key.startswith(path + word + "/") and word:
-                    return path, key[len(path + word) :], value
-        return "", key if key.startswith("/") else f"/{key.replace('.', '/')}", value
+        """Return of which operation what is served otherwise: its path, and where in its result."""
+        for path in self._paths:
+            if key.startswith(f"{path}/result/"):
+                return path, key[len(path) + len("/result") :], value
+        message = f"replay: {key!r} is in no operation on record; give PATH/result/FIELD with a path that it has"
+        raise InvalidInputError(message, field="changes")
+
+    def _check(self) -> None:
+        """Refuse options that would change nothing."""
+        there = {record.kind for record in self.volume.records} | {record.address for record in self.volume.records}
+        for each in self.options.live:
+            if each not in there:
+                message = f"replay: nothing on record is {each!r}; live takes kinds and addresses that it has"
+                raise InvalidInputError(message, field="live")
+        for pointer in self.options.ignore:
+            if not pointer.startswith("/"):
+                raise InvalidInputError(f"replay: {pointer!r} is no JSON pointer; begin it with '/'", field="ignore")
 
     def _changed(self, value: Any, running: RunningBody, place: _Place) -> Any:
         """Return a value that is served as the options change it."""
@@ -392,12 +405,18 @@ class Player:
 
     def _digest(self, kind: OperationKind, subject: Any) -> str:
         if self.options.ignore:
-            return digest_of(without(self._aliases.told(steady(subject)), self.options.ignore))
+            plain = self._aliases.told(steady(subject))
+            left = without(plain, self.options.ignore)
+            if left != plain:
+                return digest_of(left)
         return digest_of(self._aliases.told(kind.identity(subject)))
 
     def _digest_on_record(self, record: Written) -> str:
         if self.options.ignore:
-            return digest_of(without(plain_of(record.request, self._blobs), self.options.ignore))
+            plain = plain_of(record.request, self._blobs)
+            left = without(plain, self.options.ignore)
+            if left != plain:
+                return digest_of(left)
         return record.bodies[0].digest if record.bodies else record.digest
 
     # Telling.

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from llmspell_hookspecs import InvalidInputError, ScriptGlobal, Services, script_method
-from llmspell_hookspecs.errors import SecurityError
+from llmspell_hookspecs.errors import ComponentNotFoundError, SecurityError
 from llmspell_hookspecs.language import ScriptObject, ScriptScope
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.parameters import unknown_keys, without_keys
@@ -200,7 +200,11 @@ class SessionGlobal(ScriptGlobal):
     @script_method()
     async def exists(self, id: str) -> bool:
         """Return whether there is a session of this id."""
-        return any(info.id == id for info in await self._sessions.list())
+        try:
+            await self._sessions.get(id)
+        except ComponentNotFoundError:
+            return False
+        return True
 
     @script_method("checkpoint")
     async def save(self, id: str | None = None) -> dict[str, Any]:

@@ -218,3 +218,10 @@ async def test_built_in_yields_its_rows_with_each_plugin_alone_and_says_what_par
         run.notes[0]
         == "text turn, eight hooks, in process: all eight cost 10.0 % of a turn (+0.1 us; +0.2 us of processors)"
     )
+
+
+def test_journal_yields_calls_on_record_beside_those_that_are_not() -> None:
+    rows = rows_of(run("journal", "--json", "--rounds", "1"))
+
+    assert len(rows) == 3
+    assert all(contenders == {"llmspell", "llmspell, journal off"} for contenders in rows.values())

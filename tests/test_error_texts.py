@@ -104,6 +104,7 @@ _OPENED = {
     "plugins/llmspell_plugins/commands/repl/terminal.py": "the history, told where it fails",
     "plugins/llmspell_plugins/commands/tool_answer.py": "a new file, for bytes that no terminal shows",
     "plugins/llmspell_plugins/hooks/logging/file.py": "the log, told where it fails",
+    "plugins/llmspell_plugins/services/sessions/archive.py": "a file of the host's own, synced",
     "plugins/llmspell_plugins/services/artifacts/content.py": "contents, told where it fails",
     "plugins/llmspell_plugins/services/hash_chain/entry.py": "the log's key and its head, told where it fails",
     "plugins/llmspell_plugins/languages/lua/engine.py": "the package's own",

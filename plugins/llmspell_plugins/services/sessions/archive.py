@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,14 @@ async def keep_file(folder: Path, id: str, whole: dict[str, Any]) -> None:
 
 def _write(folder: Path, id: str, whole: dict[str, Any]) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
-    replace_regular(folder / f"{id}.json", json.dumps(whole, default=_text, ensure_ascii=False).encode())
+    file = folder / f"{id}.json"
+    replace_regular(file, json.dumps(whole, default=_text, ensure_ascii=False).encode())
+    for place in (file, folder):  # the session is deleted next
+        opened = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _text(value: Any) -> Any:

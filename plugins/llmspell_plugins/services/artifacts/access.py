@@ -28,6 +28,7 @@ __all__ = ["AuditTrail", "check_grant", "may", "principals_of"]
 _RANKS: Final = {"read": 1, "write": 2, "admin": 3}
 _PRINCIPAL: Final = re.compile(r"\*|(session|user|agent):[^\s:][^\n]{0,199}")
 _PAGE: Final = 1000
+_SOON_S: Final = 0.25
 
 
 def principals_of(operations: Operations) -> tuple[str, ...]:
@@ -158,6 +159,7 @@ class AuditTrail:
         """Write what waits, until cancelled."""
         while True:
             await self._waiting.wait()
+            await trio.sleep(_SOON_S)  # so that what comes together is synced together
             self._waiting = trio.Event()
             try:
                 await self.flush()

@@ -257,6 +257,8 @@ class Broken:
         return None
 
     async def get(self, key: str, /) -> Any:
+        if key.startswith("restore/"):  # whether it is being restored is no question of the store of results
+            return None
         return await self.fail()
 
     async def write(self, batch: Any, /, *, expect: Any = None) -> Any:

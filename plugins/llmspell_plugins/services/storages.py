@@ -7,6 +7,7 @@ write expects that there is none. Who asks for the storage then, or reads it in 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Final, NoReturn, Self
 
@@ -44,9 +45,7 @@ class OpenStorages:
         storage = await self._enter(name)
         fenced = self._fenced.get(name)
         if fenced is None or fenced.storage is not storage:
-            fenced = Fenced(name, storage)
-            await fenced.check()
-            fenced = self._fenced.setdefault(name, fenced)
+            fenced = self._fenced[name] = Fenced(name, storage)
         return fenced
 
     @property
@@ -76,7 +75,8 @@ class OpenStorages:
 class Fenced:
     """A storage that is closed to others while it is restored; implements `Storage`.
 
-    Reading goes straight to what it holds: a layer would cost as much as the reading.
+    The first reading looks for a restore that is not at its end. From then on reading goes straight to what it holds: a
+    layer would cost as much as the reading.
 
     Args:
         name: The backend's.
@@ -91,6 +91,7 @@ class Fenced:
         self.storage = storage
         self._below = below(storage)
         self._reason = ""
+        self._checked = False
         self.close_to_others("")
 
     def __getattr__(self, name: str) -> Any:
@@ -151,17 +152,55 @@ class Fenced:
     def close_to_others(self, reason: str) -> None:
         """Refuse whoever reads or writes, for a reason; empty to open it."""
         self._reason = reason
-        ways: dict[str, Any] = {"get": self.storage.get, "scan": self.storage.scan}
-        if hasattr(self.storage, "snapshot"):
-            ways["snapshot"] = self.storage.snapshot
-        for name, function in ways.items():
-            setattr(self, name, self._refused if reason else function)
+        first = {"get": self._first_get, "scan": self._first_scan, "snapshot": self._first_snapshot}
+        for name, checking in first.items():
+            if hasattr(self.storage, name):
+                open_way = getattr(self.storage, name) if self._checked else checking
+                setattr(self, name, self._refused if reason else open_way)
+
+    async def first(self) -> None:
+        """Look once whether it is half-way to a backup."""
+        await self.check()
+        if not self._checked:
+            self._checked = True
+            self.close_to_others(self._reason)
+
+    async def _first_get(self, key: str, /) -> Entry | None:
+        await self.first()
+        return await self.storage.get(key)
+
+    def _first_scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
+        return _Checked(self, self.storage.scan(prefix, after=after, limit=limit))
+
+    @asynccontextmanager
+    async def _first_snapshot(self) -> AsyncIterator[Any]:
+        await self.first()
+        storage: Any = self.storage
+        async with storage.snapshot() as snapshot:
+            yield snapshot
 
     def _refused(self, *given: Any, **named: Any) -> Any:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
         raise StorageError(f"storage {self.name}: {self._reason}", code="restoring")
+
+
+class _Checked:
+    """A scan that looks once whether its storage is half-way to a backup."""
+
+    def __init__(self, fenced: Fenced, rows: AsyncIterator[tuple[str, Entry]]) -> None:
+        self._fenced: Fenced | None = fenced
+        self._rows = rows
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[str, Entry]:
+        if self._fenced is not None:
+            await self._fenced.first()
+            self._fenced = None
+        return await anext(self._rows)
 
 
 def below(storage: Storage) -> Storage:

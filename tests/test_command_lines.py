@@ -26,7 +26,8 @@ LISTINGS = {"list", "show", "info", "order", "path", "doctor", "validate", "vers
 """The verbs that answer with what there is."""
 NEEDED = {"tool info": ["calculator"], "hook point show": ["system_startup"], "hook order": ["before_model_call"]}
 NEEDED["plugin info"] = ["calculator"]
-OF_RUNS = {"approval show", "workflow show", "workflow validate"}
+OF_RUNS = {"approval show", "artifact show", "backup info", "backup validate", "journal show", "log show"}
+OF_RUNS |= {"session show", "workflow show", "workflow validate"}
 """Listings of what a run, or a file, has: see `test_cli_workflow`."""
 
 

@@ -366,6 +366,7 @@ def test_names_are_completed(open_terminal: Open) -> None:
     terminal.prompt()
     terminal.type("Tool.inv" + TAB + TAB)
     terminal.expect("Tool.invoke_async")
+    terminal.expect("lua> Tool.invoke")  # the line as it was, behind the list: then it listens again
     terminal.type(CONTROL_C)
     terminal.prompt()
     terminal.type(".glo" + TAB + "\r")

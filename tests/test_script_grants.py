@@ -86,8 +86,8 @@ async def test_a_script_sees_the_globals_that_it_is_given_and_of_its_language_wh
 
     assert {"Tool", "State", "io", "os", "dofile"} <= every
     assert every - some == {
-        "Agent", "Config", "Debug", "Event", "Hook", "Logger", "Provider", "State", "Tool", "Workflow",
-        "dofile", "io", "loadfile",
+        "Agent", "Artifact", "Config", "Debug", "Event", "Hook", "Logger", "Provider", "Replay", "Session", "State",
+        "Tool", "Workflow", "dofile", "io", "loadfile",
     }  # fmt: skip
 
 

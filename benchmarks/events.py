@@ -2,6 +2,8 @@
 
 Invariant: a call is over when its last event was received, and none was lost. Ours makes the whole event; the peers
 carry a bare dict, which favours them. Those on asyncio run in a loop of their own, in the same thread.
+
+It is longer than most because each peer's way from publishing to receiving is to be read beside ours.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import pytest
 from llmspell.cli.invocation import OPTIONS
 from llmspell.cli.main import main
 from llmspell.cli.root import cli
+from llmspell_plugins.commands.meant import finite, moment
 from packages import install
 
 Run = Callable[..., tuple[int, str, str]]
@@ -109,6 +110,27 @@ def test_what_is_mistyped_is_told_on_one_line_with_a_remedy(verb: str, run: Run)
         assert "\x1b" not in err, err
         assert "--help" in err or "did you mean" in err.lower() or ";" in err, err
         assert said in err, err
+
+
+TIMES = [
+    (verb, option.opts[0])
+    for verb, (_, command) in VERBS.items()
+    for option in command.params
+    if isinstance(option, click.Option) and option.callback in (finite, moment)
+]
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "soon"])
+@pytest.mark.parametrize(("verb", "option"), TIMES, ids=[" ".join(each) for each in TIMES])
+def test_what_is_no_time_is_refused_wherever_one_is_taken(verb: str, option: str, given: str, run: Run) -> None:
+    path, command = VERBS[verb]
+    needed = ["x" for each in command.params if isinstance(each, click.Argument) and each.required]
+
+    code, out, err = run(*path, *needed, option, given)
+
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "write" in err or "not a valid float" in err, err
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.split(" ")[-1] in LISTINGS and verb not in OF_RUNS])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mimetypes
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,8 +21,8 @@ from llmspell_hookspecs.artifacts import (
 from llmspell_hookspecs.commands import CommandError
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.regular import replace_regular
-from llmspell_plugins.commands.meant import meant
-from llmspell_plugins.commands.session import moment, size_of
+from llmspell_plugins.commands.meant import meant, moment
+from llmspell_plugins.commands.told import size_of, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +99,8 @@ def artifact_show(invocation: Invocation, place: tuple[str, int]) -> None:
         info = await artifacts.get(*place)
         grants = await artifacts.grants(*place)
         return info, [
-            {"principal": each.principal, "right": each.right, "until": _time(each.expires_s or 0.0)} for each in grants
+            {"principal": each.principal, "right": each.right, "until": time_of(each.expires_s or 0.0)}
+            for each in grants
         ]
 
     info, grants = invocation.run(use)
@@ -251,7 +251,7 @@ def artifact_audit(invocation: Invocation, session: str, limit: int) -> None:
         return [
             {
                 "number": each.number,
-                "at": _time(each.at_s),
+                "at": time_of(each.at_s),
                 "action": each.action,
                 "artifact": each.artifact,
                 "principals": ", ".join(each.principals),
@@ -323,15 +323,11 @@ def _row(info: ArtifactInfo) -> dict[str, Any]:
         "custom": info.custom,
         "parent": "" if info.parent is None else str(info.parent),
         "created_by": info.created_by,
-        "created": _time(info.created_s),
-        "updated": _time(info.updated_s),
+        "created": time_of(info.created_s),
+        "updated": time_of(info.updated_s),
         "version": info.version,
         "previous_hash": info.previous_hash,
     }
-
-
-def _time(at_s: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s)) if at_s else ""
 
 
 def _text_of(content: bytes) -> str | None:

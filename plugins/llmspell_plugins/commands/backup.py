@@ -9,6 +9,7 @@ import click
 from msgspec import structs
 
 from llmspell_hookspecs.commands import CommandError
+from llmspell_plugins.commands.told import size_of
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.backup import Backup, BackupCheck, BackupCleanup, Restored
@@ -35,7 +36,7 @@ def backup_create(invocation: Invocation, incremental: bool, description: str) -
 
     made = invocation.run(use)
     kind = f"goes on from {made.parent}, " if made.is_incremental else ""
-    line = f"backup {made.id}: {kind}{made.held} of {made.entries} entries, {_size(made.size_bytes)}"
+    line = f"backup {made.id}: {kind}{made.held} of {made.entries} entries, {size_of(made.size_bytes)}"
     invocation.show(_row(made), line)
 
 
@@ -59,7 +60,7 @@ def backup_list(invocation: Invocation, limit: int | None) -> None:
             "made": _time(each.created_s),
             "kind": "incremental" if each.is_incremental else "full",
             "entries": each.entries,
-            "size": _size(each.size_bytes),
+            "size": size_of(each.size_bytes),
             "description": each.description,
             "problem": each.problem,
         }
@@ -80,7 +81,7 @@ def backup_info(invocation: Invocation, id: str) -> None:
         return await (await host.enter(Backups)).info(id)
 
     row = _row(invocation.run(use))
-    shown = {**row, "created_s": _time(row["created_s"]), "size_bytes": _size(row["size_bytes"])}
+    shown = {**row, "created_s": _time(row["created_s"]), "size_bytes": size_of(row["size_bytes"])}
     lines = [
         f"{name.removesuffix('_s').removesuffix('_bytes')}: {value}" for name, value in shown.items() if value != ""
     ]
@@ -166,7 +167,7 @@ def backup_cleanup(invocation: Invocation, dry_run: bool, verbose: bool) -> None
         "decisions": [structs.asdict(each) for each in done.decisions],
     }
     would = "would go" if dry_run else "gone"
-    lines = [f"{gone} of {len(done.decisions)} backups {would}, {_size(done.freed_bytes)}"]
+    lines = [f"{gone} of {len(done.decisions)} backups {would}, {size_of(done.freed_bytes)}"]
     if verbose or dry_run:
         lines += [f"  {each.id}  {'stays' if each.keep else 'goes'}: {each.reason}" for each in done.decisions]
     invocation.show(told, *lines)
@@ -178,12 +179,3 @@ def _row(made: Backup) -> dict[str, Any]:
 
 def _time(created_s: float) -> str:
     return datetime.fromtimestamp(created_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _size(size_bytes: int) -> str:
-    size, unit = float(size_bytes), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            break
-        size /= 1024
-    return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"

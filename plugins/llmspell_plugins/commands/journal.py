@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from llmspell_hookspecs.commands import CommandError
+from llmspell_plugins.commands.told import size_of, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
     from llmspell_hookspecs.journal import Journal, JournalRecord, JournalReport, JournalRun
 
-__all__ = ["journal", "moment", "outcome_of", "size_of"]
+__all__ = ["journal", "outcome_of"]
 
 _LONGEST = 100
 
@@ -108,21 +108,6 @@ async def _journal_of(host: CommandHost) -> Journal:
     return await host.enter(Journal)
 
 
-def moment(time_s: float) -> str:
-    """Return a time for people, in the zone of this machine."""
-    return datetime.fromtimestamp(time_s).astimezone().strftime("%Y-%m-%d %H:%M:%S") if time_s else ""
-
-
-def size_of(size_bytes: int) -> str:
-    """Return a size for people."""
-    size = float(size_bytes)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
 def outcome_of(record: JournalRecord) -> str:
     """Return in a few words how an operation ended."""
     if record.status == "completed":
@@ -137,7 +122,7 @@ def _row(run: JournalRun, *, shown: bool) -> dict[str, Any]:
     return {
         "id": run.id,
         "what": "session" if run.session else run.component,
-        "ended": moment(run.ended_s),
+        "ended": time_of(run.ended_s),
         "operations": run.records,
         "failed": run.failed or "",
         "lost": run.lost or "",

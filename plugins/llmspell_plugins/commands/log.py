@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .journal import moment, outcome_of
+from llmspell_plugins.commands.told import time_of
+
+from .journal import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +56,7 @@ def log_list(invocation: Invocation, run: str, model: str, limit: int) -> None:
 
     rows = invocation.run(use)
     if not invocation.json:
-        rows = [{**row, "when": moment(row["at_s"]), "asked": _cut(row["asked"])} for row in rows]
+        rows = [{**row, "when": time_of(row["at_s"]), "asked": _cut(row["asked"])} for row in rows]
         rows = [{**row, "answer": _cut(row["answer"]), "cost": _cost(row["cost_usd"])} for row in rows]
     columns = ("run", "call", "when", "model", "asked", "answer", "input_tokens", "output_tokens", "cost")
     invocation.show_rows(rows, columns, empty='no call of a model is on record; set journal.record = "all"')
@@ -92,7 +94,7 @@ def _tell(invocation: Invocation, record: JournalRecord, said: list[Any]) -> lis
         new = messages[len(said) :]
         if new and new[0].get("role") == "assistant":  # what the call before it answered
             new = new[1:]
-    invocation.say(f"== {record.number}  {moment(record.at_s)}  {row['model']}")
+    invocation.say(f"== {record.number}  {time_of(record.at_s)}  {row['model']}")
     for message in new:
         _say_message(invocation, str(message.get("role", "")), message)
     if record.status != "completed":

@@ -5,9 +5,7 @@ To run something within a session, name it: ``llmspell run work.lua --set plugin
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -21,12 +19,13 @@ from llmspell_hookspecs.sessions import (
     SessionQuery,
     Sessions,
 )
-from llmspell_plugins.commands.meant import meant
+from llmspell_plugins.commands.meant import meant, moment
+from llmspell_plugins.commands.told import size_of, time_of
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
 
-__all__ = ["moment", "session", "size_of"]
+__all__ = ["session"]
 
 _COLUMNS: Final = ("id", "name", "status", "live", "operations", "checkpoints", "created", "updated", "tags")
 _SAVED: Final = ("number", "made", "values", "size", "automatic")
@@ -39,20 +38,6 @@ def session() -> None:
 
     To run something within one: llmspell run FILE --set plugins.sessions.current=ID
     """
-
-
-def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Return a time, in seconds since the epoch or as ISO 8601 writes it, as seconds since the epoch."""
-    if value is None:
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(value).timestamp()
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{value!r} is no time; write 2026-11-29T15:04:05, or seconds since 1970") from None
 
 
 @session.command("list")
@@ -249,27 +234,14 @@ def session_delete(invocation: Invocation, id: str) -> None:
 def _row(info: SessionInfo) -> dict[str, Any]:
     row = _plain(info)
     for name in ("created", "updated", "started", "ended"):
-        row[name] = _time(row.pop(f"{name}_s"))
+        row[name] = time_of(row.pop(f"{name}_s"))
     return row
 
 
 def _saved(saved: SessionCheckpoint) -> dict[str, Any]:
     row = _plain(saved)
-    return {**row, "made": _time(row.pop("made_s"))}
+    return {**row, "made": time_of(row.pop("made_s"))}
 
 
 def _plain(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__struct_fields__}
-
-
-def _time(at_s: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s)) if at_s else ""
-
-
-def size_of(size_bytes: float) -> str:
-    """Return a size as people read it."""
-    for unit in ("B", "KiB", "MiB"):
-        if size_bytes < 1024:
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1024
-    return f"{size_bytes:.1f} GiB"

@@ -25,6 +25,7 @@ from llmspell_hookspecs.spelling import one_line
 from llmspell_hookspecs.workflows import Retries, Workflows
 from llmspell_plugins.commands.diagram import diagram_of, stages_in
 from llmspell_plugins.commands.meant import meant
+from llmspell_plugins.commands.told import time_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -298,8 +299,7 @@ def _remedy(run: str, path: str, asked: Sequence[Approval]) -> str:
 def _row(info: RunInfo) -> dict[str, Any]:
     row = _plain(info)
     for name in ("began", "changed"):
-        at_s = row.pop(f"{name}_s")
-        row[name] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s)) if at_s else ""
+        row[name] = time_of(row.pop(f"{name}_s"))
     return row
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from llmspell_hookspecs.commands import CommandError
+from llmspell_plugins.commands.meant import moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,26 +20,12 @@ __all__ = ["export", "replay", "verify"]
 _PAGE = 1000
 
 
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Return a time, in seconds since the epoch or as ISO 8601 writes it, as seconds since the epoch."""
-    if value is None:
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(value).timestamp()
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{value!r} is no time; write 2026-11-29T15:04:05, or seconds since 1970") from None
-
-
 def _selecting(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which events."""
     for option in (
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="N events at most."),
-        click.option("--until", "until_s", callback=_moment, metavar="TIME", help="Only recorded up to this time."),
-        click.option("--since", "since_s", callback=_moment, metavar="TIME", help="Only recorded from this time on."),
+        click.option("--until", "until_s", callback=moment, metavar="TIME", help="Only recorded up to this time."),
+        click.option("--since", "since_s", callback=moment, metavar="TIME", help="Only recorded from this time on."),
         click.option("--source", default="", metavar="GLOB", help="Only what comes from these: 'script:*'."),
         click.option("--correlation", "correlation_id", default="", metavar="ID", help="Only what one cause set off."),
         click.option(

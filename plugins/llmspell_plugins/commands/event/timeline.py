@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from llmspell_plugins.commands.meant import finite, moment
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
@@ -25,27 +25,6 @@ _SETTLE_S = 0.25
 """How long what was sent already may take to be read."""
 
 
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Return a time, in seconds since the epoch or as ISO 8601 writes it, as seconds since the epoch."""
-    if value is None:
-        return None
-    try:
-        return _finite(ctx, param, float(value))
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(value).timestamp()
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{value!r} is no time; write 2026-11-29T15:04:05, or seconds since 1970") from None
-
-
-def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Return a number as it is; what is none, or has no end, is refused."""
-    if value is not None and not isfinite(value):
-        raise click.BadParameter(f"{value} is no number of seconds; write one such as 60")
-    return value
-
-
 @click.command()
 @click.argument("script", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -53,7 +32,7 @@ def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> 
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
-    callback=_finite,
+    callback=finite,
     metavar="N",
     help="Gather for so long, not until Ctrl-C.",
 )
@@ -62,10 +41,10 @@ def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> 
 @click.option("--component", "components", multiple=True, metavar="GLOB", help="Only of or for these: 'tool:*'.")
 @click.option("--language", "languages", multiple=True, help="Only what comes from this language.")
 @click.option("--tag", "tags", multiple=True, help="Only what has this tag.")
-@click.option("--since", "since_s", callback=_moment, metavar="TIME", help="Only from this time on.")
-@click.option("--until", "until_s", callback=_moment, metavar="TIME", help="Only up to this time.")
+@click.option("--since", "since_s", callback=moment, metavar="TIME", help="Only from this time on.")
+@click.option("--until", "until_s", callback=moment, metavar="TIME", help="Only up to this time.")
 @click.option(
-    "--last", "last_s", type=click.FloatRange(min=0), callback=_finite, metavar="N", help="Only the last N seconds."
+    "--last", "last_s", type=click.FloatRange(min=0), callback=finite, metavar="N", help="Only the last N seconds."
 )
 @click.option("--roots", "only", flag_value="roots", help="Only what nothing set off.")
 @click.option("--leaves", "only", flag_value="leaves", help="Only what set off nothing.")

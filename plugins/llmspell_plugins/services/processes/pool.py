@@ -70,20 +70,7 @@ class ProcessPool(Closing):
         memory_bytes: int = 256 * 1024 * 1024,
         output_bytes: int = 64 * 1024 * 1024,
     ) -> Any:
-        """Run a module-level function and return what it answers.
-
-        Args:
-            function: Importable in the child by its module and name.
-            arguments: Picklable.
-            memory_bytes: How much it may allocate beyond its module and arguments.
-            output_bytes: How large its answer may be, pickled.
-
-        Raises:
-            InvalidInputError: The function or an argument cannot be pickled.
-            ResourceLimitError: It ran out of memory, or its answer is too large.
-            ToolError: The child ended without an answer, or the pool is closed.
-            Exception: Whatever the function raised.
-        """
+        """Run a module-level function and return what it returns; see the contract's `Processes`."""
         name = getattr(function, "__qualname__", repr(function))
         job = await trio.to_thread.run_sync(_pack, name, function, arguments, memory_bytes, output_bytes)
         async with self._limiter:

@@ -1,7 +1,8 @@
 """What the crash tests of migration and of what else moves all of state run in processes of their own; prints JSON.
 
-``WORK FOLDER ROUNDS SEED``: works at it in a process that is forked and killed at a random moment, again and again, and
-then lets it come to its end. Each round first looks whether what there is could be.
+``WORK FOLDER ROUNDS SEED``: works at it in a process that is forked and killed at a random moment of the work, that many
+times, and then lets it come to its end. Each round looks whether what there is could be. How long the work takes is
+measured on a copy first, so that a fast machine kills it as often as a slow one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -51,42 +53,63 @@ def use(folder: Path, work: Work, **tables: Any) -> None:
     trio.run(main)
 
 
-def killed(folder: Path, work: Work, after_s: float | None, **tables: Any) -> tuple[bool, str]:
-    """Fork a process that works, kill it after a while; returns whether it came to its end, and what it said."""
+def killed(folder: Path, work: Work, after_s: float | None, **tables: Any) -> tuple[str, float]:
+    """Fork a process that works, and kill it so long after it began; returns what it said, and how long it worked."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
+
+        async def begun(host: Host) -> None:
+            os.write(writer, b"BEGUN ")
+            await work(host)
+
         try:
-            use(folder, work, **tables)
+            use(folder, begun, **tables)
             os.write(writer, b"DONE")
         except BaseException as error:
             os.write(writer, f"FAILED {error!r}".encode())
         os._exit(0)
     os.close(writer)
-    if after_s is not None:
-        time.sleep(after_s)
-        os.kill(child, signal.SIGKILL)
+    with open(reader, "rb", buffering=0) as said:
+        words = said.read(len(b"BEGUN "))
+        began = time.perf_counter()
+        if after_s is not None:
+            time.sleep(after_s)
+            os.kill(child, signal.SIGKILL)
+        while more := said.read(10_000):
+            words += more
     os.waitpid(child, 0)
-    with open(reader, "rb") as said:
-        words = said.read().decode()
-    return words == "DONE", words
+    return words.decode(), time.perf_counter() - began
 
 
-def rounds(folder: Path, work: Work, look: Work, count: int, seed: int, longest_s: float, **tables: Any) -> int:
-    """Kill the work again and again, and then let it end; returns how often it was killed at it."""
+def rounds(folder: Path, work: Work, look: Work, count: int, seed: int, **tables: Any) -> int:
+    """Kill the work so many times, and then let it end; returns how often it was killed at it."""
     source = random.Random(seed)
+    before = folder.with_name(folder.name + "-before")
+    trial = folder.with_name(folder.name + "-trial")
+    shutil.copytree(folder, before)
+    shutil.copytree(folder, trial)
+    words, longest_s = killed(trial, work, None, **tables)
+    assert words == "BEGUN DONE", words
     cut = 0
-    for _ in range(count):
-        done, words = killed(folder, work, source.uniform(0.02, longest_s), **tables)
+    for _ in range(10 * count):
+        words, _ = killed(folder, work, source.uniform(0, longest_s), **tables)
         assert "FAILED" not in words, words
-        cut += not done
-        ended, words = killed(folder, look, None, **tables)
-        assert ended, words
-        if done:
+        ended, _ = killed(folder, look, None, **tables)
+        assert ended == "BEGUN DONE", ended
+        if words == "BEGUN DONE":  # faster than it was killed: from the start, and sooner
+            shutil.rmtree(folder)
+            shutil.copytree(before, folder)
+            longest_s /= 2
+            continue
+        cut += 1
+        if cut == count:
             break
-    ended, words = killed(folder, work, None, **tables)
-    assert ended, words
+    words, _ = killed(folder, work, None, **tables)
+    assert words == "BEGUN DONE", words
+    shutil.rmtree(before)
+    shutil.rmtree(trial)
     return cut
 
 
@@ -171,9 +194,9 @@ def migration(folder: Path, count: int, seed: int) -> dict[str, int]:
         assert await bytes_of(host) == before
 
     use(folder, remember)
-    forward = rounds(folder, migrate, look_on_the_way, count, seed, 0.3)
+    forward = rounds(folder, migrate, look_on_the_way, count, seed)
     use(folder, all_new)
-    back = rounds(folder, undo, look_on_the_way, count, seed, 0.25)
+    back = rounds(folder, undo, look_on_the_way, count, seed)
     use(folder, all_old)
     return {"forward": forward, "back": back}
 
@@ -236,11 +259,11 @@ def backup(folder: Path, count: int, seed: int) -> dict[str, int]:
         await storage.write({f"state:{SCOPE}\nk{number:04}": encode("x", new(number), 999) for number in range(COUNT)})
 
     use(folder, begin)
-    made = rounds(folder, back_up, look_at_backups, count, seed, 0.2)
+    made = rounds(folder, back_up, look_at_backups, count, seed)
     use(folder, change)
-    restored = rounds(folder, restore, look_at_state, count, seed, 0.3)
+    restored = rounds(folder, restore, look_at_state, count, seed)
     use(folder, change)
-    abandoned = rounds(folder, abandon, look_at_state, count, seed, 0.3)
+    abandoned = rounds(folder, abandon, look_at_state, count, seed)
     return {"made": made, "restored": restored, "abandoned": abandoned}
 
 
@@ -261,7 +284,7 @@ def scopes(folder: Path, count: int, seed: int) -> dict[str, int]:
             assert await host.state.get(f"k{number:04}", scope="custom:moved") == old(number)
 
     use(folder, fill)
-    cut = rounds(folder, move, look, count, seed, 0.2)
+    cut = rounds(folder, move, look, count, seed)
     use(folder, all_moved)
     return {"cut": cut}
 
@@ -287,8 +310,8 @@ def rekey(folder: Path, count: int, seed: int) -> dict[str, int]:
 
     encrypted: dict[str, Any] = {"storage": {"backend": "encrypted"}}
     use(folder, fill)  # in the clear at first
-    cut = rounds(folder, anew, look_if_encrypted(look), count, seed, 0.25, **encrypted)
-    cut += rounds(folder, anew, look, count, seed, 0.25, **encrypted)
+    cut = rounds(folder, anew, look_if_encrypted(look), count, seed, **encrypted)
+    cut += rounds(folder, anew, look, count, seed, **encrypted)
     use(folder, look, **encrypted)
     use(folder, one_key, **encrypted)
     assert len(seen) == 1

@@ -3,6 +3,17 @@
 A move is a call, or the resumption of a coroutine, of a function of ours by a function of ours in another file; a file
 is entered as often as that, and counted once. Each journey is gone once before, so that what is made at first touch is
 there. Needs no rest on the machine: it counts and times nothing.
+
+Files and moves, counted alike with this counter: before the kinds left the host (commit 59b53d7) and today; and what a
+count by other means had found then, whose rules are not known.
+
+| journey | then, by other means | then | today | moves, of those then |
+|---|---|---|---|---|
+| call a tool with a guard | 20 / 55 | 28 / 92 | 20 / 44 | 0.48 |
+| stream a turn | 36 / 320 | 44 / 748 | 39 / 267 | 0.36 |
+| set state | 13 / 33 | 15 / 29 | 10 / 14 | 0.48 |
+| open a host with a plugin | 46 / 655 | 56 / 2202 | 66 / 708 | 0.32 |
+| llmspell tool invoke | 119 / 1018 | 89 / 2386 | 96 / 811 | 0.34 |
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the crash tests of migration and of what else moves all of state run in processes of their own; prints JSON.
 
-``WORK FOLDER ROUNDS SEED``: works at it in a process that is forked and killed at a random moment of the work, that many
-times, and then lets it come to its end. Each round looks whether what there is could be. How long the work takes is
-measured on a copy first, so that a fast machine kills it as often as a slow one.
+``WORK FOLDER ROUNDS SEED``: works at it in a process that is forked and killed at a random moment of the work, that
+many times, and then lets it come to its end. Each round looks whether what there is could be. How long the work takes
+is measured on a copy first, so that a fast machine kills it as often as a slow one.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 MOST = {
     "call a tool with a guard": 48,
     "stream a turn": 294,
-    "set state": 24,
+    "set state": 15,
     "open a host with a plugin": 780,
     "llmspell tool invoke": 895,
 }

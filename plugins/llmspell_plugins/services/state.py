@@ -22,7 +22,7 @@ from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import ComponentNotFoundError, StorageError
 from llmspell_hookspecs.globs import Globs
 from llmspell_hookspecs.migration import BoundState, Migrations
-from llmspell_hookspecs.operation import OperationKind, Operations
+from llmspell_hookspecs.operation import Operation, OperationKind, Operations
 from llmspell_hookspecs.payload import payload_of
 from llmspell_hookspecs.state import StateConflict, StateDelete, StateRead, StateValue, StateWrite
 from llmspell_hookspecs.storage import Entry, Storages
@@ -30,7 +30,7 @@ from llmspell_hookspecs.transaction import joined
 from llmspell_plugins.storage.memory import Memory
 
 from .state_address import SCOPES, address, canonical, prefix_of
-from .state_value import decode, encode, has_many
+from .state_value import decode, encoded
 
 __all__ = ["StateService", "StateSettings"]
 
@@ -64,12 +64,12 @@ class StateService:
         self._max_bytes = settings.max_value_bytes
         self._services = services
         self._operations = services.get(Operations)
-        self._run = self._operations.run
         self._storage: Storage | None = None
         self._ephemeral, self._sensitive = Globs(settings.ephemeral), Globs(settings.sensitive)
         self._classed = bool(settings.ephemeral or settings.sensitive)
         self._memory: Memory | None = None
         self._reader = functools.lru_cache(_READERS)(self._make_reader)
+        self._bound = functools.lru_cache(_READERS)(self._find_bound)
 
     async def get(self, key: str, /, *, scope: str = "global") -> Any:
         """Return the value, None if there is none."""
@@ -87,14 +87,16 @@ class StateService:
             message = f"state {scope} {key!r}: the expected version is {expect!r}; give a whole number from 0"
             raise InvalidInputError(message, field="expect")
         write = StateWrite(scope, key, value, expect)
-        written = await self._run(_WRITE, _component(scope), write, self._write, repeatable=expect is None)
+        operation = Operation(_WRITE, _component(scope), write, self._write, repeatable=expect is None)
+        written = await self._operations.execute(operation)
         version: int = written.version
         return version
 
     async def delete(self, key: str, /, *, scope: str = "global") -> bool:
         """Forget a value; False if there was none."""
         scope, key = canonical(scope, key)
-        deleted = await self._run(_DELETE, _component(scope), StateDelete(scope, key), self._delete)
+        delete = Operation(_DELETE, _component(scope), StateDelete(scope, key), self._delete)
+        deleted = await self._operations.execute(delete)
         found: bool = deleted.found
         return found
 
@@ -104,7 +106,8 @@ class StateService:
             raise InvalidInputError(f"state {scope}: limit is {limit}; give 0 or more", field="limit")
         scope, _ = canonical(scope, "any")
         question = StateRead(scope, "", prefix, limit)
-        listing = await self._run(_READ, _component(scope), question, self._read, repeatable=True)
+        reading = Operation(_READ, _component(scope), question, self._read, repeatable=True)
+        listing = await self._operations.execute(reading)
         return list(listing.value or ())
 
     def _make_reader(self, scope: str, key: str) -> Callable[[], Coroutine[Any, Any, Any]]:
@@ -154,12 +157,11 @@ class StateService:
 
     async def _write(self, write: StateWrite) -> StateValue:
         place = address(write.scope, write.key)
-        given = f"state {write.scope} {write.key!r}", write.value, self._max_bytes
-        encoded = await trio.to_thread.run_sync(encode, *given) if has_many(write.value) else encode(*given)
+        value = await encoded(f"state {write.scope} {write.key!r}", write.value, self._max_bytes)
         storage = await self._kept_in(write.scope, joined(self._storage or await self._open()))
         if self._classed:
             self._check_sensitive(write.scope, write.key, storage)
-        written = await self._put(storage, write, place, encoded, write.expect)
+        written = await self._put(storage, write, place, value, write.expect)
         if written is None and write.expect is not None:
             await self._conflict(storage, place, write)
         return StateValue(write.scope, write.key, write.value, True, _written(storage, place, written))
@@ -203,7 +205,7 @@ class StateService:
             return await bound.write(storage, place, value, expect)
         return await storage.write({place: value}, expect=None if expect is None else {place: expect})
 
-    def _bound(self, scope: str, key: str) -> BoundState | None:
+    def _find_bound(self, scope: str, key: str) -> BoundState | None:
         if self._classed and self._ephemeral.match(scope):
             return None
         migrations = self._migrations
@@ -217,6 +219,7 @@ class StateService:
         except ComponentNotFoundError:
             return None
         migrations.on_change(self._reader.cache_clear)
+        migrations.on_change(self._bound.cache_clear)
         return migrations
 
     async def _conflict(self, storage: Storage, place: str, write: StateWrite) -> NoReturn:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+import trio
 
 from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.bounds import ATOMS, check_bounds
 from llmspell_hookspecs.errors import ResourceLimitError, StorageError, line_of_error
 
-__all__ = ["decode", "encode", "has_many"]
+__all__ = ["decode", "encode", "encoded"]
 
 _DEEPEST: Final = 100
 _MANY: Final = 1000
@@ -49,7 +50,14 @@ def encode(where: str, value: Any, max_bytes: int) -> bytes:
     return encoded
 
 
-def has_many(value: Any) -> bool:
+async def encoded(where: str, value: Any, max_bytes: int) -> bytes:
+    """Return the bytes of a value, made in a thread where making them would hold the loop; raises as `encode` does."""
+    if _has_many(value):
+        return await trio.to_thread.run_sync(encode, where, value, max_bytes)
+    return encode(where, value, max_bytes)
+
+
+def _has_many(value: Any) -> bool:
     """Return whether a value has so many parts that encoding it would hold the loop."""
     count, waiting = 0, [value]
     while waiting:

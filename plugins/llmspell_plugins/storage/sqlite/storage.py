@@ -7,12 +7,12 @@ writer's is opened by the first write, and makes the file; who only reads needs 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import trio
 from pydantic import BaseModel, ConfigDict, Field
@@ -95,11 +95,11 @@ class SQLite:
                 return await self._in_thread(opened, partial(read_entry, key=key), None)
         return entry
 
-    async def write(
+    def write(
         self, batch: Mapping[str, bytes | None], /, *, expect: Mapping[str, int] | None = None
-    ) -> Mapping[str, int] | None:
+    ) -> Coroutine[Any, Any, Mapping[str, int] | None]:
         """Write all of it or nothing; see the contract's `Storage`."""
-        return await (self._opened or self._closed()).writer.write(batch, expect)
+        return (self._opened or self._closed()).writer.write(batch, expect)
 
     def scan(self, prefix: str, /, *, after: str = "", limit: int = 1000) -> AsyncIterator[tuple[str, Entry]]:
         """Yield entries in order of keys; see the contract's `Storage`."""

@@ -137,6 +137,41 @@ WORKFLOWS = {
     ],
 }
 
+TEAMS = {
+    "delegating": [
+        "agent:sums\t12 * 12 = 144.",
+        "agent:files\tBasicAgent 'files' received: which files are there?",
+        "false\tthe files are private",
+        "turns\tagent:anything",
+        "turns\tagent:sums",
+        "turns\tagent:anything",
+    ],
+    "supervisor": [
+        "agent_sums\tcompleted\t6 * 7 = 42.",
+        "agent_critic\tcompleted\tBasicAgent 'critic' received: the plan",
+        "agent_sums\tcompleted\t1 + 1 = 2.",
+        "agent_critic\tdenied\tdenied: no critic today",
+    ],
+    "pipeline": [
+        "BasicAgent 'reader' received: TEA AND COFFEE",
+        "completed\t3 stages",
+        "BasicAgent 'reader' received: tea",
+        "",
+        "writer:",
+        "tea",
+    ],
+    "saga": [
+        "  book flight",
+        "  book hotel",
+        "paid: BasicAgent 'bank' received: please pay",
+        "  book flight",
+        "  book hotel",
+        "  cancel hotel",
+        "  cancel flight",
+        "false\tthe account is closed",
+    ],
+}
+
 pytestmark = pytest.mark.long
 
 
@@ -146,6 +181,7 @@ def examples(llmspell_settings: TemporarySettings) -> Path:
     folder = llmspell_settings.project / "examples"
     shutil.copytree(EXAMPLES / "data", folder / "data")
     shutil.copytree(EXAMPLES / "workflows", folder / "workflows")
+    shutil.copytree(EXAMPLES / "agents", folder / "agents")
     for script in EXAMPLES.glob("*.lua"):
         shutil.copy(script, folder)
     return folder
@@ -190,6 +226,18 @@ def test_the_agent_uses_tools_over_the_files_and_is_denied_the_deletion(examples
 @pytest.mark.parametrize("pattern", WORKFLOWS)
 def test_a_workflow_of_each_pattern_prints_what_it_yields(pattern: str, examples: Path) -> None:
     assert run(f"examples/workflows/{pattern}.lua").splitlines() == WORKFLOWS[pattern]
+
+
+@pytest.mark.parametrize("kind", TEAMS)
+def test_a_team_of_each_kind_answers_and_a_guard_denies_within_it(kind: str, examples: Path) -> None:
+    assert run(f"examples/agents/{kind}.lua").splitlines() == TEAMS[kind]
+
+
+def test_each_kind_of_team_has_an_example(examples: Path) -> None:
+    ours = [each for each in entry_points(group="llmspell.agents") if each.value.startswith("llmspell_")]
+
+    assert {each.name for each in ours if "composite" in each.load().capabilities} <= set(TEAMS)
+    assert {path.stem for path in (examples / "agents").glob("*.lua")} == set(TEAMS)
 
 
 def test_each_pattern_has_an_example(examples: Path) -> None:

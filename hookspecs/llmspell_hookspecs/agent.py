@@ -60,6 +60,8 @@ class AgentConfig(Struct, frozen=True):
         base_url: Where the model is, if not where settings say.
         api_key: For that URL.
         options: What only this kind of agent, or this model's provider, knows.
+        capabilities: What it is good for, in words of its makers; who delegates asks for them.
+        tags: Further words under which it is found.
     """
 
     name: str
@@ -79,6 +81,8 @@ class AgentConfig(Struct, frozen=True):
     base_url: str = ""
     api_key: SecretStr | None = None
     options: Mapping[str, Any] = {}
+    capabilities: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 class AgentInput(Struct, frozen=True):
@@ -231,6 +235,8 @@ class AgentInfo(Struct, frozen=True):
         usage: What its runs used together.
         last_error: Why the last run that failed did.
         scope: The script that it goes with; empty if it stays.
+        capabilities: What it is good for: its own words, and those of its kind.
+        tags: Further words under which it is found.
     """
 
     volatile: ClassVar[frozenset[str]] = frozenset({"created_s", "busy_s", "scope"})
@@ -252,6 +258,8 @@ class AgentInfo(Struct, frozen=True):
     usage: ModelUsage = ModelUsage()
     last_error: str = ""
     scope: str = ""
+    capabilities: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 _INIT = ("Continue", "Modified", "Cancel", "Retry", "Fork", "Skipped")

@@ -50,6 +50,7 @@ class Agent:
         capabilities: What it can do: ``streaming`` (it hands over chunks), ``tools``, ``context`` (it remembers) ...
         repeatable: Whether a run may be repeated after it ran (Retry at after and error points).
         Options: A pydantic model for ``AgentConfig.options``, if the kind has options of its own.
+        scope: The script that it goes with, empty if it stays: whatever it makes goes with that, too.
     """
 
     kind: ClassVar[str]
@@ -58,6 +59,7 @@ class Agent:
     capabilities: ClassVar[tuple[str, ...]] = ()
     repeatable: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel] | None] = None
+    scope: str = ""
 
     def __init__(self, config: AgentConfig, services: Services) -> None:
         """Take what it is made from."""

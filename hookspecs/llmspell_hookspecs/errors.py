@@ -16,7 +16,8 @@
     │   ├── OperationCancelledError   a hook cancelled it
     │   ├── OperationTimeoutError     its deadline passed
     │   ├── DepthLimitError           operations are nested too deeply, or redirected too often
-    │   └── WorkflowError             a stage of a workflow failed: stage, output
+    │   ├── WorkflowError             a stage of a workflow failed: stage, output
+    │   └── CompositionError          the members of an agent failed, or did not agree: details
     ├── ComponentNotFoundError    nothing has this address
     ├── NoResponseError           nobody answered a request: topic, limit_s
     ├── InvalidInputError         a value does not fit: field
@@ -41,6 +42,7 @@ from .spelling import one_line
 __all__ = [
     "CommandError",
     "ComponentNotFoundError",
+    "CompositionError",
     "DepthLimitError",
     "HookError",
     "HookFailedError",
@@ -225,6 +227,20 @@ class WorkflowError(OperationError):
         super().__init__(message, component=component)
         self.stage = stage
         self.output = output
+
+
+class CompositionError(OperationError):
+    """The members of an agent failed, or did not agree.
+
+    Attributes:
+        details: What became of each: the errors by member, or the votes.
+    """
+
+    code = "composition"
+
+    def __init__(self, message: str, *, details: object = None, component: str = "") -> None:
+        super().__init__(message, operation="agent", component=component)
+        self.details = details
 
 
 class ComponentNotFoundError(LlmspellError):

@@ -21,7 +21,7 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.payload import payload_of
 from llmspell_plugins.json_text import is_small, sound, write_text
 
-__all__ = ["Toolbox"]
+__all__ = ["Toolbox", "told_of"]
 
 _TOLD: Final = 100_000
 Status = Literal["completed", "failed", "denied"]
@@ -80,7 +80,7 @@ class Toolbox:
         if address is None:
             return "failed", f"error: there is no tool {use.name!r}; there are {', '.join(self._offered) or 'none'}"
         try:
-            return await _told(await self._calls.call(address, dict(use.parameters)))
+            return await told_of(await self._calls.call(address, dict(use.parameters)))
         except OperationCancelledError:
             raise
         except LlmspellError as error:
@@ -89,7 +89,7 @@ class Toolbox:
             return "failed", f"error: {use.name} failed with {type(error).__name__}: {line_of_error(error)}"
 
 
-async def _told(answer: Any) -> tuple[Status, str]:
+async def told_of(answer: Any) -> tuple[Status, str]:
     """Return what a tool's answer is to the model: its content as text, or its payload as JSON."""
     result = answer if isinstance(answer, ToolResult) else ToolResult(payload_of(answer))
     if not result.success:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
@@ -21,11 +21,12 @@ from llmspell_hookspecs.services import Tools
 
 from .builder import AgentBuilder
 from .instance import AgentInstance, details_of
-from .options import read_agent
+from .options import kind_of, read_agent
 
 __all__ = ["AgentGlobal"]
 
 _log = logging.getLogger("llmspell.script")
+_PLAIN: Final = ("llm", "basic")
 _CAPABILITIES: Final = ("streaming", "tools", "context", "multimodal")
 
 
@@ -53,7 +54,8 @@ class AgentGlobal(ScriptGlobal):
         Args:
             config: A table: name, type (llm, basic), model (provider/model), system_prompt, tools or allowed_tools,
                 temperature, max_tokens, max_conversation_length, max_steps, max_tool_calls, max_execution_time,
-                base_url, api_key, options; or the original's model, custom_config and resource_limits tables.
+                base_url, api_key, capabilities, tags, options (those of its kind may stand beside them); or the
+                original's model, custom_config and resource_limits tables.
 
         Raises:
             InvalidInputError: A value does not fit, or the name is taken.
@@ -165,7 +167,7 @@ class AgentGlobal(ScriptGlobal):
         return self.services.get(Agents)
 
     async def _make(self, where: str, config: Mapping[str, Any]) -> AgentInstance:
-        fields = read_agent(where, config)
+        fields = read_agent(where, config, self._own_options(kind_of(config)))
         fields["tools"] = self._known_tools(where, fields.get("tools", ()))
         if not self._closes:
             self._closes = True
@@ -175,6 +177,13 @@ class AgentGlobal(ScriptGlobal):
             await self._leave()
             raise InvalidInputError(f"{where}: the script has ended; make agents before that", field="agent")
         return self._instance(handle)
+
+    def _own_options(self, kind: str) -> Collection[str]:
+        """Return the names of a kind's options; llm's and basic's are asked for too often to be looked up."""
+        if kind in _PLAIN:
+            return ()
+        found = next((each for each in self._agents.kinds() if each.name == kind), None)
+        return () if found is None else tuple(found.options.get("properties", ()))
 
     def _known_tools(self, where: str, names: Sequence[str]) -> tuple[str, ...]:
         """Return the tools that there are; the original keeps the others unchecked, here they are told and left out."""

@@ -31,7 +31,7 @@ class AgentBuilder(ScriptObject):
 
     @script_method("kind", "agent_type")
     def type(self, kind: str) -> AgentBuilder:
-        """Set its kind: ``llm`` or ``basic``."""
+        """Set its kind: ``llm``, ``basic``, ``delegating`` ..."""
         return self._with(kind=kind)
 
     @script_method()
@@ -125,8 +125,18 @@ class AgentBuilder(ScriptObject):
         return self._with(resource_limits=limits)
 
     @script_method()
+    def capabilities(self, words: Sequence[Any]) -> AgentBuilder:
+        """Set what it is good for, in words."""
+        return self._with(capabilities=tuple(str(word) for word in words))
+
+    @script_method()
+    def tags(self, words: Sequence[Any]) -> AgentBuilder:
+        """Set further words under which it is found."""
+        return self._with(tags=tuple(str(word) for word in words))
+
+    @script_method()
     def options(self, options: Mapping[str, Any]) -> AgentBuilder:
-        """Set what only its provider knows, such as ``{top_p = 0.9}``."""
+        """Set what only its kind or its provider knows, such as ``{top_p = 0.9}``."""
         return self._with(options=options)
 
     @script_method("create")

@@ -10,7 +10,7 @@ said to have no effect.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -18,7 +18,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.parameters import unknown_keys, without_keys
 
-__all__ = ["read_agent", "read_input"]
+__all__ = ["kind_of", "read_agent", "read_input"]
 
 _log = logging.getLogger("llmspell.script")
 _POWERLESS: Final = ("max_memory_mb", "max_recursion_depth")
@@ -65,6 +65,8 @@ class _Agent(BaseModel):
     base_url: str = ""
     api_key: SecretStr | None = None
     options: dict[str, Any] = {}
+    capabilities: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+    tags: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
 
 
 _OWN: Final[dict[Any, str]] = {
@@ -76,12 +78,28 @@ _OWN: Final[dict[Any, str]] = {
 """The field that each spelling stands for."""
 
 
-def read_agent(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def kind_of(given: Mapping[str, Any]) -> str:
+    """Return which kind of agent a script's table asks for."""
+    kind = next((given[key] for key in given if _OWN.get(key, key) == "kind" and given[key]), "llm")
+    return kind if isinstance(kind, str) else ""
+
+
+def read_agent(where: str, given: Mapping[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
     """Return the fields of `AgentConfig` that a script's table asks for.
+
+    Args:
+        where: Who asks, for errors.
+        given: The table.
+        own: The options of the kind, which may stand in the table itself.
 
     Raises:
         InvalidInputError: A value does not fit.
     """
+    lifted = {key: given[key] for key in given if key in own and key not in _Agent.model_fields}
+    if lifted:
+        options = given.get("options")
+        rest = {key: value for key, value in given.items() if key not in lifted}
+        given = {**rest, "options": {**lifted, **(options if isinstance(options, Mapping) else {})}}
     flat = _flattened(where, given)
     for key in _POWERLESS:
         if flat.pop(key, None) is not None:

@@ -105,6 +105,8 @@ class Handle:
             usage=counts.usage,
             last_error=counts.last_error,
             scope=self.scope,
+            capabilities=tuple(dict.fromkeys((*config.capabilities, *self.agent.capabilities))),
+            tags=config.tags,
         )
 
     @property

@@ -34,8 +34,8 @@ class AgentRegistry:
         self._services = services
         self._kinds = kinds
 
-    async def make(self, config: AgentConfig) -> Agent:
-        """Return a new agent.
+    async def make(self, config: AgentConfig, scope: str) -> Agent:
+        """Return a new agent that goes with a script, or stays if there is none.
 
         Raises:
             ComponentNotFoundError: There is no such kind.
@@ -44,8 +44,14 @@ class AgentRegistry:
         """
         kind = self.kind(config.kind)
         _check_options(kind, config)
+
+        def construct() -> Agent:
+            agent = kind(config, self._services)
+            agent.scope = scope
+            return agent
+
         with Blamed(partial(_failed, config), spares=LlmspellError):
-            return await self._kinds.build(lambda: kind(config, self._services), config.kind)
+            return await self._kinds.build(construct, config.kind)
 
     async def keep(self, handle: Handle) -> None:
         """Open the handle of an agent: it is left before the agent is."""

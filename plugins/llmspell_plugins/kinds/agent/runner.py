@@ -134,7 +134,7 @@ class AgentRunner(ComponentKind):
             if approved.name != wanted.name:
                 message = f"agent {wanted.name}: a hook changed its name to {approved.name!r}; leave the name"
                 raise InvalidInputError(message, field="name")
-            agent = await self._registry.make(self._held(reveal_fields(thaw_fields(approved))))
+            agent = await self._registry.make(self._held(reveal_fields(thaw_fields(approved))), scope)
             made[:] = [Handle(agent, scope, self._run, self._shut, self._end)]
             return made[0].info
 

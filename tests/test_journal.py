@@ -31,7 +31,7 @@ from llmspell_hookspecs.operation import Operation, OperationKind, Operations
 from llmspell_hookspecs.storage import Storages
 from llmspell_plugins.services.journal.chunk import START, Head, chunk_of, hash_of, read_chunk
 from llmspell_plugins.services.journal.content import Content
-from llmspell_plugins.services.journal.record import Written, WrittenBody, unpacked
+from llmspell_plugins.services.journal.record import Written, WrittenBody, packed, unpacked
 from llmspell_plugins.services.journal.retention import to_forget
 from llmspell_plugins.settings.journal import JournalSettings
 from llmspell_plugins.storage.memory import Memory
@@ -307,7 +307,7 @@ def some_chunk() -> bytes:
     """Return a chunk of three records."""
     body = WrittenBody(1, "d", 5, "yielded", Content("value", b"\xa3abc"))
     one = Written("a-1", "", 1, 1.0, "tool", "x", "lua", "completed", "", 1, 0, 5, "d", body.content, (body,), None)
-    return chunk_of([one, structs.replace(one, id="a-2"), structs.replace(one, id="a-3")], START)
+    return chunk_of([packed(structs.replace(one, id=f"a-{number}")) for number in (1, 2, 3)], START)
 
 
 CHUNK = some_chunk()

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs.errors import StorageError
 
-from .record import Written, packed, unpacked
+from .record import Written, unpacked
 
 __all__ = [
     "HEADS",
@@ -127,10 +127,9 @@ def read_head(data: bytes, id: str) -> Head:
     return head
 
 
-def chunk_of(records: Sequence[Written], previous: bytes) -> bytes:
-    """Return the chunk of these records behind the one with this hash."""
-    texts = [packed(record) for record in records]
-    hashes = b"".join([hash_of(text)[:_SHORT] for text in texts])
+def chunk_of(texts: Sequence[bytes], previous: bytes) -> bytes:
+    """Return the chunk of these records' bytes behind the one with this hash."""
+    hashes = b"".join([blake3(text).digest(_SHORT) for text in texts])
     block: bytes = lz4.block.compress(msgspec.msgpack.encode(texts))
     return previous + len(texts).to_bytes(4) + hashes + block
 

@@ -3,14 +3,17 @@
 What is larger than 1 KiB is a blob, stored once in its journal under its hash. A model's request names its messages and
 tools by their hashes, so that a conversation of n turns takes n messages, not n squared.
 
-Invariant: what comes back has its keys in the order in which they were; what stands for a request (`digest_of`) is the
-same whatever their order. A text that hooks are shown masked is masked here. What has no bytes is told in words, marked
-as such, and is never served.
+Invariant: what comes back has its keys in the order in which they were; what stands for a request (`Encoder.digest`) is
+the same whatever their order. A text that hooks are shown masked is masked here, and so is what is known to be a
+secret. What has no bytes is told in words, marked as such, and is never served.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -19,17 +22,23 @@ from msgspec import Struct, structs
 
 from llmspell_hookspecs.any_json import to_json
 from llmspell_hookspecs.errors import LlmspellError, StorageError, text_of_error
+from llmspell_hookspecs.masking import MASK
 from llmspell_hookspecs.model import Message, ModelRequest, ToolSpec
 from llmspell_hookspecs.secret import hide
-from llmspell_hookspecs.values import freeze, thaw
+from llmspell_hookspecs.values import FrozenMapping, FrozenObject, freeze, thaw
 
-__all__ = ["Blobs", "Content", "Encoder", "decoded", "digest_of", "failure_facts", "plain_of", "shape_of"]
+from .secrets import Secrets
+
+__all__ = ["Blobs", "Content", "Encoder", "decoded", "failure_facts", "plain_of", "shape_of"]
 
 Blobs = Callable[[bytes], bytes | None]
 """Returns what is stored under a hash; None for nothing."""
 _INLINE_BYTES: Final = 1024
 _MEMO: Final = 8192
 _DEEPEST: Final = 60
+_NO_BYTES: Final = (TypeError, ValueError, OverflowError, RecursionError)
+_TAG: Final = re.compile(rb"\[REDACTED:\w+:\w+\]")
+_pack: Final = msgspec.msgpack.Encoder().encode
 
 
 class Content(Struct, frozen=True, array_like=True):
@@ -61,34 +70,89 @@ class Encoder:
     """Encodes the values of one journal.
 
     Args:
+        secrets: Those that are known; learns of others as they come by.
         clean: Takes out of a value what is not to be recorded; None for nothing.
         shape: Whether nothing but shapes is recorded.
 
     Attributes:
         blobs: What is to be stored since it was last emptied, by hash.
         known: The hashes of what is stored.
+        masks: Whether known secrets are masked. Whoever finds that none of them is in what was encoded need not.
     """
 
-    def __init__(self, clean: Callable[[Any], Any] | None = None, *, shape: bool = False) -> None:
+    def __init__(self, secrets: Secrets, clean: Callable[[Any], Any] | None = None, *, shape: bool = False) -> None:
         self.blobs: dict[bytes, bytes] = {}
         self.known: set[bytes] = set()
+        self.masks = False
+        self._secrets = secrets
         self._clean = clean
         self._shape = shape
         self._memo: dict[int, tuple[Any, bytes]] = {}
+        self._encode = msgspec.msgpack.Encoder(enc_hook=self._plain).encode
+        self._sort = msgspec.msgpack.Encoder(enc_hook=self._plain, order="deterministic").encode
 
-    def encode(self, value: Any) -> Content:
-        """Return a value as it is recorded."""
-        if self._shape:
-            return Content("shape", _packed(shape_of(value)))
+    def encode(self, value: Any, about: Any = None) -> Content:
+        """Return a value as it is recorded.
+
+        Args:
+            value: The value.
+            about: What it was answered about, or what it came of.
+        """
+        sensitive = self._secrets.is_sensitive(value) or self._secrets.is_sensitive(about)
+        if self._shape or sensitive:
+            self._secrets.learn(value)
+            with suppress(*_NO_BYTES):
+                self._encode(value)  # learns of the secrets within
+            return Content("shape", self.masked(_pack(shape_of(value, 1 if sensitive else _DEEPEST))))
         if type(value) is ModelRequest:
             return self._request(value)
         if self._clean is not None:
             value = self._clean(value)
         try:
-            data = _packed(value)
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            return Content("words", to_json(_hidden(value)).encode())
+            data = self._encode(value)
+        except _NO_BYTES:
+            return Content("words", self._in_words(value))
+        if self.masks:
+            data = self.masked(data)
         return Content("value", data) if len(data) <= _INLINE_BYTES else Content("blob", self._kept(data))
+
+    def digest(self, value: Any) -> str:
+        """Return what stands for what was asked, 16 hex digits: the same for equal values, whatever secrets they hold.
+
+        It is made of what is recorded, so that nothing of the rest can be guessed from it.
+        """
+        if self._shape or self._secrets.is_sensitive(value):
+            value = shape_of(value)
+        elif self._clean is not None:
+            value = self._clean(value)
+        try:
+            data = self._sort(value)
+        except _NO_BYTES:
+            data = self._in_words(value)
+        else:
+            if self.masks:
+                data = self.masked(data, self._sort)
+        if self._clean is not None:
+            data = _TAG.sub(rb"[REDACTED]", data)  # they are of this process
+        return blake3(data).hexdigest(8)
+
+    def masked(self, data: bytes, pack: Callable[[Any], bytes] = _pack) -> bytes:
+        """Return packed bytes with the secrets in them masked."""
+        return pack(self._secrets.masked(msgspec.msgpack.decode(data))) if self._secrets.are_in(data) else data
+
+    def text(self, text: str) -> str:
+        """Return a text as it is recorded beside values."""
+        masked: str = self._secrets.masked(text) if self.masks else text
+        return masked
+
+    def drop(self) -> None:
+        """Forget what was encoded since `blobs` was last emptied."""
+        self.known.difference_update(self.blobs)
+        self.blobs = {}
+
+    def _in_words(self, value: Any) -> bytes:
+        words = to_json(_hidden(value))
+        return (self._secrets.masked(words) if self.masks else words).encode(errors="replace")
 
     def _request(self, request: ModelRequest) -> Content:
         try:
@@ -96,17 +160,18 @@ class Encoder:
             tools = tuple([self._part(tool) for tool in request.tools])
             rest = structs.asdict(request)
             del rest["messages"], rest["tools"]
-            return Content("model", _packed(rest), (messages, tools))
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            return Content("words", to_json(_hidden(request)).encode())
+            data = self._encode(rest if self._clean is None else self._clean(rest))
+            return Content("model", self.masked(data) if self.masks else data, (messages, tools))
+        except _NO_BYTES:
+            return Content("words", self._in_words(request if self._clean is None else self._clean(request)))
 
     def _part(self, part: Any) -> bytes:
         """Return the hash of a message or a tool; known ones are told by their identity, since they never change."""
         known = self._memo.get(id(part))
         if known is not None and known[1] in self.known:
             return known[1]
-        value = part if self._clean is None else self._clean(part)
-        hashed = self._kept(_packed(value))
+        data = self._encode(part if self._clean is None else self._clean(part))
+        hashed = self._kept(self.masked(data) if self.masks else data)
         if len(self._memo) >= _MEMO:
             self._memo.clear()
         self._memo[id(part)] = part, hashed
@@ -119,14 +184,24 @@ class Encoder:
             self.known.add(hashed)
         return hashed
 
-
-def digest_of(value: Any) -> str:
-    """Return what stands for what was asked: the same for equal values, whatever secrets they hold; 16 hex digits."""
-    try:
-        data = msgspec.msgpack.encode(value, enc_hook=_encodable, order="deterministic")
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        data = to_json(_hidden(value)).encode()
-    return blake3(data).hexdigest(8)
+    def _plain(self, value: Any) -> Any:
+        """Return what MessagePack has no form for as what it has one for."""
+        kind = type(value)
+        if kind is MappingProxyType:
+            return value.copy()
+        if kind is FrozenObject or kind is FrozenMapping:
+            return dict(value.items())
+        if isinstance(value, str):  # a masked one as hooks see it
+            self._secrets.learn(value)
+            return str.__str__(value)
+        if isinstance(value, Mapping):
+            return dict(value)
+        if isinstance(value, BaseException):
+            return failure_facts(value)
+        if hasattr(value, "get_secret_value"):
+            self._secrets.learn(value)
+            return MASK
+        raise TypeError(f"a {kind.__name__} has no bytes")
 
 
 def decoded(content: Content, kind: type, blobs: Blobs) -> Any:
@@ -207,21 +282,6 @@ def _blob(hashed: bytes, blobs: Blobs) -> bytes:
     if data is None:
         raise StorageError(f"its content {hashed.hex()[:16]} is missing; run 'llmspell journal verify'")
     return data
-
-
-def _packed(value: Any) -> bytes:
-    """Return the bytes of a value; the keys stay in their order, since who reads a mapping's text sees it."""
-    return msgspec.msgpack.encode(value, enc_hook=_encodable)
-
-
-def _encodable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, str):  # a masked one as hooks see it
-        return str.__str__(value)
-    if isinstance(value, BaseException):
-        return failure_facts(value)
-    raise TypeError(f"a {type(value).__name__} has no bytes")
 
 
 def _hidden(value: Any) -> Any:

@@ -23,11 +23,12 @@ from llmspell_hookspecs.replay import Difference, Divergence, ReplayOptions, Rep
 
 from .aliases import Aliases
 from .comparison import compare, differences, put, steady, without
-from .content import Content, Encoder, decoded, digest_of, failure_facts, plain_of
+from .content import Content, Encoder, decoded, failure_facts, plain_of
 from .failures import error_of
 from .playing import LIVE, PLAYING, WITHIN
 from .reading import Volume, paths_of
 from .record import Written, WrittenBody
+from .secrets import Secrets
 
 __all__ = ["Player"]
 
@@ -51,18 +52,21 @@ class Player:
     Args:
         volume: The journal.
         options: How.
+        secrets: What is masked in the journal, and so in what is compared with it.
 
     Attributes:
         volume: The journal.
         stop: Told when the replay is to end.
     """
 
-    def __init__(self, volume: Volume, options: ReplayOptions) -> None:
+    def __init__(self, volume: Volume, options: ReplayOptions, secrets: Secrets) -> None:
         self.volume = volume
         self.options = options
         self.stop: Callable[[], object] | None = None
         self._reached = False
         self._blobs = volume.blobs.get
+        self._encoder = Encoder(secrets)
+        self._encoder.masks = True
         self._paths = paths_of(volume.records)
         self._below: dict[tuple[str, str, str], list[int]] = {}
         known = {record.id for record in volume.records}  # not those that were cut off before they ended
@@ -75,7 +79,6 @@ class Player:
         self._covered: set[str] = set()
         self._running: dict[str, _Place] = {}
         self._by_id = {record.id: record for record in volume.records}
-        self._encoder = Encoder()
         self._aliases = Aliases()
         self._counts = {"operations": 0, "served": 0, "live": 0, "missed": 0}
         self._found: list[Divergence] = []
@@ -125,9 +128,11 @@ class Player:
             return ""
         return "?" if place.record is None else place.record.id
 
-    def _find(self, within: str, kind: str, component: str, digest: str, *, ran: bool | None = None) -> int | None:
+    def _find(
+        self, within: str, kind: str, component: str, digests: tuple[str, str], *, ran: bool | None = None
+    ) -> int | None:
         for index in self._below.get((within, kind, self._aliases.told(component)), ()):
-            if index not in self._used and self._digests[index] == digest:
+            if index not in self._used and self._digests[index] in digests:
                 if ran is not None and bool(self.volume.records[index].bodies) is not ran:
                     continue
                 self._used.add(index)
@@ -141,7 +146,7 @@ class Player:
         bodies, number = place.record.bodies, place.attempts - 1
         if number >= len(bodies):
             return None
-        if number == 0 or bodies[number].digest == self._digest(running.kind, running.subject) or self.options.ignore:
+        if number == 0 or bodies[number].digest in self._digest(running.kind, running.subject) or self.options.ignore:
             return bodies[number]
         return None
 
@@ -403,20 +408,27 @@ class Player:
 
     # Digests.
 
-    def _digest(self, kind: OperationKind, subject: Any) -> str:
+    def _digest(self, kind: OperationKind, subject: Any) -> tuple[str, str]:
+        """Return what stands for a request, with known secrets masked and as it is: it may have told of them."""
         if self.options.ignore:
             plain = self._aliases.told(steady(subject))
             left = without(plain, self.options.ignore)
             if left != plain:
-                return digest_of(left)
-        return digest_of(self._aliases.told(kind.identity(subject)))
+                return self._both(left)
+        return self._both(self._aliases.told(kind.identity(subject)))
+
+    def _both(self, value: Any) -> tuple[str, str]:
+        self._encoder.masks = False
+        plain = self._encoder.digest(value)
+        self._encoder.masks = True
+        return self._encoder.digest(value), plain
 
     def _digest_on_record(self, record: Written) -> str:
         if self.options.ignore:
             plain = plain_of(record.request, self._blobs)
             left = without(plain, self.options.ignore)
             if left != plain:
-                return digest_of(left)
+                return self._both(left)[0]
         return record.bodies[0].digest if record.bodies else record.digest
 
     # Telling.

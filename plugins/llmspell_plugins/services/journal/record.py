@@ -5,16 +5,16 @@ Invariant: an array of fields in this order; new ones come last, with a default,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from llmspell_hookspecs import Modified
 from llmspell_hookspecs.context import Failure
-from llmspell_hookspecs.operation import EndedOperation, HookAnswer, OperationKind
+from llmspell_hookspecs.operation import EndedOperation, HookAnswer, OperationKind, same
 
-from .content import Content, Encoder, digest_of, failure_facts
+from .content import Content, Encoder, failure_facts
 
 __all__ = [
     "Ran",
@@ -120,17 +120,28 @@ class Written(Struct, frozen=True, array_like=True):
         return f"{self.kind}:{self.component}"
 
 
-def identity_digest(kind: OperationKind | None, subject: Any) -> str:
+def identity_digest(kind: OperationKind | None, subject: Any, encoder: Encoder) -> str:
     """Return the digest of what was asked: of that by which its kind tells calls apart."""
-    return digest_of(subject if kind is None else kind.identity(subject))
+    return encoder.digest(subject if kind is None or kind.identity is same else kind.identity(subject))
 
 
 def write_record(ended: EndedOperation, watched: Watched, at_s: float, encoder: Encoder) -> Written:
     """Return the record of an operation."""
-    kind, ref = ended.of, ended.operation
-    bodies = tuple([_body(kind, body, encoder) for body in watched.bodies])
-    outcome = _plain(ended.value)
-    left: Content | None = None if _is_last(ended, watched) else encoder.encode(outcome)
+    kind, ref, asked = ended.of, ended.operation, ended.asked
+    digest = identity_digest(kind, asked, encoder)
+    bodies = tuple(
+        [
+            WrittenBody(
+                ran.order,
+                digest if ran.subject is asked else identity_digest(kind, ran.subject, encoder),
+                ran.began_ns,
+                ran.state,
+                encoder.encode(_plain(ran.value), asked),
+            )
+            for ran in watched.bodies
+        ]
+    )
+    left: Content | None = None if _is_last(ended, watched) else encoder.encode(_plain(ended.value), asked)
     if left is not None and bodies and bodies[-1].content == left:
         left = None
     return Written(
@@ -139,30 +150,27 @@ def write_record(ended: EndedOperation, watched: Watched, at_s: float, encoder: 
         order=watched.order,
         at_s=at_s,
         kind=ended.kind,
-        component=ended.component.name,
+        component=encoder.text(ended.component.name),
         language=ended.language,
         status=ended.status,
-        code=ended.value.code if isinstance(ended.value, Failure) else "",
+        code=encoder.text(ended.value.code) if isinstance(ended.value, Failure) else "",
         attempt=ref.attempt,
         hops=ref.hops,
         elapsed_ns=ended.elapsed_ns,
-        digest=identity_digest(kind, ended.asked),
-        request=encoder.encode(ended.asked),
+        digest=digest,
+        request=encoder.encode(asked),
         bodies=bodies,
         left=left,
         answers=tuple([_answer(answer, encoder) for answer in ended.answers]),
     )
 
 
-def _body(kind: OperationKind | None, ran: Ran, encoder: Encoder) -> WrittenBody:
-    digest = identity_digest(kind, ran.subject)
-    return WrittenBody(ran.order, digest, ran.began_ns, ran.state, encoder.encode(_plain(ran.value)))
-
-
 def _answer(answer: HookAnswer, encoder: Encoder) -> WrittenAnswer:
     fields = {name: getattr(answer.answer, name) for name in answer.answer.__struct_fields__}
     subject = encoder.encode(answer.subject) if isinstance(answer.answer, Modified) else None
-    return WrittenAnswer(answer.point, answer.hook, type(answer.answer).__name__, encoder.encode(fields), subject)
+    return WrittenAnswer(
+        answer.point, answer.hook, type(answer.answer).__name__, encoder.encode(fields, answer.subject), subject
+    )
 
 
 def _is_last(ended: EndedOperation, watched: Watched) -> bool:
@@ -180,9 +188,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def packed(record: Written) -> bytes:
-    """Return the bytes of a record."""
-    return msgspec.msgpack.encode(record)
+packed: Final = msgspec.msgpack.Encoder().encode
+"""Returns the bytes of a record."""
 
 
 def unpacked(data: bytes) -> Written:

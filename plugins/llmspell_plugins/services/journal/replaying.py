@@ -33,6 +33,7 @@ from .player import Player
 from .playing import PLAYING
 from .reading import Volume, paths_of
 from .record import Written
+from .secrets import Secrets
 from .service import JournalService
 
 __all__ = ["ReplayService"]
@@ -131,7 +132,9 @@ class ReplayService:
 
     @asynccontextmanager
     async def _played(self, volume: Volume, options: ReplayOptions) -> AsyncIterator[Player]:
-        id, player = volume.id, Player(volume, options)
+        secrets = Secrets(self._services)
+        await secrets.refresh()
+        id, player = volume.id, Player(volume, options, secrets)
         if options.until and options.until not in paths_of(volume.records):
             message = f"replay: {id} has no path {options.until!r}; see 'llmspell journal show {id}'"
             raise InvalidInputError(message, field="until")

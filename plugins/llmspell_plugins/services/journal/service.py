@@ -40,6 +40,7 @@ from .reading import Volume, erase, heads, load, paths_of, run_of, verify
 from .record import Written
 from .recorder import Recorder
 from .retention import to_forget
+from .secrets import Secrets
 from .writer import Writer
 
 __all__ = ["JournalService"]
@@ -63,13 +64,16 @@ class JournalService:
         self._go_on: Callable[[], None] | None = None
         self.correlations: dict[str, str] = {}
         """Of operations that belong to a replay."""
+        self.secrets = Secrets(services)
         self._writer: Writer | None = None
         self._recorder: Recorder | None = None
         if self._settings.record != "off":
             problem, most = services.get(Operations).problem, self._settings.pending
             about = f"llmspell {version('llmspell')}"
             content = self._settings.content
-            self._writer = Writer(self.storage, self._new_encoder(), most, about, content, problem, self._hold_up)
+            self._writer = Writer(
+                self.storage, self._new_encoder(), self.secrets, most, about, content, problem, self._hold_up
+            )
             only = self._settings.record == "sessions"
             self._recorder = Recorder(self._writer, self._clock, sessions=only, replayed=self.correlations.__contains__)
 
@@ -78,8 +82,8 @@ class JournalService:
         if content == "redacted":
             from llmspell_plugins.hooks.security.secrets import Redactor
 
-            return partial(Encoder, partial(_clean, Redactor()))
-        return partial(Encoder, shape=content == "shape")
+            return partial(Encoder, self.secrets, partial(_clean, Redactor()))
+        return partial(Encoder, self.secrets, shape=content == "shape")
 
     async def __aenter__(self) -> Self:
         """Record from now on, if anything is to be."""

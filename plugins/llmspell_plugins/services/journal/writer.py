@@ -10,10 +10,9 @@ processes may write one session's: who comes second reads the head again.
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
@@ -25,7 +24,8 @@ from llmspell_hookspecs.operation import EndedOperation
 
 from .chunk import Head, blob_key, chunk_key, chunk_of, hash_of, head_key, read_head
 from .content import Encoder
-from .record import Watched, Written, write_record
+from .record import Watched, Written, packed, write_record
+from .secrets import Secrets
 
 __all__ = ["Item", "Writer"]
 
@@ -62,6 +62,7 @@ class Writer:
     Args:
         open_storage: Returns where to.
         new_encoder: Returns an encoder for a journal.
+        secrets: What none of them holds.
         most: How many may wait.
         plugins: With which versions it is written.
         content: What of operations is recorded.
@@ -79,6 +80,7 @@ class Writer:
         self,
         open_storage: Callable[[], Awaitable[Storage]],
         new_encoder: Callable[[], Encoder],
+        secrets: Secrets,
         most: int,
         plugins: str,
         content: str,
@@ -90,6 +92,7 @@ class Writer:
         self.room: trio.Event | None = None
         self._open_storage = open_storage
         self._new_encoder = new_encoder
+        self._secrets = secrets
         self._most = most
         self._plugins = plugins
         self._content = content
@@ -201,6 +204,7 @@ class Writer:
         items: dict[str, list[Item]] = {}
         for item in batch:
             items.setdefault(item.id, []).append(item)
+        await self._secrets.refresh()
         for left in range(_TRIES, 0, -1):
             books = {id: await self._book(storage, id) for id in items}
             changes, heads = await trio.to_thread.run_sync(self._pages, items, books)
@@ -235,52 +239,65 @@ class Writer:
         """Return what is to be written, and the heads as they are then; called in a thread."""
         changes: dict[str, bytes | None] = {}
         heads: dict[str, Head] = {}
+        encoded = {id: _encoded(own, books[id].encoder) for id, own in items.items()}  # all: they tell of secrets
         for id, own in items.items():
+            records, texts = encoded[id]
             book = books[id]
             encoder, missing = book.encoder, self._missing.get(id, 0)
+            if self._secrets.are_in(b"".join([*texts, *encoder.blobs.values()])):
+                encoder.drop()
+                encoder.masks = True
+                records, texts = _encoded(own, encoder)
+                encoder.masks = False
             content = self._content if book.head.content in ("", self._content) else "mixed"
             head = structs.replace(book.head, lost=book.head.lost + missing, content=content)
-            records: list[Written] = []
-            size_bytes = 0
-            for item in own:
-                record = write_record(item.ended, item.watched, item.at_s, encoder)
-                if records and (len(records) >= _CHUNK or size_bytes >= _CHUNK_BYTES):
-                    head = _add_chunk(changes, id, head, records)
-                    records, size_bytes = [], 0
-                records.append(record)
-                size_bytes += sys.getsizeof(record.request.data) + sum(len(body.content.data) for body in record.bodies)
-                head = _counted(head, item, record)
-            head = _add_chunk(changes, id, head, records)
+            start = size_bytes = 0
+            for end, text in enumerate(texts):
+                if end > start and (end - start >= _CHUNK or size_bytes >= _CHUNK_BYTES):
+                    head = _add_chunk(changes, id, head, texts[start:end])
+                    start, size_bytes = end, 0
+                size_bytes += len(text)
+            head = _add_chunk(changes, id, head, texts[start:])
             blobs, encoder.blobs = encoder.blobs, {}
             for hashed, data in blobs.items():
                 changes[blob_key(id, hashed)] = data
             head = structs.replace(head, size_bytes=head.size_bytes + sum(map(len, blobs.values())))
+            heads[id] = head = _counted(head, own, records)
             changes[head_key(id)] = msgspec.msgpack.encode(head)
-            heads[id] = head
         return changes, heads
 
 
-def _add_chunk(changes: dict[str, bytes | None], id: str, head: Head, records: Sequence[Written]) -> Head:
-    data = chunk_of(records, head.last)
+def _encoded(items: Sequence[Item], encoder: Encoder) -> tuple[list[Written], list[bytes]]:
+    records = [write_record(item.ended, item.watched, item.at_s, encoder) for item in items]
+    return records, [packed(record) for record in records]
+
+
+def _add_chunk(changes: dict[str, bytes | None], id: str, head: Head, texts: Sequence[bytes]) -> Head:
+    data = chunk_of(texts, head.last)
     changes[chunk_key(id, head.chunks + 1)] = data
     return structs.replace(
         head,
         chunks=head.chunks + 1,
-        records=head.records + len(records),
+        records=head.records + len(texts),
         last=hash_of(data),
         size_bytes=head.size_bytes + len(data),
     )
 
 
-def _counted(head: Head, item: Item, record: Written) -> Head:
-    """Return the head with one more record, but for where it lies."""
-    ref: Any = item.ended.operation
-    outermost = not ref.parent_id and not record.within
+def _counted(head: Head, items: Sequence[Item], records: Sequence[Written]) -> Head:
+    """Return the head with these records told of, but for where they lie."""
+    component, session = head.component, items[-1].session
+    failed = 0
+    for item, record in zip(items, records, strict=True):
+        if record.status != "completed":
+            failed += 1
+        if not record.within and (not component or not session) and not item.ended.operation.parent_id:
+            component = record.address
     return structs.replace(
         head,
-        session=item.session,
-        component=record.address if outermost and (not head.component or not item.session) else head.component,
-        began_s=head.began_s or record.at_s,
-        ended_s=record.at_s,
-        failed=head.failed + (record.status != "completed"),
+        session=session,
+        component=component,
+        began_s=head.began_s or records[0].at_s,
+        ended_s=records[-1].at_s,
+        failed=head.failed + failed,
     )

@@ -343,6 +343,16 @@ async def make_mini(host: Host, bench: Bench) -> Any:
     return described
 
 
+async def live_mini(host: Host, bench: Bench) -> Any:
+    """Pause an agent and let it go on, bring it into trouble and out of it."""
+    agent = host.agents.get("echo") or await host.agents.create(name="echo", kind="mini")
+    await agent.pause("tea")
+    await agent.resume()
+    await agent.set_error("it rained")
+    await agent.recover()
+    return "plain" if agent.info.state == "ready" else agent.info.state
+
+
 async def run_agent(host: Host, bench: Bench) -> Any:
     """Ask an agent."""
     agent = host.agents.get("echo") or await host.agents.create(name="echo", kind="mini")
@@ -455,6 +465,10 @@ SCENARIOS: dict[str, Fire] = {
     "agent_error": fail_agent,
     "before_agent_shutdown": make_mini,
     "after_agent_shutdown": make_mini,
+    "agent_state_changed": live_mini,
+    "agent_paused": live_mini,
+    "agent_resumed": live_mini,
+    "agent_recovering": live_mini,
     "before_event_emit": publish,
     "after_event_emit": publish,
     "event_handler_error": mishandle,

@@ -714,7 +714,7 @@ def test_an_agent_that_cannot_be_closed_keeps_nothing_else_from_being_closed(cap
 
     in_host(main, model, Difficult, virtual=True)
 
-    assert {handle.info.state for handle in kept} == {"closed"}
+    assert {handle.info.state for handle in kept} == {"terminated"}
     assert model.closed == 1
     assert "agent kind difficult: it did not end in order: KeyError: 'a bug'; repair it" in caplog.text
 

@@ -560,6 +560,7 @@ NO_SERVICE = {
     "ScriptConsole": "one chunk is one operation",
     "Asker": "asked within an operation",
     "Registry": "opening one waits for what is opened",
+    "AgentContext": "asked by an agent, within an operation",
     "AgentHandle": "an agent's runs are operations",
     "AsyncResource": "entered by the host",
     "Component": "run by the runner",

@@ -76,7 +76,18 @@ FIRED_BY_TOOL = frozenset(
     {"resource_limit_exceeded", "security_violation", "performance_threshold_exceeded", "tool_timeout"}
 )
 BODILESS = frozenset({"custom", "deploy"})
-LIFE = frozenset({"before_agent_init", "after_agent_init", "before_agent_shutdown", "after_agent_shutdown"})
+LIFE = frozenset(
+    {
+        "before_agent_init",
+        "after_agent_init",
+        "before_agent_shutdown",
+        "after_agent_shutdown",
+        "agent_state_changed",
+        "agent_paused",
+        "agent_resumed",
+        "agent_recovering",
+    }
+)
 NARROW = frozenset({"event", "state", "workflow", "artifact"})
 """Topics whose points accept less than their phase could honour."""
 SUCCEEDING = {

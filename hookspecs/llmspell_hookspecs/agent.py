@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 from pydantic import SecretStr
 
+from .agent_life import AgentState
 from .context import Failure, HookContext
 from .model import Message, ModelResponse, ModelUsage, ToolUse
 from .payload import payload_text
@@ -57,6 +58,11 @@ class AgentConfig(Struct, frozen=True):
         max_tool_calls: How many tools may run in one run.
         max_parallel: How many tools run at once.
         time_s: How long one run may take.
+        concurrency: What becomes of a run that is asked for while another goes on: it runs beside it (``parallel``),
+            waits for it (``queue``), or is refused (``refuse``).
+        max_failures: After how many runs that failed in a row it is in the state error; 0 for never.
+        interruptible: Whether ``pause("now")`` may cut off its model calls, which costs 4 us each; a run that streams
+            always may be.
         base_url: Where the model is, if not where settings say.
         api_key: For that URL.
         options: What only this kind of agent, or this model's provider, knows.
@@ -78,6 +84,9 @@ class AgentConfig(Struct, frozen=True):
     max_tool_calls: int = 100
     max_parallel: int = 8
     time_s: float = 300.0
+    concurrency: Literal["parallel", "queue", "refuse"] = "parallel"
+    max_failures: int = 0
+    interruptible: bool = False
     base_url: str = ""
     api_key: SecretStr | None = None
     options: Mapping[str, Any] = {}
@@ -225,7 +234,7 @@ class AgentInfo(Struct, frozen=True):
         description: One sentence.
         model: ``provider/model``; empty for kinds without one.
         tools: What it may use.
-        state: ``ready``, ``running`` or ``closed``.
+        state: One of the nine; see `agent_life.TRANSITIONS`.
         created_s: When it was made, in seconds since the epoch.
         runs: How many runs ended.
         failed: How many of them without an answer.
@@ -248,7 +257,7 @@ class AgentInfo(Struct, frozen=True):
     description: str = ""
     model: str = ""
     tools: tuple[str, ...] = ()
-    state: Literal["ready", "running", "closed"] = "ready"
+    state: AgentState = "ready"
     created_s: float = 0.0
     runs: int = 0
     failed: int = 0

@@ -8,20 +8,23 @@ seconds.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
-from msgspec import structs
+from msgspec import Struct, structs
 from pydantic import BaseModel
 
 from .agent import AgentConfig, AgentInfo, AgentInput, AgentKind, AgentOutput, AgentSink
+from .agent_life import AgentState, AgentTransition
 from .context import OperationRef
 from .model import Message
 from .plugin import Services
 
-__all__ = ["Agent", "AgentContext", "AgentHandle", "Agents", "Turn"]
+__all__ = ["Agent", "AgentContext", "AgentHandle", "AgentLife", "Agents", "Turn"]
+
+T = TypeVar("T")
 
 
 class AgentContext(Protocol):
@@ -34,6 +37,20 @@ class AgentContext(Protocol):
     @property
     def sink(self) -> AgentSink | None:
         """Takes the run's chunks as they happen; None if nobody wants them."""
+
+    @property
+    def attention(self) -> bool:
+        """Whether the agent was paused, or told something, so that `checkpoint` is to be passed."""
+
+    async def checkpoint(self) -> Sequence[Message]:
+        """Wait while the agent is paused, and return what it was told meanwhile; pass it before each step.
+
+        Raises:
+            ResourceLimitError: It was paused for too long.
+        """
+
+    async def interruptible(self, call: Callable[[], Awaitable[T]], /) -> T | None:
+        """Run a call that ``pause("now")`` cuts off; None if it did, and then pass `checkpoint` and make it again."""
 
 
 class Agent:
@@ -107,6 +124,12 @@ class Agent:
         """Begin a new conversation."""
         self._conversation = ()
 
+    async def recover(self) -> None:
+        """Bring it back into order, after `AgentHandle.set_error` or too many failures; whatever is raised: it is not.
+
+        Here there is nothing to do.
+        """
+
     async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
         """Return once.
 
@@ -134,6 +157,15 @@ class Turn:
         self._token = _TURN.set(self)
         return self
 
+    @staticmethod
+    def runs(agent: Agent) -> bool:
+        """Return whether what runs here belongs to a run of this agent."""
+        turn = _TURN.get()
+        while turn is not None and turn.agent is not agent:
+            around = turn._token.old_value
+            turn = around if isinstance(around, Turn) else None
+        return turn is not None
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         _TURN.reset(self._token)
         if kind is not None:
@@ -150,6 +182,30 @@ class Turn:
 
 
 _TURN: ContextVar[Turn | None] = ContextVar("llmspell_turn", default=None)
+
+
+class AgentLife(Struct, frozen=True):
+    """In which states an agent was.
+
+    Attributes:
+        state: What it is in.
+        transitions: How often that changed.
+        errors: How often it came into the state error.
+        recoveries: How often it was tried to recover since it was ready last.
+        error: What brought it into the state error last.
+        uptime_s: How long it is there.
+        spent_s: How long it was in each state.
+        history: The last changes, 256 at most, the oldest first.
+    """
+
+    state: AgentState
+    transitions: int = 0
+    errors: int = 0
+    recoveries: int = 0
+    error: str = ""
+    uptime_s: float = 0.0
+    spent_s: Mapping[AgentState, float] = {}
+    history: tuple[AgentTransition, ...] = ()
 
 
 class AgentHandle(Protocol):
@@ -171,11 +227,59 @@ class AgentHandle(Protocol):
     def conversation(self) -> tuple[Message, ...]:
         """What it remembers."""
 
+    @property
+    def life(self) -> AgentLife:
+        """In which states it was."""
+
     def remember(self, messages: Sequence[Message], /) -> None:
         """Add messages to what it remembers."""
 
     def forget(self) -> None:
         """Begin a new conversation."""
+
+    async def pause(self, reason: str = "", /, *, when: Literal["step", "now"] = "step") -> None:
+        """Let its runs stop at their next step, and those that are asked for wait.
+
+        Args:
+            reason: Why, for people.
+            when: ``now`` cuts off the model calls under way, too; they are made again, and billed twice.
+
+        Raises:
+            InvalidInputError: It is not ready or running; or ``now``, and one of its runs can be cut off nowhere.
+        """
+
+    async def resume(self) -> None:
+        """Let its runs go on; of one that is not paused there is nothing to do.
+
+        Raises:
+            OperationCancelledError: A hook keeps it paused.
+        """
+
+    def tell(self, text: str, /) -> None:
+        """Let the run under way take in a message at its next step, as one of the user; the next run if none is.
+
+        Raises:
+            InvalidInputError: It is shut down, or the text is empty.
+        """
+
+    async def stop(self, reason: str = "", /) -> int:
+        """End the runs under way, which fail with this reason, and wait for their ends; returns how many."""
+
+    async def set_error(self, message: str, /) -> None:
+        """Bring it into the state error, in which it runs nothing; what runs goes on.
+
+        Raises:
+            InvalidInputError: It is in none from which that follows.
+        """
+
+    async def recover(self) -> None:
+        """Bring it back from the state error, by its own `Agent.recover`, which is tried with growing waits.
+
+        Raises:
+            InvalidInputError: It is not in the state error.
+            OperationCancelledError: A hook keeps it there.
+            ResourceLimitError: It was tried as often as ``agents.recoveries`` allows; shut it down.
+        """
 
     async def run(
         self,
@@ -208,8 +312,11 @@ class AgentHandle(Protocol):
         When the iteration has ended ``run.output`` is the answer; leaving the block early cancels the run.
         """
 
-    async def close(self) -> None:
+    async def close(self, *, grace_s: float | None = None) -> None:
         """Shut it down; a second call does nothing.
+
+        Args:
+            grace_s: How long runs under way may go on before they are stopped; what ``agents.grace_s`` says if None.
 
         Raises:
             OperationCancelledError: A hook keeps it.

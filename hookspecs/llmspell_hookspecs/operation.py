@@ -250,6 +250,13 @@ class RunningOperation(Protocol):
         It is for waits that somebody asked for, such as an answer of a person; bound them.
         """
 
+    def stop(self, reason: str, /) -> bool:
+        """End it as if its deadline had passed, with an `OperationTimeoutError` that says this; False if it has none.
+
+        Args:
+            reason: What was done, and what to do, after the name of what ran.
+        """
+
 
 class Ended(Struct, frozen=True):
     """How one of several calls beside each other ended.

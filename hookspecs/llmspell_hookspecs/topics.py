@@ -22,6 +22,7 @@ TOPICS: Final[tuple[ModuleType, ...]] = tuple(
         "plugin",
         "script",
         "agent",
+        "agent_life",
         "model",
         "tool",
         "workflow",

@@ -77,6 +77,7 @@ class Frame(Struct, eq=False):
         paused_at_s: Since when.
         paused_s: How long that was before.
         until_s: Until when it may take, once it was cancelled; what it forked has no more. On trio's clock.
+        stopped: Why its deadline passes earlier than it would; empty if it does not.
     """
 
     owner: Any
@@ -103,6 +104,7 @@ class Frame(Struct, eq=False):
     paused_at_s: float = 0.0
     paused_s: float = 0.0
     until_s: float = inf
+    stopped: str = ""
 
     @property
     def id(self) -> str:
@@ -161,6 +163,14 @@ class Frame(Struct, eq=False):
                     took_s = trio.current_time() - frame.paused_at_s
                     frame.paused_s += took_s
                     frame._put_off(took_s - _AGES_S)
+
+    def stop(self, reason: str) -> bool:
+        """Let the deadline pass now, for this reason; returns whether there is one."""
+        if self.limit is None:
+            return False
+        self.stopped = reason
+        self.limit.deadline = trio.current_time()
+        return True
 
     def _put_off(self, time_s: float) -> None:
         if self.limit is not None:

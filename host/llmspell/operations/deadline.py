@@ -97,6 +97,7 @@ class Deadline:
     def error(self) -> OperationTimeoutError:
         """Return the error of this deadline, and note that it has passed."""
         limit_s, component = self._limit_s or 0.0, self._frame.address
-        message = f"{component}: it took longer than {limit_s:g} s; give it more time or less to do"
+        why = self._frame.stopped or f"it took longer than {limit_s:g} s; give it more time or less to do"
+        message = f"{component}: {why}"
         self.passed = OperationTimeoutError(message, limit_s=limit_s, operation=self._frame.id, component=component)
         return self.passed

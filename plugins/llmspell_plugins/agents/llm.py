@@ -74,28 +74,40 @@ class Llm(Agent):
         turn = [Message("user", input.text)] if input.text or not before else []
         records: list[ToolRecord] = []
         usage = ModelUsage()
-        for step in range(1, self.config.max_steps + 1):
-            response = await self._ask((*self._system, *before, *turn), step, context.sink)
+        step = 0
+        while step < self.config.max_steps:
+            if context.attention:
+                turn += await context.checkpoint()
+            step += 1
+            response = await self._ask((*self._system, *before, *turn), step, context)
+            if response is None:  # a pause has cut it off
+                step -= 1
+                continue
             usage = usage + response.usage
             uses: tuple[ToolUse, ...] = ()
             if response.tool_uses:
                 uses = settled(response.tool_uses, response.finish_reason, ids_of((*before, *turn)))
             turn.append(Message("assistant", response.text, uses, extra=response.extra))
             if not uses:
+                if context.attention and (said := await context.checkpoint()):
+                    turn += said
+                    continue
                 return self._answer(input, turn, response, records, usage, step)
             self._check_room(len(records) + len(uses))
+            said = await context.checkpoint() if context.attention else ()
             done = await self._toolbox.use(uses, step, context.sink)
             await trio.lowlevel.checkpoint_if_cancelled()  # a tool may have made an answer of that
             records += done
             turn += [Message("tool", record.text, (), record.id, record.name) for record in done]
+            turn += said
         most = self.config.max_steps
         message = f"agent {self.config.name}: its model still asks for tools in answer {most}, the last it may give"
         raise ResourceLimitError(
             f"{message}; raise max_steps (agents.steps bounds it), or ask for less", resource="steps", limit=most
         )
 
-    async def _ask(self, messages: tuple[Message, ...], step: int, sink: AgentSink | None) -> ModelResponse:
-        config = self.config
+    async def _ask(self, messages: tuple[Message, ...], step: int, context: AgentContext) -> ModelResponse | None:
+        config, sink = self.config, context.sink
         request = ModelRequest(
             config.model,
             messages,
@@ -106,7 +118,13 @@ class Llm(Agent):
             self._options,
         )
         taken: ChunkSink | None = None if sink is None else partial(_hand_on, sink, step)
-        return await self._models.complete(request, sink=taken, endpoint=self._endpoint)
+        if sink is None and not config.interruptible:
+            return await self._models.complete(request, endpoint=self._endpoint)
+        call = partial(self._models.complete, request, sink=taken, endpoint=self._endpoint)
+        response = await context.interruptible(call)
+        if response is None and sink is not None:
+            await sink(AgentChunk("restart", step=step))
+        return response
 
     def _answer(
         self,

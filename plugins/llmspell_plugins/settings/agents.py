@@ -31,3 +31,12 @@ class AgentSettings(Section):
     conversation_chars: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=4_000_000, ge=0, description="How much an agent remembers; it forgets its oldest turns above that."
     )
+    pause_s: Annotated[float, Policy.LOWER_ONLY] = Field(
+        default=3600.0, gt=0, description="How long a run waits while its agent is paused."
+    )
+    grace_s: Annotated[float, Policy.LOWER_ONLY] = Field(
+        default=10.0, ge=0, description="How long runs may go on once their agent is to be shut down."
+    )
+    recoveries: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=3, ge=1, description="How often an agent in the state error is tried to recover."
+    )

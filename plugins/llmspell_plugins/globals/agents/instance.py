@@ -27,7 +27,6 @@ from .options import read_input
 
 __all__ = ["AgentInstance", "details_of"]
 
-_STATES: Final = {"ready": "Ready", "running": "Running", "closed": "Terminated"}
 _ROLES: Final = ("user", "assistant", "system")
 _KEPT: Final = "conversation"
 """The key of a conversation in the state of ``agent:<name>``."""
@@ -216,8 +215,8 @@ class AgentInstance(ScriptObject):
 
     @script_method("get_agent_state", "state")
     def get_state(self) -> str:
-        """Return ``Ready``, ``Running`` or ``Terminated``."""
-        return _STATES[self._handle.info.state]
+        """Return ``Ready``, ``Running``, ``Paused``, ``Terminated``, ``Error`` or another of the nine states."""
+        return self._handle.info.state.capitalize()
 
     @script_method("metrics")
     def get_metrics(self) -> dict[str, Any]:
@@ -242,7 +241,7 @@ class AgentInstance(ScriptObject):
         """Return status (healthy, degraded, terminated), message and timestamp."""
         info = self._handle.info
         failing = bool(info.runs) and info.failed == info.runs
-        status = "terminated" if info.state == "closed" else "degraded" if failing else "healthy"
+        status = "terminated" if info.state == "terminated" else "degraded" if failing else "healthy"
         return {"status": status, "message": info.last_error, "timestamp": datetime.now(UTC).isoformat()}
 
     @script_method()
@@ -266,7 +265,7 @@ class AgentInstance(ScriptObject):
         if self._handle.info.scope != self._script:
             message = f"agent {self._handle.name}: this script did not make it, so it cannot end it"
             raise SecurityError(message, rule="scope")
-        if self._handle.info.state == "closed":
+        if self._handle.info.state == "terminated":
             return False
         await self._handle.close()
         return True
@@ -280,7 +279,7 @@ def details_of(handle: AgentHandle) -> dict[str, Any]:
         "name": info.name,
         "type": info.kind,
         "description": info.description,
-        "state": _STATES[info.state],
+        "state": info.state.capitalize(),
         "metrics": _metrics(info),
         "config": _config_table(handle),
     }

@@ -1,29 +1,60 @@
 """An agent as its users hold it; implements the contract's `AgentHandle`.
 
-Invariant: every run goes through the runner; what the handle counts is what the runs did. Its lifespan is the agent's
-time in the host: a host that closes shuts it down before it leaves the agent and what that needs.
+Invariant: every run goes through the runner; what the handle counts is what the runs did. Running is a count: the state
+is ``running`` from the first run's begin to the last one's end. Its lifespan is the agent's time in the host: a host
+that closes shuts it down before it leaves the agent and what that needs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import trio
 from msgspec import Struct
 
-from llmspell_hookspecs import Agent, AgentInput, AgentOutput, Message
+from llmspell_hookspecs import Agent, AgentInput, AgentOutput, InvalidInputError, Message
 from llmspell_hookspecs.agent import AgentChunk, AgentConfig, AgentInfo, AgentSink
+from llmspell_hookspecs.agent_life import AgentTransition
+from llmspell_hookspecs.agents import AgentLife
 from llmspell_hookspecs.model import ModelUsage
+from llmspell_hookspecs.operation import RunningOperation
 
+from .gate import Gate
+from .lifecycle import Lifecycle
 from .stream import AgentRun
 
 __all__ = ["Handle"]
 
-Run = Callable[["Handle", Any, AgentSink | None, float | None], Awaitable[AgentOutput]]
-Shut = Callable[["Handle"], Awaitable[None]]
+
+class Runner(Protocol):
+    """What a handle asks of the runner of agents."""
+
+    async def ask(self, handle: Handle, given: Any, sink: AgentSink | None, deadline_s: float | None) -> AgentOutput:
+        """Run it once."""
+
+    async def pause(self, handle: Handle, reason: str, when: Literal["step", "now"]) -> None:
+        """Let its runs stop."""
+
+    async def resume(self, handle: Handle) -> None:
+        """Let its runs go on."""
+
+    def steered(self, handle: Handle, text: str) -> None:
+        """Say that it was told something."""
+
+    async def recover(self, handle: Handle) -> None:
+        """Bring it back from the state error."""
+
+    async def shut(self, handle: Handle, grace_s: float | None) -> None:
+        """Shut it down."""
+
+    async def end(self, handle: Handle) -> None:
+        """Shut it down, whatever hooks say."""
+
+    async def tell(self, handle: Handle) -> None:
+        """Tell who wants to know of the changes of its state."""
 
 
 class _Counts(Struct):
@@ -36,6 +67,7 @@ class _Counts(Struct):
     busy_s: float = 0.0
     usage: ModelUsage = ModelUsage()
     last_error: str = ""
+    in_a_row: int = 0
 
 
 class Handle:
@@ -44,26 +76,32 @@ class Handle:
     Args:
         agent: The agent itself.
         scope: The script that it goes with; empty if it stays.
-        run: Runs it through the runner.
-        shut: Shuts it down through the runner.
-        end: Does so, whatever hooks say.
+        runner: Runs it.
+        lifecycle: Its states.
+        gate: Where its runs stop while it is paused.
 
     Attributes:
         agent: The agent itself.
         scope: The script that it goes with.
-        closed: Whether it is shut down.
+        lifecycle: Its states.
+        gate: Where its runs stop while it is paused.
+        queue: Where runs wait for the one before.
+        under_way: The operations that run it.
     """
 
-    def __init__(self, agent: Agent, scope: str, run: Run, shut: Shut, end: Shut) -> None:
+    def __init__(self, agent: Agent, scope: str, runner: Runner, lifecycle: Lifecycle, gate: Gate) -> None:
         self.agent = agent
         self.scope = scope
-        self.closed = False
-        self._closing = False
-        self._run = run
-        self._shut = shut
-        self._end = end
+        self.lifecycle = lifecycle
+        self.gate = gate
+        self.queue = trio.StrictFIFOLock()
+        self.under_way: list[RunningOperation] = []
+        self._runner = runner
         self._created_s = time.time()
         self._counts = _Counts()
+        self._closing = False
+        self._stopping = 0
+        self._idle: trio.Event | None = None
 
     async def __aenter__(self) -> Self:
         """Return itself; the agent is open already."""
@@ -71,7 +109,7 @@ class Handle:
 
     async def __aexit__(self, *error: object) -> None:
         """Shut it down, unless that has happened."""
-        await self._end(self)
+        await self._runner.end(self)
 
     @property
     def name(self) -> str:
@@ -84,10 +122,14 @@ class Handle:
         return self.agent.config
 
     @property
+    def closed(self) -> bool:
+        """Whether it is shut down."""
+        return self.lifecycle.state == "terminated"
+
+    @property
     def info(self) -> AgentInfo:
         """What is known of it now."""
         config, counts = self.agent.config, self._counts
-        state: Literal["ready", "running", "closed"] = "running" if counts.running else "ready"
         return AgentInfo(
             name=config.name,
             id=f"agent:{config.name}",
@@ -95,7 +137,7 @@ class Handle:
             description=config.description or self.agent.description,
             model=config.model,
             tools=config.tools,
-            state="closed" if self.closed else state,
+            state=self.lifecycle.state,
             created_s=self._created_s,
             runs=counts.runs,
             failed=counts.failed,
@@ -103,10 +145,25 @@ class Handle:
             tool_calls=counts.tool_calls,
             busy_s=counts.busy_s,
             usage=counts.usage,
-            last_error=counts.last_error,
+            last_error=counts.last_error or self.lifecycle.error,
             scope=self.scope,
             capabilities=tuple(dict.fromkeys((*config.capabilities, *self.agent.capabilities))),
             tags=config.tags,
+        )
+
+    @property
+    def life(self) -> AgentLife:
+        """In which states it was."""
+        life = self.lifecycle
+        return AgentLife(
+            life.state,
+            life.count,
+            life.errors,
+            life.recoveries,
+            life.error,
+            life.uptime_s,
+            life.spent_s(),
+            life.history,
         )
 
     @property
@@ -122,6 +179,65 @@ class Handle:
         """Begin a new conversation."""
         self.agent.forget()
 
+    # Its life.
+
+    async def pause(self, reason: str = "", /, *, when: Literal["step", "now"] = "step") -> None:
+        """Let its runs stop; see the contract's `AgentHandle`."""
+        await self._runner.pause(self, reason, when)
+
+    async def resume(self) -> None:
+        """Let its runs go on; see the contract's `AgentHandle`."""
+        await self._runner.resume(self)
+
+    def tell(self, text: str, /) -> None:
+        """Let the run under way take in a message; see the contract's `AgentHandle`."""
+        if self.lifecycle.state in ("terminating", "terminated"):
+            raise InvalidInputError(f"agent {self.name}: it is shut down; make another", field="agent")
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidInputError(f"agent {self.name}: tell: there is no text; say something", field="text")
+        self.gate.say(Message("user", text))
+        self._runner.steered(self, text)
+
+    async def stop(self, reason: str = "", /) -> int:
+        """End the runs under way; see the contract's `AgentHandle`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._stopping += 1
+        try:
+            ended = sum([running.stop(reason or "it was stopped; ask again") for running in tuple(self.under_way)])
+            await self.settled()
+        finally:
+            self._stopping -= 1
+        return ended
+
+    async def settled(self) -> None:
+        """Wait until nothing runs."""
+        while self._counts.running:
+            if self._idle is None:
+                self._idle = trio.Event()
+            await self._idle.wait()
+
+    async def set_error(self, message: str, /) -> None:
+        """Bring it into the state error; see the contract's `AgentHandle`."""
+        self.lifecycle.become("error", message)
+        self.gate.open()
+        await self._runner.tell(self)
+
+    async def recover(self) -> None:
+        """Bring it back from the state error; see the contract's `AgentHandle`."""
+        await self._runner.recover(self)
+
+    async def close(self, *, grace_s: float | None = None) -> None:
+        """Shut it down; a second call does nothing."""
+        if self._closing or self.lifecycle.state in ("terminating", "terminated"):
+            return
+        self._closing = True
+        try:
+            await self._runner.shut(self, grace_s)
+        finally:
+            self._closing = False
+
+    # Asking.
+
     async def run(
         self,
         input: str | AgentInput | Mapping[str, Any],
@@ -131,7 +247,7 @@ class Handle:
         deadline_s: float | None = None,
     ) -> AgentOutput:
         """Ask it once; see the contract's `AgentHandle`."""
-        return await self._run(self, input, sink, deadline_s)
+        return await self._runner.ask(self, input, sink, deadline_s)
 
     @asynccontextmanager
     async def stream(
@@ -144,7 +260,7 @@ class Handle:
         async def ask() -> None:
             with send:
                 try:
-                    run.output = await self._run(self, input, send.send, deadline_s)
+                    run.output = await self._runner.ask(self, input, send.send, deadline_s)
                 except Exception as error:
                     run.failure = error
 
@@ -162,29 +278,58 @@ class Handle:
         if run.failure is not None:
             raise run.failure
 
-    async def close(self) -> None:
-        """Shut it down; a second call does nothing."""
-        if self.closed or self._closing:
-            return
-        self._closing = True
-        try:
-            await self._shut(self)
-        finally:
-            self._closing = False
+    # What the runner tells it.
 
     def began(self) -> None:
-        """Count a run that begins."""
+        """Count a run that begins.
+
+        Raises:
+            InvalidInputError: It runs nothing now.
+        """
+        life = self.lifecycle
+        if life.state == "ready":
+            life.become("running")
+        elif life.state not in ("running", "paused"):
+            raise self._refusal()
         self._counts.running += 1
 
-    def ended(self, output: AgentOutput | None, error: str, elapsed_s: float) -> None:
-        """Count a run that ended: with an answer, or why not."""
-        counts = self._counts
+    def _refusal(self) -> InvalidInputError:
+        life = self.lifecycle
+        what = "it is shut down; make another"
+        if life.state in ("error", "recovering"):
+            what = f"it is in the state {life.state} ({life.error}); recover it"
+        return InvalidInputError(f"agent {self.name}: {what}", field="agent")
+
+    def ended(self, output: AgentOutput | None, error: str, elapsed_s: float, *, is_fault: bool) -> None:
+        """Count a run that ended: with an answer, or why not, and whether that is a fault of its own."""
+        counts, life = self._counts, self.lifecycle
         counts.running -= 1
         counts.runs += 1
         counts.busy_s += elapsed_s
         if output is None:
             counts.failed += 1
             counts.last_error = error
+            counts.in_a_row += is_fault and not self._stopping
         else:
+            counts.in_a_row = 0
             counts.tool_calls += len(output.tool_calls)
             counts.usage = counts.usage + output.usage
+        most = self.agent.config.max_failures
+        if most and counts.in_a_row >= most and life.may("error") and life.state != "terminating":
+            counts.in_a_row = 0
+            life.become("error", f"{most} runs in a row failed, the last one: {error}")
+            self.gate.open()  # what waits there was begun before, and goes on
+        elif life.state == "running" and not counts.running:
+            life.become("ready")
+        if self._idle is not None and not counts.running:
+            self._idle.set()
+            self._idle = None
+
+    @property
+    def running(self) -> int:
+        """How many runs are under way."""
+        return self._counts.running
+
+    def untold(self) -> Sequence[AgentTransition]:
+        """Return the changes of its state that nobody was told of."""
+        return self.lifecycle.take_untold()

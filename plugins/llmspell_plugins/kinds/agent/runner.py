@@ -2,27 +2,41 @@
 
 Invariant: an agent is made, runs and ends through the runner only. Those of a script go when it ends, and all of them
 when the host closes.
+
+It is longer than most because how an agent is made, runs, pauses, recovers and ends is one story.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 
 import trio
 from msgspec import structs
 from pydantic import SecretStr
 
-from llmspell_hookspecs import AgentInput, AgentOutput, InvalidInputError, LlmspellError, Services
+from llmspell_hookspecs import (
+    AgentInput,
+    AgentOutput,
+    InvalidInputError,
+    LlmspellError,
+    Message,
+    OperationCancelledError,
+    Services,
+)
 from llmspell_hookspecs.agent import AgentConfig, AgentInfo, AgentKind, AgentSink
+from llmspell_hookspecs.agent_life import AgentPause, AgentRecovery
 from llmspell_hookspecs.agents import Agents, Turn
 from llmspell_hookspecs.context import ComponentRef, OperationRef
-from llmspell_hookspecs.errors import ComponentNotFoundError, ResourceLimitError, text_of_error
+from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError, ResourceLimitError, text_of_error
+from llmspell_hookspecs.event import Events
 from llmspell_hookspecs.fit import fit, thaw_fields
+from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.kind import CallOptions, ComponentKind, Declared, Registries
 from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operations, RunningOperation, same
 from llmspell_hookspecs.payload import question_of
@@ -30,8 +44,10 @@ from llmspell_hookspecs.services import SettingsAccess, Tools
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 from llmspell_plugins.kinds.stream import AgentStream, Watch
 
+from .gate import Gate
 from .group import AGENTS
 from .handle import Handle
+from .lifecycle import Lifecycle
 from .registry import AgentRegistry
 
 __all__ = ["AGENT", "AgentRunner"]
@@ -69,6 +85,18 @@ AGENT: Final = OperationKind(
 )
 _LONGEST_NAME: Final = 200
 _CLOSING_S: Final = 1.0
+_LAST_MOMENTS_S: Final = 0.1
+_BACKOFF_S: Final = 1.0
+_LONGEST_BACKOFF_S: Final = 30.0
+_LEAST: Final = (
+    ("max_steps", 1),
+    ("max_tool_calls", 0),
+    ("max_parallel", 1),
+    ("max_conversation", 0),
+    ("max_failures", 0),
+)
+_CHANGES: Final = ("agent_state_changed",)
+T = TypeVar("T")
 _LASTING: Final = attrgetter("name", "kind", "description", "model", "tools")
 """What of an agent is the same in a run that is repeated."""
 _INIT: Final = OperationKind(
@@ -92,12 +120,26 @@ _SHUTDOWN: Final = OperationKind(
 class _Context:
     """What one run of an agent is given beside its input; implements the contract's ``AgentContext``."""
 
-    __slots__ = ("_frame", "_ref", "sink")
+    __slots__ = ("_frame", "_gate", "_ref", "sink")
 
-    def __init__(self, frame: RunningOperation, sink: AgentSink | None) -> None:
+    def __init__(self, frame: RunningOperation, gate: Gate, sink: AgentSink | None) -> None:
         self._frame = frame
+        self._gate = gate
         self._ref: OperationRef | None = None
         self.sink = sink
+
+    @property
+    def attention(self) -> bool:
+        """Whether the agent was paused, or told something."""
+        return self._gate.attention
+
+    async def checkpoint(self) -> Sequence[Message]:
+        """Wait while the agent is paused, and return what it was told meanwhile."""
+        return await self._gate.passed(self._frame)
+
+    async def interruptible(self, call: Callable[[], Awaitable[T]], /) -> T | None:
+        """Run a call that ``pause("now")`` cuts off."""
+        return await self._gate.interruptible(call)
 
     @property
     def operation(self) -> OperationRef:
@@ -134,20 +176,30 @@ class AgentRunner(ComponentKind):
             if approved.name != wanted.name:
                 message = f"agent {wanted.name}: a hook changed its name to {approved.name!r}; leave the name"
                 raise InvalidInputError(message, field="name")
+            life = Lifecycle(wanted.name, Watch(self._operations, partial(self._tells, wanted.name)))
+            life.become("initializing")
             agent = await self._registry.make(self._held(reveal_fields(thaw_fields(approved))), scope)
-            made[:] = [Handle(agent, scope, self._run, self._shut, self._end)]
+            gate = Gate(wanted.name, self._settings.section("agents").pause_s)
+            made[:] = [Handle(agent, scope, self, life, gate)]
             return made[0].info
 
         try:
             await self._operations.execute(Operation(_INIT, _ref(wanted.name), hide_fields(wanted), make))
             await self._registry.keep(made[0])
+            made[0].lifecycle.become("ready")
             self._handles[wanted.name] = made[0]
         finally:
             self._making.pop(wanted.name, None)
             if made and wanted.name not in self._handles:
-                made[0].closed = True
+                made[0].lifecycle.become("error", "it could not be made")
+                made[0].lifecycle.become("terminated")
                 await self._leave(made[0])
+        if made[0].lifecycle.untold:
+            await self.tell(made[0])
         return made[0]
+
+    def _tells(self, name: str) -> bool:
+        return self._operations.asks(_CHANGES, name)
 
     def get(self, name: str, /) -> Handle | None:
         """Return the agent of this name, or None."""
@@ -217,33 +269,56 @@ class AgentRunner(ComponentKind):
             seen = [other for other, each in self._handles.items() if self._sees(options.scope, each)]
             names = ", ".join(seen) or "none"
             raise ComponentNotFoundError(f"agent {name!r}: there is none; there are {names}", address=f"agent:{name}")
-        return await self._ask(handle, input, None, options)
+        return await self._ask_in_turn(handle, input, None, options)
 
     def _sees(self, scope: str, handle: Handle) -> bool:
         """Whether a hook of this script, or what runs here, may have the agent run."""
         own = handle.scope
         return (not scope or own in ("", scope)) and self._operations.reaches(own)
 
-    async def _run(self, handle: Handle, given: Any, sink: AgentSink | None, deadline_s: float | None) -> AgentOutput:
-        return await self._ask(handle, given, sink, CallOptions(deadline_s))
+    async def ask(self, handle: Handle, given: Any, sink: AgentSink | None, deadline_s: float | None) -> AgentOutput:
+        """Run an agent once; see the contract's `AgentHandle`."""
+        return await self._ask_in_turn(handle, given, sink, CallOptions(deadline_s))
+
+    async def _ask_in_turn(
+        self, handle: Handle, given: Any, sink: AgentSink | None, options: CallOptions
+    ) -> AgentOutput:
+        """Run it beside what runs, after that, or not at all, as it was made to."""
+        how = handle.config.concurrency
+        if how == "parallel":
+            return await self._ask(handle, given, sink, options)
+        if Turn.runs(handle.agent):
+            message = f"agent {handle.name}: it asks itself within its own run, which {how} does not allow"
+            raise InvalidInputError(f"{message}; make it with concurrency = 'parallel'", field="concurrency")
+        try:
+            handle.queue.acquire_nowait()
+        except trio.WouldBlock:
+            if how == "refuse":
+                message = f"agent {handle.name}: it runs, and takes one question at a time; ask again when it is ready"
+                raise ResourceLimitError(message, resource="runs", limit=1) from None
+            await handle.queue.acquire()
+        try:
+            return await self._ask(handle, given, sink, options)
+        finally:
+            handle.queue.release()
 
     async def _ask(self, handle: Handle, given: Any, sink: AgentSink | None, options: CallOptions) -> AgentOutput:
-        if handle.closed:
-            message = f"agent {handle.name}: it is shut down; make another"
-            raise InvalidInputError(message, field="agent")
         holds = Watch(self._operations, partial(self._operations.settles, AGENT, handle.name))
         stream = None if sink is None else AgentStream(sink, holds)
         turn = Turn(handle.agent)
         output: AgentOutput | None = None
-        error, began = "", perf_counter()
+        error, is_fault, began = "cancelled", False, perf_counter()
+        life = handle.lifecycle
         handle.began()
         try:
+            if life.untold:
+                await self.tell(handle)
             output = await self._operations.execute(
                 options.operation(
                     AGENT,
                     _ref(handle.name),
                     _hidden(handle.name, _input(handle.name, given)),
-                    self._body(turn, stream),
+                    self._body(handle, turn, stream),
                     time_s=handle.config.time_s,
                     prepare=None if stream is None else _beginning(stream),
                     ready=None if stream is None else same,
@@ -254,49 +329,164 @@ class AgentRunner(ComponentKind):
             )
             output = reveal_fields(output)
         except Exception as failure:
-            error = text_of_error(failure)
+            error, is_fault = text_of_error(failure), not isinstance(failure, OperationCancelledError)
             raise
         finally:
-            handle.ended(output, error or "cancelled", perf_counter() - began)
+            handle.ended(output, error, perf_counter() - began, is_fault=is_fault)
+            if life.untold:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_MOMENTS_S):
+                    await self.tell(handle)
         turn.end(output.text)
         if stream is not None:
             await stream.finish(output)
         return output
 
-    def _body(self, turn: Turn, stream: AgentStream | None) -> Any:
+    def _body(self, handle: Handle, turn: Turn, stream: AgentStream | None) -> Any:
         sink = None if stream is None else stream.take
+        gate = handle.gate
 
         async def body(approved: AgentInput) -> AgentOutput:
-            context = _Context(self._operations.running(), sink)
-            with turn:
-                return await turn.agent.run(reveal_fields(approved), context)
+            frame = self._operations.running()
+            context = _Context(frame, gate, sink)
+            handle.under_way.append(frame)
+            try:
+                if gate.paused:
+                    for message in await gate.passed(frame):
+                        gate.say(message)
+                with turn:
+                    return await turn.agent.run(reveal_fields(approved), context)
+            finally:
+                handle.under_way.remove(frame)
 
         return body
 
+    # Its life.
+
+    async def tell(self, handle: Handle) -> None:
+        """Tell who wants to know of the changes of its state."""
+        for change in handle.untold():
+            await self._operations.ask(_CHANGES[0], change, _ref(handle.name))
+
+    def steered(self, handle: Handle, text: str) -> None:
+        """Say that it was told something."""
+        with suppress(LlmspellError):  # a mailbox that is full: it was told all the same
+            told = {"agent": handle.name, "characters": len(text), "running": handle.running}
+            self._services.get(Events).publish_nowait("agent.steered", told)
+
+    async def pause(self, handle: Handle, reason: str, when: Literal["step", "now"]) -> None:
+        """Let its runs stop; see the contract's `AgentHandle`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if when not in ("step", "now"):
+            raise InvalidInputError(f"agent {handle.name}: it pauses at a 'step' or 'now', not {when!r}", field="when")
+        if when == "now" and handle.running and not (handle.config.interruptible or handle.gate.may_cut):
+            message = f"agent {handle.name}: nothing of what it does can be cut off; make it with interruptible = true"
+            raise InvalidInputError(f"{message}, or let it stop at its next step", field="when")
+        if handle.lifecycle.state != "paused":
+            handle.lifecycle.become("paused", reason)
+        handle.gate.shut(when, reason)
+        await self._operations.ask("agent_paused", AgentPause(reason, when, handle.running), _ref(handle.name))
+        await self.tell(handle)
+
+    async def resume(self, handle: Handle) -> None:
+        """Let its runs go on; see the contract's `AgentHandle`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        gate = handle.gate
+        if handle.lifecycle.state != "paused":
+            return
+        await self._operations.ask(
+            "agent_resumed", AgentPause(gate.reason, gate.when, handle.running), _ref(handle.name)
+        )
+        if handle.lifecycle.state == "paused":
+            handle.lifecycle.become("running" if handle.running else "ready", "resumed")
+            gate.open()
+            await self.tell(handle)
+
+    async def recover(self, handle: Handle) -> None:
+        """Bring it back from the state error; see the contract's `AgentHandle`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        life, most = handle.lifecycle, self._settings.section("agents").recoveries
+        while True:
+            if life.state != "error":
+                message = f"agent {handle.name}: it is {life.state}; there is nothing to recover from"
+                raise InvalidInputError(message, field="state")
+            if life.recoveries >= most:
+                message = f"agent {handle.name}: it was tried to recover {most} times ({life.error}); shut it down"
+                raise ResourceLimitError(f"{message}, or raise agents.recoveries", resource="recoveries", limit=most)
+            await self._operations.ask(
+                "agent_recovering", AgentRecovery(life.error, life.recoveries), _ref(handle.name)
+            )
+            if life.recoveries:
+                await trio.sleep(min(_BACKOFF_S * 2 ** (life.recoveries - 1), _LONGEST_BACKOFF_S))
+            if life.state == "error" and await self._recovered(handle):
+                return
+
+    async def _recovered(self, handle: Handle) -> bool:
+        """Try once; returns whether it is in order again."""
+        life = handle.lifecycle
+        life.become("recovering")
+        life.recoveries += 1
+        why = "its recovery was cut off"
+        try:
+            with Blamed(partial(_unrecovered, handle.name), spares=LlmspellError):
+                await handle.agent.recover()
+            why = ""
+        except Exception as error:
+            why = text_of_error(error)
+        finally:
+            if life.state == "recovering":
+                life.become("error" if why else "ready", why)
+                if not why and handle.running:
+                    life.become("running")
+        await self.tell(handle)
+        return not why
+
     # Shutting down.
 
-    async def _shut(self, handle: Handle) -> None:
+    async def shut(self, handle: Handle, grace_s: float | None) -> None:
+        """Shut it down; see the contract's `AgentHandle`."""
+        most_s = float(self._settings.section("agents").grace_s)
+
         async def shut(info: AgentInfo) -> AgentInfo:
+            await self._drain(handle, most_s if grace_s is None else min(grace_s, most_s))
             await self._drop(handle)
             return handle.info
 
         await self._operations.execute(Operation(_SHUTDOWN, _ref(handle.name), handle.info, shut))
 
-    async def _end(self, handle: Handle) -> None:
+    async def _drain(self, handle: Handle, grace_s: float) -> None:
+        """Begin no more runs, and let those under way end; after a while, or if they are paused, stop them."""
+        life = handle.lifecycle
+        paused = life.state == "paused"
+        if life.may("terminating"):
+            life.become("terminating")
+            await self.tell(handle)
+        if not handle.running or Turn.runs(handle.agent):
+            return
+        if not paused:
+            with trio.move_on_after(grace_s):
+                await handle.settled()
+        with trio.move_on_after(_CLOSING_S):
+            await handle.stop("it is being shut down; make another")
+
+    async def end(self, handle: Handle) -> None:
         """Shut it down, whatever hooks say, unless it is."""
         try:
             if not handle.closed:
-                await self._shut(handle)
+                await self.shut(handle, 0.0)
         except LlmspellError as error:
             self._operations.problem(error)
         finally:
             await self._drop(handle)
 
     async def _drop(self, handle: Handle) -> None:
-        if not handle.closed:
-            handle.closed = True
+        life = handle.lifecycle
+        if life.state != "terminated":
+            if life.may("terminating"):
+                life.become("terminating")
+            life.become("terminated")
             self._handles.pop(handle.name, None)
             await self._leave(handle)
+            await self.tell(handle)
 
     async def _leave(self, handle: Handle) -> None:
         await self._registry.leave(handle)
@@ -307,8 +497,12 @@ class AgentRunner(ComponentKind):
         mine = [handle for handle in self._handles.values() if scope and handle.scope == scope]
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
             for handle in reversed(mine):
-                await self._end(handle)
+                await self.end(handle)
         return len(mine)
+
+
+def _unrecovered(name: str, error: BaseException) -> PluginError:
+    return PluginError(f"agent {name}: it did not recover: {text_of(error)}; repair its kind", plugin=name)
 
 
 def _ref(name: str) -> ComponentRef:
@@ -324,7 +518,7 @@ def _config(config: AgentConfig | None, fields: Mapping[str, Any]) -> AgentConfi
     if not name.isprintable() or len(name) > _LONGEST_NAME:
         message = f"agent {name[:40]!r}: a name is at most {_LONGEST_NAME} printable characters; choose another"
         raise InvalidInputError(message, field="name")
-    for field, least in (("max_steps", 1), ("max_tool_calls", 0), ("max_parallel", 1), ("max_conversation", 0)):
+    for field, least in _LEAST:
         if getattr(wanted, field) < least:
             raise InvalidInputError(f"agent {name}: {field} must be {least} or more", field=field)
     if not wanted.time_s > 0:

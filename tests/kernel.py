@@ -34,6 +34,7 @@ from llmspell_hookspecs import (
     ModelChunk,
     ModelRequest,
     ModelResponse,
+    OperationCancelledError,
     ProviderInfo,
     Tool,
     ToolContext,
@@ -365,6 +366,19 @@ async def fail_agent(host: Host, bench: Bench) -> Any:
     return await run_agent(host, bench)
 
 
+async def hand_over(host: Host, bench: Bench) -> Any:
+    """Let an agent hand over to another one; what its model is told of a denial is raised."""
+    if host.agents.get("echo") is None:
+        await host.agents.create(name="echo", kind="mini")
+    clerk = await host.agents.create(name="clerk", model="offline/rules", handoffs=["echo"])
+    output = await clerk.run('use transfer_to_echo {"question": "plain"}')
+    (record,) = output.tool_calls
+    if record.status == "denied":
+        reason, _, code = record.text.removeprefix("denied: ").removesuffix(")").partition(" (")
+        raise OperationCancelledError("denied", hook=record.hook, point=record.point, reason=reason, code=code)
+    return output.text
+
+
 async def discover(host: Host, bench: Bench) -> Any:
     """Ask which tools there are."""
     listed = await host.tools.discover(tag="echo")
@@ -463,6 +477,7 @@ SCENARIOS: dict[str, Fire] = {
     "around_agent_execution": run_agent,
     "after_agent_execution": run_agent,
     "agent_error": fail_agent,
+    "agent_handoff": hand_over,
     "before_agent_shutdown": make_mini,
     "after_agent_shutdown": make_mini,
     "agent_state_changed": live_mini,

@@ -160,6 +160,14 @@ TEAMS = {
         "writer:",
         "tea",
     ],
+    "handoff": [
+        "BasicAgent 'tax' received: how much is due?",
+        "desk to tax",
+        "asked: desk to tax, all",
+        "BasicAgent 'tax' received: in short: how much?",
+        "asked: desk to tax, all",
+        "denied: it is Sunday",
+    ],
     "saga": [
         "  book flight",
         "  book hotel",

@@ -28,11 +28,13 @@ __all__ = [
     "AgentKind",
     "AgentOutput",
     "AgentSink",
+    "Handoff",
     "ToolRecord",
     "after_agent_execution",
     "after_agent_init",
     "after_agent_shutdown",
     "agent_error",
+    "agent_handoff",
     "around_agent_execution",
     "before_agent_execution",
     "before_agent_init",
@@ -68,6 +70,9 @@ class AgentConfig(Struct, frozen=True):
         options: What only this kind of agent, or this model's provider, knows.
         capabilities: What it is good for, in words of its makers; who delegates asks for them.
         tags: Further words under which it is found.
+        handoffs: The agents that its model may hand the conversation over to; they may be made later.
+        handoff_carry: What such an agent is given if nobody says so: ``all`` that was said, a ``summary``, or the
+            ``last`` question.
     """
 
     name: str
@@ -92,6 +97,8 @@ class AgentConfig(Struct, frozen=True):
     options: Mapping[str, Any] = {}
     capabilities: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    handoffs: tuple[str, ...] = ()
+    handoff_carry: Literal["all", "summary", "last"] = "all"
 
 
 class AgentInput(Struct, frozen=True):
@@ -204,6 +211,26 @@ class AgentChunk(Struct, frozen=True):
 
 AgentSink: TypeAlias = Callable[[AgentChunk], Awaitable[None]]
 """Takes chunks; the run waits for it."""
+
+
+class Handoff(Struct, frozen=True):
+    """An agent is about to hand the conversation over to another one.
+
+    Attributes:
+        source: Who hands over.
+        target: To whom.
+        carry: What that one is given: ``all`` that was said, the ``summary``, or the ``last`` question.
+        text: What it is asked.
+        summary: What it needs to know, as the model of the source puts it.
+        reason: Why, as that model says.
+    """
+
+    source: str
+    target: str
+    carry: str = "all"
+    text: str = ""
+    summary: str = ""
+    reason: str = ""
 
 
 class AgentKind(Struct, frozen=True):
@@ -326,6 +353,15 @@ def agent_error(context: HookContext[Failure]) -> HookResult | None:
 
     When: once for each attempt that failed; observers also when the run was cancelled.
     Subject: the failure.
+    """
+
+
+@hookpoint(phase=Phase.DECISION, topic="agent")
+def agent_handoff(context: HookContext[Handoff]) -> HookResult | None:
+    """An agent is about to hand the conversation over to another one.
+
+    When: once for each that its model asks for, before that agent is asked; ``match`` fits who hands over.
+    Subject: to whom, and with what; with ``Cancel`` the model is told that it is denied, and goes on itself.
     """
 
 

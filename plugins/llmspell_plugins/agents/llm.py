@@ -34,6 +34,7 @@ from llmspell_hookspecs.values import freeze
 from llmspell_plugins.tool_uses import ids_of, settled
 
 from .callable import address_of, spec_of
+from .handoff import Handoffs
 from .toolbox import Toolbox
 
 __all__ = ["Llm"]
@@ -54,7 +55,9 @@ class Llm(Agent):
         super().__init__(config, services)
         self._specs = tuple(spec_of(services, address) for address in addresses)
         offered = dict(zip((spec.name for spec in self._specs), addresses, strict=True))
-        if len(offered) < len(addresses):
+        self._handoffs = Handoffs(config, services)
+        self._specs += self._handoffs.specs
+        if len(offered) < len(addresses) or not offered.keys().isdisjoint(spec.name for spec in self._handoffs.specs):
             message = f"agent {config.name}: two of its tools have one name for its model; rename one"
             raise InvalidInputError(message, field="tools")
         self._toolbox = Toolbox(config, services, offered)
@@ -64,16 +67,21 @@ class Llm(Agent):
         self._endpoint = Endpoint(config.base_url, config.api_key) if elsewhere else None
 
     async def run(self, input: AgentInput, context: AgentContext) -> AgentOutput:
-        """Converse until the model asks for no more tools.
+        """Converse until the model asks for no more tools, or another agent has answered in its place.
 
         Raises:
             ProviderError: The model could not be asked.
             ResourceLimitError: The model goes on asking for tools.
         """
+        with self._handoffs.counted():
+            return await self._converse(input, context)
+
+    async def _converse(self, input: AgentInput, context: AgentContext) -> AgentOutput:
         before = self.conversation if input.messages is None else tuple(input.messages)
         turn = [Message("user", input.text)] if input.text or not before else []
         records: list[ToolRecord] = []
         usage = ModelUsage()
+        transfer = self._handoffs.begin(input, lambda: (*before, *turn), context.sink)
         step = 0
         while step < self.config.max_steps:
             if context.attention:
@@ -95,11 +103,15 @@ class Llm(Agent):
                 return self._answer(input, turn, response, records, usage, step)
             self._check_room(len(records) + len(uses))
             said = await context.checkpoint() if context.attention else ()
-            done = await self._toolbox.use(uses, step, context.sink)
+            done = await self._toolbox.use(uses, step, context.sink, transfer.expect(uses, step))
             await trio.lowlevel.checkpoint_if_cancelled()  # a tool may have made an answer of that
             records += done
             turn += [Message("tool", record.text, (), record.id, record.name) for record in done]
             turn += said
+            if transfer.output is not None:
+                if input.messages is None:
+                    self.remember([*turn, Message("assistant", transfer.output.text)])
+                return transfer.answered(records, usage, step)
         most = self.config.max_steps
         message = f"agent {self.config.name}: its model still asks for tools in answer {most}, the last it may give"
         raise ResourceLimitError(

@@ -6,7 +6,7 @@ cancellation ends the run. Answers are told in the order in which they were aske
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Literal
@@ -15,16 +15,19 @@ import msgspec
 
 from llmspell_hookspecs import Calls, LlmspellError, OperationCancelledError, Services, ToolResult
 from llmspell_hookspecs.agent import AgentChunk, AgentConfig, AgentSink, ToolRecord
-from llmspell_hookspecs.errors import line_of_error
+from llmspell_hookspecs.errors import HookError, line_of_error
 from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.payload import payload_of
 from llmspell_plugins.json_text import is_small, sound, write_text
 
-__all__ = ["Toolbox", "told_of"]
+__all__ = ["Own", "Status", "Toolbox", "told_of"]
 
-_TOLD: Final = 100_000
 Status = Literal["completed", "failed", "denied"]
+Own = Mapping[str, Callable[[ToolUse], Awaitable[tuple[Status, str]]]]
+"""What an agent does itself when its model asks for it, by the name that the model sees; returns what that is told."""
+_TOLD: Final = 100_000
+_NOTHING: Final[Own] = {}
 
 
 class Toolbox:
@@ -43,24 +46,26 @@ class Toolbox:
         self._calls = services.get(Calls)
         self._operations = services.get(Operations)
 
-    async def use(self, uses: Sequence[ToolUse], step: int, sink: AgentSink | None) -> list[ToolRecord]:
+    async def use(
+        self, uses: Sequence[ToolUse], step: int, sink: AgentSink | None, own: Own = _NOTHING
+    ) -> list[ToolRecord]:
         """Run these tools, side by side if there are several, and return what became of each."""
         if len(uses) == 1:
-            return [await self._use(uses[0], step, sink)]
-        calls = [partial(self._use, use, step, sink) for use in uses]
+            return [await self._use(uses[0], step, sink, own)]
+        calls = [partial(self._use, use, step, sink, own) for use in uses]
         ended = await self._operations.together(calls, self._parallel, stops=lambda error: True)
         failure = next((each.error for each in ended if each.error is not None), None)
         if failure is not None:  # the sink's own
             raise failure
         return [each.value for each in ended]
 
-    async def _use(self, use: ToolUse, step: int, sink: AgentSink | None) -> ToolRecord:
+    async def _use(self, use: ToolUse, step: int, sink: AgentSink | None, own: Own) -> ToolRecord:
         if sink is not None:
             await sink(AgentChunk("tool_use", tool_use=use, step=step))
         began = perf_counter()
         hook = point = ""
         try:
-            status, text = await self._run(use)
+            status, text = await self._run(use, own)
         except OperationCancelledError as error:
             code = "" if error.code == "denied" else f" ({error.code})"
             status, text, hook, point = "denied", f"denied: {error.reason}{code}", error.hook, error.point
@@ -73,16 +78,23 @@ class Toolbox:
             await sink(AgentChunk("tool_result", tool_result=record, step=step))
         return record
 
-    async def _run(self, use: ToolUse) -> tuple[Status, str]:
+    async def _run(self, use: ToolUse, own: Own) -> tuple[Status, str]:
         if use.problem:
             return "failed", f"error: the parameters cannot be read: {use.problem}"
         address = self._offered.get(use.name)
-        if address is None:
-            return "failed", f"error: there is no tool {use.name!r}; there are {', '.join(self._offered) or 'none'}"
+        if address is None and use.name not in own:
+            known = ", ".join([*self._offered, *own]) or "none"
+            return "failed", f"error: there is no tool {use.name!r}; there are {known}"
         try:
+            if address is None:
+                return await own[use.name](use)
             return await told_of(await self._calls.call(address, dict(use.parameters)))
         except OperationCancelledError:
             raise
+        except HookError as error:
+            if address is None:  # of what the agent asks hooks itself; a tool's are told like all that it fails with
+                raise
+            return "failed", f"error: {error}"
         except LlmspellError as error:
             return "failed", f"error: {error}"
         except Exception as error:  # a tool's own fault must not end the run

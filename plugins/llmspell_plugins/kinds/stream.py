@@ -239,7 +239,7 @@ class AgentStream:
 
     async def take(self, chunk: AgentChunk) -> None:
         """Take the next chunk from the agent."""
-        if chunk.step != self._step or chunk.kind == "restart":
+        if chunk.kind == "restart" or (chunk.kind == "text" and chunk.step != self._step):
             self._step, self._last = chunk.step, ""
         if chunk.kind == "text":
             self._last += chunk.text

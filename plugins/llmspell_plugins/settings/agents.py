@@ -40,3 +40,6 @@ class AgentSettings(Section):
     recoveries: Annotated[int, Policy.LOWER_ONLY] = Field(
         default=3, ge=1, description="How often an agent in the state error is tried to recover."
     )
+    handoffs: Annotated[int, Policy.LOWER_ONLY] = Field(
+        default=16, ge=0, description="How often agents may hand over to others within one run."
+    )

@@ -129,6 +129,11 @@ class AgentBuilder(ScriptObject):
         """Set what it is good for, in words."""
         return self._with(capabilities=tuple(str(word) for word in words))
 
+    @script_method("hand_off_to", "handoff")
+    def handoffs(self, names: Sequence[Any]) -> AgentBuilder:
+        """Set the agents that its model may hand the conversation over to."""
+        return self._with(handoffs=tuple(str(name) for name in names))
+
     @script_method()
     def tags(self, words: Sequence[Any]) -> AgentBuilder:
         """Set further words under which it is found."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -67,6 +67,12 @@ class _Agent(BaseModel):
     options: dict[str, Any] = {}
     capabilities: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
     tags: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+    handoffs: Annotated[tuple[str, ...], BeforeValidator(_texts)] = Field(
+        default=(), validation_alias=_spelled("handoffs", "hand_offs", "transfer_to")
+    )
+    handoff_carry: Literal["all", "summary", "last"] = Field(
+        default="all", validation_alias=_spelled("handoff_carry", "carry")
+    )
 
 
 _OWN: Final[dict[Any, str]] = {

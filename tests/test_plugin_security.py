@@ -6,7 +6,7 @@ import itertools
 import string
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -391,17 +391,43 @@ def pieces_of(text: str, cuts: list[int]) -> Iterator[str]:
     return (text[start:end] for start, end in itertools.pairwise(places))
 
 
-@given(
-    st.lists(st.sampled_from([*EXAMPLES.values(), *LOOK_ALIKES, "plain words here", "\n", "é" * 40]), max_size=8),
-    st.lists(st.integers(0, 5000), max_size=30),
-)
-def test_a_stream_leaves_as_the_whole_text_would_however_it_is_cut(words: list[str], cuts: list[int]) -> None:
-    redactor, text = REDACTOR, " ".join(words)
+WORDS = st.sampled_from([*EXAMPLES.values(), *LOOK_ALIKES, "plain words here", "\n", "é" * 40])
+BETWEEN = st.sampled_from([" ", "", "\n", '","', "=", ": ", " " * 5, "-", ".", "z" * 300, "x1" * 150, "\u00a0"])
+
+
+def streamed_by(redactor: Redactor, pieces: Iterable[str]) -> str:
     stream = StreamRedactor(redactor)
+    return "".join([*(stream.feed(piece, final=False) for piece in pieces), stream.feed("", final=True)])
 
-    left = [stream.feed(piece, final=False) for piece in pieces_of(text, cuts)] + [stream.feed("", final=True)]
 
-    assert "".join(left) == redactor.redact(text)
+@given(st.lists(st.tuples(BETWEEN, WORDS), max_size=8), st.lists(st.integers(0, 5000), max_size=30))
+def test_a_stream_leaves_as_the_whole_text_would_however_it_is_cut(
+    words: list[tuple[str, str]], cuts: list[int]
+) -> None:
+    text = "".join(itertools.chain.from_iterable(words))
+
+    left = streamed_by(REDACTOR, pieces_of(text, cuts))
+
+    assert left == REDACTOR.redact(text)
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+@pytest.mark.parametrize(
+    "filler", ["z" * 300, '","' * 100, "word " * 60, "=\n" * 150], ids=["word", "json", "words", "="]
+)
+def test_a_secret_of_each_shape_leaves_no_stream_that_comes_a_little_at_a_time(kind: str, filler: str) -> None:
+    text = f'{{"a":"{EXAMPLES[kind]}"{filler}secret santa, secret: yes{filler}{EXAMPLES[kind]} {filler}'
+
+    for size in (1, 7, 255, 4095):
+        left = streamed_by(REDACTOR, (text[start : start + size] for start in range(0, len(text), size)))
+
+        assert left == REDACTOR.redact(text)
+
+
+def test_a_value_that_is_no_secret_hides_none_that_is_named_in_it() -> None:
+    text = f"secret: {'n' * 300}/password=Tr0ub4dor&3x9"
+
+    assert "Tr0ub4dor&3x9" not in REDACTOR.redact(text)
 
 
 REDACTOR = Redactor(b"k" * 32)

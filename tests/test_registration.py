@@ -145,6 +145,8 @@ async def coroutine(context: Any) -> None:
         (BEFORE, lambda context, more: None, {}, "it takes (context, more)"),
         (BEFORE, lambda context: None, {"timeout_s": 1}, "make it async, or say thread=True"),
         (BEFORE, coroutine, {"thread": True}, "leave thread=True out"),
+        (BEFORE, lambda context: None, {"quick": print}, "leave quick out"),
+        ("around_tool_execution", generator, {"kind": "wrap", "quick": print}, "leave quick out"),
         (BEFORE, generator, {"kind": "wrap"}, "a wrap cannot stand here"),
         ("around_tool_execution", coroutine, {"kind": "wrap"}, "an async generator with one yield"),
         ("around_tool_execution", lambda context: None, {}, "say kind='wrap'"),
@@ -314,6 +316,36 @@ def test_a_sync_hook_may_run_in_a_thread_where_it_knows_the_operation_and_may_re
 
     assert threads == [False] * 10
     assert len(names) == len(set(names)) == 200
+
+
+@pytest.mark.parametrize("timeout_s", [None, 5])
+def test_an_async_hook_is_awaited_only_where_it_cannot_answer_at_once(timeout_s: float | None) -> None:
+    awaited: list[str] = []
+
+    async def guard(context: HookContext[Any]) -> Cancel | None:
+        await trio.sleep(0)
+        awaited.append(context.subject.parameters["text"])
+        return Cancel("not later") if context.subject.parameters["text"] == "later, no" else None
+
+    def at_once(context: HookContext[Any]) -> Any:
+        text = context.subject.parameters["text"]
+        return NotImplemented if text.startswith("later") else Cancel("not now") if text == "no" else None
+
+    async def main() -> list[str]:
+        said = []
+        async with opened(*Bench().plugins) as host:
+            host.hooks.register(BEFORE, guard, kind="guard", quick=at_once, timeout_s=timeout_s)
+            for text in ("yes", "no", "later", "later, no"):
+                try:
+                    said.append((await host.call("tool:echo", {"text": text})).result["text"])
+                except OperationCancelledError as error:
+                    said.append(error.reason)
+        return said
+
+    said = run(main)
+
+    assert said == ["yes", "not now", "later", "not later"]
+    assert awaited == ["later", "later, no"]
 
 
 def test_async_hooks_come_in_every_shape() -> None:

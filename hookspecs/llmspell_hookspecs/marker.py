@@ -61,6 +61,8 @@ class HookOptions(Struct, frozen=True):
         name: Unique within its plugin and point; the function's name if empty.
         specname: The point, where the function has another name.
         tags: For listing.
+        quick: Asked first of an async (or threaded) hook, without waiting: returns its answer, or ``NotImplemented``
+            where the hook itself has to be awaited. That saves the other calls the scope of the timeout.
     """
 
     kind: HookKind = HookKind.TRANSFORM
@@ -75,6 +77,7 @@ class HookOptions(Struct, frozen=True):
     name: str = ""
     specname: str = ""
     tags: tuple[str, ...] = ()
+    quick: Callable[[Any], Any] | None = None
 
 
 def priority_of(value: int | str | Priority) -> int:

@@ -128,6 +128,8 @@ def _misplaced(function: Callable[..., Any], options: HookOptions, point: HookPo
         yield "a wrap must be an async generator with one yield", "write 'async def' with one 'yield'"
     if around and (options.thread or options.timeout_s is not None):
         yield "a wrap has neither a thread nor a timeout", "leave it to the operation's deadline"
+    if options.quick is not None and (around or not (options.thread or waits)):
+        yield "only what has to be awaited can be spared that by quick", "leave quick out"
     if options.timeout_s is not None and not (options.thread or waits):
         yield "a sync function cannot be given a timeout", "make it async, or say thread=True"
     if point.sync_only and (options.thread or waits):

@@ -108,6 +108,8 @@ class Hook:
             self.invoke = partial(trio.to_thread.run_sync, function, abandon_on_cancel=True)
         if options.timeout_s is not None:
             self.invoke = self._timed(self.invoke, options.timeout_s)
+        if options.quick is not None:
+            self.invoke = _quickly(options.quick, self.invoke)
         self.slow_s = math.inf
         self.mind()
 
@@ -234,6 +236,16 @@ class Hook:
             return None
 
         return within
+
+
+def _quickly(quick: Callable[..., Any], inner: Callable[..., Any]) -> Callable[[HookContext[Any]], Any]:
+    """Return an invocation that awaits a hook only where it cannot answer at once."""
+
+    async def answered(context: HookContext[Any]) -> Any:
+        answer = quick(context)
+        return await inner(context) if answer is NotImplemented else answer
+
+    return answered
 
 
 def _selected(hook: Hook, inner: Callable[..., Any]) -> Callable[[HookContext[Any]], Any]:

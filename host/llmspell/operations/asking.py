@@ -112,6 +112,8 @@ async def ask_chain(
             await _tell(scripts, told, until_s, limit_s)
         raise
     for layer in layers:
+        if not layer.observers:
+            continue
         outcome = answer.outcome or Outcome()
         shown = seen_by_scripts(outcome) if layer is scripts else outcome
         await _tell(layer, structs.replace(context, subject=answer.subject, outcome=shown), until_s, limit_s)

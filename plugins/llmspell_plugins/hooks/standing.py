@@ -5,7 +5,6 @@ Invariant: such a hook is called what its function and its point are called.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -34,14 +33,5 @@ def stand(plugin: object, point: str, function: Callable[[HookContext[Any]], Any
         function: Its method, sync or async; one may stand at several points.
         options: Those of `hookimpl`.
     """
-    if inspect.iscoroutinefunction(function):
-
-        async def hook(context: HookContext[Any]) -> Any:
-            return await function(context)
-    else:
-
-        def hook(context: HookContext[Any]) -> Any:  # type: ignore[misc]
-            return function(context)
-
     name = f"{function.__name__.strip('_')}_{point}"
-    setattr(plugin, f"hook_{name}", hookimpl(specname=point, name=name, **options)(hook))
+    setattr(plugin, f"hook_{name}", hookimpl(specname=point, name=name, **options)(function))

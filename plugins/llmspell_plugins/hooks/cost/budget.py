@@ -105,10 +105,9 @@ def left_of(rule: Rule, spent: Amount) -> dict[str, float]:
 
 def used_of(rule: Rule, spent: Amount) -> float:
     """Return which part is used, of what is used most."""
-    parts = [
-        spent.pico_usd / rule.pico_usd if rule.pico_usd else 0.0,
-        spent.tokens / rule.tokens if rule.tokens else 0.0,
-        spent.calls / rule.calls if rule.calls else 0.0,
-        spent.ns / rule.ns if rule.ns else 0.0,
-    ]
-    return max(parts)
+    used = spent.pico_usd / rule.pico_usd if rule.pico_usd else 0.0
+    if rule.tokens:
+        used = max(used, spent.tokens / rule.tokens)
+    if rule.calls:
+        used = max(used, spent.calls / rule.calls)
+    return max(used, spent.ns / rule.ns) if rule.ns else used

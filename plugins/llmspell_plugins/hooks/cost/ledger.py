@@ -147,18 +147,11 @@ class Ledger:
 
     def take(self, accounts: Iterable[Account], amount: Amount) -> None:
         """Take an amount of accounts; whoever calls has asked whether there is so much."""
-        for account in accounts:
-            account.amount += amount
-            account.taken += amount
-            self._touch(account)
+        self._change(accounts, amount, amount)
 
     def settle(self, accounts: Iterable[Account], taken: Amount, spent: Amount) -> None:
         """Put what was really spent in place of what was taken."""
-        more = spent - taken
-        for account in accounts:
-            account.amount += more
-            account.taken -= taken
-            self._touch(account)
+        self._change(accounts, spent - taken, Amount() - taken)
 
     async def run(self) -> None:
         """Write what changes, soon after; never returns."""
@@ -216,11 +209,15 @@ class Ledger:
         account.base = stored
         account.version = 0 if entry is None else entry.version
 
-    def _touch(self, account: Account) -> None:
-        if self._storage is not None:
-            self._dirty[account.place] = account
-            if not self._wake.is_set():
-                self._wake.set()
+    def _change(self, accounts: Iterable[Account], more: Amount, taken: Amount) -> None:
+        kept = self._storage is not None
+        for account in accounts:
+            account.amount += more
+            account.taken += taken
+            if kept:
+                self._dirty[account.place] = account
+        if kept and not self._wake.is_set():
+            self._wake.set()
 
     def _forget(self) -> None:
         """Drop accounts that are written and settled, of past windows and of components; at most half of all."""

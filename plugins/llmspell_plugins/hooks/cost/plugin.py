@@ -247,12 +247,15 @@ class Cost:
             price, amount = found, self._most(context.subject, found)
         address, budgets = self._budgets(context)
         charged = self._charged(budgets, context)
-        exceeded = [(budget, account) for budget, account in charged if not holds(budget, account.amount, amount)]
-        exceeded.sort(key=lambda pair: pair[0].on_exceed == "ask")
-        refusal = self._exceeded(*exceeded[0], context, redirects=False) if exceeded else None
-        if refusal is not None and refusal.code != APPROVAL_REQUIRED:
-            return refusal
-        accounts = [*(account for _, account in charged), self._total(address, context)]
+        exceeded = [pair for pair in charged if not holds(pair[0], pair[1].amount, amount)]
+        refusal = None
+        if exceeded:
+            exceeded.sort(key=lambda pair: pair[0].on_exceed == "ask")
+            refusal = self._exceeded(*exceeded[0], context, redirects=False)
+            if refusal.code != APPROVAL_REQUIRED:
+                return refusal
+        accounts = [pair[1] for pair in charged]
+        accounts.append(self._total(address, context))
         self._ledger.take(accounts, amount)  # also where a person is asked: it is given back if that is no yes
         self._held[operation.id] = _Held(operation.attempt, accounts, amount, price)
         if len(self._held) > _HELD:
@@ -375,15 +378,13 @@ class Cost:
         over = spent.pico_usd > held.amount.pico_usd or spent.tokens > held.amount.tokens
         for account in held.accounts:
             budget = self._by_name.get((account.budget, account.window))
-            if budget is not None:
+            if budget is not None and budget.alerts and account.told < budget.alerts[-1]:
                 self._alert(budget, account)
         if over:
             told = {"component": address_of(context), "expected_tokens": held.amount.tokens, "tokens": spent.tokens}
             self._services.get(Events).publish_nowait("cost.overshoot", told)
 
     def _alert(self, budget: Rule, account: Account) -> None:
-        if not budget.alerts or account.told >= budget.alerts[-1]:
-            return
         used = used_of(budget, account.amount)
         for part in budget.alerts:
             if account.told < part <= used:
@@ -418,12 +419,13 @@ class Cost:
 
     def _charged(self, budgets: Iterable[Rule], context: HookContext[Any]) -> list[tuple[Rule, Account]]:
         """Return the accounts that a call is spent of, with their budgets."""
-        now_s = self._clock.now_s()
-        return [
-            (budget, self._ledger.account(budget.title, budget.window, window_start(budget.window, now_s), key))
-            for budget in budgets
-            for key in (self._around.keys(budget.key, context) if budget.key else _NOBODYS)
-        ]
+        now_s, account = self._clock.now_s(), self._ledger.account
+        charged: list[tuple[Rule, Account]] = []
+        for budget in budgets:
+            since_s = window_start(budget.window, now_s)
+            keys = self._around.keys(budget.key, context) if budget.key else _NOBODYS
+            charged += [(budget, account(budget.title, budget.window, since_s, key)) for key in keys]
+        return charged
 
     def _total(self, address: str, context: HookContext[Any]) -> Account:
         """The account that the report of components is made of."""

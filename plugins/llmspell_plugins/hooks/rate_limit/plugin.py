@@ -2,7 +2,7 @@
 
 A transform takes the place, behind all others that are not as late, so that what a cache answers takes none; a guard
 behind all others waits for it, and takes one for further attempts, before which no transform is asked. What is asked
-and what is taken have no await in between. Where no limit lets anybody wait the guard is sync, too, for every async
+and what is taken have no await in between. The guard is awaited only where there is something to wait for: every async
 hook costs each call a scope.
 
 Invariant: no limit is exceeded, however many callers there are, and whatever becomes of them. The waits are declared,
@@ -153,7 +153,8 @@ class RateLimit:
         for point in [POINTS[kind][0] for kind in CALLED] if settings.limits else ():
             stand(self, point, self._take, priority=_PRIORITY, waits=True)  # else a busy machine would take it out
             if longest_s:
-                stand(self, point, self._go, kind="guard", priority=_PRIORITY, timeout_s=longest_s + 60)
+                bounds: dict[str, Any] = {"timeout_s": longest_s + 60, "quick": self._go_at_once}
+                stand(self, point, self._go, kind="guard", priority=_PRIORITY, **bounds)
             else:
                 stand(self, point, self._take_again, kind="guard", priority=_PRIORITY)
 
@@ -228,6 +229,12 @@ class RateLimit:
         if isinstance(answer, Redirect):
             return Cancel(f"{address_of(context)}: the limit is used up by further attempts", "rate_limited")
         return answer
+
+    def _go_at_once(self, context: HookContext[Any]) -> Any:
+        """Go, or say that there is something to wait for."""
+        refusal = self._take_again(context)
+        held = self._held.get(context.operation.id)
+        return NotImplemented if refusal is None and held is not None and held.at_ns > self._now_ns() else refusal
 
     async def _go(self, context: HookContext[Any]) -> Cancel | None:
         """Wait for the place that was taken."""

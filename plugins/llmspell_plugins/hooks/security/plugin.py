@@ -6,10 +6,12 @@ recorded before its caller is told. What the record of a refusal cannot be kept 
 
 from __future__ import annotations
 
+import operator
 import time
 from collections import Counter, OrderedDict
 from typing import Any, ClassVar, Final, Self
 
+import msgspec
 import trio
 from msgspec import Struct
 from pydantic import BaseModel
@@ -84,6 +86,7 @@ class Security:
         self._closed = ""
         self._streams: OrderedDict[tuple[str, int], StreamRedactor] = OrderedDict()
         self._tails: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._innocent: object = None  # the messages that were found without a secret last; nobody changes them
         self._refused: OrderedDict[str, int] = OrderedDict()
         self._counts: Counter[str] = Counter()
         strict = settings.audit == "strict"
@@ -217,6 +220,8 @@ class Security:
             kinds = [] if self._settings.injection == "off" else injections_in_arguments(subject.parameters)
             return self._injected(context, kinds, f"tool {subject.name}: its arguments look like")
         if isinstance(subject, ModelRequest):
+            if subject.messages is self._innocent:
+                return None
             secrets = self._secrets_in("requests", [message.content for message in subject.messages])
             if secrets:
                 return _withheld(f"model {subject.model}: its request holds", secrets)
@@ -291,8 +296,10 @@ class Security:
         return None if cleaned is message else Modified({"message": cleaned})
 
     def _redact_request(self, context: HookContext[ModelRequest]) -> Modified | None:
-        changed = [self._redact_message(message) for message in context.subject.messages]
-        if all(new is old for new, old in zip(changed, context.subject.messages, strict=True)):
+        messages = context.subject.messages
+        changed = [self._redact_message(message) for message in messages]
+        if all(map(operator.is_, changed, messages)):
+            self._innocent = messages
             return None
         return context.modify(messages=tuple(changed))
 
@@ -320,7 +327,7 @@ class Security:
             self._counts["redacted"] += len(stream.found) - known
         if chunk.final:
             del self._streams[key]
-        return None if text == chunk.text else context.modify(text=text)
+        return None if text == chunk.text else Modified(msgspec.structs.replace(chunk, text=text))
 
     # Judging what leaves.
 
@@ -338,6 +345,8 @@ class Security:
 
     def _check_chunk(self, context: HookContext[ModelChunk]) -> Cancel | None:
         chunk, key = context.subject, (context.operation.id, context.operation.attempt)
+        if not (chunk.text or chunk.final or chunk.index == 0):
+            return None
         text = ("" if chunk.index == 0 else self._tails.pop(key, "")) + chunk.text
         secrets = self._secrets_in("answers", text)
         cancel = _withheld(f"model {context.component.name}: its answer holds", secrets) if secrets else None

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from blake3 import blake3
 from msgspec import Struct
 
+from llmspell_hookspecs.bounds import ATOMS
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.secret import is_secret_name
 
@@ -32,7 +34,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "atlassian_token": r"\bATATT3[0-9A-Za-z_=-]{60,300}",
     "aws_key": r"\b(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b",
     "azure_storage_key": r"AccountKey=[0-9A-Za-z+/]{86}==",
-    "bearer": r"(?i)\bbearer +[0-9a-z._~+/=-]{20,}",
+    "bearer": r"(?i)\bbearer {1,64}[0-9a-z._~+/=-]{20,}",
     "clojars_token": r"\bCLOJARS_[0-9a-z]{60}\b",
     "databricks_token": r"\bdapi[0-9a-f]{32}\b",
     "digitalocean_token": r"\bdo[opr]_v1_[0-9a-f]{64}\b",
@@ -97,6 +99,10 @@ _NAMED: Final = (
 _LEAST_BITS: Final = 3.0
 """Of entropy, for what stands behind a telling name; words of a language have less at these lengths."""
 _MASK: Final = "[REDACTED:"
+_LOOKED_INTO: Final = 256
+"""Into so many of the values of a text that are no secrets is looked for names: each costs some 20 us."""
+_LONGEST_MASK: Final = 64
+_MASK_ENDS: Final = re.compile(r"[\]\s]")
 MARGIN: Final = 16_384
 """How far a text is looked at beyond what is shown of it; no secret is longer."""
 
@@ -205,13 +211,16 @@ class Redactor:
             value: Plain, or frozen.
             types: Counts what is found.
         """
-        if type(value) is str:
+        kind = type(value)
+        if kind is str:
             found = self.find(value)
             if not found:
                 return value
             for each in found:
                 types[each.type] = types.get(each.type, 0) + 1
             return self.redact(value, found)
+        if kind in ATOMS:
+            return value
         if isinstance(value, Mapping):
             return self._clean_mapping(value, types)
         if isinstance(value, list | tuple):
@@ -234,23 +243,38 @@ class Redactor:
         return value if same else changed
 
     def _find(self, number: int, text: str) -> list[Found]:
-        kind = self._types[number]
-        group = 1 if kind == "named" else 0
-        matches = self._each[number].finditer(text)
-        found = [Found(kind, match.start(group), match.end(group), match.start()) for match in matches]
-        if not group:
-            return found
-        return [each for each in found if _is_random(text[each.start : each.end]) and not _in_mask(text, each.begin)]
+        kind, shape = self._types[number], self._each[number]
+        if kind == "named":
+            return list(_named_in(text, shape))
+        return [Found(kind, match.start(), match.end(), match.start()) for match in shape.finditer(text)]
 
     def _mask(self, kind: str, secret: str) -> str:
         tag = blake3(secret.encode(errors="replace"), key=self._key).hexdigest(4)
         return f"{_MASK}{kind}:{tag}]"
 
 
+def _named_in(text: str, shape: Any) -> Iterator[Found]:
+    """Yield what stands behind telling names and looks random; where it does not, there may be further names in it.
+
+    It goes by bytes, as RE2 does, which would else encode the whole text for each search.
+    """
+    data, at, byte, place, again = text.encode(), 0, 0, 0, _LOOKED_INTO
+    while (match := shape.search(data, at)) is not None:
+        name, start, end = match.start(), match.start(1), match.end(1)
+        begin = place + len(data[byte:name].decode())
+        byte, place = start, begin + len(data[name:start].decode())
+        value = data[start:end].decode()
+        is_secret = _is_random(value) and not _in_mask(text, begin)
+        if is_secret:
+            yield Found("named", place, place + len(value), begin)
+        again -= not is_secret
+        at = end if is_secret or again < 0 else start
+
+
 def _in_mask(text: str, place: int) -> bool:
     """Whether a place lies within what stands for a secret."""
-    opened = text.rfind(_MASK, 0, place)
-    return opened >= 0 and "]" not in text[opened:place]
+    opened = text.rfind(_MASK, max(0, place - _LONGEST_MASK), place)
+    return opened >= 0 and not _MASK_ENDS.search(text, opened, place)
 
 
 def _is_random(text: str) -> bool:

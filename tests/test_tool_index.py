@@ -15,7 +15,7 @@ import pytest
 import installed
 import packages
 from llmspell_hookspecs.plugin import PluginInfo
-from llmspell_plugins.kinds.tool.index import ToolIndex
+from llmspell_plugins.tool_index import ToolIndex
 
 # Runs the command line, and says on standard error which tools it imported.
 SPY = """
@@ -298,6 +298,6 @@ def test_what_stands_on_the_path_of_imports_may_be_no_text_and_no_folder(
     monkeypatch.setattr(sys, "path", [tmp_path / "site-packages", "/nonexistent/dist-packages", *sys.path])
     info = PluginInfo("weather", "llmspell.tools", "weather-tools", "1", "llmspell_plugins:Weather")
 
-    index = ToolIndex(tmp_path / "tools.json", {}, {})
+    index = ToolIndex(tmp_path, {"plugins": {}, "tools": {}})
 
     assert index.find(info) is None

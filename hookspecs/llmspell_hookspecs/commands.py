@@ -26,9 +26,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
-from .errors import CommandError
+from msgspec import Struct
 
-__all__ = ["CommandError", "CommandHost", "Invocation"]
+from .errors import CommandError
+from .plugin import PluginInfo
+
+__all__ = ["CommandError", "CommandHost", "Invocation", "Unhooked"]
 
 T = TypeVar("T")
 
@@ -49,6 +52,20 @@ class CommandHost(Protocol):
 
     async def call(self, address: str, input: Any = None, /, *, deadline_s: float | None = None) -> Any:
         """Run a component and return its result; see `Calls`."""
+
+
+class Unhooked(Struct, frozen=True):
+    """What a listing needs that no plugin has a say in.
+
+    Attributes:
+        plugins: Those of a group that a host would use, in order of name; none has been imported.
+        settings: All settings, plain.
+        cache_dir: Where the user's files lie that can be made again, as `ProjectFolder.cache` has it.
+    """
+
+    plugins: Sequence[PluginInfo]
+    settings: Mapping[str, Any]
+    cache_dir: Path
 
 
 class Invocation(Protocol):
@@ -86,6 +103,16 @@ class Invocation(Protocol):
             explain: Whether to print which hooks fired, too, also when the function failed.
             read_line: Where scripts read lines from, None at the end; standard input if left out. May block.
             on_interrupt: Returns whether it has dealt with a Ctrl-C, so that nothing is cancelled.
+        """
+
+    def unhooked(self, group: str, /) -> Unhooked | None:
+        """Return what a listing of a group's plugins needs, if none but llmspell's own would be loaded to list them.
+
+        To open a host takes longer than most listings. None where one is to be opened: a setting is set, a package
+        brings hooks, services or kinds of component, or there is something to tell of a package or plugin.
+
+        Raises:
+            SettingsError: They are wrong.
         """
 
     def settings(self, section: str = "", /) -> Any:

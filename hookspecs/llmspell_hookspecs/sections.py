@@ -4,7 +4,8 @@ Those that plugins of the box use are theirs: an entry point in ``llmspell.setti
 ``events.tap`` if it brings a key of a section that there is. Other packages' plugins have ``[plugins.NAME]``: sections
 are read before settings can say whose code may be imported, so an entry point of another package there is refused.
 
-Invariant: frozen; no switch passes for a number, and no secret in a table of a plugin is shown.
+Invariant: frozen; no switch passes for a number, and no secret in a table of a plugin is shown. What checks a section
+is built when it is first given values, for most runs give none.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ Names: TypeAlias = Annotated[tuple[Annotated[str, Field(max_length=4096)], ...],
 
 
 class _Typed(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
     @field_validator("*", mode="before")
     @classmethod
     def _is_no_switch(cls, value: Any, info: ValidationInfo) -> Any:

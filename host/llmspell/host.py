@@ -19,16 +19,11 @@ import trio
 from llmspell.events import Bus
 from llmspell.hooks import BreakerTimer, HookRegistry
 from llmspell.operations import Runner
-from llmspell.plugins import (
-    Groups,
-    Installed,
-    Lifespans,
-    Loader,
-    PluginRegistries,
-    Plugins,
-    ServiceRegistry,
-    open_lifespans,
-)
+from llmspell.plugins import Groups, Installed
+from llmspell.plugins.lifespan import Lifespans, open_lifespans
+from llmspell.plugins.loading import Loader
+from llmspell.plugins.plugins import Plugins
+from llmspell.plugins.registry import PluginRegistries, ServiceRegistry
 from llmspell.plugins.tables import TableModels, tell_unknown
 from llmspell.scripting import ScriptRunner, ScriptSession
 from llmspell.services import Addresses, HookService, Latest, Policies, SettingsService, flow_limit, runner_limits

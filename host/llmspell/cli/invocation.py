@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llmspell.plugins import Installed
     from llmspell.settings import LoadedSettings, Settings
     from llmspell.settings.tighten import OwnModel
+    from llmspell_hookspecs.commands import Unhooked
     from llmspell_hookspecs.trace import TraceRow
 
 __all__ = ["OPTIONS", "Invocation"]
@@ -149,6 +150,22 @@ class Invocation:
         from llmspell.plugins.tables import TableModels
 
         return TableModels(installed=self.installed)(settings, section, name)
+
+    def unhooked(self, group: str, /) -> Unhooked | None:
+        """Return what a listing needs that no plugin has a say in; None if a host is to be opened for it."""
+        from llmspell.plugins.discovery import choose
+        from llmspell.plugins.groups import AT_START
+        from llmspell.settings import plain
+        from llmspell.settings.place import HostFolder
+        from llmspell_hookspecs.commands import Unhooked
+
+        loaded, installed = self.load_settings(), self.installed
+        if loaded.origins or installed.problems or any(info.group in AT_START for info in installed.foreign):
+            return None
+        infos = [each.info for each in choose(f"llmspell.{group}", loaded.settings, installed)]
+        if any(info.error for info in infos):
+            return None
+        return Unhooked(infos, plain(loaded), HostFolder(loaded.project_dir).cache(""))
 
     # A host
 

@@ -10,8 +10,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from llmspell_hookspecs.errors import line_of_error
@@ -38,15 +39,19 @@ class _Log(logging.Handler):
     Args:
         file: The file's name; empty for standard error.
         as_json: Whether a record is a JSON object.
-        secrets: What no line may hold.
+        find_secrets: Returns what no line may hold; asked at the first one, and most commands log none.
     """
 
-    def __init__(self, file: str, *, as_json: bool, secrets: Sequence[str]) -> None:
+    def __init__(self, file: str, *, as_json: bool, find_secrets: Callable[[], Sequence[str]]) -> None:
         super().__init__()
         self._file = os.path.expanduser(file)
         self._descriptor: int | None = None
         self._as_json = as_json
-        self._secrets = secrets
+        self._find_secrets = find_secrets
+
+    @cached_property
+    def _secrets(self) -> Sequence[str]:
+        return self._find_secrets()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one."""
@@ -101,9 +106,12 @@ def write_log(settings: Settings) -> None:
     """Write what is logged from now on as ``[logging]`` says."""
     from llmspell_hookspecs.masking import secrets_of
 
-    level = _LEVELS[settings.logging.level]
-    secrets = secrets_of(settings.model_dump(), os.environ)
-    log = _Log(settings.logging.file, as_json=settings.logging.format == "json", secrets=secrets)
+    level, environment = _LEVELS[settings.logging.level], dict(os.environ)
+    log = _Log(
+        settings.logging.file,
+        as_json=settings.logging.format == "json",
+        find_secrets=lambda: secrets_of(settings.model_dump(), environment),
+    )
     own, root = logging.getLogger("llmspell"), logging.getLogger()
     own.setLevel(level)
     own.propagate = False

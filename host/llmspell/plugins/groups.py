@@ -20,14 +20,18 @@ from llmspell.settings import SCHEMA, Settings
 from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
-from llmspell_hookspecs.groups import GROUPS, PLUGINS, name_problem, plugin_name
+from llmspell_hookspecs.groups import GROUPS, KINDS, PLUGINS, name_problem, plugin_name
 from llmspell_hookspecs.kind import ComponentGroup
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.spelling import one_line, told
 
-__all__ = ["OWN_GROUPS", "Candidate", "Groups", "holds_one", "sort_handed"]
+__all__ = ["AT_START", "OWN_GROUPS", "STARTED", "Candidate", "Groups", "holds_one", "sort_handed"]
 
 OWN_GROUPS: Final = frozenset(row.name for row in GROUPS)
+STARTED: Final = "llmspell.services"
+"""The group of which one may say ``eager``: what packages bring there is imported at start."""
+AT_START: Final = frozenset({PLUGINS, KINDS, STARTED})
+"""The groups of which what packages bring is imported as a host starts, and may have a say in all that it does."""
 
 
 class Candidate(Struct, frozen=True):

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from time import perf_counter, thread_time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import structs
 from pydantic import BaseModel
@@ -26,7 +26,9 @@ from llmspell_hookspecs.loading import LoadingStep, settings_of, shown_plugin
 from llmspell_hookspecs.plugin import PluginInfo
 
 from .groups import Candidate, Groups
-from .lifespan import Lifespans
+
+if TYPE_CHECKING:
+    from .lifespan import Lifespans
 
 __all__ = ["Loader", "load"]
 

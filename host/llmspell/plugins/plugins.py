@@ -36,15 +36,13 @@ from llmspell_hookspecs.stateful import Stateful
 from llmspell_hookspecs.switching import LoadedPlugin
 
 from .discovery import OWN
-from .groups import OWN_GROUPS, Candidate, Groups
+from .groups import OWN_GROUPS, STARTED, Candidate, Groups
 from .loading import Loader, load
 from .registry import LazyRegistry, PluginRegistries
 
 __all__ = ["Plugins", "Registrar", "register"]
 
 _HANDING_ON_S: Final = 10.0
-_STARTED: Final = "llmspell.services"
-"""The group of which one may say ``eager``: what packages bring there is imported at start."""
 
 
 class Plugins:
@@ -174,7 +172,7 @@ class Plugins:
                 try:
                     if info.error:
                         info = registry.failure(name, info.error)
-                    elif info.required or (registry.group == _STARTED and _is_eager(candidate)):
+                    elif info.required or (registry.group == STARTED and _is_eager(candidate)):
                         await registry.enter(name)
                     elif candidate.point is None and registry.group not in OWN_GROUPS:
                         registry.get(name)

@@ -19,7 +19,8 @@ import trio
 from msgspec import structs
 
 from llmspell.operations import CURRENT, Frame, Runner
-from llmspell.plugins import OWN, LazyRegistry
+from llmspell.plugins import OWN
+from llmspell.plugins.registry import LazyRegistry
 from llmspell.services import Policies
 from llmspell_hookspecs import InvalidInputError, Services
 from llmspell_hookspecs.context import ComponentRef

@@ -65,7 +65,7 @@ class _Stack(Struct):
         table = _grown(layer.table, before.settings) if name == "project" else layer.table
         tables = merge(before.tables, _hidden(table))
         try:
-            settings = Settings.model_validate(tables)
+            settings = Settings.model_validate(tables) if tables else before.settings
         except ValidationError as error:
             raise diagnose(error, lambda path: _nearest(self.places, path) or DEFAULT) from None
         judges = before.judges.by(settings, follows=follows)
@@ -210,7 +210,7 @@ def _begin(
     else:
         cwd = folder = _named_folder(project)
         file = project_file_in(folder) if config is None else config
-    settings = Settings()
+    settings = Settings.model_construct()  # nothing is set yet, so nothing is to be checked
     judges = Judges.of(settings, folder, own_folders(environment))
     stack = _Stack(LoadedSettings(settings, {}, folder, judges), models)
     if project is None and cwd.parent == cwd:

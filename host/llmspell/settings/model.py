@@ -13,7 +13,8 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, create_model, field_validator, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from llmspell.version import DISTRIBUTION
 from llmspell_hookspecs import Policy
@@ -46,7 +47,7 @@ class PolicySettings(Section):
 class PluginTable(BaseModel):
     """``[plugins.NAME]``: the host's keys, and beside them the plugin's own."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     enabled: Annotated[bool | None, Policy.LOCKED] = Field(
         default=None, description="Whether it is loaded; wins over plugins.disabled."
@@ -68,15 +69,15 @@ class PluginTable(BaseModel):
         return own
 
 
-_UNSAID: Final = PluginTable(enabled=True, required=False)
-_OFF: Final = PluginTable(enabled=False, required=False)
+_UNSAID: Final = PluginTable.model_construct(enabled=True, required=False)
+_OFF: Final = PluginTable.model_construct(enabled=False, required=False)
 """What counts for a plugin of which settings say nothing, and for an optional one."""
 
 
 class PluginSettings(BaseModel):
     """``[plugins]``: which plugins are loaded."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
     __pydantic_extra__: dict[str, PluginTable] = Field(init=False)
 
     disabled: Annotated[Names, Policy.LOCKED] = Field(
@@ -141,8 +142,8 @@ class SecuritySettings(Section):
     level: Annotated[Literal["safe", "restricted", "privileged"], Policy.LOWER_ONLY] = Field(
         default="privileged", description="The highest level of a component that runs."
     )
-    paths: PathRules = PathRules()
-    hosts: HostRules = HostRules()
+    paths: PathRules = PathRules.model_construct()
+    hosts: HostRules = HostRules.model_construct()
 
 
 class LimitSettings(Section):
@@ -241,20 +242,18 @@ class LoggingSettings(Section):
 class _Own(Section):
     """All of llmspell's settings; the sections of plugins are added to these."""
 
-    model_config = ConfigDict(defer_build=True)  # only what is composed of it is ever made
-
     default_language: Annotated[str, Policy.FREE] = Field(
         default="lua", min_length=1, description="The language of a script whose file name does not tell."
     )
-    policy: PolicySettings = PolicySettings()
-    plugins: PluginSettings = PluginSettings()
-    hooks: HookSettings = HookSettings()
-    security: SecuritySettings = SecuritySettings()
-    limits: LimitSettings = LimitSettings()
-    scripts: ScriptSettings = ScriptSettings()
-    performance: PerformanceSettings = PerformanceSettings()
-    events: EventSettings = EventSettings()
-    logging: LoggingSettings = LoggingSettings()
+    policy: PolicySettings = PolicySettings.model_construct()
+    plugins: PluginSettings = PluginSettings.model_construct()
+    hooks: HookSettings = HookSettings.model_construct()
+    security: SecuritySettings = SecuritySettings.model_construct()
+    limits: LimitSettings = LimitSettings.model_construct()
+    scripts: ScriptSettings = ScriptSettings.model_construct()
+    performance: PerformanceSettings = PerformanceSettings.model_construct()
+    events: EventSettings = EventSettings.model_construct()
+    logging: LoggingSettings = LoggingSettings.model_construct()
 
     def plugin(self, name: str, group: str = "", *, optional: bool = False) -> PluginTable:
         """Return what counts for a plugin, its switches whichever way they are set.
@@ -311,8 +310,16 @@ class _Own(Section):
         return tuple(name for name in names if self.plugin(name).required)
 
 
+class _WhenGiven:
+    """Marks a section, so that what checks it is built when it is first given values and not with all others."""
+
+    def __get_pydantic_core_schema__(self, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return a schema that asks the section's own model, whose errors pydantic takes over with their places."""
+        return core_schema.no_info_plain_validator_function(source.model_validate)
+
+
 def _sections() -> dict[str, Any]:
-    """Return the fields of the sections that plugins bring; where the host has one of the name, its keys and theirs.
+    """Return the sections: the host's own and those that plugins bring, keys of both in one where both have it.
 
     Those of the host's own package only: nothing of others is imported before settings say so.
     """
@@ -322,7 +329,8 @@ def _sections() -> dict[str, Any]:
         name = point.name.partition(".")[0]
         known = brought.get(name) or getattr(_Own.model_fields.get(name), "annotation", None)
         brought[name] = model if known is None else create_model(known.__name__, __base__=(known, model))
-    return {name: (model, model()) for name, model in brought.items()}
+    own: dict[str, Any] = {name: field.annotation for name, field in _Own.model_fields.items() if not field.metadata}
+    return {name: (Annotated[model, _WhenGiven()], model.model_construct()) for name, model in (own | brought).items()}
 
 
 if TYPE_CHECKING:

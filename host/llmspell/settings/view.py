@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from pydantic import BaseModel
 
 from llmspell_hookspecs.keys import flatten, join, split
 from llmspell_hookspecs.masking import mask
@@ -63,12 +64,24 @@ class SettingRow(Struct, frozen=True):
 
 def plain(loaded: LoadedSettings, section: str = "") -> Any:
     """Return a section, or all, as fresh dicts and lists; None if there is no such section."""
-    value = mask(loaded.settings.model_dump())
+    value: Any = loaded.settings
     for name in split(section) if section else ():
-        if not isinstance(value, dict) or name not in value:
+        table = _fields(value) if isinstance(value, BaseModel) else value
+        if not isinstance(table, Mapping) or name not in table:
             return None
-        value = value[name]
-    return value
+        value = table[name]
+    return mask(_opened(value))
+
+
+def _fields(model: BaseModel) -> dict[str, Any]:
+    return {**{name: getattr(model, name) for name in type(model).model_fields}, **(model.__pydantic_extra__ or {})}
+
+
+def _opened(value: Any) -> Any:
+    """Return each model as a table; what pydantic itself does that with takes longer to build than all else to open."""
+    if isinstance(value, BaseModel):
+        value = _fields(value)
+    return {name: _opened(item) for name, item in value.items()} if isinstance(value, Mapping) else value
 
 
 def rows(loaded: LoadedSettings) -> Iterator[SettingRow]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +19,7 @@ from llmspell_hookspecs.errors import line_of_error, text_of_error
 from llmspell_hookspecs.services import Tools
 from llmspell_hookspecs.values import thaw
 from llmspell_plugins.commands.meant import meant
+from llmspell_plugins.tool_index import ToolIndex, fits
 
 from .tool_answer import show_answer
 
@@ -45,15 +46,36 @@ def tool_list(invocation: Invocation, category: str, tag: str) -> None:
     """List the tools, by category."""
 
     async def use(host: CommandHost) -> list[dict[str, Any]]:
-        found = [dict(item) for item in await host.get(Tools).discover(category, tag)]
-        if category and not found:
-            known = sorted({item["category"] for item in await host.get(Tools).discover()})
-            if category not in known:
-                raise click.UsageError(f"there is no category {category!r}; there are {', '.join(known)}")
-        return sorted(found, key=lambda item: (item["category"], item["name"]))
+        found = await host.get(Tools).discover(category, tag)
+        return _by_category(found, category, found or await host.get(Tools).discover())
 
+    every = _indexed(invocation)
+    if every is None:
+        rows = invocation.run(use)
+    else:
+        rows = _by_category([told for told in every if fits(told, category, tag)], category, every)
     columns = ("name", "category", "level", "version", "description")
-    invocation.show_rows(invocation.run(use), columns, empty="there are no such tools")
+    invocation.show_rows(rows, columns, empty="there are no such tools")
+
+
+def _by_category(
+    found: Iterable[Mapping[str, Any]], category: str, every: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows of a listing; a category that no tool has is refused."""
+    known = sorted({told["category"] for told in every})
+    if category and category not in known:
+        raise click.UsageError(f"there is no category {category!r}; there are {', '.join(known)}")
+    return [dict(told) for told in sorted(found, key=lambda told: (told["category"], told["name"]))]
+
+
+def _indexed(invocation: Invocation) -> list[dict[str, Any]] | None:
+    """What every tool tells of itself, if no plugin has a say in that and the index knows them all: without a host."""
+    unhooked = invocation.unhooked("tools")
+    if unhooked is None:
+        return None
+    index = ToolIndex(unhooked.cache_dir, unhooked.settings)
+    found = [index.find(info) for info in unhooked.plugins]
+    return None if None in found else [summary.told() for summary in found if summary is not None]
 
 
 @tool.command("info")

@@ -17,8 +17,7 @@ from llmspell_hookspecs.errors import PluginError
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.kind import Registry
 from llmspell_hookspecs.parameters import UnknownKey, unknown_keys
-
-from .index import ToolIndex, ToolSummary
+from llmspell_plugins.tool_index import ToolIndex, ToolSummary
 
 __all__ = ["ToolRegistry"]
 

@@ -61,11 +61,11 @@ from llmspell_hookspecs.tool import (
     ToolListing,
 )
 from llmspell_hookspecs.values import freeze, restore, thaw
+from llmspell_plugins.tool_index import ToolIndex, fits
 
 from .context import CallContext
 from .group import TOOLS
 from .hiding import hidden_input, hidden_model
-from .index import ToolIndex
 from .registry import ToolRegistry
 from .size import outgrows
 
@@ -339,11 +339,7 @@ class ToolRunner(ComponentKind):
         return self._tools.describe(name)
 
     async def _search(self, question: ToolDiscovery) -> ToolListing:
-        found = [
-            tool
-            for tool in self._tools.summaries()
-            if question.category in ("", tool["category"]) and _mentions(tool, question.tag)
-        ]
+        found = [told for told in self._tools.summaries() if fits(told, question.category, question.tag)]
         return ToolListing(tuple(found))
 
 
@@ -556,8 +552,8 @@ class _Call:
 
 
 def _open_index(services: Services) -> ToolIndex:
-    settings = services.get(SettingsAccess).plain()
-    return ToolIndex(services.get(ProjectFolder).cache("tools.json"), settings["plugins"], settings["tools"])
+    folder = services.get(ProjectFolder).cache("")
+    return ToolIndex(folder, services.get(SettingsAccess).plain())
 
 
 def _parameters(tool: Tool[Any], given: Any) -> Mapping[str, Any]:
@@ -624,8 +620,3 @@ def _masked(text: str, secrets: list[str]) -> str:
         else:
             text = text.replace(secret, "**********")
     return text
-
-
-def _mentions(tool: Mapping[str, Any], tag: str) -> bool:
-    text = " ".join([tool["name"], tool["description"], *tool["aliases"]])
-    return tag.lower() in text.lower()

@@ -29,12 +29,13 @@ from llmspell_hookspecs import HOOK_API_VERSION, SecurityLevel, Tool
 from llmspell_hookspecs.plugin import PluginInfo
 from llmspell_hookspecs.regular import read_regular, replace_regular
 
-__all__ = ["ToolIndex", "ToolSummary"]
+__all__ = ["ToolIndex", "ToolSummary", "fits"]
 
 _LOADED_NS: Final = time.time_ns()
 """Since when this process has been importing tools: a file that changed later may not be the one that was imported."""
 _COARSE_NS: Final = 20_000_000
 """How far the times of a file system may lag behind the clock."""
+_FILE: Final = "tools.json"
 _MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_ENTRIES: Final = 1000
 _MOST_FILES: Final = 2000
@@ -92,17 +93,16 @@ class ToolIndex:
     """What tools told, read from a file when it is first asked for.
 
     Args:
-        file: Where it lies.
-        plugins: The settings of plugins, on which the loading of any tool may depend.
-        tools: Those of tools, by name.
+        folder: Where the user's files lie that can be made again.
+        settings: All settings, plain: on those of plugins the loading of any tool may depend, on its own that of each.
     """
 
-    def __init__(self, file: Path, plugins: Any, tools: Mapping[str, Any]) -> None:
-        self._file = file
-        self._surroundings = _digest([HOOK_API_VERSION, sys.version, sys.prefix, _installed(), plugins])
-        self._tools = tools
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._file = folder / _FILE
+        self._surroundings = _digest([HOOK_API_VERSION, sys.version, sys.prefix, _installed(), settings["plugins"]])
+        self._tools: Mapping[str, Any] = settings["tools"]
         self._packages: dict[str, _Package | None] = {}
-        self._read = _entries(file)
+        self._read = _entries(self._file)
         self._found: dict[str, _Entry] = {}
         self._is_new = False
 
@@ -154,6 +154,12 @@ class ToolIndex:
         if name not in self._packages:
             self._packages[name] = _package(name)
         return self._packages[name]
+
+
+def fits(told: Mapping[str, Any], category: str, tag: str) -> bool:
+    """Return whether a tool that tells this of itself is of a category, and mentions a text; either may be empty."""
+    text = " ".join([told["name"], told["description"], *told["aliases"]])
+    return category in ("", told["category"]) and tag.lower() in text.lower()
 
 
 def _entries(file: Path) -> Mapping[str, _Entry]:

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from llmspell_hookspecs import Calls, FileAccess, InvalidInputError, script_method
+from llmspell_hookspecs.entropy import Entropy
 from llmspell_hookspecs.errors import ComponentNotFoundError
 from llmspell_hookspecs.language import ScriptLimits, ScriptObject, script_methods
 from llmspell_hookspecs.path_rules import PathJudge, PathRules
@@ -17,6 +18,7 @@ from llmspell_hookspecs.script import ScriptRun
 from llmspell_hookspecs.services import SettingsAccess
 from llmspell_hookspecs.tool import PathAccess
 from llmspell_plugins.languages.lua.language import Lua
+from llmspell_plugins.services.entropy import EntropyService
 from llmspell_plugins.tools.filesystem.file_operations import FileOperations, FileOperationsParameters
 from tool_caller import Context
 
@@ -216,6 +218,7 @@ class Run:
         self.host = Host()
         files = PathJudge(PathRules(read=(".",), write=(".",)), root)
         known: dict[type, Any] = {Calls: FileCalls(files), FileAccess: files, SettingsAccess: Settings(environment)}
+        known[Entropy] = EntropyService()
         services = Services(known)
         offered = {"Host": self.host, "print": Print(self.scope), **(globals or {})}
         self.interface = Interface(self.scope, services, ScriptLimits(**{**_ANY_SIZE, **limits}), offered)

@@ -244,6 +244,12 @@ class RunningOperation(Protocol):
     def ref(self) -> OperationRef:
         """Return what hooks are told of it."""
 
+    def asked(self) -> tuple[str, Any]:
+        """Return its id and what it was asked for before any hook changed that, while `Operations.tap` has anybody.
+
+        Of a check or a notice it is the operation around it; an empty id if there is none.
+        """
+
     def paused(self) -> AbstractContextManager[None]:
         """Return a block whose time counts against no deadline: of this operation, and of those that wait for it.
 

@@ -105,7 +105,7 @@ class Clock(Protocol):
     """The time, so that tests can set it."""
 
     def now_s(self) -> float:
-        """Return the seconds since the epoch."""
+        """Return the seconds since the epoch; in a replay, those that the operation was told when it ran first."""
 
     def monotonic_s(self) -> float:
         """Return seconds that only grow."""

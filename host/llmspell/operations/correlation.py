@@ -21,6 +21,7 @@ from llmspell_hookspecs.context import ComponentRef, OperationRef
 __all__ = ["CURRENT", "Frame", "RunnerLimits"]
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_UNASKED: Final = object()
 _AGES_S: Final = 1e9
 """Longer than any operation."""
 
@@ -78,6 +79,7 @@ class Frame(Struct, eq=False):
         paused_s: How long that was before.
         until_s: Until when it may take, once it was cancelled; what it forked has no more. On trio's clock.
         stopped: Why its deadline passes earlier than it would; empty if it does not.
+        subject: What it was asked for, before any hook changed that; kept while anybody is told of ends.
     """
 
     owner: Any
@@ -105,6 +107,7 @@ class Frame(Struct, eq=False):
     paused_s: float = 0.0
     until_s: float = inf
     stopped: str = ""
+    subject: Any = _UNASKED
 
     @property
     def id(self) -> str:
@@ -135,6 +138,13 @@ class Frame(Struct, eq=False):
         while frame is not None:
             yield frame
             frame = frame.parent
+
+    def asked(self) -> tuple[str, Any]:
+        """Return the id of the operation and what it was asked for; of what is no operation, of the one around it."""
+        for frame in self.upward():
+            if frame.subject is not _UNASKED:
+                return frame.id, frame.subject
+        return "", None
 
     def leads(self, key: Any) -> bool:
         """Return whether this operation, or one around it, leads the flight of this cache key."""

@@ -201,6 +201,8 @@ class Runner:
                 subject = operation.subject
                 course = await self._go_on(operation, frame, NO_CHAINS, generation, None, subject, subject, None, False)
                 return await go_on_after(course, value, failure)
+            if self.taps:
+                frame.subject = operation.subject
             if (
                 (chains is None or chains.straight)
                 and (operation.prepare is None or (operation.ready is not None and operation.as_of is generation))

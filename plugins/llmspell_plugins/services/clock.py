@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import trio
 
+from llmspell_hookspecs import Services
+from llmspell_hookspecs.entropy import Entropy
 from llmspell_hookspecs.services import Clock
 
 __all__ = ["HostClock"]
@@ -18,9 +20,12 @@ class HostClock:
     name: ClassVar[str] = "clock"
     provides: ClassVar[type[Any]] = Clock
 
+    def __init__(self, settings: None, services: Services) -> None:
+        self._entropy = services.get(Entropy)
+
     def now_s(self) -> float:
-        """Return the seconds since the epoch."""
-        return time.time()
+        """Return the seconds since the epoch; in a replay those on record."""
+        return self._entropy.draw("now_s", time.time)
 
     def monotonic_s(self) -> float:
         """Return seconds that only grow."""

@@ -33,6 +33,7 @@ from llmspell_hookspecs.agent import AgentConfig, AgentInfo, AgentKind, AgentSin
 from llmspell_hookspecs.agent_life import AgentPause, AgentRecovery
 from llmspell_hookspecs.agents import Agents, Turn
 from llmspell_hookspecs.context import ComponentRef, OperationRef
+from llmspell_hookspecs.entropy import Entropy
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError, ResourceLimitError, text_of_error
 from llmspell_hookspecs.event import Events
 from llmspell_hookspecs.fit import fit, thaw_fields
@@ -168,6 +169,9 @@ class AgentRunner(ComponentKind):
 
     async def create(self, config: AgentConfig | None = None, /, *, scope: str = "", **fields: Any) -> Handle:
         """Make an agent; see the contract's `Agents`."""
+        if not fields.get("name") and (config is None or not config.name):
+            made_up = self._services.get(Entropy).draw("agent", partial(secrets.token_hex, 4))
+            fields["name"] = f"agent_{made_up}"
         wanted = _config(config, fields)
         self._reserve(wanted.name, scope)
         made: list[Handle] = []
@@ -510,7 +514,7 @@ def _ref(name: str) -> ComponentRef:
 
 
 def _config(config: AgentConfig | None, fields: Mapping[str, Any]) -> AgentConfig:
-    name = str(fields.get("name") or (config.name if config is not None else "") or f"agent_{secrets.token_hex(4)}")
+    name = str(fields.get("name") or (config.name if config is not None else ""))
     given = {**fields, "name": name}
     if isinstance(given.get("api_key"), str):
         given["api_key"] = SecretStr(given["api_key"])

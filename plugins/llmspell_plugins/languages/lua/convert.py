@@ -60,9 +60,14 @@ def is_light(value: Any, weight: int = _PIECE) -> bool:
 
 
 class Crossing:
-    """Packs and unpacks the values of one script."""
+    """Packs and unpacks the values of one script.
+
+    Attributes:
+        sorts: Whether the mappings that Lua packed have their keys sorted, so that each run gives the same.
+    """
 
     def __init__(self, make_function: Callable[[int], LuaFunction]) -> None:
+        self.sorts = False
         self.objects = Objects()
         self._make_function = make_function
         self._encoder = msgspec.msgpack.Encoder(enc_hook=self._plain)
@@ -148,15 +153,23 @@ class Crossing:
 
     def unpack(self, payload: bytes) -> list[Any]:
         """Return the values that Lua packed."""
-        if len(payload) <= _FAST_BYTES:
-            values: list[Any] = self._decoder.decode(payload)
-            return values
-        return read_array(payload, self._extension)
+        values: list[Any] = (
+            self._decoder.decode(payload) if len(payload) <= _FAST_BYTES else read_array(payload, self._extension)
+        )
+        return _in_order(values) if self.sorts else values
 
     def _extension(self, code: int, data: memoryview) -> Any:
         if code == _FUNCTION:
             return self._make_function(struct.unpack(">q", data)[0])
         return self.objects.find(struct.unpack(">II", data)[0])
+
+
+def _in_order(value: Any) -> Any:
+    """Return a value with the keys of its mappings sorted: Lua has them in another order in each run."""
+    if type(value) is dict:
+        names = sorted(value, key=lambda key: (type(key).__name__, str(key)))
+        return {name: _in_order(value[name]) for name in names}
+    return [_in_order(item) for item in value] if type(value) is list else value
 
 
 def _check(value: Any) -> None:

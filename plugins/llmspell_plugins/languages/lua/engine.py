@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.resources
+import secrets
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
@@ -28,6 +29,8 @@ LOOP_STRIDE: Final = 100
 """Instructions between two counts. On the loop they are closer, since one instruction may copy megabytes."""
 
 _PARTS: Final = ("kernel", "pack", "objects", "patterns", "stdlib", "files", "prompt")
+_DRAWN: Final = "drawn"
+"""The part for a script that is recorded or replayed."""
 _FUNCTIONS: Final = (
     "autopsy",
     "call",
@@ -56,15 +59,15 @@ _CROSSING_BYTES: Final = 64 * 1024
 
 
 @functools.cache
-def _compiled() -> tuple[bytes, ...]:
-    """Return the kernel's parts as bytecode, made once for each process: compiling takes a millisecond each time."""
+def _compiled(*parts: str) -> tuple[bytes, ...]:
+    """Return parts of the kernel as bytecode, made once for each process: compiling takes a millisecond each time."""
     from lupa import lua54
 
     compiler = lua54.LuaRuntime(encoding=None).execute(
         b"return function(text) return string.dump(load(text, '=[host]', 't')) end"
     )
     folder = importlib.resources.files(__package__)
-    return tuple(compiler(folder.joinpath(f"{part}.lua").read_bytes()) for part in _PARTS)
+    return tuple(compiler(folder.joinpath(f"{part}.lua").read_bytes()) for part in parts)
 
 
 def _refuse(_target: object, name: object, _writing: bool) -> NoReturn:
@@ -79,6 +82,7 @@ class Engine:
         instructions: How many it may run, 0 for any number.
         check: Returns why the slice must end, or None.
         ask: Returns a question of the script at once, as bytes.
+        draws: Whether what is different in each run is drawn from the host, as ``drawn``.
     """
 
     def __init__(
@@ -87,6 +91,8 @@ class Engine:
         instructions: int,
         check: Callable[[], bytes | None],
         ask: Callable[[bytes, int, bytes, bytes], bytes],
+        *,
+        draws: bool = False,
     ) -> None:
         from lupa import lua54
 
@@ -101,13 +107,15 @@ class Engine:
             attribute_filter=_refuse,
             max_memory=_KERNEL_BYTES,
         )
-        self._kernel: dict[str, Any] = self._load(check, ask)
+        self._kernel: dict[str, Any] = self._load(check, ask, (*_PARTS, _DRAWN) if draws else _PARTS)
         self._kernel["set_instruction_limit"](min(instructions, _MOST))
         self._memory_bytes = memory_bytes
         self._own_bytes: int = self._lua.get_memory_used()
         self.allow(None)
 
-    def _load(self, check: Callable[[], bytes | None], ask: Callable[..., bytes]) -> dict[str, Any]:
+    def _load(
+        self, check: Callable[[], bytes | None], ask: Callable[..., bytes], parts: Sequence[str]
+    ) -> dict[str, Any]:
         def check_with_room() -> bytes | None:
             why = check()
             if why is not None:
@@ -121,8 +129,9 @@ class Engine:
 
         kernel = self._lua.execute(b"return {}")
         kernel[b"host_check"], kernel[b"host_ask"], kernel[b"host_settle"] = check_with_room, ask_with_room, self.settle
+        kernel[b"host_seed"] = secrets.randbits(62)
         load = self._lua.execute(b"local K = ... return function(part) load(part, '=[host]', 'b')(K) end", kernel)
-        for part in _compiled():
+        for part in _compiled(*parts):
             load(part)
         return {name: kernel[name.encode()] for name in _FUNCTIONS}
 

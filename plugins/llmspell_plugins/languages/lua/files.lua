@@ -461,7 +461,8 @@ function K.withhold(name)
   K.host_settle()
   local kept
   if name == "os" then
-    kept = { clock = clock, date = K.env.os.date, difftime = difftime, time = time }
+    local whole = K.env.os
+    kept = { clock = whole.clock, date = whole.date, difftime = whole.difftime, time = whole.time }
   end
   K.env[name] = kept
 end

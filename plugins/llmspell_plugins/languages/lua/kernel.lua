@@ -39,6 +39,7 @@ local waiting = setmetatable({}, weak)
 local strides = setmetatable({}, weak)
 local origins = setmetatable({}, weak)
 local depths = setmetatable({}, weak)
+local current
 local dead, dead_where, dead_trace
 local stride = 250  -- what a slice allows
 local width, row = NARROW, 0  -- what the script just now gets of it: see `look`
@@ -483,11 +484,16 @@ local function start(id, most, body, ...)
   begin_slice(most)
   local co = watch(create(body))
   tops[co] = true
-  threads[id] = co
+  threads[id], current = co, co
   return report(id, resume(co, ...))
 end
 
 K.start = start
+
+-- The coroutine of which a slice runs.
+function K.top()
+  return current
+end
 
 -- Lets the next slice begin with nothing spent.
 function K.renew(most)
@@ -536,6 +542,7 @@ function K.proceed(id, most, answer)
   K.host_settle()
   begin_slice(most)
   local co = threads[id]
+  current = co
   keep_up(co)
   return report(id, resume(co, answer))
 end

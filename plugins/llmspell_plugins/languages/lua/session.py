@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from llmspell_hookspecs.entropy import Entropy
 from llmspell_hookspecs.errors import ScriptError
 from llmspell_hookspecs.language import ScriptInterface, ScriptObject
 from llmspell_hookspecs.script import ScriptRun
@@ -143,7 +144,10 @@ class Session:
     async def open(self) -> None:
         """Make the runtime, off the loop: the first one in a process loads the library."""
         inline, callback_s = self._limits.slices == "loop", self._limits.callback_s
-        make = partial(Engine, self._limits.memory_bytes, self._limits.instructions, self._budget.check, self._desk.ask)
+        draws = self._interface.services.get(Entropy).is_kept
+        limits, ask = self._limits, self._desk.ask
+        make = partial(Engine, limits.memory_bytes, limits.instructions, self._budget.check, ask, draws=draws)
+        self._crossing.sorts = draws
         self._engine = make() if inline else await trio.to_thread.run_sync(make)
         self._engine.limit_values(self._limits.value_items, self._limits.value_bytes)
         self._slices = Slices(self._engine, self._budget, callback_s, inline)

@@ -453,6 +453,9 @@ function math.ldexp(x, exponent)
   return x * 2.0 ^ whole
 end
 
+-- Lua seeds by the second and by where things lie, which several runtimes of one second may share.
+real_math.randomseed(K.host_seed, 0)
+
 env.string, env.table, env.utf8, env.math = string, table, utf8, math
 env.coroutine = {
   close = K.close, create = K.create, isyieldable = K.isyieldable, resume = K.resume, running = K.running,

@@ -16,12 +16,14 @@ import os
 import secrets
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import trio
 from msgspec import Struct
 
 from llmspell_hookspecs import Calls, FileAccess, LlmspellError, ToolError
+from llmspell_hookspecs.entropy import Entropy
 from llmspell_hookspecs.errors import line_of_error
 from llmspell_hookspecs.language import ScriptInterface
 from llmspell_hookspecs.secret import is_secret_name
@@ -62,6 +64,7 @@ class System:
 
     def __init__(self, interface: ScriptInterface) -> None:
         self._interface = interface
+        self._entropy = interface.services.get(Entropy)
         self._files: dict[int, _File] = {}
         self._last = 0
         self._operations: dict[str, Callable[..., Awaitable[Any]]] = {
@@ -85,7 +88,8 @@ class System:
         if question == "sleep":
             return await trio.sleep(arguments[0])
         if question == "read_line":
-            line = await trio.to_thread.run_sync(self._interface.scope.read_line, abandon_on_cancel=True)
+            read = partial(self._entropy.draw, "read_line", self._interface.scope.read_line)
+            line = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
             return None if line is None else f"{line}\n"
         try:
             return await self._operations[question](*arguments)
@@ -101,7 +105,16 @@ class System:
         """Return a question that takes no time, on whatever thread."""
         if question == "print":
             return self._interface.scope.write(_text(arguments[0]))
-        return self._variable(_text(arguments[0]))
+        if question == "drawn":
+            return self._drawn(*arguments)
+        name = _text(arguments[0])
+        if is_secret_name(name):  # no record holds its value
+            return self._variable(name)
+        return self._entropy.draw(f"getenv {name}", partial(self._variable, name))
+
+    def _drawn(self, name: str, value: Any = None) -> Any:
+        """Return what a script draws, by what it is in this run."""
+        return self._entropy.draw(name, partial(secrets.randbits, 63) if name == "seed" else lambda: value)
 
     def close(self) -> None:
         """Let go of all files."""
@@ -216,7 +229,9 @@ class System:
             raise ValueError("os.tmpname: no folder may be written; allow one in security.paths")
         usual = str(await trio.Path(tempfile.gettempdir()).resolve())
         inside = any(os.path.commonpath((usual, root)) == root for root in roots)
-        path = os.path.join(usual if inside else roots[0], f"lua_{secrets.token_hex(8)}")
+        path = os.path.join(
+            usual if inside else roots[0], f"lua_{self._entropy.draw('tmpname', partial(secrets.token_hex, 8))}"
+        )
         await self._operate("write", path=path, input="")
         return path
 

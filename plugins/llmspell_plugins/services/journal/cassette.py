@@ -18,7 +18,7 @@ from llmspell_hookspecs.journal import JournalReport
 from .chunk import Head
 from .content import Content, plain_of
 from .reading import Volume
-from .record import Written, WrittenAnswer, WrittenBody
+from .record import Written, WrittenAnswer, WrittenBody, WrittenDraws
 
 __all__ = ["read_cassette", "write_cassette"]
 
@@ -81,6 +81,8 @@ def _line(record: Written, volume: Volume, numbers: dict[str, int]) -> dict[str,
             }
             for each in record.answers
         ],
+        "asked": record.asked,
+        "draws": [[each.stage, each.name, _plain_value(each.values)] for each in record.draws],
     }
 
 
@@ -88,7 +90,10 @@ def _plain(held: Content, volume: Volume) -> Any:
     if not held.is_whole:
         message = f"cassette: {volume.id} holds what cannot be served; keep values plain, and journal.content full"
         raise InvalidInputError(message, field="content")
-    value = plain_of(held, volume.blobs.get)
+    return _plain_value(plain_of(held, volume.blobs.get))
+
+
+def _plain_value(value: Any) -> dict[str, Any]:
     packed = msgspec.msgpack.encode(value)
     try:
         if msgspec.msgpack.encode(msgspec.json.decode(msgspec.json.encode(value))) == packed:
@@ -125,6 +130,11 @@ def _record(line: dict[str, Any]) -> Written:
                 None if each["subject"] is None else _content(each["subject"]),
             )
             for each in line["answers"]
+        ),
+        asked=line.get("asked", ""),
+        draws=tuple(
+            WrittenDraws(stage, name, tuple(msgspec.msgpack.decode(_content(values).data)))
+            for stage, name, values in line.get("draws", ())
         ),
     )
 

@@ -91,6 +91,11 @@ class Encoder:
         self._encode = msgspec.msgpack.Encoder(enc_hook=self._plain).encode
         self._sort = msgspec.msgpack.Encoder(enc_hook=self._plain, order="deterministic").encode
 
+    @property
+    def is_full(self) -> bool:
+        """Whether values are recorded as they are."""
+        return self._clean is None and not self._shape
+
     def encode(self, value: Any, about: Any = None) -> Content:
         """Return a value as it is recorded.
 

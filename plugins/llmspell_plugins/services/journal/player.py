@@ -11,19 +11,20 @@ It is longer than most because serving and comparing share what was found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import trio
 from msgspec import Struct
 
 from llmspell_hookspecs.errors import InvalidInputError, LlmspellError, OperationError, StorageError
-from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody
+from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody, RunningOperation
 from llmspell_hookspecs.replay import Difference, Divergence, ReplayOptions, ReplayReport
 
 from .aliases import Aliases
 from .comparison import compare, differences, put, steady, without
 from .content import Content, Encoder, decoded, failure_facts, plain_of
+from .draws import Draws
 from .failures import error_of
 from .playing import LIVE, PLAYING, WITHIN
 from .reading import Volume, paths_of
@@ -33,6 +34,8 @@ from .secrets import Secrets
 __all__ = ["Player"]
 
 _MOST: Final = 100
+_ALIKE: Final = 200
+"""So many equal requests below one body are looked through for the one in the same words."""
 _BY_NAME: Final = frozenset({"Retry", "Cache", "Skipped", "Fork", "Continue"})
 """Answers of which only the name is compared: their delays and keys may differ."""
 
@@ -44,6 +47,14 @@ class _Place(Struct, eq=False):
     index: int = -1
     attempts: int = 0
     diverged: bool = False
+    is_inside: bool = False
+    is_reserved: bool = False
+    """Whether it was found by what it was asked for before hooks changed that: one of them has drawn something."""
+
+    @property
+    def stage(self) -> int:
+        """How far it is; see `Watched`."""
+        return 2 * self.attempts - self.is_inside
 
 
 class Player:
@@ -75,9 +86,14 @@ class Player:
             self._below.setdefault((within, record.kind, record.component), []).append(index)
         self._check()
         self._digests = [self._digest_on_record(record) for record in volume.records]
+        self._alike: dict[tuple[str, str, str, str], list[int]] = {}
+        for key, indices in self._below.items():
+            for index in indices:
+                self._alike.setdefault((*key, self._digests[index]), []).append(index)
         self._used: set[int] = set()
         self._covered: set[str] = set()
         self._running: dict[str, _Place] = {}
+        self._draws = Draws(volume.records)
         self._by_id = {record.id: record for record in volume.records}
         self._aliases = Aliases()
         self._counts = {"operations": 0, "served": 0, "live": 0, "missed": 0}
@@ -96,8 +112,9 @@ class Player:
             raise self._stopped
         await trio.lowlevel.checkpoint()
         place = self._running.get(ref.id)
-        if place is None:
+        if place is None or (place.is_reserved and not self._is_kept(place, kind, running.subject)):
             place = self._running[ref.id] = self._place(running)
+        place.is_reserved = False
         place.attempts += 1
         body = self._body(running, place)
         if body is None:
@@ -113,12 +130,43 @@ class Player:
 
     def _place(self, running: RunningBody) -> _Place:
         kind, component = running.kind, running.component.name
-        index = self._find(self._above(), kind.name, component, self._digest(kind, running.subject))
+        index = self._find(self._above(), kind, component, running.subject)
         if index is None:
             return _Place(None)
-        record = self.volume.records[index]
-        self._aliases.learn(running.subject, lambda: plain_of(record.request, self._blobs))
-        return _Place(record, index)
+        place = _Place(self.volume.records[index], index)
+        self._learn(place, running.subject)
+        return place
+
+    def _is_kept(self, place: _Place, kind: OperationKind, subject: Any) -> bool:
+        """Return whether what was reserved for an operation is its record; else it is given back."""
+        if self._digests[place.index] in self._digest(kind, subject):
+            self._learn(place, subject)
+            return True
+        self._used.discard(place.index)
+        return False
+
+    def _learn(self, place: _Place, subject: Any) -> None:
+        record = place.record
+        if record is not None:
+            self._aliases.learn(subject, lambda: plain_of(record.request, self._blobs))
+
+    def draw(self, running: RunningOperation, name: str, make: Callable[[], Any]) -> Any:
+        """Return what an operation drew when it ran first; what it did not draw then is made, the time is its end's."""
+        id, subject = running.asked()
+        if not id:
+            return make()
+        place = self._running.get(id)
+        if place is None:
+            asked = self._both(self._aliases.told(subject))
+            component = self._aliases.told(running.address.partition(":")[2])
+            index = self._draws.early(self._above(), component, asked, self._used)
+            if index is None:
+                return make()
+            self._used.add(index)
+            place = self._running[id] = _Place(self.volume.records[index], index, is_reserved=True)
+        if place.record is None:
+            return make()
+        return self._draws.next(place.record, place.stage, name, make)
 
     def _above(self) -> str:
         """Return the id on record of the body that runs here; ``?`` for one that is not on record."""
@@ -129,15 +177,32 @@ class Player:
         return "?" if place.record is None else place.record.id
 
     def _find(
-        self, within: str, kind: str, component: str, digests: tuple[str, str], *, ran: bool | None = None
+        self, within: str, kind: OperationKind, component: str, subject: Any, *, ran: bool | None = None
     ) -> int | None:
-        for index in self._below.get((within, kind, self._aliases.told(component)), ()):
-            if index not in self._used and self._digests[index] in digests:
-                if ran is not None and bool(self.volume.records[index].bodies) is not ran:
-                    continue
-                self._used.add(index)
+        """Return which record is of an operation; of several that its kind takes for the same, that asked likewise."""
+        name, records = self._aliases.told(component), self.volume.records
+        found = [
+            index
+            for digest in dict.fromkeys(self._digest(kind, subject))
+            for index in self._alike.get((within, kind.name, name, digest), ())
+            if index not in self._used and (ran is None or bool(records[index].bodies) is ran)
+        ]
+        if not found:
+            return None
+        best = found[0] if len(found) == 1 else self._likewise(found[:_ALIKE], subject)
+        self._used.add(best)
+        return best
+
+    def _likewise(self, found: Sequence[int], subject: Any) -> int:
+        """Return which of some operations was asked in the same words, volatile ones apart; the first if none was."""
+        actual, volatile = self._aliases.told(steady(subject)), getattr(type(subject), "volatile", ())
+        for index in found:
+            was = plain_of(self.volume.records[index].request, self._blobs)
+            if isinstance(was, Mapping):
+                was = {name: item for name, item in was.items() if name not in volatile}
+            if was == actual:
                 return index
-        return None
+        return found[0]
 
     def _body(self, running: RunningBody, place: _Place) -> WrittenBody | None:
         """Return the run of the body on record that is this one; None if it is not."""
@@ -204,9 +269,11 @@ class Player:
 
     async def _run(self, running: RunningBody, place: _Place) -> Any:
         token = WITHIN.set(running.operation.id)
+        place.is_inside = True
         try:
             return await running.run()
         finally:
+            place.is_inside = False
             WITHIN.reset(token)
 
     async def _run_live(self, running: RunningBody, place: _Place) -> Any:
@@ -289,7 +356,9 @@ class Player:
         if kind is None or kind.sync:
             return
         self._counts["operations"] += 1
-        place = self._running.pop(ref.id, None) or self._denied(ended, kind)
+        place = self._running.pop(ref.id, None)
+        if place is None or (place.is_reserved and not self._is_kept(place, kind, ended.asked)):
+            place = self._denied(ended, kind)
         record = place.record
         if record is None or (self._stopped is not None and not place.diverged and ended.status != record.status):
             return
@@ -306,11 +375,10 @@ class Player:
 
     def _denied(self, ended: EndedOperation, kind: OperationKind) -> _Place:
         """Return the place of an operation that ended before its body."""
-        digest = self._digest(kind, ended.asked)
-        within = self._above()
-        index = self._find(within, kind.name, ended.component.name, digest, ran=False)
+        within, name = self._above(), ended.component.name
+        index = self._find(within, kind, name, ended.asked, ran=False)
         if index is None:
-            index = self._find(within, kind.name, ended.component.name, digest)
+            index = self._find(within, kind, name, ended.asked)
         if index is not None:
             return _Place(self.volume.records[index], index)
         if self._stopped is None:

@@ -22,6 +22,7 @@ __all__ = [
     "Written",
     "WrittenAnswer",
     "WrittenBody",
+    "WrittenDraws",
     "identity_digest",
     "packed",
     "unpacked",
@@ -54,11 +55,24 @@ class Watched(Struct):
         within: The id of the operation whose body it began in; empty for none.
         order: When it was first seen, among all others.
         bodies: The runs of its body.
+        is_inside: Whether one of them goes on.
+        is_early: Whether something was drawn before its body ran.
+        asked: What it was asked for then, before any hook changed that.
+        drawn: What was drawn, and at which stage.
     """
 
     within: str
     order: int
     bodies: list[Ran] = []
+    is_inside: bool = False
+    is_early: bool = False
+    asked: Any = None
+    drawn: list[tuple[int, str, Any]] = []
+
+    @property
+    def stage(self) -> int:
+        """How far it is: 0 before its body, 1 in it, 2 behind it, 3 in its second attempt ..."""
+        return 2 * len(self.bodies) - self.is_inside
 
 
 class WrittenBody(Struct, frozen=True, array_like=True):
@@ -81,6 +95,14 @@ class WrittenAnswer(Struct, frozen=True, array_like=True):
     subject: Content | None = None
 
 
+class WrittenDraws(Struct, frozen=True, array_like=True):
+    """What an operation drew under a name at a stage (see `Watched`), in order."""
+
+    stage: int
+    name: str
+    values: tuple[Any, ...]
+
+
 class Written(Struct, frozen=True, array_like=True):
     """A record; see `JournalRecord` for most fields.
 
@@ -89,6 +111,8 @@ class Written(Struct, frozen=True, array_like=True):
         order: When it was first seen, among all others.
         digest: Of what was asked.
         left: What left, if that is not what the last body yielded.
+        asked: The digest of what it was asked for before hooks changed that, if they drew anything; else empty.
+        draws: What was drawn within it; see `Entropy`.
     """
 
     id: str
@@ -108,6 +132,8 @@ class Written(Struct, frozen=True, array_like=True):
     bodies: tuple[WrittenBody, ...]
     left: Content | None
     answers: tuple[WrittenAnswer, ...] = ()
+    asked: str = ""
+    draws: tuple[WrittenDraws, ...] = ()
 
     @property
     def outcome(self) -> Content:
@@ -162,7 +188,16 @@ def write_record(ended: EndedOperation, watched: Watched, at_s: float, encoder: 
         bodies=bodies,
         left=left,
         answers=tuple([_answer(answer, encoder) for answer in ended.answers]),
+        asked=encoder.digest(watched.asked) if watched.is_early else "",
+        draws=_draws(watched, encoder) if watched.drawn and encoder.is_full else (),
     )
+
+
+def _draws(watched: Watched, encoder: Encoder) -> tuple[WrittenDraws, ...]:
+    rows: dict[tuple[int, str], list[Any]] = {}
+    for stage, name, value in watched.drawn:
+        rows.setdefault((stage, name), []).append(encoder.text(value) if isinstance(value, str) else value)
+    return tuple([WrittenDraws(stage, name, tuple(values)) for (stage, name), values in rows.items()])
 
 
 def _answer(answer: HookAnswer, encoder: Encoder) -> WrittenAnswer:

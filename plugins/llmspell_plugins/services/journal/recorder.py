@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from time import perf_counter_ns
+from contextlib import suppress
+from time import perf_counter_ns, time
 from typing import Any, Final
 
+from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.context import OperationRef
-from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody
-from llmspell_hookspecs.services import Clock
+from llmspell_hookspecs.operation import EndedOperation, OperationKind, RunningBody, RunningOperation
+from llmspell_hookspecs.values import freeze
 
 from .playing import PLAYING, WITHIN
 from .record import Ran, Watched
@@ -23,7 +25,9 @@ from .writer import Item, Writer
 __all__ = ["Recorder"]
 
 _CAUSES: Final = 10_000
-"""Of so many causes, the newest, the session is known."""
+"""Of so many causes, the newest, the session is known; so many operations may have drawn before their bodies."""
+_DRAWS: Final = 100_000
+"""So many draws of one operation are kept, the first."""
 
 
 class Recorder:
@@ -31,7 +35,7 @@ class Recorder:
 
     Args:
         writer: Takes them.
-        clock: Tells when.
+        running: Returns the operation that runs.
         sessions: Whether only those of sessions count.
         replayed: Returns whether an operation belongs to a replay.
 
@@ -39,15 +43,23 @@ class Recorder:
         held_up: How often one waited for room.
     """
 
-    def __init__(self, writer: Writer, clock: Clock, *, sessions: bool, replayed: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        running: Callable[[], RunningOperation],
+        *,
+        sessions: bool,
+        replayed: Callable[[str], bool],
+    ) -> None:
         self.held_up = 0
         self._writer = writer
-        self._now_s = clock.now_s
+        self._asks = running
         self._sessions = sessions
         self._replayed = replayed
         self._running: dict[str, Watched] = {}
+        self._early: dict[str, None] = {}
         self._caused: dict[str, str] = {}
-        self._orders = itertools.count(int(clock.now_s() * 1e6))  # so that those of a later process come later
+        self._orders = itertools.count(int(time() * 1e6))  # so that those of a later process come later
 
     def watch(
         self, kind: OperationKind, ref: OperationRef, subject: Any
@@ -59,12 +71,14 @@ class Recorder:
         ran = Ran(order, subject, perf_counter_ns())
         watched = self._running.get(id)
         if watched is None:
-            self._running[id] = Watched(WITHIN.get(), order, [ran])
+            watched = self._running[id] = Watched(WITHIN.get(), order, [ran])
         else:
             watched.bodies.append(ran)
+        watched.is_inside = True
         token = WITHIN.set(id)
 
         def settle(value: Any, error: BaseException | None) -> None:
+            watched.is_inside = False
             ran.began_ns = perf_counter_ns() - ran.began_ns
             WITHIN.reset(token)
             if error is None:
@@ -85,18 +99,48 @@ class Recorder:
     def tap(self, ended: EndedOperation) -> None:
         """Hand over an operation that has ended."""
         ref, kind = ended.operation, ended.of
+        watched = self._running.pop(ref.id, None)
+        if self._early:
+            self._early.pop(ref.id, None)
         if (kind is not None and kind.sync) or PLAYING.get():
             return
         session = self._session_of(ref)
         if self._sessions and not session:
             return
-        watched = self._running.pop(ref.id, None)
         if self._replayed(ref.correlation_id):
             return
         if watched is None:
             watched = Watched(WITHIN.get(), next(self._orders))
         id = session or ref.correlation_id.removeprefix("c-")
-        self._writer.add(Item(id, bool(session), ended, watched, self._now_s()))
+        self._writer.add(Item(id, bool(session), ended, watched, time()))
+
+    def draw(self, name: str, make: Callable[[], Any]) -> Any:
+        """Make what is drawn, and keep it with the operation that runs."""
+        value = make()
+        try:
+            id, subject = ("", None) if PLAYING.get() else self._asks().asked()
+        except (AttributeError, LookupError):  # nothing runs
+            return value
+        if id:
+            watched = self._running.get(id)
+            if watched is None:
+                watched = self._begin_early(id, subject)
+            if len(watched.drawn) < _DRAWS:
+                watched.drawn.append((watched.stage, name, value))
+        return value
+
+    def _begin_early(self, id: str, subject: Any) -> Watched:
+        """Begin an operation in which a hook draws before its body runs."""
+        if len(self._early) >= _CAUSES:  # of a task that outlives its operation, which nobody will tell of again
+            oldest = next(iter(self._early))
+            del self._early[oldest]
+            if oldest in self._running and not self._running[oldest].bodies:
+                del self._running[oldest]
+        self._early[id] = None
+        watched = self._running[id] = Watched(WITHIN.get(), next(self._orders))
+        with suppress(InvalidInputError):  # it is refused later on, by the operation itself
+            watched.asked, watched.is_early = freeze(subject), True
+        return watched
 
     def _session_of(self, ref: OperationRef) -> str:
         """Return the session of an operation, or of what set it off: a handler of an event carries none itself."""

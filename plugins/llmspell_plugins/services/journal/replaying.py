@@ -9,7 +9,7 @@ Invariant: in a replay no socket is opened but by what runs live. Nothing of it 
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, ClassVar, Final
 
@@ -17,6 +17,7 @@ import trio
 
 from llmspell_hookspecs import Calls, InvalidInputError, LlmspellError, Services, State
 from llmspell_hookspecs.context import ComponentRef
+from llmspell_hookspecs.entropy import Entropy
 from llmspell_hookspecs.errors import ComponentNotFoundError, StorageError, line_of_error
 from llmspell_hookspecs.journal import Journal
 from llmspell_hookspecs.operation import EndedOperation, Operation, OperationKind, Operations, RunningBody
@@ -30,7 +31,7 @@ from .cassette import read_cassette
 from .comparison import compare
 from .content import plain_of
 from .player import Player
-from .playing import PLAYING
+from .playing import LIVE, PLAYING
 from .reading import Volume, paths_of
 from .record import Written
 from .secrets import Secrets
@@ -153,6 +154,7 @@ class ReplayService:
             stack.callback(self._forget, number)
             stack.callback(operations.stand_in(self._stand_in))
             stack.callback(operations.tap(self._tap))
+            stack.callback(self._services.get(Entropy).let(self._draw))
             token = PLAYING.set(number)
             stack.callback(PLAYING.reset, token)
             hermetic.begin()
@@ -209,6 +211,15 @@ class ReplayService:
             return await player.stand_in(running)
         finally:
             PLAYING.reset(token)
+
+    def _draw(self, name: str, make: Callable[[], Any]) -> Any:
+        if PLAYING.get() == LIVE:
+            return make()
+        running = self._services.get(Operations).running()
+        if running is None:
+            return make()
+        _, player = self._player(running.ref().correlation_id)
+        return make() if player is None else player.draw(running, name, make)
 
     def _tap(self, ended: EndedOperation) -> None:
         if ended.of is not _REPLAY:

@@ -17,6 +17,7 @@ import trio
 from msgspec import Struct
 
 from llmspell_hookspecs import LlmspellError, Services, Storage
+from llmspell_hookspecs.entropy import Entropy
 from llmspell_hookspecs.errors import ComponentNotFoundError, StorageError
 from llmspell_hookspecs.journal import (
     Journal,
@@ -75,7 +76,8 @@ class JournalService:
                 self.storage, self._new_encoder(), self.secrets, most, about, content, problem, self._hold_up
             )
             only = self._settings.record == "sessions"
-            self._recorder = Recorder(self._writer, self._clock, sessions=only, replayed=self.correlations.__contains__)
+            running = services.get(Operations).running
+            self._recorder = Recorder(self._writer, running, sessions=only, replayed=self.correlations.__contains__)
 
     def _new_encoder(self) -> Callable[[], Encoder]:
         content = self._settings.content
@@ -92,6 +94,7 @@ class JournalService:
             operations = self._services.get(Operations)
             self._stack.callback(operations.tap(self._recorder.tap))
             self._stack.callback(operations.watch(self._recorder.watch))
+            self._stack.callback(self._services.get(Entropy).let(self._recorder.draw))
         return self
 
     def _hold_up(self, full: bool) -> None:

@@ -542,3 +542,27 @@ async def operate(host: Host, body: Any, deadline_s: float | None) -> Any:
     call = ToolCall("echo", {"text": "plain"}, "utility", "safe")
     operations = host.get(Operations)
     return await operations.run(kind, ComponentRef("tool", "echo", "tool:echo"), call, run, deadline_s=deadline_s)
+
+
+@pytest.mark.parametrize("body", list(BODIES))
+async def test_who_watches_bodies_is_told_the_same_where_nobody_keeps_a_journal(body: str) -> None:
+    told = []
+    for full in (False, True):
+        seen: Seen = []
+
+        def watch(kind: OperationKind, ref: Any, subject: Any, seen: Seen = seen) -> Callable[..., None]:
+            return lambda value, error: seen.append((kind.name, plain(subject), plain(value), type(error).__name__))
+
+        async with opened(*tools(BODIES[body], [])) as host:
+            leave = host.get(Operations).watch(watch)
+            if full:
+                host.hooks.register("around_tool_execution", enclose, kind="wrap", name="wrap", match="echo")
+            with suppress(Exception):
+                await host.call("tool:echo", {"text": "plain"})
+            leave()
+            with suppress(Exception):
+                await host.call("tool:echo", {"text": "plain"})
+        told.append(seen)
+
+    assert told[0] == told[1]
+    assert len(told[0]) == 1

@@ -202,6 +202,29 @@ def test_long_modules_say_why() -> None:
     assert unexplained == []
 
 
+MOST_LINES_OF_THE_HOST = 12_500
+MOST_LINES_OF_A_FUNCTION = 80
+
+
+def test_the_host_does_not_grow() -> None:
+    lines = {path: path.read_text().count("\n") for path in modules("llmspell")}
+
+    assert max(lines.values()) > 100
+    assert sum(lines.values()) < MOST_LINES_OF_THE_HOST, "a capability is a plugin: bring it in plugins/"
+
+
+def test_no_function_is_longer_than_a_reader_keeps_in_mind() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in all_modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MOST_LINES_OF_A_FUNCTION
+    ]
+
+    assert long == []
+
+
 WALL_CLOCKS = {"perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "time", "time_ns"}
 MAY_READ_A_CLOCK = {"chat_server.py", "storage_child.py", "terminal.py", "waiting.py"}
 """Where tests wait for others and give up at last."""

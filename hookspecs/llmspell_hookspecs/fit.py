@@ -16,11 +16,13 @@ from .bounds import ATOMS, FEW, LARGEST, TooManyItemsError, check_bounds, too_de
 from .errors import InvalidInputError
 from .secret import keep_hidden
 from .spelling import told
-from .values import freeze, is_kept, restore
+from .values import freeze, is_kept, restore, shape_of
 
 __all__ = ["bound", "fit", "freeze_fields", "name_after", "plain", "renew", "thaw_fields", "without_refused"]
 
 T = TypeVar("T")
+_NONE: Final[tuple[Any, ...]] = ()
+"""There is one empty tuple only."""
 _MAPPINGS: Final = frozenset({dict, MappingProxyType})
 
 
@@ -92,19 +94,21 @@ def renew(value: T, where: str | Addressed, what: str, most: int = LARGEST) -> T
     """
     if type(value) in ATOMS:
         return value
-    if isinstance(value, Struct) and type(value).__struct_config__.frozen:  # flat, as most results are
-        fresh: dict[str, Any] | None = None
-        names = value.__struct_fields__
-        for index, field in enumerate(structs.astuple(value)):
+    shape = shape_of(type(value))
+    if shape is not None and shape.frozen:  # flat, as most results are
+        found = structs.astuple(value)  # type: ignore[arg-type]
+        fields: list[Any] | None = None
+        for index, field in enumerate(found):
             kind = type(field)
-            if kind in ATOMS or field == ():
+            if kind in ATOMS or field is _NONE:
                 continue
             if kind in _MAPPINGS and not field:
-                fresh = {} if fresh is None else fresh
-                fresh[names[index]] = {}
+                if fields is None:
+                    fields = list(found)
+                fields[index] = {}
             elif not is_kept(field):
                 return thaw_fields(freeze_fields(value, where, what, most))
-        return value if fresh is None else structs.replace(value, **fresh)
+        return value if fields is None else shape.make(*fields)
     return thaw_fields(freeze_fields(value, where, what, most))
 
 

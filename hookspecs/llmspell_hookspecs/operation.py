@@ -381,7 +381,7 @@ class Operations(Protocol):
         """
 
     def watch(self, function: BodyWatch, /) -> Callable[[], None]:
-        """Call a function as each body begins and ends, at each attempt; returns what takes it out. Tap, too."""
+        """Call a function as each body begins and ends, at each attempt; returns what takes it out."""
 
     def stand_in(self, function: StandIn, /) -> Callable[[], None]:
         """Ask a function for what each body yields; it may run the body. Returns what takes it out.

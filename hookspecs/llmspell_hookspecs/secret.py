@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from .values import FrozenList, FrozenMapping
 
-__all__ = ["HiddenText", "hide", "hide_item", "holds_secret", "is_secret_name", "keep_hidden", "reveal"]
+__all__ = ["HiddenText", "hide", "hide_item", "holds_secret", "is_secret_name", "keep_hidden", "reveal", "tells"]
 
 _BARE: Final = frozenset({int, float, bool, type(None)})
 """Nothing of these types is hidden."""
@@ -90,8 +90,8 @@ def hide_item(key: Any, item: Any, names: Names = "telling") -> Any:
     """Return a frozen value with its secrets hidden, as it stands under a key of a mapping."""
     if type(item) in _BARE:
         return item
-    tells = type(key) is str and (_tells(key) if names == "telling" else _may_tell(key))
-    return hide(item, "all" if tells else names)
+    hidden = type(key) is str and (tells(key) if names == "telling" else _may_tell(key))
+    return hide(item, "all" if hidden else names)
 
 
 def _hidden_items(value: Mapping[Any, Any], names: Names) -> dict[Any, Any] | None:
@@ -107,7 +107,8 @@ def _hidden_items(value: Mapping[Any, Any], names: Names) -> dict[Any, Any] | No
 
 
 @lru_cache(maxsize=4096)
-def _tells(name: str) -> bool:
+def tells(name: str) -> bool:
+    """Return whether a name means nothing but a secret."""
     return _TELLING.search(name) is not None
 
 
@@ -201,7 +202,7 @@ def holds_secret(value: Any) -> bool:
 def _is_secret(name: Any, item: Any) -> bool:
     if type(item) in _BARE:
         return False
-    return holds_secret(item) or (type(name) is str and _tells(name) and hide(item, "all") is not item)
+    return holds_secret(item) or (type(name) is str and tells(name) and hide(item, "all") is not item)
 
 
 def _each(value: tuple[Any, ...], change: Callable[[Any], Any]) -> tuple[Any, ...]:

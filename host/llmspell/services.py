@@ -7,9 +7,9 @@ the runner. Whatever can be called has an address, ``kind:name``, and that leads
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import trio
 from msgspec import convert
@@ -248,7 +248,8 @@ def flow_limit(settings: Settings) -> TokenRate | None:
     return None if rate is None else TokenRate(rate, settings.events.source_burst)
 
 
-Run = Callable[[str, Any, CallOptions], Awaitable[Any]]
+Run = Callable[[str, Any, CallOptions], Coroutine[Any, Any, Any]]
+_AS_EVER: Final = CallOptions()
 """Runs the component of a name, as the contract's `ComponentKind` does."""
 
 
@@ -274,6 +275,8 @@ class Addresses:
         key: str = "",
     ) -> Coroutine[Any, Any, Any]:
         """Run any component by its address; see the contract's `Calls`."""
+        if deadline_s is None and not (apart or lenient or key):
+            return self._call(address, input, _AS_EVER)
         return self._call(address, input, CallOptions(deadline_s, apart=apart, lenient=lenient, key=key))
 
     def __call__(
@@ -282,11 +285,12 @@ class Addresses:
         """Run a call for a hook: the runner's way in."""
         return self._call(call.address, call.input, CallOptions(None, hops, started, call.scope))
 
-    async def _call(self, address: str, given: Any, options: CallOptions) -> Any:
-        kind, separator, name = address.partition(":")
+    def _call(self, address: str, given: Any, options: CallOptions) -> Coroutine[Any, Any, Any]:
+        kind, _, name = address.partition(":")
         run = self._runs.get(kind)
-        if run is None or not separator or not name:
-            kinds = ", ".join(f"{known}:<name>" for known in sorted(self._runs))
-            message = f"address {address!r}: it leads nowhere; write {kinds}"
-            raise ComponentNotFoundError(message, address=address)
-        return await run(name, given, options)
+        return self._nowhere(address) if run is None or not name else run(name, given, options)
+
+    async def _nowhere(self, address: str) -> NoReturn:
+        kinds = ", ".join(f"{known}:<name>" for known in sorted(self._runs))
+        message = f"address {address!r}: it leads nowhere; write {kinds}"
+        raise ComponentNotFoundError(message, address=address)

@@ -63,6 +63,7 @@ class Frame(Struct, eq=False):
         scopes: The runs of scripts that it descends from.
         nested: How many operations are around it, those of other hosts among them.
         top: The outermost operation around it; None at the root.
+        baggage: What it and all within it carry.
         number: Unique within the runner, once the id was read; 0 until then.
         attempt: From 1.
         flights: The cache keys that it leads.
@@ -72,7 +73,6 @@ class Frame(Struct, eq=False):
         branches: At the root, how many functions run beside each other within it.
         turns: At the root, who of its forks and branches begins or is cancelled next; None while they are few.
         correlation: Shared by all that one cause set off; empty for one of its own, and read at the root only.
-        baggage: What it and all within it carry.
         limit: What ends it at its deadline, with a ``deadline`` on trio's clock; None if nothing does.
         pauses: How many blocks run whose time does not count.
         paused_at_s: Since when.
@@ -91,6 +91,7 @@ class Frame(Struct, eq=False):
     scopes: tuple[str, ...] = ()
     nested: int = 0
     top: Frame | None = None
+    baggage: Mapping[str, str] = _NOTHING
     number: int = 0
     attempt: int = 1
     flights: tuple[Any, ...] = ()
@@ -100,7 +101,6 @@ class Frame(Struct, eq=False):
     exhausted: bool = False
     branches: int = 0
     turns: Any = None
-    baggage: Mapping[str, str] = _NOTHING
     limit: Any = None
     pauses: int = 0
     paused_at_s: float = 0.0
@@ -190,16 +190,15 @@ class Frame(Struct, eq=False):
         """Return this frame as it stands within another: what begins in it descends from both."""
         if around is None or around.owner is not self.owner:
             return self
-        scopes = (*around.scopes, *self.scopes)
-        frame = _Within(
-            self.owner, around, self.component, 0, self.language, around.depth, scopes, around.nested, around.root
-        )
-        frame.baggage = around.baggage
-        return frame
+        scopes, root, carried = (*around.scopes, *self.scopes), around.root, around.baggage
+        depth, nested = around.depth, around.nested
+        return _Within(self.owner, around, self.component, 0, self.language, depth, scopes, nested, root, carried)
 
     def ref(self) -> OperationRef:
         """Return what hooks are told of it."""
-        own, root, parent, baggage = self.id, self.top or self, self.parent, self.baggage
+        if not self.number:  # as `id` does, which would cost a call
+            self.number = next(self.owner.numbers)
+        own, root, parent, baggage = f"{self.owner.prefix}-{self.number}", self.top or self, self.parent, self.baggage
         root_id = own if root is self else root.id
         correlation = root.correlation or f"c-{root_id}"
         session = baggage.get("session", "") if baggage else ""

@@ -66,6 +66,7 @@ class Chains(Struct, frozen=True):
         straight: Whether nobody but transforms, guards and observers before it is asked unless it fails, and nobody but
             sync observers is told of its end.
         waits: Whether any hook before it must be awaited.
+        on_record: Whether anybody keeps a journal, or watches bodies.
     """
 
     before: Chain | None
@@ -75,6 +76,7 @@ class Chains(Struct, frozen=True):
     heard: bool = False
     straight: bool = True
     waits: bool = False
+    on_record: bool = False
 
 
 NO_CHAINS: Final = Chains(None, None, None, None)
@@ -165,7 +167,7 @@ class Course(Struct, eq=False):
         if self._generation is house.as_of:
             return self.chains
         self._generation = house.as_of
-        old, new = self.chains, house.chains(self.operation.kind, self.frame.component.name) or NO_CHAINS
+        old, new = self.chains, house.chains(self.operation.kind, self.frame.component.name)
         self.chains = Chains(
             still_judging(old.before, new.before),
             new.around,

@@ -21,7 +21,7 @@ from types import CoroutineType, MappingProxyType
 from typing import Any, Final
 
 import trio
-from msgspec import structs
+from msgspec import Struct, structs
 
 from llmspell.hooks import Chain, HookRegistry, advance, advance_waiting, judge, observe
 from llmspell_hookspecs import Events, HookContext, InvalidInputError
@@ -42,7 +42,6 @@ from llmspell_hookspecs.operation import (
     EndedOperation,
     Operation,
     OperationKind,
-    RunningBody,
     StandIn,
     same,
 )
@@ -70,6 +69,7 @@ _ROOM: Final = 250
 """How many frames one operation needs at most, with its hooks and what tells of its failure."""
 _AS_IT_IS: Final = (None, same)
 """Where nothing is prepared, and nobody is shown the result, it leaves as the body made it."""
+_COMPLETED: Final = Outcome("completed")
 _current, _enter, _leave = CURRENT.get, CURRENT.set, CURRENT.reset
 """Bound once: Python 3.11 takes an imported name for a module, and would make a bound method at each call of one."""
 
@@ -77,6 +77,36 @@ _current, _enter, _leave = CURRENT.get, CURRENT.set, CURRENT.reset
 def _no_cache() -> ResultCache:
     message = "service ResultCache: nothing offers it; run this within a host"
     raise ComponentNotFoundError(message, address="ResultCache")
+
+
+class _Way(Struct):
+    """An operation on the straight path, with all that the course needs if it is to go on there.
+
+    Attributes:
+        operation: What was asked for.
+        frame: Where it stands among the running operations.
+        chains: The hooks around it.
+        generation: Of the runner's, as it began.
+        asked: The call as it came, frozen if anybody is shown it.
+        subject: The call as it runs.
+        context: What hooks before it were given, if there are any.
+        is_ready: Whether it is prepared.
+        began_s: Since when it runs, on trio's clock; None if it has no deadline.
+        ref: What is told of it, once somebody watches its body.
+        elapsed_ns: How long the body took.
+    """
+
+    operation: Operation
+    frame: Frame
+    chains: Chains
+    generation: object
+    asked: Any
+    subject: Any
+    context: HookContext[Any] | None = None
+    is_ready: bool = False
+    began_s: float | None = None
+    ref: OperationRef | None = None
+    elapsed_ns: int = 0
 
 
 class Runner:
@@ -127,10 +157,10 @@ class Runner:
         self.stand_ins: tuple[StandIn, ...] = ()
         self._nursery = nursery
         self.numbers = itertools.count(1)
-        self.limit(limits)
         self._turn = _TURNS
         self._baggage: Mapping[str, str] = MappingProxyType({})
-        self._kept: dict[OperationKind, dict[str, Chains | None]] = {}
+        self._kept: dict[OperationKind, dict[str, Chains]] = {}
+        self.limit(limits)
         registry.on_change.append(self._changed)
 
     async def execute(self, operation: Operation, /) -> Any:
@@ -151,24 +181,10 @@ class Runner:
             await trio.lowlevel.checkpoint()
         around = _current()
         if around is None:
-            frame = Frame(self, None, component, hops, operation.language or "python")
-            frame.baggage = self._baggage
+            frame = Frame(self, None, component, hops, operation.language or "python", 0, (), 0, None, self._baggage)
         else:
-            nested = around.nested + 1
-            hops = hops or around.hops  # else each redirected one could have what it calls redirected as often again
-            if around.owner is not self:
-                frame = Frame(self, None, component, hops, operation.language or "python", 0, (), nested)
-                frame.baggage = self._baggage
-            else:
-                scopes = () if operation.apart else around.scopes
-                language = operation.language or around.language
-                top = around.top or around
-                frame = Frame(self, around, component, hops, language, around.depth + 1, scopes, nested, top)
-                frame.baggage = around.baggage
-                if top.running >= self._descendants:
-                    raise self._crowded(frame)
-            if nested > self._depth or (nested >= _SHALLOW and _is_deep()):
-                raise self._refused(frame)
+            frame = self._within(around, component, hops, operation.language, apart=operation.apart)
+            hops = frame.hops
         if operation.baggage:
             frame.baggage = _carried(frame.address, frame.baggage, operation.baggage)
         if operation.scope:
@@ -180,42 +196,63 @@ class Runner:
             chains = self._kept[kind][component.name]
         except KeyError:
             chains = self._compile(kind, component.name)
+        subject, top = operation.subject, frame.top
+        if top is not None:
+            if top.running >= self._descendants:
+                raise self._crowded(frame)
+            top.running += 1
         token = _enter(frame)
-        if frame.top is not None:
-            frame.top.running += 1
-        limit_s = operation.deadline_s
+        limit_s, prepare = operation.deadline_s, operation.prepare
         try:
-            if chains is None and limit_s is None and operation.prepare is None and not (self._measured or self.taps):
+            if chains is NO_CHAINS and limit_s is None and prepare is None and not self._measured:
                 failure: BaseException | None = None  # the straight path at its shortest: nobody is asked or told
                 value: Any = None
                 try:
                     if operation.started is not None:
                         operation.started()
-                    value = await operation.body(operation.subject)
+                    value = await operation.body(subject)
                     if not (kind.to_result is same or type(value) is kind.result):
                         value = kind.to_result(value)
                     if self.as_of is generation or not self._is_awaited(operation):
                         return value
                 except BaseException as error:
                     failure = error
-                subject = operation.subject
-                course = await self._go_on(operation, frame, NO_CHAINS, generation, None, subject, subject, None, False)
-                return await go_on_after(course, value, failure)
-            if self.taps:
-                frame.subject = operation.subject
+                way = _Way(operation, frame, chains, generation, subject, subject)
+                return await self._go_on_after(way, value, failure)
+            if chains.on_record:
+                frame.subject = subject
             if (
-                (chains is None or chains.straight)
-                and (operation.prepare is None or (operation.ready is not None and operation.as_of is generation))
-                and (operation.leave is None or (operation.ready is not None and operation.as_of is generation))
-                and (limit_s is None or (limit_s > 0 and (chains is None or not chains.waits)))
+                chains.straight
+                and (
+                    (prepare is None and operation.leave is None)
+                    or (operation.ready is not None and operation.as_of is generation)
+                )
+                and (limit_s is None or (limit_s > 0 and not chains.waits))
                 and not self._measured
             ):
-                return await self._go_straight(operation, frame, chains or NO_CHAINS, generation)
-            return await run(Course(self, operation, frame, chains or NO_CHAINS, generation))
+                return await self._go_straight(_Way(operation, frame, chains, generation, subject, subject))
+            return await run(Course(self, operation, frame, chains, generation))
         finally:
             _leave(token)
-            if frame.top is not None:
-                frame.top.running -= 1
+            if top is not None:
+                top.running -= 1
+
+    def _within(
+        self, around: Frame, component: ComponentRef, hops: int = 0, language: str = "", *, apart: bool = False
+    ) -> Frame:
+        """Return the frame of what runs within an operation, which may be another host's."""
+        nested = around.nested + 1
+        hops = hops or around.hops  # else each redirected one could have what it calls redirected as often again
+        if around.owner is not self:
+            frame = Frame(self, None, component, hops, language or "python", 0, (), nested, None, self._baggage)
+        else:
+            scopes, language, top = () if apart else around.scopes, language or around.language, around.top or around
+            frame = Frame(
+                self, around, component, hops, language, around.depth + 1, scopes, nested, top, around.baggage
+            )
+        if nested > self._depth or (nested >= _SHALLOW and _is_deep()):
+            raise self._refused(frame)
+        return frame
 
     def run(
         self,
@@ -246,190 +283,206 @@ class Runner:
         operation = Operation(kind, component, subject, body, None, None, deadline_s, repeatable)
         return partial(self.execute, operation)
 
-    async def _go_straight(self, operation: Operation, frame: Frame, chains: Chains, generation: object) -> Any:
+    async def _go_straight(self, way: _Way) -> Any:
         """Run an operation that only transforms and guards stand before, and whose end only sync observers watch.
 
         Whatever answers anything, fails or is cancelled goes on in the full course from here, and so does what finds
-        that others came meanwhile: this is the same course for the case that nothing happens on it. It is one function
-        because each part in one of its own would cost what this path is there to save; only what is rare is elsewhere.
+        that others came meanwhile: this is the same course for the case that nothing happens on it. Who keeps a journal
+        is one more observer, for whom the chains were compiled anew.
         """
-        kind, chain, subject = operation.kind, chains.before, operation.subject
-        began_s = None if operation.deadline_s is None else trio.current_time()
-        context: HookContext[Any] | None = None
-        asked: Any = subject
-        answered = verdict = None
-        taps = self.taps
-        is_ready = judged = too_many = False
-        failure: BaseException | None = None
-        try:  # propose, prepare and approve
-            if chain is not None or (operation.show is None and (taps or chains is not NO_CHAINS)):
-                asked = subject = freeze_fields(subject, frame, "input", LARGEST if kind.sync else FEW)
-            if chain is not None:
-                context = HookContext(chain.name, subject, frame.component, frame.ref(), Metadata(), frame.language)
-                if chain.waits:
-                    answered = await advance_waiting(chain.transforms, 0, context)
-                else:
-                    answered = advance(chain.transforms, 0, context)
-            if answered is None and operation.ready is not None and self.as_of is generation:
-                subject = operation.ready(subject)
-                if operation.show is None:
-                    if taps or chains is not NO_CHAINS:
-                        subject = freeze_fields(subject, frame, "input", FEW)
-                elif context is not None or taps:
-                    subject = operation.show()
-                is_ready = True
-            if answered is None and chain is not None and chain.guards and self.as_of is generation:
-                if subject is not asked and context is not None:
-                    context = structs.replace(context, subject=subject)
-                judged = True
-                verdict = await judge(chain.guards, context)  # type: ignore[arg-type]
-        except TooManyItemsError:
-            if context is None:  # nobody has been asked about it yet
-                return await run(Course(self, operation, frame, chains, generation, began_s))
-            too_many = True
-        except BaseException as error:
-            failure = error
-        if (
-            answered is not None
-            or verdict is not None
-            or failure is not None
-            or too_many
-            or self.as_of is not generation
-        ):
-            course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
-            if verdict is not None:
-                course.keep_answer(verdict[0], verdict[1], subject)
-                failure = course.cancel(verdict[0], verdict[1], subject, verdict[2])
-            rest = rest_before(course, answered, failure, ready=is_ready, judged=judged)
-            return await go_on(course, decide, rest)
-        if chain is not None and chain.observers and context is not None:
-            interrupt: BaseException | None = None
-            try:
-                await observe(chain.observers, structs.replace(context, subject=subject, outcome=Outcome()))
-            except BaseException as error:  # a cancellation, or the user's own Ctrl-C: observers let nothing else leave
-                interrupt = error
-            if interrupt is not None or self.as_of is not generation:  # an observer may have brought a wrap
-                course = await self._go_on(
-                    operation, frame, chains, generation, began_s, asked, subject, context, is_ready
-                )
-                return await (go_on(course, run_told, None) if interrupt is None else go_on(course, lose, interrupt))
+        operation, frame, chains, generation = way.operation, way.frame, way.chains, way.generation
+        kind = operation.kind
+        if operation.deadline_s is not None:
+            way.began_s = trio.current_time()
+        rest: Coroutine[Any, Any, Any] | None = None
+        if chains.before is not None:
+            rest = await self._approve(way, chains.before)
+        elif chains is not NO_CHAINS or operation.ready is not None:
+            rest = self._prepare(way)
+        if rest is not None:
+            return await rest
         # Run: from here on the body may have begun, so all that ends it has an outcome to settle.
         started_ns = perf_counter_ns()
-        value: Any = NOTHING
-        shown: Any = NOTHING
-        seen: Any = NOTHING
-        ref: Any = None
-        settled: list[Callable[[Any, BaseException | None], object]] = []
-        elapsed_ns = 0
-        limit: trio.CancelScope | None = None
+        value = shown = NOTHING
+        settled: Sequence[Callable[[Any, BaseException | None], object]] = ()
+        failure: BaseException | None = None
         try:
             if operation.started is not None:
                 operation.started()
-            if taps:
-                ref = frame.ref() if context is None else context.operation
-                settled = watched(self, kind, ref, subject)
-            running = (operation.quick or operation.body)(subject)
+            if chains.on_record:
+                way.ref = frame.ref() if way.context is None else way.context.operation
+                settled = watched(self, kind, way.ref, way.subject)
+            running = (operation.quick or operation.body)(way.subject)
             if operation.quick is not None and type(running) is not CoroutineType:
                 value = running  # it did not wait, so nothing could have stopped it: a scope would cost 5 us
-            elif began_s is None:
+            elif way.began_s is None:
                 value = await running
             else:
-                limit = frame.limit = trio.CancelScope(deadline=began_s + operation.deadline_s)  # type: ignore[operator]
-                with limit:
+                frame.limit = trio.CancelScope(deadline=way.began_s + operation.deadline_s)  # type: ignore[operator]
+                with frame.limit:
                     value = await running
             if value is not NOTHING:
                 if not (kind.to_result is same or type(value) is kind.result):
                     value = kind.to_result(value)
-                fresh = chains is not NO_CHAINS or operation.ready not in _AS_IT_IS
-                asks = chains.after is not None and self.as_of is generation
-                if taps or asks:
-                    elapsed_ns = perf_counter_ns() - started_ns
+                if chains.on_record or (chains.after is not None and self.as_of is generation):
+                    way.elapsed_ns = perf_counter_ns() - started_ns
                     try:
-                        seen = freeze_fields(value, frame, "result", LARGEST if kind.sync else FEW)
-                        if not asks and fresh:
-                            value = thaw_fields(seen)
+                        shown = freeze_fields(value, frame, "result", LARGEST if kind.sync else FEW)
+                        value = thaw_fields(shown)
                     except TooManyItemsError:
-                        seen = await frozen(value, frame, "result")
-                        if not asks and fresh:
-                            value = await beside(seen, thaw_fields, seen)
-                    if asks:
-                        shown = seen
-                elif fresh:
-                    try:
-                        value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
-                    except TooManyItemsError:
-                        value = await renewed(value, frame, "result")
-                if seen is NOTHING and (self.as_of is generation or not self._is_awaited(operation)):
-                    return value
+                        shown = await frozen(value, frame, "result")
+                        value = await beside(shown, thaw_fields, shown)
+                else:
+                    if chains is not NO_CHAINS or operation.ready not in _AS_IT_IS:
+                        try:
+                            value = renew(value, frame, "result", LARGEST if kind.sync else FEW)
+                        except TooManyItemsError:
+                            value = await renewed(value, frame, "result")
+                    if self.as_of is generation or not self._is_awaited(operation):
+                        return value
         except BaseException as error:
             failure = error
         # Settle and end: here if all went well and nobody came meanwhile, else in the full course.
-        if failure is not None or value is not NOTHING:
+        if failure is None and shown is not NOTHING and (self.as_of is generation or not self._is_awaited(operation)):
             for each in settled:
-                each(seen, failure)
-        if shown is not NOTHING and failure is None and self.as_of is generation:
-            await _tell_end(operation, frame, chains.after, subject, context, shown, elapsed_ns)
-            if taps:
-                tell_taps(self, operation, frame, ref, subject, shown, elapsed_ns)
-            return await beside(shown, thaw_fields, shown)
-        if (
-            taps
-            and seen is not NOTHING
-            and failure is None
-            and (self.as_of is generation or not self._is_awaited(operation))
-        ):
-            tell_taps(self, operation, frame, ref, subject, seen, elapsed_ns)
+                each(shown, None)
+            if chains.after is not None and self.as_of is generation:
+                await self._tell_end(way, chains.after, shown)
+            if chains.on_record:
+                tell_taps(self, operation, frame, way.ref, way.subject, shown, way.elapsed_ns)
             return value
-        elapsed_ns = perf_counter_ns() - started_ns
-        course = await self._go_on(operation, frame, chains, generation, began_s, asked, subject, context, is_ready)
-        course.elapsed_ns = elapsed_ns
-        if limit is not None and isinstance(failure, Exception) and limit.cancel_called:
-            failure = course.deadline.instead_of(failure)
-        if failure is None and value is NOTHING:
-            failure = course.deadline.error()
-            for each in settled:
-                each(None, failure)
-        return await go_on_after(course, value, failure)
+        way.elapsed_ns = perf_counter_ns() - started_ns
+        return await self._go_on_after(way, value if shown is NOTHING else shown, failure, settled)
+
+    def _prepare(self, way: _Way) -> Coroutine[Any, Any, Any] | None:
+        """Prepare on the straight path where nobody is asked; returns what goes on in the full course, if it must."""
+        operation, chains = way.operation, way.chains
+        try:
+            if operation.show is None and chains is not NO_CHAINS:
+                most = LARGEST if operation.kind.sync else FEW
+                way.asked = way.subject = freeze_fields(operation.subject, way.frame, "input", most)
+            if operation.ready is not None:
+                _make_ready(way, operation.ready)
+        except TooManyItemsError:
+            return run(Course(self, operation, way.frame, chains, way.generation, way.began_s))
+        except BaseException as error:
+            return self._leave(way, None, None, error, judged=False)
+        return None
+
+    async def _approve(self, way: _Way, chain: Chain) -> Coroutine[Any, Any, Any] | None:
+        """Propose, prepare and approve on the straight path; returns what goes on in the full course, if it must."""
+        operation, frame, generation = way.operation, way.frame, way.generation
+        answered = verdict = context = failure = None
+        judged = too_many = False
+        try:
+            most = LARGEST if operation.kind.sync else FEW
+            way.asked = way.subject = subject = freeze_fields(operation.subject, frame, "input", most)
+            context = HookContext(chain.name, subject, frame.component, frame.ref(), Metadata(), frame.language)
+            way.context = context
+            if chain.waits:
+                answered = await advance_waiting(chain.transforms, 0, context)
+            elif chain.transforms:
+                answered = advance(chain.transforms, 0, context)
+            if answered is None and operation.ready is not None and self.as_of is generation:
+                _make_ready(way, operation.ready)
+            if answered is None and chain.guards and self.as_of is generation:
+                if way.subject is not subject:
+                    context = structs.replace(context, subject=way.subject)
+                judged = True
+                verdict = await judge(chain.guards, context)
+        except TooManyItemsError:
+            if context is None:  # nobody has been asked about it yet
+                return run(Course(self, operation, frame, way.chains, generation, way.began_s))
+            too_many = True
+        except BaseException as error:
+            failure = error
+        if answered or verdict or too_many or failure is not None or self.as_of is not generation:
+            return self._leave(way, answered, verdict, failure, judged=judged)
+        return await self._tell_before(way, chain) if chain.observers else None
+
+    async def _leave(
+        self, way: _Way, answered: Any, verdict: Any, failure: BaseException | None, *, judged: bool
+    ) -> Any:
+        """Go on in the full course before the body has begun, with what a hook answered or what went wrong."""
+        course = await self._go_on(way)
+        if verdict is not None:
+            course.keep_answer(verdict[0], verdict[1], way.subject)
+            failure = course.cancel(verdict[0], verdict[1], way.subject, verdict[2])
+        return await go_on(course, decide, rest_before(course, answered, failure, ready=way.is_ready, judged=judged))
+
+    async def _tell_before(self, way: _Way, chain: Chain) -> Coroutine[Any, Any, Any] | None:
+        """Tell the observers before it; returns what goes on in the full course, if it must."""
+        interrupt: BaseException | None = None
+        try:
+            context: Any = way.context
+            context = structs.replace(context, subject=way.subject, outcome=Outcome())
+            await observe(chain.observers, context)
+        except BaseException as error:  # a cancellation, or the user's own Ctrl-C: observers let nothing else leave
+            interrupt = error
+        if interrupt is None and self.as_of is way.generation:
+            return None
+        course = await self._go_on(way)  # an observer may have brought a wrap
+        return go_on(course, run_told, None) if interrupt is None else go_on(course, lose, interrupt)
+
+    async def _tell_end(self, way: _Way, chain: Chain, shown: Any) -> None:
+        """Tell the observers at the end of the straight path."""
+        operation, frame, before = way.operation, way.frame, way.context
+        if before is None:
+            subject = way.subject if operation.show is None else operation.show()
+            ref, metadata = way.ref or frame.ref(), Metadata()
+        else:
+            subject, ref, metadata = way.subject, before.operation, before.metadata
+        of, elapsed_ns = frame.component, way.elapsed_ns
+        last = HookContext(chain.name, shown, of, ref, metadata, frame.language, subject, elapsed_ns, _COMPLETED)
+        await observe(chain.observers, last)
 
     def _is_awaited(self, operation: Operation) -> bool:
         """Whether anybody is to be asked or told now that the body of an operation on the straight path has ended."""
-        chains = self.chains(operation.kind, operation.component.name)
-        waits = operation.release is not None or operation.leave is not None
-        return waits or (chains is not None and chains.after is not None)
+        after = self.chains(operation.kind, operation.component.name).after
+        return operation.release is not None or operation.leave is not None or after is not None
 
-    async def _go_on(
+    async def _go_on_after(
         self,
-        operation: Operation,
-        frame: Frame,
-        chains: Chains,
-        generation: object,
-        began_s: float | None,
-        asked: Any,
-        subject: Any,
-        context: HookContext[Any] | None,
-        is_ready: bool,
-    ) -> Course:
+        way: _Way,
+        value: Any,
+        failure: BaseException | None,
+        settled: Sequence[Callable[[Any, BaseException | None], object]] = (),
+    ) -> Any:
+        """Settle and end in the full course what the body yielded, or what it raised or was cut off by."""
+        scope = way.frame.limit
+        course = await self._go_on(way)
+        course.elapsed_ns = way.elapsed_ns
+        if scope is not None and isinstance(failure, Exception) and scope.cancel_called:
+            failure = course.deadline.instead_of(failure)
+        if failure is None and value is NOTHING:
+            failure = course.deadline.error()
+        for each in settled:
+            each(value if failure is None else None, failure)
+        return await go_on_after(course, value, failure)
+
+    async def _go_on(self, way: _Way) -> Course:
         """Return the course that goes on from here."""
-        course = Course(self, operation, frame, chains, generation, began_s)
+        operation, subject = way.operation, way.subject
+        course = Course(self, operation, way.frame, way.chains, way.generation, way.began_s)
         with trio.CancelScope(shield=True):  # those who are told of a cancellation are shown what was cancelled
-            course.offered = course.proposed = course.subject = await _shown(course, asked)
-            if is_ready and operation.show is not None:
+            course.offered = course.proposed = course.subject = await _shown(course, way.asked)
+            if way.is_ready and operation.show is not None:
                 subject = operation.show()
-            if subject is not asked:
+            if subject is not way.asked:
                 course.subject = await _shown(course, subject)
-        if context is not None:
-            course.follow(context)
+        if way.context is not None:
+            course.follow(way.context)
         return course
 
-    def chains(self, kind: OperationKind, component: str) -> Chains | None:
-        """Return who stands around operations of this kind of a component, and who listens; None for nobody."""
+    def chains(self, kind: OperationKind, component: str) -> Chains:
+        """Return who stands around operations of this kind of a component, and who listens."""
         try:
             return self._kept[kind][component]
         except KeyError:
             return self._compile(kind, component)
 
     def look_again(self) -> None:
-        """Look anew, at the next operation of each kind, who stands around it and who listens to its events."""
+        """Look anew, at the next operation of each kind, who stands around it and who listens or keeps a journal."""
         self._kept.clear()
         self.as_of = object()
 
@@ -454,47 +507,31 @@ class Runner:
 
     def tap(self, function: Callable[[EndedOperation], None], /) -> Callable[[], None]:
         """Call a function with each operation as it ends; see the contract's `Operations`."""
-
-        def each(ended: EndedOperation) -> None:  # so that the same function may stand there twice
-            function(ended)
-
-        def leave() -> None:
-            self.taps = tuple(tap for tap in self.taps if tap is not each)
-            self._look_closer()
-
-        self.taps = (*self.taps, each)
-        self._look_closer()
-        return leave
+        return self._join("taps", function)
 
     def stand_in(self, function: StandIn, /) -> Callable[[], None]:
         """Ask a function for what each body yields; see the contract's `Operations`."""
-
-        def each(running: RunningBody) -> Awaitable[Any]:
-            return function(running)
-
-        def leave() -> None:
-            self.stand_ins = tuple(stand_in for stand_in in self.stand_ins if stand_in is not each)
-            self._look_closer()
-
-        self.stand_ins = (*self.stand_ins, each)
-        self._look_closer()
-        return leave
+        return self._join("stand_ins", function)
 
     def watch(self, function: BodyWatch, /) -> Callable[[], None]:
         """Call a function as each body begins and ends; see the contract's `Operations`."""
+        return self._join("watches", function)
+
+    def _join(self, row: str, function: Callable[..., Any]) -> Callable[[], None]:
+        each = partial(function)  # so that the same function may stand there twice
 
         def leave() -> None:
-            self.watches = tuple(watch for watch in self.watches if watch is not function)
-            self.as_of = object()
+            setattr(self, row, tuple(one for one in getattr(self, row) if one is not each))
+            self._look_closer()
 
-        self.watches = (*self.watches, function)
-        self.as_of = object()
+        setattr(self, row, (*getattr(self, row), each))
+        self._look_closer()
         return leave
 
     def _look_closer(self) -> None:
         limits = self.limits
         self._measured = bool(limits.slow_ms is not None or limits.operation_time_s is not None or self.stand_ins)
-        self.as_of = object()
+        self.look_again()
 
     def close(self) -> None:
         """Run nothing from now on."""
@@ -512,8 +549,7 @@ class Runner:
 
     def settles(self, kind: OperationKind, component: str, /) -> bool:
         """Return whether anybody may change or withhold what an operation of this kind yields."""
-        chains = self.chains(kind, component)
-        chain = None if chains is None else chains.after
+        chain = self.chains(kind, component).after
         return chain is not None and bool(chain.transforms or chain.guards or chain.scripts)
 
     def current(self) -> OperationRef:
@@ -537,7 +573,7 @@ class Runner:
         scopes = () if frame is None or frame.owner is not self else frame.scopes
         return not scope or not scopes or scope in scopes
 
-    def _compile(self, kind: OperationKind, component: str) -> Chains | None:
+    def _compile(self, kind: OperationKind, component: str) -> Chains:
         if sum(map(len, list(self._kept.values()))) >= _CHAINS:
             self._kept.clear()
         kept = self._kept.setdefault(kind, {})  # before the hooks are read: a change from here on throws it away
@@ -546,8 +582,8 @@ class Runner:
         heard = is_heard(self.events, kind)
         straight = around is None and not heard and not (before and before.scripts) and _only_watches(after)
         waits = before is not None and any(hook.awaits for hook in before.hooks)
-        chains = Chains(before, around, after, error, heard, straight, waits)
-        compiled = kept[component] = None if chains == NO_CHAINS else chains
+        chains = Chains(before, around, after, error, heard, straight, waits, bool(self.taps or self.watches))
+        compiled = kept[component] = NO_CHAINS if chains == NO_CHAINS else chains
         return compiled
 
     def _refused(self, frame: Frame) -> Exception:
@@ -593,15 +629,11 @@ class Runner:
         if chain is None:
             return subject
         around = _current()
-        nested = 0 if around is None else around.nested + 1
-        around = around if around is not None and around.owner is self else None
-        depth, language = (0, "python") if around is None else (around.depth + 1, around.language)
-        scopes, top = ((), None) if around is None else (around.scopes, around.top or around)
-        asking = Frame(self, around, component, 0, language, depth, scopes, nested, top)
-        asking.baggage = self._baggage if around is None else around.baggage
-        if nested > self.limits.depth or (nested >= _SHALLOW and _is_deep()):
-            raise self._refused(asking)
-        frame = around or asking
+        if around is None:
+            asking = Frame(self, None, component, 0, "python", 0, (), 0, None, self._baggage)
+        else:
+            asking = self._within(around, component)
+        frame = around if around is not None and around.owner is self else asking
         context = HookContext(point, await frozen(subject), component, frame.ref(), Metadata(), frame.language)
         token = _enter(asking)
         try:
@@ -654,26 +686,15 @@ def _carried(where: str, before: Mapping[str, str], more: Mapping[str, str]) -> 
     return MappingProxyType({name: text for name, text in {**before, **more}.items() if text})
 
 
-async def _tell_end(
-    operation: Operation,
-    frame: Frame,
-    chain: Chain | None,
-    subject: Any,
-    context: HookContext[Any] | None,
-    shown: Any,
-    elapsed_ns: int,
-) -> None:
-    """Tell the observers at the end of the straight path."""
-    if chain is None:
-        return
-    if context is None:
-        subject = subject if operation.show is None else operation.show()
-        ref, metadata = frame.ref(), Metadata()
-    else:
-        ref, metadata = context.operation, context.metadata
-    outcome = Outcome("completed")
-    last = HookContext(chain.name, shown, frame.component, ref, metadata, frame.language, subject, elapsed_ns, outcome)
-    await observe(chain.observers, last)
+def _make_ready(way: _Way, ready: Callable[[Any], Any]) -> None:
+    """Prepare an operation at once."""
+    operation, chains, subject = way.operation, way.chains, ready(way.subject)
+    if operation.show is None:
+        if chains is not NO_CHAINS:
+            subject = freeze_fields(subject, way.frame, "input", FEW)
+    elif way.context is not None or chains.on_record:
+        subject = operation.show()
+    way.subject, way.is_ready = subject, True
 
 
 def _only_watches(chain: Chain | None) -> bool:

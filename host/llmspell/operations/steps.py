@@ -63,7 +63,7 @@ from llmspell_hookspecs.errors import (
 from llmspell_hookspecs.failure import changed_failure, failure_of, is_denied
 from llmspell_hookspecs.fit import fit, name_after, thaw_fields, without_refused
 from llmspell_hookspecs.foreign import as_error, let_pass
-from llmspell_hookspecs.operation import EndedOperation, Operation, OperationKind, RunningBody
+from llmspell_hookspecs.operation import EndedOperation, HookAnswer, Operation, OperationKind, RunningBody
 from llmspell_hookspecs.result_store import CacheKey, ResultStore, Stored
 from llmspell_hookspecs.results import Call
 from llmspell_hookspecs.secret import holds_secret
@@ -824,47 +824,33 @@ def _last_steps(course: Course, status: Status, subject: Any, started_ns: int) -
         yield course.ask("performance_threshold_exceeded", SlowOperation(elapsed_ms, slow_ms))
     if course.forks is not None:
         yield course.forks.finish(max(course.deadline.left_s(), course.house.limits.final_s))
-        for outcome in course.forks.outcomes():
-            why = "" if outcome.error is None else f": {outcome.error.message}"
-            course.note(None, "Fork", f"{outcome.call.address} {outcome.status}{why}")
+        for fork in course.forks.outcomes():
+            why = "" if fork.error is None else f": {fork.error.message}"
+            course.note(None, "Fork", f"{fork.call.address} {fork.status}{why}")
     if course.chains.heard:
         _announce_end(course, status, subject, (perf_counter_ns() - started_ns) / 1e6)
     if course.house.taps:
-        _tap(course, status, subject)
+        outcome = (course.outcome or Outcome()).ended(status, subject if isinstance(subject, Failure) else None)
+        answers, took_ns = tuple(course.answers), course.elapsed_ns
+        asked, frame = course.asked, course.frame
+        tell_taps(course.house, operation, frame, course.ref, asked, subject, took_ns, status, outcome, answers)
 
 
 def tell_taps(
-    house: Runner, operation: Operation, frame: Frame, ref: OperationRef, subject: Any, value: Any, elapsed_ns: int
+    house: Runner,
+    operation: Operation,
+    frame: Frame,
+    ref: Any,
+    asked: Any,
+    value: Any,
+    elapsed_ns: int,
+    status: Status = "completed",
+    outcome: Outcome = _COMPLETED,
+    answers: tuple[HookAnswer, ...] = (),
 ) -> None:
-    """Hand an operation that completed on the straight path to those who keep a journal."""
-    kind, language = operation.kind, frame.language
-    ended = EndedOperation(
-        kind.name, frame.component, ref, subject, "completed", value, _COMPLETED, elapsed_ns, language, (), kind
-    )
-    _hand_over(house, ended)
-
-
-def _tap(course: Course, status: Status, subject: Any) -> None:
-    """Hand the operation to those who keep a journal."""
-    operation, error = course.operation, subject if isinstance(subject, Failure) else None
-    outcome = (course.outcome or Outcome()).ended(status, error)
-    ended = EndedOperation(
-        operation.kind.name,
-        course.frame.component,
-        course.ref,
-        course.asked,
-        status,
-        subject,
-        outcome,
-        course.elapsed_ns,
-        course.frame.language,
-        tuple(course.answers),
-        operation.kind,
-    )
-    _hand_over(course.house, ended)
-
-
-def _hand_over(house: Runner, ended: EndedOperation) -> None:
+    """Hand an operation as it ended to those who keep a journal."""
+    kind, of, language = operation.kind, frame.component, frame.language
+    ended = EndedOperation(kind.name, of, ref, asked, status, value, outcome, elapsed_ns, language, answers, kind)
     for tap in house.taps:
         try:
             tap(ended)

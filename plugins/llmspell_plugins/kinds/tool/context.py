@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import trio
 from blake3 import blake3
+from msgspec import Struct
 
 from llmspell_hookspecs import Services, ToolCall, ToolError
 from llmspell_hookspecs.context import OperationRef
@@ -26,7 +27,7 @@ __all__ = ["CallContext"]
 _OPENING: Final = Lock()
 
 
-class CallContext:
+class CallContext(Struct, eq=False):
     """What one call of a tool is given.
 
     Attributes:
@@ -34,23 +35,13 @@ class CallContext:
         services: What the tool may use of the host.
     """
 
-    __slots__ = ("_account", "_call", "_frame", "_key", "_ref", "limits", "services")
-
-    def __init__(
-        self,
-        frame: RunningOperation,
-        limits: ToolLimits,
-        call: Callable[[], ToolCall],
-        services: Services,
-        key: str = "",
-    ) -> None:
-        self._frame = frame
-        self._ref: OperationRef | None = None
-        self.limits = limits
-        self._call = call
-        self.services = services
-        self._key = key
-        self._account: MemoryAccount | None = None
+    _frame: RunningOperation
+    limits: ToolLimits
+    _call: Callable[[], ToolCall]
+    services: Services
+    _key: str = ""
+    _ref: OperationRef | None = None
+    _account: MemoryAccount | None = None
 
     @property
     def operation(self) -> OperationRef:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, Secret, SecretBytes, SecretStr
 
 from llmspell_hookspecs import InvalidInputError, Tool
-from llmspell_hookspecs.secret import hide, hide_item
+from llmspell_hookspecs.secret import hide, hide_item, tells
 from llmspell_hookspecs.values import freeze
 
 __all__ = ["hidden_input", "hidden_model"]
@@ -26,10 +26,9 @@ def hidden_input(tool: Tool[Any], given: Mapping[str, Any]) -> Mapping[str, Any]
     declared = _declared(tool.parameters)
     changed: dict[str, Any] = {}
     for name, value in given.items():
-        kind = type(value)
-        if kind in _NUMBERS:
+        kind, names = type(value), declared.get(name, "any")
+        if kind in _NUMBERS or (kind is str and names == "telling" and "://" not in value):
             continue
-        names = declared.get(name, "any")
         try:
             frozen = value if kind is str else freeze(value)
         except InvalidInputError:  # the operation says so, to those who watch it
@@ -57,10 +56,11 @@ def _declared(parameters: type[BaseModel]) -> Mapping[Any, Any]:
     """Return, for each name of a parameter, which texts in it are hidden; see `hide`."""
     found: dict[Any, str] = {}
     for name, field in parameters.model_fields.items():
-        names = "all" if _holds_secret(field.annotation, set()) else "telling"
-        alias = field.validation_alias
+        secret, alias = _holds_secret(field.annotation, set()), field.validation_alias
         others = alias.choices if isinstance(alias, AliasChoices) else [alias, field.alias]
-        found.update({each: names for each in (name, *others) if isinstance(each, str)})
+        for each in (name, *others):
+            if isinstance(each, str):
+                found[each] = "all" if secret or tells(each) else "telling"
     return found
 
 

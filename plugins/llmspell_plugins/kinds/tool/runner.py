@@ -224,15 +224,17 @@ class _Prepared(Struct):
 
         Args:
             model: The parameters.
-            own: Whether nobody else has a part of them, and none has parts.
+            own: Whether they are what it gets, as they are, unless somebody else has a part of them.
             where: Whose they are, for the error.
             most: How many items are walked.
         """
+        items, extra, private = model.__dict__, model.__pydantic_extra__, model.__pydantic_private__
+        own = own and not extra and not private and _FLAT.issuperset(map(type, items.values()))
         self.fresh = model if own else None
-        self.undeclared = tuple(model.__pydantic_extra__ or ())
+        self.undeclared = tuple(extra) if extra else ()
         self._flat = None
-        if own and model.__pydantic_extra__ is None and model.__pydantic_private__ is None:
-            self._flat = (type(model), model.__dict__.copy(), frozenset(model.__pydantic_fields_set__))
+        if own and extra is None and private is None:
+            self._flat = (type(model), items.copy(), frozenset(model.__pydantic_fields_set__))
         else:
             self._frozen = freeze_fields(model, where, "parameters", most)
 
@@ -262,7 +264,7 @@ class ToolRunner(ComponentKind):
             given = hidden_input(tool, given)
         else:
             given = await self._operations.beside(given, hidden_input, tool, given)
-        call = _Call(house, plan, options.lenient, options.key)
+        call = _Call(house, plan, tool, options.lenient, options.key, _Prepared())
         result: ToolResult = await self._operations.execute(
             Operation(
                 TOOL,
@@ -343,25 +345,23 @@ class ToolRunner(ComponentKind):
         return ToolListing(tuple(found))
 
 
-class _Call:
+class _Call(Struct, eq=False):
     """One call on its way through `prepare`, body and `release`."""
 
-    __slots__ = ("_house", "_key", "_lenient", "_plan", "_prepared", "_tool")
-
-    def __init__(self, house: _House, plan: _Plan, lenient: bool, key: str) -> None:
-        self._house = house
-        self._plan = plan
-        self._tool = plan.tool
-        self._lenient = lenient
-        self._key = key
-        self._prepared = _Prepared()
+    _house: _House
+    _plan: _Plan
+    _tool: Tool[Any]
+    _lenient: bool
+    _key: str
+    _prepared: _Prepared
 
     def ready(self, call: ToolCall) -> ToolCall:
         """Validate, where the plan says that nothing else is to be done before it runs."""
         plan, given = self._plan, call.parameters
-        if type(given) is not MappingProxyType and not _is_flat(given):
+        flat = _is_flat(given)
+        if not flat and type(given) is not MappingProxyType:
             given = freeze_fields(given, plan, "input", FEW)  # unless a hook has seen it, nobody has done so
-        self._keep(self._validated(given), FEW)
+        self._keep(self._validated(given, flat=flat), FEW)
         self._prepared.limits = plan.limits
         return call
 
@@ -391,11 +391,11 @@ class _Call:
         await self._allocate(call, asker)
         return call
 
-    def _validated(self, parameters: Mapping[str, Any]) -> BaseModel:
+    def _validated(self, parameters: Mapping[str, Any], *, flat: bool = False) -> BaseModel:
         if self._lenient:
             parameters = without_keys(parameters, unknown_keys(self._tool.parameters, parameters))
         try:
-            return _validated(self._tool, parameters)
+            return _validated(self._tool, parameters, flat)
         except Exception:
             raise
         except BaseException as error:
@@ -409,7 +409,7 @@ class _Call:
 
     def _keep(self, model: BaseModel, most: int = LARGEST) -> None:
         """Keep all that the body will get."""
-        own = not self._plan.touches and _is_its_own(model)  # what names places is given them before it runs
+        own = not self._plan.touches  # what names places is given them before it runs
         self._prepared.keep(model, own, self._plan, most)
 
     def _shown(self, model: BaseModel) -> Any:
@@ -573,10 +573,10 @@ def _is_flat(parameters: Mapping[str, Any]) -> bool:
     return len(parameters) <= FEW and _FLAT.issuperset(map(type, parameters.values()))
 
 
-def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
+def _validated(tool: Tool[Any], parameters: Mapping[str, Any], flat: bool) -> BaseModel:
     secrets: list[str] = []
-    given = dict(parameters)
-    if not _FLAT.issuperset(map(type, given.values())):
+    given = dict(parameters)  # of its own: a validator may change it
+    if not flat:
         given = restore(reveal(given, secrets))
     try:
         return validate(tool.parameters, given)
@@ -603,13 +603,6 @@ def _validated(tool: Tool[Any], parameters: Mapping[str, Any]) -> BaseModel:
 def _touches(tool: Tool[Any]) -> bool:
     """Whether a tool may name paths or hosts; one may be given its ``access`` when it is made."""
     return getattr(tool.access, "__func__", None) is not Tool.access
-
-
-def _is_its_own(model: BaseModel) -> bool:
-    """Whether nobody but the host has a part of these parameters."""
-    if model.__pydantic_extra__ or model.__pydantic_private__:
-        return False
-    return _FLAT.issuperset(map(type, model.__dict__.values()))
 
 
 def _masked(text: str, secrets: list[str]) -> str:

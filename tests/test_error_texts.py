@@ -95,7 +95,7 @@ def _formatted(node: ast.AST) -> list[ast.expr]:
 
 
 _OPENED = {
-    "host/llmspell/cli/log.py": "the log, told where it fails",
+    "hookspecs/llmspell_hookspecs/log_lines.py": "the log, told where it fails",
     "host/llmspell/cli/verbs.py": "the head of a package's module, for its summary",
     "host/llmspell/plugins/discovery.py": "the metadata of packages, by importlib",
     "host/llmspell/settings/place.py": "a file of the host's own",

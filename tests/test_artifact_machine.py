@@ -1,4 +1,4 @@
-"""Random histories of artifacts: stored, deleted, stored at once with a sweep, collected, cut off at any write."""
+"""Random histories of artifacts: stored, deleted, collected, backed up and restored, cut off at any write."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from llmspell import Host
 from llmspell.settings import load_settings
 from llmspell_hookspecs.artifacts import ArtifactDraft, Artifacts
+from llmspell_hookspecs.backup import Backups
 from llmspell_hookspecs.errors import LlmspellError, StorageError
 from llmspell_hookspecs.services import Clock
 from llmspell_plugins.storage.memory import Memory
@@ -27,6 +28,8 @@ STEPS: Final = st.lists(
         st.tuples(st.just("delete"), st.integers(0, 20), st.integers(0, 2)),
         st.tuples(st.just("sweep"), st.just(0), st.integers(0, 3)),
         st.tuples(st.just("race"), st.integers(0, 4), st.just(0)),
+        st.tuples(st.just("backup"), st.integers(0, 1), st.integers(0, 1)),
+        st.tuples(st.just("restore"), st.integers(0, 5), st.integers(0, 3)),
     ),
     max_size=15,
 )
@@ -63,6 +66,8 @@ class History:
 
     def __init__(self, host: Host, artifacts: Artifacts, storage: Cut, folder: Path) -> None:
         self.artifacts, self.storage, self.folder = artifacts, storage, folder
+        self.backups = host.get(Backups)
+        self.made: list[tuple[str, dict[int, bytes]]] = []
         cast(Any, host.get(Clock)).now_s = lambda: storage.time_s
         self.kept: dict[int, bytes] = {}
 
@@ -111,6 +116,31 @@ class History:
             nursery.start_soon(self.artifacts.sweep, 0.0)
             nursery.start_soon(self.put, which)
 
+    async def backup(self, which: int) -> None:
+        made = await self.backups.create(incremental=bool(which))
+        self.made.append((made.id, dict(self.kept)))
+
+    async def restore(self, which: int) -> None:
+        """Go back; broken off, go on or back to what was there before."""
+        if not self.made:
+            return
+        id, kept = self.made[which % len(self.made)]
+        before = dict(self.kept)
+        try:
+            await self.backups.restore(id, backup_current=bool(which % 2))
+        except StorageError:
+            left, self.storage.left = self.storage.left, 0
+            assert not left
+            half_way = await self.storage.get("restore/marker")
+            if half_way is None:
+                kept = before
+            elif which % 2 and which > 2:
+                await self.backups.abandon()
+                kept = before
+            else:
+                await self.backups.resume()
+        self.kept = dict(kept)
+
     async def look(self) -> None:
         """All that was acknowledged is there as it was; what was cut off is there whole, or not at all."""
         found = {info.id.sequence: info for info in await self.artifacts.query()}
@@ -141,6 +171,8 @@ async def test_no_history_loses_what_is_referred_to_or_keeps_what_is_not(tmp_pat
         @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
         @given(steps=STEPS)
         def try_all(steps: list[tuple[str, int, int]]) -> None:
+            for old in (tmp_path / ".llmspell" / "backups").glob("*.lsb"):
+                old.unlink()
             history = History(host, artifacts, storage, tmp_path / ".llmspell" / "content")
             trio.from_thread.run(history.run, steps)
 

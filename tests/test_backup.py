@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,11 +23,14 @@ from llmspell import Host
 from llmspell.cli.main import main
 from llmspell.settings import load_settings
 from llmspell_hookspecs import InvalidInputError
+from llmspell_hookspecs.artifacts import ArtifactDraft, Artifacts
 from llmspell_hookspecs.backup import Backup, Backups
 from llmspell_hookspecs.errors import StorageError
 from llmspell_hookspecs.storage import Storages
+from llmspell_plugins.services.backup.file import BackupReader, BackupWriter
 from llmspell_plugins.services.backup.retention import decide
 from llmspell_plugins.services.backup.settings import BackupSettings
+from llmspell_plugins.services.vault.master import FILE, new_key, write_key
 from llmspell_testing.isolation import TemporarySettings, isolate
 
 
@@ -339,6 +344,81 @@ async def test_another_process_that_has_it_open_writes_nothing_meanwhile(tmp_pat
         await other.state.set("a", 3)
 
         assert await other.state.get("a") == 3
+
+
+# Contents that lie in files.
+
+
+LARGE = {name: random.Random(name).randbytes(3_000_000) for name in ("one", "two")}
+
+
+async def test_the_contents_of_artifacts_are_in_a_backup_and_back_in_their_places(tmp_path: Path) -> None:
+    async with project(tmp_path) as host:
+        backups, artifacts = host.get(Backups), await host.enter(Artifacts)
+        await artifacts.put(ArtifactDraft("one"), LARGE["one"])
+        first = await backups.create()
+        await artifacts.put(ArtifactDraft("two"), LARGE["two"])
+        await artifacts.put(ArtifactDraft("again"), LARGE["one"])
+        second = await backups.create(incremental=True)
+        shutil.rmtree(tmp_path / ".llmspell" / "content")
+        check = await backups.validate(second.id)
+        lost = await backups.create()
+        told = await backups.validate(lost.id)
+
+        done = await backups.restore(second.id)
+        report = await artifacts.verify()
+        names = {info.name: await artifacts.read("host", info.id.sequence) for info in await artifacts.query()}
+        await backups.restore(first.id)
+        left = [info.name for info in await artifacts.query()]
+
+    assert names == {"one": LARGE["one"], "two": LARGE["two"], "again": LARGE["one"]}
+    assert (report.missing, report.corrupt, done.contents) == ((), (), 2)
+    assert check.is_valid and second.is_incremental
+    assert 3_000_000 < second.size_bytes < 4_000_000  # what is in the first one is not in it again
+    assert told.warnings == ("the files of 2 contents were missing when it was made; see 'llmspell artifact verify'",)
+    assert left == ["one"]
+
+
+async def test_a_content_that_is_cut_out_of_a_backup_is_named(tmp_path: Path) -> None:
+    async with project(tmp_path) as host:
+        backups, artifacts = host.get(Backups), await host.enter(Artifacts)
+        await artifacts.put(ArtifactDraft("one"), LARGE["one"])
+        made = await backups.create()
+    file = tmp_path / "backups" / f"{made.id}.lsb"
+    with BackupReader(file) as reader:
+        rows, versions = [row for frame in reader.entries() for row in frame], reader.versions()
+        pieces = list(reader.contents())
+        header = reader.header
+    file.unlink()
+    writer = BackupWriter(file, header)
+    writer.add(rows)
+    writer.add_contents(pieces[:-1])
+    writer.finish(versions)
+
+    error = await told_of(tmp_path, file)
+
+    assert error == f"backup {made.id}: the content {pieces[0][0][:16]} is not whole in its files; nothing was changed"
+
+
+async def test_nothing_of_an_artifact_lies_open_beside_an_encrypted_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_key(tmp_path / "master.key", new_key())
+    monkeypatch.setenv(FILE, str(tmp_path / "master.key"))
+    text = b"in the clear " * 20_000
+    async with project(tmp_path, "encrypted") as host:
+        backups, artifacts = host.get(Backups), await host.enter(Artifacts)
+        info = await artifacts.put(ArtifactDraft("one"), text)
+        made = await backups.create()
+        await artifacts.delete("host", info.id.sequence)
+        await artifacts.sweep(0)
+        await backups.restore(made.id)
+        back = await artifacts.read("host", info.id.sequence)
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+    assert back == text
+    assert b"in the clear" not in written
+    assert not list((tmp_path / ".llmspell" / "content").rglob("*"))
 
 
 # What is kept.

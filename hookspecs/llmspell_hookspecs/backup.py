@@ -86,6 +86,7 @@ class Restored(Struct, frozen=True):
         unchanged: How many were as they were then.
         before: The backup that was made of what was there; empty for none.
         dry_run: Whether nothing was written.
+        contents: How many contents of artifacts, which lie in files, are among what it leads to.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Restored(Struct, frozen=True):
     unchanged: int = 0
     before: str = ""
     dry_run: bool = False
+    contents: int = 0
 
 
 class BackupDecision(Struct, frozen=True):

@@ -191,11 +191,13 @@ class Contents:
 
     Args:
         storage: Keeps what is known of them.
-        folder: Keeps them; None if the storage does.
+        folder: Keeps them; None if there is none.
+        in_files: Whether those that come go there, too.
     """
 
-    def __init__(self, storage: Storage, folder: Path | None) -> None:
+    def __init__(self, storage: Storage, folder: Path | None, *, in_files: bool = True) -> None:
         self._storage, self._folder = storage, folder
+        self._writes_to = folder if in_files else None
 
     # Storing.
 
@@ -207,7 +209,7 @@ class Contents:
             ResourceLimitError: It is too large.
             StorageError: It cannot be written.
         """
-        writer = _Writer(self._folder)
+        writer = _Writer(self._writes_to)
         try:
             if isinstance(content, str):
                 content = _utf8(content, where)
@@ -317,7 +319,8 @@ class Contents:
         """Return whether a content lies where it should, as large as it should be."""
         if known.data is not None or known.pieces:
             return True
-        return await trio.to_thread.run_sync(_size_of, self._file(hash)) == known.stored_bytes
+        size_bytes = -1 if self._folder is None else await trio.to_thread.run_sync(_size_of, self._file(hash))
+        return size_bytes == known.stored_bytes
 
     # Reading.
 
@@ -350,7 +353,7 @@ class Contents:
     async def _stored(self, hash: str, known: Known, where: str) -> bytes:
         if known.data is not None:
             return known.data
-        if not known.pieces:
+        if not known.pieces and self._folder is not None:
             return await trio.to_thread.run_sync(self._file(hash).read_bytes)
         found = [entry.value async for _, entry in self._storage.scan(f"{_key(hash)}/", limit=known.pieces + 1)]
         if len(found) != known.pieces:

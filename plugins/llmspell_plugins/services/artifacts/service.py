@@ -140,8 +140,10 @@ class ArtifactService:
                     backend = self._services.get(SettingsAccess).section("storage").backend
                     storage, folder = await self._services.get(Storages).open(), self._services.get(ProjectFolder)
                     lasts, place = backend != "memory", self._settings.place
-                    in_files = place == "files" or (place == "auto" and lasts)
-                    contents = Contents(storage, folder.data("content") if in_files else None)
+                    is_open = lasts and getattr(storage, "sealed", None) is None  # what is encrypted stays so
+                    in_files = place == "files" or (place == "auto" and is_open)
+                    files = folder.data("content") if in_files or lasts else None
+                    contents = Contents(storage, files, in_files=in_files)
                     self._opened = storage, contents, AuditTrail(storage, folder, self._settings.audit, lasts=lasts)
                     self._is_open.set()
         return self._opened

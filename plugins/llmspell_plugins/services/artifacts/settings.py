@@ -28,7 +28,7 @@ class ArtifactSettings(BaseModel):
     place: Literal["auto", "files", "storage"] = Field(
         default="auto",
         description="Where contents above 16 KiB lie: in files below `.llmspell/content`, or in the storage; "
-        "`auto` is files, but for the storage memory.",
+        "`auto` is files, but for the storage memory and for an encrypted one.",
     )
     audit: Literal["all", "changes", "off"] = Field(
         default="all", description="What is on record: all accesses, those that change or refuse something, or none."

@@ -13,7 +13,7 @@ from typing import Final, Self
 from llmspell_hookspecs.backup import BackupCheck
 from llmspell_hookspecs.errors import StorageError
 
-from .file import BackupReader, Header, Trailer
+from .file import BackupReader, Header, Piece, Trailer
 
 __all__ = ["Chain", "check_chain", "open_chain"]
 
@@ -50,6 +50,15 @@ class Chain:
                 for key, version, value in frame:
                     if final.get(key) == version:
                         yield key, value
+
+    def sizes(self) -> dict[str, int]:
+        """Return the size of each content's file that was there, -1 for one that was missing."""
+        return {hash: size for hash, size, _, _ in self._readers[-1].contents()}
+
+    def contents(self) -> Iterator[Piece]:
+        """Yield the pieces of contents that its files hold, the oldest first."""
+        for reader in self._readers:
+            yield from reader.contents()
 
     def readers(self) -> list[BackupReader]:
         """Return what reads them."""
@@ -110,11 +119,37 @@ def check_chain(folder: Path, id: str) -> BackupCheck:
         try:
             final = chain.versions()
             found = {key for key, _ in chain.rows(final)}
+            sizes = chain.sizes()
+            held = _held(chain)
         except StorageError as error:
             return BackupCheck(id, ids, 0, True, False, (str(error).partition("; ")[0],))
         lacking = len(final) - len(found)
         entries = chain.ends[-1][1].entries
         if lacking or entries != len(final):
             errors.append(f"backup {id}: {lacking or entries - len(final)} entries of it are in none of its files")
-        warnings = () if len(ids) < 50 else (f"it goes on from {len(ids) - 1} others; make a full one",)
-        return BackupCheck(id, ids, entries, True, not errors, tuple(errors), warnings)
+        errors += [
+            f"backup {id}: the content {hash[:16]} is not whole in its files"
+            for hash, size in sizes.items()
+            if size >= 0 and size not in held.get(hash, ())
+        ]
+        warnings = [f"it goes on from {len(ids) - 1} others; make a full one"] if len(ids) >= 50 else []
+        lost = sum(size < 0 for size in sizes.values())
+        if lost:
+            warnings.append(
+                f"the files of {lost} contents were missing when it was made; see 'llmspell artifact verify'"
+            )
+        return BackupCheck(id, ids, entries, True, not errors, tuple(errors), tuple(warnings))
+
+
+def _held(chain: Chain) -> dict[str, set[int]]:
+    """Return for each content the sizes of the files of it that are whole in a chain."""
+    held: dict[str, set[int]] = {}
+    last, end = "", 0
+    for hash, size, at, piece in chain.contents():
+        if at < 0:
+            continue
+        end = end + len(piece) if at and hash == last and at == end else len(piece) if not at else -1
+        last = hash
+        if end == size:
+            held.setdefault(hash, set()).add(size)
+    return held

@@ -3,7 +3,7 @@
 ::
 
     LSB1, the header's length, the header in JSON, its hash
-    frames: kind (E entries, T versions), length, compressed MessagePack
+    frames: kind (E entries, C contents, T versions), length, compressed MessagePack
     the trailer in JSON, its hash, its length, LSBE
 
 The trailer counts what is there and has the BLAKE3 of all before it; a file without one was not finished. Lengths are
@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from llmspell_hookspecs.errors import StorageError
 
-__all__ = ["BackupReader", "BackupWriter", "Header", "Trailer", "codec_here"]
+__all__ = ["BackupReader", "BackupWriter", "Header", "Piece", "Trailer", "codec_here"]
 
 _FIRST, _LAST = b"LSB1", b"LSBE"
 _LENGTH: Final = struct.Struct("<I")
@@ -36,7 +36,15 @@ _HASH_BYTES: Final = 32
 _LARGEST_HEAD: Final = 1 << 20
 _LARGEST_FRAME: Final = (1 << 31) - 1
 _ROW: Final = 5000
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_FORMATS: Final = (1, _FORMAT)
+"""The first had no contents."""
+
+Piece = tuple[str, int, int, bytes]
+"""Of a content's file: its hash, the size of the file, where the piece begins, and the piece.
+
+With -1 for where it begins, the content is in a backup before; with -1 for the size, too, it was missing.
+"""
 
 
 class Header(Struct, frozen=True):
@@ -71,12 +79,14 @@ class Trailer(Struct, frozen=True):
         held: How many the file holds.
         versions_at: Where the frames of the versions begin.
         hash: The BLAKE3 of all before.
+        contents_at: Where the frames of the contents begin; 0 if there are none.
     """
 
     entries: int
     held: int
     versions_at: int
     hash: str
+    contents_at: int = 0
 
 
 def codec_here() -> str:
@@ -105,7 +115,7 @@ class BackupWriter:
         self._hash = blake3()
         self._at = 0
         self._held = self._entries = 0
-        self._versions_at = 0
+        self._versions_at = self._contents_at = 0
         # Made with its mode, so that it is never open to others, and never over a file that is there.
         handle = os.open(self._new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         self._file: BinaryIO = os.fdopen(handle, "wb")
@@ -117,13 +127,18 @@ class BackupWriter:
         self._frame(b"E", rows)
         self._held += len(rows)
 
+    def add_contents(self, pieces: Sequence[Piece]) -> None:
+        """Write pieces of contents, those of one behind each other; after all entries."""
+        self._contents_at = self._contents_at or self._at
+        self._frame(b"C", pieces)
+
     def finish(self, versions: Mapping[str, int]) -> Trailer:
         """Write the versions of all keys and the trailer, and let the file have its name."""
         self._versions_at = self._at
         rows = list(versions.items())
         for start in range(0, len(rows), _ROW):
             self._frame(b"T", rows[start : start + _ROW])
-        trailer = Trailer(len(versions), self._held, self._versions_at, self._hash.hexdigest())
+        trailer = Trailer(len(versions), self._held, self._versions_at, self._hash.hexdigest(), self._contents_at)
         tail = msgspec.json.encode(trailer)
         self._write(tail + blake3(tail).digest() + _LENGTH.pack(len(tail)) + _LAST)
         self._file.flush()
@@ -198,7 +213,14 @@ class BackupReader:
 
     def entries(self) -> Iterator[list[tuple[str, int, bytes]]]:
         """Yield the entries that it holds, a frame at a time."""
-        yield from self._frames(b"E", self._begin, self.trailer.versions_at)
+        yield from self._frames(b"E", self._begin, self.trailer.contents_at or self.trailer.versions_at)
+
+    def contents(self) -> Iterator[Piece]:
+        """Yield the pieces of the contents that it tells of, those of one behind each other."""
+        if self.trailer.contents_at:
+            for pieces in self._frames(b"C", self.trailer.contents_at, self.trailer.versions_at):
+                for piece in pieces:
+                    yield tuple(piece)
 
     def versions(self) -> dict[str, int]:
         """Return the version of each key that the storage held."""
@@ -232,7 +254,7 @@ class BackupReader:
         if length > _LARGEST_HEAD:
             raise self._wrong("its beginning is damaged")
         header: Header = self._checked(self._file.read(length + _HASH_BYTES), length, "beginning", Header)
-        if header.format != _FORMAT:
+        if header.format not in _FORMATS:
             message = f"backup {self._path.stem}: it has the format {header.format}, and this version reads {_FORMAT}"
             raise StorageError(f"{message}; restore it with the version that made it")
         self._begin = self._file.tell()

@@ -20,7 +20,7 @@ from .file import BackupReader, BackupWriter, Header, Trailer
 from .retention import decide
 from .settings import BackupSettings
 
-__all__ = ["ENDING", "ID", "Ends", "all_in", "begin", "clean", "in_words", "parent_of", "told", "versions_of"]
+__all__ = ["ENDING", "ID", "Ends", "all_in", "begin", "clean", "held_by", "in_words", "parent_of", "told"]
 
 ENDING: Final = ".lsb"
 ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
@@ -103,10 +103,10 @@ def all_in(folder: Path) -> list[Backup]:
     return sorted(map(told, paths), key=lambda backup: (backup.created_s, backup.id), reverse=True)
 
 
-def versions_of(folder: Path, id: str) -> dict[str, int]:
-    """Return the versions of the keys in a backup."""
+def held_by(folder: Path, id: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the versions of the keys in a backup, and the sizes of the contents that it leads to."""
     with BackupReader(folder / f"{id}{ENDING}") as reader:
-        return reader.versions()
+        return reader.versions(), {hash: size for hash, size, _, _ in reader.contents() if size >= 0}
 
 
 def parent_of(folder: Path, id: str, oldest_s: float) -> Ends | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,9 @@ from llmspell_hookspecs.storage import Snapshots, Storages
 from llmspell_plugins.services.storages import RESTORING, OpenStorages
 
 from .chain import Chain, check_chain, open_chain
-from .file import BackupWriter, Header, codec_here
-from .folder import ENDING, ID, Ends, all_in, begin, clean, in_words, parent_of, told, versions_of
+from .contents import CONTENTS, hash_of_key, is_in_file, pieces_of, place
+from .file import BackupWriter, Header, Piece, codec_here
+from .folder import ENDING, ID, Ends, all_in, begin, clean, held_by, in_words, parent_of, told
 from .settings import BackupSettings
 
 __all__ = ["LEFT_OUT", "BackupService"]
@@ -38,6 +39,7 @@ LEFT_OUT: Final = ("audit/", "backup/", "event/", "restore/")
 """What no backup holds: the chained logs, whose heads lie outside and never go back, and what is told of backups."""
 _LAST: Final = "backup/last"
 _BATCH: Final = 100
+_TRIES: Final = 5
 _BATCH_BYTES: Final = 8 * 1024 * 1024
 _FRAME_BYTES: Final = 1024 * 1024
 _FRAME_ROWS: Final = 2000
@@ -190,8 +192,9 @@ class BackupService:
         folder = self._folder()
         parent = await self._parent(storage, folder, now_s) if incremental else None
         known: dict[str, int] = {}
+        there: dict[str, int] = {}
         if parent is not None:
-            known = await trio.to_thread.run_sync(versions_of, folder, parent.header.id)
+            known, there = await trio.to_thread.run_sync(held_by, folder, parent.header.id)
         stamp = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%d-%H%M%S")
         id = f"{stamp}-{secrets.token_hex(4)}"
         codec = codec_here() if self._settings.codec == "auto" else self._settings.codec
@@ -205,21 +208,28 @@ class BackupService:
             description,
         )
         path = folder / f"{id}{ENDING}"
-        writer = await trio.to_thread.run_sync(begin, path, header)
-        try:
-            versions = await self._copy(storage, writer, known)
-            await trio.to_thread.run_sync(in_words, partial(writer.finish, versions), path)
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(writer.give_up)
+        for left in range(_TRIES, 0, -1):
+            writer = await trio.to_thread.run_sync(begin, path, header)
+            try:
+                versions, expected = await self._copy(storage, writer, known)
+                lost = await self._copy_contents(writer, versions, there, expected)
+                if left == 1 or not await _moved(storage, versions, lost):
+                    await trio.to_thread.run_sync(in_words, partial(writer.finish, versions), path)
+                    break
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(writer.give_up)
         # What comes after goes on from this one, as long as this stands in the storage: one that was put back to an
         # older state by hand has another, and versions there would tell nothing.
         await storage.write({_LAST: id.encode()})
         return await self.info(id)
 
-    async def _copy(self, storage: Any, writer: BackupWriter, known: Mapping[str, int]) -> dict[str, int]:
-        """Write what changed, and return the versions of all keys."""
+    async def _copy(
+        self, storage: Any, writer: BackupWriter, known: Mapping[str, int]
+    ) -> tuple[dict[str, int], set[str]]:
+        """Write what changed; returns the versions of all keys, and which contents should lie in files."""
         versions: dict[str, int] = {}
+        expected: set[str] = set()
         rows: list[tuple[str, int, bytes]] = []
         size_bytes = 0
         async with storage.snapshot() as snapshot:
@@ -227,6 +237,8 @@ class BackupService:
                 if key.startswith(LEFT_OUT):
                     continue
                 versions[key] = entry.version
+                if key.startswith(CONTENTS) and is_in_file(entry.value) and (hash := hash_of_key(key)):
+                    expected.add(hash)
                 if known.get(key) != entry.version:
                     rows.append((key, entry.version, entry.value))
                     size_bytes += len(entry.value)
@@ -235,7 +247,24 @@ class BackupService:
                     rows, size_bytes = [], 0
         if rows:
             await trio.to_thread.run_sync(in_words, partial(writer.add, rows), writer.path)
-        return versions
+        return versions, expected
+
+    async def _copy_contents(
+        self, writer: BackupWriter, versions: Mapping[str, int], there: Mapping[str, int], expected: set[str]
+    ) -> Sequence[str]:
+        """Write the contents that lie in files; returns those that are missing."""
+        hashes = [hash for key in versions if key.startswith(CONTENTS) and (hash := hash_of_key(key))]
+        lost: Sequence[str] = ()
+        if not hashes:
+            return lost
+        pieces = pieces_of(self._contents(), hashes, there, expected)
+        while page := await trio.to_thread.run_sync(in_words, partial(_pieces, pieces), writer.path):
+            await trio.to_thread.run_sync(in_words, partial(writer.add_contents, page), writer.path)
+            lost = [*lost, *(hash for hash, size, _, _ in page if size < 0)]
+        return lost
+
+    def _contents(self) -> Path:
+        return self._services.get(ProjectFolder).data("content")
 
     async def _parent(self, storage: Storage, folder: Path, now_s: float) -> Ends | None:
         """Return the backup that the next one may go on from; None for a full one."""
@@ -263,6 +292,7 @@ class BackupService:
         chain: Chain = await trio.to_thread.run_sync(open_chain, folder, marker.id)
         try:
             final = await trio.to_thread.run_sync(chain.versions)
+            contents = await self._place_contents(chain, write=write)
             written = unchanged = 0
             rows = chain.rows(final)
             while page := await trio.to_thread.run_sync(partial(_page, rows)):
@@ -283,7 +313,16 @@ class BackupService:
         deleted = await self._delete_others(storage, final, write=write)
         if write:
             await storage.write({RESTORING: None})
-        return Restored(marker.id, written, deleted, unchanged, marker.before, not write)
+        return Restored(marker.id, written, deleted, unchanged, marker.before, not write, contents)
+
+    async def _place_contents(self, chain: Chain, *, write: bool) -> int:
+        """Put the contents that lie in files into their places, before anything refers to them; returns how many."""
+        wanted = {hash for hash, size in (await trio.to_thread.run_sync(chain.sizes)).items() if size >= 0}
+        if write and wanted:
+            work = partial(place, self._contents(), chain.contents(), wanted)
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(in_words, work, self._contents())
+        return len(wanted)
 
     async def _delete_others(self, storage: Storage, final: Mapping[str, int], *, write: bool) -> int:
         """Delete what was not there then; returns how many."""
@@ -331,6 +370,27 @@ class BackupService:
             message = f"backup {str(id)[:40]!r}: it is no backup's id; 'llmspell backup list' shows them"
             raise InvalidInputError(message, field="id")
         return self._folder() / f"{id}{ENDING}"
+
+
+async def _moved(storage: Storage, versions: Mapping[str, int], hashes: Sequence[str]) -> bool:
+    """Whether a content that was missing was taken out meanwhile, so that it is to be begun anew."""
+    for hash in hashes:
+        entry = await storage.get(f"{CONTENTS}{hash}")
+        if entry is None or entry.version != versions[f"{CONTENTS}{hash}"]:
+            return True
+    return False
+
+
+def _pieces(pieces: Iterator[Piece]) -> list[Piece]:
+    """Return what is written in one frame."""
+    page: list[Piece] = []
+    size_bytes = 0
+    for piece in pieces:
+        page.append(piece)
+        size_bytes += len(piece[3])
+        if len(page) >= _FRAME_ROWS or size_bytes >= _FRAME_BYTES:
+            break
+    return page
 
 
 def _half_way(name: str) -> StorageError:

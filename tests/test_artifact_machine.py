@@ -132,8 +132,9 @@ class History:
             left, self.storage.left = self.storage.left, 0
             assert not left
             half_way = await self.storage.get("restore/marker")
-            if half_way is None:
-                kept = before
+            if half_way is None:  # at its first write or its last one: which of them, it is not told
+                there = {info.id.sequence for info in await self.artifacts.query()}
+                kept = kept if there == set(kept) else before
             elif which % 2 and which > 2:
                 await self.backups.abandon()
                 kept = before

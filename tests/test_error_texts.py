@@ -110,6 +110,7 @@ _OPENED = {
     "plugins/llmspell_plugins/languages/lua/engine.py": "the package's own",
     "plugins/llmspell_plugins/providers/prices.py": "a package's own",
     "plugins/llmspell_plugins/services/event_tail/meeting.py": "files of the host's own",
+    "plugins/llmspell_plugins/services/backup/contents.py": "contents, told where it fails",
     "plugins/llmspell_plugins/services/backup/file.py": "a backup, told where it fails",
     "plugins/llmspell_plugins/services/vault/master.py": "the master key, told where it fails",
     "plugins/llmspell_plugins/services/vault/service.py": "the vault, told where it fails",

@@ -1,4 +1,4 @@
-"""The contents of artifacts that lie in files beside the storage: into a backup, and back into their places. It blocks.
+"""The contents of artifacts that lie in files beside the storage: into a backup, and back into their places.
 
 Invariant: a file is whole in its place before an entry refers to it, as where it was written first. What lies in a file
 and is in a backup already is named in the next one, not copied.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,15 +17,17 @@ from typing import Final
 import msgspec
 
 from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.storage import Storage
 from llmspell_plugins.services.artifacts.content import Known
 
 from .file import Piece
 
-__all__ = ["CONTENTS", "hash_of_key", "is_in_file", "pieces_of", "place"]
+__all__ = ["CONTENTS", "hash_of_key", "is_in_file", "moved", "next_page", "pieces_of", "place"]
 
 CONTENTS: Final = "content/"
 _KEY: Final = re.compile(r"content/([0-9a-f]{64})")
 _PIECE_BYTES: Final = 1024 * 1024
+_PAGE_ROWS: Final = 2000
 _STAGING: Final = "staging"
 
 
@@ -74,6 +76,27 @@ def pieces_of(
                 at += len(piece)
                 if not piece:
                     break
+
+
+def next_page(pieces: Iterator[Piece]) -> list[Piece]:
+    """Return what is written in one frame."""
+    page: list[Piece] = []
+    size_bytes = 0
+    for piece in pieces:
+        page.append(piece)
+        size_bytes += len(piece[3])
+        if len(page) >= _PAGE_ROWS or size_bytes >= _PIECE_BYTES:
+            break
+    return page
+
+
+async def moved(storage: Storage, versions: Mapping[str, int], hashes: Sequence[str]) -> bool:
+    """Whether a content that was missing was taken out meanwhile, so that it is to be begun anew."""
+    for hash in hashes:
+        entry = await storage.get(f"{CONTENTS}{hash}")
+        if entry is None or entry.version != versions[f"{CONTENTS}{hash}"]:
+            return True
+    return False
 
 
 def place(folder: Path, pieces: Iterator[Piece], wanted: Collection[str]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,8 @@ from llmspell_hookspecs.storage import Snapshots, Storages
 from llmspell_plugins.services.storages import RESTORING, OpenStorages
 
 from .chain import Chain, check_chain, open_chain
-from .contents import CONTENTS, hash_of_key, is_in_file, pieces_of, place
-from .file import BackupWriter, Header, Piece, codec_here
+from .contents import CONTENTS, hash_of_key, is_in_file, moved, next_page, pieces_of, place
+from .file import BackupWriter, Header, codec_here
 from .folder import ENDING, ID, Ends, all_in, begin, clean, held_by, in_words, parent_of, told
 from .settings import BackupSettings
 
@@ -213,7 +213,7 @@ class BackupService:
             try:
                 versions, expected = await self._copy(storage, writer, known)
                 lost = await self._copy_contents(writer, versions, there, expected)
-                if left == 1 or not await _moved(storage, versions, lost):
+                if left == 1 or not await moved(storage, versions, lost):
                     await trio.to_thread.run_sync(in_words, partial(writer.finish, versions), path)
                     break
             finally:
@@ -258,7 +258,7 @@ class BackupService:
         if not hashes:
             return lost
         pieces = pieces_of(self._contents(), hashes, there, expected)
-        while page := await trio.to_thread.run_sync(in_words, partial(_pieces, pieces), writer.path):
+        while page := await trio.to_thread.run_sync(in_words, partial(next_page, pieces), writer.path):
             await trio.to_thread.run_sync(in_words, partial(writer.add_contents, page), writer.path)
             lost = [*lost, *(hash for hash, size, _, _ in page if size < 0)]
         return lost
@@ -283,9 +283,12 @@ class BackupService:
             f"it is half-way back to the backup {marker.id}; wait, or go on with 'llmspell backup restore --resume'"
         )
         await storages.close_to_others(name, reason)
-        done = await self._bring_back(storage, marker, write=True)
-        await storages.close_to_others(name, "")
-        return done
+        try:
+            return await self._bring_back(storage, marker, write=True)
+        finally:
+            with trio.CancelScope(shield=True):
+                if await storage.get(RESTORING) is None:  # also where its last write only seemed to fail
+                    await storages.close_to_others(name, "")
 
     async def _bring_back(self, storage: Storage, marker: Marker, *, write: bool) -> Restored:
         folder = self._folder()
@@ -370,27 +373,6 @@ class BackupService:
             message = f"backup {str(id)[:40]!r}: it is no backup's id; 'llmspell backup list' shows them"
             raise InvalidInputError(message, field="id")
         return self._folder() / f"{id}{ENDING}"
-
-
-async def _moved(storage: Storage, versions: Mapping[str, int], hashes: Sequence[str]) -> bool:
-    """Whether a content that was missing was taken out meanwhile, so that it is to be begun anew."""
-    for hash in hashes:
-        entry = await storage.get(f"{CONTENTS}{hash}")
-        if entry is None or entry.version != versions[f"{CONTENTS}{hash}"]:
-            return True
-    return False
-
-
-def _pieces(pieces: Iterator[Piece]) -> list[Piece]:
-    """Return what is written in one frame."""
-    page: list[Piece] = []
-    size_bytes = 0
-    for piece in pieces:
-        page.append(piece)
-        size_bytes += len(piece[3])
-        if len(page) >= _FRAME_ROWS or size_bytes >= _FRAME_BYTES:
-            break
-    return page
 
 
 def _half_way(name: str) -> StorageError:

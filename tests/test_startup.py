@@ -56,9 +56,9 @@ TOOL_LIST = {
     """,
     "llmspell_hookspecs": """
         addresses agent agent_life agents any_json bounds commands components context difference durations
-        errors event foreign function globs groups host_rules keys kind language loading marker masking model
-        network operation parameters path_rules paths payload plugin points policy regular results schema script
-        secret sections selection services spelling state storage toml tool trace values
+        errors event foreign function globs groups host_rules keys kind language loading log_lines marker
+        masking model network operation parameters path_rules paths payload plugin points policy regular results
+        schema script secret sections selection services spelling state storage toml tool trace values
     """,
     "llmspell_plugins": """
         commands settings tool_index

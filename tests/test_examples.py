@@ -168,6 +168,9 @@ TEAMS = {
         "asked: desk to tax, all",
         "denied: it is Sunday",
     ],
+    "pool": ["BasicAgent 'pool.1' received: hello", "members: 2", "false\tit is private", "members: 2"],
+    "swarm": ["6 * 7 = 42.", "false\tits members do not agree"],
+    "mesh": ["BasicAgent 'writer' received: tea", "false\tfacts.new\tagent:writer was denied"],
     "saga": [
         "  book flight",
         "  book hotel",

@@ -91,8 +91,13 @@ class Members:
         own = () if info is None else (*info.capabilities, *info.tags)
         return frozenset(word.casefold() for word in (*own, *self.all[address].capabilities))
 
-    async def ask(self, address: str, input: AgentInput) -> AgentOutput:
+    async def ask(self, address: str, input: AgentInput, time_s: float | None = None) -> AgentOutput:
         """Ask a member and return its answer.
+
+        Args:
+            address: Which.
+            input: What.
+            time_s: How long it may take; its own limit counts as well.
 
         Raises:
             ToolError: It is a tool, which says that it failed.
@@ -100,11 +105,11 @@ class Members:
         """
         kind = address.partition(":")[0]
         if kind == "agent":
-            return AgentOutput.of(await self._calls.call(address, input))
+            return AgentOutput.of(await self._calls.call(address, input, deadline_s=time_s))
         given = dict(input.parameters)
         if kind == "workflow" or "input" not in given:
             given["input"] = input.text
-        answer = await self._calls.call(address, given, lenient=True)
+        answer = await self._calls.call(address, given, lenient=True, deadline_s=time_s)
         if not isinstance(answer, ToolResult):
             return AgentOutput.of(answer)
         status, text = await told_of(answer)

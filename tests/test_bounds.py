@@ -437,6 +437,7 @@ PUBLIC: dict[str, Callable[[Host], Awaitable[Any]]] = {
 }
 NAMED_ELSE = {
     "Agents.create": "agents.create and run",
+    "Agents.within": "an agent's run is an operation; a pattern asks, within one",
     "Agents.close_scope": "an end, which goes on though cancelled; each agent in it is closed by an operation",
     "Events.publish": "events.publish",
     "Events.request": "events.request",

@@ -127,6 +127,7 @@ WORKFLOWS = {
     "pipeline": ["<tea> <coffee>", "4 steps ran"],
     "graph": ["package-1.0 with 3 notes", "false\tits stages wait for each other: a needs b needs a"],
     "adaptive": ["plan search write\tskipped: ask", "plan search ask write"],
+    "agent": ["true\t6 * 7 = 42.", "step.1/model", "step.1/tool.call_0", "step.2/model"],
     "compensation": [
         "  book flight",
         "  book hotel",

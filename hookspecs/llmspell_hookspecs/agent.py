@@ -63,6 +63,7 @@ class AgentConfig(Struct, frozen=True):
         concurrency: What becomes of a run that is asked for while another goes on: it runs beside it (``parallel``),
             waits for it (``queue``), or is refused (``refuse``).
         max_failures: After how many runs that failed in a row it is in the state error; 0 for never.
+        durable: Whether its runs are kept step by step, as those of durable workflows are.
         interruptible: Whether ``pause("now")`` may cut off its model calls, which costs 4 us each; a run that streams
             always may be.
         base_url: Where the model is, if not where settings say.
@@ -92,6 +93,7 @@ class AgentConfig(Struct, frozen=True):
     concurrency: Literal["parallel", "queue", "refuse"] = "parallel"
     max_failures: int = 0
     interruptible: bool = False
+    durable: bool = False
     base_url: str = ""
     api_key: SecretStr | None = None
     options: Mapping[str, Any] = {}
@@ -160,8 +162,8 @@ class AgentOutput(Struct, frozen=True):
         model: Which model answered last.
         usage: What all calls of the run used.
         steps: How often the model was asked.
-        finish_reason: Why it ended, as `ModelResponse` has it.
-        metadata: Facts about the run.
+        finish_reason: Why it ended, as `ModelResponse` has it; ``paused`` where a durable run waits for a person.
+        metadata: Facts about the run; of a durable one its ``run_id``, and what it waits for as ``waiting``.
     """
 
     text: str = ""

@@ -3,6 +3,8 @@
 Invariant: an agent's conversation holds whole turns only, each with the answer that left its run: a run that fails, is
 cancelled or denied leaves it as it was, and trimming never parts a tool's answer from the question for it. Durations in
 seconds.
+
+It is longer than most because what an agent is given stands beside what its users hold.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from msgspec import Struct, structs
 from pydantic import BaseModel
@@ -21,6 +23,10 @@ from .agent_life import AgentState, AgentTransition
 from .context import OperationRef
 from .model import Message
 from .plugin import Services
+
+if TYPE_CHECKING:
+    from .runs import Verdict
+    from .workflows import WorkflowRun
 
 __all__ = ["Agent", "AgentContext", "AgentHandle", "AgentLife", "Agents", "Turn"]
 
@@ -39,11 +45,22 @@ class AgentContext(Protocol):
         """Takes the run's chunks as they happen; None if nobody wants them."""
 
     @property
+    def records(self) -> WorkflowRun | None:
+        """Keeps what becomes of each step, of a run that is durable: have what may not run twice run as a stage."""
+
+    @property
+    def before(self) -> Sequence[Message] | None:
+        """What a durable run that goes on had as its conversation when it began; None for what is remembered now."""
+
+    @property
     def attention(self) -> bool:
         """Whether the agent was paused, or told something, so that `checkpoint` is to be passed."""
 
-    async def checkpoint(self) -> Sequence[Message]:
+    async def checkpoint(self, *, take: bool = True) -> Sequence[Message]:
         """Wait while the agent is paused, and return what it was told meanwhile; pass it before each step.
+
+        Args:
+            take: Whether what it was told is taken; else it is there for the next one that passes.
 
         Raises:
             ResourceLimitError: It was paused for too long.
@@ -66,6 +83,7 @@ class Agent:
         description: For people; the class's docstring if empty.
         capabilities: What it can do: ``streaming`` (it hands over chunks), ``tools``, ``context`` (it remembers) ...
         repeatable: Whether a run may be repeated after it ran (Retry at after and error points).
+        durable: Whether it keeps its steps where a run is durable, by `AgentContext.records`.
         Options: A pydantic model for ``AgentConfig.options``, if the kind has options of its own.
         scope: The script that it goes with, empty if it stays: whatever it makes goes with that, too.
     """
@@ -75,6 +93,7 @@ class Agent:
     description: ClassVar[str] = ""
     capabilities: ClassVar[tuple[str, ...]] = ()
     repeatable: ClassVar[bool] = True
+    durable: ClassVar[bool] = False
     Options: ClassVar[type[BaseModel] | None] = None
     scope: str = ""
 
@@ -288,6 +307,8 @@ class AgentHandle(Protocol):
         *,
         sink: AgentSink | None = None,
         deadline_s: float | None = None,
+        durable: bool | None = None,
+        run_id: str = "",
     ) -> AgentOutput:
         """Ask it once.
 
@@ -295,6 +316,9 @@ class AgentHandle(Protocol):
             input: The question, or more than that.
             sink: Takes the run's chunks as they happen, as far as hooks let them pass.
             deadline_s: How long it may take; its own limit counts as well.
+            durable: Whether the run is kept, so that `go_on` can take it up, in this process or another; what it was
+                made with if None.
+            run_id: The id of a run that is kept; one is made up if it is left out.
 
         Raises:
             InvalidInputError: The input does not fit, or the agent is closed.
@@ -302,6 +326,29 @@ class AgentHandle(Protocol):
             OperationTimeoutError: A deadline passed.
             ResourceLimitError: It asked the model, or for tools, more often than it may.
             ProviderError: Its model could not be asked.
+        """
+
+    async def go_on(
+        self,
+        run_id: str,
+        /,
+        *,
+        verdicts: Mapping[str, Verdict] | None = None,
+        take_over: bool = False,
+        sink: AgentSink | None = None,
+    ) -> AgentOutput:
+        """Go on with a durable run that waits, failed, or was cut off; what has ended of it does not run again.
+
+        Args:
+            run_id: The run's.
+            verdicts: What a person says of tools that were under way when it was cut off, by their paths.
+            take_over: Take it from whoever seems to run it.
+            sink: As for `run`.
+
+        Raises:
+            ComponentNotFoundError: There is no such run.
+            WorkflowError: Somebody runs it, or it is another agent's.
+            Exception: As `run` does.
         """
 
     def stream(
@@ -339,6 +386,17 @@ class Agents(Protocol):
             InvalidInputError: A field is wrong, or the name is taken.
             ComponentNotFoundError: There is no such kind, model provider or tool.
             OperationCancelledError: A hook refused it.
+        """
+
+    async def within(self, run: WorkflowRun, config: Mapping[str, Any], /) -> Any:
+        """Run an agent as the stages of a durable run, and return its answer as plain data; the pattern agent asks.
+
+        Args:
+            run: The run, with what the agent is asked as its input.
+            config: What the agent was made from; one is made of it if there is none of its name.
+
+        Raises:
+            Exception: As `AgentHandle.run` does.
         """
 
     def get(self, name: str, /) -> AgentHandle | None:

@@ -6,6 +6,7 @@ cancellation ends the run. Answers are told in the order in which they were aske
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
@@ -19,6 +20,7 @@ from llmspell_hookspecs.errors import HookError, line_of_error
 from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.payload import payload_of
+from llmspell_hookspecs.workflows import Stage, WorkflowRun
 from llmspell_plugins.json_text import is_small, sound, write_text
 
 __all__ = ["Own", "Status", "Toolbox", "told_of"]
@@ -27,6 +29,7 @@ Status = Literal["completed", "failed", "denied"]
 Own = Mapping[str, Callable[[ToolUse], Awaitable[tuple[Status, str]]]]
 """What an agent does itself when its model asks for it, by the name that the model sees; returns what that is told."""
 _TOLD: Final = 100_000
+_ODD: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _NOTHING: Final[Own] = {}
 
 
@@ -59,13 +62,30 @@ class Toolbox:
             raise failure
         return [each.value for each in ended]
 
-    async def _use(self, use: ToolUse, step: int, sink: AgentSink | None, own: Own) -> ToolRecord:
+    async def use_kept(
+        self, uses: Sequence[ToolUse], step: int, sink: AgentSink | None, records: WorkflowRun
+    ) -> list[ToolRecord]:
+        """Do the same as stages of a durable run: those that have ended there do not run again.
+
+        Raises:
+            LlmspellError: One of them waits for a person; the others have ended.
+        """
+        calls = [partial(self._use, use, step, sink, _NOTHING, records) for use in uses]
+        ended = await records.together(calls, self._parallel)
+        failure = next((each.error for each in ended if each.error is not None), None)
+        if failure is not None:
+            raise failure
+        return [each.value for each in ended]
+
+    async def _use(
+        self, use: ToolUse, step: int, sink: AgentSink | None, own: Own, records: WorkflowRun | None = None
+    ) -> ToolRecord:
         if sink is not None:
             await sink(AgentChunk("tool_use", tool_use=use, step=step))
         began = perf_counter()
         hook = point = ""
         try:
-            status, text = await self._run(use, own)
+            status, text = await (self._run(use, own) if records is None else self._run_kept(use, step, records))
         except OperationCancelledError as error:
             code = "" if error.code == "denied" else f" ({error.code})"
             status, text, hook, point = "denied", f"denied: {error.reason}{code}", error.hook, error.point
@@ -78,13 +98,32 @@ class Toolbox:
             await sink(AgentChunk("tool_result", tool_result=record, step=step))
         return record
 
-    async def _run(self, use: ToolUse, own: Own) -> tuple[Status, str]:
+    def _problem(self, use: ToolUse, own: Own) -> str:
+        """Return why a tool cannot be run, as its model is told; empty if it can."""
         if use.problem:
-            return "failed", f"error: the parameters cannot be read: {use.problem}"
-        address = self._offered.get(use.name)
-        if address is None and use.name not in own:
+            return f"error: the parameters cannot be read: {use.problem}"
+        if use.name not in self._offered and use.name not in own:
             known = ", ".join([*self._offered, *own]) or "none"
-            return "failed", f"error: there is no tool {use.name!r}; there are {known}"
+            return f"error: there is no tool {use.name!r}; there are {known}"
+        return ""
+
+    async def _run_kept(self, use: ToolUse, step: int, records: WorkflowRun) -> tuple[Status, str]:
+        """Run a tool as a stage; its parameters are handed over as they are, not as texts with references."""
+        problem = self._problem(use, _NOTHING)
+        if problem:
+            return "failed", problem
+        address = self._offered[use.name]
+        stage = Stage(_ODD.sub("_", address)[:100], address, input="{{loop:current_item}}", on_error="continue")
+        record = await records.stage(stage, f"step.{step}/tool.{use.id}", {"current_item": dict(use.parameters)})
+        if record.status != "done":
+            return "failed", f"error: {record.error}"
+        return await told_of(record.output)
+
+    async def _run(self, use: ToolUse, own: Own) -> tuple[Status, str]:
+        problem = self._problem(use, own)
+        if problem:
+            return "failed", problem
+        address = self._offered.get(use.name)
         try:
             if address is None:
                 return await own[use.name](use)

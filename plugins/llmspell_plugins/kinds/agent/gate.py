@@ -69,8 +69,8 @@ class Gate:
         """Whether something runs that can be cut off."""
         return bool(self._calls)
 
-    async def passed(self, operation: RunningOperation) -> Sequence[Message]:
-        """Wait while it is shut, and return what was said.
+    async def passed(self, operation: RunningOperation, *, take: bool) -> Sequence[Message]:
+        """Wait while it is shut, and return what was said, if that is to be taken.
 
         Raises:
             ResourceLimitError: It stayed shut for too long.
@@ -86,6 +86,8 @@ class Gate:
                     resource="pause_s",
                     limit=int(self._longest_s),
                 )
+        if not take:
+            return ()
         said, self._said = self._said, []
         self.attention = False
         return said

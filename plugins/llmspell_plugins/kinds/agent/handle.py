@@ -21,6 +21,7 @@ from llmspell_hookspecs.agent_life import AgentTransition
 from llmspell_hookspecs.agents import AgentLife
 from llmspell_hookspecs.model import ModelUsage
 from llmspell_hookspecs.operation import RunningOperation
+from llmspell_hookspecs.runs import Verdict
 
 from .gate import Gate
 from .lifecycle import Lifecycle
@@ -34,6 +35,21 @@ class Runner(Protocol):
 
     async def ask(self, handle: Handle, given: Any, sink: AgentSink | None, deadline_s: float | None) -> AgentOutput:
         """Run it once."""
+
+    async def ask_durably(
+        self, handle: Handle, given: Any, sink: AgentSink | None, deadline_s: float | None, run_id: str
+    ) -> AgentOutput:
+        """Run it once, and keep what becomes of it."""
+
+    async def go_on(
+        self,
+        handle: Handle,
+        run_id: str,
+        verdicts: Mapping[str, Verdict] | None,
+        take_over: bool,
+        sink: AgentSink | None,
+    ) -> AgentOutput:
+        """Go on with a durable run."""
 
     async def pause(self, handle: Handle, reason: str, when: Literal["step", "now"]) -> None:
         """Let its runs stop."""
@@ -245,9 +261,28 @@ class Handle:
         *,
         sink: AgentSink | None = None,
         deadline_s: float | None = None,
+        durable: bool | None = None,
+        run_id: str = "",
     ) -> AgentOutput:
         """Ask it once; see the contract's `AgentHandle`."""
+        if self.agent.config.durable if durable is None else durable:
+            return await self._runner.ask_durably(self, input, sink, deadline_s, run_id)
+        if run_id:
+            message = f"agent {self.name}: run_id {run_id!r:.80} is of a run that is kept; say durable, too"
+            raise InvalidInputError(message, field="run_id")
         return await self._runner.ask(self, input, sink, deadline_s)
+
+    async def go_on(
+        self,
+        run_id: str,
+        /,
+        *,
+        verdicts: Mapping[str, Verdict] | None = None,
+        take_over: bool = False,
+        sink: AgentSink | None = None,
+    ) -> AgentOutput:
+        """Go on with a durable run; see the contract's `AgentHandle`."""
+        return await self._runner.go_on(self, run_id, verdicts, take_over, sink)
 
     @asynccontextmanager
     async def stream(
@@ -292,6 +327,15 @@ class Handle:
         elif life.state not in ("running", "paused"):
             raise self._refusal()
         self._counts.running += 1
+
+    def check(self) -> None:
+        """Check that it may be asked.
+
+        Raises:
+            InvalidInputError: It runs nothing now.
+        """
+        if self.lifecycle.state not in ("ready", "running", "paused"):
+            raise self._refusal()
 
     def _refusal(self) -> InvalidInputError:
         life = self.lifecycle

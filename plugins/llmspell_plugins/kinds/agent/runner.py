@@ -14,8 +14,9 @@ from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from time import perf_counter
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+import msgspec
 import trio
 from msgspec import structs
 from pydantic import SecretStr
@@ -36,15 +37,19 @@ from llmspell_hookspecs.context import ComponentRef, OperationRef
 from llmspell_hookspecs.entropy import Entropy
 from llmspell_hookspecs.errors import ComponentNotFoundError, PluginError, ResourceLimitError, text_of_error
 from llmspell_hookspecs.event import Events
-from llmspell_hookspecs.fit import fit, thaw_fields
+from llmspell_hookspecs.fit import fit, plain, thaw_fields
 from llmspell_hookspecs.foreign import Blamed, text_of
 from llmspell_hookspecs.kind import CallOptions, ComponentKind, Declared, Registries
 from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operations, RunningOperation, same
 from llmspell_hookspecs.payload import question_of
+from llmspell_hookspecs.runs import Verdict
 from llmspell_hookspecs.services import SettingsAccess, Tools
+from llmspell_hookspecs.workflows import WorkflowRun
 from llmspell_plugins.kinds.hiding import hide_fields, reveal_fields
 from llmspell_plugins.kinds.stream import AgentStream, Watch
+from llmspell_plugins.kinds.workflow.stage import PausedError
 
+from .durable import Asked, DurableRuns
 from .gate import Gate
 from .group import AGENTS
 from .handle import Handle
@@ -85,6 +90,7 @@ AGENT: Final = OperationKind(
     composes=True,
 )
 _LONGEST_NAME: Final = 200
+_NO_FAULTS: Final = (OperationCancelledError, PausedError)
 _CLOSING_S: Final = 1.0
 _LAST_MOMENTS_S: Final = 0.1
 _BACKOFF_S: Final = 1.0
@@ -118,12 +124,20 @@ _SHUTDOWN: Final = OperationKind(
 )
 
 
+_Kept: TypeAlias = tuple[WorkflowRun, Sequence[Message]]
+"""Of a durable run: who keeps it, and the conversation before it."""
+
+
 class _Context:
     """What one run of an agent is given beside its input; implements the contract's ``AgentContext``."""
 
-    __slots__ = ("_frame", "_gate", "_ref", "sink")
+    __slots__ = ("_frame", "_gate", "_ref", "before", "records", "sink")
 
-    def __init__(self, frame: RunningOperation, gate: Gate, sink: AgentSink | None) -> None:
+    def __init__(self, frame: RunningOperation, gate: Gate, sink: AgentSink | None, kept: _Kept | None) -> None:
+        self.records: WorkflowRun | None = None
+        self.before: Sequence[Message] | None = None
+        if kept is not None:
+            self.records, self.before = kept
         self._frame = frame
         self._gate = gate
         self._ref: OperationRef | None = None
@@ -134,9 +148,9 @@ class _Context:
         """Whether the agent was paused, or told something."""
         return self._gate.attention
 
-    async def checkpoint(self) -> Sequence[Message]:
+    async def checkpoint(self, *, take: bool = True) -> Sequence[Message]:
         """Wait while the agent is paused, and return what it was told meanwhile."""
-        return await self._gate.passed(self._frame)
+        return await self._gate.passed(self._frame, take=take)
 
     async def interruptible(self, call: Callable[[], Awaitable[T]], /) -> T | None:
         """Run a call that ``pause("now")`` cuts off."""
@@ -164,6 +178,7 @@ class AgentRunner(ComponentKind):
         self._settings = services.get(SettingsAccess)
         self._handles: dict[str, Handle] = {}
         self._making: dict[str, str] = {}
+        self._durable = DurableRuns(services)
 
     # Making.
 
@@ -284,13 +299,50 @@ class AgentRunner(ComponentKind):
         """Run an agent once; see the contract's `AgentHandle`."""
         return await self._ask_in_turn(handle, given, sink, CallOptions(deadline_s))
 
+    async def ask_durably(
+        self, handle: Handle, given: Any, sink: AgentSink | None, deadline_s: float | None, run_id: str
+    ) -> AgentOutput:
+        """Run an agent once, and keep what becomes of it; see the contract's `AgentHandle`."""
+        if not handle.agent.durable:
+            message = f"agent {handle.name}: agents of the kind {handle.config.kind} keep nothing of their runs"
+            raise InvalidInputError(f"{message}; ask it without durable", field="durable")
+        handle.check()
+        return await self._durable.run(handle, _input(handle.name, given), run_id, sink, deadline_s)
+
+    async def go_on(
+        self,
+        handle: Handle,
+        run_id: str,
+        verdicts: Mapping[str, Verdict] | None,
+        take_over: bool,
+        sink: AgentSink | None,
+    ) -> AgentOutput:
+        """Go on with a durable run; see the contract's `AgentHandle`."""
+        handle.check()
+        return await self._durable.go_on(handle, run_id, verdicts, take_over, sink)
+
+    async def within(self, run: WorkflowRun, config: Mapping[str, Any], /) -> Any:
+        """Run an agent as the stages of a durable run; see the contract's `Agents`."""
+        asked = Asked.of(run.id, run.input)
+        name = str(config.get("name", ""))
+        handle, own = self._handles.get(name), None
+        if handle is None:
+            handle = own = await self.create(None, **{key: value for key, value in config.items() if value is not None})
+        try:
+            sink = self._durable.sinks.get(run.id)
+            output = await self._ask_in_turn(handle, asked.input, sink, CallOptions(), (run, asked.before))
+        finally:
+            if own is not None:
+                await self.end(own)
+        return plain(msgspec.to_builtins(output, enc_hook=_as_plain))
+
     async def _ask_in_turn(
-        self, handle: Handle, given: Any, sink: AgentSink | None, options: CallOptions
+        self, handle: Handle, given: Any, sink: AgentSink | None, options: CallOptions, kept: _Kept | None = None
     ) -> AgentOutput:
         """Run it beside what runs, after that, or not at all, as it was made to."""
         how = handle.config.concurrency
         if how == "parallel":
-            return await self._ask(handle, given, sink, options)
+            return await self._ask(handle, given, sink, options, kept)
         if Turn.runs(handle.agent):
             message = f"agent {handle.name}: it asks itself within its own run, which {how} does not allow"
             raise InvalidInputError(f"{message}; make it with concurrency = 'parallel'", field="concurrency")
@@ -302,11 +354,13 @@ class AgentRunner(ComponentKind):
                 raise ResourceLimitError(message, resource="runs", limit=1) from None
             await handle.queue.acquire()
         try:
-            return await self._ask(handle, given, sink, options)
+            return await self._ask(handle, given, sink, options, kept)
         finally:
             handle.queue.release()
 
-    async def _ask(self, handle: Handle, given: Any, sink: AgentSink | None, options: CallOptions) -> AgentOutput:
+    async def _ask(
+        self, handle: Handle, given: Any, sink: AgentSink | None, options: CallOptions, kept: _Kept | None
+    ) -> AgentOutput:
         holds = Watch(self._operations, partial(self._operations.settles, AGENT, handle.name))
         stream = None if sink is None else AgentStream(sink, holds)
         turn = Turn(handle.agent)
@@ -322,7 +376,7 @@ class AgentRunner(ComponentKind):
                     AGENT,
                     _ref(handle.name),
                     _hidden(handle.name, _input(handle.name, given)),
-                    self._body(handle, turn, stream),
+                    self._body(handle, turn, stream, kept),
                     time_s=handle.config.time_s,
                     prepare=None if stream is None else _beginning(stream),
                     ready=None if stream is None else same,
@@ -333,7 +387,7 @@ class AgentRunner(ComponentKind):
             )
             output = reveal_fields(output)
         except Exception as failure:
-            error, is_fault = text_of_error(failure), not isinstance(failure, OperationCancelledError)
+            error, is_fault = text_of_error(failure), not isinstance(failure, _NO_FAULTS)
             raise
         finally:
             handle.ended(output, error, perf_counter() - began, is_fault=is_fault)
@@ -345,18 +399,17 @@ class AgentRunner(ComponentKind):
             await stream.finish(output)
         return output
 
-    def _body(self, handle: Handle, turn: Turn, stream: AgentStream | None) -> Any:
+    def _body(self, handle: Handle, turn: Turn, stream: AgentStream | None, kept: _Kept | None) -> Any:
         sink = None if stream is None else stream.take
         gate = handle.gate
 
         async def body(approved: AgentInput) -> AgentOutput:
             frame = self._operations.running()
-            context = _Context(frame, gate, sink)
+            context = _Context(frame, gate, sink, kept)
             handle.under_way.append(frame)
             try:
                 if gate.paused:
-                    for message in await gate.passed(frame):
-                        gate.say(message)
+                    await gate.passed(frame, take=False)
                 with turn:
                     return await turn.agent.run(reveal_fields(approved), context)
             finally:
@@ -489,6 +542,7 @@ class AgentRunner(ComponentKind):
                 life.become("terminating")
             life.become("terminated")
             self._handles.pop(handle.name, None)
+            self._durable.drop(handle)
             await self._leave(handle)
             await self.tell(handle)
 
@@ -503,6 +557,10 @@ class AgentRunner(ComponentKind):
             for handle in reversed(mine):
                 await self.end(handle)
         return len(mine)
+
+
+def _as_plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _unrecovered(name: str, error: BaseException) -> PluginError:

@@ -133,8 +133,8 @@ class History:
             assert not left
             half_way = await self.storage.get("restore/marker")
             if half_way is None:  # at its first write or its last one: which of them, it is not told
-                there = {info.id.sequence for info in await self.artifacts.query()}
-                kept = kept if there == set(kept) else before
+                there = {info.id.sequence: info.id.content_hash for info in await self.artifacts.query()}
+                kept = kept if there == {key: blake3(item).hexdigest() for key, item in kept.items()} else before
             elif which % 2 and which > 2:
                 await self.backups.abandon()
                 kept = before

@@ -84,11 +84,12 @@ PEERS = {
 
 
 def is_installed(contender: str) -> bool:
-    """Return whether a contender can be imported; ours and the floor always can."""
+    """Return whether a contender can be imported; ours and the floor always can, a mere folder of its name cannot."""
     try:
-        return importlib.util.find_spec(PEERS.get(contender, "llmspell")) is not None
+        spec = importlib.util.find_spec(PEERS.get(contender, "llmspell"))
     except ModuleNotFoundError:
         return False
+    return spec is not None and spec.origin is not None
 
 
 def test_turns_yields_its_rows_with_every_peer_and_the_cost_of_one_hook_more() -> None:

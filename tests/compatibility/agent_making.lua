@@ -130,22 +130,22 @@ return #Agent.list()
 
 --- discover
 local found = {}; for _, kind in ipairs(Agent.discover()) do found[#found + 1] = kind.type end; return found
---> ["basic", "llm"]
+--> ["basic", "delegating", "llm", "mesh", "pipeline", "pool", "saga", "supervisor", "swarm"]
 
 --- list-templates
 return Agent.list_templates()
---> ["basic", "llm"]
+--> ["basic", "delegating", "llm", "mesh", "pipeline", "pool", "saga", "supervisor", "swarm"]
 
 --- list-templates-camel
 return Agent.listTemplates()
---> ["basic", "llm"]
+--> ["basic", "delegating", "llm", "mesh", "pipeline", "pool", "saga", "supervisor", "swarm"]
 
 --- get-info
 local info = Agent.get_info("llm"); return {info.name, info.category, #info.required_parameters, #info.description > 10}
 --> ["llm", "agent", 0, true]
 
 --- get-info-unknown
-return try(Agent.getInfo, "nobody"):match("there are basic, llm") ~= nil
+return try(Agent.getInfo, "nobody"):match("there are basic, delegating, llm, mesh") ~= nil
 --> true
 
 --- get-details
@@ -162,7 +162,7 @@ local c = Agent.list_capabilities(); return {c.llm.capabilities.tools, c.basic.c
 
 --- discover-by-capability
 return {Agent.discover_by_capability("tools"), Agent.discoverByCapability("context")}
---> [["llm"], ["basic", "llm"]]
+--> [["llm", "supervisor"], ["basic", "llm", "supervisor"]]
 
 --- the-name-is-taken
 Agent.create({name = "e1", type = "basic"}); return try(Agent.create, {name = "e1"}):match("there is one of this name") ~= nil

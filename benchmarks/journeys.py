@@ -9,11 +9,11 @@ count by other means had found then, whose rules are not known.
 
 | journey | then, by other means | then | today | moves, of those then |
 |---|---|---|---|---|
-| call a tool with a guard | 20 / 55 | 28 / 92 | 20 / 44 | 0.48 |
-| stream a turn | 36 / 320 | 44 / 748 | 39 / 267 | 0.36 |
+| call a tool with a guard | 20 / 55 | 28 / 92 | 18 / 38 | 0.41 |
+| stream a turn | 36 / 320 | 44 / 748 | 41 / 290 | 0.39 |
 | set state | 13 / 33 | 15 / 29 | 10 / 14 | 0.48 |
-| open a host with a plugin | 46 / 655 | 56 / 2202 | 66 / 708 | 0.32 |
-| llmspell tool invoke | 119 / 1018 | 89 / 2386 | 96 / 811 | 0.34 |
+| open a host with a plugin | 46 / 655 | 56 / 2202 | 68 / 725 | 0.33 |
+| llmspell tool invoke | 119 / 1018 | 89 / 2386 | 96 / 823 | 0.34 |
 """
 
 from __future__ import annotations

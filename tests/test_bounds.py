@@ -41,6 +41,7 @@ from llmspell_hookspecs.storage import Storages
 from llmspell_hookspecs.switching import PluginSwitch
 from llmspell_hookspecs.system import LoadSample
 from scripted_model import ScriptedModel
+from waiting import PATIENCE_S
 
 BEFORE, AFTER, ERROR = "before_tool_execution", "after_tool_execution", "tool_error"
 AROUND, TIMEOUT, RELEASED = "around_tool_execution", "tool_timeout", "tool_resource_released"
@@ -119,7 +120,7 @@ async def test_a_wrap_of_an_operation_without_a_deadline_leaves_in_time(autojump
     async with opened(*Bench().plugins) as host:
         host.hooks.register("around_script_run", hang_to_leave, kind="wrap")
 
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             answer = await host.run_source("plain", "mini")
 
         assert answer == {"text": "plain"}
@@ -129,7 +130,7 @@ async def test_a_hook_that_hangs_at_a_notice_of_the_host_holds_up_nobody(autojum
     async with opened(*Bench().plugins) as host:
         host.hooks.register("configuration_change", hang, kind="observe")
 
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             await host.settings.change("limits.hops", 3)
 
         assert host.settings.plain("limits")["hops"] == 3

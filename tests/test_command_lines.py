@@ -19,6 +19,7 @@ from llmspell.cli.main import main
 from llmspell.cli.root import cli
 from llmspell_plugins.commands.meant import finite, moment
 from packages import install
+from waiting import PATIENCE_S
 
 Run = Callable[..., tuple[int, str, str]]
 HOOK = "from llmspell_hookspecs import Cancel, HookContext, ToolCall, hookimpl\n"
@@ -168,7 +169,7 @@ def outside(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(folder / "site"), **places},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -299,7 +299,7 @@ def test_each_script_runs_offline_as_it_does_without_a_key_and_tells_so_once(
         )
         monkeypatch.setenv("OPENAI_API_KEY", "sk-not-to-be-used")
         command = [sys.executable, "-m", "llmspell", "run", "--offline", f"examples/{script}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
 
     assert done.returncode == 0
     assert done.stdout.replace("paid/model", "offline/rules") == alone

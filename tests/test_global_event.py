@@ -269,7 +269,7 @@ def test_a_lua_script_publishes_and_receives_by_callback_and_by_polling() -> Non
     Event.publish("user.created", {list = {1, 2, 3}})
     Event.emit({event_type = "user.deleted", payload = {list = {4, 5}}})
     local event = Event.receive(poll, 1000)
-    for _ = 1, 50 do if #seen < 2 then Event.receive(poll, 5) end end
+    for _ = 1, 10000 do if #seen < 2 then Event.receive(poll, 5) end end
     return {seen = seen, type = event.event_type, length = #event.data.list, none = Event.receive(poll, 0) == nil,
             active = #Event.list_subscriptions(), gone = Event.unsubscribe(poll)}
     """

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from packages import install
+from waiting import PATIENCE_S
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info|warning|error) (llmspell[\w.]*|\w[\w.]*): \S.*")
 HOOK = "from llmspell_hookspecs import Cancel, HookContext, ToolCall, hookimpl\n"
@@ -37,7 +38,7 @@ def run(folder: Path, *arguments: str, stderr: Any = subprocess.PIPE, **more: st
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -65,12 +65,17 @@ async def test_who_refused_is_told_with_code_and_reason(tmp_path: Path) -> None:
 
 
 async def test_what_its_caller_leaves_is_no_warning(tmp_path: Path) -> None:
+    begun = trio.Event()
+
     async def wait(parameters: Any, context: ToolContext) -> None:
+        begun.set()
         await trio.sleep_forever()
 
-    async with opened(make_tool("wait", wait), Watched, settings=logged(tmp_path)) as host:
-        with trio.move_on_after(0.01):
-            await host.call("tool:wait", {})
+    tools = make_tool("wait", wait)
+    async with opened(tools, Watched, settings=logged(tmp_path)) as host, trio.open_nursery() as nursery:
+        nursery.start_soon(host.call, "tool:wait", {})
+        await begun.wait()
+        nursery.cancel_scope.cancel()
 
     (row,) = rows(tmp_path, "tool_error")
     assert (row["level"], row["status"]) == ("info", "cancelled")

@@ -19,6 +19,7 @@ from llmspell_hookspecs.language import Language, ScriptObject
 from llmspell_plugins.languages.lua.budget import Budget
 from llmspell_plugins.languages.lua.language import Lua
 from lua_fakes import Counter, Run, output_of, run
+from waiting import PATIENCE_S
 
 
 def failure_of(source: str, **options: Any) -> ScriptError:
@@ -284,8 +285,17 @@ def test_callbacks_run_beside_each_other() -> None:
 
 
 async def test_a_callback_waits_while_the_main_script_computes() -> None:
-    made = Run("Host.keep(function(x) return x + 1 end) Host.sleep(0.5) for i = 1, 3e6 do end return 'done'")
     answers: list[Any] = []
+
+    class Answered(ScriptObject):
+        @script_method()
+        async def wait(self) -> None:
+            with trio.fail_after(PATIENCE_S):
+                while len(answers) < 3:
+                    await trio.sleep(0.001)
+
+    source = "Host.keep(function(x) return x + 1 end) Answered.wait() for i = 1, 3e6 do end return 'done'"
+    made = Run(source, globals={"Answered": Answered()})
 
     async def call_later() -> None:
         while not made.host.kept:

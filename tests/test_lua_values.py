@@ -19,6 +19,7 @@ from llmspell_hookspecs.values import freeze
 from llmspell_plugins.languages.lua.convert import Crossing, is_light
 from llmspell_plugins.languages.lua.function import LuaFunction
 from lua_fakes import Run, run
+from waiting import PATIENCE_S
 
 ATOMS = (
     st.booleans()
@@ -209,13 +210,16 @@ async def test_functions_and_objects_cross_inside_tables() -> None:
 
 
 async def test_a_function_of_another_script_is_refused() -> None:
-    first = Run("Host.keep(function() end) Host.sleep(0.05)")
+    first = Run("Host.keep(function() end) Host.sleep(1000)")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(first.start)
-        await trio.sleep(0.02)
+        with trio.fail_after(PATIENCE_S):
+            while not first.host.kept:
+                await trio.sleep(0.001)
         giver = Giver(first.host.kept[0])
         ok, message = await Run("return pcall(Giver.give)", globals={"Giver": giver}).start()
+        nursery.cancel_scope.cancel()
 
     assert (ok, "another script" in message) == (False, True)
 

@@ -16,6 +16,7 @@ from llmspell_hookspecs import Cancel, HookContext, Services, ToolContext
 from llmspell_hookspecs.errors import LlmspellError, OperationCancelledError, SettingsError
 from llmspell_hookspecs.system import ConfigurationChange, LimitExceeded, LoadSample, SlowOperation, Violation
 from llmspell_plugins.services.monitor import Load, Monitor, memory_bytes
+from waiting import PATIENCE_S
 
 EVERY_S = 1.0
 
@@ -179,7 +180,7 @@ async def told_by(point: str, do: Callable[[], Awaitable[object]], *tools: Any, 
     fast = {"performance": {"sample_interval_s": 0.01, **performance}}
     async with Host.open(fast, plugins=[watched(point, seen), *tools], discover=False) as host:
         Real.host = host
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while not seen:
                 await do()
                 await trio.sleep(0.01)

@@ -17,6 +17,7 @@ from llmspell_hookspecs import LlmspellError
 from llmspell_hookspecs.errors import ScriptError
 from llmspell_hookspecs.spelling import MESSAGE_CHARACTERS, one_line, spell_out
 from terminal import Terminal
+from waiting import PATIENCE_S
 
 NUMBER_SIGNS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"  # Cf, and seen
 ODD = "\x1b]52;c;cHduZWQ=\x07\x1b[2J\x9b31m\u202egnp\u200b\u2028end"
@@ -80,7 +81,7 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
         cwd=folder,
         env=environment(folder, **more),
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from kernel import make_plugin, make_tool, opened, run
 from llmspell import Host
@@ -22,6 +23,7 @@ from llmspell_plugins.hooks.agent_hooks import AgentHooks, AgentHooksSettings, A
 from llmspell_plugins.hooks.agent_hooks.approval import Seam
 from llmspell_plugins.hooks.agent_hooks.configuration import Binding, Configuration
 from scripted_model import ScriptedModel, asks, says
+from waiting import PATIENCE_S
 
 Answer = Callable[[Mapping[str, Any]], Any]
 
@@ -225,7 +227,7 @@ async def test_a_sync_one_that_hangs_holds_up_nobody_else() -> None:
         nursery.cancel_scope.cancel()
 
     assert "host_error:interceptor_timeout" in error.reason
-    assert turns >= 5
+    assert turns >= 2
 
 
 async def test_with_nobody_to_ask_everything_is_denied() -> None:
@@ -335,9 +337,10 @@ async def test_a_caller_who_goes_away_leaves_a_record_and_no_gap() -> None:
     async def act(parameters: Any, context: Any) -> str:
         return "done"
 
-    async with opened(plugin, make_tool("act", act)) as host:
-        with trio.move_on_after(0.05):
-            await host.call("tool:act", {})
+    async with opened(plugin, make_tool("act", act)) as host, trio.open_nursery() as nursery:
+        nursery.start_soon(host.call, "tool:act", {})
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
 
     (record,) = made[0].records
     assert record["verdict"] == {"decision": "deny", "reason": "host_error:interceptor_failed", "message": "Cancelled"}
@@ -483,7 +486,9 @@ async def test_each_asking_is_an_event_without_anything_of_what_was_shown() -> N
     async with asked_about(Asked()) as host:
         host.events.on("agent_hooks.record", lambda event: heard.append(event.data))
         await host.call("tool:act", {"text": "confidential"})
-        await trio.sleep(0.05)
+        with trio.fail_after(PATIENCE_S):
+            while len(heard) < 2:
+                await trio.sleep(0.01)
 
     assert [each["interception_point"] for each in heard] == ["pre_tool_call", "post_tool_call"]
     assert "confidential" not in str(heard)

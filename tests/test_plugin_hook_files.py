@@ -541,7 +541,9 @@ async def test_a_session_that_a_command_fails_at_starts_and_the_failure_is_told(
     async with desk.host(desk.file(SessionStart=desk.command(exit=1, error="oh")), model) as host:
         host.events.on("hook_files.*", lambda event: heard.append(event.data["message"]))
         await host.agents.create(name="a", model="scripted/play")
-        await trio.sleep(0.05)
+        with trio.fail_after(PATIENCE_S):
+            while not heard:
+                await trio.sleep(0.01)
         problems = [str(problem) for problem in host.problems]
 
     assert any("it ended with 1: oh" in each for each in problems)
@@ -616,7 +618,9 @@ async def test_a_message_for_the_user_is_an_event(desk: Desk) -> None:
     async with desk.host(desk.file(PreToolUse=desk.answers(systemMessage="careful"))) as host:
         host.events.on("hook_files.message", lambda event: heard.append(event.data["message"]))
         await host.call("tool:act", {})
-        await trio.sleep(0.05)
+        with trio.fail_after(PATIENCE_S):
+            while not heard:
+                await trio.sleep(0.01)
 
     assert heard == ["careful"]
 

@@ -15,6 +15,7 @@ from llmspell_hookspecs import InvalidInputError, ToolError
 from llmspell_hookspecs.errors import OperationTimeoutError, SecurityError
 from llmspell_plugins.tools.system.process_executor import ProcessExecutor
 from tool_host import ask, oracle, settings_of
+from waiting import PATIENCE_S
 
 SHELL = {"allowed": ["sh", "sleep", "head"], "denied": []}
 
@@ -161,7 +162,7 @@ async def test_a_cancelled_call_leaves_no_process(tmp_path: Path) -> None:
 async def test_one_that_prints_without_end_is_cut_and_ended(tmp_path: Path) -> None:
     own = {**SHELL, "max_output_bytes": 100_000}
 
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE_S):
         result = await told(tmp_path, "sh", "-c", "while :; do echo 0123456789; done", own=own)
     exact = await told(tmp_path, "head", "-c", "100000", input="x" * 200_000, own=own)
 

@@ -12,6 +12,7 @@ import pytest
 
 from llmspell.cli.failure import EXIT_CODES
 from packages import install
+from waiting import PATIENCE_S
 
 COMMANDS = {
     "failing": ["exec", "error('x')", "--output", "json"],
@@ -161,7 +162,7 @@ def test_a_standard_input_without_end_is_refused_in_one_line(arguments: list[str
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
             stdin=endless,
             capture_output=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
 

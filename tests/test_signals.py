@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import waiting
 from packages import install
+from waiting import PATIENCE_S
 
 NOTE = "import os, time\ndef note(): os.write(2, b'blocked\\n')\n"
 BLOCKED = {
@@ -71,6 +73,18 @@ def until(process: subprocess.Popen[str], line: str) -> None:
     raise AssertionError(f"{line} was never told")
 
 
+def spent_s(process: subprocess.Popen[str]) -> float:
+    """Return how much of the processor's time a process has had."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def handles(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    caught = Path(f"/proc/{process.pid}/status").read_text().partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.parametrize("place", BLOCKED)
 def test_a_second_interrupt_ends_the_process_at_once_whatever_blocks_it(
     place: str, start: Start, tmp_path: Path
@@ -85,7 +99,7 @@ def test_a_second_interrupt_ends_the_process_at_once_whatever_blocks_it(
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.3)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=PATIENCE_S)
 
     # Where no Python code can run the kernel ends it, and nobody is left to write the line.
     assert (process.returncode, err) in [(130, "llmspell: interrupted\n"), (-signal.SIGINT, "")]
@@ -108,9 +122,10 @@ def test_a_signal_at_any_moment_is_one_line_and_its_code(
 
     for _ in range(4):
         process = start("exec", "io.stderr:write('') while true do end")
-        time.sleep(chance.uniform(0.15, 0.6))  # before that Python itself begins
+        moment_s = chance.uniform(0.15, 0.6)  # before that Python itself begins
+        waiting.until(lambda: spent_s(process) >= moment_s)  # noqa: B023 - asked at once
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=PATIENCE_S)
         if process.returncode != -number:  # it had not begun
             assert (process.returncode, err) == (code, line)
 
@@ -133,9 +148,9 @@ def test_who_is_told_to_go_on_without_a_terminal_goes_on(start: Start) -> None:
         process = start("event", "tail", "--pattern", "nothing.*")
     finally:
         signal.signal(signal.SIGHUP, before)
-    time.sleep(0.8)
+    waiting.until(lambda: handles(process, signal.SIGTERM))
 
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(timeout=20) == 143
+    assert process.wait(timeout=PATIENCE_S) == 143

@@ -17,6 +17,7 @@ from llmspell_hookspecs import InvalidInputError, ToolError
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_plugins.tools.utility.template_engine import TemplateEngine
 from tool_host import ask, settings_of
+from waiting import PATIENCE_S
 
 pytest.importorskip("jinja2", reason="jinja2 comes with the extra templates")
 
@@ -244,7 +245,7 @@ def handlebars_js(template: str) -> str:
     environment = {**os.environ, "NODE_PATH": paths}
     command = ["node", "-e", script]
     done = subprocess.run(
-        command, input=given, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, input=given, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     if "Cannot find module 'handlebars'" in done.stderr:
         pytest.skip("node has no handlebars; apt-get install node-handlebars")

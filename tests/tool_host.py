@@ -12,6 +12,7 @@ import pytest
 
 from kernel import opened
 from llmspell_hookspecs import Tool, ToolResult
+from waiting import PATIENCE_S
 
 __all__ = ["ask", "oracle", "settings_of"]
 
@@ -37,6 +38,6 @@ def oracle(*command: str, given: bytes | str = b"", folder: Path | None = None, 
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed; .ci/run installs it")
     data = given.encode() if isinstance(given, str) else given
-    done = subprocess.run(command, input=data, cwd=folder, capture_output=True, timeout=60)
+    done = subprocess.run(command, input=data, cwd=folder, capture_output=True, timeout=PATIENCE_S)
     assert done.returncode in ok, done.stderr
     return done.stdout

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -158,3 +159,65 @@ async def test_what_outlives_its_host_is_cancelled_all_the_same() -> None:
             outer.cancel_scope.cancel()
 
     assert not patience.cancelled_caught
+
+
+async def test_what_does_not_wait_shares_a_task_and_the_first_that_waits_lets_all_others_begin() -> None:
+    tasks: list[tuple[int, trio.lowlevel.Task]] = []
+    running = most = 0
+
+    async def one(number: int) -> int:
+        nonlocal running, most
+        tasks.append((number, trio.lowlevel.current_task()))
+        running += 1
+        most = max(most, running)
+        if number >= 3:
+            await trio.testing.wait_all_tasks_blocked()
+        running -= 1
+        return number
+
+    async with opened() as host:
+        ended = await within(host, lambda operations: operations.together([partial(one, n) for n in range(8)], 8))
+
+    of = dict(tasks)
+    assert [each.value for each in ended] == list(range(8))
+    assert of[0] is of[1] is of[2] is of[3]
+    assert len({of[number] for number in range(3, 8)}) == most == 5
+
+
+async def test_what_begins_as_another_waits_stands_where_that_one_does() -> None:
+    parents: list[str] = []
+
+    async with opened() as host:
+        operations = host.get(Operations)
+
+        async def waits(subject: Any) -> None:
+            await trio.lowlevel.checkpoint()
+            parents.append(operations.current().parent_id)
+
+        async def crowd(operations: Operations) -> Any:
+            own = operations.current().id
+            calls = [partial(operations.execute, Operation(KIND, PLACE, {}, waits)) for _ in range(4)]
+            return own, await operations.together(calls, 4)
+
+        own, ended = await within(host, crowd)
+
+    assert [each.error for each in ended] == [None] * 4
+    assert parents == [own] * 4
+
+
+async def test_what_waits_for_something_foreign_fails_by_itself() -> None:
+    class Foreign:
+        def __await__(self) -> Any:
+            yield "a trap of another loop"
+
+    async def foreign() -> None:
+        await Foreign()
+
+    async def own() -> str:
+        return "well"
+
+    async with opened() as host:
+        ended = await within(host, lambda operations: operations.together([foreign, own], 2))
+
+    assert isinstance(ended[0].error, TypeError)
+    assert ended[1].value == "well"

@@ -9,7 +9,7 @@ whatever class, is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Final
 
@@ -20,7 +20,6 @@ from llmspell_hookspecs.approvals import APPROVAL_REQUIRED
 from llmspell_hookspecs.errors import (
     HookError,
     HookFailedError,
-    HookTimeoutError,
     UnsupportedResultError,
     text_of_error,
 )
@@ -33,6 +32,7 @@ __all__ = ["PAUSE", "accepted", "advance", "advance_waiting", "judge", "next_ans
 
 _ROW_S: Final = 0.002
 """How long hooks may take in a row before others have their turn."""
+_LATE: Final = " at the end of an operation; see hooks.final_s"
 PAUSE: Final = Continue()
 """What `advance` answers instead of a hook that others are to have their turn."""
 
@@ -84,7 +84,7 @@ async def advance_waiting(
         try:
             answer = invoke(context)
             if hook.awaits:
-                answer = await (answer if limit_s is None else _within(hook, answer, limit_s))
+                answer = await (answer if limit_s is None else hook.within(answer, limit_s, _LATE))
         except BaseException as error:
             let_pass(error)
             _failed(hook, error)
@@ -193,7 +193,7 @@ async def judge(
         try:
             answer = hook.invoke(context)
             if hook.awaits:
-                answer = await (answer if limit_s is None else _within(hook, answer, limit_s))
+                answer = await (answer if limit_s is None else hook.within(answer, limit_s, _LATE))
             if not (answer is None or isinstance(answer, Continue | Cancel | Skipped)):
                 raise unsupported(hook, answer, ("Continue", "Cancel", "Skipped"))
         except BaseException as error:
@@ -242,7 +242,7 @@ async def observe(hooks: Sequence[Hook], context: HookContext[Any], limit_s: flo
         try:
             answer = hook.invoke(context)
             if hook.awaits:
-                await (answer if limit_s is None else _within(hook, answer, limit_s))
+                await (answer if limit_s is None else hook.within(answer, limit_s, _LATE))
         except BaseException as error:
             let_pass(error)
             hook.failed(error)
@@ -256,14 +256,6 @@ async def observe(hooks: Sequence[Hook], context: HookContext[Any], limit_s: flo
             hook.took(elapsed_s)
         if now > until:
             until = await _pause(hook)
-
-
-async def _within(hook: Hook, answer: Awaitable[Any], limit_s: float) -> Any:
-    """Wait for a hook's answer for so long at most."""
-    with trio.move_on_after(limit_s):
-        return await answer
-    message = f"{hook.where}: it took longer than {limit_s:g} s at the end"
-    raise HookTimeoutError(f"{message} of an operation; see hooks.final_s", hook=hook.name, point=hook.point.name)
 
 
 async def _pause(hook: Hook) -> float:

@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from fnmatch import translate
 from functools import partial
 from time import monotonic
@@ -107,7 +107,8 @@ class Hook:
         if options.thread:
             self.invoke = partial(trio.to_thread.run_sync, function, abandon_on_cancel=True)
         if options.timeout_s is not None:
-            self.invoke = self._timed(self.invoke, options.timeout_s)
+            inner, limit_s = self.invoke, options.timeout_s
+            self.invoke = lambda context: self.within(inner(context), limit_s, "; raise timeout_s, or do less")
         if options.quick is not None:
             self.invoke = _quickly(options.quick, self.invoke)
         self.slow_s = math.inf
@@ -226,16 +227,12 @@ class Hook:
         else:
             self.invoke = _goes_on_waiting if self.awaits else _goes_on
 
-    def _timed(self, function: Callable[..., Any], limit_s: float) -> Callable[[HookContext[Any]], Any]:
-        async def within(context: HookContext[Any]) -> Any:
-            with trio.move_on_after(limit_s) as scope:
-                return await function(context)
-            if scope.cancelled_caught:
-                message = f"{self.where}: it took longer than {limit_s:g} s; raise timeout_s, or do less"
-                raise HookTimeoutError(message, hook=self.name, point=self.point.name)
-            return None
-
-        return within
+    async def within(self, answer: Awaitable[Any], limit_s: float, told: str) -> Any:
+        """Wait for what it answers for so long at most."""
+        with trio.move_on_after(limit_s):
+            return await answer
+        message = f"{self.where}: it took longer than {limit_s:g} s{told}"
+        raise HookTimeoutError(message, hook=self.name, point=self.point.name)
 
 
 def _quickly(quick: Callable[..., Any], inner: Callable[..., Any]) -> Callable[[HookContext[Any]], Any]:

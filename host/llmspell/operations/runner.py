@@ -130,6 +130,7 @@ class Runner:
         watches: Called as each body begins.
         stand_ins: Asked for what each body yields, the last one first.
         events: Where operations are told of; None for nowhere.
+        tap, watch, stand_in: Join those who are; see the contract's `Operations`.
         running: Return the operation that runs, which costs less than `current`; asked within one only.
     """
 
@@ -155,6 +156,8 @@ class Runner:
         self.taps: tuple[Callable[[EndedOperation], None], ...] = ()
         self.watches: tuple[BodyWatch, ...] = ()
         self.stand_ins: tuple[StandIn, ...] = ()
+        self.tap, self.watch = partial(self._join, "taps"), partial(self._join, "watches")
+        self.stand_in = partial(self._join, "stand_ins")
         self._nursery = nursery
         self.numbers = itertools.count(1)
         self._turn = _TURNS
@@ -504,18 +507,6 @@ class Runner:
         """Keep and log an error that nobody is there to be told of; what came already is only counted."""
         self.problems.append(error)
         self._tally.tell(text_of_error(error))
-
-    def tap(self, function: Callable[[EndedOperation], None], /) -> Callable[[], None]:
-        """Call a function with each operation as it ends; see the contract's `Operations`."""
-        return self._join("taps", function)
-
-    def stand_in(self, function: StandIn, /) -> Callable[[], None]:
-        """Ask a function for what each body yields; see the contract's `Operations`."""
-        return self._join("stand_ins", function)
-
-    def watch(self, function: BodyWatch, /) -> Callable[[], None]:
-        """Call a function as each body begins and ends; see the contract's `Operations`."""
-        return self._join("watches", function)
 
     def _join(self, row: str, function: Callable[..., Any]) -> Callable[[], None]:
         each = partial(function)  # so that the same function may stand there twice

@@ -14,7 +14,10 @@ starts its own, and each that unwinds cancels its own, so hundreds would run in 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from contextvars import copy_context
+from functools import partial
+from types import coroutine
 from typing import Any, Final
 
 import trio
@@ -61,10 +64,11 @@ class Together:
         self._calls, self._stops = calls, stops
         self._root, self._nursery = root, nursery
         self._ended = [Ended(cancelled=True)] * len(calls)
-        self._waiting = iter(range(len(calls)))
+        self._waiting = deque(range(len(calls)))
         self._scopes: set[trio.CancelScope] = set()
         self._stopped = False
         self._workers = 0
+        self._others: Callable[[], None] | None = None
         self._changed = trio.lowlevel.ParkingLot()
         self._all: trio.CancelScope | None = None
 
@@ -75,12 +79,8 @@ class Together:
         if self._root.branches + count <= _FEW:
             async with trio.open_nursery() as nursery:
                 self._all = nursery.cancel_scope
-                if count == len(self._calls):
-                    for place in range(count):
-                        nursery.start_soon(self._one, place)
-                else:
-                    for _ in range(count):
-                        nursery.start_soon(self._work)
+                self._others = partial(copy_context().run, self._begin, nursery, count - 1)
+                nursery.start_soon(self._work)
             return self._ended
         async with trio.open_nursery() as nursery:
             try:
@@ -102,18 +102,25 @@ class Together:
         if self._root.branches > _MANY:
             await turns_of(self._root, self._nursery).begin()
 
+    def _begin(self, nursery: trio.Nursery, count: int) -> None:
+        """Let others begin now that the first one waits: until then none needs a task of its own."""
+        self._others = None
+        for _ in range(min(count, len(self._waiting))):
+            nursery.start_soon(self._work)
+
     async def _work(self) -> None:
         first = True
         try:
-            for place in self._waiting:  # shared by all workers
-                await self._one(place, first)
+            while self._waiting:  # shared by all workers
+                one = self._one(self._waiting.popleft(), first)
+                await (one if self._others is None else _driven(one, self._others))
                 first = False
         finally:
             self._workers -= 1
             if not self._workers:
                 self._changed.unpark_all()
 
-    async def _one(self, place: int, begins: bool = True) -> None:
+    async def _one(self, place: int, begins: bool) -> None:
         if self._stopped:
             return
         root = self._root
@@ -148,12 +155,25 @@ class Together:
         self._stopped = True
         if self._all is not None:
             self._all.cancel()
-            return
-        if self._root.turns is not None or self._root.branches > AT_ONCE:
-            turns_of(self._root, self._nursery).cancel(self._scopes)
-            return
-        for scope in self._scopes:
-            scope.cancel()
+        else:
+            cancel_in_turn(self._root, self._nursery, self._scopes, self._root.branches)
+
+
+@coroutine
+def _driven(running: Coroutine[Any, Any, None], waits: Callable[[], None]) -> Generator[Any, Any, None]:
+    """Drive a coroutine, and call a function when it waits for the first time."""
+    try:
+        trap = running.send(None)
+        waits()
+        while True:
+            try:
+                sent = yield trap
+            except Exception as error:  # of what trio cannot wait for; a cancellation is sent
+                trap = running.throw(error)
+            else:
+                trap = running.send(sent)
+    except StopIteration:
+        return
 
 
 class Turns:
@@ -213,6 +233,15 @@ def turns_of(root: Frame, nursery: trio.Nursery) -> Turns:
         root.turns = Turns(nursery)
     turns: Turns = root.turns
     return turns
+
+
+def cancel_in_turn(root: Frame, nursery: trio.Nursery, scopes: Iterable[trio.CancelScope], count: int) -> None:
+    """Cancel these of a root, at once if so few run."""
+    if root.turns is not None or count > AT_ONCE:
+        turns_of(root, nursery).cancel(scopes)
+        return
+    for scope in scopes:
+        scope.cancel()
 
 
 def on_behalf(fork: Fork, scope: str) -> Fork:
@@ -318,9 +347,6 @@ class Forks:
                     await running.done.wait()
             if scope.cancelled_caught:
                 await self._abandon()
-                return
-            for running in self._running:
-                await running.done.wait()
         except trio.Cancelled:
             await self._abandon()
             raise
@@ -341,11 +367,7 @@ class Forks:
                 if not each.swept and (everything or self._frame in each.frame.upward()):
                     each.swept = True
                     left.append(each)
-        if self._root.turns is not None or len(left) > AT_ONCE:
-            turns_of(self._root, self._nursery).cancel([running.scope for running in left])
-            return
-        for running in left:
-            running.scope.cancel()
+        cancel_in_turn(self._root, self._nursery, [running.scope for running in left], len(left))
 
     async def _abandon(self) -> None:
         until_s = self._frame.hurry(LAST_MOMENTS_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -284,6 +285,7 @@ def refusal_of_ours(document: Any, registry: Registry) -> str:
     try:
         configured(parse_declaration(json.dumps(document)), registry)
     except DeclarationRefusedError as error:
+        assert not re.search(r"Input should|Value error|valid (dictionary|integer|boolean|tuple)", str(error)), error
         return error.word
     return ""
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from llmspell_hookspecs.errors import InvalidInputError, PluginError, line_of_error
 from llmspell_hookspecs.foreign import Blamed, text_of
+from llmspell_hookspecs.parameters import first_problem
 from llmspell_hookspecs.regular import read_regular
 
 from .approval import Seam
@@ -202,12 +203,9 @@ def _validated(document: Mapping[str, Any]) -> Document:
     try:
         read = Document.model_validate(document)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        unknown = [each for each in found if each["type"] == "extra_forbidden"]
-        first = (unknown or found)[0]
-        raise DeclarationRefusedError(
-            "unknown_field" if unknown else "invalid_field", _pointer(first["loc"]), first["msg"]
-        ) from None
+        problem = first_problem(Document, error)
+        word = "unknown_field" if problem.kind == "extra_forbidden" else "invalid_field"
+        raise DeclarationRefusedError(word, _pointer(problem.path), problem.words) from None
     for index, binding in enumerate(read.bindings):
         try:
             canonical_json(binding.config)

@@ -210,6 +210,23 @@ async def test_an_entry_point_where_nobody_looks_is_told_and_never_imported(
     assert not marker.exists()
 
 
+async def test_of_a_package_that_is_broken_throughout_a_few_faults_are_told_and_how_many_there_are(
+    site: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(site, "acme-many", name="p", code="raise ValueError")
+    install(site, "acme-other", name="z", code="raise KeyError")
+    points = "".join(f"p{number} = acme_many_module\n" for number in range(30))
+    (site / "acme_many-1.0.dist-info" / "entry_points.txt").write_text(f"[llmspell.plugins]\n{points}")
+
+    async with Host.open(settings=False):
+        pass
+
+    told = [record.getMessage() for record in caplog.records if "acme" in record.getMessage()]
+    assert len(told) == 5
+    assert any("plugin z" in line for line in told)
+    assert told[-1] == "package acme-many: 30 of its plugins failed; llmspell plugin doctor tells all of them"
+
+
 def test_an_entry_point_that_is_written_often_is_told_once(site: Path) -> None:
     info = site / "zz-1.dist-info"
     info.mkdir()

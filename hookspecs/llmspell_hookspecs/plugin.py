@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, Final, Protocol, Self, TypeVar, runtime_checkable
 
 from msgspec import Struct
@@ -12,9 +13,11 @@ from .keys import spelled_names
 from .points import Phase, hookpoint
 from .results import HookResult
 
-__all__ = ["HOOK_API_VERSION", "Closing", "PluginInfo", "Services", "plugin_failed", "plugin_loaded"]
+__all__ = ["HOOK_API_VERSION", "Closing", "PluginInfo", "Services", "fault_lines", "plugin_failed", "plugin_loaded"]
 
 T = TypeVar("T")
+_MOST_FAULTS: Final = 3
+"""How many faults of one package are told."""
 
 HOOK_API_VERSION: Final = "1.0"
 """The version of this contract; the first number grows when what a plugin relies on changes.
@@ -50,6 +53,27 @@ class PluginInfo(Struct, frozen=True):
     def spellings(self) -> tuple[str, ...]:
         """The names under which settings may speak of it."""
         return spelled_names(self.name, self.group)
+
+
+def fault_lines(infos: Iterable[PluginInfo], sections: Container[str]) -> Iterator[str]:
+    """Yield what is told of the plugins that failed, a line each; of one package's a few, and how many more there are.
+
+    So a package whose every entry point is broken hides nobody else's fault. What settings require is always told.
+
+    Args:
+        infos: What became of each plugin.
+        sections: Of the settings; an error that begins with one reads as a detail, so it is told whose it is.
+    """
+    told: Counter[str] = Counter()
+    for info in infos:
+        if info.error:
+            told[info.distribution] += 1
+            if info.required or not info.distribution or told[info.distribution] <= _MOST_FAULTS:
+                stopped = info.error.partition(".")[0] in sections
+                yield f"{info.error} (so {info.name} does not run)" if stopped else info.error
+    for package, count in told.items():
+        if package and count > _MOST_FAULTS:
+            yield f"package {package}: {count} of its plugins failed; llmspell plugin doctor tells all of them"
 
 
 @runtime_checkable

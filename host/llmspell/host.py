@@ -40,7 +40,7 @@ from llmspell_hookspecs.kind import Registries
 from llmspell_hookspecs.model import Models
 from llmspell_hookspecs.network import Hosts
 from llmspell_hookspecs.operation import Operations
-from llmspell_hookspecs.plugin import PluginInfo
+from llmspell_hookspecs.plugin import PluginInfo, fault_lines
 from llmspell_hookspecs.requests import EventRequests
 from llmspell_hookspecs.result_store import ResultCache
 from llmspell_hookspecs.script import ScriptRun, Scripts
@@ -288,12 +288,10 @@ class Host:
         self._runner.refusal = self.plugins.refusal()
         tell_unknown(settings, registries, loader.groups, self._registry)
         self.events.check()
-        heard = any(map(self._registry.hooked, ("plugin_loaded", "plugin_failed")))
-        for info in self.plugins.infos:
-            if info.error:
-                stopped = info.error.partition(".")[0] in SCHEMA.sections  # a fault of settings reads as a detail
-                _log.warning("%s%s", info.error, f" (so {info.name} does not run)" if stopped else "")
-            if heard:
+        for line in fault_lines(self.plugins.infos, SCHEMA.sections):
+            _log.warning("%s", line)
+        if any(map(self._registry.hooked, ("plugin_loaded", "plugin_failed"))):
+            for info in self.plugins.infos:
                 await self._tell(info)
         loader.failed = self._lifespans.failed = partial(self._lose, nursery)
         await self._runner.notify("system_startup", self._state())

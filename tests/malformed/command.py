@@ -52,7 +52,9 @@ def run_process(case: Case, watch: Watch, arguments: Sequence[str], given: bytes
 
 def _judge(case: Case, watch: Watch, code: int, errors: bytes, arguments: Sequence[str]) -> int:
     watch.outcomes[str(code)] += 1
-    for fault in faults_of_process(code, errors, verbose=any(word.startswith(("-v", "--verb")) for word in arguments)):
+    report = tuple(arguments[:2]) == ("config", "validate")  # says all that is wrong, a line each
+    verbose = report or any(word.startswith(("-v", "--verb")) for word in arguments)
+    for fault in faults_of_process(code, errors, verbose=verbose):
         watch.complain(case, fault)
     return code
 

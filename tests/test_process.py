@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmspell_hookspecs import InvalidInputError, ToolError
 from llmspell_hookspecs.errors import ResourceLimitError, ScriptError
@@ -22,6 +24,12 @@ from llmspell_plugins.services.processes import ProcessPool
 from waiting import until
 
 MB = 1024 * 1024
+
+
+@pytest.fixture
+def mock_clock() -> MockClock:
+    """Return the clock of a test: time passes when the test says so."""
+    return MockClock()
 
 
 # What the children run
@@ -277,6 +285,65 @@ async def test_a_deadline_kills_the_child_at_once(function: Callable[[], None]) 
         assert await pool.run(add, 1, 1) == 2
 
     await with_pool(test)
+
+
+async def test_the_clock_of_the_work_begins_when_the_child_begins_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
+    go = tmp_path / "go"
+    lines = (
+        "import os, time",
+        f"while not os.path.exists({str(go)!r}):",
+        "    time.sleep(0.01)",
+        "def two(): return 2",
+    )
+    (tmp_path / "slow_to_import.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    go.touch()
+    function = importlib.import_module("slow_to_import").two
+    go.unlink()
+
+    async def later(pool: ProcessPool, seconds: float) -> None:
+        """Let time pass while a child starts and imports."""
+        while not pool._children:
+            await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked()
+        mock_clock.jump(seconds)
+        await wait_all_tasks_blocked()
+        go.touch()
+
+    async def test(pool: ProcessPool) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(later, pool, 61.0)
+            with pytest.raises(ToolError, match=r"two: the child process did not begin within 60 s; ") as caught:
+                await pool.run(function, work_s=5.0)
+        assert caught.value.code == "timeout"
+        go.unlink()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(later, pool, 50.0)
+            assert await pool.run(function, work_s=5.0) == 2
+
+    await with_pool(test)
+
+
+async def test_work_beyond_its_time_is_stopped_with_one_clear_error(tmp_path: Path, mock_clock: MockClock) -> None:
+    noted = tmp_path / "pids"
+
+    async def test(pool: ProcessPool) -> None:
+        async def stop() -> None:
+            while not (noted.exists() and noted.read_text()):
+                await trio.lowlevel.checkpoint()
+            await wait_all_tasks_blocked()  # so the frame that came before is read
+            mock_clock.jump(6)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            with pytest.raises(ToolError, match=r"start_others: the work took longer than 5 s and was ") as caught:
+                await pool.run(start_others, str(noted), work_s=5.0)
+        assert caught.value.code == "timeout"
+
+    await with_pool(test)
+    assert wait_until_dead(*(int(word) for word in noted.read_text().split()))
 
 
 async def test_a_cancellation_kills_what_the_child_started(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class Context:
     async def run_thread(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         return await trio.to_thread.run_sync(function, *arguments)
 
-    async def run_process(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
+    async def run_process(self, function: Callable[..., Any], /, *arguments: Any, work_s: float | None = None) -> Any:
         return await trio.to_thread.run_sync(function, *arguments)
 
 

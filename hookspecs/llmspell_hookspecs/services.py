@@ -274,6 +274,7 @@ class Processes(Protocol):
         *arguments: Any,
         memory_bytes: int = 256 * 1024 * 1024,
         output_bytes: int = 64 * 1024 * 1024,
+        work_s: float | None = None,
     ) -> Any:
         """Run a module-level function and return what it returns; a cancellation kills the child.
 
@@ -282,11 +283,13 @@ class Processes(Protocol):
             arguments: Picklable.
             memory_bytes: How much it may allocate beyond its module and arguments.
             output_bytes: How large its answer may be, pickled.
+            work_s: How long it may work, in seconds, counted from when the child begins with it; then the child is
+                killed. What comes before (a free child, its start, the function's module) is bounded apart.
 
         Raises:
             InvalidInputError: The function or an argument cannot be pickled.
             ResourceLimitError: It ran out of memory, or its answer is too large.
-            ToolError: The child ended without an answer, or the host closes.
+            ToolError: ``timeout``, it worked longer than that; the child ended without an answer, or the host closes.
             Exception: Whatever the function raised.
         """
 

@@ -274,11 +274,18 @@ class ToolContext(Protocol):
     async def run_thread(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
         """Run a sync function in a worker thread; a cancellation waits for it to end."""
 
-    async def run_process(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
+    async def run_process(self, function: Callable[..., Any], /, *arguments: Any, work_s: float | None = None) -> Any:
         """Run a module-level function in a child process held to the limits; a cancellation kills it.
+
+        Args:
+            function: Importable in the child by its module and name.
+            arguments: Picklable.
+            work_s: How long it may work, in seconds, counted from when the child begins with it; as long as the call
+                may if None.
 
         Raises:
             ResourceLimitError: The process ran out of memory.
+            ToolError: ``timeout``, it worked longer than that.
         """
 
 

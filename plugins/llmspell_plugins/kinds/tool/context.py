@@ -71,11 +71,15 @@ class CallContext(Struct, eq=False):
         """Run a sync function in a worker thread; a cancellation waits for it to end."""
         return await trio.to_thread.run_sync(function, *arguments)
 
-    async def run_process(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
+    async def run_process(self, function: Callable[..., Any], /, *arguments: Any, work_s: float | None = None) -> Any:
         """Run a module-level function in a child process held to the limits; a cancellation kills it."""
         try:
             return await self.services.get(Processes).run(
-                function, *arguments, memory_bytes=self.limits.memory_bytes, output_bytes=self.limits.output_bytes
+                function,
+                *arguments,
+                memory_bytes=self.limits.memory_bytes,
+                output_bytes=self.limits.output_bytes,
+                work_s=work_s,
             )
         except (ResourceLimitError, ToolError) as error:
             own = f"{getattr(function, '__qualname__', repr(function))}: "  # says nothing to whoever calls the tool

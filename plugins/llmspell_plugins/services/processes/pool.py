@@ -9,12 +9,13 @@ takes the start of an interpreter and the import of the function's module. Sizes
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -33,6 +34,9 @@ _INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "
 _MAX_JOBS = 500
 _LARGE_BYTES = 262_144
 _ENVELOPE_BYTES = 65_536
+_START_S = 60.0
+_LATE = "the child process did not begin within {:g} s; see whether this machine has too much to do, and ask again"
+_LONG = "the work took longer than {:g} s and was stopped; give less, or something simpler"
 
 
 class ProcessPool(Closing):
@@ -69,25 +73,35 @@ class ProcessPool(Closing):
         *arguments: Any,
         memory_bytes: int = 256 * 1024 * 1024,
         output_bytes: int = 64 * 1024 * 1024,
+        work_s: float | None = None,
     ) -> Any:
         """Run a module-level function and return what it returns; see the contract's `Processes`."""
         name = getattr(function, "__qualname__", repr(function))
-        job = await trio.to_thread.run_sync(_pack, name, function, arguments, memory_bytes, output_bytes)
+        limits = (memory_bytes, output_bytes, work_s is not None)
+        job = await trio.to_thread.run_sync(_pack, name, function, arguments, limits)
         async with self._limiter:
-            data = await self._exchange(name, job, output_bytes)
+            data = await self._exchange(name, job, output_bytes, work_s)
         if len(data) > _LARGE_BYTES:
             answer = await trio.to_thread.run_sync(pickle.loads, data)
         else:
             answer = pickle.loads(data)  # noqa: S301 - from a child that runs trusted functions
         return _unwrap(name, answer, memory_bytes, output_bytes)
 
-    async def _exchange(self, name: str, job: bytes, output_bytes: int) -> bytes:
-        """Send a job to a child, and get its answer; whatever goes wrong on the way kills the child."""
+    async def _exchange(self, name: str, job: bytes, output_bytes: int, work_s: float | None) -> bytes:
+        """Send a job to a child, and get its answer; whatever goes wrong on the way kills the child.
+
+        The clock of the work begins with the frame that says that it begins: how long an interpreter takes to start,
+        and a module to be imported, is the machine's affair.
+        """
         child = await self._child(name)
         healthy = False
         try:
-            await child.send(job)
-            data = await child.receive(output_bytes + _ENVELOPE_BYTES)
+            with _bounded(name, _START_S if work_s is not None else None, _LATE):
+                await child.send(job)
+                data = await child.receive(output_bytes + _ENVELOPE_BYTES)
+            if not data:
+                with _bounded(name, work_s, _LONG):
+                    data = await child.receive(output_bytes + _ENVELOPE_BYTES)
             child.jobs += 1
             healthy = child.jobs < _MAX_JOBS and not _is_memory_failure(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError, EOFError) as error:
@@ -204,6 +218,15 @@ class _Child:
         return code
 
 
+@contextlib.contextmanager
+def _bounded(name: str, limit_s: float | None, words: str) -> Iterator[None]:
+    """Raise an error of these words if what is inside takes longer."""
+    with trio.move_on_after(math.inf if limit_s is None else limit_s) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise ToolError(f"{name}: {words.format(limit_s)}", code="timeout")
+
+
 def _frame(data: bytes) -> bytes:
     return len(data).to_bytes(8, "big") + data
 
@@ -230,9 +253,7 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def _pack(
-    name: str, function: Callable[..., Any], arguments: Sequence[Any], memory_bytes: int, output_bytes: int
-) -> bytes:
+def _pack(name: str, function: Callable[..., Any], arguments: Sequence[Any], limits: tuple[int, int, bool]) -> bytes:
     """A job; function and arguments apart, so that the child can limit its memory after the function's import."""
     try:
         parts = (pickle.dumps(function), pickle.dumps(tuple(arguments), pickle.HIGHEST_PROTOCOL))
@@ -240,7 +261,7 @@ def _pack(
         why = line_of_error(error)
         message = f"{name}: it cannot be sent to a child process ({why}); give a module-level function and plain values"
         raise InvalidInputError(message, field="function") from error
-    return pickle.dumps((*parts, memory_bytes, output_bytes), pickle.HIGHEST_PROTOCOL)
+    return pickle.dumps((*parts, *limits), pickle.HIGHEST_PROTOCOL)
 
 
 def _is_memory_failure(data: bytes) -> bool:

@@ -2,7 +2,8 @@
 
 Invariant: a job's answer is one frame, and nothing that the job prints gets into it; the kernel ends this process, and
 all that it started, when the host's end of the lifeline closes, even while a C function holds the interpreter. A frame
-is a length (8 bytes, big-endian) and a pickle. Sizes in bytes.
+is a length (8 bytes, big-endian) and a pickle; one without a pickle comes before the answer of a job that asks for it,
+when its work begins. Sizes in bytes.
 """
 
 from __future__ import annotations
@@ -27,9 +28,7 @@ def main() -> None:
         _silence()
         sys.path[:] = pickle.loads(_read(jobs) or b"")  # noqa: S301 - from the host
         while (job := _read(jobs)) is not None:
-            data = _answer(job)
-            answers.write(len(data).to_bytes(8, "big") + data)
-            answers.flush()
+            _send(answers, _answer(job, answers))
 
 
 def _hang_on(lifeline: int) -> None:
@@ -50,12 +49,19 @@ def _read(jobs: BinaryIO) -> bytes | None:
     return jobs.read(int.from_bytes(head, "big")) if len(head) == 8 else None
 
 
-def _answer(job: bytes) -> bytes:
+def _send(answers: BinaryIO, data: bytes) -> None:
+    answers.write(len(data).to_bytes(8, "big") + data)
+    answers.flush()
+
+
+def _answer(job: bytes, answers: BinaryIO) -> bytes:
     """The pickled answer: ``("value", value)``, ``("error", exception)`` or ``("failure", kind, text)``."""
     try:
-        function_data, arguments_data, memory_bytes, output_bytes = pickle.loads(job)  # noqa: S301 - from the host
+        function_data, arguments_data, memory_bytes, output_bytes, timed = pickle.loads(job)  # noqa: S301 - the host's
         function = pickle.loads(function_data)  # noqa: S301 - as above; imports its module before memory is limited
         arguments = pickle.loads(arguments_data)  # noqa: S301
+        if timed:
+            _send(answers, b"")
         _limit(memory_bytes)
         try:
             data = pickle.dumps(("value", function(*arguments)), pickle.HIGHEST_PROTOCOL)

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct, structs
 
-from .values import FrozenList, FrozenMapping
+from .values import FrozenList, FrozenMapping, FrozenObject
 
 __all__ = ["HiddenText", "hide", "hide_item", "holds_secret", "is_secret_name", "keep_hidden", "reveal", "tells"]
 
@@ -78,7 +78,7 @@ def hide(value: Any, names: Names = "telling") -> Any:
     if kind is MappingProxyType or kind is dict:
         changed = _hidden_items(value, names)
         return value if changed is None else MappingProxyType({**value, **changed})
-    if isinstance(value, FrozenMapping):
+    if kind is FrozenObject or isinstance(value, FrozenMapping):  # the latter asks an abstract class, for 0.4 us
         changed = _hidden_items(value, names)
         return value if changed is None else value.with_items(changed)
     if (kind is FrozenList or kind is tuple) and not _BARE.issuperset(map(type, value)):

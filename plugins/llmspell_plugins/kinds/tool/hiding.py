@@ -6,7 +6,7 @@ Invariant: what a tool declares a secret is hidden, in whatever shape it was giv
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -39,7 +39,7 @@ def hidden_input(tool: Tool[Any], given: Mapping[str, Any]) -> Mapping[str, Any]
     return {**given, **changed} if changed else given
 
 
-def hidden_model(shown: Any, others: Iterable[str]) -> Any:
+def hidden_model(shown: Any, others: Sequence[str]) -> Any:
     """Return a tool's parameters, frozen, with their secrets hidden.
 
     Args:
@@ -47,8 +47,10 @@ def hidden_model(shown: Any, others: Iterable[str]) -> Any:
         others: Which of them the tool does not declare.
     """
     hidden = hide(shown)
+    if not others:
+        return hidden
     changed = {name: hide_item(name, shown[name], "any") for name in others}
-    return hidden.with_items(changed) if changed else hidden
+    return hidden.with_items(changed)
 
 
 @lru_cache(maxsize=1024)

@@ -60,7 +60,7 @@ from llmspell_hookspecs.tool import (
     ToolLimits,
     ToolListing,
 )
-from llmspell_hookspecs.values import freeze, restore, thaw
+from llmspell_hookspecs.values import FrozenObject, restore, thaw
 from llmspell_plugins.tool_index import ToolIndex, fits
 
 from .context import CallContext
@@ -185,10 +185,6 @@ class _Plan(Struct, frozen=True):
         return self.component.id
 
 
-_PARTS: Final = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-"""What a pydantic model consists of."""
-
-
 class _Prepared(Struct):
     """What `prepare` settled for one attempt.
 
@@ -213,10 +209,7 @@ class _Prepared(Struct):
         """The parameters, frozen: what guards saw, with the secrets in it; flat ones are frozen if somebody asks."""
         if self._flat is not None:
             kind, items, given = self._flat
-            model = object.__new__(kind)  # `model_construct` takes fields by their aliases
-            for name, part in zip(_PARTS, (items, set(given), None, None), strict=True):
-                object.__setattr__(model, name, part)
-            self._frozen, self._flat = freeze(model), None
+            self._frozen, self._flat = FrozenObject(kind, items, (None, given)), None
         return self._frozen
 
     def keep(self, model: BaseModel, own: bool, where: _Plan, most: int) -> None:

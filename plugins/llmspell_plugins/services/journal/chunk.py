@@ -10,6 +10,7 @@ broke, and clumsy hands, not somebody who writes the whole chain anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -80,24 +81,30 @@ class Head(Struct, frozen=True):
     content: str = ""
 
 
+@lru_cache(maxsize=4096)
+def _spelled(id: str) -> str:
+    """Return an id as it stands in keys."""
+    return quote(id, safe="")
+
+
 def head_key(id: str) -> str:
     """Return where the head of a journal lies."""
-    return HEADS + quote(id, safe="")
+    return HEADS + _spelled(id)
 
 
 def chunk_key(id: str, number: int) -> str:
     """Return where a chunk lies."""
-    return f"{_CHUNKS}{quote(id, safe='')}/{number:010}"
+    return f"{_CHUNKS}{_spelled(id)}/{number:010}"
 
 
 def blob_key(id: str, hashed: bytes) -> str:
     """Return where a blob lies."""
-    return f"{_BLOBS}{quote(id, safe='')}/{hashed.hex()}"
+    return f"{_BLOBS}{_spelled(id)}/{hashed.hex()}"
 
 
 def prefixes_of(id: str) -> tuple[str, str]:
     """Return under which keys its chunks and its blobs lie."""
-    return f"{_CHUNKS}{quote(id, safe='')}/", f"{_BLOBS}{quote(id, safe='')}/"
+    return f"{_CHUNKS}{_spelled(id)}/", f"{_BLOBS}{_spelled(id)}/"
 
 
 def id_of(key: str) -> str:

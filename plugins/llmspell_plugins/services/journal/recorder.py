@@ -104,14 +104,15 @@ class Recorder:
             self._early.pop(ref.id, None)
         if (kind is not None and kind.sync) or PLAYING.get():
             return
-        session = self._session_of(ref)
+        session = self._session_of(ref) if ref.session_id or self._caused else ""
         if self._sessions and not session:
             return
-        if self._replayed(ref.correlation_id):
+        correlation = ref.correlation_id
+        if self._replayed(correlation):
             return
         if watched is None:
             watched = Watched(WITHIN.get(), next(self._orders))
-        id = session or ref.correlation_id.removeprefix("c-")
+        id = session or correlation.removeprefix("c-")
         self._writer.add(Item(id, bool(session), ended, watched, time()))
 
     def draw(self, name: str, make: Callable[[], Any]) -> Any:

@@ -1,13 +1,15 @@
 """Rows of the group sessions: what a session costs, made and saved in memory; and an artifact of 10 MB, in a file.
 
-Google's ADK, beside which sessions are to be held, is not installed here, so their floor is a plain dict; that of an
-artifact is a plain write of the same bytes, synced, with their hash.
+Sessions are held beside those of google-adk's service in memory where that is installed: there a session is made with
+the same name and tags as its state, and saved by an event that carries a change of its state. Their floor is a plain
+dict; that of an artifact is a plain write of the same bytes, synced, with their hash.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
@@ -31,6 +33,8 @@ __all__ = ["measure_sessions"]
 
 _DICT: Final = "floor: a dict, copied"
 _PLAIN: Final = "floor: plain write and hash"
+_ADK: Final = "google-adk"
+_HALF: Final = Bar("half of google-adk", _ADK, 0.5)
 _SIZE: Final = 10_000_000
 _ARTIFACT: Final = Bar("2 x plain write and hash", _PLAIN, 2.0)
 
@@ -39,8 +43,8 @@ async def measure_sessions(rounds: int) -> Run:
     """Time the rows."""
     with TemporaryDirectory(dir=".") as folder:
         async with _opened(Path(folder), "memory") as host:
-            sessions = await host.enter(Sessions)
-            run = await measure(list(_session_rows(sessions)), rounds)
+            rows, absent = _session_rows(await host.enter(Sessions))
+            run = (await measure(rows, rounds)).joined(Run(absent=tuple(absent)))
         async with _opened(Path(folder), "sqlite") as host:
             row = await _artifact_row(await host.enter(Artifacts), Path(folder))
             return run.joined(await measure([row], max(1, rounds // 10)))
@@ -54,7 +58,8 @@ async def _opened(folder: Path, backend: str) -> AsyncIterator[Host]:
         yield host
 
 
-def _session_rows(sessions: Sessions) -> list[Row]:
+def _session_rows(sessions: Sessions) -> tuple[list[Row], list[str]]:
+    """Return the rows of sessions, and the peers that are not installed."""
     kept: dict[str, Any] = {}
 
     def plainly() -> None:
@@ -72,10 +77,37 @@ def _session_rows(sessions: Sessions) -> list[Row]:
     async def save() -> None:
         await sessions.save((await sessions.create(draft)).id)
 
-    return [
-        Row("session, made", [Contender(_DICT, plainly), Contender(OURS, lambda: sessions.create(draft), waits=True)]),
-        Row("session, made and saved", [Contender(_DICT, save_plainly), Contender(OURS, save, waits=True)]),
-    ]
+    made = [Contender(_DICT, plainly), Contender(OURS, lambda: sessions.create(draft), waits=True)]
+    saved = [Contender(_DICT, save_plainly), Contender(OURS, save, waits=True)]
+    absent: list[str] = []
+    try:
+        peer = _Adk()
+    except ImportError:
+        absent.append(_ADK)
+    else:
+        made.append(Contender(_ADK, peer.create, waits=True))
+        saved.append(Contender(_ADK, peer.save, waits=True))
+    return [Row("session, made", made, _HALF), Row("session, made and saved", saved, _HALF)], absent
+
+
+class _Adk:
+    """The peer's service in memory."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from google.adk.events import Event, EventActions
+            from google.adk.sessions import InMemorySessionService
+        self._event, self._actions, self._sessions = Event, EventActions, InMemorySessionService()
+
+    async def create(self) -> Any:
+        state = {"name": "report", "tags": ["weekly"]}
+        return await self._sessions.create_session(app_name="bench", user_id="user", state=state)
+
+    async def save(self) -> None:
+        session = await self.create()
+        changed = self._event(author="user", actions=self._actions(state_delta={"status": "active"}))
+        await self._sessions.append_event(session, changed)
 
 
 async def _artifact_row(artifacts: Artifacts, folder: Path) -> Row:

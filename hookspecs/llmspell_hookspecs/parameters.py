@@ -10,7 +10,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -23,6 +23,7 @@ from .spelling import meant
 __all__ = [
     "Problem",
     "UnknownKey",
+    "as_given",
     "first_problem",
     "models_at",
     "unknown_keys",
@@ -138,10 +139,37 @@ def first_problem(model: type[BaseModel], error: ValidationError) -> Problem:
     return Problem(written_path(model, place), place, found["type"], _told(model, found))
 
 
+def as_given(model: type[BaseModel], given: Iterable[str], field: str) -> str:
+    """Return how a field is spelled in what was given: people know it by the name that they wrote.
+
+    Args:
+        model: What was given something.
+        given: The keys that it was given.
+        field: Any spelling of one of its fields.
+
+    Returns:
+        The spelling that was given; the one that was asked for if none was, or if it is no field.
+    """
+    written = frozenset(given)
+    spelled = next((each for each in _spellings(model) if field in each), (field,))
+    return next((each for each in spelled if each in written), field)
+
+
+def _spellings(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    """All that people may write for each field, the first of them first."""
+    by_name = _any_name(model)
+    for key, field in model.model_fields.items():
+        yield tuple(dict.fromkeys((*_names(key, field, False), *_names(key, field, by_name))))
+
+
 def _told(model: type[BaseModel], found: Mapping[str, Any]) -> str:
     kind, said = found["type"], found["msg"]
     if kind == "extra_forbidden":
-        known = {name for each in models_at(model, found["loc"]) for name in written_names(each)}
+        around = models_at(model, found["loc"])
+        for spelled in (each for inner in around for each in _spellings(inner)):
+            if found["loc"][-1] in spelled:  # pydantic took the one that stands before it
+                return f"it means the same as {spelled[0]}, which is there, too; give one of them"
+        known = {name for each in around for name in written_names(each)}
         near = meant(str(found["loc"][-1]), known, "")
         return f"there is none of this name{near and f'; {near}'}"
     if kind == "missing":

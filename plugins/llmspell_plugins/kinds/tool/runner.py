@@ -40,6 +40,7 @@ from llmspell_hookspecs.kind import CallOptions, ComponentKind, Declared, Regist
 from llmspell_hookspecs.operation import Asker, Operation, OperationKind, Operations
 from llmspell_hookspecs.parameters import (
     UnknownKey,
+    as_given,
     first_problem,
     models_at,
     unknown_keys,
@@ -123,6 +124,8 @@ _ASKED: Final = (
 )
 _PLANS: Final = 1024
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_ABOUT: Final = re.compile(r"(?:tool:)?(?P<tool>[\w-]+): (?:parameter )?(?P<field>[\w-]+): ")
+"""How an error of a tool's begins that is about a parameter."""
 _MOST: Final = ToolLimits()
 
 
@@ -192,6 +195,7 @@ class _Prepared(Struct):
         fresh: The parameters themselves, for the first run, if nobody else can have changed them since.
         paths: Which of the parameters are paths; guards see them spelled, the tool gets them as the system has them.
         undeclared: Which of them the tool does not declare.
+        given: What the caller wrote, whose spellings errors keep to.
         call: The call as hooks are shown it; what has been allocated for.
         limits: What it may use.
     """
@@ -201,6 +205,7 @@ class _Prepared(Struct):
     fresh: BaseModel | None = None
     paths: tuple[str, ...] = ()
     undeclared: tuple[str, ...] = ()
+    given: Mapping[str, Any] = _NOTHING
     call: ToolCall | None = None
     limits: ToolLimits = _MOST
 
@@ -387,6 +392,7 @@ class _Call(Struct, eq=False):
     def _validated(self, parameters: Mapping[str, Any], *, flat: bool = False) -> BaseModel:
         if self._lenient:
             parameters = without_keys(parameters, unknown_keys(self._tool.parameters, parameters))
+        self._prepared.given = parameters
         try:
             return _validated(self._tool, parameters, flat)
         except Exception:
@@ -494,6 +500,20 @@ class _Call(Struct, eq=False):
             raise self.failed(error) from error
         if not isinstance(error, Exception) and not passes(error):
             raise self.broken(error) from error
+        if isinstance(error, LlmspellError):
+            self._spell(error)
+
+    def _spell(self, error: LlmspellError) -> None:
+        """Name the parameter that an error of the tool's begins with as the caller wrote it."""
+        text = str(error)
+        found = _ABOUT.match(text)
+        if found is None or found["tool"] != self._tool.name:
+            return
+        field, model = found["field"], self._tool.parameters
+        if (spelled := as_given(model, self._prepared.given, field)) != field:
+            error.args = (text[: found.start("field")] + spelled + text[found.end("field") :],)
+            if isinstance(error, InvalidInputError) and error.field == field:
+                error.field = spelled
 
     def _parameters(self) -> Any:
         """Return parameters of its own, so that what it does to them is not what runs at a retry."""

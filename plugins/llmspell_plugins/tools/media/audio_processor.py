@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
 from llmspell_hookspecs.tool import Access, PathAccess, ToolLimits
@@ -30,8 +30,10 @@ class AudioParameters(BaseModel):
     operation: Literal["detect", "metadata", "convert", "trim", "waveform"] = Field(
         default="metadata", description="What to do."
     )
-    file_path: str | None = Field(default=None, description="The sound file; source_path means the same.")
-    source_path: str | None = Field(default=None, description="The sound file to start from.")
+    source_path: str = Field(
+        description="The sound file; file_path means the same.",
+        validation_alias=AliasChoices("source_path", "file_path"),
+    )
     target_path: str | None = Field(default=None, description="For convert and trim: the file to write.")
     target_format: Literal["wav", "mp3", "flac", "ogg", "opus", "m4a"] | None = Field(
         default=None,
@@ -44,20 +46,8 @@ class AudioParameters(BaseModel):
     )
     points: int = Field(default=100, ge=1, le=10_000, description="For waveform: how many.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_source(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("source_path") is None and given.get("file_path") is not None:
-            rest = {key: value for key, value in given.items() if key != "file_path"}
-            return {**rest, "source_path": given["file_path"]}
-        return given
-
     @model_validator(mode="after")
     def _complete(self) -> AudioParameters:
-        if self.source_path is None:
-            raise ValueError("give file_path, the sound file")
-        if self.file_path is not None:
-            raise ValueError("give file_path or source_path, not both")
         if self.operation in ("convert", "trim") and self.target_path is None:
             raise ValueError(f"{self.operation} needs target_path")
         if self.end_seconds is not None and self.end_seconds <= self.start_seconds:
@@ -115,7 +105,7 @@ class AudioProcessor(Tool[AudioParameters]):
                 ``missing_library``.
         """
         require(self.name, "media", "miniaudio", "tinytag")
-        source, operation = parameters.source_path or "", parameters.operation
+        source, operation = parameters.source_path, parameters.operation
         content = await content_of(self.name, "source_path", source, context, self.settings.max_file_size_bytes)
         if operation in ("detect", "metadata"):
             told = await context.run_process(described, content, operation == "metadata")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
 from llmspell_hookspecs.tool import Access, PathAccess, ToolLimits
@@ -31,8 +31,9 @@ class ImageParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     operation: Operation = Field(default="metadata", description="What to do.")
-    file_path: str | None = Field(default=None, description="The image; source_path means the same.")
-    source_path: str | None = Field(default=None, description="The image to start from.")
+    source_path: str = Field(
+        description="The image; file_path means the same.", validation_alias=AliasChoices("source_path", "file_path")
+    )
     target_path: str | None = Field(
         default=None, description="The file to write; for compare, the other image, which is read."
     )
@@ -51,22 +52,8 @@ class ImageParameters(BaseModel):
     max_height: int = Field(default=200, ge=1, le=10_000, description="For thumbnail.")
     quality: int = Field(default=85, ge=1, le=100, description="Of a JPEG or WebP that is written.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_source(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("source_path") is None and given.get("file_path") is not None:
-            return {
-                **{key: value for key, value in given.items() if key != "file_path"},
-                "source_path": given["file_path"],
-            }
-        return given
-
     @model_validator(mode="after")
     def _complete(self) -> ImageParameters:
-        if self.source_path is None:
-            raise ValueError("give file_path, the image")
-        if self.file_path is not None:
-            raise ValueError("give file_path or source_path, not both")
         if self.operation not in ("detect", "metadata") and self.target_path is None:
             raise ValueError(f"{self.operation} needs target_path")
         if self.operation == "resize" and self.width is None and self.height is None:
@@ -125,7 +112,7 @@ class ImageProcessor(Tool[ImageParameters]):
                 ``missing_library``.
         """
         require(self.name, "media", "PIL")
-        source, operation = parameters.source_path or "", parameters.operation
+        source, operation = parameters.source_path, parameters.operation
         most = self.settings.max_file_size_bytes
         content = await content_of(self.name, "source_path", source, context, most)
         if operation in ("detect", "metadata"):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from llmspell_hookspecs import SecurityLevel, Tool, ToolContext, ToolError, ToolExample, ToolResult
 from llmspell_hookspecs.tool import Access, PathAccess, ToolLimits
@@ -32,7 +32,10 @@ class VideoParameters(BaseModel):
     operation: Literal["detect", "metadata", "thumbnail", "extract_frame"] = Field(
         default="metadata", description="What to do."
     )
-    file_path: str = Field(description="The video file.")
+    file_path: str = Field(
+        description="The video file; source_path means the same.",
+        validation_alias=AliasChoices("file_path", "source_path"),
+    )
     target_path: str | None = Field(
         default=None, description="For thumbnail and extract_frame: the picture to write, .png or .jpg."
     )

@@ -259,6 +259,8 @@ class RateLimit:
     async def _wait(self, held: _Held, context: HookContext[Any]) -> None:
         self._counts["waited"] += 1
         began_s = trio.current_time()
+        if context.operation.replayed:  # it was waited when it ran first
+            return
         try:
             await trio.sleep((held.at_ns - self._now_ns()) / _NS)
         except trio.Cancelled:

@@ -68,12 +68,14 @@ class Player:
     Attributes:
         volume: The journal.
         stop: Told when the replay is to end.
+        leave: Told when what runs here is no replay from now on.
     """
 
     def __init__(self, volume: Volume, options: ReplayOptions, secrets: Secrets) -> None:
         self.volume = volume
         self.options = options
         self.stop: Callable[[], object] | None = None
+        self.leave: Callable[[], object] = bool
         self._reached = False
         self._blobs = volume.blobs.get
         self._encoder = Encoder(secrets)
@@ -279,6 +281,7 @@ class Player:
     async def _run_live(self, running: RunningBody, place: _Place) -> Any:
         """Run a body, and all that it asks for, without the record."""
         self._cover(place)
+        self.leave()
         token = PLAYING.set(LIVE)
         try:
             return await self._run(running, place)

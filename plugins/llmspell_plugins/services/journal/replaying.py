@@ -141,6 +141,7 @@ class ReplayService:
             raise InvalidInputError(message, field="until")
         number = f"replay-{next(self._numbers)}"
         operations = self._services.get(Operations)
+        player.leave = lambda: operations.carry("replay", "")
         with ExitStack() as stack:
             for pattern in options.without:
                 switch = self._services.get(HookSwitch)
@@ -206,6 +207,8 @@ class ReplayService:
         playing, player = self._player(running.operation.correlation_id)
         if player is None:
             return await running.run()
+        if not running.operation.replayed and playing != LIVE:  # an outermost one of a block
+            self._services.get(Operations).carry("replay", player.volume.id)
         token = PLAYING.set(playing)
         try:
             return await player.stand_in(running)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import string
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 import trio
 
 from kernel import opened
-from llmspell_hookspecs import InvalidInputError, ToolError
+from llmspell_hookspecs import InvalidInputError, LlmspellError, ToolError
 from llmspell_hookspecs.errors import OperationTimeoutError, SecurityError
-from llmspell_plugins.tools.system.process_executor import ProcessExecutor
+from llmspell_plugins.tools.system.process_executor import ProcessExecutor, ProcessExecutorSettings
 from tool_host import ask, oracle, settings_of
 from waiting import PATIENCE_S
 
@@ -188,3 +189,57 @@ async def test_what_is_too_much_to_give_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="is no folder"):
         (tmp_path / "file").write_text("x")
         await told(tmp_path, "echo", working_directory=f"{tmp_path}/file")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("program", ProcessExecutorSettings().allowed)
+async def test_no_letter_of_an_option_reads_a_file_that_the_rules_refuse(tmp_path: Path, program: str) -> None:
+    folder, secret = tmp_path / "open", tmp_path / "secret.txt"
+    folder.mkdir()
+    secret.write_text("tomorrow-7319\n")
+    before = (os.uname().nodename, secret.read_text())
+
+    async with opened(ProcessExecutor, settings=settings_of(folder)) as host:
+        for letter in string.ascii_letters + string.digits:
+            for arguments in ([f"-{letter}", str(secret)], [f"-{letter}{secret}"], [f"-u{letter}", str(secret)]):
+                try:
+                    given = {"executable": program, "arguments": arguments}
+                    answer = await host.call("tool:process_executor", given)
+                except LlmspellError:
+                    continue
+                assert "7319" not in str(answer.result["stdout"]) + str(answer.result["stderr"]), arguments
+
+    assert (os.uname().nodename, secret.read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("date", ["--file=secret.txt"]),
+        ("date", ["--fil", "secret.txt"]),
+        ("date", ["-s", "tomorrow"]),
+        ("date", ["010100002000"]),
+        ("date", ["-d", "now", "-f", "secret.txt"]),
+        ("hostname", ["elsewhere"]),
+        ("hostname", ["--file=secret.txt"]),
+        ("hostname", ["-b"]),
+    ],
+)
+async def test_what_tells_the_time_or_a_name_sets_neither(tmp_path: Path, program: str, arguments: list[str]) -> None:
+    with pytest.raises(SecurityError, match=f"process_executor: arguments: .* let through to {program}; take "):
+        await told(tmp_path, program, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-u", "-d", "@0"],
+        ["-ud", "@0", "+%F"],
+        ["-u", "--date=2024-02-29", "--iso-8601=date"],
+        ["-u", "-d2024-02-29", "-R"],
+    ],
+)
+async def test_a_moment_is_told_as_date_tells_it(tmp_path: Path, arguments: list[str]) -> None:
+    result = await told(tmp_path, "date", *arguments)
+
+    assert result["stdout"] == oracle("date", *arguments).decode()

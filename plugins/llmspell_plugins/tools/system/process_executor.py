@@ -2,7 +2,8 @@
 
 Invariant: a program is looked up by its bare name in the folders of the settings; what is denied never runs, whatever
 is allowed. Those that read files by their arguments are given resolved paths that the rules allow, and no option that
-reads others. Nothing of the host's environment is inherited. Durations in seconds, sizes in bytes.
+reads others; those that could set the clock or the name of the machine only tell it. Nothing of the host's environment
+is inherited. Durations in seconds, sizes in bytes.
 """
 
 from __future__ import annotations
@@ -117,6 +118,15 @@ _READERS: Final = {
     "wc": "clLmw",
 }
 """Those whose arguments are files, and the letters of the options that read no others."""
+_TELLERS: Final = {
+    "date": (
+        re.compile(r"\+.*|-[uR]+|-I\w*|-u?d.*|--(utc|universal|rfc-email|(iso-8601|rfc-3339|date)(=.*)?)", re.DOTALL),
+        frozenset({"-d", "-ud", "--date", "--rfc-3339"}),
+        "+FORMAT, -d TIME, -u, -R or -I",
+    ),
+    "hostname": (re.compile(r"-[AadfIisy]+"), frozenset[str](), "-AadfIisy"),
+}
+"""Those that can do more than tell: the arguments that are let through, those that another follows, and their names."""
 _NUMBER: Final = re.compile(r"[+-]?\d{1,18}[bkKmMGT]?B?")
 _REFUSED_VARIABLES: Final = [
     "*PATH",
@@ -242,6 +252,8 @@ class ProcessExecutor(Tool[ProcessExecutorParameters]):
         arguments = parameters.arguments
         if parameters.executable in _READERS:
             arguments = await context.run_thread(_judged, parameters, folder, files)
+        elif parameters.executable in _TELLERS:
+            _check_telling(parameters)
         limits = Limits(
             min(settings.timeout_s, parameters.timeout_seconds),
             settings.max_memory_bytes,
@@ -298,6 +310,20 @@ def _judged(parameters: ProcessExecutorParameters, folder: str, files: FileAcces
     if parameters.executable == "ls" and not named:
         judged.append(files.resolve(folder, "read"))
     return judged
+
+
+def _check_telling(parameters: ProcessExecutorParameters) -> None:
+    """Refuse an argument by which a program would read a file, or change what it tells of."""
+    pattern, followed, names = _TELLERS[parameters.executable]
+    before = ""
+    for argument in parameters.arguments:
+        if before not in followed and not pattern.fullmatch(argument):
+            message = (
+                f"process_executor: arguments: {argument!r:.100} is no argument that is let through to "
+                f"{parameters.executable}; take {names}"
+            )
+            raise SecurityError(message, rule="process")
+        before = "" if before in followed else argument
 
 
 def _checked(environment: dict[str, str]) -> dict[str, str]:

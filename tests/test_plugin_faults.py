@@ -210,6 +210,21 @@ async def test_an_entry_point_where_nobody_looks_is_told_and_never_imported(
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("group", ["tools", "globals", "storage"])
+async def test_a_name_that_two_packages_bring_is_told_once_with_the_setting_that_decides(
+    site: Path, group: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = {"tools": "calculator", "globals": "State", "storage": "sqlite"}[group]
+    install(site, "acme-clash", name=name, code="class Plugin: pass", group=f"llmspell.{group}")
+
+    async with Host.open(settings=False):
+        pass
+
+    told = [record.getMessage() for record in caplog.records if f" {name}: " in record.getMessage()]
+    assert len(told) == 1
+    assert f"plugins.prefer.{name} = " in told[0]
+
+
 async def test_of_a_package_that_is_broken_throughout_a_few_faults_are_told_and_how_many_there_are(
     site: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -64,7 +64,8 @@ class LazyRegistry(Generic[T]):
         self.candidates: dict[str, Candidate] = {}
         for candidate in candidates:
             first = self.candidates.setdefault(candidate.info.name, candidate)
-            if first is not candidate:
+            handed = not (first.info.distribution and candidate.info.distribution)  # else discovery tells it
+            if handed and first is not candidate:
                 source = candidate.info.distribution
                 whose = f"the one of {source}" if source else "another that was handed over"
                 told = f"the one that was handed over is used, {whose} is not; give it another name if both are needed"

@@ -66,6 +66,47 @@ def test_a_read_only_input_is_as_good_as_a_plain_one() -> None:
     assert call(JsonProcessor, input=frozen, query=".a[1].b").result == 2
 
 
+TWINS = '{"items": [{"id": 50000000014435121}, {"id": 50000000014435122}], "n": 1}'
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "expected"),
+    [
+        ('{"a": 13911860366432393}', ".", {"a": 13911860366432393}),
+        ('{"a": 1234567890123456789012}', ".a", 1234567890123456789012),
+        ('{"a": -13911860366432393, "b": 1}', "{x: .a, y: (.b + 1)}", {"x": -13911860366432393, "y": 2}),
+        ('{"a": 13911860366432393}', ".a | tostring", "13911860366432393"),
+        ('{"a": 13911860366432393}', '"id \\(.a)!"', "id 13911860366432393!"),
+        ("[13911860366432393, 0.5]", "map(.)", [13911860366432393, 0.5]),
+        ('{"a": 1, "b": 13911860366432393}', "to_entries | map(.value) | add - .[1]", 0),
+        (TWINS, "[.items[0].id, 1] | .[1]", 1),
+        (TWINS, ".items[].id", [50000000014435121, 50000000014435122]),
+        (TWINS, '.items[] | select(.id != null) | .["id"]  # both', [50000000014435121, 50000000014435122]),
+        (TWINS, ".items[-1]", {"id": 50000000014435122}),
+        (TWINS, ".items[5].id", None),
+        (f"[1{'0' * 400}]", ".[0]", 10**400),
+    ],
+)
+def test_an_integer_that_a_double_does_not_hold_comes_out_as_it_went_in(text: str, query: str, expected: Any) -> None:
+    """As in jqlang/jq, issues 1652, 2013 and 2509."""
+    result = call(JsonProcessor, input=text, query=query)
+
+    assert json.loads(str(result.text)) == expected
+
+
+def test_two_integers_that_jq_takes_for_one_are_no_result_of_a_query_that_makes_something_of_them() -> None:
+    error = refused(input=TWINS, query=".items | map(.id)")
+
+    assert error.code == "query_failed"
+    assert "50000000014435121 and 50000000014435122 for one number" in str(error)
+
+
+def test_lines_keep_their_integers() -> None:
+    result = call(JsonProcessor, operation="stream", input='{"a": 13911860366432393}\n{"a": 2}', query="{a}")
+
+    assert json.loads(str(result.text)) == [{"a": 13911860366432393}, {"a": 2}]
+
+
 def test_stream_answers_the_results_for_all_lines() -> None:
     lines = '{"a": 1}\n\n  {"a": 2}\r\n{"a": [3, 4]}\n'
 

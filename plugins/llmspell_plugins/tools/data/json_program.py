@@ -1,7 +1,8 @@
 """What the json_processor does in a child process: jq programs and JSON schemas, over JSON text.
 
 Invariant: a program sees its input and nothing else: no environment, no module, no file. Both libraries run patterns
-that may take forever, so these functions run where they can be killed. Numbers in jq are doubles.
+that may take forever, so these functions run where they can be killed. Numbers in jq are doubles;
+`json_integers` keeps integers that doubles would change.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, cast
 from llmspell_hookspecs import ToolError
 from llmspell_hookspecs.errors import line_of_error
 
+from .json_integers import at_paths, may_hold_wide, restored
 from .json_text import check, decode, encode
 
 __all__ = ["query", "stream", "validate"]
@@ -33,7 +35,7 @@ def query(text: str, program: str) -> str:
     """
     compiled = _compiled(program)
     check(text, _INPUT)
-    results = list(_results(compiled, text, _INPUT))
+    results = list(_results(program, compiled, text, _INPUT))
     return encode(results[0] if len(results) == 1 else results, "json_processor: result")
 
 
@@ -44,7 +46,7 @@ def stream(text: str, program: str) -> str:
         ToolError: As `query`; names the line.
     """
     compiled = _compiled(program)
-    return encode(list(_stream(compiled, text.split("\n"))), "json_processor: result")
+    return encode(list(_stream(program, compiled, text.split("\n"))), "json_processor: result")
 
 
 def validate(text: str, schema_text: str) -> str:
@@ -89,9 +91,14 @@ def _compiled(program: str) -> Any:
         ) from None
 
 
-def _results(compiled: Any, text: str, where: str) -> Iterator[Any]:
+def _results(program: str, compiled: Any, text: str, where: str) -> Iterator[Any]:
     try:
-        yield from compiled.input_text(text)
+        if not may_hold_wide(text):
+            yield from compiled.input_text(text)
+            return
+        value = decode(text, where)
+        found = _passed_on(program, text, value)
+        yield from restored(value, compiled.input_text(text).all(), where) if found is None else found
     except RecursionError:
         raise ToolError(f"{where}: it is nested too deeply; give valid JSON", code="invalid_input") from None
     except ValueError as error:
@@ -100,12 +107,20 @@ def _results(compiled: Any, text: str, where: str) -> Iterator[Any]:
         ) from None
 
 
-def _stream(compiled: Any, lines: Iterable[str]) -> Iterator[Any]:
+def _passed_on(program: str, text: str, value: Any) -> list[Any] | None:
+    """The results of a program that only picks parts of its input; None for one that makes something of them."""
+    try:
+        return at_paths(value, _compiled(f"path({program.strip() or '.'}\n)").input_text(text).all())
+    except (ToolError, ValueError):
+        return None
+
+
+def _stream(program: str, compiled: Any, lines: Iterable[str]) -> Iterator[Any]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"json_processor: line {number} of input"
             check(line, where)
-            yield from _results(compiled, line, where)
+            yield from _results(program, compiled, line, where)
 
 
 def _plain(error: ValueError) -> str:

@@ -26,8 +26,13 @@ from llmspell import Host
 from llmspell.settings import load_settings
 from llmspell_hookspecs import InvalidInputError
 from llmspell_hookspecs.backup import Backups
+from llmspell_hookspecs.context import ComponentRef
 from llmspell_hookspecs.errors import StorageError
+from llmspell_hookspecs.journal import Journal
 from llmspell_hookspecs.migration import Custom, Migrations, Rename, Schema, SchemaField, SchemaVersion, Transition
+from llmspell_hookspecs.operation import Operation, OperationKind, Operations
+from llmspell_hookspecs.services import ProjectFolder
+from llmspell_hookspecs.sessions import SessionDraft, Sessions
 from llmspell_hookspecs.state_scopes import StateScopes
 from llmspell_hookspecs.storage import Storages
 from llmspell_plugins.services.vault.master import new_key, write_key
@@ -332,7 +337,94 @@ def look_if_encrypted(look: Work) -> Work:
     return looking
 
 
-WORKS = {"migration": migration, "backup": backup, "scopes": scopes, "rekey": rekey}
+def acknowledge(host: Host, *words: object) -> None:
+    """Write down durably, beside what the host keeps, what it said was done."""
+    told = os.open(host.get(ProjectFolder).data("acknowledged"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(told, (" ".join(map(str, words)) + "\n").encode())
+    os.fsync(told)
+    os.close(told)
+
+
+def acknowledged(host: Host) -> list[list[str]]:
+    """Return what was written down, line by line."""
+    path = host.get(ProjectFolder).data("acknowledged")
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def session(folder: Path, count: int, seed: int) -> dict[str, int]:
+    """Kill who saves a session; returns how often."""
+    keys = ("a", "b", "c")
+    ids: list[str] = []
+    tables: dict[str, Any] = {"plugins": {"sessions": {"keep_checkpoints": 10_000}}}
+
+    async def begin(host: Host) -> None:
+        ids.append((await (await host.enter(Sessions)).create(SessionDraft("crash"))).id)
+
+    async def save(host: Host) -> None:
+        sessions, (id,) = await host.enter(Sessions), ids
+        first = len(await sessions.checkpoints(id)) + 1
+        for number in range(first, first + 12):
+            for key in keys:
+                await host.state.set(key, [number, "x" * 5000], scope=f"session:{id}")
+            saved = await sessions.save(id)
+            acknowledge(host, saved.number, number)
+
+    async def look(host: Host) -> None:
+        sessions, (id,) = await host.enter(Sessions), ids
+        there = [each.number for each in await sessions.checkpoints(id)]
+        assert there == [*range(1, len(there) + 1)], there
+        kept = {int(checkpoint): int(number) for checkpoint, number in acknowledged(host)}
+        assert set(kept) <= set(there), set(kept) - set(there)
+        for checkpoint in {1, len(there) - 1, len(there)} & set(there):
+            await sessions.restore(id, checkpoint)
+            values = [await host.state.get(key, scope=f"session:{id}") for key in keys]
+            assert values == [values[0]] * len(keys), checkpoint  # all of one save
+            assert values[0][0] == kept.get(checkpoint, values[0][0]), checkpoint
+
+    use(folder, begin)
+    return {"cut": rounds(folder, save, look, count, seed, **tables)}
+
+
+def journal(folder: Path, count: int, seed: int) -> dict[str, int]:
+    """Kill who keeps a journal; returns how often."""
+    kind, component = OperationKind("visit"), ComponentRef("visit", "it")
+
+    async def body(subject: Any) -> Any:
+        return {"number": subject, "text": "x" * (5000 if subject[1] % 7 == 0 else 500)}
+
+    async def work(host: Host) -> None:
+        kept, run, number = host.get(Journal), os.getpid(), 0
+        for many in (1, 3, 50, 2, 300, 20, 1):
+            for _ in range(many):
+                number += 1
+                visit = Operation(kind, component, [run, number], body, baggage={"session": "one"})
+                await host.get(Operations).execute(visit)
+            await kept.flush()
+            acknowledge(host, run, number)
+
+    async def look(host: Host) -> None:
+        kept = host.get(Journal)
+        reports = await kept.verify()
+        assert [report.problem for report in reports] in ([], [""])
+        found: dict[str, list[int]] = {}
+        if reports:  # else it was killed before anything was on record
+            for record in await kept.records("one"):
+                found.setdefault(str(record.request[0]), []).append(record.request[1])
+        assert all(numbers == [*range(1, len(numbers) + 1)] for numbers in found.values()), found
+        for run, number in acknowledged(host):
+            assert len(found.get(run, ())) >= int(number), (run, number)
+
+    return {"cut": rounds(folder, work, look, count, seed, journal={"record": "all"})}
+
+
+WORKS = {
+    "migration": migration,
+    "backup": backup,
+    "scopes": scopes,
+    "rekey": rekey,
+    "session": session,
+    "journal": journal,
+}
 
 if __name__ == "__main__":
     print(json.dumps(WORKS[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))

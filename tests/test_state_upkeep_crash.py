@@ -20,7 +20,7 @@ def killed(work: str, folder: Path, rounds: int) -> Any:
     """Run a work whose processes are killed; return what it tells."""
     seed = secrets.randbelow(1_000_000)
     command = [sys.executable, CHILD, work, str(folder), str(rounds), str(seed)]
-    child = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    child = subprocess.run(command, capture_output=True, text=True, timeout=8 * PATIENCE_S)
     assert child.returncode == 0, f"seed {seed}: {child.stderr}"
     return json.loads(child.stdout)
 
@@ -51,3 +51,17 @@ def test_a_killed_encrypting_anew_leaves_every_value_readable_and_goes_on_to_one
     told = killed("rekey", tmp_path, 4)
 
     assert told["cut"] == 8
+
+
+@pytest.mark.long
+def test_a_hundred_kills_during_saves_of_a_session_lose_no_save_and_leave_none_half_made(tmp_path: Path) -> None:
+    told = killed("session", tmp_path, 100)
+
+    assert told["cut"] == 100
+
+
+@pytest.mark.long
+def test_a_hundred_kills_during_writes_of_a_journal_lose_no_operation_that_was_flushed(tmp_path: Path) -> None:
+    told = killed("journal", tmp_path, 100)
+
+    assert told["cut"] == 100

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,14 +16,8 @@ if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
 
     from .lines import Lines
-    from .terminal import Terminal
 
 __all__ = ["repl"]
-
-_NO_END: Final = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
-_STOPS: Final = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
-_UNHEARD: Final = {signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
-"""The last four come again as soon as C has noted them, before Python is asked."""
 
 
 @click.command()
@@ -71,11 +63,10 @@ def _on_pipe(invocation: Invocation, language: str | None, lines: Lines) -> int:
 
 
 def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, history: Path | None) -> int:
-    from .dialogue import Dialogue
+    from .dialogue import COMMANDS, Dialogue
+    from .tty import given_back, open_terminal
 
-    terminal = _open_terminal(invocation, lines, history)
-    give_back = _giving_back(sys.stdin.fileno())
-    invocation.on_kill(give_back)
+    terminal = open_terminal(invocation, lines, history or invocation.data_dir / "repl_history", COMMANDS)
     dialogues: list[Dialogue] = []
 
     def interrupt() -> bool:
@@ -91,54 +82,9 @@ def _on_terminal(invocation: Invocation, language: str | None, lines: Lines, his
         await dialogues[0].hold(chosen)
         return 0
 
-    with _before_other_signals(give_back):
+    with given_back(invocation):
         return invocation.run(use, read_line=lines.read_line, on_interrupt=interrupt)
 
 
 def _default_language(host: CommandHost) -> str:
     return str(host.get(SettingsAccess).plain("default_language"))
-
-
-def _giving_back(descriptor: int) -> Callable[[], None]:
-    """Return what gives the terminal back as it is now, for when the process ends at once."""
-    import termios
-
-    kept = termios.tcgetattr(descriptor)
-
-    def give_back() -> None:
-        with suppress(termios.error, OSError):
-            termios.tcsetattr(descriptor, termios.TCSANOW, kept)
-
-    return give_back
-
-
-@contextmanager
-def _before_other_signals(give_back: Callable[[], None]) -> Iterator[None]:
-    """Give the terminal back before a signal that nobody else handles ends the process, as it does by default."""
-
-    def end(number: int, _frame: object) -> None:
-        give_back()
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
-
-    all_others = signal.valid_signals() - _NO_END - _STOPS - _UNHEARD
-    main = threading.current_thread() is threading.main_thread()  # others may set no handler
-    taken = [number for number in all_others if main and signal.getsignal(number) is signal.SIG_DFL]
-    for number in taken:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in taken:
-            if signal.getsignal(number) is end:
-                signal.signal(number, signal.SIG_DFL)
-
-
-def _open_terminal(invocation: Invocation, lines: Lines, history: Path | None) -> Terminal:
-    from .dialogue import COMMANDS
-    from .terminal import Terminal, open_history
-
-    kept, problem = open_history(history or invocation.data_dir / "repl_history")
-    if problem:
-        invocation.warn(problem)
-    return Terminal(lines, kept, sorted(name.partition(" ")[0] for name in COMMANDS), invocation.guarded)

@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Sequence
+from typing import Protocol
 
 import trio
 
 from llmspell_hookspecs import InvalidInputError
-from llmspell_hookspecs.script import ScriptConsole
 
-__all__ = ["Lines"]
+__all__ = ["Lines", "Partner"]
 
 _PIECE_BYTES = 65536
 _LINE_BYTES = 16 * 1024 * 1024
 """How long a line may be: what never ends one, such as /dev/zero, would fill the memory."""
+
+
+class Partner(Protocol):
+    """Whom what is typed is for: a console of scripts, or somebody to talk to."""
+
+    @property
+    def language(self) -> str:
+        """What the prompt names."""
+
+    async def is_incomplete(self, source: str, /) -> bool:
+        """Return whether another line belongs to a text."""
+
+    async def complete(self, text: str, /) -> Sequence[str]:
+        """Return what the end of a text may become."""
 
 
 class Lines:
@@ -36,7 +51,7 @@ class Lines:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
 
-    async def ask(self, session: ScriptConsole) -> str | None:
+    async def ask(self, session: Partner) -> str | None:
         """Return the next chunk, or a line that begins with a dot; None at the end."""
         text = await self._next_line()
         if text is None:

@@ -28,9 +28,8 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from llmspell_hookspecs import LlmspellError
-from llmspell_hookspecs.script import ScriptConsole
 
-from .lines import Lines
+from .lines import Lines, Partner
 
 __all__ = ["Terminal", "open_history"]
 
@@ -59,7 +58,7 @@ class Terminal:
         self._history = history
         self._asking = False
         self._ending: Exception | None = None
-        self._session: ScriptConsole
+        self._session: Partner
         self._token: trio.lowlevel.TrioToken
         self._prompt: PromptSession[str] = PromptSession(
             history=history,
@@ -77,7 +76,7 @@ class Terminal:
         """What was typed, the oldest first."""
         return self._history.get_strings()
 
-    async def ask(self, session: ScriptConsole) -> str | None:
+    async def ask(self, session: Partner) -> str | None:
         """Return the next chunk, or a line that begins with a dot; nothing after Ctrl-C, None at the end."""
         self._session, self._token = session, trio.lowlevel.current_trio_token()
         self._asking, self._ending = True, None

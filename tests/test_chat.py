@@ -142,7 +142,7 @@ def test_a_conversation_on_a_screen_from_its_first_question_to_its_resumption(ro
     assert "2 answers: " in screen
     assert "0.000000 USD" in screen
 
-    code, out, _ = room.pipe(".history\n.cost\n", "chat", "--resume")
+    code, out, _ = room.pipe(".history\n.cost\n", "chat", "--last")
     assert code == 0
     assert out.startswith("you: hello there\n")
     assert "assistant: 6 * 7 = 42.\n2 turns, " in out
@@ -198,9 +198,7 @@ def test_a_killed_conversation_goes_on_with_what_was_under_way(room: Room, chat:
     os.kill(terminal.process.pid, signal.SIGKILL)
     terminal.process.wait()
 
-    resumed = Terminal(
-        "chat", "--offline", "--resume", "--take-over", folder=room.project, environment=room.environment
-    )
+    resumed = Terminal("chat", "--offline", "--last", "--take-over", folder=room.project, environment=room.environment)
     try:
         resumed.expect("1 turns so far")
         resumed.expect("goes on with what was cut off: use doze {}")
@@ -237,7 +235,7 @@ def test_a_pipe_is_asked_nothing_and_json_is_one_answer_a_line(room: Room) -> No
 
 def test_wrong_names_are_told_in_one_line(room: Room) -> None:
     for arguments, told in (
-        (("--resume",), "chat: there is none to go on with"),
+        (("--last",), "chat: there is none to go on with"),
         (("--resume", "x"), "session"),
         (("--tools", "nope"), "there is no tool 'nope'"),
     ):
@@ -250,7 +248,7 @@ def test_forgetting_deletes_what_was_said(room: Room) -> None:
     code, out, _ = room.pipe("the word is plum\n.forget\n.history\n")
 
     assert (code, out.count("plum")) == (0, 1)
-    assert room.pipe(".history\n", "chat", "--resume")[1] == ""
+    assert room.pipe(".history\n", "chat", "--last")[1] == ""
 
 
 def test_a_kind_of_agent_is_shown(room: Room) -> None:

@@ -27,14 +27,8 @@ _TAG: Final = "chat"
 
 @click.command()
 @takes_agent
-@click.option(
-    "--resume",
-    is_flag=False,
-    flag_value=_LAST,
-    default=None,
-    metavar="[ID]",
-    help="Go on with a conversation: the last one, or that of a session.",
-)
+@click.option("--resume", default="", help="Go on with the conversation of this session.", metavar="ID")
+@click.option("--last", is_flag=True, help="Go on with the conversation that was held last.")
 @click.option("--take-over", is_flag=True, help="Take the conversation from the process that holds it.")
 @click.option("--name", default="", help="What the conversation is called in 'llmspell session list'.")
 @click.option(
@@ -45,16 +39,18 @@ _TAG: Final = "chat"
 )
 @click.pass_obj
 def chat(
-    invocation: Invocation, /, resume: str | None, take_over: bool, name: str, history: Path | None, **options: Any
+    invocation: Invocation, /, resume: str, last: bool, take_over: bool, name: str, history: Path | None, **options: Any
 ) -> int:
     """Converse with an agent, which remembers what was said.
 
-    Each conversation is a session, so it can be gone on with: llmspell chat --resume. What guards want a person asked
+    Each conversation is a session, so it can be gone on with: llmspell chat --last. What guards want a person asked
     about is asked as it comes. .help lists the prompt's own commands.
     """
     from llmspell_plugins.commands.repl.lines import Lines
 
-    conversation = _Conversation(invocation, fields_of(options), resume, name, take_over=take_over)
+    if resume and last:
+        raise click.UsageError("--resume names one conversation, and --last another; leave out one of them")
+    conversation = _Conversation(invocation, fields_of(options), _LAST if last else resume, name, take_over=take_over)
     with closing(Lines(sys.stdin.fileno())) as lines:
         if sys.stdin.isatty() and sys.stdout.isatty() and not invocation.json:
             return _on_terminal(conversation, lines, history or invocation.data_dir / "chat_history")
@@ -99,7 +95,7 @@ class _Conversation:
     """
 
     def __init__(
-        self, invocation: Invocation, fields: dict[str, Any], resume: str | None, name: str, *, take_over: bool
+        self, invocation: Invocation, fields: dict[str, Any], resume: str, name: str, *, take_over: bool
     ) -> None:
         self.invocation = invocation
         self.failures = 0
@@ -125,7 +121,7 @@ class _Conversation:
         from llmspell_hookspecs.errors import ComponentNotFoundError
         from llmspell_hookspecs.sessions import SessionDraft, SessionQuery
 
-        if self._resume is None:
+        if not self._resume:
             return await sessions.create(SessionDraft(self._name, tags=(_TAG,)))
         if self._resume != _LAST:
             info = await sessions.get(self._resume)
@@ -133,9 +129,7 @@ class _Conversation:
             query = SessionQuery(("active", "suspended"), (_TAG,), self._name, sort="updated", descending=True, limit=1)
             found = await sessions.list(query)
             if not found:
-                raise ComponentNotFoundError(
-                    "chat: there is none to go on with; leave out --resume", address="session:"
-                )
+                raise ComponentNotFoundError("chat: there is none to go on with; leave out --last", address="session:")
             info = found[0]
         return await sessions.resume(info.id, take_over=self._take_over) if info.status == "suspended" else info
 

@@ -26,7 +26,12 @@ HOOK = "from llmspell_hookspecs import Cancel, HookContext, ToolCall, hookimpl\n
 DENIER = HOOK + "@hookimpl(kind='guard')\ndef before_tool_execution(context): return Cancel('not today')\n"
 LISTINGS = {"list", "show", "info", "order", "path", "doctor", "validate", "version"}
 """The verbs that answer with what there is."""
-NEEDED = {"tool info": ["calculator"], "hook point show": ["system_startup"], "hook order": ["before_model_call"]}
+NEEDED = {
+    "agent show": ["llm"],
+    "tool info": ["calculator"],
+    "hook point show": ["system_startup"],
+    "hook order": ["before_model_call"],
+}
 NEEDED["plugin info"] = ["calculator"]
 OF_RUNS = {"approval show", "artifact show", "backup info", "backup validate", "journal show", "log show"}
 OF_RUNS |= {"session show", "workflow show", "workflow validate"}

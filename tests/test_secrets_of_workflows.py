@@ -159,3 +159,44 @@ async def test_what_holds_no_secret_reaches_a_function_as_it_was_given() -> None
 
     assert seen[0] == given
     assert seen[0] is given
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("pattern", ["sequential", "parallel", "graph", "adaptive", "loop", "pipeline", "map_reduce"])
+async def test_no_hook_or_event_shows_a_secret_that_stages_yield_and_whoever_runs_them_has_it(
+    pattern: str, durable: bool
+) -> None:
+    secret = {"password": HIDDEN, "n": 1}
+    told, had = list[str](), list[Any]()
+
+    async def make(context: Any) -> Any:
+        return dict(secret)
+
+    async def take(context: Any) -> Any:
+        had.append(context.output("a"))
+        return [dict(secret)]
+
+    definition: dict[str, Any] = {"name": "w", "pattern": pattern, "stages": [{"name": "a", "function": make}]}
+    if pattern == "map_reduce":
+        definition["reduce"] = {"name": "b", "function": take}
+    else:
+        definition["stages"].append({"name": "b", "function": take})
+    if pattern in ("loop", "pipeline", "map_reduce"):
+        definition["items"] = [1]
+    async with opened(trace=True) as host:
+        asked = look_everywhere(host, told)
+        host.hooks.register("after_workflow_stage", lambda context: told.append(repr(context)))
+        async with host.events.subscribe("**", capacity=1000) as events:
+            handle = await host.get(Workflows).create(definition)
+            output = await handle.run(durable=durable)
+            while (event := events.receive_nowait()) is not None:
+                told.append(repr(event))
+        told.append(repr(host.trace))
+
+    assert {"after_workflow_stage", "after_workflow_complete"} <= asked
+    assert HIDDEN not in "".join(told)
+    assert secret in output.outputs.values()
+    assert [secret] in output.outputs.values()
+    assert HIDDEN in repr(output.output)
+    assert had
+    assert pattern in ("parallel", "map_reduce", "graph") or had == [secret]

@@ -21,6 +21,7 @@ from llmspell_hookspecs.model import ToolUse
 from llmspell_hookspecs.secret import hide, hide_item, reveal
 from llmspell_hookspecs.values import freeze, restore
 from llmspell_hookspecs.workflow import BranchOutcome, ConditionEvaluation, LoopIteration, ParallelJoin
+from llmspell_hookspecs.workflows import StageRecord
 
 __all__ = ["exact", "hide_fields", "hide_value", "reveal_fields"]
 
@@ -46,12 +47,15 @@ _FIELDS: Final[Mapping[type, tuple[str, ...]]] = {
     ConditionEvaluation: ("inputs",),
     ParallelJoin: ("outcomes",),
     BranchOutcome: ("output",),
+    StageRecord: ("output",),
 }
 """Which fields of which structs may hold secrets; what a model or a person says is text, and as it is."""
 _HELD: Final[Mapping[type, Callable[[Any], tuple[Any, ...]]]] = {
     kind: attrgetter(*fields) if len(fields) > 1 else partial(_one, fields[0]) for kind, fields in _FIELDS.items()
 }
 """Return what those fields of a struct hold."""
+_VALUES: Final = frozenset({LoopIteration, ConditionEvaluation, BranchOutcome, StageRecord})
+"""Those of which a field holds a value of any type, a list of mappings too."""
 _SETTLED: Final = frozenset({ModelRequest, Message, ToolUse})
 """Those whose mappings are read-only from the moment they are made."""
 
@@ -121,7 +125,9 @@ def _changed_fields(value: Any, held_all: tuple[Any, ...], change: Callable[[Any
         if not held:
             continue
         shape = type(held)
-        if shape is tuple:
+        if kind in _VALUES and not isinstance(held, Struct):
+            new = change(held)
+        elif shape is tuple:
             new = _changed_items(held, change)
         elif shape is MappingProxyType:
             new = hide(held, "any") if is_frozen else change(held)

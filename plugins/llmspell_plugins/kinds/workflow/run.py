@@ -36,7 +36,7 @@ from llmspell_hookspecs.workflow import (
     StateChange,
 )
 from llmspell_hookspecs.workflows import Stage, StageRecord, WorkflowDefinition
-from llmspell_plugins.kinds.hiding import hide_fields, hide_value, reveal_fields
+from llmspell_plugins.kinds.hiding import exact, hide_fields, hide_value, reveal_fields
 
 from .archive import LACKING
 from .definition import CompiledStage, Plan, needed
@@ -223,8 +223,10 @@ class Run:
         if failure is None:
             self.under_way[path] = compiled
             try:
-                hidden = given if given is None else await self._operations.beside(given, hide_value, given)
+                hidden = given if given is None else await self.hidden(given)
                 output = (await self._operations.execute(self._operation(compiled, place, hidden, ran))).output
+                if place.hides:
+                    output = await self._operations.beside(output, exact, output)
             except PausedError as error:
                 self.wait(compiled, path, error)
                 raise
@@ -261,6 +263,10 @@ class Run:
         if durable is not None and failure is not None:
             durable.fail(compiled, record, place.written, "interrupted" if unkept else "failed")
         return record, failure
+
+    async def hidden(self, value: Any) -> Any:
+        """Return a value as hooks are shown it: itself, unless it holds a secret."""
+        return await self._operations.beside(value, hide_value, value)
 
     async def _intend(self, durable: Durable, compiled: CompiledStage, path: str, given: Any) -> Exception | None:
         """Write that a stage is about to begin; returns why it cannot."""

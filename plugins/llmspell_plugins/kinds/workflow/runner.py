@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Annotated, Any, ClassVar, Final, NoReturn
 
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmspell_hookspecs.context import ComponentRef
@@ -41,7 +41,7 @@ from llmspell_hookspecs.runs import RunDetails, RunInfo, Verdict
 from llmspell_hookspecs.services import Calls, HookHandle, Hooks, Tools
 from llmspell_hookspecs.workflow import StageCall, WorkflowCall, WorkflowOutput
 from llmspell_hookspecs.workflows import Retries, WorkflowDefinition, WorkflowInfo, Workflows
-from llmspell_plugins.kinds.hiding import hide_value
+from llmspell_plugins.kinds.hiding import exact, hide_value
 
 from .archive import UNDECIDED, Archive, no_run, output_of, print_of
 from .asked import check_resume, check_run, encoded, input_of
@@ -91,6 +91,8 @@ RESUMED: Final = OperationKind(
 _log: Final = logging.getLogger("llmspell.workflow")
 _LONG: Final = 100
 """How many stages are compiled on the loop, at 50 us each."""
+_YIELDED: Final = ("output", "outputs", "details")
+"""What of an output its stages told."""
 _LAST_MOMENTS_S: Final = 0.1
 _UNDOING_S: Final = 5.0
 
@@ -342,9 +344,10 @@ class WorkflowRunner(ComponentKind):
         hidden = input if input is None else await self._operations.beside(input, hide_value, input)
         given = definition.name, run_id, definition.pattern, hidden, handle.plan.shown
         run: Run | None = None
+        hides = False
 
         async def body(approved: WorkflowCall) -> WorkflowOutput:
-            nonlocal run
+            nonlocal run, hides
             if (approved.name, approved.run_id) != (definition.name, run_id):
                 message = f"workflow {definition.name}: a hook changed its name or run_id; leave them"
                 raise InvalidInputError(message, field="name")
@@ -359,7 +362,10 @@ class WorkflowRunner(ComponentKind):
             self._runs.append(run)
             try:
                 resumed = kind is RESUMED
-                return await (_go(run, resumed) if durable is None else _go_durably(run, durable, resumed))
+                output = await (_go(run, resumed) if durable is None else _go_durably(run, durable, resumed))
+                shown = await self._shown(output)
+                hides = shown is not output
+                return shown
             finally:
                 self._runs.remove(run)
 
@@ -375,10 +381,20 @@ class WorkflowRunner(ComponentKind):
         handle.runs += 1
         try:
             output: WorkflowOutput = await self._operations.execute(operation)
+            return await self._operations.beside(output, _revealed, output) if hides else output
         except BaseException:
             handle.failed += 1
             raise
-        return output
+
+    async def _shown(self, output: WorkflowOutput) -> WorkflowOutput:
+        """Return what a run yields as hooks are shown it: itself, unless it holds a secret."""
+        changed: dict[str, Any] = {}
+        for name in _YIELDED:
+            value = getattr(output, name)
+            hidden = value if value is None else await self._operations.beside(value, hide_value, value)
+            if hidden is not value:
+                changed[name] = hidden
+        return structs.replace(output, **changed) if changed else output
 
     # Durable runs.
 
@@ -515,6 +531,11 @@ async def _go_durably(run: Run, durable: Durable, resumed: bool) -> WorkflowOutp
     if output is None:
         raise RuntimeError("a run has ended without an output")
     return output
+
+
+def _revealed(output: WorkflowOutput) -> WorkflowOutput:
+    """Return what a run yields with its secrets as they are."""
+    return structs.replace(output, **{name: exact(getattr(output, name)) for name in _YIELDED})
 
 
 async def _go(run: Run, resumed: bool) -> WorkflowOutput:

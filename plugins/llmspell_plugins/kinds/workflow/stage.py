@@ -61,6 +61,8 @@ class PausedError(OperationError):
 _FINAL: Final = (OperationCancelledError, SecurityError, ComponentNotFoundError, InvalidInputError, PausedError)
 """What is the same at every attempt."""
 _NOTHING: Final[Mapping[str, Any]] = {}
+_BARE: Final = ATOMS - {str, bytes}
+"""What holds no secret."""
 
 
 def key_of(run_id: str, path: str) -> str:
@@ -77,9 +79,10 @@ class Place:
         path: Where in the run.
         written: What it shared, of a durable run.
         transaction: What keeps back what its tool writes, of a durable run.
+        hides: Whether a secret of its output is hidden.
     """
 
-    __slots__ = ("_run", "_scope", "_shared", "input", "locals", "path", "transaction", "written")
+    __slots__ = ("_run", "_scope", "_shared", "hides", "input", "locals", "path", "transaction", "written")
 
     def __init__(self, run: Run, scope: str, locals: Mapping[str, Any] | None, path: str = "") -> None:
         self._run, self._scope, self.path = run, scope, path
@@ -87,6 +90,7 @@ class Place:
         self.input: Any = run.input
         self.written: dict[str, Any] | None = None
         self.transaction: Transaction | None = None
+        self.hides = False
         self._shared: MutableMapping[str, Any] | None = None
 
     @property
@@ -103,6 +107,15 @@ class Place:
         durable = self._run.durable
         self.transaction = None if durable is None else durable.transaction(stage)
         return nullcontext() if self.transaction is None else self.transaction.around()
+
+    async def output_of(self, value: Any) -> StageOutput:
+        """Return what a stage yields as its hooks are shown it, without the secrets that it holds."""
+        self.hides = False
+        if type(value) in _BARE:
+            return StageOutput(value)
+        hidden = await self._run.hidden(value)
+        self.hides = hidden is not value
+        return StageOutput(hidden)
 
     def wrote(self, key: str, value: Mapping[str, Any]) -> None:
         """Note what it shares."""
@@ -168,7 +181,7 @@ def body_of(stage: CompiledStage, place: Place, calls: Calls, ran: Callable[[], 
             value = function(place)
             if type(value) is CoroutineType or isawaitable(value):
                 value = await value
-            return value if type(value) is StageOutput else StageOutput(value)
+            return await place.output_of(value.output if type(value) is StageOutput else value)
 
         return call_function
     address = stage.stage.address
@@ -182,10 +195,10 @@ def body_of(stage: CompiledStage, place: Place, calls: Calls, ran: Callable[[], 
                 told = result.message or str((result.error or {}).get("message") or "it says that it failed")
                 raise OperationError(f"{address}: {told}", component=address)
             if result.result is None and result.text is not None:
-                return StageOutput(result.text)
+                return await place.output_of(result.text)
         if isinstance(result, WorkflowOutput) and result.status == "paused":
             raise PausedError(f"{address}: {result.error or 'it waits'}", component=address)
-        return StageOutput(payload_of(result))
+        return await place.output_of(payload_of(result))
 
     return call_component
 

@@ -1,5 +1,7 @@
 """Processes that record events: until they are killed, or until there is no room.
 
+``follow FOLDER ORACLE`` publishes and follows at once: it writes the number of each event that it was given to the file
+ORACLE, durably, and then acknowledges it, or a few at once.
 ``record FOLDER ORACLE RUN`` writes ``RUN NUMBER`` to the file ORACLE, durably, once the event with that number is
 acknowledged by the log. ``full FOLDER BYTES`` publishes 600 events that are acknowledged, then 600 while no file may
 become larger than BYTES, then calls a tool; it prints what it counted, and what the flush said.
@@ -73,6 +75,29 @@ async def record(folder: str, oracle: str, run: str) -> None:
             os.fsync(told)
 
 
+async def follow(folder: str, oracle: str) -> None:
+    """Publish and follow, and tell the oracle what was given and what is acknowledged."""
+    from llmspell_hookspecs.event_log import EventLog
+
+    told = os.open(oracle, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    dice = random.Random(os.path.getsize(oracle))
+
+    async def publish(host: Any) -> None:
+        while True:
+            await host.events.publish("user.created", os.getpid())
+            await trio.sleep(0.0005)
+
+    async with opened(folder) as host, trio.open_nursery() as nursery:
+        nursery.start_soon(publish, host)
+        follower = await host.get(EventLog).follow("steady", "user.*", after=0)
+        async for each in follower:
+            os.write(told, f"given {each.number}\n".encode())
+            if dice.random() < 0.4:
+                await follower.acknowledge(each.number)
+                os.write(told, f"acknowledged {each.number}\n".encode())
+
+
 if __name__ == "__main__":
     _, what, *arguments = sys.argv
-    trio.run(partial(full if what == "full" else record, *arguments))
+    verbs: dict[str, Any] = {"full": full, "record": record, "follow": follow}
+    trio.run(partial(verbs[what], *arguments))

@@ -48,7 +48,29 @@ async def test_each_block_of_the_page_does_what_it_says() -> None:
 
     assert stored == [[0, 2]]
     assert answered["answer"].data == {"price": 4.5}
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
+
+
+async def test_a_follower_of_the_page_goes_on_behind_what_it_acknowledged(tmp_path: Path) -> None:
+    stored: list[Any] = []
+
+    async def store(event: Any) -> None:
+        stored.append(event.data)
+        if len(stored) == 2:
+            raise LookupError("killed")
+
+    loaded = load_settings({"plugins": {"event_log": {"enabled": True}}}, environment={}, cwd=tmp_path)
+    async with Host.open(loaded, discover=False) as host:
+        for number in range(3):
+            await host.events.publish("order.paid", number)
+        with pytest.raises(LookupError):
+            await block(3)(host, store)
+        (info,) = await host.get(EventLog).followers()
+        found = await (await host.get(EventLog).follow("billing", "order.*")).receive()
+
+    assert stored == [0, 1]
+    assert found is not None
+    assert (found.event.data, found.number > info.acknowledged) == (1, True)
 
 
 async def test_the_settings_of_the_page_have_events_recorded(tmp_path: Path) -> None:

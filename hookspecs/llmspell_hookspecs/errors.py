@@ -382,7 +382,8 @@ class StorageError(LlmspellError):
 
     Attributes:
         code: ``busy`` if another process held its lock for too long, ``closed``, ``conflict`` if another version is
-            there than a write expected, or ``storage``.
+            there than a write expected, ``taken_over`` or ``forgotten`` of a follower of the event log (see
+            `EventLog.follow`), or ``storage``.
     """
 
     def __init__(self, message: str, *, code: str = "storage") -> None:

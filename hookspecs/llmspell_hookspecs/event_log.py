@@ -4,19 +4,29 @@ Each event has a number in the log, which grows over all processes that record i
 anew with each host. A later reader has the event as JSON has it: what JSON has no word for is a text.
 
 Invariant: what `EventLog.flush` has returned for is durable; nothing that is on record can be changed or taken out by
-whoever lacks the log's key without `EventLog.verify` naming the first that is. Times in seconds.
+whoever lacks the log's key without `EventLog.verify` naming the first that is. What a follower has acknowledged is
+durable, and it never sees it again; what it has not, it sees again when it is opened anew. Times in seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from .event import Event
 
-__all__ = ["EventLog", "EventLogReport", "EventLogStats", "EventSelection", "RecordedEvent", "Replayed"]
+__all__ = [
+    "EventFollower",
+    "EventLog",
+    "EventLogReport",
+    "EventLogStats",
+    "EventSelection",
+    "FollowerInfo",
+    "RecordedEvent",
+    "Replayed",
+]
 
 
 class EventSelection(Struct, frozen=True):
@@ -113,6 +123,66 @@ class Replayed(Struct, frozen=True):
     last: int = 0
 
 
+class FollowerInfo(Struct, frozen=True):
+    """How far a follower of the log is.
+
+    Attributes:
+        name: Its own.
+        patterns: What it follows.
+        acknowledged: Up to this number of the log it has acknowledged everything.
+        behind: How many entries of the log are behind that, whether it follows them or not.
+        missed: How many were taken out of the log, as settings want it, before it had read them.
+        since_s: When it was opened first, in seconds since the epoch.
+        acknowledged_s: When it acknowledged something last; 0 if it never did.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    acknowledged: int
+    behind: int
+    missed: int
+    since_s: float
+    acknowledged_s: float
+
+
+class EventFollower(Protocol):
+    """Reads events on record, each once it is durable, and remembers under its name how far it was acknowledged.
+
+    It needs no closing: what is kept of it is its position, which is written when something is acknowledged.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its own."""
+
+    @property
+    def acknowledged(self) -> int:
+        """Up to this number of the log everything is acknowledged."""
+
+    @property
+    def missed(self) -> int:
+        """How many entries were taken out of the log before it had read them."""
+
+    async def receive(self, timeout_s: float | None = None, /) -> RecordedEvent | None:
+        """Return the next event, once there is one; None if none came within the time.
+
+        Raises:
+            StorageError: The log cannot be read; with the code ``taken_over`` if somebody opened the follower anew,
+                and ``forgotten`` if it was removed.
+        """
+
+    async def acknowledge(self, number: int, /) -> None:
+        """Have everything up to this number of the log done with, durably; less than before changes nothing.
+
+        Raises:
+            InvalidInputError: It was not given an event with that number, or a later one.
+            StorageError: It cannot be written; ``taken_over`` and ``forgotten`` as with `receive`.
+        """
+
+    def __aiter__(self) -> AsyncIterator[RecordedEvent]:
+        """Return an iterator over the events, without end."""
+
+
 @runtime_checkable
 class EventLog(Protocol):
     """The log of events. It may be read whether or not this host records."""
@@ -153,3 +223,44 @@ class EventLog(Protocol):
 
     async def stats(self) -> EventLogStats:
         """Return what became of the events of this host so far."""
+
+    async def follow(
+        self,
+        name: str,
+        patterns: str | Sequence[str] = "**",
+        /,
+        *,
+        after: int | None = None,
+        accepts: Callable[[Event], bool] | None = None,
+    ) -> EventFollower:
+        """Follow the log under a name: go on behind what was acknowledged under it before, in whatever process.
+
+        Each event comes at least once: who is killed between its work and its acknowledgement has it again. One process
+        follows under a name; who opens it takes it over from whoever followed before.
+
+        Args:
+            name: 1 to 400 bytes that can be printed.
+            patterns: Which events; another time they may be others.
+            after: Where one begins that is new: behind this number of the log, 0 for its first; None for what is
+                published from now on.
+            accepts: Says of each event that matches whether it is wanted; asked in a thread.
+
+        Raises:
+            InvalidInputError: The name or a pattern is wrong.
+            ResourceLimitError: There are 1,000 of them.
+            StorageError: The storage cannot be read or written.
+        """
+
+    async def followers(self) -> Sequence[FollowerInfo]:
+        """Return all followers there are, whoever opened them, by their names.
+
+        Raises:
+            StorageError: They cannot be read.
+        """
+
+    async def forget(self, name: str, /) -> bool:
+        """Remove a follower with its position; return whether there was one.
+
+        Raises:
+            StorageError: It cannot be removed.
+        """

@@ -1,27 +1,28 @@
 """The global Event: a script publishes, and receives by callback or by polling.
 
 Invariant: a script's subscriptions go when it ends, and it sees and ends no other's. What it publishes is marked as its
-own.
+own. It is longer than most because each word that scripts have for events is a method of this one global.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
 import trio
 
-from llmspell_hookspecs import Events, InvalidInputError, ScriptGlobal, Services, script_method
+from llmspell_hookspecs import Event, Events, InvalidInputError, ScriptGlobal, Services, script_method
 from llmspell_hookspecs.errors import ResourceLimitError
 from llmspell_hookspecs.event import Subscription
 from llmspell_hookspecs.event_log import EventLog, EventSelection
 from llmspell_hookspecs.language import ScriptScope
-from llmspell_hookspecs.services import ProjectFolder, SettingsAccess
+from llmspell_hookspecs.services import ProjectFolder
 from llmspell_hookspecs.timeline import TimelineEntry
 from llmspell_plugins.globals.event_timeline import Lookback, counted, placed
 
+from .event_followed import Followed, follow, follower_name, owner_of
 from .event_options import (
     PublishOptions,
     SubscribeRequest,
@@ -55,7 +56,7 @@ class EventGlobal(ScriptGlobal):
 
     def __init__(self, services: Services, scope: ScriptScope) -> None:
         super().__init__(services, scope)
-        self._mine: dict[str, Subscription] = {}
+        self._mine: dict[str, Subscription | Followed] = {}
         self._handlers: dict[str, Handler] = {}
         self._published = 0
         self._lookback = Lookback(services)
@@ -137,16 +138,18 @@ class EventGlobal(ScriptGlobal):
         query = read_query("Event.query", options)
         log = await self.services.enter(EventLog)
         chosen = EventSelection(query.after, None, query.patterns, query.start, query.end)
-        tables = self.services.get(SettingsAccess).plain("plugins") or {}
-        owner = "" if tables.get("event_log", {}).get("scripts") == "all" else self._origin
+        owner = owner_of(self.services, self._origin)
         return [
             {**self._shown.table(each.event), "number": each.number}
             for each in await find_recorded(log, chosen, query.filter.chosen(), owner, query.limit)
         ]
 
     @script_method()
-    def subscribe(self, pattern: Any, handler: Any = None, options: Any = None) -> str:
+    def subscribe(self, pattern: Any, handler: Any = None, options: Any = None) -> str | Awaitable[str]:
         """Subscribe; returns the subscription's id.
+
+        With a name it follows the event log, and begins where ``acknowledge`` had it, also after a restart: each event
+        comes at least once.
 
         Args:
             pattern: A pattern, a list of them, or a table with pattern, handler and the options.
@@ -154,12 +157,35 @@ class EventGlobal(ScriptGlobal):
                 without one, call ``receive``.
             options: A table: overflow or backpressure (drop_oldest, drop_newest, block, reject, sample(0.1)),
                 max_queue_size, block_timeout_ms, language, filter (a table: source, target, correlation_id, tags,
-                language, priority).
+                language, priority); or name and after, a number in the log behind which a new one begins.
 
         Raises:
-            InvalidInputError: A pattern or an option is wrong.
+            InvalidInputError: A pattern or an option is wrong, or there is a name and nothing is recorded.
         """
-        return self._subscribe(read_subscribe("Event.subscribe", pattern, handler, options))
+        request = read_subscribe("Event.subscribe", pattern, handler, options)
+        return self._follow(request) if request.options.name else self._subscribe(request)
+
+    @script_method("ack")
+    async def acknowledge(self, subscription: Any, event: Any = None) -> int:
+        """Have an event done with, and all before it, for a subscription with a name; returns the number in the log.
+
+        Args:
+            subscription: What ``subscribe`` answered.
+            event: The event that was received, or its number.
+
+        Raises:
+            InvalidInputError: This script has no such subscription, it has no name, or did not give that event.
+        """
+        found = self._find("acknowledge", subscription)
+        if not isinstance(found, Followed):
+            message = f"Event.acknowledge: {subscription!r:.60} has no name; subscribe with a name to acknowledge"
+            raise InvalidInputError(message, field="subscription")
+        return await found.acknowledge(event)
+
+    @script_method()
+    async def forget(self, name: str) -> bool:
+        """Remove what is kept of this script's subscription with this name; returns whether there was anything."""
+        return await (await self.services.enter(EventLog)).forget(follower_name(self._origin, name))
 
     @script_method()
     def on(self, pattern: Any, handler: Any = None, options: Any = None) -> str:
@@ -180,8 +206,9 @@ class EventGlobal(ScriptGlobal):
         Raises:
             InvalidInputError: This script has no such subscription.
         """
-        event = await self._find("receive", subscription).receive(max(0.0, timeout_ms) / 1000)
-        return None if event is None else self._shown.table(event)
+        found = self._find("receive", subscription)
+        event = await found.receive(max(0.0, timeout_ms) / 1000)
+        return None if event is None else self._table(found, event)
 
     @script_method()
     async def receive_batch(self, subscription: Any, options: Any = None) -> Sequence[dict[str, Any]]:
@@ -200,8 +227,8 @@ class EventGlobal(ScriptGlobal):
         until_s = trio.current_time() + wanted.within_ms / 1000
         batch: list[dict[str, Any]] = []
         while event is not None:
-            batch.append(self._shown.table(event))
-            event = found.receive_nowait() if len(batch) < wanted.max_events else None
+            batch.append(self._table(found, event))
+            event = await _next(found) if len(batch) < wanted.max_events else None
             left_s = until_s - trio.current_time()
             if event is None and left_s > 0 and len(batch) < wanted.max_events:
                 event = await found.receive(left_s)
@@ -340,8 +367,21 @@ class EventGlobal(ScriptGlobal):
     def _events(self) -> Events:
         return self.services.get(Events)
 
+    async def _follow(self, request: SubscribeRequest) -> str:
+        self._check_room("subscribe")
+        followed = await follow(self.services, request, self._origin, self.scope.language)
+        self._mine[followed.id] = followed
+        return followed.id
+
+    def _table(self, found: Subscription | Followed, event: Event) -> dict[str, Any]:
+        table = self._shown.table(event)
+        return {**table, "number": found.number} if isinstance(found, Followed) else table
+
     def _subscribe(self, request: SubscribeRequest) -> str:
         options = request.options
+        if options.name:
+            message = "Event.on: name: a subscription with a name is read with Event.receive; use Event.subscribe"
+            raise InvalidInputError(message, field="name")
         self._check_room("subscribe")
         given: dict[str, Any] = {
             "capacity": options.capacity,
@@ -380,7 +420,7 @@ class EventGlobal(ScriptGlobal):
             subscription.close()
         self._mine.clear()
 
-    def _find(self, method: str, subscription: Any) -> Subscription:
+    def _find(self, method: str, subscription: Any) -> Subscription | Followed:
         found = self._mine.get(subscription) if isinstance(subscription, str) else None
         if found is None:
             message = (
@@ -388,3 +428,8 @@ class EventGlobal(ScriptGlobal):
             )
             raise InvalidInputError(message, field="subscription")
         return found
+
+
+async def _next(found: Subscription | Followed) -> Event | None:
+    """Return the next event that is there, if one is."""
+    return await found.receive(0) if isinstance(found, Followed) else found.receive_nowait()

@@ -51,6 +51,7 @@ _URGENT: Final = 1 << 31
 _LONGEST: Final = 512
 """How long what an event carries beside its data may be, as with topics."""
 _TAGS: Final = 64
+_NAME: Final = 64
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -143,6 +144,8 @@ class SubscribeOptions(BaseModel):
         default=1000, ge=1, le=10_000, validation_alias=AliasChoices("capacity", "max_queue_size", "queue_size")
     )
     block_timeout_ms: float = Field(default=5000, ge=0)
+    name: Annotated[str, Field(max_length=_NAME)] = ""
+    after: int | None = Field(default=None, ge=0)
     filter: Annotated[FilterOptions, BeforeValidator(_table)] = Field(
         default=FilterOptions(), validation_alias=AliasChoices("filter", "filters", "where")
     )
@@ -282,7 +285,10 @@ def read_subscribe(where: str, patterns: Any, first: Any, second: Any) -> Subscr
         raise InvalidInputError(message, field="pattern")
     if function is not None and not callable(function):
         raise InvalidInputError(f"{where}: the handler is no function; give one that takes the event", field="handler")
-    return SubscribeRequest(tuple(chosen), function, validated(where, SubscribeOptions, given or {}))
+    options = validated(where, SubscribeOptions, given or {})
+    if options.after is not None and not options.name:
+        raise InvalidInputError(f"{where}: after is of a subscription with a name; give a name, too", field="after")
+    return SubscribeRequest(tuple(chosen), function, options)
 
 
 def read_batch(where: str, options: Any) -> BatchOptions:

@@ -1,4 +1,4 @@
-"""Verify the event log, publish what is on record again, and write it out for programs."""
+"""Verify the event log, publish what is on record again, write it out for programs, and see who follows it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from llmspell_hookspecs.commands import CommandHost, Invocation
-    from llmspell_hookspecs.event_log import EventLog, EventLogReport, EventSelection, RecordedEvent, Replayed
+    from llmspell_hookspecs.event_log import (
+        EventLog,
+        EventLogReport,
+        EventSelection,
+        FollowerInfo,
+        RecordedEvent,
+        Replayed,
+    )
 
-__all__ = ["export", "replay", "verify"]
+__all__ = ["export", "followers", "forget", "replay", "verify"]
 
 _PAGE = 1000
 
@@ -102,6 +109,34 @@ def export(invocation: Invocation, /, **chosen: Any) -> None:
             await trio.to_thread.run_sync(invocation.write, text)
 
     invocation.run(use)
+
+
+@click.command()
+@click.pass_obj
+def followers(invocation: Invocation) -> None:
+    """Show who follows the event log under a name, and how far they are."""
+    import msgspec
+
+    async def use(host: CommandHost) -> Sequence[FollowerInfo]:
+        return await (await _log_of(host)).followers()
+
+    found = invocation.run(use)
+    columns = ("name", "patterns", "acknowledged", "behind", "missed")
+    invocation.show_rows(msgspec.to_builtins(found), columns, empty="nobody follows the log under a name")
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def forget(invocation: Invocation, name: str) -> None:
+    """Remove a follower of the event log; opened again it begins anew."""
+
+    async def use(host: CommandHost) -> bool:
+        return await (await _log_of(host)).forget(name)
+
+    if not invocation.run(use):
+        raise CommandError(f"event log: there is no follower {name!r:.60}; 'llmspell event followers' lists them")
+    invocation.show({"name": name, "forgotten": True}, f"{name} is forgotten")
 
 
 async def _log_of(host: CommandHost) -> EventLog:

@@ -35,7 +35,7 @@ from .settings import BackupSettings
 
 __all__ = ["LEFT_OUT", "BackupService"]
 
-LEFT_OUT: Final = ("audit/", "backup/", "event/", "restore/")
+LEFT_OUT: Final = ("audit/", "backup/", "event/", "event-follower/", "restore/")
 """What no backup holds: the chained logs, whose heads lie outside and never go back, and what is told of backups."""
 _LAST: Final = "backup/last"
 _BATCH: Final = 100

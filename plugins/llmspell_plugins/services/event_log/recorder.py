@@ -83,6 +83,10 @@ class Recorder:
         """How many events could not be recorded."""
         return self._failed + self._incoming.info.dropped
 
+    def next_progress(self) -> trio.Event:
+        """Return what is set when the next ones are on record, or lost."""
+        return self._progress
+
     def open(self) -> None:
         """Take events in from now on."""
         self._incoming.open()

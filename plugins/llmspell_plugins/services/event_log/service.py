@@ -7,20 +7,21 @@ publishes waits for it, and no failure of the storage reaches an operation. Dura
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 import trio
 from msgspec import structs
 
-from llmspell_hookspecs import Events, LlmspellError, OperationCancelledError, Services, Storage
+from llmspell_hookspecs import Event, Events, LlmspellError, OperationCancelledError, Services, Storage
 from llmspell_hookspecs.errors import ResourceLimitError, StorageError
 from llmspell_hookspecs.event_log import (
     EventLog,
     EventLogReport,
     EventLogStats,
     EventSelection,
+    FollowerInfo,
     RecordedEvent,
     Replayed,
 )
@@ -28,8 +29,16 @@ from llmspell_hookspecs.operation import Operations
 from llmspell_hookspecs.services import Clock, ProjectFolder, SettingsAccess
 from llmspell_hookspecs.storage import Storages
 from llmspell_plugins.services.event_tail import command_name
-from llmspell_plugins.services.hash_chain import ChainLog, ChainPlaces, read_entries, read_head, verify
+from llmspell_plugins.services.hash_chain import (
+    ChainEntry,
+    ChainLog,
+    ChainPlaces,
+    read_entries,
+    read_head,
+    verify,
+)
 
+from .follower import Follower, Positions
 from .recorder import Recorder
 from .retention import Retention
 from .selection import Chosen
@@ -146,6 +155,55 @@ class EventLogService:
             last=last,
         )
 
+    async def follow(
+        self,
+        name: str,
+        patterns: str | Sequence[str] = "**",
+        /,
+        *,
+        after: int | None = None,
+        accepts: Callable[[Event], bool] | None = None,
+    ) -> Follower:
+        """Follow the log under a name; see the contract's `EventLog`."""
+        chosen = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        Chosen(EventSelection(patterns=chosen))
+        positions = await self._positions()
+
+        async def begin() -> int:
+            if after is not None:
+                return max(after, 0)
+            if self._recorder is not None:
+                await self._recorder.settle()
+            return await self._last()
+
+        position = await positions.open(name, chosen, begin)
+        idle = trio.Event()
+        progress = (lambda: idle) if self._recorder is None else self._recorder.next_progress
+        return Follower(name, position, positions, self._page, progress, accepts)
+
+    async def followers(self) -> Sequence[FollowerInfo]:
+        """Return how far each follower is; see the contract's `EventLog`."""
+        last = await self._last()
+        return await (await self._positions()).infos((await self.stats()).first - 1, last)
+
+    async def forget(self, name: str, /) -> bool:
+        """Remove a follower; see the contract's `EventLog`."""
+        return await (await self._positions()).forget(name)
+
+    async def _positions(self) -> Positions:
+        return Positions(await self._storage(), self._services.get(Clock).now_s)
+
+    async def _last(self) -> int:
+        """Return the newest number, also if another process wrote it."""
+        head = await trio.to_thread.run_sync(read_head, self._places.head)
+        return max(head.number, 0 if self._log is None else self._log.last)
+
+    async def _page(self, after: int) -> tuple[int, list[ChainEntry]]:
+        """Return behind which number the log begins, and the next entries behind both."""
+        storage, places = await self._storage(), self._places
+        base = (await trio.to_thread.run_sync(read_head, places.head)).base
+        return base, await read_entries(storage, places, after=max(after, base), limit=_PAGE)
+
     @property
     def _places(self) -> ChainPlaces:
         return places_of(self._services.get(ProjectFolder), self._settings)
@@ -184,11 +242,9 @@ class EventLogService:
         """Yield what is asked for, a page at a time."""
         if self._recorder is not None:
             await self._recorder.settle()
-        chosen, storage, places = Chosen(selection), await self._storage(), self._places
-        base = (await trio.to_thread.run_sync(read_head, places.head)).base
-        after = max(selection.after, base)  # what has to go may be there still
+        chosen, after = Chosen(selection), selection.after
         while not chosen.is_over(after):
-            entries = await read_entries(storage, places, after=after, limit=_PAGE)
+            _, entries = await self._page(after)  # what has to go may be there still, and is passed over
             if not entries:
                 return
             after = entries[-1].number

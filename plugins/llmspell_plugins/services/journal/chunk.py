@@ -125,6 +125,8 @@ def read_head(data: bytes, id: str) -> Head:
     """
     try:
         head = msgspec.msgpack.decode(data, type=Head)
+        if not head.chunks and not head.began_s:  # what has no field of ours is read as one without any
+            raise msgspec.DecodeError
     except (msgspec.DecodeError, RecursionError) as error:
         raise StorageError(
             f"journal {id}: its head cannot be read; restore it, or 'llmspell journal forget'"

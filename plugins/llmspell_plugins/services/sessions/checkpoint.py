@@ -82,7 +82,10 @@ async def read_manifest(storage: Storage, id: str, number: int) -> Manifest:
 
 def _manifest(id: str, number: int, encoded: bytes) -> Manifest:
     try:
-        return _decode(encoded)
+        manifest = _decode(encoded)
+        if not manifest.made_s:  # what has no field of ours is read as one without any
+            raise msgspec.DecodeError
+        return manifest
     except (msgspec.DecodeError, RecursionError) as error:
         message = f"session {id}: checkpoint {number} was changed; take another one, or restore the storage"
         raise StorageError(message) from error

@@ -202,6 +202,8 @@ async def read_head(storage: Storage, id: str) -> tuple[Head, int]:
         raise missing(id)
     try:
         head = _decode(entry.value)
+        if not head.created_s:  # what has no field of ours is read as one without any
+            raise msgspec.DecodeError
     except (msgspec.DecodeError, RecursionError) as error:
         told_ = f"session {id}: what is kept of it is none of ours"
         raise StorageError(f"{told_}; restore the storage, or delete it: llmspell session delete {id}") from error

@@ -125,7 +125,7 @@ def read_head(data: bytes, id: str) -> Head:
     """
     try:
         head = msgspec.msgpack.decode(data, type=Head)
-        if not head.chunks and not head.began_s:  # what has no field of ours is read as one without any
+        if head.format == FORMAT and not head.chunks and not head.began_s:  # no field is ours
             raise msgspec.DecodeError
     except (msgspec.DecodeError, RecursionError) as error:
         raise StorageError(

@@ -202,7 +202,7 @@ async def read_head(storage: Storage, id: str) -> tuple[Head, int]:
         raise missing(id)
     try:
         head = _decode(entry.value)
-        if not head.created_s:  # what has no field of ours is read as one without any
+        if head.format <= FORMAT and not head.created_s:  # what has no field of ours is read as one without any
             raise msgspec.DecodeError
     except (msgspec.DecodeError, RecursionError) as error:
         told_ = f"session {id}: what is kept of it is none of ours"

@@ -440,6 +440,8 @@ NAMED_ELSE = {
     "Agents.create": "agents.create and run",
     "Agents.within": "an agent's run is an operation; a pattern asks, within one",
     "Agents.close_scope": "an end, which goes on though cancelled; each agent in it is closed by an operation",
+    "EventFollower.acknowledge": "it writes where it stands each time",
+    "EventFollower.receive": "it waits for an event, or reads the log",
     "Events.publish": "events.publish",
     "Events.request": "events.request",
     "EventRequests.ask": "events.request",

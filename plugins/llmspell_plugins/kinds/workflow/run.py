@@ -226,7 +226,8 @@ class Run:
                 hidden = given if given is None else await self.hidden(given)
                 output = (await self._operations.execute(self._operation(compiled, place, hidden, ran))).output
                 if place.hides:
-                    output = await self._operations.beside(output, exact, output)
+                    with trio.CancelScope(shield=True):
+                        output = await self._operations.beside(output, exact, output)
             except PausedError as error:
                 self.wait(compiled, path, error)
                 raise

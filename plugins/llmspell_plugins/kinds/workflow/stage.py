@@ -9,6 +9,7 @@ from inspect import isawaitable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
 from blake3 import blake3
 from msgspec import msgpack, structs
 
@@ -113,7 +114,8 @@ class Place:
         self.hides = False
         if type(value) in _BARE:
             return StageOutput(value)
-        hidden = await self._run.hidden(value)
+        with trio.CancelScope(shield=True):  # it is done: who cancels the run now must find it among what ended
+            hidden = await self._run.hidden(value)
         self.hides = hidden is not value
         return StageOutput(hidden)
 

@@ -356,3 +356,21 @@ async def test_who_comes_while_branches_run_is_told_of_each() -> None:
         await made.run()
 
     assert sorted(told) == ["a", "b"]
+
+
+@pytest.mark.parametrize("rows", [1, 3_000])
+async def test_a_run_that_is_cancelled_as_it_ends_has_ended_and_did_not_fail(rows: int) -> None:
+    """The secrets of a large output are hidden beside the loop, which must be no place to lose it at."""
+    async with Desk().opened() as host:
+        scope = trio.CancelScope()
+
+        def pay(context: Any) -> Any:
+            scope.cancel()
+            return {"password": "p", "rows": [[each] for each in range(rows)]}
+
+        made = await host.get(Workflows).create({"name": "w", "stages": [{"name": "pay", "function": pay}]})
+        with scope:
+            output = await made.run()
+
+    assert output.status == "completed" and output.output["password"] == "p"
+    assert (made.info.runs, made.info.failed) == (1, 0)

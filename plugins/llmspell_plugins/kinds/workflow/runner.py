@@ -363,7 +363,8 @@ class WorkflowRunner(ComponentKind):
             try:
                 resumed = kind is RESUMED
                 output = await (_go(run, resumed) if durable is None else _go_durably(run, durable, resumed))
-                shown = await self._shown(output)
+                with trio.CancelScope(shield=True):  # it has ended, and is not to be told as cancelled any more
+                    shown = await self._shown(output)
                 hides = shown is not output
                 return shown
             finally:
@@ -381,10 +382,13 @@ class WorkflowRunner(ComponentKind):
         handle.runs += 1
         try:
             output: WorkflowOutput = await self._operations.execute(operation)
-            return await self._operations.beside(output, _revealed, output) if hides else output
         except BaseException:
             handle.failed += 1
             raise
+        if hides:
+            with trio.CancelScope(shield=True):
+                output = await self._operations.beside(output, _revealed, output)
+        return output
 
     async def _shown(self, output: WorkflowOutput) -> WorkflowOutput:
         """Return what a run yields as hooks are shown it: itself, unless it holds a secret."""

@@ -154,6 +154,13 @@ async def test_a_wrong_name_is_refused(tmp_path: Path, name: str) -> None:
         assert await host.get(EventLog).followers() == []
 
 
+@pytest.mark.parametrize("after", [-1, True, "1", 1.5])
+async def test_a_beginning_that_is_no_number_is_refused(tmp_path: Path, after: Any) -> None:
+    async with host_in(tmp_path) as host:
+        with pytest.raises(InvalidInputError, match="is no number of an event"):
+            await host.get(EventLog).follow("good", after=after)
+
+
 @pytest.mark.long
 async def test_there_are_a_thousand_at_most(tmp_path: Path) -> None:
     loaded = {"plugins": {"event_log": {"enabled": True, "storage": "memory"}}}

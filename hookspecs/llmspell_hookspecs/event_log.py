@@ -246,7 +246,7 @@ class EventLog(Protocol):
             accepts: Says of each event that matches whether it is wanted; asked in a thread.
 
         Raises:
-            InvalidInputError: The name or a pattern is wrong.
+            InvalidInputError: The name, a pattern or ``after`` is wrong.
             ResourceLimitError: There are 1,000 of them.
             StorageError: The storage cannot be read or written.
         """

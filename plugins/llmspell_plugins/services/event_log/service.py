@@ -14,7 +14,15 @@ from typing import Any, ClassVar, Final, Self
 import trio
 from msgspec import structs
 
-from llmspell_hookspecs import Event, Events, LlmspellError, OperationCancelledError, Services, Storage
+from llmspell_hookspecs import (
+    Event,
+    Events,
+    InvalidInputError,
+    LlmspellError,
+    OperationCancelledError,
+    Services,
+    Storage,
+)
 from llmspell_hookspecs.errors import ResourceLimitError, StorageError
 from llmspell_hookspecs.event_log import (
     EventLog,
@@ -167,11 +175,14 @@ class EventLogService:
         """Follow the log under a name; see the contract's `EventLog`."""
         chosen = (patterns,) if isinstance(patterns, str) else tuple(patterns)
         Chosen(EventSelection(patterns=chosen))
+        if after is not None and (isinstance(after, bool) or not isinstance(after, int) or after < 0):
+            message = f"event log: after: {after!r:.40} is no number of an event; give one from 0, or None"
+            raise InvalidInputError(message, field="after")
         positions = await self._positions()
 
         async def begin() -> int:
             if after is not None:
-                return max(after, 0)
+                return after
             if self._recorder is not None:
                 await self._recorder.settle()
             return await self._last()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from room import Room
 from terminal import CONTROL_C, CONTROL_D, Terminal
 from tmux import Tmux
 from waiting import PATIENCE_S
@@ -42,30 +43,13 @@ class Doze(Tool[Nothing]):
 Open = Callable[..., Terminal]
 
 
-class Room:
-    """A project's folder, a home, and what processes are told of them; ``doze`` is a tool there."""
+class ChatRoom(Room):
+    """With a conversation; ``doze`` is a tool there."""
 
     def __init__(self, root: Path) -> None:
-        self.project = root / "project"
-        (self.project / ".git").mkdir(parents=True)
-        self.site = root / "site"
-        self.site.mkdir()
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(root),
-            "PYTHONPATH": str(self.site),
-            "PROMPT_TOOLKIT_NO_CPR": "1",
-            "LLMSPELL_CONFIG_HOME": str(root / "config"),
-            "LLMSPELL_DATA_HOME": str(root / "data"),
-        }
+        super().__init__(root)
+        self.environment["PROMPT_TOOLKIT_NO_CPR"] = "1"
         self.install("dozing", DOZE, "[llmspell.tools]\ndoze = dozing:Doze\n")
-
-    def install(self, name: str, source: str, entry_points: str) -> None:
-        (self.site / f"{name}.py").write_text(source)
-        metadata = self.site / f"{name}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text(entry_points)
 
     def guard(self) -> None:
         """Have a person asked about each sum."""
@@ -83,12 +67,12 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path)
+def room(tmp_path: Path) -> ChatRoom:
+    return ChatRoom(tmp_path)
 
 
 @pytest.fixture
-def chat(room: Room) -> Iterator[Open]:
+def chat(room: ChatRoom) -> Iterator[Open]:
     opened: list[Terminal] = []
 
     def start(*arguments: str) -> Terminal:
@@ -104,7 +88,7 @@ def chat(room: Room) -> Iterator[Open]:
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")
-def test_a_conversation_on_a_screen_from_its_first_question_to_its_resumption(room: Room) -> None:
+def test_a_conversation_on_a_screen_from_its_first_question_to_its_resumption(room: ChatRoom) -> None:
     room.guard()
     command = [sys.executable, "-m", "llmspell", "chat", "--offline", "--log-level", "off"]
     tmux = Tmux([*command, "--tools", "calculator,doze"], folder=room.project, environment=room.environment)
@@ -148,7 +132,7 @@ def test_a_conversation_on_a_screen_from_its_first_question_to_its_resumption(ro
     assert "assistant: 6 * 7 = 42.\n2 turns, " in out
 
 
-def test_what_a_guard_asks_is_denied_with_a_text_or_allowed_for_the_conversation(room: Room, chat: Open) -> None:
+def test_what_a_guard_asks_is_denied_with_a_text_or_allowed_for_the_conversation(room: ChatRoom, chat: Open) -> None:
     room.guard()
     terminal = chat("--tools", "calculator")
 
@@ -173,7 +157,7 @@ def test_what_a_guard_asks_is_denied_with_a_text_or_allowed_for_the_conversation
 
 
 @pytest.mark.parametrize("reply", ["", "no", "maybe", CONTROL_C, CONTROL_D])
-def test_whatever_is_no_yes_denies(room: Room, chat: Open, reply: str) -> None:
+def test_whatever_is_no_yes_denies(room: ChatRoom, chat: Open, reply: str) -> None:
     room.guard()
     terminal = chat("--tools", "calculator")
 
@@ -188,7 +172,7 @@ def test_whatever_is_no_yes_denies(room: Room, chat: Open, reply: str) -> None:
     terminal.expect("you>")
 
 
-def test_a_killed_conversation_goes_on_with_what_was_under_way(room: Room, chat: Open) -> None:
+def test_a_killed_conversation_goes_on_with_what_was_under_way(room: ChatRoom, chat: Open) -> None:
     terminal = chat("--tools", "calculator,doze")
     terminal.enter("what is 6 * 7?")
     terminal.expect("6 * 7 = 42.")
@@ -212,7 +196,7 @@ def test_a_killed_conversation_goes_on_with_what_was_under_way(room: Room, chat:
         resumed.close()
 
 
-def test_lines_of_a_pipe_are_answered_one_after_the_other(room: Room) -> None:
+def test_lines_of_a_pipe_are_answered_one_after_the_other(room: ChatRoom) -> None:
     code, out, err = room.pipe("what is 6 * 7?\nhello\\\nthere\n", "chat", "--tools", "calculator", "--name", "sums")
 
     assert code == 0
@@ -222,7 +206,7 @@ def test_lines_of_a_pipe_are_answered_one_after_the_other(room: Room) -> None:
     assert "sums" in room.pipe("", "session", "list")[1]
 
 
-def test_a_pipe_is_asked_nothing_and_json_is_one_answer_a_line(room: Room) -> None:
+def test_a_pipe_is_asked_nothing_and_json_is_one_answer_a_line(room: ChatRoom) -> None:
     room.guard()
 
     code, out, err = room.pipe("what is 1 + 1?\n.nope\nhello\n", "chat", "--tools", "calculator", "--output", "json")
@@ -233,7 +217,7 @@ def test_a_pipe_is_asked_nothing_and_json_is_one_answer_a_line(room: Room) -> No
     assert "there is no command .nope" in err
 
 
-def test_wrong_names_are_told_in_one_line(room: Room) -> None:
+def test_wrong_names_are_told_in_one_line(room: ChatRoom) -> None:
     for arguments, told in (
         (("--last",), "chat: there is none to go on with"),
         (("--resume", "x"), "session"),
@@ -244,13 +228,13 @@ def test_wrong_names_are_told_in_one_line(room: Room) -> None:
         assert told in err
 
 
-def test_forgetting_deletes_what_was_said(room: Room) -> None:
+def test_forgetting_deletes_what_was_said(room: ChatRoom) -> None:
     code, out, _ = room.pipe("the word is plum\n.forget\n.history\n")
 
     assert (code, out.count("plum")) == (0, 1)
     assert room.pipe(".history\n", "chat", "--last")[1] == ""
 
 
-def test_a_kind_of_agent_is_shown(room: Room) -> None:
+def test_a_kind_of_agent_is_shown(room: ChatRoom) -> None:
     assert "options.quorum" in room.pipe("", "agent", "show", "swarm")[1]
     assert "there is none; there are basic" in room.pipe("", "agent", "show", "nope")[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import stat
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from room import Room
 from terminal import CONTROL_C, CONTROL_D, TAB, UP, Terminal
 from waiting import PATIENCE_S
 
@@ -47,29 +47,12 @@ class Stubborn(Tool[Nothing]):
 Open = Callable[..., Terminal]
 
 
-class Room:
-    """A project's folder, a home, and what the process is told of them."""
+class ReplRoom(Room):
+    """With a prompt."""
 
     def __init__(self, root: Path) -> None:
-        self.project = root / "project"
-        (self.project / ".git").mkdir(parents=True)
+        super().__init__(root)
         self.history = root / "data" / "repl_history"
-        self.site = root / "site"
-        self.site.mkdir()
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(root),
-            "PYTHONPATH": str(self.site),
-            "LLMSPELL_CONFIG_HOME": str(root / "config"),
-            "LLMSPELL_DATA_HOME": str(root / "data"),
-        }
-
-    def install(self, name: str, source: str, entry_points: str) -> None:
-        (self.site / f"{name}.py").write_text(source)
-        metadata = self.site / f"{name}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text(entry_points)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -91,12 +74,12 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path)
+def room(tmp_path: Path) -> ReplRoom:
+    return ReplRoom(tmp_path)
 
 
 @pytest.fixture
-def open_terminal(room: Room) -> Iterator[Open]:
+def open_terminal(room: ReplRoom) -> Iterator[Open]:
     opened: list[Terminal] = []
 
     def start(*arguments: str) -> Terminal:
@@ -112,20 +95,20 @@ def open_terminal(room: Room) -> Iterator[Open]:
 # Through a pipe
 
 
-def test_chunks_of_a_pipe_are_evaluated_one_after_the_other_and_their_values_printed(room: Room) -> None:
+def test_chunks_of_a_pipe_are_evaluated_one_after_the_other_and_their_values_printed(room: ReplRoom) -> None:
     code, out, err = room.pipe("1 + 1\nx = 20\nlocal y = 1\nx * 2\n'text', y\n{a = 1}\nprint('said')\n")
 
     assert (code, err) == (0, "")
     assert out == '2\n40\n[\n  "text",\n  null\n]\n{\n  "a": 1\n}\nsaid\n'
 
 
-def test_a_chunk_may_span_lines_and_the_last_line_needs_no_end(room: Room) -> None:
+def test_a_chunk_may_span_lines_and_the_last_line_needs_no_end(room: ReplRoom) -> None:
     code, out, _ = room.pipe("for i = 1, 2 do\n  print(i)\nend\n\nf = function(n)\n  return n\nend\nf(\n7\n)")
 
     assert (code, out) == (0, "1\n2\n7\n")
 
 
-def test_a_failure_is_one_line_the_rest_goes_on_and_the_end_says_so(room: Room) -> None:
+def test_a_failure_is_one_line_the_rest_goes_on_and_the_end_says_so(room: ReplRoom) -> None:
     code, out, err = room.pipe("error('no luck')\nx = )\nnothing.here\n'still here'\nfor i = 1, 2 do\n")
 
     assert (code, out) == (1, "still here\n")
@@ -134,7 +117,7 @@ def test_a_failure_is_one_line_the_rest_goes_on_and_the_end_says_so(room: Room) 
     assert err.splitlines()[3].startswith("llmspell: repl:1: 'end' expected")
 
 
-def test_json_is_printed_if_it_is_asked_for(room: Room) -> None:
+def test_json_is_printed_if_it_is_asked_for(room: ReplRoom) -> None:
     _, out, _ = room.pipe("'a'\n.globals\n", "--output", "json")
     decoder = json.JSONDecoder()
     value, end = decoder.raw_decode(out)
@@ -144,13 +127,13 @@ def test_json_is_printed_if_it_is_asked_for(room: Room) -> None:
     assert {"name": "Tool", "type": "object"} in names
 
 
-def test_functions_and_host_objects_are_shown_by_their_names(room: Room) -> None:
+def test_functions_and_host_objects_are_shown_by_their_names(room: ReplRoom) -> None:
     _, out, _ = room.pipe("{Tool, print}\n")
 
     assert json.loads(out) == ["ToolGlobal", "function"]
 
 
-def test_a_script_that_reads_gets_the_lines_that_follow(room: Room) -> None:
+def test_a_script_that_reads_gets_the_lines_that_follow(room: ReplRoom) -> None:
     (room.project / "ask.lua").write_text("return 'hi ' .. io.read()")
 
     code, out, _ = room.pipe("name = io.read()\nAda\n'hello ' .. name\n.run ask.lua\nBob\n")
@@ -158,7 +141,7 @@ def test_a_script_that_reads_gets_the_lines_that_follow(room: Room) -> None:
     assert (code, out) == (0, "hello Ada\nhi Bob\n")
 
 
-def test_a_guard_sees_each_line_and_its_denial_is_one_line(room: Room) -> None:
+def test_a_guard_sees_each_line_and_its_denial_is_one_line(room: ReplRoom) -> None:
     room.install("chaperon", GUARD, "[llmspell.plugins]\nchaperon = chaperon\n")
 
     code, out, err = room.pipe("x = 1\nx = 2 -- forbidden\nx\n")
@@ -169,7 +152,7 @@ def test_a_guard_sees_each_line_and_its_denial_is_one_line(room: Room) -> None:
     assert (room.project / "seen.txt").read_text() == "x = 1|x = 2 -- forbidden|x|"
 
 
-def test_limits_hold_for_each_chunk_and_the_session_outlives_them(room: Room) -> None:
+def test_limits_hold_for_each_chunk_and_the_session_outlives_them(room: ReplRoom) -> None:
     text = "while true do end\nt = {} for i = 1, 1e9 do t[i] = i end\nt = nil\n'alive'\n"
 
     code, out, err = room.pipe(text, "--set", "scripts.time_s=0.5", "--set", "scripts.memory_bytes=20000000")
@@ -179,7 +162,7 @@ def test_limits_hold_for_each_chunk_and_the_session_outlives_them(room: Room) ->
     assert "20000000 bytes of memory" in err.splitlines()[1]
 
 
-def test_files_are_loaded_into_the_session_or_run_apart_from_it(room: Room) -> None:
+def test_files_are_loaded_into_the_session_or_run_apart_from_it(room: ReplRoom) -> None:
     (room.project / "my tools.lua").write_text("loaded = (loaded or 0) + 1\nreturn ARGS.name")
     text = ".load 'my tools.lua'\n.run 'my tools.lua' --name=Ada\nloaded\n.load\n.load a b\n.run none.lua\n.run 'a\n"
 
@@ -194,7 +177,7 @@ def test_files_are_loaded_into_the_session_or_run_apart_from_it(room: Room) -> N
     ]
 
 
-def test_the_names_and_what_was_typed_are_listed(room: Room) -> None:
+def test_the_names_and_what_was_typed_are_listed(room: ReplRoom) -> None:
     code, out, _ = room.pipe("mine = {}\n.globals\n.history\n")
 
     assert code == 0
@@ -203,7 +186,7 @@ def test_the_names_and_what_was_typed_are_listed(room: Room) -> None:
     assert out.splitlines()[-3:] == ["    1  mine = {}", "    2  .globals", "    3  .history"]
 
 
-def test_a_reset_forgets_globals_and_hooks(room: Room) -> None:
+def test_a_reset_forgets_globals_and_hooks(room: ReplRoom) -> None:
     hook = "Hook.register('BeforeToolExecution', function() return 'denied' end)"
     call = "Tool.invoke('calculator', {operation = 'evaluate', input = '1 + 1'}).result.result"
 
@@ -214,7 +197,7 @@ def test_a_reset_forgets_globals_and_hooks(room: Room) -> None:
     assert "denied" in err
 
 
-def test_help_lists_every_command_and_a_wrong_one_is_told_the_nearest(room: Room) -> None:
+def test_help_lists_every_command_and_a_wrong_one_is_told_the_nearest(room: ReplRoom) -> None:
     code, out, err = room.pipe(".help\n.clear\n.globalz\n.zzz\n.5 + 1\n")
 
     assert code == 1
@@ -227,11 +210,11 @@ def test_help_lists_every_command_and_a_wrong_one_is_told_the_nearest(room: Room
 
 
 @pytest.mark.parametrize("command", [".exit", ".quit"])
-def test_the_prompt_ends_when_it_is_told(room: Room, command: str) -> None:
+def test_the_prompt_ends_when_it_is_told(room: ReplRoom, command: str) -> None:
     assert room.pipe(f"1\n{command}\n2\n")[:2] == (0, "1\n")
 
 
-def test_an_unknown_language_is_wrong_usage(room: Room) -> None:
+def test_an_unknown_language_is_wrong_usage(room: ReplRoom) -> None:
     code, _, err = room.pipe("1\n", "--language", "cobol")
 
     assert code == 2
@@ -239,7 +222,7 @@ def test_an_unknown_language_is_wrong_usage(room: Room) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_prompt_without_a_terminal(room: Room, number: signal.Signals, code: int) -> None:
+def test_a_signal_ends_a_prompt_without_a_terminal(room: ReplRoom, number: signal.Signals, code: int) -> None:
     for text in ("print('here') while true do end\n", "print('here')\n"):
         with room.start() as process:
             assert process.stdin is not None
@@ -254,7 +237,7 @@ def test_a_signal_ends_a_prompt_without_a_terminal(room: Room, number: signal.Si
         assert ended == code
 
 
-def test_a_prompt_whose_output_nobody_reads_ends(room: Room) -> None:
+def test_a_prompt_whose_output_nobody_reads_ends(room: ReplRoom) -> None:
     with room.start() as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -373,7 +356,7 @@ def test_names_are_completed(open_terminal: Open) -> None:
     terminal.expect("collectgarbage  function")
 
 
-def test_history_is_kept_from_one_prompt_to_the_next_for_its_owner_only(room: Room, open_terminal: Open) -> None:
+def test_history_is_kept_from_one_prompt_to_the_next_for_its_owner_only(room: ReplRoom, open_terminal: Open) -> None:
     first = open_terminal()
     first.prompt()
     first.answer("'from' .. ' before'", "from before")
@@ -393,7 +376,9 @@ def test_history_is_kept_from_one_prompt_to_the_next_for_its_owner_only(room: Ro
     assert "secret" not in room.history.read_text()
 
 
-def test_history_may_lie_elsewhere_and_a_place_that_cannot_be_written_is_told(room: Room, open_terminal: Open) -> None:
+def test_history_may_lie_elsewhere_and_a_place_that_cannot_be_written_is_told(
+    room: ReplRoom, open_terminal: Open
+) -> None:
     kept = room.project / "typed"
     kept.write_text("")
     kept.chmod(0o644)
@@ -452,7 +437,7 @@ def test_a_termination_gives_the_terminal_back_as_it_was(open_terminal: Open) ->
 
 
 def test_a_chunk_that_will_not_end_is_left_with_the_prompt_at_the_third_control_c(
-    room: Room, open_terminal: Open
+    room: ReplRoom, open_terminal: Open
 ) -> None:
     room.install("stubborn", STUBBORN, "[llmspell.tools]\nstubborn = stubborn:Stubborn\n")
     terminal = open_terminal()

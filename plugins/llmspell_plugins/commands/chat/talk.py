@@ -6,20 +6,17 @@ given, of which nothing is kept, and nothing else.
 
 from __future__ import annotations
 
-import difflib
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
-
-import click
-import trio
 
 from llmspell_hookspecs import AgentOutput, Message
 from llmspell_hookspecs.agents import AgentHandle
 from llmspell_hookspecs.model import ModelUsage
 from llmspell_hookspecs.workflows import Workflows
 from llmspell_plugins.commands.repl.lines import Partner
+from llmspell_plugins.commands.repl.prompt import Prompt, no_command
 
 from .book import Book, Pending
 from .deciding import Decisions
@@ -69,7 +66,7 @@ class Reader(Protocol):
         """Return the next one; None at the end."""
 
 
-class Talk:
+class Talk(Prompt):
     """One conversation, from its first question to its end.
 
     Args:
@@ -95,6 +92,7 @@ class Talk:
         book: Book,
         decisions: Decisions | None,
     ) -> None:
+        super().__init__()
         self.failures = 0
         self.answers = 0
         self.usage = ModelUsage()
@@ -104,8 +102,6 @@ class Talk:
         self._agent = agent
         self._book = book
         self._decisions = decisions
-        self._running: trio.CancelScope | None = None
-        self._over = False
         self._commands: dict[str, Callable[[], Awaitable[None]]] = {
             "cost": self._cost,
             "exit": self._exit,
@@ -129,15 +125,6 @@ class Talk:
             elif text.strip():
                 await self._take(text.replace("\\\n", "\n").removesuffix("\\").strip())
 
-    def interrupt(self) -> bool:
-        """End the answer that is being given; returns False if it was told before, or all is over."""
-        if self._running is None:
-            return not self._over
-        if self._running.cancel_called:
-            return False
-        self._running.cancel()
-        return True
-
     async def _take(self, text: str) -> None:
         command = _COMMAND.match(text)
         if command is None:
@@ -148,16 +135,13 @@ class Talk:
     async def _guarded(self, function: Callable[[], Awaitable[None]]) -> bool:
         """Run something that an interrupt may end, and return whether it came to its own end."""
         failed = False
-        with trio.CancelScope() as scope:
-            self._running = scope
+        with self._interruptible() as scope:
             try:
                 await function()
             except Exception as error:  # whatever it is, the conversation goes on
                 failed = True
                 self.failures += 1
                 self._invocation.report(error)
-            finally:
-                self._running = None
         if scope.cancelled_caught:
             self._invocation.note("[stopped; nothing of this is remembered]")
         return not (failed or scope.cancelled_caught)
@@ -216,9 +200,7 @@ class Talk:
         if name in self._commands:
             await self._commands[name]()
             return
-        near = difflib.get_close_matches(name, self._commands, 1)
-        hint = f"did you mean .{near[0]}?" if near else "see .help"
-        raise click.UsageError(f"there is no command .{name}; {hint}")
+        raise no_command(name, self._commands)
 
     async def _help(self) -> None:
         rows = [{"command": name, "does": text} for name, text in COMMANDS.items()]

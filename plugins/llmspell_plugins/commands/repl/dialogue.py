@@ -6,7 +6,6 @@ that runs and nothing else.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import shlex
@@ -19,6 +18,8 @@ import trio
 
 from llmspell_hookspecs.errors import ScriptError, line_of_error
 from llmspell_hookspecs.script import ScriptConsole, ScriptRun, Scripts
+
+from .prompt import Prompt, no_command
 
 if TYPE_CHECKING:
     from llmspell_hookspecs.commands import CommandHost, Invocation
@@ -52,21 +53,20 @@ class Reader(Protocol):
         """Return the next chunk or command; None at the end."""
 
 
-class Dialogue:
-    """One prompt, from its first chunk to its end.
+class Dialogue(Prompt):
+    """A prompt that evaluates chunks.
 
     Attributes:
         failures: How many chunks and commands failed.
     """
 
     def __init__(self, host: CommandHost, invocation: Invocation, reader: Reader) -> None:
+        super().__init__()
         self.failures = 0
         self._scripts = host.get(Scripts)
         self._invocation = invocation
         self._reader = reader
-        self._running: trio.CancelScope | None = None
         self._lasts = False
-        self._over = False
         self._commands: dict[str, Callable[[ScriptConsole, str], Awaitable[None]]] = {
             "clear": self._clear,
             "exit": self._exit,
@@ -94,19 +94,9 @@ class Dialogue:
             elif text.strip():
                 await self._answer(session, text)
 
-    def interrupt(self) -> bool:
-        """End the chunk that runs, if one does; returns False if it was told before, or all is over."""
-        if self._running is None:
-            return not self._over
-        if self._running.cancel_called:
-            return False
-        self._running.cancel()
-        return True
-
     async def _answer(self, session: ScriptConsole, text: str) -> None:
         command = _COMMAND.match(text.strip())
-        with trio.CancelScope() as scope:
-            self._running = scope
+        with self._interruptible() as scope:
             try:
                 if command is None:
                     await self._show(await session.evaluate(text))
@@ -114,8 +104,6 @@ class Dialogue:
                     await self._obey(session, command[1], (command[2] or "").strip())
             except Exception as error:  # whatever it is, the dialogue goes on
                 self._fail(error)
-            finally:
-                self._running = None
         if scope.cancelled_caught:
             self.failures += 1
             self._invocation.note("llmspell: interrupted")
@@ -136,9 +124,7 @@ class Dialogue:
         if name in self._commands:
             await self._commands[name](session, rest)
             return
-        near = difflib.get_close_matches(name, self._commands, 1)
-        hint = f"did you mean .{near[0]}?" if near else "see .help"
-        raise click.UsageError(f"there is no command .{name}; {hint}")
+        raise no_command(name, self._commands)
 
     async def _help(self, _session: ScriptConsole, _rest: str) -> None:
         rows = [{"command": name, "does": text} for name, text in COMMANDS.items()]
